@@ -1,0 +1,34 @@
+#ifndef BASE_CLOCK_H
+#define BASE_CLOCK_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+/*
+ * The three clocks, and what each is for:
+ *   mono  CLOCK_MONOTONIC  stands still in suspend: billed durations
+ *   boot  CLOCK_BOOTTIME   runs on in suspend: time-outs, leases, limits
+ *   wall  CLOCK_REALTIME   may jump: labels only, never arithmetic on money
+ * All time in gpurun is read here, so a unit test can own it. Thread-safe but
+ * for clock_set_source.
+ */
+enum clock_kind { CLOCK_KIND_NONE = 0, CLOCK_KIND_MONO, CLOCK_KIND_BOOT, CLOCK_KIND_WALL };
+
+int64_t clock_mono_ns(void);
+int64_t clock_boot_ns(void);
+int64_t clock_wall_ns(void); /* since 1970-01-01T00:00:00Z */
+
+#define BOOT_ID_LEN 36
+/* The kernel's random id of this boot (text, NUL-terminated); "unknown" without /proc. */
+void clock_boot_id(char out[BOOT_ID_LEN + 1]);
+
+/* Unit tests only: replace the source (NULL puts the kernel's back). */
+void clock_set_source(int64_t (*source)(enum clock_kind kind));
+
+/* "2026-11-23T22:42:35.123456789Z" (digits: 0, 3, 6 or 9 of the fraction). */
+#define CLOCK_TEXT_MAX 40
+void clock_format_utc(int64_t wall_ns, int digits, char out[CLOCK_TEXT_MAX]);
+/* Local time with offset, "2026-11-23 22:42:35 +0800", for people. */
+void clock_format_local(int64_t wall_ns, char out[CLOCK_TEXT_MAX]);
+
+#endif

@@ -1,0 +1,58 @@
+#ifndef BASE_ERR_H
+#define BASE_ERR_H
+
+#include "base/attr.h"
+
+/*
+ * One error object through all layers.
+ *
+ * A function that can fail takes "struct err *e" last and returns 0 or -1. On
+ * -1 *e is filled, on 0 it is untouched. *e lives with the caller and holds
+ * nothing allocated. Lower layers say what failed, upper layers put what they
+ * were doing in front; only a program's main prints.
+ *
+ * Codes exist where a caller acts differently, and travel over the wire as
+ * the names of err_code_name().
+ */
+enum err_code {
+    ERR_NONE = 0,
+    ERR_INVALID,   /* the caller, the user or the peer gave something impossible */
+    ERR_RANGE,     /* a quantity does not fit; nothing was computed */
+    ERR_SYSTEM,    /* a system call failed; see sys_errno */
+    ERR_NOT_FOUND, /* the named thing does not exist (for this renter) */
+    ERR_EXISTS,    /* it exists already, and is not the same thing */
+    ERR_BUSY,      /* someone else holds it; trying later may work */
+    ERR_CORRUPT,   /* stored or received bytes failed their check */
+    ERR_DENIED,    /* understood, and not allowed */
+    ERR_LINK,      /* the connection is gone; what the peer did is unknown */
+    ERR_VERSION,   /* the peer or the file speaks a version we do not */
+    ERR_SPACE,     /* disk, quota or reserve exhausted */
+    ERR_LIMIT,     /* a money or time limit forbids it */
+    ERR_CODE_COUNT /* not a code */
+};
+
+struct err {
+    enum err_code code;
+    int sys_errno; /* 0 unless code is ERR_SYSTEM or ERR_SPACE */
+    char msg[512]; /* one line, no final newline or full stop */
+};
+
+/* Fill *e. Always returns -1, so "return err_set(...)" is the usual way. */
+int err_set(struct err *e, enum err_code code, const char *fmt, ...) PRINTF_LIKE(3, 4);
+
+/*
+ * As err_set, for a failed system call: appends ": " and strerror(sys_errno).
+ * ENOSPC and EDQUOT become ERR_SPACE, everything else ERR_SYSTEM.
+ */
+int err_set_sys(struct err *e, int sys_errno, const char *fmt, ...) PRINTF_LIKE(3, 4);
+
+/* Put "context: " in front of the message in *e, keeping its code. Returns -1. */
+int err_wrap(struct err *e, const char *fmt, ...) PRINTF_LIKE(2, 3);
+
+/* "invalid", "not_found", …: stable names for the wire and JSON; never NULL. */
+const char *err_code_name(enum err_code code);
+
+/* The code of that name; ERR_INVALID for a name that is not known. */
+enum err_code err_code_from_name(const char *name);
+
+#endif

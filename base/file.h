@@ -1,0 +1,79 @@
+#ifndef BASE_FILE_H
+#define BASE_FILE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "base/attr.h"
+#include "base/buf.h"
+#include "base/err.h"
+
+/*
+ * Files, with the failures of close, fsync and short reads and writes told.
+ * Every descriptor made here is close-on-exec. EINTR is retried.
+ */
+
+/*
+ * Replace the file at path (or name beneath dir_fd) with data, so that after a
+ * crash at any instant it holds all of the old content or all of the new;
+ * returns once the new content and its name are on stable storage. Mode 0600.
+ * The temporary is "<path>.tmp": one writer of a path at a time. On failure the
+ * old content stands, save if the directory could not be synced: then either.
+ */
+int file_replace(const char *path, const void *data, size_t len, struct err *e) MUST_USE;
+int file_replace_at(int dir_fd, const char *name, const void *data, size_t len,
+                    struct err *e) MUST_USE;
+
+/* Append the whole file to out. ERR_RANGE above max_bytes; ERR_NOT_FOUND if missing. */
+int file_read(const char *path, size_t max_bytes, struct buf *out, struct err *e) MUST_USE;
+int file_read_at(int dir_fd, const char *name, size_t max_bytes, struct buf *out,
+                 struct err *e) MUST_USE;
+
+/* All n bytes, or -1 with errno set (0 bytes read before n: errno 0, *got tells). */
+int fd_write_all(int fd, const void *data, size_t n);
+int fd_pwrite_all(int fd, const void *data, size_t n, off_t at);
+ssize_t fd_read_full(int fd, void *data, size_t n);          /* bytes read; < n at end */
+ssize_t fd_pread_full(int fd, void *data, size_t n, off_t at);
+
+/* Close *fd if it is not -1 and make it -1; -1 with errno if the close failed. */
+int fd_close(int *fd);
+
+/* fsync the directory path. */
+int file_sync_dir(const char *path, struct err *e) MUST_USE;
+
+/* mkdir -p with that mode for what is new; existing directories are fine. */
+int file_mkdirs(const char *path, mode_t mode, struct err *e) MUST_USE;
+
+bool file_exists(const char *path); /* lstat succeeds */
+
+/*
+ * Remove path and everything beneath it, never following a symbolic link and
+ * never leaving the file system path is on. Missing is fine.
+ */
+int file_remove_tree(const char *path, struct err *e) MUST_USE;
+int file_remove_tree_at(int dir_fd, const char *name, struct err *e) MUST_USE;
+
+/*
+ * An advisory whole-file lock (flock) on path, created 0600 if missing. *out_fd
+ * holds it until its last copy is closed. wait false: ERR_BUSY if taken.
+ */
+int file_lock(const char *path, bool exclusive, bool wait, int *out_fd,
+              struct err *e) MUST_USE;
+
+/*
+ * Open name beneath dir_fd without ever leaving it and without following any
+ * symbolic link (openat2 RESOLVE_BENEATH|RESOLVE_NO_SYMLINKS|RESOLVE_NO_MAGICLINKS; where the kernel has
+ * no openat2, a walk by O_NOFOLLOW components). name may hold slashes, not "..".
+ */
+int file_open_beneath(int dir_fd, const char *name, int flags, mode_t mode, int *out_fd,
+                      struct err *e) MUST_USE;
+/* mkdir -p beneath dir_fd under the same rule; *out_fd is the last directory. */
+int file_mkdirs_beneath(int dir_fd, const char *name, mode_t mode, int *out_fd,
+                        struct err *e) MUST_USE;
+
+/* "a/b" from "a" and "b"; malloc'ed. */
+char *path_join(const char *a, const char *b);
+
+#endif

@@ -1,0 +1,61 @@
+#ifndef BASE_JSON_H
+#define BASE_JSON_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/attr.h"
+#include "base/buf.h"
+#include "base/err.h"
+
+/*
+ * JSON (RFC 8259). Writing is a stream into a buf, so output is never held
+ * twice; commas, quoting and nesting are kept right (misuse is asserted).
+ * Reading goes through jansson; integers keep the whole int64 range and never
+ * pass through double.
+ */
+struct json_writer {
+    struct buf *out;
+    int depth;
+    bool need_comma;
+    bool after_key;
+};
+
+struct json_writer json_to(struct buf *out);
+void json_obj(struct json_writer *w);
+void json_obj_end(struct json_writer *w);
+void json_arr(struct json_writer *w);
+void json_arr_end(struct json_writer *w);
+void json_key(struct json_writer *w, const char *key);
+/* Invalid UTF-8 is replaced by U+FFFD per byte. NULL writes null. */
+void json_str(struct json_writer *w, const char *s);
+void json_int(struct json_writer *w, int64_t v);
+void json_bool(struct json_writer *w, bool v);
+void json_null(struct json_writer *w);
+/* key and value in one. */
+void json_kstr(struct json_writer *w, const char *key, const char *s);
+void json_kint(struct json_writer *w, const char *key, int64_t v);
+void json_kbool(struct json_writer *w, const char *key, bool v);
+/* A name that may not be UTF-8: "key": lossy, and "key_b64" only where it is not. */
+void json_kname(struct json_writer *w, const char *key, const void *name, size_t len);
+
+struct json; /* a parsed value; owned by its root */
+
+enum json_kind { JSON_NONE = 0, JSON_NULL, JSON_BOOL, JSON_INT, JSON_STR, JSON_ARR, JSON_OBJ };
+
+/* ERR_INVALID with line and column. Reals and integers beyond int64 are refused. */
+int json_parse(struct json **out, const void *data, size_t len, struct err *e) MUST_USE;
+void json_free(struct json *root); /* only the root */
+enum json_kind json_kind(const struct json *v); /* JSON_NONE for NULL */
+const struct json *json_get(const struct json *obj, const char *key); /* NULL if absent */
+size_t json_len(const struct json *v); /* members or elements */
+const struct json *json_at(const struct json *arr, size_t i);
+const char *json_key_at(const struct json *obj, size_t i);
+const struct json *json_value_at(const struct json *obj, size_t i);
+int64_t json_as_int(const struct json *v);     /* asserted kind */
+bool json_as_bool(const struct json *v);
+const char *json_as_str(const struct json *v); /* stays v's */
+size_t json_str_len(const struct json *v);
+
+#endif
