@@ -1,0 +1,15 @@
+#ifndef RUNNER_CLIENT_I18N_H
+#define RUNNER_CLIENT_I18N_H
+
+#include <libintl.h>
+
+/*
+ * Words for the user. _() around every string that a person reads; N_() marks
+ * one in a static table, which is translated where it is printed. main sets the
+ * locale and binds the domain; without that all of this is the identity.
+ */
+#define _(s)              gettext(s)
+#define N_(s)             (s)
+#define NP_(one, many, n) ngettext((one), (many), (unsigned long)(n))
+
+#endif
