@@ -1,0 +1,182 @@
+# make                  all programs, into build/dev/
+# make demo             the tour: two private hosts, a real training, the bills
+# make test             everything that is tested; ONLY=pattern runs a part
+# make lint             format, tidy, layers, headers, no-float
+# make deps             Debian's packages (tests/packages) that are missing
+# make fuzz cov mutants soak bench vectors    see the targets
+# make install          DESTDIR=, PREFIX=/usr/local
+#
+# Knobs: DEV=1 (warnings are errors), SAN=address,undefined or SAN=thread,
+# COV=1, each of the latter in a build folder of its own.
+#
+# A build folder is laid out like an installation, so a program finds its
+# parts relative to its own binary in one way:
+#
+#   bin/gpurun                              the client
+#   bin/gpurun-agent                        the same file as in lib/, for owners
+#   lib/gpurun/agent/ARCH/gpurun-agent      static; the client copies it to hosts
+#   lib/gpurun/agent/ARCH/gpurun-gpuprobe   dynamic; goes with it
+#   lib/gpurun/agent/ARCH/gpurun-agent.dyn  dynamic, for tests only: not installed
+#   share/gpurun/                           devices.d, cards
+#   share/man, share/locale, share/bash-completion, share/zsh   (installed only)
+#
+# ARCH is `uname -m` of the machine the file runs on.
+
+VERSION    = 0.1.0
+CC         = gcc
+CFLAGS     = -O2 -g
+PKG_CONFIG = pkg-config
+PREFIX     = /usr/local
+DESTDIR    =
+ARCH      := $(shell uname -m)
+
+comma  := ,
+FLAVOR := $(if $(FUZZ),fuzz,$(if $(COV),cov,$(if $(SAN),$(subst $(comma),-,$(SAN)),dev)))
+B      := build/$(FLAVOR)
+
+SANFLAGS := $(if $(SAN),-fsanitize=$(SAN) -fno-sanitize-recover=all -fno-omit-frame-pointer)
+COVFLAGS := $(if $(COV),--coverage -fprofile-update=atomic)
+ifdef FUZZ
+CC       = clang
+FUZZFLAGS := -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all
+endif
+# Hardening; sanitizers and coverage bring checks of their own.
+HARDEN := $(if $(SAN)$(COV)$(FUZZ),,-D_FORTIFY_SOURCE=2 -fstack-protector-strong)
+
+WARN := -Wall -Wextra -Wshadow -Wconversion -Wstrict-prototypes \
+        -Wmissing-prototypes -Wformat=2 -Wundef -Wvla -Wimplicit-fallthrough
+WERROR := $(if $(DEV),-Werror)
+
+# pkg-config is asked at most once, and only when something is compiled: on a
+# fresh machine it comes with `make deps`, in this same run.
+once = $(eval $(1) := $(2))$($(1))
+PKGS_BASE   = libcrypto jansson sqlite3 libzstd
+PKGS_CLIENT = libssh
+PKGS        = $(PKGS_BASE) libuv $(PKGS_CLIENT)
+PKG_CFLAGS  = $(call once,PKG_CFLAGS,$(shell $(PKG_CONFIG) --cflags $(PKGS)))
+LIBS        = $(call once,LIBS,$(shell $(PKG_CONFIG) --libs $(PKGS)) -lpthread)
+AGENT_LIBS  = $(call once,AGENT_LIBS,$(shell $(PKG_CONFIG) --libs $(PKGS_BASE) libuv) -lpthread)
+AGENT_LIBS_STATIC = $(call once,AGENT_LIBS_STATIC,$(shell \
+    $(PKG_CONFIG) --static --libs libuv-static $(PKGS_BASE)) -lpthread)
+CMOCKA_LIBS = $(call once,CMOCKA_LIBS,$(shell $(PKG_CONFIG) --libs cmocka))
+
+BASE_CFLAGS = -std=c11 -D_GNU_SOURCE -DGPURUN_VERSION='"$(VERSION)"' -I. $(WARN)
+ALL_CFLAGS  = $(BASE_CFLAGS) $(HARDEN) $(SANFLAGS) $(COVFLAGS) $(FUZZFLAGS) $(CFLAGS) $(PKG_CFLAGS)
+ALL_LDFLAGS = $(SANFLAGS) $(COVFLAGS) $(FUZZFLAGS) -Wl,--as-needed $(LDFLAGS)
+COMPILE     = $(CC) $(ALL_CFLAGS) $(EXTRA_CFLAGS) $(WERROR) -MMD -MP
+
+# Every source is found; a main_*.c makes a program and is in no library.
+not_main  = $(foreach f,$(1),$(if $(filter main_%,$(notdir $(f))),,$(f)))
+LIB_DIRS := base meter storage images \
+            runner/wire runner/job runner/loop runner/host runner/client runner/cli
+LIB_SRC  := $(call not_main,$(wildcard $(addsuffix /*.c,$(LIB_DIRS))))
+LIB_OBJ  := $(LIB_SRC:%.c=$(B)/%.o)
+LIB      := $(B)/libgpurun.a
+PROBE_SRC := $(filter-out runner/probe/cuda_runtime.c,$(wildcard runner/probe/*.c))
+
+UNIT_SRC := $(wildcard tests/unit/*/test_*.c)
+UNIT_BIN := $(UNIT_SRC:%.c=$(B)/%)
+TOOL_SRC := $(wildcard tests/tools/*.c)
+TOOL_BIN := $(TOOL_SRC:%.c=$(B)/%)
+FUZZ_SRC := $(wildcard tests/fuzz/fuzz_*.c)
+FUZZ_BIN := $(FUZZ_SRC:%.c=$(B)/%)
+
+SOURCES  := $(wildcard base/*.c meter/*.c storage/*.c images/*.c runner/*/*.c)
+TESTS_C  := $(UNIT_SRC) $(TOOL_SRC) $(wildcard tests/fuzz/*.c tests/bench/*.c tests/crash/*.c)
+HEADERS  := $(wildcard base/*.h meter/*.h storage/*.h images/*.h runner/*/*.h \
+              tests/*.h tests/*/*.h tests/*/*/*.h)
+
+# A program is built as soon as its main is there.
+AGENT_DIR := $(B)/lib/gpurun/agent/$(ARCH)
+PROGRAMS  := $(if $(wildcard runner/cli/main_gpurun.c),$(B)/bin/gpurun) \
+             $(if $(wildcard runner/host/main_agent.c),$(AGENT_DIR)/gpurun-agent \
+                 $(AGENT_DIR)/gpurun-agent.dyn $(B)/bin/gpurun-agent) \
+             $(if $(wildcard runner/probe/main_gpuprobe.c),$(AGENT_DIR)/gpurun-gpuprobe)
+DATA      := $(wildcard devices.d/*.conf cards/*)
+DATA_BUILT := $(DATA:%=$(B)/share/gpurun/%)
+
+.PHONY: all deps demo test check tests lint bench fuzz cov soak mutants vectors \
+        install uninstall clean FORCE
+.DELETE_ON_ERROR:
+all: $(LIB) $(PROGRAMS) $(DATA_BUILT)
+
+$(LIB): $(LIB_OBJ)
+	@rm -f $@
+	$(AR) rcs $@ $^
+
+$(B)/%.o: %.c $(B)/flags
+	@mkdir -p $(@D)
+	$(COMPILE) -c -o $@ $<
+
+# Changed flags rebuild everything; unchanged ones leave the file's time alone.
+$(B)/flags: FORCE
+	@mkdir -p $(@D)
+	@echo '$(subst ','\'',$(CC) $(ALL_CFLAGS))' | cmp -s - $@ || \
+	    echo '$(subst ','\'',$(CC) $(ALL_CFLAGS))' > $@
+
+$(B)/bin/gpurun: $(B)/runner/cli/main_gpurun.o $(LIB)
+	@mkdir -p $(@D)
+	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS)
+
+# The agent goes to machines we know nothing of, hence static. Sanitizers and
+# gcov cannot be linked so: those flavours test the dynamic one.
+STATIC := $(if $(SAN)$(FUZZ),,1)
+$(AGENT_DIR)/gpurun-agent: $(B)/runner/host/main_agent.o $(LIB)
+	@mkdir -p $(@D)
+	$(CC) $(ALL_LDFLAGS) $(if $(STATIC),-static) -o $@ $^ \
+	    $(if $(STATIC),$(AGENT_LIBS_STATIC),$(AGENT_LIBS))
+$(AGENT_DIR)/gpurun-agent.dyn: $(B)/runner/host/main_agent.o $(LIB)
+	@mkdir -p $(@D)
+	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(AGENT_LIBS)
+$(B)/bin/gpurun-agent: $(AGENT_DIR)/gpurun-agent
+	@mkdir -p $(@D)
+	ln -f $< $@
+
+# NVML comes by dlopen in any case; the CUDA runtime only where a toolkit is.
+NVCC := $(firstword $(shell command -v nvcc) $(wildcard /usr/local/cuda/bin/nvcc))
+CUDA := $(if $(NVCC),$(abspath $(dir $(realpath $(NVCC)))/..))
+CUDA_RT := $(if $(CUDA),$(if $(wildcard $(CUDA)/include/cuda_runtime_api.h),$(firstword \
+    $(wildcard $(CUDA)/lib64/libcudart_static.a $(CUDA)/targets/*/lib/libcudart_static.a))))
+PROBE_CUDA := $(if $(CUDA_RT),$(if $(wildcard runner/probe/cuda_runtime.c),1))
+PROBE_OBJ  := $(PROBE_SRC:%.c=$(B)/%.o) $(if $(PROBE_CUDA),$(B)/runner/probe/cuda_runtime.o)
+$(B)/runner/probe/%.o: EXTRA_CFLAGS = $(if $(PROBE_CUDA),-DHAVE_CUDA_RUNTIME=1 -isystem $(CUDA)/include)
+$(AGENT_DIR)/gpurun-gpuprobe: $(PROBE_OBJ) $(LIB)
+	@mkdir -p $(@D)
+	@$(if $(PROBE_CUDA),:,echo 'gpurun-gpuprobe: no CUDA toolkit (nvcc) here: built without the CUDA runtime, NVML only')
+	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(if $(PROBE_CUDA),$(CUDA_RT) -lrt) -ldl -lpthread
+
+$(B)/share/gpurun/%: %
+	@mkdir -p $(@D)
+	cp $< $@
+
+# Tests -----------------------------------------------------------------
+
+$(B)/tests/unit/%: tests/unit/%.c $(LIB)
+	@mkdir -p $(@D)
+	$(COMPILE) -MF $@.d -MT $@ $(ALL_LDFLAGS) -o $@ $< $(LIB) $(CMOCKA_LIBS) $(LIBS) -lm
+$(B)/tests/tools/%: tests/tools/%.c $(LIB)
+	@mkdir -p $(@D)
+	$(COMPILE) -MF $@.d -MT $@ $(ALL_LDFLAGS) -o $@ $< $(LIB) $(LIBS)
+FUZZ_MAIN := $(if $(FUZZ),-fsanitize=fuzzer,tests/fuzz/main_replay.c)
+$(B)/tests/fuzz/%: tests/fuzz/%.c $(wildcard tests/fuzz/main_replay.c) $(LIB)
+	@mkdir -p $(@D)
+	$(COMPILE) -MF $@.d -MT $@ $(ALL_LDFLAGS) -o $@ $< $(FUZZ_MAIN) $(LIB) $(LIBS)
+tests: all $(UNIT_BIN) $(TOOL_BIN) $(FUZZ_BIN)
+
+deps:
+	@tests/deps
+
+# Packages first, then make anew: what it found before they came is stale.
+test: deps
+	@$(MAKE) --no-print-directory check
+check: tests
+	@BUILD=$(B) tests/run $(ONLY)
+demo: deps
+	@$(MAKE) --no-print-directory all
+	@BUILD=$(B) examples/demo
+
+clean:
+	rm -rf build
+
+-include $(LIB_OBJ:.o=.d) $(PROBE_OBJ:.o=.d) $(UNIT_BIN:=.d) $(TOOL_BIN:=.d) $(FUZZ_BIN:=.d)
+-include $(B)/runner/cli/main_gpurun.d $(B)/runner/host/main_agent.d
