@@ -31,7 +31,7 @@ int file_read(const char *path, size_t max_bytes, struct buf *out, struct err *e
 int file_read_at(int dir_fd, const char *name, size_t max_bytes, struct buf *out,
                  struct err *e) MUST_USE;
 
-/* All n bytes, or -1 with errno set (0 bytes read before n: errno 0, *got tells). */
+/* All n bytes, or -1 with errno set. */
 int fd_write_all(int fd, const void *data, size_t n);
 int fd_pwrite_all(int fd, const void *data, size_t n, off_t at);
 ssize_t fd_read_full(int fd, void *data, size_t n);          /* bytes read; < n at end */

@@ -33,7 +33,10 @@ struct rec *rec_new(const char *type); /* e.g. "gpurun.offer.v1" */
 void rec_free(struct rec *r);          /* NULL allowed */
 const char *rec_type(const struct rec *r);
 
-/* Append a field. The value may hold any bytes. key must be valid (asserted). */
+/*
+ * Append a field. The value may hold any bytes. key must be valid (asserted).
+ * Values handed out before stay where they are.
+ */
 void rec_add(struct rec *r, const char *key, const char *value);
 void rec_add_bytes(struct rec *r, const char *key, const void *data, size_t len);
 void rec_add_int(struct rec *r, const char *key, int64_t v);
@@ -53,7 +56,7 @@ const char *rec_field(const struct rec *r, size_t i, const char **value, size_t 
 
 /*
  * Required fields of a given form. ERR_INVALID names type and key when the
- * field is missing, not a canonical decimal integer in [min, max] / not exactly
+ * field is missing, there more than once, not a canonical decimal integer in [min, max] / not exactly
  * len bytes of lower-case hex / holds a NUL or is empty.
  */
 int rec_need_int(const struct rec *r, const char *key, int64_t min, int64_t max,
@@ -77,7 +80,10 @@ void rec_encode(const struct rec *r, struct buf *out);
 int rec_parse(struct rec **out, const void *data, size_t len, const char *want_type,
               struct err *e) MUST_USE;
 
-/* Read a record from the file at path / replace it there with fsync (file.h). */
+/*
+ * Read a record from the file at path / replace it there with fsync (file.h).
+ * rec_save: ERR_RANGE above the limits, as it could never be read again.
+ */
 int rec_load(struct rec **out, const char *path, const char *want_type,
              struct err *e) MUST_USE;
 int rec_save(const struct rec *r, const char *path, struct err *e) MUST_USE;
