@@ -6,8 +6,8 @@
 # make fuzz cov mutants soak bench vectors    see the targets
 # make install          DESTDIR=, PREFIX=/usr/local
 #
-# Knobs: DEV=1 (warnings are errors), SAN=address,undefined or SAN=thread,
-# COV=1, each of the latter in a build folder of its own.
+# Knobs: V=1 (whole command lines), DEV=1 (warnings are errors), SAN=address,undefined or SAN=thread,
+# COV=1, each of the last three in a build folder of its own.
 #
 # A build folder is laid out like an installation, so a program finds its
 # parts relative to its own binary in one way:
@@ -31,6 +31,8 @@ DESTDIR    =
 ARCH      := $(shell uname -m)
 
 comma  := ,
+Q      := $(if $(V),,@)
+say     = @mkdir -p $(@D)$(if $(V),,; printf '  %-4s%s\n' $(1) $(2))
 FLAVOR := $(if $(FUZZ),fuzz,$(if $(COV),cov,$(if $(SAN),$(subst $(comma),-,$(SAN)),dev)))
 B      := build/$(FLAVOR)
 
@@ -72,7 +74,7 @@ LIB_DIRS := base meter storage images \
 LIB_SRC  := $(call not_main,$(wildcard $(addsuffix /*.c,$(LIB_DIRS))))
 LIB_OBJ  := $(LIB_SRC:%.c=$(B)/%.o)
 LIB      := $(B)/libgpurun.a
-PROBE_SRC := $(filter-out runner/probe/cuda_runtime.c,$(wildcard runner/probe/*.c))
+PROBE_SRC := $(filter-out runner/probe/cuda_runtime%,$(wildcard runner/probe/*.c))
 
 UNIT_SRC := $(wildcard tests/unit/*/test_*.c)
 UNIT_BIN := $(UNIT_SRC:%.c=$(B)/%)
@@ -101,12 +103,13 @@ DATA_BUILT := $(DATA:%=$(B)/share/gpurun/%)
 all: $(LIB) $(PROGRAMS) $(DATA_BUILT)
 
 $(LIB): $(LIB_OBJ)
+	$(call say,AR,$@)
 	@rm -f $@
-	$(AR) rcs $@ $^
+	$(Q)$(AR) rcs $@ $^
 
 $(B)/%.o: %.c $(B)/flags
-	@mkdir -p $(@D)
-	$(COMPILE) -c -o $@ $<
+	$(call say,CC,$<)
+	$(Q)$(COMPILE) -c -o $@ $<
 
 # Changed flags rebuild everything; unchanged ones leave the file's time alone.
 $(B)/flags: FORCE
@@ -115,22 +118,22 @@ $(B)/flags: FORCE
 	    echo '$(subst ','\'',$(CC) $(ALL_CFLAGS))' > $@
 
 $(B)/bin/gpurun: $(B)/runner/cli/main_gpurun.o $(LIB)
-	@mkdir -p $(@D)
-	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS)
+	$(call say,LD,$@)
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS)
 
 # The agent goes to machines we know nothing of, hence static. Sanitizers and
 # gcov cannot be linked so: those flavours test the dynamic one.
 STATIC := $(if $(SAN)$(FUZZ),,1)
 $(AGENT_DIR)/gpurun-agent: $(B)/runner/host/main_agent.o $(LIB)
-	@mkdir -p $(@D)
-	$(CC) $(ALL_LDFLAGS) $(if $(STATIC),-static) -o $@ $^ \
+	$(call say,LD,$@)
+	$(Q)$(CC) $(ALL_LDFLAGS) $(if $(STATIC),-static) -o $@ $^ \
 	    $(if $(STATIC),$(AGENT_LIBS_STATIC),$(AGENT_LIBS))
 $(AGENT_DIR)/gpurun-agent.dyn: $(B)/runner/host/main_agent.o $(LIB)
-	@mkdir -p $(@D)
-	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(AGENT_LIBS)
+	$(call say,LD,$@)
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(AGENT_LIBS)
 $(B)/bin/gpurun-agent: $(AGENT_DIR)/gpurun-agent
 	@mkdir -p $(@D)
-	ln -f $< $@
+	@ln -f $< $@
 
 # NVML comes by dlopen in any case; the CUDA runtime only where a toolkit is.
 NVCC := $(firstword $(shell command -v nvcc) $(wildcard /usr/local/cuda/bin/nvcc))
@@ -138,29 +141,31 @@ CUDA := $(if $(NVCC),$(abspath $(dir $(realpath $(NVCC)))/..))
 CUDA_RT := $(if $(CUDA),$(if $(wildcard $(CUDA)/include/cuda_runtime_api.h),$(firstword \
     $(wildcard $(CUDA)/lib64/libcudart_static.a $(CUDA)/targets/*/lib/libcudart_static.a))))
 PROBE_CUDA := $(if $(CUDA_RT),$(if $(wildcard runner/probe/cuda_runtime.c),1))
-PROBE_OBJ  := $(PROBE_SRC:%.c=$(B)/%.o) $(if $(PROBE_CUDA),$(B)/runner/probe/cuda_runtime.o)
+PROBE_RT   := $(if $(PROBE_CUDA),runner/probe/cuda_runtime.c,$(wildcard runner/probe/cuda_runtime_none.c))
+PROBE_OBJ  := $(patsubst %.c,$(B)/%.o,$(PROBE_SRC) $(PROBE_RT))
 $(B)/runner/probe/%.o: EXTRA_CFLAGS = $(if $(PROBE_CUDA),-DHAVE_CUDA_RUNTIME=1 -isystem $(CUDA)/include)
 $(AGENT_DIR)/gpurun-gpuprobe: $(PROBE_OBJ) $(LIB)
 	@mkdir -p $(@D)
 	@$(if $(PROBE_CUDA),:,echo 'gpurun-gpuprobe: no CUDA toolkit (nvcc) here: built without the CUDA runtime, NVML only')
-	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(if $(PROBE_CUDA),$(CUDA_RT) -lrt) -ldl -lpthread
+	$(call say,LD,$@)
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(if $(PROBE_CUDA),$(CUDA_RT) -lrt) -ldl -lpthread
 
 $(B)/share/gpurun/%: %
 	@mkdir -p $(@D)
-	cp $< $@
+	@cp $< $@
 
 # Tests -----------------------------------------------------------------
 
 $(B)/tests/unit/%: tests/unit/%.c $(LIB)
-	@mkdir -p $(@D)
-	$(COMPILE) -MF $@.d -MT $@ $(ALL_LDFLAGS) -o $@ $< $(LIB) $(CMOCKA_LIBS) $(LIBS) -lm
+	$(call say,CC,$<)
+	$(Q)$(COMPILE) -MF $@.d -MT $@ $(ALL_LDFLAGS) -o $@ $< $(LIB) $(CMOCKA_LIBS) $(LIBS) -lm
 $(B)/tests/tools/%: tests/tools/%.c $(LIB)
-	@mkdir -p $(@D)
-	$(COMPILE) -MF $@.d -MT $@ $(ALL_LDFLAGS) -o $@ $< $(LIB) $(LIBS)
+	$(call say,CC,$<)
+	$(Q)$(COMPILE) -MF $@.d -MT $@ $(ALL_LDFLAGS) -o $@ $< $(LIB) $(LIBS)
 FUZZ_MAIN := $(if $(FUZZ),-fsanitize=fuzzer,tests/fuzz/main_replay.c)
 $(B)/tests/fuzz/%: tests/fuzz/%.c $(wildcard tests/fuzz/main_replay.c) $(LIB)
-	@mkdir -p $(@D)
-	$(COMPILE) -MF $@.d -MT $@ $(ALL_LDFLAGS) -o $@ $< $(FUZZ_MAIN) $(LIB) $(LIBS)
+	$(call say,CC,$<)
+	$(Q)$(COMPILE) -MF $@.d -MT $@ $(ALL_LDFLAGS) -o $@ $< $(FUZZ_MAIN) $(LIB) $(LIBS)
 tests: all $(UNIT_BIN) $(TOOL_BIN) $(FUZZ_BIN)
 
 deps:
