@@ -28,7 +28,7 @@
  * Call chunker_next until it says false after each of chunker_file,
  * chunker_filled and chunker_end. One thread at a time.
  */
-#define CHUNKER_MIN_BYTES      ((size_t)32 * 1024)
+#define CHUNKER_MIN_BYTES      ((size_t)64 * 1024)
 #define CHUNKER_AVG_BYTES      ((size_t)128 * 1024)
 #define CHUNKER_MAX_BYTES      ((size_t)512 * 1024)
 #define CHUNKER_BIG_FILE_BYTES CHUNKER_AVG_BYTES
@@ -48,7 +48,8 @@ void chunker_file(struct chunker *c, uint64_t size_bytes);
 uint8_t *chunker_space(struct chunker *c, size_t *room);
 void chunker_filled(struct chunker *c, size_t n);
 
-/* The next chunk that is certain, valid until chunker_space or chunker_free; else false. */
+/* The next chunk that is certain, valid until chunker_space or chunker_free; else false.
+ */
 bool chunker_next(struct chunker *c, const uint8_t **chunk, size_t *len) MUST_USE;
 
 /* No more bytes: chunker_next gives all that is left. The chunker is then as new. */

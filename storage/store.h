@@ -45,7 +45,8 @@ struct store; /* opaque */
 /* Ids in one call of store_has and store_locate. */
 #define STORE_BATCH_MAX ((size_t)1 << 24)
 
-/* How the bytes of a chunk are written. The numbers are part of the pack and wire formats. */
+/* How the bytes of a chunk are written. The numbers are part of the pack and wire
+ * formats. */
 enum store_codec {
     STORE_CODEC_NONE = 0, /* not a codec */
     STORE_CODEC_RAW = 1,  /* as they are */
@@ -107,8 +108,8 @@ int store_put_checked(struct store *s, enum store_kind kind, const struct sha256
  * bounds; ERR_CORRUPT: not an encoding of chunk id; ERR_INVALID: unknown codec.
  */
 int store_put_encoded(struct store *s, enum store_kind kind, const struct sha256 *id,
-                      enum store_codec codec, size_t raw_len, const void *data, size_t len,
-                      bool *added, struct err *e) MUST_USE;
+                      enum store_codec codec, size_t raw_len, const void *data,
+                      size_t len, bool *added, struct err *e) MUST_USE;
 
 /*
  * Make all that was put through s survive a crash of the machine. Costs nothing

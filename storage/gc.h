@@ -1,0 +1,53 @@
+#ifndef STORAGE_GC_H
+#define STORAGE_GC_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/attr.h"
+#include "base/err.h"
+#include "storage/manifest.h"
+#include "storage/store.h"
+
+/*
+ * Taking away chunks that no manifest claims. Exact and two-phase: a chunk found
+ * unclaimed is *condemned* first; it is deleted by a later mark that finds it unclaimed
+ * still, once every store handle that was open when it was condemned has been closed, and
+ * it is pardoned by whoever puts it or asks for it in between. Runs beside writers; one
+ * gc of a store at a time. Any error while finding out what is claimed aborts it before
+ * anything is deleted. Proof: DESIGN.md.
+ */
+
+/*
+ * How to list the chunks of a tree: call `chunk` for every id that the tree at
+ * root needs: chunks of the tree stream, of lists, and of contents (repeats allowed). Any
+ * failure (also of `chunk`) ends the walk with -1. Implemented by storage/tree.h.
+ */
+typedef int storage_chunk_fn(void *arg, const struct sha256 *id, struct err *e);
+typedef int storage_walk_fn(struct store *s, const struct tree_root *root,
+                            storage_chunk_fn *chunk, void *arg, struct err *e);
+
+struct gc_options {
+    storage_walk_fn *walk;                    /* required */
+    bool dry_run;                             /* say what would be done, change nothing */
+    bool wait;                                /* for another gc to end; else ERR_BUSY */
+    void (*say)(void *arg, const char *line); /* explanations for people; NULL: none */
+    void *say_arg;
+};
+
+struct gc_result {
+    uint64_t n_manifests;                  /* with claims */
+    uint64_t n_live, live_bytes;           /* chunks that are claimed */
+    uint64_t n_condemned, condemned_bytes; /* newly found unclaimed */
+    uint64_t n_pardoned;                   /* condemned before, claimed now */
+    uint64_t n_held; /* condemned, but some handle older than that is open */
+    uint64_t n_deleted, deleted_bytes; /* chunks taken away now */
+    uint64_t n_packs_removed, n_packs_rewritten, n_orphans;
+    uint64_t freed_bytes; /* of disk */
+};
+
+int gc_run(struct store *s, const struct gc_options *o, struct gc_result *out,
+           struct err *e) MUST_USE;
+
+#endif

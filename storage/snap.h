@@ -1,0 +1,90 @@
+#ifndef STORAGE_SNAP_H
+#define STORAGE_SNAP_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/attr.h"
+#include "base/err.h"
+#include "storage/manifest.h"
+#include "storage/store.h"
+
+/*
+ * The catalogue of the snapshots in a store, and their claims.
+ *
+ * A manifest stays for good. Its claim says whether its data is kept, and until
+ * when: a small record beside it (snaps/ID.claim), replaced atomically; where there
+ * is none, the manifest's own expiry holds. Only the loss of the claim, by expiry or
+ * snap_drop, lets gc take chunks, and gc reads a damaged claim as "kept".
+ */
+#define SNAP_KEEP_DEFAULT_S ((int64_t)15 * 86400)
+
+enum snap_data {
+    SNAP_DATA_NONE = 0,
+    SNAP_DATA_KEPT, /* every chunk is claimed */
+    SNAP_DATA_GONE  /* the manifest only */
+};
+
+struct snap_claim {
+    enum snap_data data;
+    int64_t expires_wall_ns; /* 0: no end set */
+    int64_t gone_wall_ns;    /* when the data was given up */
+    char why[128];           /* "expired", "removed", ...; empty while kept */
+};
+
+struct snap {
+    struct manifest *m; /* NULL when the file is damaged: then only id is known */
+    struct snap_claim claim;
+    char id[MANIFEST_ID_MAX + 1];
+    char error[256]; /* why m is NULL */
+};
+
+struct snap_list {
+    struct snap *v; /* oldest first (made_wall_ns, then id) */
+    size_t n;
+};
+
+/* All of them; damaged ones are listed as such and never fail the call. */
+int snap_list(struct store *s, struct snap_list *out, struct err *e) MUST_USE;
+void snap_list_free(struct snap_list *l);
+
+/*
+ * The id that `what` names: an id, a unique prefix of one, or the name of the newest
+ * snapshot so called ("@last": the newest). ERR_NOT_FOUND; ERR_INVALID if several
+ * ids begin so (the message names some).
+ */
+int snap_find(struct store *s, const char *what, char id[MANIFEST_ID_MAX + 1],
+              struct err *e) MUST_USE;
+
+/* ERR_NOT_FOUND if there is no such manifest. A damaged claim reads as kept for ever. */
+int snap_claim_get(struct store *s, const char *id, struct snap_claim *out,
+                   struct err *e) MUST_USE;
+
+/*
+ * Keep id's data until expires_wall_ns (0: no end). ERR_NOT_FOUND when the data is
+ * gone already.
+ */
+int snap_keep(struct store *s, const char *id, int64_t expires_wall_ns,
+              struct err *e) MUST_USE;
+
+/* Give up the data of id; the manifest stays. Doing it again is fine. */
+int snap_drop(struct store *s, const char *id, const char *why, struct err *e) MUST_USE;
+
+/*
+ * Drop every claim that has expired at the wall clock's now. A clock that cannot be
+ * trusted (it jumped against the boot clock, went back, or leapt further than
+ * SNAP_CLOCK_LEAP_S since it was last seen) expires nothing: *clock_doubt then says why,
+ * and stays so until the clock has run steadily for a day. done is called for each
+ * snapshot that expired (NULL allowed).
+ */
+#define SNAP_CLOCK_LEAP_S ((int64_t)40 * 86400)
+struct snap_expiry {
+    size_t n_expired;
+    char clock_doubt[256]; /* empty: the clock is trusted */
+};
+int snap_expire(struct store *s, struct snap_expiry *out,
+                void (*done)(void *arg, const struct snap *sn), void *arg,
+                struct err *e) MUST_USE;
+
+#endif
