@@ -1,0 +1,85 @@
+#ifndef METER_RECEIPT_H
+#define METER_RECEIPT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/attr.h"
+#include "base/buf.h"
+#include "base/err.h"
+#include "base/sign.h"
+#include "meter/journal.h"
+
+/*
+ * The receipt: the last, signed record of a journal ("gpurun.receipt.v1"). The whole
+ * journal is the receipt file; anyone can recompute it offline with the keys of host
+ * and book, by the code that made it.
+ */
+#define RECEIPT_INTERVALS_MAX 65536
+#define RECEIPT_FILE_MAX      ((uint64_t)4 << 30)
+
+/* A stretch in one state, from one record to another. */
+struct receipt_interval {
+    enum usage_state state;
+    char reason[JOURNAL_WORD_MAX + 1]; /* why it began */
+    int64_t from_wall_ns;              /* labels */
+    int64_t to_wall_ns;
+    int64_t ns;        /* by the monotonic clock */
+    int64_t before_ns; /* session's total of priced time of its kind before it */
+};
+
+struct receipt {
+    char lease[GRANT_ID_MAX + 1];
+    char job[GRANT_ID_MAX + 1];
+    struct offer *offer;
+    struct grant grant; /* the last one */
+    struct journal_device *devices;
+    size_t n_devices;
+    struct journal_record last; /* the receipt as a journal record */
+
+    char reason[JOURNAL_WORD_MAX + 1];
+    int exit_code; /* -1 none */
+    int signal;    /* 0 none */
+    char snapshot[GRANT_ID_MAX + 1];
+    int64_t kept_bytes;
+    int64_t keep_until_wall_ns;
+    int64_t keep_hold_fen; /* stays held for keeping */
+
+    int64_t made_wall_ns;
+    int64_t setup_s;
+    int64_t device_s;
+    int64_t charge_fen;
+    int64_t busy_ns;
+    int64_t cosigned_renter_s; /* device seconds */
+    int64_t cosigned_book_s;
+
+    struct receipt_interval *intervals; /* in order of time, all of the session */
+    size_t n_intervals;
+    int64_t *month_cuts_s; /* device seconds at which a month began (Asia/Shanghai) */
+    size_t n_month_cuts;
+    struct sign_public host;
+    uint64_t file_bytes;
+};
+
+/* Keys that must match; a NULL is not compared. */
+struct receipt_pins {
+    const struct sign_public *host;
+    const struct sign_public *renter;
+    const struct sign_public *book;
+    const char *job;
+    bool check_all; /* every signature, not only those the chain does not cover */
+};
+
+/*
+ * Verify a whole receipt file. ERR_CORRUPT names the first wrong record and what is
+ * wrong with it; ERR_DENIED a key that is not the pinned one; ERR_NOT_FOUND a journal
+ * that has no receipt (yet). *out is the caller's (receipt_free).
+ */
+int receipt_verify(struct receipt **out, const void *data, size_t len,
+                   const struct receipt_pins *pins, struct err *e) MUST_USE;
+int receipt_verify_file(struct receipt **out, const char *path,
+                        const struct receipt_pins *pins, struct err *e) MUST_USE;
+void receipt_free(struct receipt *r);
+
+#endif

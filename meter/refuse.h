@@ -1,0 +1,38 @@
+#ifndef METER_REFUSE_H
+#define METER_REFUSE_H
+
+#include "base/attr.h"
+#include "base/err.h"
+
+/*
+ * Refusals that have a name. Some ways of saying no are part of the law of
+ * money (an inexact price, a clock that went back) and must be recognisable by
+ * programs and tests, not only by people. The name stands at the end of the
+ * message, in brackets: "1.005 has more than two decimals (precision)".
+ */
+enum refusal {
+    REFUSE_NONE = 0,
+    REFUSE_RANGE,         /* "range": negative, too large, or outside what is allowed */
+    REFUSE_INEXACT_PRICE, /* "inexact_price" */
+    REFUSE_CLOCK_BACK,    /* "clock_went_back" */
+    REFUSE_HEARTBEAT,     /* "conflicting_heartbeat" */
+    REFUSE_COUNTER_BACK,  /* "counter_went_back" */
+    REFUSE_KEY_MISMATCH,  /* "idempotency_key_mismatch" */
+    REFUSE_EXCEEDS,       /* "exceeds_pending" */
+    REFUSE_SYNTAX,        /* "syntax" */
+    REFUSE_LEADING_ZERO,  /* "leading_zero" */
+    REFUSE_PRECISION,     /* "precision" */
+    REFUSE_UNKNOWN,       /* "unknown": a word that no rule knows */
+    REFUSE_COUNT          /* not a refusal */
+};
+
+/* err_set with the name appended; ERR_RANGE for REFUSE_RANGE, else ERR_INVALID. */
+int refuse(struct err *e, enum refusal why, const char *fmt, ...) PRINTF_LIKE(3, 4);
+
+/* The name of a refusal, "" for REFUSE_NONE. */
+const char *refuse_name(enum refusal why);
+
+/* Which refusal *e is; REFUSE_NONE if it has no name. Survives err_wrap. */
+enum refusal refuse_of(const struct err *e);
+
+#endif
