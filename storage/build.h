@@ -1,0 +1,114 @@
+#ifndef STORAGE_BUILD_H
+#define STORAGE_BUILD_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/attr.h"
+#include "base/err.h"
+#include "base/hash.h"
+#include "storage/scan.h"
+#include "storage/store.h"
+#include "storage/tree.h"
+
+/*
+ * From a directory to a tree and its chunks: one sweep, in which only groups with a
+ * changed file are read; several threads read, cut and hash. The same code serves
+ * the host (chunks go into a store) and the client (they are offered to a host).
+ */
+
+enum build_policy {
+    BUILD_NONE = 0,
+    BUILD_SHIP,     /* unreadable: refused by name, nothing is made */
+    BUILD_SNAPSHOT, /* unreadable or vanished: a damaged entry, and on */
+};
+
+/* Chunks of one block of data; ids are filled. */
+struct build_chunk {
+    struct sha256 id;
+    const uint8_t *data;
+    uint32_t len;
+};
+
+/* Where the chunks go. Called from several threads at a time, also blocking ones. */
+struct build_sink {
+    void *ctx;
+    /* Bytes just read from the directory, or (STORE_KIND_META) of the tree itself. */
+    int (*put)(void *ctx, enum store_kind kind, const struct build_chunk *chunks,
+               size_t n, struct err *e);
+    /*
+     * A group whose chunks the scan cache knows; nothing was read. *need_data: have
+     * the files read and put after all. NULL: never needed.
+     */
+    int (*known)(void *ctx, const struct tree_chunk *chunks, size_t n, bool *need_data,
+                 struct err *e);
+};
+
+/*
+ * Chunks into a store, compressed by the threads that read. held: the chunks of the
+ * scan cache's tree are known to be kept (a manifest read after store_open holds them).
+ */
+struct build_store_sink {
+    struct store *store;
+    bool held;
+};
+struct build_sink build_sink_store(struct build_store_sink *s);
+
+struct build_options {
+    enum build_policy policy;
+    struct scan_options scan;
+    /*
+     * Scan cache: read if it is there and sound, replaced on success. NULL: none.
+     * May be lost or stale in any way without harm. One build per file at a time.
+     */
+    const char *cache_path;
+    bool live; /* processes may be writing in the directory: trust less, cache less */
+    unsigned n_threads; /* 0: one per core, at most 8 */
+    /* Now and then, from the calling thread; bytes is of content looked at so far. */
+    void (*progress)(void *ctx, uint64_t n_entries, uint64_t bytes);
+    void *progress_ctx;
+};
+
+#define BUILD_TOP 10
+struct build_named {
+    char *path;
+    enum tree_damage damage;
+    int sys_errno;
+    uint64_t bytes;
+};
+
+struct build_report {
+    struct sha256 tree;
+    struct tree_totals totals;
+    uint64_t read_bytes;                   /* of content really read */
+    uint64_t known_groups;                 /* taken from the cache */
+    bool had_cache;                        /* a sound cache was found ... */
+    struct sha256 cache_tree;              /* ... which was of this tree */
+    struct build_named damaged[BUILD_TOP]; /* the first ones, TREE_CHANGED included */
+    size_t n_damaged;
+    struct build_named largest[BUILD_TOP];
+    size_t n_largest;
+    struct scan_skipped skipped; /* owned by the report */
+};
+
+/*
+ * Make the tree of the directory root_fd. *r is filled on success (build_report_free).
+ * ERR_DENIED: BUILD_SHIP and an unreadable file, or a tree that is not to be shipped
+ * (scan.h); errors of the sink and of the cache's directory as they are. On failure
+ * the cache is as it was.
+ */
+int build_tree(int root_fd, const struct build_options *o, const struct build_sink *sink,
+               struct build_report *r, struct err *e) MUST_USE;
+void build_report_free(struct build_report *r);
+
+/*
+ * Read again the contents of group g of a tree made from root_fd (a peer wants chunks
+ * that were never read), in order, verified: emit gets each chunk. ERR_BUSY: a file is
+ * not as it was (named); build again.
+ */
+int build_reread(int root_fd, const struct tree_group *g,
+                 int (*emit)(void *ctx, const struct build_chunk *c, struct err *e),
+                 void *ctx, struct err *e) MUST_USE;
+
+#endif

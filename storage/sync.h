@@ -1,0 +1,128 @@
+#ifndef STORAGE_SYNC_H
+#define STORAGE_SYNC_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/attr.h"
+#include "base/err.h"
+#include "base/hash.h"
+#include "storage/build.h"
+#include "storage/store.h"
+#include "storage/tree.h"
+
+/*
+ * Moving a tree from one side to the other: only what is missing, in at most two round
+ * trips before bulk, none where the other side has the tree already (DESIGN.md, "Sync").
+ * Both halves turn bytes in into bytes out; whoever owns them carries the bytes over an
+ * ordered, reliable channel (a fresh one for each pair of halves).
+ *
+ * Everything is checked by hash on arrival and committed now and then, so a transfer
+ * that was cut goes on where it was when it is begun again with new halves.
+ *
+ *     sender                                   receiver
+ *     OFFER ids …                     ->
+ *                                     <-       WANT which of them
+ *     DATA chunks                     ->
+ *     TREE id                         ->
+ *                                     <-       MISSING ids | UNKNOWN | DONE id
+ *
+ * With a base (a tree the receiver is believed to hold) the sender does not ask: it
+ * sends what is new since the base, then TREE; an unchanged tree is TREE alone.
+ */
+
+/* A frame is at most this long; both halves refuse longer ones. */
+#define SYNC_FRAME_MAX_BYTES ((size_t)256 * 1024)
+/* Without being asked, without a base, a sender sends this much at once. */
+#define SYNC_PUSH_FIRST_BYTES ((size_t)128 * 1024)
+/* With a base: what is new is sent unasked up to this much, and offered beyond it. */
+#define SYNC_PUSH_NEW_BYTES ((size_t)4 * 1024 * 1024)
+
+enum sync_state {
+    SYNC_NONE = 0,
+    SYNC_RUNNING,
+    SYNC_DONE,   /* the receiver holds the tree, committed */
+    SYNC_FAILED, /* see the error */
+};
+
+/* What a half has done; any thread's view may be a moment old. */
+struct sync_stats {
+    uint64_t n_offered; /* chunks */
+    uint64_t n_wanted;
+    uint64_t n_sent;     /* or received */
+    uint64_t sent_bytes; /* raw */
+    uint64_t wire_bytes; /* as they went, framing included */
+};
+
+/* ---- sending ---- */
+
+struct sync_send;
+
+struct sync_send_options {
+    size_t window_bytes; /* content held in memory until it is known to be wanted; 0: 64
+                            MiB */
+    int zstd_level;      /* 0: 1 */
+    unsigned n_threads;  /* that compress; 0: one per core, at most 8 */
+    /*
+     * From any thread: there is output, or room, or the state changed. Must not call
+     * back into the sender.
+     */
+    void (*wake)(void *ctx);
+    void *wake_ctx;
+};
+
+/*
+ * Ship the directory root_fd: building starts at once, in threads of its own, before
+ * any peer is known. root_fd and what o points to must outlive the sender.
+ */
+int sync_send_dir(struct sync_send **out, int root_fd, const struct build_options *b,
+                  const struct sync_send_options *o, struct err *e) MUST_USE;
+/* Send tree_id out of s, which must outlive the sender. */
+int sync_send_store(struct sync_send **out, struct store *s, const struct sha256 *tree_id,
+                    const struct sync_send_options *o, struct err *e) MUST_USE;
+
+/* The tree is made (or failed: -1): *r stays the sender's; NULL while it goes on. */
+int sync_send_built(struct sync_send *s, const struct build_report **r,
+                    struct err *e) MUST_USE;
+/* A receiver is there. base: a tree it is believed to hold, or NULL. Once. */
+void sync_send_begin(struct sync_send *s, const struct sha256 *base);
+
+/* Bytes to be sent; *len 0: none now. Valid until the next call; never blocks. */
+const uint8_t *sync_send_output(struct sync_send *s, size_t *len);
+void sync_send_sent(struct sync_send *s, size_t n); /* so many of them went out */
+/* Bytes from the receiver. -1: the peer is wrong, or refused (its words in *e). */
+int sync_send_input(struct sync_send *s, const void *data, size_t n,
+                    struct err *e) MUST_USE;
+/* SYNC_FAILED fills *e. */
+enum sync_state sync_send_state(struct sync_send *s, struct err *e);
+void sync_send_stats(struct sync_send *s, struct sync_stats *out);
+void sync_send_free(struct sync_send *s); /* at any moment; NULL is allowed */
+
+/* ---- receiving ---- */
+
+struct sync_recv;
+
+struct sync_recv_options {
+    uint64_t max_bytes;    /* raw bytes taken in, at most: quota; 0: no limit */
+    uint64_t commit_bytes; /* commit after so much; 0: 64 MiB */
+};
+
+/*
+ * Into the store s, which must outlive it. One thread at a time. Works as it is fed:
+ * input may take as long as writing what it was given takes.
+ */
+int sync_recv_new(struct sync_recv **out, struct store *s,
+                  const struct sync_recv_options *o, struct err *e) MUST_USE;
+/* -1: the peer is wrong, or the store failed; a refusal for the peer is in the output. */
+int sync_recv_input(struct sync_recv *r, const void *data, size_t n,
+                    struct err *e) MUST_USE;
+const uint8_t *sync_recv_output(struct sync_recv *r, size_t *len);
+void sync_recv_sent(struct sync_recv *r, size_t n);
+/* DONE is said (and in the output) only once the whole tree is in s and committed. */
+enum sync_state sync_recv_state(const struct sync_recv *r, struct sha256 *tree_id);
+void sync_recv_stats(const struct sync_recv *r, struct sync_stats *out);
+/* What arrived is committed first, as far as that works. NULL is allowed. */
+void sync_recv_free(struct sync_recv *r);
+
+#endif
