@@ -1,0 +1,45 @@
+#ifndef RUNNER_JOB_VERBS_H
+#define RUNNER_JOB_VERBS_H
+
+/*
+ * Words both sides of the wire use: verbs, channel kinds, events and notes
+ * (runner/DESIGN.md, "Verbs" and "Channels"). A request is msg_request_new(VERB_…), a
+ * channel's OPEN record has type OPEN_….
+ */
+#define VERB_HOST_INFO   "host.info"
+#define VERB_JOB_SUBMIT  "job.submit"
+#define VERB_JOB_LIST    "job.list"
+#define VERB_JOB_SHOW    "job.show"
+#define VERB_JOB_FOLLOW  "job.follow"
+#define VERB_JOB_STOP    "job.stop"
+#define VERB_JOB_SIGNAL  "job.signal"
+#define VERB_JOB_EXTEND  "job.extend"
+#define VERB_JOB_USAGE   "job.usage"
+#define VERB_SNAP_LIST   "snap.list"
+#define VERB_SNAP_SHOW   "snap.show"
+#define VERB_SNAP_FILES  "snap.files"
+#define VERB_SNAP_TAKE   "snap.take"
+#define VERB_SNAP_KEEP   "snap.keep"
+#define VERB_SNAP_RM     "snap.rm"
+#define VERB_DEVICE_LIST "device.list"
+#define VERB_PRICE_LIST  "price.list"
+
+#define EVENT_STATE "gpurun.event.state.v1" /* job, state (bytes) */
+
+#define OPEN_SHIP     "gpurun.open.ship.v1"
+#define OPEN_OUT      "gpurun.open.out.v1"
+#define OPEN_ERR      "gpurun.open.err.v1"
+#define OPEN_STDIN    "gpurun.open.stdin.v1"
+#define OPEN_EXEC     "gpurun.open.exec.v1"
+#define OPEN_EXEC_ERR "gpurun.open.exec.err.v1"
+#define OPEN_PORT     "gpurun.open.port.v1"
+#define OPEN_GET      "gpurun.open.get.v1"
+
+/* Note on an exec channel, ordered, before EOF: u8 how, u8 code or signal. */
+#define NOTE_EXEC_EXIT      16
+#define NOTE_EXEC_EXITED    1
+#define NOTE_EXEC_SIGNALLED 2
+
+#define JOB_USAGE_CHUNK_MAX ((size_t)192 * 1024)
+
+#endif
