@@ -20,16 +20,16 @@
  */
 
 /*
- * How to list the chunks of a tree: call `chunk` for every id that the tree at
- * root needs: chunks of the tree stream, of lists, and of contents (repeats allowed). Any
- * failure (also of `chunk`) ends the walk with -1. Implemented by storage/tree.h.
+ * How to list the chunks of a tree: call `chunk` for every id that the tree needs, its
+ * own root and metadata included (repeats are fine). Any failure, also of `chunk`,
+ * ends the walk with -1. Implemented by storage/tree.h.
  */
-typedef int storage_chunk_fn(void *arg, const struct sha256 *id, struct err *e);
-typedef int storage_walk_fn(struct store *s, const struct tree_root *root,
-                            storage_chunk_fn *chunk, void *arg, struct err *e);
+typedef int gc_chunk_fn(void *arg, const struct sha256 *id, struct err *e);
+typedef int gc_walk_fn(struct store *s, const struct sha256 *tree, gc_chunk_fn *chunk,
+                       void *arg, struct err *e);
 
 struct gc_options {
-    storage_walk_fn *walk;                    /* required */
+    gc_walk_fn *walk;                         /* required */
     bool dry_run;                             /* say what would be done, change nothing */
     bool wait;                                /* for another gc to end; else ERR_BUSY */
     void (*say)(void *arg, const char *line); /* explanations for people; NULL: none */

@@ -47,20 +47,6 @@ enum manifest_kind {
     MANIFEST_SETUP     /* the result of a set-up, by its key */
 };
 
-/* The root of a tree: where its stream of entries lies. */
-struct tree_root {
-    struct sha256 *ids; /* depth 0: chunks of the tree stream in order; depth d > 0:
-                           chunks that hold ids (32 bytes each) of depth d - 1 */
-    size_t n_ids;       /* at most TREE_ROOT_IDS_MAX */
-    uint32_t depth;
-    uint64_t stream_bytes; /* of the tree stream */
-};
-#define TREE_ROOT_IDS_MAX 256
-#define TREE_DEPTH_MAX    4
-void tree_root_free(struct tree_root *r);
-void tree_root_copy(struct tree_root *to, const struct tree_root *from);
-bool tree_root_equal(const struct tree_root *a, const struct tree_root *b);
-
 /* An entry that could not be kept as it was (unreadable, vanished, changed while read).
  */
 struct manifest_damage {
@@ -95,7 +81,7 @@ struct manifest {
     int64_t ended_wall_ns;   /* recorded end; 0: none */
     int64_t expires_wall_ns; /* data is kept until then at least; 0: no end set */
 
-    struct tree_root root;
+    struct sha256 tree; /* id of the tree (storage/tree.h), which leads to every chunk */
     uint64_t n_files, n_dirs, n_links, n_other; /* entries of the tree */
     uint64_t content_bytes;                     /* logical sizes of files summed */
     uint64_t stored_bytes; /* encoded bytes of the distinct chunks of this tree:
