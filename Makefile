@@ -80,6 +80,8 @@ UNIT_SRC := $(wildcard tests/unit/*/test_*.c)
 UNIT_BIN := $(UNIT_SRC:%.c=$(B)/%)
 TOOL_SRC := $(wildcard tests/tools/*.c)
 TOOL_BIN := $(TOOL_SRC:%.c=$(B)/%)
+SUBST_SRC := $(wildcard tests/libs/*.c)
+SUBST_LIB := $(SUBST_SRC:%.c=$(B)/%.so)
 FUZZ_SRC := $(wildcard tests/fuzz/fuzz_*.c)
 FUZZ_BIN := $(FUZZ_SRC:%.c=$(B)/%)
 
@@ -166,7 +168,12 @@ FUZZ_MAIN := $(if $(FUZZ),-fsanitize=fuzzer,tests/fuzz/main_replay.c)
 $(B)/tests/fuzz/%: tests/fuzz/%.c $(wildcard tests/fuzz/main_replay.c) $(LIB)
 	$(call say,CC,$<)
 	$(Q)$(COMPILE) -MF $@.d -MT $@ $(ALL_LDFLAGS) -o $@ $< $(FUZZ_MAIN) $(LIB) $(LIBS)
-tests: all $(UNIT_BIN) $(TOOL_BIN) $(FUZZ_BIN)
+# Substitutes for vendors' libraries, bind-mounted over the real names by scenarios.
+$(B)/tests/libs/%.so: tests/libs/%.c $(B)/flags
+	@mkdir -p $(@D)
+	$(call say,CC,$<)
+	$(Q)$(CC) $(BASE_CFLAGS) $(WERROR) $(CFLAGS) -shared -fPIC -o $@ $< -ldl
+tests: all $(UNIT_BIN) $(TOOL_BIN) $(FUZZ_BIN) $(SUBST_LIB)
 
 deps:
 	@tests/deps
