@@ -22,7 +22,10 @@ struct buf {
     size_t cap;
 };
 
-#define BUF_INIT {NULL, 0, 0}
+#define BUF_INIT                                                                         \
+    {                                                                                    \
+        NULL, 0, 0                                                                       \
+    }
 
 void buf_free(struct buf *b);              /* and make it BUF_INIT again */
 void buf_reset(struct buf *b);             /* length 0, memory kept */

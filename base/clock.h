@@ -12,7 +12,12 @@
  * All time in gpurun is read here, so a unit test can own it. Thread-safe but
  * for clock_set_source.
  */
-enum clock_kind { CLOCK_KIND_NONE = 0, CLOCK_KIND_MONO, CLOCK_KIND_BOOT, CLOCK_KIND_WALL };
+enum clock_kind {
+    CLOCK_KIND_NONE = 0,
+    CLOCK_KIND_MONO,
+    CLOCK_KIND_BOOT,
+    CLOCK_KIND_WALL
+};
 
 int64_t clock_mono_ns(void);
 int64_t clock_boot_ns(void);

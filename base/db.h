@@ -28,7 +28,8 @@ struct db_options {
 int db_open(sqlite3 **out, const char *path, const struct db_options *o,
             struct err *e) MUST_USE;
 void db_close(sqlite3 *db);
-/* Fill *e from the connection's last error: ERR_BUSY, ERR_CORRUPT, ERR_SPACE, ERR_SYSTEM. */
+/* Fill *e from the connection's last error: ERR_BUSY, ERR_CORRUPT, ERR_SPACE, ERR_SYSTEM.
+ */
 int db_fail(sqlite3 *db, const char *doing, struct err *e);
 int db_exec(sqlite3 *db, const char *sql, struct err *e) MUST_USE;
 int db_prepare(sqlite3 *db, const char *sql, sqlite3_stmt **out, struct err *e) MUST_USE;

@@ -108,21 +108,6 @@ fd_close(int *fd)
     return close(was) == -1 && errno != EINTR ? -1 : 0;
 }
 
-/* The directory that path's last component lies in; malloc'ed. */
-static char *
-parent_of(const char *path)
-{
-    const char *slash = strrchr(path, '/');
-
-    if (slash == NULL) {
-        return xstrdup(".");
-    }
-    if (slash == path) {
-        return xstrdup("/");
-    }
-    return xasprintf("%.*s", (int)(slash - path), path);
-}
-
 /* shown is what messages call the file; dir_fd and name are where it is. */
 static int
 replace_at(int dir_fd, const char *name, const char *shown, const void *data, size_t len,
@@ -177,7 +162,7 @@ file_replace_at(int dir_fd, const char *name, const void *data, size_t len, stru
 int
 file_replace(const char *path, const void *data, size_t len, struct err *e)
 {
-    char *parent = parent_of(path);
+    char *parent = path_parent(path);
     const char *slash = strrchr(path, '/');
     int dir_fd = open(parent, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     int rc;
@@ -357,4 +342,18 @@ path_join(const char *a, const char *b)
     bool slash = len == 0 || a[len - 1] == '/';
 
     return xasprintf("%s%s%s", a, slash ? "" : "/", b);
+}
+
+char *
+path_parent(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+
+    if (slash == NULL) {
+        return xstrdup(".");
+    }
+    if (slash == path) {
+        return xstrdup("/");
+    }
+    return xasprintf("%.*s", (int)(slash - path), path);
 }

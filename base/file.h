@@ -27,14 +27,15 @@ int file_replace_at(int dir_fd, const char *name, const void *data, size_t len,
                     struct err *e) MUST_USE;
 
 /* Append the whole file to out. ERR_RANGE above max_bytes; ERR_NOT_FOUND if missing. */
-int file_read(const char *path, size_t max_bytes, struct buf *out, struct err *e) MUST_USE;
+int file_read(const char *path, size_t max_bytes, struct buf *out,
+              struct err *e) MUST_USE;
 int file_read_at(int dir_fd, const char *name, size_t max_bytes, struct buf *out,
                  struct err *e) MUST_USE;
 
 /* All n bytes, or -1 with errno set. */
 int fd_write_all(int fd, const void *data, size_t n);
 int fd_pwrite_all(int fd, const void *data, size_t n, off_t at);
-ssize_t fd_read_full(int fd, void *data, size_t n);          /* bytes read; < n at end */
+ssize_t fd_read_full(int fd, void *data, size_t n); /* bytes read; < n at end */
 ssize_t fd_pread_full(int fd, void *data, size_t n, off_t at);
 
 /* Close *fd if it is not -1 and make it -1; -1 with errno if the close failed. */
@@ -50,7 +51,9 @@ bool file_exists(const char *path); /* lstat succeeds */
 
 /*
  * Remove path and everything beneath it, never following a symbolic link and
- * never leaving the file system path is on. Missing is fine.
+ * never leaving the mount path is on (a mount beneath: ERR_SYSTEM with EBUSY).
+ * Directories closed to their owner are opened; any depth is fine, and so is
+ * that path is missing. On failure all the rest was removed nevertheless.
  */
 int file_remove_tree(const char *path, struct err *e) MUST_USE;
 int file_remove_tree_at(int dir_fd, const char *name, struct err *e) MUST_USE;
@@ -64,8 +67,10 @@ int file_lock(const char *path, bool exclusive, bool wait, int *out_fd,
 
 /*
  * Open name beneath dir_fd without ever leaving it and without following any
- * symbolic link (openat2 RESOLVE_BENEATH|RESOLVE_NO_SYMLINKS|RESOLVE_NO_MAGICLINKS; where the kernel has
- * no openat2, a walk by O_NOFOLLOW components). name may hold slashes, not "..".
+ * symbolic link (openat2 with RESOLVE_BENEATH, NO_SYMLINKS and NO_MAGICLINKS; where
+ * the kernel has no openat2, a walk by O_NOFOLLOW components). name may hold slashes.
+ * ERR_DENIED: it is empty, absolute, has a "..", or meets a symbolic link;
+ * ERR_NOT_FOUND; ERR_EXISTS (with O_EXCL).
  */
 int file_open_beneath(int dir_fd, const char *name, int flags, mode_t mode, int *out_fd,
                       struct err *e) MUST_USE;
@@ -75,5 +80,7 @@ int file_mkdirs_beneath(int dir_fd, const char *name, mode_t mode, int *out_fd,
 
 /* "a/b" from "a" and "b"; malloc'ed. */
 char *path_join(const char *a, const char *b);
+/* The directory the last component lies in: "a" of "a/b", "." of "b"; malloc'ed. */
+char *path_parent(const char *path);
 
 #endif

@@ -8,7 +8,7 @@
 #include "base/attr.h"
 
 /* SHA-256 (FIPS 180-4) through libcrypto; it picks SHA-NI where there is one. */
-#define SHA256_LEN 32
+#define SHA256_LEN     32
 #define SHA256_HEX_LEN 64
 
 struct sha256 {

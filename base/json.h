@@ -32,7 +32,7 @@ void json_key(struct json_writer *w, const char *key);
 void json_str(struct json_writer *w, const char *s);
 void json_int(struct json_writer *w, int64_t v);
 void json_bool(struct json_writer *w, bool v);
-void json_null(struct json_writer *w);
+void json_nil(struct json_writer *w);
 /* key and value in one. */
 void json_kstr(struct json_writer *w, const char *key, const char *s);
 void json_kint(struct json_writer *w, const char *key, int64_t v);
@@ -42,18 +42,31 @@ void json_kname(struct json_writer *w, const char *key, const void *name, size_t
 
 struct json; /* a parsed value; owned by its root */
 
-enum json_kind { JSON_NONE = 0, JSON_NULL, JSON_BOOL, JSON_INT, JSON_STR, JSON_ARR, JSON_OBJ };
+enum json_kind {
+    JSON_NONE = 0,
+    JSON_NIL,
+    JSON_BOOL,
+    JSON_INT,
+    JSON_STR,
+    JSON_ARR,
+    JSON_OBJ
+};
 
-/* ERR_INVALID with line and column. Reals and integers beyond int64 are refused. */
+/*
+ * One value of any kind. ERR_INVALID with line and column: no JSON, a member twice,
+ * nested deeper than 2048, U+0000 in a string, a number with fraction or exponent or
+ * beyond int64.
+ */
 int json_parse(struct json **out, const void *data, size_t len, struct err *e) MUST_USE;
-void json_free(struct json *root); /* only the root */
+void json_free(struct json *root);              /* only the root */
 enum json_kind json_kind(const struct json *v); /* JSON_NONE for NULL */
 const struct json *json_get(const struct json *obj, const char *key); /* NULL if absent */
-size_t json_len(const struct json *v); /* members or elements */
+size_t json_len(const struct json *v); /* members or elements; 0 for others */
+/* NULL beyond the end, or where v is of another kind. */
 const struct json *json_at(const struct json *arr, size_t i);
 const char *json_key_at(const struct json *obj, size_t i);
 const struct json *json_value_at(const struct json *obj, size_t i);
-int64_t json_as_int(const struct json *v);     /* asserted kind */
+int64_t json_as_int(const struct json *v); /* asserted kind */
 bool json_as_bool(const struct json *v);
 const char *json_as_str(const struct json *v); /* stays v's */
 size_t json_str_len(const struct json *v);

@@ -14,9 +14,9 @@
  */
 enum opt_kind {
     OPT_NONE = 0,
-    OPT_FLAG,  /* *(bool *)at = true */
-    OPT_STR,   /* *(const char **)at = value, the last one counts */
-    OPT_LIST,  /* opt_list at: appended in order */
+    OPT_FLAG, /* *(bool *)at = true */
+    OPT_STR,  /* *(const char **)at = value, the last one counts */
+    OPT_LIST, /* opt_list at: appended in order */
 };
 
 struct opt_list {
@@ -25,8 +25,8 @@ struct opt_list {
 };
 
 struct opt {
-    const char *name;  /* long name without dashes */
-    char short_name;   /* 0: none */
+    const char *name; /* long name without dashes */
+    char short_name;  /* 0: none */
     enum opt_kind kind;
     size_t offset;     /* of the target within the struct given to opt_parse */
     const char *value; /* name of the value in help, e.g. "DUR"; NULL for a flag */

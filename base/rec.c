@@ -100,6 +100,17 @@ rec_free(struct rec *r)
     free(r);
 }
 
+void
+rec_free_wiped(struct rec *r)
+{
+    if (r != NULL) {
+        for (struct rec_block *b = r->blocks; b != NULL; b = b->next) {
+            explicit_bzero(b->text, b->used);
+        }
+        rec_free(r);
+    }
+}
+
 const char *
 rec_type(const struct rec *r)
 {

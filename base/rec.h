@@ -24,13 +24,14 @@
  *
  * A signed record ends in "signer=<64 hex>\nsig=<128 hex>\n" (see sign.h).
  */
-#define REC_MAX_BYTES ((size_t)16 << 20) /* encoded size, refused above */
+#define REC_MAX_BYTES  ((size_t)16 << 20) /* encoded size, refused above */
 #define REC_MAX_FIELDS 262144
 
 struct rec; /* opaque; belongs to one thread at a time */
 
 struct rec *rec_new(const char *type); /* e.g. "gpurun.offer.v1" */
 void rec_free(struct rec *r);          /* NULL allowed */
+void rec_free_wiped(struct rec *r);    /* overwriting its values: for secrets */
 const char *rec_type(const struct rec *r);
 
 /*
@@ -56,8 +57,8 @@ const char *rec_field(const struct rec *r, size_t i, const char **value, size_t 
 
 /*
  * Required fields of a given form. ERR_INVALID names type and key when the
- * field is missing, there more than once, not a canonical decimal integer in [min, max] / not exactly
- * len bytes of lower-case hex / holds a NUL or is empty.
+ * field is missing, there more than once, not a canonical decimal integer in [min, max] /
+ * not exactly len bytes of lower-case hex / holds a NUL or is empty.
  */
 int rec_need_int(const struct rec *r, const char *key, int64_t min, int64_t max,
                  int64_t *out, struct err *e) MUST_USE;

@@ -14,7 +14,7 @@
  * of record from passing for another.
  */
 #define SIGN_PUBLIC_LEN 32
-#define SIGN_SIG_LEN 64
+#define SIGN_SIG_LEN    64
 
 struct sign_key; /* a private key; wiped when freed */
 
@@ -38,7 +38,7 @@ void sign_bytes(const struct sign_key *k, const void *data, size_t len,
 int sign_check(const struct sign_public *by, const void *data, size_t len,
                const uint8_t sig[SIGN_SIG_LEN], struct err *e) MUST_USE; /* ERR_CORRUPT */
 
-/* Append signer= and sig= over the record's encoding so far. */
+/* Append signer=, then sig= over the record's encoding up to and with signer=. */
 void sign_rec(struct rec *r, const struct sign_key *k);
 /*
  * Check the final signer= and sig= of r; *by is the signer, for the caller to
