@@ -66,6 +66,7 @@ CMOCKA_LIBS = $(call once,CMOCKA_LIBS,$(shell $(PKG_CONFIG) --libs cmocka))
 BASE_CFLAGS = -std=c11 -D_GNU_SOURCE -DGPURUN_VERSION='"$(VERSION)"' -I. $(WARN)
 ALL_CFLAGS  = $(BASE_CFLAGS) $(HARDEN) $(SANFLAGS) $(COVFLAGS) $(FUZZFLAGS) $(CFLAGS) $(PKG_CFLAGS)
 ALL_LDFLAGS = $(SANFLAGS) $(COVFLAGS) $(FUZZFLAGS) -Wl,--as-needed $(LDFLAGS)
+OBJECTS     = $(filter %.o %.a,$^)
 COMPILE     = $(CC) $(ALL_CFLAGS) $(EXTRA_CFLAGS) $(WERROR) -MMD -MP
 
 # Every source is found; a main_*.c makes a program and is in no library.
@@ -122,18 +123,18 @@ $(B)/flags: FORCE
 
 $(B)/bin/gpurun: $(B)/runner/cli/main_gpurun.o $(LIB)
 	$(call say,LD,$@)
-	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS)
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $(OBJECTS) $(LIBS)
 
 # The agent goes to machines we know nothing of, hence static. Sanitizers and
 # gcov cannot be linked so: those flavours test the dynamic one.
 STATIC := $(if $(SAN)$(FUZZ),,1)
 $(AGENT_DIR)/gpurun-agent: $(B)/runner/host/main_agent.o $(LIB)
 	$(call say,LD,$@)
-	$(Q)$(CC) $(ALL_LDFLAGS) $(if $(STATIC),-static) -o $@ $^ \
+	$(Q)$(CC) $(ALL_LDFLAGS) $(if $(STATIC),-static) -o $@ $(OBJECTS) \
 	    $(if $(STATIC),$(AGENT_LIBS_STATIC),$(AGENT_LIBS))
 $(AGENT_DIR)/gpurun-agent.dyn: $(B)/runner/host/main_agent.o $(LIB)
 	$(call say,LD,$@)
-	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(AGENT_LIBS)
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $(OBJECTS) $(AGENT_LIBS)
 $(B)/bin/gpurun-agent: $(AGENT_DIR)/gpurun-agent
 	@mkdir -p $(@D)
 	@ln -f $< $@
@@ -151,7 +152,7 @@ $(AGENT_DIR)/gpurun-gpuprobe: $(PROBE_OBJ) $(LIB)
 	@mkdir -p $(@D)
 	@$(if $(PROBE_CUDA),:,echo 'gpurun-gpuprobe: no CUDA toolkit (nvcc) here: built without the CUDA runtime, NVML only')
 	$(call say,LD,$@)
-	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(if $(PROBE_CUDA),$(CUDA_RT) -lrt) -ldl -lpthread
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $(OBJECTS) $(if $(PROBE_CUDA),$(CUDA_RT) -lrt) -ldl -lpthread
 
 $(B)/share/gpurun/%: %
 	@mkdir -p $(@D)
@@ -162,15 +163,15 @@ $(B)/share/gpurun/%: %
 .SECONDARY: $(UNIT_SRC:%.c=$(B)/%.o) $(TOOL_SRC:%.c=$(B)/%.o) $(FUZZ_SRC:%.c=$(B)/%.o)
 $(UNIT_BIN): $(B)/%: $(B)/%.o $(LIB)
 	$(call say,LD,$@)
-	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(CMOCKA_LIBS) $(LIBS)
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $(OBJECTS) $(CMOCKA_LIBS) $(LIBS)
 $(TOOL_BIN): $(B)/%: $(B)/%.o $(LIB)
 	$(call say,LD,$@)
-	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS)
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $(OBJECTS) $(LIBS)
 # A fuzzer brings a main; without one, ours replays the corpus.
 FUZZ_MAIN := $(if $(FUZZ),,$(B)/tests/fuzz/main_replay.o)
 $(FUZZ_BIN): $(B)/%: $(B)/%.o $(FUZZ_MAIN) $(LIB)
 	$(call say,LD,$@)
-	$(Q)$(CC) $(ALL_LDFLAGS) $(if $(FUZZ),-fsanitize=fuzzer) -o $@ $^ $(LIBS)
+	$(Q)$(CC) $(ALL_LDFLAGS) $(if $(FUZZ),-fsanitize=fuzzer) -o $@ $(OBJECTS) $(LIBS)
 # Substitutes for vendors' libraries, bind-mounted over the real names by scenarios.
 $(SUBST_LIB): $(B)/%.so: %.c $(B)/flags
 	$(call say,CC,$<)
@@ -193,7 +194,7 @@ demo: deps
 bench:
 	@tests/deps bench
 	@$(MAKE) --no-print-directory -j$(NPROC) tests
-	@BUILD=$(B) tests/bench/run $(ONLY)
+	@/usr/bin/python3 tests/bench/bench.py --build $(B) $(if $(ONLY),--only '$(ONLY)')
 soak:
 	@tests/deps
 	@$(MAKE) --no-print-directory -j$(NPROC) tests
