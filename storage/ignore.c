@@ -37,9 +37,9 @@ const char *
 ignore_why_name(enum ignore_why why)
 {
     static const char *const names[IGNORE_WHY_COUNT] = {
-        [IGNORE_NOT] = "not",     [IGNORE_GIT] = "gitignore",
-        [IGNORE_VCS] = "vcs",     [IGNORE_GPURUN] = "gpurunignore",
-        [IGNORE_VENV] = "venv",   [IGNORE_CACHE] = "cache",
+        [IGNORE_NOT] = "not",       [IGNORE_GIT] = "gitignore",
+        [IGNORE_VCS] = "vcs",       [IGNORE_GPURUN] = "gpurunignore",
+        [IGNORE_VENV] = "venv",     [IGNORE_CACHE] = "cache",
         [IGNORE_SECRET] = "secret",
     };
 
@@ -194,8 +194,7 @@ name_matches(const struct rule *r, const struct subject *s)
     if (r->suffix) {
         size_t n = r->len - 1;
 
-        return n <= s->name_len &&
-               memcmp(r->text + 1, s->name + s->name_len - n, n) == 0;
+        return n <= s->name_len && memcmp(r->text + 1, s->name + s->name_len - n, n) == 0;
     }
     return ignore_wildmatch(r->text, r->len, s->name, s->name_len, false);
 }
@@ -248,9 +247,8 @@ ask_list(const struct rule_list *l, const struct ignore_dir *d, const struct sub
 static bool
 is_below(const struct subject *s, const struct ignore_dir *d)
 {
-    return d->path_len == 0 ||
-           (s->len > d->path_len && s->path[d->path_len] == '/' &&
-            memcmp(s->path, d->path, d->path_len) == 0);
+    return d->path_len == 0 || (s->len > d->path_len && s->path[d->path_len] == '/' &&
+                                memcmp(s->path, d->path, d->path_len) == 0);
 }
 
 enum ignore_why

@@ -122,8 +122,8 @@ in_named_class(const uint8_t *name, size_t len, uint8_t c, bool *known)
 
 /* One member of a bracket expression at *at: a byte, a range or a [:class:]. */
 struct member {
-    bool bad; /* the whole pattern can match nothing */
-    bool has; /* c is in it */
+    bool bad;     /* the whole pattern can match nothing */
+    bool has;     /* c is in it */
     uint8_t last; /* byte a following '-' would start a range from; 0: none */
 };
 
