@@ -67,7 +67,32 @@ struct usage_moment {
 void usage_now(struct usage_moment *out);
 
 /*
- * Book the time between two moments, spent in state, to t:
+ * Where a session stands: the one state machine behind running sessions, behind
+ * verification and behind the billing vectors' lifecycle.
+ */
+struct usage_track {
+    enum usage_state state;
+    struct usage_totals total;
+    int64_t run_ns; /* device time since the last `ready`, for an early preemption */
+};
+
+/* Enter a state. A run begins where RUNNING is entered and the same one does not go on.
+ */
+void usage_enter(struct usage_track *t, enum usage_state state);
+/* May a session in `from` enter `to` (meter/DESIGN.md has the table)? */
+bool usage_may_enter(enum usage_state from, enum usage_state to);
+
+/*
+ * The owner takes the device back: if the present run has less than free_ns, it
+ * moves from RUNNING to PREEMPTED. Returns what moved.
+ */
+int64_t usage_preempt(struct usage_track *t, int64_t free_ns);
+
+/* Book ns to the present state, and to the run where that is RUNNING. */
+void usage_add(struct usage_track *t, int64_t ns);
+
+/*
+ * Book the time between two moments to t:
  *  - another boot: nothing, as nobody can know how long it was (nor was the
  *    job running: it died with the old boot);
  *  - CLOCK_MONOTONIC not moved on by what CLOCK_BOOTTIME did: the difference is
@@ -75,12 +100,14 @@ void usage_now(struct usage_moment *out);
  *  - more than USAGE_GAP_NS: USAGE_FAULT, all of it;
  *  - USAGE_STOPPING: USAGE_FREE_STOP_S free in all, then up to billed_window_ns as
  *    USAGE_WINDOW, what is beyond both is USAGE_FAULT (the host was late);
+ *  - USAGE_ENDED: nothing;
  *  - else the state itself.
- * ERR_INVALID "clock_went_back": `to` is before `from` within one boot.
+ * "clock_went_back": `to` is before `from` within one boot, or the totals would
+ * leave what can be counted.
  */
-int usage_book(struct usage_totals *t, enum usage_state state,
-               const struct usage_moment *from, const struct usage_moment *to,
-               int64_t billed_window_ns, struct err *e) MUST_USE;
+int usage_book(struct usage_track *t, const struct usage_moment *from,
+               const struct usage_moment *to, int64_t billed_window_ns,
+               struct err *e) MUST_USE;
 
 /* Whole seconds: each made whole once, from the session's total. */
 int64_t usage_setup_s(const struct usage_totals *t);

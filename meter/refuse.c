@@ -1,0 +1,59 @@
+#include "meter/refuse.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+static const char *const refuse_names[REFUSE_COUNT] = {
+    [REFUSE_NONE] = "",
+    [REFUSE_RANGE] = "range",
+    [REFUSE_INEXACT_PRICE] = "inexact_price",
+    [REFUSE_CLOCK_BACK] = "clock_went_back",
+    [REFUSE_HEARTBEAT] = "conflicting_heartbeat",
+    [REFUSE_COUNTER_BACK] = "counter_went_back",
+    [REFUSE_KEY_MISMATCH] = "idempotency_key_mismatch",
+    [REFUSE_EXCEEDS] = "exceeds_pending",
+    [REFUSE_SYNTAX] = "syntax",
+    [REFUSE_LEADING_ZERO] = "leading_zero",
+    [REFUSE_PRECISION] = "precision",
+    [REFUSE_UNKNOWN] = "unknown",
+};
+
+int
+refuse(struct err *e, enum refusal why, const char *fmt, ...)
+{
+    char text[sizeof e->msg];
+    va_list ap;
+
+    va_start(ap, fmt);
+    (void)vsnprintf(text, sizeof text, fmt, ap);
+    va_end(ap);
+    /* Leave room for the name: a long word of a user must not push it off the end. */
+    return err_set(e, why == REFUSE_RANGE ? ERR_RANGE : ERR_INVALID, "%.440s (%s)", text,
+                   refuse_names[why]);
+}
+
+const char *
+refuse_name(enum refusal why)
+{
+    return refuse_names[why];
+}
+
+enum refusal
+refuse_of(const struct err *e)
+{
+    const char *open = strrchr(e->msg, '(');
+
+    if (open == NULL) {
+        return REFUSE_NONE;
+    }
+    for (int i = REFUSE_NONE + 1; i < REFUSE_COUNT; i++) {
+        size_t n = strlen(refuse_names[i]);
+
+        if (strncmp(open + 1, refuse_names[i], n) == 0 &&
+            strcmp(open + 1 + n, ")") == 0) {
+            return (enum refusal)i;
+        }
+    }
+    return REFUSE_NONE;
+}

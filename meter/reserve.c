@@ -1,0 +1,155 @@
+#include "meter/reserve.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+#include "meter/refuse.h"
+#include "meter/tariff.h"
+#include "meter/wide.h"
+
+static const struct {
+    const char *name;
+    int64_t s;
+} units[RESERVE_UNIT_COUNT] = {
+    [RESERVE_NONE] = {"", 0},
+    [RESERVE_DAY] = {"day", 24 * 3600},
+    [RESERVE_WEEK] = {"week", 168 * 3600},
+    [RESERVE_MONTH] = {"month30", 720 * 3600},
+    [RESERVE_YEAR] = {"year365", 8760 * 3600},
+};
+
+const char *
+reserve_unit_name(enum reserve_unit u)
+{
+    return units[u].name;
+}
+
+int64_t
+reserve_unit_s(enum reserve_unit u)
+{
+    return units[u].s;
+}
+
+int
+reserve_unit_parse(const char *name, enum reserve_unit *out, struct err *e)
+{
+    for (int u = RESERVE_NONE + 1; u < RESERVE_UNIT_COUNT; u++) {
+        if (strcmp(units[u].name, name) == 0) {
+            *out = (enum reserve_unit)u;
+            return 0;
+        }
+    }
+    return refuse(e, REFUSE_UNKNOWN, "no unit of reservation '%.32s'", name);
+}
+
+static int
+out_of_range(struct err *e, const char *what)
+{
+    return refuse(e, REFUSE_RANGE, "%s out of range", what);
+}
+
+int
+reserve_price(enum reserve_unit u, int64_t n, int64_t price_fen_per_unit,
+              int64_t *charge_fen, int64_t *seconds, struct err *e)
+{
+    __int128 fen = (__int128)price_fen_per_unit * n;
+    __int128 s = (__int128)units[u].s * n;
+
+    if (n < 0 || price_fen_per_unit < 0 || !wide_fits64(fen) || !wide_fits64(s)) {
+        return out_of_range(e, "a reservation");
+    }
+    *charge_fen = (int64_t)fen;
+    *seconds = (int64_t)s;
+    return 0;
+}
+
+static int
+on_demand(int64_t price_uyuan_per_h, int64_t n_units, int64_t used_s, int64_t min_fen,
+          int64_t *fen, struct err *e)
+{
+    const struct tariff_segment s = {
+        .price_uyuan_per_h = price_uyuan_per_h,
+        .n_units = n_units,
+        .used_s = used_s,
+        .discount_bps = TARIFF_BPS_ONE,
+    };
+
+    return tariff_charge(&s, 1, min_fen, fen, e);
+}
+
+int
+reserve_overrun(int64_t run_s, int64_t reserved_s, int64_t payg_uyuan_per_h,
+                int64_t *overrun_fen, struct err *e)
+{
+    if (reserved_s < 0 || run_s < reserved_s) {
+        return out_of_range(e, "the time run past a reservation");
+    }
+    return on_demand(payg_uyuan_per_h, 1, run_s - reserved_s, TARIFF_MIN_FEN, overrun_fen,
+                     e);
+}
+
+int
+reserve_refund(int64_t paid_fen, int64_t payg_uyuan_per_h, int64_t n_units,
+               int64_t used_s, int64_t fee_bps, int64_t *refund_fen, struct err *e)
+{
+    int64_t used_fen = 0;
+    __int128 fee = 0;
+    __int128 rest;
+
+    if (paid_fen < 0 || fee_bps < 0) {
+        return out_of_range(e, "a refund");
+    }
+    if (on_demand(payg_uyuan_per_h, n_units, used_s, 0, &used_fen, e) != 0) {
+        return -1;
+    }
+    if (used_s > 0) {
+        fee = wide_ceil_div((__int128)paid_fen * fee_bps, TARIFF_BPS_ONE);
+    }
+    rest = (__int128)paid_fen - used_fen - fee;
+    *refund_fen = rest < 0 ? 0 : (int64_t)rest;
+    return 0;
+}
+
+int
+reserve_refund_broken(int64_t paid_fen, int64_t used_s, int64_t total_s,
+                      int64_t *refund_fen, struct err *e)
+{
+    if (paid_fen < 0 || used_s < 0 || total_s <= 0) {
+        return out_of_range(e, "a refund");
+    }
+    *refund_fen = used_s >= total_s
+                      ? 0
+                      : (int64_t)((__int128)paid_fen * (total_s - used_s) / total_s);
+    return 0;
+}
+
+int
+reserve_renew(int64_t old_end, int64_t now, int64_t period_s, int64_t *new_end,
+              struct err *e)
+{
+    __int128 end = (__int128)(old_end > now ? old_end : now) + period_s;
+
+    if (period_s < 0 || !wide_fits64(end)) {
+        return out_of_range(e, "the new end of a reservation");
+    }
+    *new_end = (int64_t)end;
+    return 0;
+}
+
+int
+reserve_change(int64_t from_fen, int64_t to_fen, int64_t remaining_s, int64_t period_s,
+               int64_t *fen, struct err *e)
+{
+    __int128 difference = (__int128)to_fen - from_fen;
+    __int128 v;
+
+    if (remaining_s < 0 || period_s <= 0) {
+        return out_of_range(e, "the rest of a reservation");
+    }
+    v = wide_floor_div(difference * remaining_s, period_s);
+    if (!wide_fits64(v)) {
+        return out_of_range(e, "the price of the change");
+    }
+    *fen = (int64_t)v;
+    return 0;
+}
