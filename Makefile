@@ -86,7 +86,7 @@ FUZZ_SRC := $(wildcard tests/fuzz/fuzz_*.c)
 FUZZ_BIN := $(FUZZ_SRC:%.c=$(B)/%)
 
 SOURCES  := $(wildcard base/*.c meter/*.c storage/*.c images/*.c runner/*/*.c)
-TESTS_C  := $(UNIT_SRC) $(TOOL_SRC) $(wildcard tests/fuzz/*.c tests/bench/*.c tests/crash/*.c)
+TESTS_C  := $(UNIT_SRC) $(TOOL_SRC) $(wildcard tests/tools/*/*.c tests/fuzz/*.c tests/bench/*.c tests/crash/*.c)
 HEADERS  := $(wildcard base/*.h meter/*.h storage/*.h images/*.h runner/*/*.h \
               tests/*.h tests/*/*.h tests/*/*/*.h)
 
@@ -163,7 +163,14 @@ $(B)/tests/unit/%: tests/unit/%.c $(LIB)
 	$(Q)$(COMPILE) -MF $@.d -MT $@ $(ALL_LDFLAGS) -o $@ $< $(LIB) $(CMOCKA_LIBS) $(LIBS) -lm
 $(B)/tests/tools/%: tests/tools/%.c $(LIB)
 	$(call say,CC,$<)
-	$(Q)$(COMPILE) -MF $@.d -MT $@ $(ALL_LDFLAGS) -o $@ $< $(LIB) $(LIBS)
+	$(Q)$(COMPILE) -MF $@.d -MT $@ $(ALL_LDFLAGS) -o $@ $(filter %.c,$^) $(LIB) $(LIBS)
+# A tool of several files has a folder of its name beside it.
+$(B)/tests/tools/vectors: $(wildcard tests/tools/vectors/*.c tests/tools/vectors/*.h)
+
+# Billing vectors: any file of their schema, through the real code.
+FILE = tests/fixtures/vectors/billing.json
+vectors: $(B)/tests/tools/vectors
+	@$< $(FILE)
 FUZZ_MAIN := $(if $(FUZZ),-fsanitize=fuzzer,tests/fuzz/main_replay.c)
 $(B)/tests/fuzz/%: tests/fuzz/%.c $(wildcard tests/fuzz/main_replay.c) $(LIB)
 	$(call say,CC,$<)
