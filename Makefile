@@ -167,8 +167,8 @@ $(UNIT_BIN): $(B)/%: $(B)/%.o $(LIB)
 $(TOOL_BIN): $(B)/%: $(B)/%.o $(LIB)
 	$(call say,LD,$@)
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $(OBJECTS) $(LIBS)
-# A tool of several files has a folder of its name beside it.
-$(B)/tests/tools/vectors: $(patsubst %.c,$(B)/%.o,$(wildcard tests/tools/vectors/*.c))
+# A tool of several files.
+$(B)/tests/tools/vectors: $(patsubst %.c,$(B)/%.o,$(wildcard tests/tools/vectors_ops/*.c))
 # A fuzzer brings a main; without one, ours replays the corpus.
 FUZZ_MAIN := $(if $(FUZZ),,$(B)/tests/fuzz/main_replay.o)
 $(FUZZ_BIN): $(B)/%: $(B)/%.o $(FUZZ_MAIN) $(LIB)
