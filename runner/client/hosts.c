@@ -44,6 +44,34 @@ host_free(struct host *h)
     host_init(h);
 }
 
+static char *
+dup_or_null(const char *s)
+{
+    return s != NULL ? xstrdup(s) : NULL;
+}
+
+void
+host_copy(struct host *to, const struct host *from)
+{
+    *to = *from;
+    to->name = dup_or_null(from->name);
+    to->address = dup_or_null(from->address);
+    to->user = dup_or_null(from->user);
+    to->identity = dup_or_null(from->identity);
+    to->jump = dup_or_null(from->jump);
+    to->agent_home = dup_or_null(from->agent_home);
+    to->info = from->info != NULL ? xmemdup(from->info, from->info_len) : NULL;
+    to->env = xcalloc(from->n_env + 1, sizeof *to->env);
+    for (size_t i = 0; i < from->n_env; i++) {
+        to->env[i] = xstrdup(from->env[i]);
+    }
+    to->prices = xcalloc(from->n_prices + 1, sizeof *to->prices);
+    for (size_t i = 0; i < from->n_prices; i++) {
+        to->prices[i] = from->prices[i];
+        to->prices[i].type = xstrdup(from->prices[i].type);
+    }
+}
+
 int
 host_name_check(const char *name, struct err *e)
 {
@@ -166,12 +194,6 @@ host_to_rec(const struct host *h)
         rec_add_bytes(r, "info", h->info, h->info_len);
     }
     return r;
-}
-
-static char *
-dup_or_null(const char *s)
-{
-    return s != NULL ? xstrdup(s) : NULL;
 }
 
 static int
