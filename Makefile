@@ -66,7 +66,7 @@ CMOCKA_LIBS = $(call once,CMOCKA_LIBS,$(shell $(PKG_CONFIG) --libs cmocka))
 BASE_CFLAGS = -std=c11 -D_GNU_SOURCE -DGPURUN_VERSION='"$(VERSION)"' -I. $(WARN)
 ALL_CFLAGS  = $(BASE_CFLAGS) $(HARDEN) $(SANFLAGS) $(COVFLAGS) $(FUZZFLAGS) $(CFLAGS) $(PKG_CFLAGS)
 ALL_LDFLAGS = $(SANFLAGS) $(COVFLAGS) $(FUZZFLAGS) -Wl,--as-needed $(LDFLAGS)
-OBJECTS     = $(filter %.o %.a,$^)
+OBJECTS     = $(filter %.o,$^) $(filter %.a,$^)
 COMPILE     = $(CC) $(ALL_CFLAGS) $(EXTRA_CFLAGS) $(WERROR) -MMD -MP
 
 # Every source is found; a main_*.c makes a program and is in no library.
