@@ -8,7 +8,7 @@
  * A struct channel is one end point. It exists apart from any connection: it is
  * attached to a mux (mux_open, mux_accept), detached when that connection goes, and
  * attached to the next one, where both sides tell what they have and go on at the
- * exact byte. Nothing is sent twice to the application, nothing is skipped.
+ * exact byte. Nothing is given twice to the application, nothing is skipped.
  *
  *   - The sender keeps every byte until it is acknowledged: in memory, up to
  *     replay_max_bytes (then channel_send takes no more: stop reading your source), or
@@ -23,7 +23,7 @@
  *     urgent note overtakes bytes that wait for credit, an ordered one does not.
  *
  * Not here: time, descriptors. One thread at a time, the one of its mux. Callbacks
- * may call everything but channel_free on the channel they are about.
+ * may call everything on any channel, channel_free too.
  */
 
 #include <stdbool.h>
@@ -133,7 +133,7 @@ void channel_free(struct channel *c); /* NULL allowed */
 
 /* Take up to n bytes into the replay buffer; how many. 0 after EOF or reset. */
 size_t channel_send(struct channel *c, const void *data, size_t n);
-/* The same without a copy: read into the room (0: full), tell how much came. */
+/* The same without a copy: read into the room (0: full), tell at once how much came. */
 uint8_t *channel_send_room(struct channel *c, size_t *room_bytes);
 void channel_send_filled(struct channel *c, size_t n);
 /* With a source: bytes below end exist now. Never shrinks. */

@@ -38,7 +38,7 @@ enum frame_type {
     FRAME_REQ = 5,   /* seq: request id, of the sender's own, growing; payload: record */
     FRAME_RESP = 6,  /* seq: that id */
     FRAME_ERR = 7,   /* seq: that id; payload: error record */
-    FRAME_EVENT = 8, /* seq: 0 */
+    FRAME_EVENT = 8, /* seq: number of the event, growing from 1 */
     /* of a stream; stream is not 0 */
     FRAME_OPEN = 16,   /* open or resume a channel (channel.h) */
     FRAME_ACCEPT = 17, /* the answer */
@@ -54,6 +54,9 @@ enum frame_type {
 #define FRAME_F_MORE 0x01u
 /* NOTE: deliver only after the bytes before it. */
 #define FRAME_F_ORDERED 0x02u
+/* ACK: the EOF was delivered too. */
+#define FRAME_F_ENDED 0x04u
+#define FRAME_F_ALL   (FRAME_F_MORE | FRAME_F_ORDERED | FRAME_F_ENDED)
 
 struct frame {
     uint8_t type;

@@ -21,9 +21,10 @@
 #define HELLO_PROTO_MAX     1 /* newest */
 #define HELLO_PROTO_CEILING 65535
 #define HELLO_NONCE_LEN     16
-#define HELLO_TEXT_MAX      64                   /* version, renter */
-#define HELLO_MAX_BYTES     ((size_t)192 * 1024) /* encoded; leaves room for a host record \
-                                                  */
+#define HELLO_TEXT_MAX      64 /* version, renter */
+#define HELLO_MAX_BYTES                                                                  \
+    ((size_t)192 * 1024) /* encoded; leaves room for a host record                       \
+                          */
 
 /* Feature bits: offered by each side, in force when both offer them. */
 #define HELLO_F_RESUME ((uint64_t)1 << 0) /* channels survive their connection */

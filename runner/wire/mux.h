@@ -163,7 +163,8 @@ int mux_open(struct mux *m, struct channel *c, const struct rec *rec,
              struct err *e) MUST_USE;
 /*
  * Answer an offer with c: a new channel made with the offer's token, or the one this
- * token had before (still attached to a dying connection is fine: it is moved here).
+ * token had before (still attached to a dying connection is fine: it is moved here; one
+ * that is done just says so again, so keep it until the peer has had time to ask).
  * rec, if not NULL, goes to the peer's on_accepted. On -1 the peer was refused with *e
  * and c is as it was: ERR_INVALID, the peer claims offsets that cannot be;
  * ERR_NOT_FOUND, it wants bytes that are gone. No such stream any more: ERR_LINK.
@@ -174,6 +175,8 @@ void mux_refuse(struct mux *m, uint32_t stream, const struct err *why, const cha
 
 /* ---- looking ---- */
 
+/* Nothing more comes or goes; *why (may be NULL): code ERR_NONE if it ended in order. */
+bool mux_is_over(const struct mux *m, struct err *why);
 const struct hello *mux_peer(const struct mux *m); /* NULL before its HELLO */
 int mux_proto(const struct mux *m);
 uint64_t mux_features(const struct mux *m);
