@@ -29,10 +29,11 @@ PKG_CONFIG = pkg-config
 PREFIX     = /usr/local
 DESTDIR    =
 ARCH      := $(shell uname -m)
+NPROC     := $(shell nproc)
 
 comma  := ,
 Q      := $(if $(V),,@)
-say     = @mkdir -p $(@D)$(if $(V),,; printf '  %-4s%s\n' $(1) $(2))
+say     = @mkdir -p $(@D)$(if $(V),,; printf '  %-4s %s\n' $(1) $(2))
 FLAVOR := $(if $(FUZZ),fuzz,$(if $(COV),cov,$(if $(SAN),$(subst $(comma),-,$(SAN)),dev)))
 B      := build/$(FLAVOR)
 
@@ -65,6 +66,7 @@ CMOCKA_LIBS = $(call once,CMOCKA_LIBS,$(shell $(PKG_CONFIG) --libs cmocka))
 BASE_CFLAGS = -std=c11 -D_GNU_SOURCE -DGPURUN_VERSION='"$(VERSION)"' -I. $(WARN)
 ALL_CFLAGS  = $(BASE_CFLAGS) $(HARDEN) $(SANFLAGS) $(COVFLAGS) $(FUZZFLAGS) $(CFLAGS) $(PKG_CFLAGS)
 ALL_LDFLAGS = $(SANFLAGS) $(COVFLAGS) $(FUZZFLAGS) -Wl,--as-needed $(LDFLAGS)
+OBJECTS     = $(filter %.o,$^) $(filter %.a,$^)
 COMPILE     = $(CC) $(ALL_CFLAGS) $(EXTRA_CFLAGS) $(WERROR) -MMD -MP
 
 # Every source is found; a main_*.c makes a program and is in no library.
@@ -99,8 +101,8 @@ PROGRAMS  := $(if $(wildcard runner/cli/main_gpurun.c),$(B)/bin/gpurun) \
 DATA      := $(wildcard devices.d/*.conf cards/*)
 DATA_BUILT := $(DATA:%=$(B)/share/gpurun/%)
 
-.PHONY: all deps demo test check tests lint bench fuzz cov soak mutants vectors \
-        install uninstall clean FORCE
+.PHONY: all deps demo test check tests bench soak vectors fuzz fuzz-run cov mutants \
+        lint lint-all layers nofloat format headers tidy install uninstall clean FORCE
 .DELETE_ON_ERROR:
 all: $(LIB) $(PROGRAMS) $(DATA_BUILT)
 
@@ -121,18 +123,18 @@ $(B)/flags: FORCE
 
 $(B)/bin/gpurun: $(B)/runner/cli/main_gpurun.o $(LIB)
 	$(call say,LD,$@)
-	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS)
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $(OBJECTS) $(LIBS)
 
 # The agent goes to machines we know nothing of, hence static. Sanitizers and
 # gcov cannot be linked so: those flavours test the dynamic one.
 STATIC := $(if $(SAN)$(FUZZ),,1)
 $(AGENT_DIR)/gpurun-agent: $(B)/runner/host/main_agent.o $(LIB)
 	$(call say,LD,$@)
-	$(Q)$(CC) $(ALL_LDFLAGS) $(if $(STATIC),-static) -o $@ $^ \
+	$(Q)$(CC) $(ALL_LDFLAGS) $(if $(STATIC),-static) -o $@ $(OBJECTS) \
 	    $(if $(STATIC),$(AGENT_LIBS_STATIC),$(AGENT_LIBS))
 $(AGENT_DIR)/gpurun-agent.dyn: $(B)/runner/host/main_agent.o $(LIB)
 	$(call say,LD,$@)
-	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(AGENT_LIBS)
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $(OBJECTS) $(AGENT_LIBS)
 $(B)/bin/gpurun-agent: $(AGENT_DIR)/gpurun-agent
 	@mkdir -p $(@D)
 	@ln -f $< $@
@@ -150,7 +152,7 @@ $(AGENT_DIR)/gpurun-gpuprobe: $(PROBE_OBJ) $(LIB)
 	@mkdir -p $(@D)
 	@$(if $(PROBE_CUDA),:,echo 'gpurun-gpuprobe: no CUDA toolkit (nvcc) here: built without the CUDA runtime, NVML only')
 	$(call say,LD,$@)
-	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(if $(PROBE_CUDA),$(CUDA_RT) -lrt) -ldl -lpthread
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $(OBJECTS) $(if $(PROBE_CUDA),$(CUDA_RT) -lrt) -ldl -lpthread
 
 $(B)/share/gpurun/%: %
 	@mkdir -p $(@D)
@@ -158,26 +160,22 @@ $(B)/share/gpurun/%: %
 
 # Tests -----------------------------------------------------------------
 
-$(B)/tests/unit/%: tests/unit/%.c $(LIB)
-	$(call say,CC,$<)
-	$(Q)$(COMPILE) -MF $@.d -MT $@ $(ALL_LDFLAGS) -o $@ $< $(LIB) $(CMOCKA_LIBS) $(LIBS) -lm
-$(B)/tests/tools/%: tests/tools/%.c $(LIB)
-	$(call say,CC,$<)
-	$(Q)$(COMPILE) -MF $@.d -MT $@ $(ALL_LDFLAGS) -o $@ $(filter %.c,$^) $(LIB) $(LIBS)
-# A tool of several files has a folder of its name beside it.
-$(B)/tests/tools/vectors: $(wildcard tests/tools/vectors/*.c tests/tools/vectors/*.h)
-
-# Billing vectors: any file of their schema, through the real code.
-FILE = tests/fixtures/vectors/billing.json
-vectors: $(B)/tests/tools/vectors
-	@$< $(FILE)
-FUZZ_MAIN := $(if $(FUZZ),-fsanitize=fuzzer,tests/fuzz/main_replay.c)
-$(B)/tests/fuzz/%: tests/fuzz/%.c $(wildcard tests/fuzz/main_replay.c) $(LIB)
-	$(call say,CC,$<)
-	$(Q)$(COMPILE) -MF $@.d -MT $@ $(ALL_LDFLAGS) -o $@ $< $(FUZZ_MAIN) $(LIB) $(LIBS)
+.SECONDARY: $(UNIT_SRC:%.c=$(B)/%.o) $(TOOL_SRC:%.c=$(B)/%.o) $(FUZZ_SRC:%.c=$(B)/%.o)
+$(UNIT_BIN): $(B)/%: $(B)/%.o $(LIB)
+	$(call say,LD,$@)
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $(OBJECTS) $(CMOCKA_LIBS) $(LIBS)
+$(TOOL_BIN): $(B)/%: $(B)/%.o $(LIB)
+	$(call say,LD,$@)
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $(OBJECTS) $(LIBS)
+# A tool of several files.
+$(B)/tests/tools/vectors: $(patsubst %.c,$(B)/%.o,$(wildcard tests/tools/vectors_ops/*.c))
+# A fuzzer brings a main; without one, ours replays the corpus.
+FUZZ_MAIN := $(if $(FUZZ),,$(B)/tests/fuzz/main_replay.o)
+$(FUZZ_BIN): $(B)/%: $(B)/%.o $(FUZZ_MAIN) $(LIB)
+	$(call say,LD,$@)
+	$(Q)$(CC) $(ALL_LDFLAGS) $(if $(FUZZ),-fsanitize=fuzzer) -o $@ $(OBJECTS) $(LIBS)
 # Substitutes for vendors' libraries, bind-mounted over the real names by scenarios.
-$(B)/tests/libs/%.so: tests/libs/%.c $(B)/flags
-	@mkdir -p $(@D)
+$(SUBST_LIB): $(B)/%.so: %.c $(B)/flags
 	$(call say,CC,$<)
 	$(Q)$(CC) $(BASE_CFLAGS) $(WERROR) $(CFLAGS) -shared -fPIC -o $@ $< -ldl
 tests: all $(UNIT_BIN) $(TOOL_BIN) $(FUZZ_BIN) $(SUBST_LIB)
@@ -187,15 +185,114 @@ deps:
 
 # Packages first, then make anew: what it found before they came is stale.
 test: deps
-	@$(MAKE) --no-print-directory check
+	@$(MAKE) --no-print-directory -j$(NPROC) tests
+	@BUILD=$(B) tests/run $(ONLY)
 check: tests
 	@BUILD=$(B) tests/run $(ONLY)
 demo: deps
-	@$(MAKE) --no-print-directory all
+	@$(MAKE) --no-print-directory -j$(NPROC) all
 	@BUILD=$(B) examples/demo
+
+bench:
+	@tests/deps bench
+	@$(MAKE) --no-print-directory -j$(NPROC) tests
+	@/usr/bin/python3 tests/bench/bench.py --build $(B) $(if $(ONLY),--only '$(ONLY)')
+soak:
+	@tests/deps
+	@$(MAKE) --no-print-directory -j$(NPROC) tests
+	@BUILD=$(B) tests/soak $(ONLY)
+# make vectors FILE=billing.json: each vector's answer against the one it has.
+FILE = tests/fixtures/vectors/billing.json
+vectors: deps
+	@$(MAKE) --no-print-directory -j$(NPROC) tests
+	@$(B)/tests/tools/vectors $(FILE)
+
+# Every fuzz target for a while, from its corpus; what is new and shorter stays in build/.
+FUZZ_SECONDS = 20
+fuzz:
+	@tests/deps fuzz
+	@$(MAKE) --no-print-directory -j$(NPROC) FUZZ=1 fuzz-run
+fuzz-run: $(FUZZ_BIN)
+	@BUILD=$(B) tests/fuzz/run $(FUZZ_SECONDS) $(ONLY)
+
+# Line coverage of everything that is tested; below COV_MIN per cent it fails.
+COV_MIN = 85
+cov:
+	@tests/deps
+	@$(MAKE) --no-print-directory -j$(NPROC) COV=1 tests
+	@find build/cov -name '*.gcda' -delete
+	@BUILD=build/cov SLOW=2 tests/run $(ONLY)
+	@tests/cov build/cov $(COV_MIN)
+
+# MUTANTS small mistakes, one at a time: do the unit tests see them?
+MUTANTS = 200
+mutants:
+	@tests/deps lint
+	@tests/mutants --count $(MUTANTS) --jobs $(NPROC) $(ONLY)
+
+# Lint ------------------------------------------------------------------
+# Each file that passed leaves a stamp, so only what changed is looked at again.
+
+L          := build/lint
+LINT_C     := $(filter-out $(if $(PROBE_CUDA),,runner/probe/cuda_runtime.c),$(SOURCES))
+LINT_FLAGS  = $(BASE_CFLAGS) $(PKG_CFLAGS) $(if $(PROBE_CUDA),-isystem $(CUDA)/include)
+
+lint:
+	@tests/deps lint
+	@$(MAKE) --no-print-directory -k -j$(NPROC) lint-all
+lint-all: layers nofloat format headers tidy
+layers:
+	@awk -f tests/lint/layers.awk $(HEADERS) $(SOURCES)
+nofloat:
+	@tests/lint/nofloat $(wildcard meter/*.[ch] storage/*.[ch])
+format: $(patsubst %,$(L)/%.format,$(SOURCES) $(HEADERS) $(TESTS_C))
+headers: $(HEADERS:%=$(L)/%.alone)
+tidy: $(LINT_C:%=$(L)/%.tidy)
+
+$(L)/%.format: % .clang-format
+	@mkdir -p $(@D)
+	@clang-format --dry-run -Werror $<
+	@touch $@
+$(L)/%.alone: %
+	@mkdir -p $(@D)
+	@$(CC) $(LINT_FLAGS) -Werror -fsyntax-only -MMD -MP -MF $@.d -MT $@ -x c -include $< /dev/null
+	@touch $@
+$(L)/%.tidy: % .clang-tidy
+	$(call say,TIDY,$<)
+	@$(CC) $(LINT_FLAGS) -MM -MP -MF $@.d -MT $@ $<
+	@clang-tidy --quiet $< -- $(LINT_FLAGS) 2>$@.log || { grep -v 'warnings\? generated' $@.log; false; }
+	@touch $@
+
+# Installation ----------------------------------------------------------
+
+INSTALL  = install
+INST     = $(DESTDIR)$(PREFIX)
+AGENT_AT = $(INST)/lib/gpurun/agent/$(ARCH)
+SHARE_AT = $(INST)/share
+install: all
+	$(INSTALL) -d $(INST)/bin $(AGENT_AT) $(SHARE_AT)/gpurun $(SHARE_AT)/man/man1 $(SHARE_AT)/man/man8
+	$(INSTALL) -m 755 $(B)/bin/gpurun $(B)/bin/gpurun-agent $(INST)/bin
+	$(INSTALL) -m 755 $(AGENT_DIR)/gpurun-agent $(AGENT_DIR)/gpurun-gpuprobe $(AGENT_AT)
+	$(foreach d,$(DATA),$(INSTALL) -D -m 644 $(d) $(SHARE_AT)/gpurun/$(d);)
+	$(foreach m,$(wildcard man/*.1),$(INSTALL) -m 644 $(m) $(SHARE_AT)/man/man1;)
+	$(foreach m,$(wildcard man/*.8),$(INSTALL) -m 644 $(m) $(SHARE_AT)/man/man8;)
+	$(foreach c,$(wildcard completions/*.bash),$(INSTALL) -D -m 644 $(c) \
+	    $(SHARE_AT)/bash-completion/completions/$(basename $(notdir $(c)));)
+	$(foreach c,$(wildcard completions/_*),$(INSTALL) -D -m 644 $(c) \
+	    $(SHARE_AT)/zsh/site-functions/$(notdir $(c));)
+uninstall:
+	rm -rf $(INST)/lib/gpurun $(SHARE_AT)/gpurun
+	rm -f $(INST)/bin/gpurun $(INST)/bin/gpurun-agent
+	rm -f $(foreach m,$(wildcard man/*.1),$(SHARE_AT)/man/man1/$(notdir $(m)))
+	rm -f $(foreach m,$(wildcard man/*.8),$(SHARE_AT)/man/man8/$(notdir $(m)))
+	rm -f $(foreach c,$(wildcard completions/*.bash),$(SHARE_AT)/bash-completion/completions/$(basename $(notdir $(c))))
+	rm -f $(foreach c,$(wildcard completions/_*),$(SHARE_AT)/zsh/site-functions/$(notdir $(c)))
 
 clean:
 	rm -rf build
 
--include $(LIB_OBJ:.o=.d) $(PROBE_OBJ:.o=.d) $(UNIT_BIN:=.d) $(TOOL_BIN:=.d) $(FUZZ_BIN:=.d)
+-include $(LIB_OBJ:.o=.d) $(PROBE_OBJ:.o=.d) $(TESTS_C:%.c=$(B)/%.d)
 -include $(B)/runner/cli/main_gpurun.d $(B)/runner/host/main_agent.d
+ifneq ($(filter lint-all headers tidy,$(MAKECMDGOALS)),)
+-include $(HEADERS:%=$(L)/%.alone.d) $(LINT_C:%=$(L)/%.tidy.d)
+endif

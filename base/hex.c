@@ -14,14 +14,16 @@ hex_format(const void *data, size_t n, char *out)
     out[2 * n] = '\0';
 }
 
+#define NO_DIGIT 16U
+
 /* Upper case is refused: a hash has one spelling. */
-static int
+static unsigned
 hex_value(char c)
 {
     if (c >= '0' && c <= '9') {
-        return c - '0';
+        return (unsigned)(c - '0');
     }
-    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+    return c >= 'a' && c <= 'f' ? (unsigned)(c - 'a') + 10 : NO_DIGIT;
 }
 
 bool
@@ -33,7 +35,7 @@ hex_parse(const char *text, size_t text_len, void *out, size_t n)
         return false;
     }
     for (size_t i = 0; i < text_len; i++) {
-        if (hex_value(text[i]) < 0) {
+        if (hex_value(text[i]) == NO_DIGIT) {
             return false; /* before anything was written */
         }
     }

@@ -111,11 +111,17 @@ int
 json_parse(struct json **out, const void *data, size_t len, struct err *e)
 {
     json_error_t why;
-    json_t *tree = json_loadb(data, len, JSON_DECODE_ANY | JSON_REJECT_DUPLICATES, &why);
+    json_t *tree;
     struct json *root;
     char shown[200];
     bool ok;
 
+    if (len > 0 && memchr(data, '\0', len) != NULL) {
+        return err_set(e, ERR_INVALID,
+                       "no JSON: it holds a zero byte"); /* jansson stops there */
+    }
+    tree = json_loadb(data != NULL ? data : "", len,
+                      JSON_DECODE_ANY | JSON_REJECT_DUPLICATES, &why);
     if (tree == NULL) {
         return err_set(e, ERR_INVALID, "no JSON: line %d, column %d: %s", why.line,
                        why.column, text_escape_to(shown, sizeof shown, why.text));

@@ -148,22 +148,29 @@ rec_push(struct rec *r, const char *key, const char *value, size_t len)
     r->fields[r->n++] = (struct rec_field){.key = key, .value = value, .len = len};
 }
 
-void
-rec_add_bytes(struct rec *r, const char *key, const void *data, size_t len)
+/* A new field whose value, len bytes and a NUL, the caller writes. */
+static char *
+rec_make(struct rec *r, const char *key, size_t len)
 {
     size_t key_len = strlen(key);
     char *k;
-    char *v;
 
     assert(key_valid(key, key_len));
     k = rec_room(r, key_len + 1 + len + 1);
-    v = k + key_len + 1;
     memcpy(k, key, key_len + 1);
+    rec_push(r, k, k + key_len + 1, len);
+    return k + key_len + 1;
+}
+
+void
+rec_add_bytes(struct rec *r, const char *key, const void *data, size_t len)
+{
+    char *v = rec_make(r, key, len);
+
     if (len > 0) {
         memcpy(v, data, len);
     }
     v[len] = '\0';
-    rec_push(r, k, v, len);
 }
 
 void
@@ -184,11 +191,7 @@ rec_add_int(struct rec *r, const char *key, int64_t v)
 void
 rec_add_hex(struct rec *r, const char *key, const void *data, size_t len)
 {
-    char *text = xmalloc(2 * len + 1);
-
-    hex_format(data, len, text);
-    rec_add_bytes(r, key, text, 2 * len);
-    free(text);
+    hex_format(data, len, rec_make(r, key, 2 * len)); /* no copy: it may be a secret */
 }
 
 void

@@ -183,7 +183,7 @@ struct unit {
 };
 
 static const struct unit duration_units[] = {
-    {"w", 7 * 86400 * NS_PER_S},
+    {"w", 604800 * NS_PER_S},
     {"d", 86400 * NS_PER_S},
     {"h", 3600 * NS_PER_S},
     {"min", 60 * NS_PER_S},
@@ -402,8 +402,9 @@ text_base64(struct buf *out, const void *data, size_t len)
         v |= n > 2 ? p[i + 2] : 0U;
         four[0] = digits[v >> 18];
         four[1] = digits[v >> 12 & 63];
-        four[2] = n > 1 ? digits[v >> 6 & 63] : '=';
-        four[3] = n > 2 ? digits[v & 63] : '=';
+        four[2] = digits[v >> 6 & 63];
+        four[3] = digits[v & 63];
+        memset(four + 1 + n, '=', 3 - n);
         buf_add(out, four, sizeof four);
     }
 }

@@ -62,12 +62,12 @@ struct scan_entry {
 #define SCAN_TOP 10
 struct scan_skipped {
     uint64_t n[IGNORE_WHY_COUNT];     /* entries; an ignored directory counts once */
-    uint64_t bytes[IGNORE_WHY_COUNT]; /* files alone, unless measure_skipped */
+    uint64_t bytes[IGNORE_WHY_COUNT]; /* 0 unless measure_skipped */
     struct scan_top {
         char *path; /* ends in a slash for a directory; stays the scan's */
         enum ignore_why why;
         uint64_t bytes;
-    } top[SCAN_TOP]; /* the largest (without measure_skipped: of the files) */
+    } top[SCAN_TOP]; /* the largest, with measure_skipped */
     size_t n_top;
     char *secrets[SCAN_TOP]; /* the first few, to be named */
     size_t n_secrets;
@@ -87,6 +87,10 @@ int scan_next(struct scan *s, const struct scan_entry **entry, struct err *e) MU
 /* Complete once scan_next gave NULL; stays s's. */
 const struct scan_skipped *scan_skipped(const struct scan *s);
 void scan_close(struct scan *s); /* NULL is allowed; at any moment */
+
+/* Take the account out of s; the caller's, to be given to scan_skipped_free. */
+void scan_take_skipped(struct scan *s, struct scan_skipped *out);
+void scan_skipped_free(struct scan_skipped *k);
 
 /*
  * May the directory be shipped without being named by --dir? ERR_DENIED for "/", a home

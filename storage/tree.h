@@ -31,8 +31,8 @@
  * Everything read here may come from a hostile peer. A tree that a reader hands out
  * without error has: valid paths (no "", ".", "..", NUL, over-long or absolute ones),
  * strictly in order (hence no duplicates), each in a directory that came before;
- * hard links to earlier regular files; lengths that add up. What a path may do to a
- * file system is extract.h's matter.
+ * hard links to earlier paths; lengths that add up. What a path may do to a file
+ * system is extract.h's matter.
  */
 
 #define TREE_PATH_MAX_BYTES    ((size_t)4095)

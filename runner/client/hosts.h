@@ -51,8 +51,9 @@ struct host {
     int64_t added_wall_ns;
 };
 
-void host_init(struct host *h); /* all empty */
-void host_free(struct host *h); /* and empty again */
+void host_init(struct host *h);                           /* all empty */
+void host_free(struct host *h);                           /* and empty again */
+void host_copy(struct host *to, const struct host *from); /* to need not be initialised */
 
 /* A usable name: [A-Za-z0-9][A-Za-z0-9._-]*, at most HOST_NAME_LEN_MAX. ERR_INVALID. */
 int host_name_check(const char *name, struct err *e) MUST_USE;

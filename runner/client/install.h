@@ -6,14 +6,12 @@
 
 /*
  * Our own files, found relative to the running binary (/proc/self/exe), so that an
- * installed tree works wherever it stands and a build folder works as it is:
+ * installed tree works wherever it stands; a build folder is laid out the same way
+ * (Makefile):
  *
- *   build folder    gpurun, gpurun-agent, gpurun-gpuprobe side by side
- *   installed       PREFIX/bin/gpurun, PREFIX/libexec/gpurun/{gpurun-agent,…},
- *                   PREFIX/share/{gpurun,locale}
- *
- * The programs of another architecture (what `uname -m` says there) are called
- * "gpurun-agent.<arch>".
+ *   bin/gpurun
+ *   lib/gpurun/agent/ARCH/{gpurun-agent,gpurun-gpuprobe}     ARCH as `uname -m` says
+ *   share/{gpurun,locale}
  */
 
 /*
@@ -23,7 +21,7 @@
 int install_find_program(const char *name, const char *arch, char **path,
                          struct err *e) MUST_USE;
 
-/* "PREFIX/share/<sub>" where that exists, else NULL; malloc'ed. */
+/* ".../share/<sub>" where that exists, else NULL; malloc'ed. */
 char *install_find_share(const char *sub);
 
 #endif

@@ -60,7 +60,7 @@ struct rec *hostinfo_encode(const struct host_info *h);
 int hostinfo_parse(struct host_info *out, const struct rec *r, struct err *e) MUST_USE;
 const char *host_protection_name(enum host_protection p); /* "none", "partial", "full" */
 
-/* How many devices of that class and type are free now (cores_free for cpu). */
+/* How many devices of that class and type are free now (for cpu: all cores). */
 int64_t hostinfo_count_free(const struct host_info *h, const char *device_class,
                             const char *wanted);
 

@@ -12,10 +12,10 @@
  * A job's output, kept: bytes at absolute offsets, stdout and stderr apart.
  *
  *   out.<20-digit start>, err.<…>   raw bytes; a file's size says how far it goes. A new
- * one starts every LOGSEG_BYTES and after every hole. None is ever renamed or truncated.
- *   index                           LOGSEG_ENTRY_BYTES each, little endian: u8 stream, u8
- * flags, 6 zero bytes, u64 end offset, i64 wall ns: by then the stream had grown to
- * there, in this order between the streams.
+ * one starts every LOGSEG_BYTES (a 16th of a small cap) and after every hole. None is
+ * ever renamed or truncated. index                           LOGSEG_ENTRY_BYTES each,
+ * little endian: u8 stream, u8 flags, 6 zero bytes, u64 end offset, i64 wall ns: by then
+ * the stream had grown to there, in this order between the streams.
  *
  * Bytes that are in no file are gone: a hole, told to readers as a gap. Holes come from
  * the cap (whole old segments dropped) and from a full disk (new bytes dropped). The
@@ -24,11 +24,16 @@
  * One writer (the supervisor), any number of readers in other processes. Not thread-safe.
  */
 #define LOGSEG_BYTES       ((uint64_t)64 << 20)
+#define LOGSEG_BYTES_MIN   ((uint64_t)64 << 10)
 #define LOGSEG_ENTRY_BYTES 24
 #define LOGSEG_MERGE_NS    ((int64_t)1000000)
-#define LOGSEG_CAP_MIN     (4 * LOGSEG_BYTES)
+#define LOGSEG_CAP_MIN     ((uint64_t)1 << 20)
 #define LOGSEG_CAP_DFLT                                                                  \
     ((uint64_t)4 << 30) /* or a tenth of the free disk if that is less */
+#define LOGSEG_RESERVE ((uint64_t)8 << 20) /* left free for records that matter more */
+#define LOGSEG_RETRY_NS                                                                  \
+    ((int64_t)1000000000) /* between tries to write to a full disk                       \
+                           */
 #define LOGSEG_OFFSET_MAX ((uint64_t)INT64_MAX)
 
 enum logseg_stream { LOGSEG_NONE = 0, LOGSEG_OUT = 1, LOGSEG_ERR = 2 };
@@ -66,6 +71,13 @@ bool logw_dirty(const struct logw *w);       /* something is not synced yet */
 void logw_acked(struct logw *w, enum logseg_stream s, uint64_t offset);
 /* Make everything so far survive a power cut. The first failure is told, all is tried. */
 int logw_sync(struct logw *w, struct err *e) MUST_USE;
+/*
+ * The same for another thread to do, so that a slow disk never holds up the pipes: fds
+ * (room for LOGSEG_DIRTY_MAX) get descriptors to be fsynced in that order and closed, *n
+ * of them. What is not taken stays dirty.
+ */
+#define LOGSEG_DIRTY_MAX 16
+void logw_take_dirty(struct logw *w, int fds[LOGSEG_DIRTY_MAX], size_t *n);
 void logw_close(struct logw *w); /* without syncing; NULL allowed */
 
 /* ---- reading ---- */

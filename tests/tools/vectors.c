@@ -12,7 +12,7 @@
 #include "base/file.h"
 #include "meter/ratio.h"
 #include "meter/refuse.h"
-#include "tests/tools/vectors/call.h"
+#include "tests/tools/vectors_ops/call.h"
 
 #define SCHEMA         "gpurun.meter.vectors.v1"
 #define FILE_MAX_BYTES ((size_t)1 << 30)

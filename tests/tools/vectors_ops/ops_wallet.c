@@ -3,7 +3,7 @@
 
 #include "meter/refuse.h"
 #include "meter/wallet.h"
-#include "tests/tools/vectors/call.h"
+#include "tests/tools/vectors_ops/call.h"
 
 static struct wallet_bucket *
 read_buckets(struct call *c, size_t *n)

@@ -1,4 +1,4 @@
-#include "tests/tools/vectors/call.h"
+#include "tests/tools/vectors_ops/call.h"
 
 #include <stdio.h>
 #include <stdlib.h>

@@ -4,7 +4,7 @@
 
 #include "meter/refuse.h"
 #include "meter/share.h"
-#include "tests/tools/vectors/call.h"
+#include "tests/tools/vectors_ops/call.h"
 
 static int
 op_prorata(struct call *c)

@@ -9,7 +9,7 @@
 #include "meter/lifecycle.h"
 #include "meter/refuse.h"
 #include "meter/wallet.h"
-#include "tests/tools/vectors/call.h"
+#include "tests/tools/vectors_ops/call.h"
 
 static int
 op_elapsed(struct call *c)

@@ -6,7 +6,7 @@
 #include "meter/ratio.h"
 #include "meter/refuse.h"
 #include "meter/reserve.h"
-#include "tests/tools/vectors/call.h"
+#include "tests/tools/vectors_ops/call.h"
 
 static int
 op_eff_price(struct call *c)

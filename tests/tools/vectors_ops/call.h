@@ -1,5 +1,5 @@
-#ifndef TESTS_TOOLS_VECTORS_CALL_H
-#define TESTS_TOOLS_VECTORS_CALL_H
+#ifndef TESTS_TOOLS_VECTORS_OPS_CALL_H
+#define TESTS_TOOLS_VECTORS_OPS_CALL_H
 
 #include <stdbool.h>
 #include <stddef.h>

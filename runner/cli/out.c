@@ -1,0 +1,358 @@
+#include "runner/cli/out.h"
+
+#include <errno.h>
+#include <langinfo.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/file.h"
+#include "base/json.h"
+#include "base/text.h"
+#include "meter/money.h"
+#include "runner/client/i18n.h"
+
+#define DEFAULT_COLUMNS 80
+#define NS_PER_S        1000000000LL
+
+/* One write, so that lines of several processes do not mix. */
+static void
+write_stderr(const struct buf *b)
+{
+    (void)!fd_write_all(STDERR_FILENO, b->data, b->len);
+}
+
+static void
+say_line(const char *text)
+{
+    struct buf line = BUF_INIT;
+
+    buf_add_str(&line, "gpurun: ");
+    text_escape(&line, text, strlen(text));
+    buf_add_str(&line, "\n");
+    write_stderr(&line);
+    buf_free(&line);
+}
+
+static void
+vsay(const char *fmt, va_list ap)
+{
+    struct buf text = BUF_INIT;
+
+    buf_vprintf(&text, fmt, ap);
+    say_line(buf_str(&text));
+    buf_free(&text);
+}
+
+void
+say(const struct cli *c, const char *fmt, ...)
+{
+    va_list ap;
+
+    if (!c->g.quiet) {
+        va_start(ap, fmt);
+        vsay(fmt, ap);
+        va_end(ap);
+    }
+}
+
+void
+say_more(const struct cli *c, const char *fmt, ...)
+{
+    va_list ap;
+
+    if (c->g.verbose) {
+        va_start(ap, fmt);
+        vsay(fmt, ap);
+        va_end(ap);
+    }
+}
+
+void
+say_error(const struct cli *c, const struct err *e, int exit_code)
+{
+    struct buf line = BUF_INIT;
+    struct json_writer w;
+
+    if (!c->g.json) {
+        say_line(e->msg);
+        return;
+    }
+    w = json_to(&line);
+    json_obj(&w);
+    json_key(&w, "error");
+    json_obj(&w);
+    json_kstr(&w, "code", err_code_name(e->code));
+    json_kint(&w, "exit", exit_code);
+    json_kstr(&w, "message", e->msg);
+    json_obj_end(&w);
+    json_obj_end(&w);
+    buf_add_str(&line, "\n");
+    write_stderr(&line);
+    buf_free(&line);
+}
+
+int
+out_write(const struct buf *b, struct err *e)
+{
+    if (fd_write_all(STDOUT_FILENO, b->data, b->len) != 0) {
+        return err_set_sys(e, errno, "%s", _("cannot write to stdout"));
+    }
+    return 0;
+}
+
+bool
+out_stdout_closed(const struct err *e)
+{
+    return e->code == ERR_SYSTEM && e->sys_errno == EPIPE;
+}
+
+bool
+out_is_terminal(int fd)
+{
+    const char *term = getenv("TERM");
+
+    return isatty(fd) == 1 && term != NULL && term[0] != '\0' &&
+           strcmp(term, "dumb") != 0;
+}
+
+int
+out_columns(void)
+{
+    struct winsize size;
+
+    if (ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0) {
+        return size.ws_col;
+    }
+    return DEFAULT_COLUMNS;
+}
+
+bool
+out_utf8(void)
+{
+    return strcmp(nl_langinfo(CODESET), "UTF-8") == 0;
+}
+
+/* ---- money and time ---- */
+
+static const char *
+currency(void)
+{
+    return out_utf8() ? "¥" : "CNY ";
+}
+
+const char *
+out_fen(int64_t fen, char out[OUT_MONEY_MAX])
+{
+    char text[MONEY_TEXT_MAX];
+
+    money_format_fen(fen, text);
+    (void)snprintf(out, OUT_MONEY_MAX, "%s%s%s", fen < 0 ? "-" : "", currency(),
+                   text + (fen < 0));
+    return out;
+}
+
+const char *
+out_price(int64_t uyuan, const char *per, char out[OUT_MONEY_MAX])
+{
+    char text[MONEY_TEXT_MAX];
+
+    money_format_uyuan(uyuan, text);
+    (void)snprintf(out, OUT_MONEY_MAX, "%s%s/%s", currency(), text, per);
+    return out;
+}
+
+const char *
+out_time(int64_t wall_ns, char out[OUT_TIME_MAX])
+{
+    char text[CLOCK_TEXT_MAX];
+
+    clock_format_local(wall_ns, text);
+    (void)snprintf(out, OUT_TIME_MAX, "%s", text);
+    return out;
+}
+
+static void
+format_span(int64_t s, char *out, size_t size)
+{
+    if (s >= 2 * 86400) {
+        (void)snprintf(out, size, _("%lld d %lld h"), (long long)(s / 86400),
+                       (long long)(s % 86400 / 3600));
+    } else if (s >= 2 * 3600) {
+        (void)snprintf(out, size, _("%lld h %lld min"), (long long)(s / 3600),
+                       (long long)(s % 3600 / 60));
+    } else if (s >= 120) {
+        (void)snprintf(out, size, _("%lld min"), (long long)(s / 60));
+    } else {
+        (void)snprintf(out, size, _("%lld s"), (long long)s);
+    }
+}
+
+const char *
+out_when(int64_t wall_ns, int64_t now_wall_ns, char out[OUT_TIME_MAX])
+{
+    int64_t s = (wall_ns - now_wall_ns) / NS_PER_S;
+    char span[OUT_TIME_MAX - 16];
+
+    format_span(s < 0 ? -s : s, span, sizeof span);
+    (void)snprintf(out, OUT_TIME_MAX, s < 0 ? _("%s ago") : _("in %s"), span);
+    return out;
+}
+
+/* ---- tables ---- */
+
+struct table {
+    char **cells; /* the headers are the first row */
+    size_t n_cells;
+    size_t n_columns;
+    bool *right;
+};
+
+static void
+add_cell(struct table *t, char *text)
+{
+    t->cells = xrealloc(t->cells, (t->n_cells + 1) * sizeof *t->cells);
+    t->cells[t->n_cells++] = text;
+}
+
+struct table *
+table_new(const char *const *headers)
+{
+    struct table *t = xcalloc(1, sizeof *t);
+
+    while (headers[t->n_columns] != NULL) {
+        t->n_columns++;
+    }
+    t->right = xcalloc(t->n_columns, sizeof *t->right);
+    for (size_t i = 0; i < t->n_columns; i++) {
+        t->right[i] = headers[i][0] == '>';
+        add_cell(t, xstrdup(headers[i] + (t->right[i] ? 1 : 0)));
+    }
+    return t;
+}
+
+void
+table_cell(struct table *t, const char *text)
+{
+    struct buf b = BUF_INIT;
+
+    if (text == NULL || text[0] == '\0') {
+        text = "-";
+    }
+    text_escape(&b, text, strlen(text));
+    add_cell(t, buf_steal(&b));
+}
+
+void
+table_cellf(struct table *t, const char *fmt, ...)
+{
+    struct buf b = BUF_INIT;
+    va_list ap;
+
+    va_start(ap, fmt);
+    buf_vprintf(&b, fmt, ap);
+    va_end(ap);
+    table_cell(t, buf_str(&b));
+    buf_free(&b);
+}
+
+size_t
+table_rows(const struct table *t)
+{
+    return t->n_cells / t->n_columns - 1;
+}
+
+static void
+pad(struct buf *out, int n)
+{
+    for (; n > 0; n--) {
+        buf_add_str(out, " ");
+    }
+}
+
+static int
+column_width(const struct table *t, size_t column)
+{
+    int width = 0;
+
+    for (size_t i = column; i < t->n_cells; i += t->n_columns) {
+        int w = text_width(t->cells[i]);
+
+        width = w > width ? w : width;
+    }
+    return width;
+}
+
+void
+table_print(const struct table *t, struct buf *out)
+{
+    int *widths = xcalloc(t->n_columns, sizeof *widths);
+
+    for (size_t i = 0; i < t->n_columns; i++) {
+        widths[i] = column_width(t, i);
+    }
+    for (size_t i = 0; i < t->n_cells; i++) {
+        size_t column = i % t->n_columns;
+        bool last = column + 1 == t->n_columns;
+        int gap = widths[column] - text_width(t->cells[i]);
+
+        pad(out, t->right[column] ? gap : 0);
+        buf_add_str(out, t->cells[i]);
+        pad(out, !t->right[column] && !last ? gap : 0);
+        buf_add_str(out, last ? "\n" : "  ");
+    }
+    free(widths);
+}
+
+void
+table_free(struct table *t)
+{
+    if (t == NULL) {
+        return;
+    }
+    for (size_t i = 0; i < t->n_cells; i++) {
+        free(t->cells[i]);
+    }
+    free(t->cells);
+    free(t->right);
+    free(t);
+}
+
+/* ---- prose ---- */
+
+void
+out_fold(struct buf *out, const char *text, int columns, int indent)
+{
+    int at = indent;
+
+    while (*text != '\0') {
+        size_t len = strcspn(text, " \n");
+        char *word = xmemdup(text, len + 1);
+        int width;
+
+        word[len] = '\0';
+        width = text_width(word);
+        if (at > indent && at + 1 + width > columns) {
+            buf_add_str(out, "\n");
+            pad(out, indent);
+            at = indent;
+        } else if (at > indent && len > 0) {
+            buf_add_str(out, " ");
+            at++;
+        }
+        buf_add(out, word, len);
+        at += width;
+        free(word);
+        text += len;
+        if (*text == '\n') {
+            buf_add_str(out, "\n");
+            pad(out, text[1] != '\0' && text[1] != '\n' ? indent : 0);
+            at = indent;
+        }
+        text += *text != '\0';
+    }
+}

@@ -1,0 +1,65 @@
+#ifndef RUNNER_CLI_OUT_H
+#define RUNNER_CLI_OUT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/attr.h"
+#include "base/buf.h"
+#include "base/err.h"
+#include "runner/cli/cli.h"
+
+/*
+ * gpurun's own words. Remarks go to stderr behind "gpurun: ", results to stdout. All
+ * of a remark is escaped, so a peer's string in it steers no terminal; results are
+ * escaped cell by cell.
+ */
+
+/* A remark; not with -q. One line, no newline at its end. */
+void say(const struct cli *c, const char *fmt, ...) PRINTF_LIKE(2, 3);
+/* Only with -v. */
+void say_more(const struct cli *c, const char *fmt, ...) PRINTF_LIKE(2, 3);
+/*
+ * An error and how gpurun will exit: "gpurun: …", or with --json one line
+ * {"error":{"code":…,"exit":…,"message":…}}, on stderr either way.
+ */
+void say_error(const struct cli *c, const struct err *e, int exit_code);
+
+/* Write results to stdout. ERR_SYSTEM if that fails; EPIPE: see out_stdout_closed. */
+int out_write(const struct buf *b, struct err *e) MUST_USE;
+/* The reader of stdout has gone: exit CLI_STDOUT_CLOSED and say nothing. */
+bool out_stdout_closed(const struct err *e);
+#define CLI_STDOUT_CLOSED 141
+
+bool out_is_terminal(int fd); /* and TERM is not dumb */
+int out_columns(void);        /* of the terminal on stderr; 80 if unknown */
+bool out_utf8(void);          /* may ¥ and … be written? */
+
+/* "¥1.88" or "CNY 1.88"; with a price, "¥1.88/h". */
+#define OUT_MONEY_MAX 48
+const char *out_fen(int64_t fen, char out[OUT_MONEY_MAX]);
+const char *out_price(int64_t uyuan, const char *per, char out[OUT_MONEY_MAX]);
+/* Local time without fraction and year where that is clear: "11-23 22:42:35 +0800". */
+#define OUT_TIME_MAX 48
+const char *out_time(int64_t wall_ns, char out[OUT_TIME_MAX]);
+/* "in 14 d 3 h", "2 h ago"; relative to now_wall_ns. */
+const char *out_when(int64_t wall_ns, int64_t now_wall_ns, char out[OUT_TIME_MAX]);
+
+/*
+ * A table of escaped cells, aligned by display width. A column whose header begins with
+ * '>' is right-aligned. The last column is not padded.
+ */
+struct table;
+struct table *
+table_new(const char *const *headers); /* NULL-ended, translated by the caller */
+void table_cell(struct table *t, const char *text); /* NULL: "-" */
+void table_cellf(struct table *t, const char *fmt, ...) PRINTF_LIKE(2, 3);
+size_t table_rows(const struct table *t);
+void table_print(const struct table *t, struct buf *out);
+void table_free(struct table *t);
+
+/* Fold text at blanks to `columns`, each line after the first indented; newlines kept. */
+void out_fold(struct buf *out, const char *text, int columns, int indent);
+
+#endif

@@ -1,0 +1,431 @@
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/buf.h"
+#include "base/text.h"
+#include "runner/cli/cli.h"
+#include "runner/client/i18n.h"
+
+#define ROWS_MAX 96
+
+const struct opt global_options[] = {
+    {"quiet", 'q', OPT_FLAG, offsetof(struct globals, quiet), NULL,
+     N_("say nothing but errors")},
+    {"verbose", 'v', OPT_FLAG, offsetof(struct globals, verbose), NULL,
+     N_("say more about what is done")},
+    {"yes", 'y', OPT_FLAG, offsetof(struct globals, yes), NULL, N_("do not ask")},
+    {"json", 0, OPT_FLAG, offsetof(struct globals, json), NULL,
+     N_("results and errors as JSON")},
+    {"home", 0, OPT_STR, offsetof(struct globals, home), "DIR",
+     N_("keep what gpurun knows in DIR instead of $GPURUN_HOME")},
+    {"help", 'h', OPT_FLAG, offsetof(struct globals, help), NULL, N_("show this help")},
+    {NULL, 0, OPT_NONE, 0, NULL, NULL},
+};
+
+const char *const placing_options[] = {"gpu", "cpu", "host", "image", "max-cost", NULL};
+
+const struct command *
+command_find(const struct command *const *table, const char *name)
+{
+    for (; *table != NULL; table++) {
+        if (strcmp((*table)->name, name) == 0) {
+            return *table;
+        }
+    }
+    return NULL;
+}
+
+static size_t
+min3(size_t a, size_t b, size_t c)
+{
+    size_t ab = a < b ? a : b;
+
+    return ab < c ? ab : c;
+}
+
+/* Levenshtein's distance, for names of up to 31 bytes; more counts as far away. */
+static size_t
+distance(const char *a, const char *b)
+{
+    size_t row[32];
+    size_t n = strlen(b);
+
+    if (strlen(a) > 31 || n > 31) {
+        return SIZE_MAX;
+    }
+    for (size_t j = 0; j <= n; j++) {
+        row[j] = j;
+    }
+    for (size_t i = 0; a[i] != '\0'; i++) {
+        size_t diagonal = row[0];
+
+        row[0] = i + 1;
+        for (size_t j = 0; j < n; j++) {
+            size_t above = row[j + 1];
+
+            row[j + 1] = min3(row[j] + 1, above + 1, diagonal + (a[i] != b[j]));
+            diagonal = above;
+        }
+    }
+    return row[n];
+}
+
+const char *
+command_nearest(const struct command *const *table, const char *name)
+{
+    const char *best = NULL;
+    size_t best_distance = 3; /* further away is no help */
+
+    for (; *table != NULL; table++) {
+        size_t d = distance((*table)->name, name);
+
+        if (!(*table)->hidden && d < best_distance && d < strlen(name)) {
+            best = (*table)->name;
+            best_distance = d;
+        }
+    }
+    return best;
+}
+
+/* ---- globals before the command ---- */
+
+static const struct opt *
+find_opt(const struct opt *table, const char *word, const char **value)
+{
+    *value = NULL;
+    if (word[0] == '-' && word[1] != '-' && word[1] != '\0' && word[2] == '\0') {
+        for (const struct opt *o = table; o->name != NULL; o++) {
+            if (o->short_name == word[1]) {
+                return o;
+            }
+        }
+        return NULL;
+    }
+    if (strncmp(word, "--", 2) != 0 || word[2] == '\0') {
+        return NULL;
+    }
+    for (const struct opt *o = table; o->name != NULL; o++) {
+        size_t len = strlen(o->name);
+
+        if (strncmp(word + 2, o->name, len) == 0 &&
+            (word[2 + len] == '\0' || (word[2 + len] == '=' && o->kind != OPT_FLAG))) {
+            *value = word[2 + len] == '=' ? word + 2 + len + 1 : NULL;
+            return o;
+        }
+    }
+    return NULL;
+}
+
+/* Take the globals at argv[*i]…; stops at the first word that is none of them. */
+static int
+take_globals(struct globals *g, int argc, char **argv, int *i, struct err *e)
+{
+    for (; *i < argc; (*i)++) {
+        const char *value;
+        const struct opt *o = find_opt(global_options, argv[*i], &value);
+        char *at;
+
+        if (o == NULL) {
+            return 0;
+        }
+        at = (char *)g + o->offset;
+        if (o->kind == OPT_FLAG) {
+            *(bool *)(void *)at = true;
+            continue;
+        }
+        if (value == NULL && *i + 1 == argc) {
+            return err_set(e, ERR_INVALID, _("--%s wants a value: --%s %s"), o->name,
+                           o->name, o->value);
+        }
+        *(const char **)(void *)at = value != NULL ? value : argv[++*i];
+    }
+    return 0;
+}
+
+/* ---- a command's own options, and the globals once more ---- */
+
+/* One struct for opt_parse: the globals, then the command's options. */
+struct target {
+    struct globals g;
+    max_align_t options[];
+};
+
+static void
+merge_rows(struct opt rows[ROWS_MAX], const struct command *cmd)
+{
+    size_t n = 0;
+
+    for (const struct opt *o = cmd->options; o != NULL && o->name != NULL; o++) {
+        assert(n + 1 < ROWS_MAX);
+        rows[n] = *o;
+        rows[n++].offset += offsetof(struct target, options);
+    }
+    for (const struct opt *o = global_options; o->name != NULL; o++) {
+        bool taken = false; /* a command's own -v stays its own */
+
+        assert(n + 1 < ROWS_MAX);
+        for (size_t i = 0; i < n; i++) {
+            taken = taken || strcmp(rows[i].name, o->name) == 0;
+        }
+        if (!taken) {
+            rows[n++] = *o;
+        }
+    }
+    rows[n] = (struct opt){.name = NULL};
+}
+
+static int
+add_word(struct words *w, char *word)
+{
+    w->v = xrealloc(w->v, ((size_t)w->n + 1) * sizeof *w->v);
+    w->v[w->n++] = word;
+    return 0;
+}
+
+static bool
+is_placing(const char *word)
+{
+    for (const char *const *p = placing_options; *p != NULL; p++) {
+        size_t len = strlen(*p);
+
+        if (strncmp(word, "--", 2) == 0 && strncmp(word + 2, *p, len) == 0 &&
+            (word[2 + len] == '\0' || word[2 + len] == '=')) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* How many words at argv are placing options and their values. */
+static int
+count_placing(int argc, char **argv)
+{
+    int n = 0;
+
+    while (n < argc && is_placing(argv[n])) {
+        n += strchr(argv[n], '=') == NULL ? 2 : 1;
+    }
+    return n < argc ? n : argc;
+}
+
+static int
+parse_script(struct words *w, const struct opt *rows, struct target *t, int argc,
+             char **argv, struct err *e)
+{
+    int n_rest = 0;
+    int n_placing;
+    int ignored;
+    bool dashes = false;
+
+    if (opt_parse(rows, t, argc, argv, true, &n_rest, &dashes, e) != 0) {
+        return -1;
+    }
+    w->rest = argv;
+    w->n_rest = n_rest;
+    w->dashes = dashes;
+    if (dashes || n_rest == 0) {
+        return 0;
+    }
+    (void)add_word(w, argv[0]);
+    n_placing = count_placing(n_rest - 1, argv + 1);
+    if (opt_parse(rows, t, n_placing, argv + 1, true, &ignored, &dashes, e) != 0) {
+        return -1;
+    }
+    w->rest = argv + 1 + n_placing;
+    w->n_rest = n_rest - 1 - n_placing;
+    if (w->n_rest > 0 && strcmp(w->rest[0], "--") == 0) {
+        w->rest++;
+        w->n_rest--;
+    }
+    return 0;
+}
+
+/* Options and words in any order, up to "--". */
+static int
+parse_words(struct words *w, const struct opt *rows, struct target *t, int argc,
+            char **argv, struct err *e)
+{
+    for (;;) {
+        int n_rest = 0;
+        bool dashes = false;
+
+        if (opt_parse(rows, t, argc, argv, true, &n_rest, &dashes, e) != 0) {
+            return -1;
+        }
+        if (dashes || n_rest == 0) {
+            w->rest = argv;
+            w->n_rest = n_rest;
+            w->dashes = dashes;
+            return 0;
+        }
+        (void)add_word(w, argv[0]);
+        argv++;
+        argc = n_rest - 1;
+    }
+}
+
+static void
+or_globals(struct globals *g, const struct globals *more)
+{
+    g->quiet = g->quiet || more->quiet;
+    g->verbose = g->verbose || more->verbose;
+    g->yes = g->yes || more->yes;
+    g->json = g->json || more->json;
+    g->help = g->help || more->help;
+    g->home = more->home != NULL ? more->home : g->home;
+}
+
+static int
+check_words(const struct parsed *p, struct err *e)
+{
+    const struct command *cmd = p->command;
+    const char *parent = p->parent != NULL ? p->parent->name : "";
+    const char *gap = p->parent != NULL ? " " : "";
+
+    if (cmd->grammar == GRAMMAR_SCRIPT) {
+        if (p->w.n == 0 && p->w.n_rest == 0) {
+            return err_set(e, ERR_INVALID, _("nothing to run: want gpurun %s %s"),
+                           cmd->name, _(cmd->usage));
+        }
+        return 0;
+    }
+    if (p->w.n < cmd->min_words || (cmd->max_words >= 0 && p->w.n > cmd->max_words)) {
+        return err_set(e, ERR_INVALID, _("%s: want gpurun %s%s%s %s"),
+                       p->w.n < cmd->min_words ? _("a word is missing")
+                                               : _("one word too many"),
+                       parent, gap, cmd->name, _(cmd->usage));
+    }
+    if (cmd->grammar == GRAMMAR_WORDS && p->w.dashes && p->w.n_rest > 0) {
+        return err_set(e, ERR_INVALID,
+                       _("nothing goes behind '--' here: want gpurun %s%s%s %s"), parent,
+                       gap, cmd->name, _(cmd->usage));
+    }
+    return 0;
+}
+
+static int
+parse_command(struct parsed *p, int argc, char **argv, struct err *e)
+{
+    const struct command *cmd = p->command;
+    struct opt rows[ROWS_MAX];
+    struct target *t = xcalloc(1, sizeof *t + cmd->options_size);
+    int rc;
+
+    merge_rows(rows, cmd);
+    rc = cmd->grammar == GRAMMAR_SCRIPT ? parse_script(&p->w, rows, t, argc, argv, e)
+                                        : parse_words(&p->w, rows, t, argc, argv, e);
+    or_globals(&p->g, &t->g);
+    if (cmd->options_size > 0) {
+        p->options = xmemdup(t->options, cmd->options_size);
+    }
+    free(t);
+    if (p->g.help) {
+        return 0;
+    }
+    return rc == 0 ? check_words(p, e) : -1;
+}
+
+/* `snap ls`: globals may stand between the two words. */
+static int
+parse_sub(struct parsed *p, int argc, char **argv, struct err *e)
+{
+    const struct command *parent = p->command;
+    const struct command *sub;
+    const char *near;
+    int i = 0;
+
+    if (take_globals(&p->g, argc, argv, &i, e) != 0) {
+        return -1;
+    }
+    if (i == argc) {
+        return p->g.help
+                   ? 0
+                   : err_set(e, ERR_INVALID, _("%s what? `gpurun help %s` lists it"),
+                             parent->name, parent->name);
+    }
+    sub = command_find(parent->subs, argv[i]);
+    if (sub == NULL) {
+        char shown[64];
+
+        near = command_nearest(parent->subs, argv[i]);
+        return err_set(e, ERR_INVALID, _("there is no `%s %s`%s%s%s; `gpurun help %s`"),
+                       parent->name, text_escape_to(shown, sizeof shown, argv[i]),
+                       near != NULL ? _(", but `") : "", near != NULL ? near : "",
+                       near != NULL ? "`" : "", parent->name);
+    }
+    p->parent = parent;
+    p->command = sub;
+    return parse_command(p, argc - i - 1, argv + i + 1, e);
+}
+
+/* Without a command word: the script comes first, and a command's name is no script. */
+static int
+parse_implicit(struct parsed *p, int argc, char **argv, struct err *e)
+{
+    p->command = command_find(command_table, "run");
+    if (p->command == NULL) {
+        return err_set(e, ERR_INVALID, "%s", _("want a command"));
+    }
+    if (parse_command(p, argc, argv, e) != 0) {
+        return -1;
+    }
+    if (p->w.n > 0 && command_find(command_table, p->w.v[0]) != NULL) {
+        return err_set(
+            e, ERR_INVALID,
+            _("'%s' is a command and goes first: gpurun %s …; the file of that "
+              "name is ./%s"),
+            p->w.v[0], p->w.v[0], p->w.v[0]);
+    }
+    return 0;
+}
+
+int
+cli_parse(struct parsed *out, int argc, char **argv, struct err *e)
+{
+    int i = 1;
+
+    memset(out, 0, sizeof *out);
+    if (take_globals(&out->g, argc, argv, &i, e) != 0) {
+        return -1;
+    }
+    if (i == argc) {
+        return 0;
+    }
+    if (strcmp(argv[i], "--version") == 0) {
+        argv[i] = (char *)(uintptr_t) "version";
+    }
+    out->command = command_find(command_table, argv[i]);
+    if (out->command == NULL) {
+        return parse_implicit(out, argc - i, argv + i, e);
+    }
+    if (out->command->subs != NULL) {
+        return parse_sub(out, argc - i - 1, argv + i + 1, e);
+    }
+    return parse_command(out, argc - i - 1, argv + i + 1, e);
+}
+
+void
+parsed_free(struct parsed *p)
+{
+    free(p->options);
+    free(p->w.v);
+    memset(p, 0, sizeof *p);
+}
+
+int
+cli_exit_code(enum cli_stage stage, enum err_code code)
+{
+    bool bad_input = code == ERR_INVALID || code == ERR_RANGE || code == ERR_NOT_FOUND ||
+                     code == ERR_EXISTS;
+
+    switch (stage) {
+    case STAGE_INPUT:
+        return CLI_USAGE;
+    case STAGE_TRYING:
+        return bad_input ? CLI_USAGE : CLI_FAILED;
+    case STAGE_CHANGED:
+        return code == ERR_LINK ? CLI_CONTACT : CLI_CHANGED;
+    }
+    return CLI_FAILED;
+}

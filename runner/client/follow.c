@@ -1,0 +1,670 @@
+#include "runner/client/follow.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/buf.h"
+#include "base/clock.h"
+#include "runner/client/i18n.h"
+#include "runner/client/pump.h"
+#include "runner/client/terminal.h"
+#include "runner/job/verbs.h"
+#include "runner/wire/channel.h"
+#include "runner/wire/msg.h"
+#include "runner/wire/mux.h"
+
+#define NS_PER_MS     ((int64_t)1000000)
+#define SECOND_INT_NS (1000 * NS_PER_MS)
+#define REOPEN_NS     (100 * NS_PER_MS)
+#define REOPEN_MAX_NS (5000 * NS_PER_MS)
+#define LOG_WINDOW    ((size_t)1 << 20)
+
+enum stream { OUT = 0, ERR, IN, STREAMS };
+
+struct pipe_end {
+    struct follow *f;
+    struct channel *channel; /* NULL: not wanted */
+    struct sink *sink;       /* OUT, ERR */
+    bool done;               /* ended, or of no more use */
+};
+
+struct follow {
+    struct client *client;
+    struct session *session;
+    struct follow_options o;
+    char job[JOB_ID_LEN + 1];
+    struct pipe_end pipes[STREAMS];
+    struct source *source;
+    struct timer *reopen;
+    int64_t reopen_ns;
+    struct signal_watch *watches[5];
+    size_t n_watches;
+    int64_t last_int_ns; /* boot clock; 0: none */
+    int n_int;
+    bool stop_wanted;
+    int signals_waiting; /* SIGINTs to send once the link is up */
+    struct call *follow_call;
+    bool job_exists;
+    bool over;
+    struct follow_result result;
+};
+
+static void end_now(struct follow *f, enum follow_end end);
+
+static void
+end_with(struct follow *f, enum follow_end end, const struct err *why)
+{
+    if (!f->over) {
+        f->result.e = *why;
+        end_now(f, end);
+    }
+}
+
+static void
+end_now(struct follow *f, enum follow_end end)
+{
+    if (!f->over) {
+        f->over = true;
+        f->result.end = end;
+    }
+}
+
+/* Over when the job is final and both outputs are written to their last byte. */
+static void
+look_for_end(struct follow *f)
+{
+    bool written = true;
+
+    for (int i = OUT; i <= ERR; i++) {
+        written = written && (f->pipes[i].channel == NULL || f->pipes[i].done);
+    }
+    if (!written) {
+        return;
+    }
+    if (f->o.only_present) {
+        end_now(f, FOLLOW_PRESENT);
+    } else if (f->result.has_state && job_phase_is_final(f->result.state.phase)) {
+        end_now(f, FOLLOW_FINAL);
+    }
+}
+
+/* ---- the job's record ---- */
+
+static void
+take_state(struct follow *f, const struct rec *holder)
+{
+    struct job_state st;
+    struct rec *r = NULL;
+    struct err e;
+    size_t len;
+    const char *bytes = rec_get_bytes(holder, "state", &len);
+
+    state_init(&st);
+    if (bytes == NULL || len > STATE_MAX_BYTES ||
+        rec_parse(&r, bytes, len, STATE_TYPE, &e) != 0 || state_parse(&st, r, &e) != 0) {
+        rec_free(r);
+        err_set(&e, ERR_CORRUPT,
+                _("host '%s' told the state of job %s in a way that "
+                  "cannot be read"),
+                session_host(f->session)->name, f->job);
+        end_with(f, FOLLOW_FAILED, &e);
+        return;
+    }
+    rec_free(r);
+    /* Events and answers may cross: only what is newer counts. */
+    if (strcmp(st.job, f->job) != 0 ||
+        (f->result.has_state && st.seq < f->result.state.seq)) {
+        state_free(&st);
+        return;
+    }
+    state_free(&f->result.state);
+    f->result.state = st;
+    f->result.has_state = true;
+    f->job_exists = true;
+    if (f->o.events->state != NULL) {
+        f->o.events->state(f->o.ctx, &f->result.state);
+    }
+    look_for_end(f);
+}
+
+static void
+on_follow_answer(void *ctx, const struct rec *resp, const struct err *why,
+                 const char *hint)
+{
+    struct follow *f = ctx;
+    struct err e;
+
+    f->follow_call = NULL;
+    if (resp != NULL) {
+        take_state(f, resp);
+    } else if (why->code != ERR_LINK) {
+        session_peer_error(why, hint, &e);
+        end_with(f, FOLLOW_FAILED, &e);
+    }
+}
+
+/* ---- channels ---- */
+
+static void
+on_accepted(void *ctx, struct channel *c, const struct rec *rec)
+{
+    struct pipe_end *p = ctx;
+
+    (void)c;
+    (void)rec;
+    p->f->reopen_ns = REOPEN_NS;
+}
+
+static size_t
+on_data(void *ctx, struct channel *c, const uint8_t *data, size_t n)
+{
+    struct pipe_end *p = ctx;
+
+    return p->sink != NULL ? sink_take(p->sink, c, data, n) : n;
+}
+
+static void
+finish_pipe(struct pipe_end *p)
+{
+    p->done = true;
+    look_for_end(p->f);
+}
+
+static void
+on_eof(void *ctx, struct channel *c)
+{
+    (void)c;
+    finish_pipe(ctx);
+}
+
+static void
+on_gap(void *ctx, struct channel *c, uint64_t from, uint64_t to)
+{
+    struct pipe_end *p = ctx;
+    struct follow *f = p->f;
+
+    (void)c;
+    if (p->sink != NULL) {
+        sink_skip(p->sink, to);
+    }
+    if (f->o.events->gap != NULL) {
+        f->o.events->gap(f->o.ctx, p == &f->pipes[ERR], from, to);
+    }
+}
+
+static void
+on_writable(void *ctx, struct channel *c)
+{
+    struct pipe_end *p = ctx;
+
+    (void)c;
+    if (p->f->source != NULL) {
+        source_go_on(p->f->source);
+    }
+}
+
+static void
+on_reset(void *ctx, struct channel *c, const struct err *why)
+{
+    struct pipe_end *p = ctx;
+    struct follow *f = p->f;
+    struct err e;
+
+    (void)c;
+    if (p == &f->pipes[IN]) { /* the job has no use for it, or another client has it */
+        source_stop(f->source);
+        finish_pipe(p);
+        return;
+    }
+    session_peer_error(why, NULL, &e);
+    err_wrap(&e, _("the output of job %s"), f->job);
+    end_with(f, FOLLOW_FAILED, &e);
+}
+
+/* The stream's way on the host is cut, ours is not: the supervisor may be gone. */
+static void
+on_detached(void *ctx, struct channel *c, const struct err *why)
+{
+    struct pipe_end *p = ctx;
+    struct follow *f = p->f;
+
+    (void)c;
+    (void)why;
+    if (session_conn(f->session) != NULL && !timer_is_set(f->reopen)) {
+        timer_after(f->reopen, f->reopen_ns);
+        f->reopen_ns = f->reopen_ns < REOPEN_MAX_NS ? 2 * f->reopen_ns : REOPEN_MAX_NS;
+    }
+}
+
+static const struct channel_events channel_events = {
+    .on_accepted = on_accepted,
+    .on_data = on_data,
+    .on_eof = on_eof,
+    .on_gap = on_gap,
+    .on_writable = on_writable,
+    .on_detached = on_detached,
+    .on_reset = on_reset,
+};
+
+static void
+make_channel(struct follow *f, enum stream which, uint64_t from)
+{
+    struct channel_options o = {
+        .cls = CHANNEL_INTERACTIVE,
+        .window_bytes = which == IN ? 0 : LOG_WINDOW,
+        .send_start = which == IN ? CHANNEL_ANY : 0,
+        .recv_start = which == IN ? 0 : from,
+        .recv_gaps = which != IN,
+        .events = &channel_events,
+        .ctx = &f->pipes[which],
+    };
+
+    f->pipes[which].f = f;
+    f->pipes[which].channel = channel_new(&o);
+    if (which != IN) {
+        channel_send_eof(f->pipes[which].channel);
+    }
+}
+
+static void
+open_channel(struct follow *f, struct conn *c, enum stream which)
+{
+    static const char *const types[STREAMS] = {OPEN_OUT, OPEN_ERR, OPEN_STDIN};
+    struct pipe_end *p = &f->pipes[which];
+    struct rec *r;
+    struct err e;
+
+    if (p->channel == NULL || p->done || channel_attached(p->channel) ||
+        channel_is_reset(p->channel)) {
+        return;
+    }
+    r = rec_new(types[which]);
+    rec_add(r, "job", f->job);
+    if (which != IN) {
+        rec_add_int(r, "follow", f->o.only_present ? 0 : 1);
+    }
+    if (mux_open(conn_mux(c), p->channel, r, &e) != 0 && e.code != ERR_LINK) {
+        end_with(f, FOLLOW_FAILED, &e);
+    }
+    rec_free(r);
+}
+
+static void
+open_all(struct follow *f, struct conn *c)
+{
+    for (int i = OUT; i < STREAMS; i++) {
+        open_channel(f, c, (enum stream)i);
+    }
+}
+
+static void
+reopen(void *ctx)
+{
+    struct follow *f = ctx;
+    struct conn *c = session_conn(f->session);
+
+    if (c != NULL) {
+        open_all(f, c);
+    }
+}
+
+/* ---- requests about the job ---- */
+
+static void
+ignore_answer(void *ctx, const struct rec *resp, const struct err *why, const char *hint)
+{
+    (void)ctx;
+    (void)resp;
+    (void)why;
+    (void)hint;
+}
+
+static void
+wish(struct conn *c, struct rec *req)
+{
+    struct err e;
+
+    /* A refusal here means the link is about to go, which is told by itself. */
+    (void)!mux_request(conn_mux(c), req, ignore_answer, NULL, NULL, &e);
+    rec_free(req);
+}
+
+static void
+ask_follow(struct follow *f, struct conn *c)
+{
+    struct rec *req = msg_request_new(VERB_JOB_FOLLOW);
+    struct err e;
+
+    rec_add(req, "job", f->job);
+    call_cancel(f->follow_call);
+    f->follow_call = NULL;
+    (void)!call_start(&f->follow_call, c, req, -1, on_follow_answer, f, &e);
+    rec_free(req);
+}
+
+static void
+send_wishes(struct follow *f)
+{
+    struct conn *c = session_conn(f->session);
+    struct rec *req;
+
+    if (c == NULL || !f->job_exists) {
+        return;
+    }
+    for (; f->signals_waiting > 0; f->signals_waiting--) {
+        req = msg_request_new(VERB_JOB_SIGNAL);
+        msg_add_key(req, NULL);
+        rec_add(req, "job", f->job);
+        rec_add_int(req, "signal", SIGINT);
+        wish(c, req);
+    }
+    if (f->stop_wanted) {
+        f->stop_wanted = false;
+        req = msg_request_new(VERB_JOB_STOP);
+        msg_add_key(req, NULL);
+        rec_add(req, "job", f->job);
+        wish(c, req);
+    }
+}
+
+static void
+tell_size(struct follow *f)
+{
+    uint16_t cols;
+    uint16_t rows;
+    struct err e;
+
+    if (f->o.tty && f->pipes[IN].channel != NULL &&
+        terminal_size(STDIN_FILENO, &cols, &rows)) {
+        (void)!channel_send_resize(f->pipes[IN].channel, cols, rows, &e);
+    }
+}
+
+/* ---- the session's events ---- */
+
+static void
+ask_for_all(struct follow *f, struct conn *c, bool first)
+{
+    if (f->o.events->before != NULL) {
+        f->o.events->before(f->o.ctx, c, first);
+    }
+    if (f->over) {
+        return;
+    }
+    ask_follow(f, c);
+    open_all(f, c);
+    send_wishes(f);
+    tell_size(f);
+}
+
+static void
+on_up(void *ctx, struct session *s, struct conn *c, bool first)
+{
+    struct follow *f = ctx;
+
+    (void)s;
+    ask_for_all(f, c, first);
+    if (!first && f->o.events->back != NULL) {
+        f->o.events->back(f->o.ctx);
+    }
+}
+
+static void
+on_event(void *ctx, struct session *s, const struct rec *event)
+{
+    struct follow *f = ctx;
+    const char *job = rec_get(event, "job");
+
+    (void)s;
+    if (strcmp(rec_type(event), EVENT_STATE) == 0 && job != NULL &&
+        strcmp(job, f->job) == 0) {
+        take_state(f, event);
+    }
+}
+
+static void
+on_down(void *ctx, struct session *s, const struct failure *why, int64_t retry_ns)
+{
+    struct follow *f = ctx;
+
+    (void)s;
+    timer_cancel(f->reopen);
+    if (f->o.events->down != NULL) {
+        f->o.events->down(f->o.ctx, why, retry_ns);
+    }
+}
+
+static void
+on_failed(void *ctx, struct session *s, const struct failure *why)
+{
+    (void)s;
+    end_with(ctx, FOLLOW_LINK, &why->err);
+}
+
+static const struct session_events session_events = {
+    .up = on_up, .event = on_event, .down = on_down, .failed = on_failed};
+
+/* ---- signals ---- */
+
+static void
+on_interrupt(struct follow *f)
+{
+    int64_t now = clock_boot_ns();
+    bool second = f->last_int_ns != 0 && now - f->last_int_ns <= SECOND_INT_NS;
+
+    f->last_int_ns = now;
+    if (f->o.no_signals || !f->job_exists ||
+        (second && session_conn(f->session) == NULL)) {
+        f->result.signal = SIGINT;
+        end_now(f, FOLLOW_SIGNAL);
+        return;
+    }
+    f->n_int = second ? f->n_int + 1 : 1;
+    if (f->n_int == 1) {
+        f->signals_waiting++;
+    } else if (f->n_int == 2) {
+        f->stop_wanted = true;
+    }
+    send_wishes(f);
+    if (f->o.events->interrupt != NULL) {
+        f->o.events->interrupt(f->o.ctx, f->n_int);
+    }
+}
+
+static void
+on_signal(void *ctx, int signo)
+{
+    struct follow *f = ctx;
+
+    switch (signo) {
+    case SIGINT:
+        on_interrupt(f);
+        break;
+    case SIGWINCH:
+        tell_size(f);
+        break;
+    case SIGCONT:
+        if (f->source != NULL) {
+            source_go_on(f->source);
+        }
+        break;
+    default:
+        f->result.signal = signo;
+        end_now(f, FOLLOW_SIGNAL);
+        break;
+    }
+}
+
+static int
+watch_signals(struct follow *f, struct err *e)
+{
+    static const int signals[] = {SIGINT, SIGTERM, SIGHUP, SIGWINCH, SIGCONT};
+
+    for (size_t i = 0; i < sizeof signals / sizeof signals[0]; i++) {
+        struct sigaction old;
+
+        /* nohup gpurun … stays deaf to the end of its terminal. */
+        if (sigaction(signals[i], NULL, &old) == 0 && old.sa_handler == SIG_IGN) {
+            continue;
+        }
+        if (signal_watch_new(&f->watches[f->n_watches], f->client->loop, signals[i],
+                             on_signal, f, e) != 0) {
+            return -1;
+        }
+        f->n_watches++;
+    }
+    return 0;
+}
+
+/* ---- life ---- */
+
+static void
+on_broken(void *ctx, struct sink *s, const struct err *why)
+{
+    struct pipe_end *p = ctx;
+    struct follow *f = p->f;
+
+    (void)s;
+    if (p == &f->pipes[ERR]) {
+        return; /* nobody reads our stderr: go on without */
+    }
+    end_with(f, why->sys_errno == EPIPE ? FOLLOW_STDOUT : FOLLOW_FAILED, why);
+}
+
+static int
+make_outputs(struct follow *f, struct err *e)
+{
+    for (int i = OUT; i <= ERR; i++) {
+        struct pipe_end *p = &f->pipes[i];
+        struct sink_events ev = {.broken = on_broken, .ctx = p};
+        bool wanted = i == OUT ? f->o.want_out : f->o.want_err;
+        uint64_t from = i == OUT ? f->o.out_from : f->o.err_from;
+        uint64_t *seen = NULL;
+
+        if (!wanted) {
+            continue;
+        }
+        if (f->o.seen != NULL) {
+            seen = i == OUT ? &f->o.seen->out : &f->o.seen->err;
+        }
+        make_channel(f, (enum stream)i, from);
+        if (sink_new(&p->sink, f->client->loop, i == OUT ? STDOUT_FILENO : STDERR_FILENO,
+                     seen, &ev, e) != 0) {
+            return -1;
+        }
+    }
+    return 0;
+}
+
+static int
+make_input(struct follow *f, struct err *e)
+{
+    if (!f->o.want_stdin) {
+        return 0;
+    }
+    make_channel(f, IN, 0);
+    if (f->o.tty && terminal_raw(STDIN_FILENO, e) != 0) {
+        return -1;
+    }
+    if (source_new(&f->source, f->client->loop, STDIN_FILENO, e) != 0) {
+        return -1;
+    }
+    source_start(f->source, f->pipes[IN].channel);
+    return 0;
+}
+
+int
+follow_new(struct follow **out, struct client *cl, struct session *s,
+           const struct follow_options *o, struct err *e)
+{
+    struct follow *f = xcalloc(1, sizeof *f);
+
+    f->client = cl;
+    f->session = s;
+    f->o = *o;
+    f->reopen_ns = REOPEN_NS;
+    memcpy(f->job, o->job, sizeof f->job);
+    state_init(&f->result.state);
+    f->reopen = timer_new(cl->loop, reopen, f);
+    if (make_outputs(f, e) != 0 || make_input(f, e) != 0 || watch_signals(f, e) != 0) {
+        follow_free(f);
+        return -1;
+    }
+    session_set_events(s, &session_events, f);
+    *out = f;
+    return 0;
+}
+
+void
+follow_start(struct follow *f)
+{
+    struct conn *c = session_conn(f->session);
+
+    if (c != NULL) {
+        ask_for_all(f, c, true);
+    }
+}
+
+static bool
+is_over(void *ctx)
+{
+    const struct follow *f = ctx;
+
+    return f->over;
+}
+
+const struct follow_result *
+follow_run(struct follow *f)
+{
+    if (!loop_run_until(f->client->loop, is_over, f, -1) && !f->over) {
+        err_set(&f->result.e, ERR_LINK, "%s", _("nothing is left to wait for"));
+        end_now(f, FOLLOW_LINK);
+    }
+    return &f->result;
+}
+
+void
+follow_cancel(struct follow *f, const struct err *why)
+{
+    end_with(f, FOLLOW_CANCELLED, why);
+}
+
+void
+follow_job_exists(struct follow *f)
+{
+    f->job_exists = true;
+    send_wishes(f);
+}
+
+bool
+follow_job_is_known(const struct follow *f)
+{
+    return f->result.has_state;
+}
+
+void
+follow_free(struct follow *f)
+{
+    if (f == NULL) {
+        return;
+    }
+    session_set_events(f->session, NULL, NULL);
+    call_cancel(f->follow_call);
+    for (size_t i = 0; i < f->n_watches; i++) {
+        signal_watch_free(f->watches[i]);
+    }
+    source_free(f->source);
+    for (int i = OUT; i < STREAMS; i++) {
+        sink_free(f->pipes[i].sink);
+        channel_free(f->pipes[i].channel);
+    }
+    timer_free(f->reopen);
+    if (f->o.tty) {
+        terminal_restore();
+    }
+    state_free(&f->result.state);
+    free(f);
+}

@@ -1,0 +1,97 @@
+#include "runner/client/install.h"
+
+#include <errno.h>
+#include <libgen.h>
+#include <limits.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/utsname.h>
+#include <unistd.h>
+
+#include "base/buf.h"
+#include "base/file.h"
+#include "base/text.h"
+#include "runner/client/i18n.h"
+
+/* The directory above the one the running binary lies in, links resolved; malloc'ed. */
+static int
+prefix_dir(char **out, struct err *e)
+{
+    char exe[PATH_MAX];
+    char *bin;
+    ssize_t n = readlink("/proc/self/exe", exe, sizeof exe - 1);
+
+    if (n == -1) {
+        return err_set_sys(e, errno, "cannot tell where gpurun lies (/proc/self/exe)");
+    }
+    exe[n] = '\0';
+    bin = dirname(exe);
+    *out = xstrdup(dirname(bin));
+    return 0;
+}
+
+/* What a host says of itself becomes part of a path here. */
+static bool
+is_arch(const char *arch)
+{
+    size_t len = strlen(arch);
+
+    return len > 0 && len < 32 &&
+           strspn(arch,
+                  "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_") ==
+               len;
+}
+
+int
+install_find_program(const char *name, const char *arch, char **path, struct err *e)
+{
+    char *prefix = NULL;
+    char *found;
+    struct utsname own;
+    char shown[48];
+
+    if (arch == NULL) {
+        if (uname(&own) != 0) {
+            return err_set_sys(e, errno, "uname failed");
+        }
+        arch = own.machine;
+    }
+    if (!is_arch(arch)) {
+        return err_set(e, ERR_INVALID, _("'%s' is no architecture"),
+                       text_escape_to(shown, sizeof shown, arch));
+    }
+    if (prefix_dir(&prefix, e) != 0) {
+        return -1;
+    }
+    found = xasprintf("%s/lib/gpurun/agent/%s/%s", prefix, arch, name);
+    free(prefix);
+    if (access(found, R_OK) != 0) {
+        err_set(e, ERR_NOT_FOUND,
+                _("this installation has no %s for %s machines (no '%s')"), name, arch,
+                found);
+        free(found);
+        return -1;
+    }
+    *path = found;
+    return 0;
+}
+
+char *
+install_find_share(const char *sub)
+{
+    struct err e;
+    char *prefix = NULL;
+    char *path;
+
+    if (prefix_dir(&prefix, &e) != 0) {
+        return NULL;
+    }
+    path = xasprintf("%s/share/%s", prefix, sub);
+    free(prefix);
+    if (!file_exists(path)) {
+        free(path);
+        return NULL;
+    }
+    return path;
+}

@@ -1,0 +1,400 @@
+#include "runner/client/jobs.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "base/buf.h"
+#include "base/file.h"
+#include "base/rec.h"
+#include "base/text.h"
+#include "runner/client/i18n.h"
+
+#define JOB_RECORD     "gpurun.jobrec.v1"
+#define JOB_RECORD_MAX ((size_t)4 << 20)
+#define LAST           "@last"
+
+void
+job_record_init(struct job_record *r)
+{
+    memset(r, 0, sizeof *r);
+    r->charge_fen = -1;
+}
+
+void
+job_record_free(struct job_record *r)
+{
+    free(r->name);
+    free(r->host);
+    free(r->command);
+    free(r->dir);
+    free(r->tree);
+    free(r->phrase);
+    strings_free(&r->outs);
+    job_record_init(r);
+}
+
+/* ---- one record ---- */
+
+static void
+add_if(struct rec *r, const char *key, const char *value)
+{
+    if (value != NULL && value[0] != '\0') {
+        rec_add(r, key, value);
+    }
+}
+
+static struct rec *
+encode(const struct job_record *j)
+{
+    struct rec *r = rec_new(JOB_RECORD);
+
+    rec_add(r, "job", j->id);
+    add_if(r, "name", j->name);
+    add_if(r, "host", j->host);
+    add_if(r, "command", j->command);
+    add_if(r, "dir", j->dir);
+    add_if(r, "tree", j->tree);
+    add_if(r, "lease", j->lease);
+    for (size_t i = 0; i < j->outs.n; i++) {
+        rec_add(r, "out", j->outs.v[i]);
+    }
+    rec_add_int(r, "made_wall_ns", j->made_wall_ns);
+    rec_add_int(r, "cap_fen", j->cap_fen);
+    if (j->final) {
+        rec_add_int(r, "exit_code", j->exit_code);
+        add_if(r, "phrase", j->phrase);
+        rec_add_int(r, "charge_fen", j->charge_fen);
+        add_if(r, "snapshot", j->snapshot);
+        rec_add_int(r, "expires_wall_ns", j->expires_wall_ns);
+    }
+    return r;
+}
+
+static char *
+dup_field(const struct rec *r, const char *key)
+{
+    const char *v = rec_get(r, key);
+
+    return v != NULL ? xstrdup(v) : NULL;
+}
+
+static void
+copy_id(char to[JOB_ID_LEN + 1], const struct rec *r, const char *key, enum id_kind kind)
+{
+    const char *v = rec_get(r, key);
+
+    if (v != NULL && id_is(kind, v)) {
+        memcpy(to, v, JOB_ID_LEN + 1);
+    }
+}
+
+static int
+decode_end(const struct rec *r, struct job_record *j, struct err *e)
+{
+    int64_t exit_code;
+
+    j->final = rec_has(r, "exit_code");
+    if (!j->final) {
+        return 0;
+    }
+    j->phrase = dup_field(r, "phrase");
+    copy_id(j->snapshot, r, "snapshot", ID_SNAPSHOT);
+    if (rec_need_int(r, "exit_code", 0, 255, &exit_code, e) != 0 ||
+        rec_opt_int(r, "charge_fen", -1, INT64_MAX, -1, &j->charge_fen, e) != 0 ||
+        rec_opt_int(r, "expires_wall_ns", 0, INT64_MAX, 0, &j->expires_wall_ns, e) != 0) {
+        return -1;
+    }
+    j->exit_code = (int)exit_code;
+    return 0;
+}
+
+static int
+decode(const struct rec *r, struct job_record *j, struct err *e)
+{
+    copy_id(j->id, r, "job", ID_JOB);
+    copy_id(j->lease, r, "lease", ID_LEASE);
+    j->name = dup_field(r, "name");
+    j->host = dup_field(r, "host");
+    j->command = dup_field(r, "command");
+    j->dir = dup_field(r, "dir");
+    j->tree = dup_field(r, "tree");
+    for (size_t i = 0; i < rec_count(r, "out"); i++) {
+        strings_add(&j->outs, rec_get_nth(r, "out", i, NULL));
+    }
+    if (j->id[0] == '\0' || j->host == NULL) {
+        return err_set(e, ERR_CORRUPT, "a job record names no job or no host");
+    }
+    if (rec_opt_int(r, "made_wall_ns", 0, INT64_MAX, 0, &j->made_wall_ns, e) != 0 ||
+        rec_opt_int(r, "cap_fen", -1, INT64_MAX, -1, &j->cap_fen, e) != 0) {
+        return -1;
+    }
+    return decode_end(r, j, e);
+}
+
+/* Atomic against a crash of ours, without waiting for the disk: see the header. */
+static int
+replace_unsynced(const char *path, const struct buf *b, struct err *e)
+{
+    char *tmp = xasprintf("%s.%ld.tmp", path, (long)getpid());
+    int fd = open(tmp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    int rc = -1;
+
+    if (fd == -1) {
+        err_set_sys(e, errno, "cannot create '%s'", tmp);
+        goto out;
+    }
+    if (fd_write_all(fd, b->data, b->len) != 0 || fd_close(&fd) != 0 ||
+        rename(tmp, path) == -1) {
+        err_set_sys(e, errno, "cannot write '%s'", path);
+        (void)unlink(tmp);
+        goto out;
+    }
+    rc = 0;
+
+out:
+    (void)fd_close(&fd);
+    free(tmp);
+    return rc;
+}
+
+int
+jobs_save(const struct home *home, const struct job_record *j, struct err *e)
+{
+    struct buf b = BUF_INIT;
+    struct rec *r;
+    char *path;
+    int rc;
+
+    if (home_make(home, "jobs", j->id, &path, e) != 0) {
+        return -1;
+    }
+    r = encode(j);
+    rec_encode(r, &b);
+    rc = replace_unsynced(path, &b, e);
+    buf_free(&b);
+    rec_free(r);
+    free(path);
+    return rc;
+}
+
+int
+jobs_load(const struct home *home, const char *id, struct job_record *out, struct err *e)
+{
+    struct buf b = BUF_INIT;
+    struct rec *r = NULL;
+    struct job_record j;
+    char *path = home_path(home, "jobs", id);
+    int rc = -1;
+
+    job_record_init(&j);
+    if (file_read(path, JOB_RECORD_MAX, &b, e) == 0 &&
+        rec_parse(&r, b.data, b.len, JOB_RECORD, e) == 0 && decode(r, &j, e) == 0) {
+        *out = j;
+        rc = 0;
+    } else {
+        job_record_free(&j);
+    }
+    rec_free(r);
+    buf_free(&b);
+    free(path);
+    return rc;
+}
+
+/* ---- all of them ---- */
+
+static int
+newest_first(const void *a, const void *b)
+{
+    const struct job_record *x = a;
+    const struct job_record *y = b;
+
+    if (x->made_wall_ns != y->made_wall_ns) {
+        return x->made_wall_ns < y->made_wall_ns ? 1 : -1;
+    }
+    return strcmp(x->id, y->id);
+}
+
+void
+job_list_free(struct job_list *l)
+{
+    for (size_t i = 0; i < l->n; i++) {
+        job_record_free(&l->v[i]);
+    }
+    free(l->v);
+    *l = (struct job_list){NULL, 0};
+}
+
+int
+jobs_list(const struct home *home, struct job_list *out, struct err *e)
+{
+    struct job_list l = {NULL, 0};
+    char *path = home_path(home, "jobs", NULL);
+    DIR *dir = opendir(path);
+    const struct dirent *entry;
+    size_t cap = 0;
+
+    if (dir == NULL && errno != ENOENT) {
+        err_set_sys(e, errno, "cannot read '%s'", path);
+        free(path);
+        return -1;
+    }
+    free(path);
+    while (dir != NULL && l.n < JOBS_ENTRIES_MAX && (entry = readdir(dir)) != NULL) {
+        struct job_record j;
+        struct err ignored;
+
+        if (!id_is(ID_JOB, entry->d_name) ||
+            jobs_load(home, entry->d_name, &j, &ignored) != 0) {
+            continue;
+        }
+        if (l.n == cap) {
+            cap = cap == 0 ? 64 : 2 * cap;
+            l.v = xrealloc(l.v, cap * sizeof *l.v);
+        }
+        l.v[l.n++] = j;
+    }
+    if (dir != NULL) {
+        (void)closedir(dir);
+    }
+    if (l.n > 0) {
+        qsort(l.v, l.n, sizeof *l.v, newest_first);
+    }
+    *out = l;
+    return 0;
+}
+
+/* ---- finding ---- */
+
+static int
+ambiguous(const struct job_list *l, const char *what, struct err *e)
+{
+    struct buf names = BUF_INIT;
+    size_t n = 0;
+    char shown[64];
+
+    for (size_t i = 0; i < l->n; i++) {
+        if (strncmp(l->v[i].id, what, strlen(what)) == 0 && n++ < 4) {
+            buf_printf(&names, "%s%s", n > 1 ? ", " : "", l->v[i].id);
+        }
+    }
+    err_set(e, ERR_INVALID, _("'%s' is the beginning of %zu jobs: %s%s"),
+            text_escape_to(shown, sizeof shown, what), n, buf_str(&names),
+            n > 4 ? ", …" : "");
+    buf_free(&names);
+    return -1;
+}
+
+/* The index of the record meant, or l->n; several prefixes: ERR_INVALID. */
+static int
+pick(const struct job_list *l, const char *what, size_t *at, struct err *e)
+{
+    size_t n_prefix = 0;
+
+    *at = l->n;
+    if (strcmp(what, LAST) == 0) {
+        *at = 0;
+        return 0;
+    }
+    for (size_t i = 0; i < l->n; i++) {
+        if (strcmp(l->v[i].id, what) == 0) {
+            *at = i;
+            return 0;
+        }
+    }
+    for (size_t i = 0; i < l->n; i++) { /* newest first */
+        if (l->v[i].name != NULL && strcmp(l->v[i].name, what) == 0) {
+            *at = i;
+            return 0;
+        }
+    }
+    for (size_t i = 0; what[0] != '\0' && i < l->n; i++) {
+        if (strncmp(l->v[i].id, what, strlen(what)) == 0) {
+            *at = i;
+            n_prefix++;
+        }
+    }
+    return n_prefix > 1 ? ambiguous(l, what, e) : 0;
+}
+
+int
+jobs_find(const struct home *home, const char *what, struct job_record *out,
+          struct err *e)
+{
+    struct job_list l;
+    size_t at;
+    char shown[80];
+    int rc;
+
+    if (jobs_list(home, &l, e) != 0) {
+        return -1;
+    }
+    rc = pick(&l, what, &at, e);
+    if (rc == 0 && at >= l.n) {
+        rc = strcmp(what, LAST) == 0
+                 ? err_set(e, ERR_NOT_FOUND, "%s", _("no job has been run from here yet"))
+                 : err_set(e, ERR_NOT_FOUND,
+                           _("no job '%s'; `gpurun ps -a` lists what there is"),
+                           text_escape_to(shown, sizeof shown, what));
+    } else if (rc == 0) {
+        *out = l.v[at];
+        job_record_init(&l.v[at]); /* handed over */
+    }
+    job_list_free(&l);
+    return rc;
+}
+
+/* ---- what was seen ---- */
+
+int
+jobs_seen_open(const struct home *home, const char *id, struct job_seen **out,
+               struct err *e)
+{
+    char *name = xasprintf("%s.seen", id);
+    char *path = NULL;
+    int fd = -1;
+    void *map;
+    int failed;
+    int rc = -1;
+
+    if (home_make(home, "jobs", name, &path, e) != 0) {
+        goto out;
+    }
+    fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    if (fd == -1) {
+        err_set_sys(e, errno, "cannot write '%s'", path);
+        goto out;
+    }
+    /* A hole in a mapped file that the disk cannot fill would be a SIGBUS. */
+    failed = posix_fallocate(fd, 0, sizeof **out);
+    if (failed != 0) {
+        err_set_sys(e, failed, "cannot write '%s'", path);
+        goto out;
+    }
+    map = mmap(NULL, sizeof **out, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    if (map == MAP_FAILED) {
+        err_set_sys(e, errno, "cannot map '%s'", path);
+        goto out;
+    }
+    *out = map;
+    rc = 0;
+
+out:
+    (void)fd_close(&fd);
+    free(path);
+    free(name);
+    return rc;
+}
+
+void
+jobs_seen_close(struct job_seen *s)
+{
+    if (s != NULL) {
+        (void)munmap(s, sizeof *s);
+    }
+}

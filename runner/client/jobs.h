@@ -1,0 +1,78 @@
+#ifndef RUNNER_CLIENT_JOBS_H
+#define RUNNER_CLIENT_JOBS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/attr.h"
+#include "base/err.h"
+#include "runner/client/home.h"
+#include "runner/job/ids.h"
+#include "runner/job/spec.h"
+
+/*
+ * What the client remembers of its jobs: one record per job under <home>/jobs, and
+ * beside it how much of its output this client has written. A convenience, never the
+ * truth: the host's records are. So nothing here is synced to the disk, and a record
+ * that a power cut spoiled is one that is not there.
+ */
+#define JOBS_ENTRIES_MAX 1000000
+
+struct job_record {
+    char id[JOB_ID_LEN + 1];
+    char *name;
+    char *host;
+    char *command;       /* for listings */
+    char *dir;           /* what was shipped, absolute; NULL: nothing */
+    struct strings outs; /* --out, as given */
+    char *tree;          /* hex id of what was shipped, or NULL */
+    char lease[JOB_ID_LEN + 1];
+    int64_t made_wall_ns;
+    int64_t cap_fen;
+    bool final; /* the end was seen here: */
+    int exit_code;
+    char *phrase;       /* "ended: exited 3" */
+    int64_t charge_fen; /* -1: not known */
+    char snapshot[JOB_ID_LEN + 1];
+    int64_t expires_wall_ns;
+};
+
+void job_record_init(struct job_record *r);
+void job_record_free(struct job_record *r);
+
+int jobs_save(const struct home *home, const struct job_record *r,
+              struct err *e) MUST_USE;
+int jobs_load(const struct home *home, const char *id, struct job_record *out,
+              struct err *e) MUST_USE;
+
+struct job_list {
+    struct job_record *v; /* newest first */
+    size_t n;
+};
+/* All that can be read. */
+int jobs_list(const struct home *home, struct job_list *out, struct err *e) MUST_USE;
+void job_list_free(struct job_list *l);
+
+/*
+ * The record that a user's word means: an id, "@last", a name (the newest so called), or
+ * a unique prefix of an id. ERR_NOT_FOUND: none known here (a host may know more);
+ * ERR_INVALID: a prefix of several, some of them named.
+ */
+int jobs_find(const struct home *home, const char *what, struct job_record *out,
+              struct err *e) MUST_USE;
+
+/*
+ * How far this client has written a job's output: offsets in a file mapped into
+ * memory, so that they are right even if the client is killed at any instant.
+ */
+struct job_seen {
+    uint64_t out;
+    uint64_t err;
+};
+/* Map it (made with zeros if missing). jobs_seen_close unmaps. */
+int jobs_seen_open(const struct home *home, const char *id, struct job_seen **out,
+                   struct err *e) MUST_USE;
+void jobs_seen_close(struct job_seen *s); /* NULL allowed */
+
+#endif

@@ -1,0 +1,459 @@
+#include "runner/client/place.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/buf.h"
+#include "base/clock.h"
+#include "base/text.h"
+#include "meter/money.h"
+#include "runner/client/i18n.h"
+
+#define CONNECT_MS 10000 /* per phase, where there are several hosts to ask */
+
+struct slot {
+    struct candidate c;
+    struct host host;
+    struct place *place;
+    bool excluded;
+    bool taken;
+};
+
+struct place {
+    struct client *client;
+    struct place_want want;
+    bool has_want;
+    struct slot *slots;
+    size_t n;
+    int64_t grace_end_ns; /* boot clock; 0: nothing fits yet */
+};
+
+/* ---- does it fit? ---- */
+
+/* Devices of one type among those that match. */
+struct kind {
+    const char *type;
+    const struct device *first;
+    int64_t n_all;
+    int64_t n_free;
+    int64_t uyuan;
+    bool offered;
+};
+
+#define KINDS_MAX 64
+
+static bool
+is_cpu(const struct place_want *w)
+{
+    return strcmp(w->device.device_class, "cpu") == 0;
+}
+
+static void
+count_device(struct kind *k, const struct device *d, const struct host_info *info)
+{
+    if (d->cores > 0) { /* cores are shared: what counts is how many there are */
+        k->n_all += d->cores;
+        k->n_free += d->cores;
+        (void)info;
+        return;
+    }
+    k->n_all++;
+    k->n_free += d->usable && d->state == DEVICE_FREE ? 1 : 0;
+}
+
+static size_t
+group_devices(const struct place_want *w, const struct host_info *info,
+              const struct offer *offer, struct kind kinds[KINDS_MAX])
+{
+    size_t n = 0;
+
+    for (size_t i = 0; i < info->devices.n; i++) {
+        const struct device *d = &info->devices.v[i];
+        const char *type = is_cpu(w) ? "" : d->type;
+        const struct offer_price *price;
+        size_t k = 0;
+
+        if (!device_matches(d, w->device.device_class, w->device.type)) {
+            continue;
+        }
+        while (k < n && strcmp(kinds[k].type, type) != 0) {
+            k++;
+        }
+        if (k == KINDS_MAX) {
+            continue;
+        }
+        if (k == n) {
+            kinds[n++] = (struct kind){.type = type, .first = d};
+            price = offer != NULL ? offer_find_price(offer, d->device_class, type) : NULL;
+            kinds[k].offered = price != NULL;
+            kinds[k].uyuan = price != NULL ? price->uyuan_per_h : 0;
+        }
+        count_device(&kinds[k], d, info);
+    }
+    return n;
+}
+
+/* What the renter typed at `host add`, for a host that asks nothing. */
+static bool
+find_estimate(const struct host *h, const struct kind *k, int64_t *uyuan)
+{
+    for (size_t i = 0; i < h->n_prices; i++) {
+        const struct host_price *p = &h->prices[i];
+        bool same = k->type[0] == '\0'
+                        ? strcmp(p->type, k->first->device_class) == 0
+                        : device_type_matches(p->type, k->first->name, k->first->type,
+                                              k->first->memory_bytes);
+
+        if (same) {
+            *uyuan = p->uyuan;
+            return true;
+        }
+    }
+    return false;
+}
+
+static void
+describe_missing(struct candidate *c, const struct host_info *info)
+{
+    struct buf b = BUF_INIT;
+    char type[DEVICE_TEXT_MAX + 1];
+
+    for (size_t i = 0; i < info->devices.n && b.len < 200; i++) {
+        const struct device *d = &info->devices.v[i];
+
+        if (strcmp(d->device_class, "cpu") == 0) {
+            continue;
+        }
+        buf_printf(&b, "%s%s", b.len > 0 ? ", " : "",
+                   text_escape_to(type, sizeof type, d->type));
+    }
+    if (b.len > 0) {
+        (void)snprintf(c->why, sizeof c->why, _("has none (it has: %s)"), buf_str(&b));
+    } else {
+        (void)snprintf(c->why, sizeof c->why,
+                       _("has none (no devices but %" PRId64 " cores)"), info->cores);
+    }
+    buf_free(&b);
+}
+
+static void
+judge_kind(struct slot *s, const struct place_want *w, const struct kind *k)
+{
+    struct candidate *c = &s->c;
+    int64_t price = k->uyuan;
+    char money[MONEY_TEXT_MAX];
+    struct candidate next = *c;
+
+    next.own_estimate = k->uyuan == 0 && find_estimate(&s->host, k, &next.estimate_uyuan);
+    price = next.own_estimate ? next.estimate_uyuan : price;
+    next.uyuan_per_h = k->uyuan;
+    next.n_free = k->n_free;
+    (void)snprintf(next.type, sizeof next.type, "%s", k->type);
+    (void)snprintf(next.device_name, sizeof next.device_name, "%s", k->first->name);
+    next.why[0] = '\0';
+    if (!k->offered) {
+        next.fit = PLACE_UNFIT;
+        (void)snprintf(next.why, sizeof next.why, "%s", _("its owner does not offer it"));
+    } else if (k->n_all < w->device.count) {
+        next.fit = PLACE_UNFIT;
+        (void)snprintf(next.why, sizeof next.why, _("has only %" PRId64), k->n_all);
+    } else if (w->max_price_uyuan >= 0 && price > w->max_price_uyuan) {
+        next.fit = PLACE_UNFIT;
+        money_format_uyuan(price, money);
+        (void)snprintf(next.why, sizeof next.why, _("asks %s yuan/h"), money);
+    } else if (k->n_free < w->device.count) {
+        next.fit = PLACE_BUSY;
+        (void)snprintf(next.why, sizeof next.why, _("%" PRId64 " of %" PRId64 " free"),
+                       k->n_free, k->n_all);
+    } else {
+        next.fit = PLACE_FITS;
+    }
+    /* The best of its kinds: what fits before what is busy, then the cheapest. */
+    if (c->fit == PLACE_NONE || next.fit < c->fit ||
+        (next.fit == c->fit && next.uyuan_per_h < c->uyuan_per_h)) {
+        *c = next;
+    }
+}
+
+static void
+judge(struct slot *s, const struct place_want *w)
+{
+    const struct host_info *info = session_info(s->c.session);
+    struct kind kinds[KINDS_MAX];
+    char shown[64];
+    size_t n;
+
+    s->c.fit = PLACE_NONE;
+    if (w->arch[0] != '\0' && strcmp(info->arch, w->arch) != 0) {
+        s->c.fit = PLACE_UNFIT;
+        (void)snprintf(s->c.why, sizeof s->c.why, _("is %s"),
+                       text_escape_to(shown, sizeof shown, info->arch));
+        return;
+    }
+    n = group_devices(w, info, session_offer(s->c.session), kinds);
+    for (size_t i = 0; i < n; i++) {
+        judge_kind(s, w, &kinds[i]);
+    }
+    if (n == 0) {
+        s->c.fit = PLACE_UNFIT;
+        describe_missing(&s->c, info);
+    }
+    if (s->c.fit == PLACE_FITS && s->place->grace_end_ns == 0) {
+        s->place->grace_end_ns = clock_boot_ns() + PLACE_GRACE_NS;
+    }
+}
+
+/* ---- asking ---- */
+
+static void
+on_up(void *ctx, struct session *ses, struct conn *c, bool first)
+{
+    struct slot *s = ctx;
+
+    (void)ses;
+    (void)c;
+    (void)first;
+    if (s->place->has_want) {
+        judge(s, &s->place->want);
+    }
+}
+
+static void
+on_failed(void *ctx, struct session *ses, const struct failure *why)
+{
+    struct slot *s = ctx;
+
+    (void)ses;
+    s->c.fit = PLACE_UNREACHED;
+    (void)snprintf(s->c.why, sizeof s->c.why, "%s", why->err.msg);
+}
+
+static const struct session_events events = {.up = on_up, .failed = on_failed};
+
+int
+place_open(struct place **out, struct client *cl, const struct host_list *hosts,
+           struct err *e)
+{
+    struct place *p = xcalloc(1, sizeof *p);
+
+    p->client = cl;
+    p->slots = xcalloc(hosts->n + 1, sizeof *p->slots);
+    for (size_t i = 0; i < hosts->n; i++) {
+        struct slot *s = &p->slots[i];
+        struct session_options o = {
+            .host_key_ask = true,
+            .connect_timeout_ms = hosts->n > 1 ? CONNECT_MS : 0,
+            .events = &events,
+            .ctx = s,
+        };
+
+        s->place = p;
+        host_copy(&s->host, &hosts->v[i]);
+        s->c.host = s->host.name;
+        p->n++;
+        if (session_open(&s->c.session, cl, &s->host, &o, e) != 0) {
+            s->c.session = NULL;
+            place_free(p);
+            return -1;
+        }
+    }
+    *out = p;
+    return 0;
+}
+
+void
+place_set_want(struct place *p, const struct place_want *w)
+{
+    p->want = *w;
+    p->has_want = true;
+    for (size_t i = 0; i < p->n; i++) {
+        if (session_state(p->slots[i].c.session) == SESSION_UP) {
+            judge(&p->slots[i], w);
+        }
+    }
+}
+
+void
+place_free(struct place *p)
+{
+    if (p == NULL) {
+        return;
+    }
+    for (size_t i = 0; i < p->n; i++) {
+        if (!p->slots[i].taken) {
+            session_close(p->slots[i].c.session);
+        }
+        host_free(&p->slots[i].host);
+    }
+    free(p->slots);
+    free(p);
+}
+
+static bool
+all_answered(const struct place *p)
+{
+    for (size_t i = 0; i < p->n; i++) {
+        if (p->slots[i].c.fit == PLACE_NONE) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool
+in_grace(void *ctx)
+{
+    const struct place *p = ctx;
+
+    return all_answered(p) || p->grace_end_ns != 0;
+}
+
+static bool
+is_settled(void *ctx)
+{
+    return all_answered(ctx);
+}
+
+int
+place_wait(struct place *p, struct err *e)
+{
+    int64_t left;
+
+    if (!loop_run_until(p->client->loop, in_grace, p, -1)) {
+        return err_set(e, ERR_LINK, "%s", _("interrupted while asking the hosts"));
+    }
+    left = p->grace_end_ns - clock_boot_ns();
+    if (p->grace_end_ns != 0 && left > 0) {
+        (void)loop_run_until(p->client->loop, is_settled, p, left);
+    }
+    for (size_t i = 0; i < p->n; i++) {
+        if (p->slots[i].c.fit == PLACE_NONE) {
+            (void)snprintf(p->slots[i].c.why, sizeof p->slots[i].c.why, "%s",
+                           _("did not answer in time"));
+        }
+    }
+    return 0;
+}
+
+int
+place_refresh(struct place *p, struct err *e)
+{
+    for (size_t i = 0; i < p->n; i++) {
+        struct slot *s = &p->slots[i];
+
+        if (!s->excluded && !s->taken && session_state(s->c.session) == SESSION_UP) {
+            if (session_refresh(s->c.session, e) != 0) {
+                s->c.fit = PLACE_UNREACHED;
+                (void)snprintf(s->c.why, sizeof s->c.why, "%s", e->msg);
+                continue;
+            }
+            judge(s, &p->want);
+        }
+    }
+    return 0;
+}
+
+/* ---- choosing ---- */
+
+size_t
+place_n(const struct place *p)
+{
+    return p->n;
+}
+
+const struct candidate *
+place_at(const struct place *p, size_t i)
+{
+    return &p->slots[i].c;
+}
+
+static bool
+is_better(const struct slot *a, const struct slot *b)
+{
+    const struct host_info *x = session_info(a->c.session);
+    const struct host_info *y = session_info(b->c.session);
+
+    if (a->c.uyuan_per_h != b->c.uyuan_per_h) {
+        return a->c.uyuan_per_h < b->c.uyuan_per_h;
+    }
+    if (a->c.estimate_uyuan != b->c.estimate_uyuan) {
+        return a->c.estimate_uyuan < b->c.estimate_uyuan;
+    }
+    if (x->has_store != y->has_store) { /* what it has need not be sent */
+        return x->has_store;
+    }
+    return x->cores_free > y->cores_free;
+}
+
+const struct candidate *
+place_best(const struct place *p)
+{
+    const struct slot *best = NULL;
+
+    for (size_t i = 0; i < p->n; i++) {
+        const struct slot *s = &p->slots[i];
+
+        if (s->c.fit == PLACE_FITS && !s->excluded &&
+            (best == NULL || is_better(s, best))) {
+            best = s;
+        }
+    }
+    return best != NULL ? &best->c : NULL;
+}
+
+void
+place_exclude(struct place *p, const char *host, const char *why)
+{
+    for (size_t i = 0; i < p->n; i++) {
+        struct slot *s = &p->slots[i];
+
+        if (strcmp(s->c.host, host) == 0) {
+            s->excluded = true;
+            s->c.fit = PLACE_BUSY;
+            (void)snprintf(s->c.why, sizeof s->c.why, "%s", why);
+        }
+    }
+}
+
+struct session *
+place_take(struct place *p, const struct candidate *c)
+{
+    for (size_t i = 0; i < p->n; i++) {
+        if (&p->slots[i].c == c) {
+            p->slots[i].taken = true;
+            session_set_events(c->session, NULL, NULL);
+            return c->session;
+        }
+    }
+    return NULL;
+}
+
+int
+place_explain(const struct place *p, struct err *e)
+{
+    const struct device_want *d = &p->want.device;
+    struct buf b = BUF_INIT;
+    bool busy = false;
+    bool cpu = is_cpu(&p->want);
+
+    for (size_t i = 0; i < p->n && b.len < 360; i++) {
+        const struct candidate *c = &p->slots[i].c;
+
+        busy = busy || c->fit == PLACE_BUSY;
+        buf_printf(&b, "%s%s: %s", b.len > 0 ? "; " : "", c->host, c->why);
+    }
+    if (cpu) {
+        err_set(e, ERR_NOT_FOUND, _("no host with %" PRId64 " cores: %s"), d->count,
+                buf_str(&b));
+    } else if (busy) {
+        err_set(e, ERR_BUSY, _("no %s %s:%" PRId64 " is free now: %s (--wait DUR waits)"),
+                d->device_class, d->type, d->count, buf_str(&b));
+    } else {
+        err_set(e, ERR_NOT_FOUND, _("no host has %s %s:%" PRId64 ": %s"), d->device_class,
+                d->type, d->count, buf_str(&b));
+    }
+    buf_free(&b);
+    return -1;
+}

@@ -1,0 +1,445 @@
+#include "runner/client/ship.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/buf.h"
+#include "base/file.h"
+#include "base/text.h"
+#include "runner/client/i18n.h"
+#include "runner/job/verbs.h"
+#include "runner/wire/channel.h"
+#include "runner/wire/mux.h"
+
+struct ship {
+    struct client *client;
+    struct ship_options o;
+    char *dir;
+    char **with;
+    char *cache;
+    int root_fd;
+    struct build_options build;
+    struct sync_send *send;
+    struct waker *waker;
+    struct channel *channel;
+    char *base_path; /* where the tree last sent to this host is noted */
+    bool sending;
+    bool done;
+    bool failed;
+    bool fresh; /* send has not begun with any host */
+    struct err why;
+    _Atomic uint64_t n_entries;
+    _Atomic uint64_t n_bytes;
+};
+
+static void pump(struct ship *s);
+
+/* ---- notes on what a host has ---- */
+
+char *
+ship_cache_path(const struct home *home, const char *dir)
+{
+    struct sha256 h;
+    char hex[SHA256_HEX_LEN + 1];
+
+    sha256_of(dir, strlen(dir), &h);
+    sha256_format(&h, hex);
+    hex[32] = '\0';
+    return home_path(home, "scan", hex);
+}
+
+static bool
+load_base(const struct ship *s, struct sha256 *base)
+{
+    struct buf b = BUF_INIT;
+    struct err e;
+    bool ok = s->base_path != NULL && file_read(s->base_path, 256, &b, &e) == 0 &&
+              b.len == SHA256_HEX_LEN &&
+              hex_parse(buf_str(&b), b.len, base->b, SHA256_LEN);
+
+    buf_free(&b);
+    return ok;
+}
+
+/* A hint only: a wrong one costs a round trip, so nothing is synced. */
+static void
+save_base(const struct ship *s, const struct sha256 *tree)
+{
+    char hex[SHA256_HEX_LEN + 1];
+    char *tmp = xasprintf("%s.%ld.tmp", s->base_path, (long)getpid());
+    int fd = open(tmp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+
+    sha256_format(tree, hex);
+    if (fd != -1) {
+        bool ok = fd_write_all(fd, hex, SHA256_HEX_LEN) == 0;
+
+        ok = fd_close(&fd) == 0 && ok;
+        if (!ok || rename(tmp, s->base_path) == -1) {
+            (void)unlink(tmp);
+        }
+    }
+    free(tmp);
+}
+
+/* ---- the channel ---- */
+
+static void
+tell(struct ship *s)
+{
+    if (s->o.changed != NULL) {
+        s->o.changed(s->o.ctx);
+    }
+}
+
+static void
+fail(struct ship *s, const struct err *why)
+{
+    s->failed = true;
+    s->sending = false;
+    s->why = *why;
+    tell(s);
+}
+
+static void
+finish(struct ship *s)
+{
+    const struct build_report *r;
+    struct err e;
+
+    s->done = true;
+    s->sending = false;
+    channel_send_eof(s->channel);
+    if (s->base_path != NULL && sync_send_built(s->send, &r, &e) == 0 && r != NULL) {
+        save_base(s, &r->tree);
+    }
+    tell(s);
+}
+
+static void
+pump(struct ship *s)
+{
+    struct err e;
+    size_t len;
+    const uint8_t *data;
+
+    if (!s->sending) {
+        return;
+    }
+    while ((data = sync_send_output(s->send, &len)) != NULL && len > 0) {
+        size_t n = channel_send(s->channel, data, len);
+
+        sync_send_sent(s->send, n);
+        if (n < len) {
+            break;
+        }
+    }
+    switch (sync_send_state(s->send, &e)) {
+    case SYNC_DONE:
+        finish(s);
+        break;
+    case SYNC_FAILED:
+        fail(s, &e);
+        break;
+    case SYNC_NONE:
+    case SYNC_RUNNING:
+        break;
+    }
+}
+
+static size_t
+on_data(void *ctx, struct channel *c, const uint8_t *data, size_t n)
+{
+    struct ship *s = ctx;
+    struct err e;
+
+    (void)c;
+    if (s->sending) {
+        if (sync_send_input(s->send, data, n, &e) != 0) {
+            fail(s, &e);
+        } else {
+            pump(s);
+        }
+    }
+    return n;
+}
+
+static void
+on_writable(void *ctx, struct channel *c)
+{
+    (void)c;
+    pump(ctx);
+}
+
+/* The link is gone; another attempt is the caller's to begin. */
+static void
+on_detached(void *ctx, struct channel *c, const struct err *why)
+{
+    struct ship *s = ctx;
+
+    (void)c;
+    (void)why;
+    s->sending = false;
+}
+
+static void
+on_reset(void *ctx, struct channel *c, const struct err *why)
+{
+    struct ship *s = ctx;
+    struct err e;
+
+    (void)c;
+    if (s->sending && why->code != ERR_LINK) {
+        session_peer_error(why, NULL, &e);
+        fail(s, &e);
+    }
+    s->sending = false;
+}
+
+static const struct channel_events channel_events = {
+    .on_data = on_data,
+    .on_writable = on_writable,
+    .on_detached = on_detached,
+    .on_reset = on_reset,
+};
+
+/* ---- the sender ---- */
+
+static void
+wake(void *ctx)
+{
+    waker_wake(ctx);
+}
+
+static void
+on_wake(void *ctx)
+{
+    struct ship *s = ctx;
+
+    pump(s);
+    tell(s);
+}
+
+static void
+on_progress(void *ctx, uint64_t n_entries, uint64_t bytes)
+{
+    struct ship *s = ctx;
+
+    atomic_store(&s->n_entries, n_entries);
+    atomic_store(&s->n_bytes, bytes);
+}
+
+static int
+start_sender(struct ship *s, struct err *e)
+{
+    struct sync_send_options o = {.wake = wake, .wake_ctx = s->waker};
+
+    sync_send_free(s->send);
+    s->send = NULL;
+    s->fresh = true;
+    return sync_send_dir(&s->send, s->root_fd, &s->build, &o, e);
+}
+
+static void
+set_build_options(struct ship *s)
+{
+    s->build = (struct build_options){
+        .policy = BUILD_SHIP,
+        .scan = {.with_git = s->o.with_git,
+                 .allow_home = s->o.allow_home,
+                 .measure_skipped = s->o.measure,
+                 .with = (const char *const *)s->with,
+                 .n_with = s->o.n_with},
+        .cache_path = s->cache,
+        .progress = on_progress,
+        .progress_ctx = s,
+    };
+}
+
+static int
+open_root(struct ship *s, struct err *e)
+{
+    char shown[200];
+
+    s->root_fd = open(s->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (s->root_fd == -1) {
+        return err_set(e,
+                       errno == ENOENT || errno == ENOTDIR ? ERR_NOT_FOUND : ERR_DENIED,
+                       _("cannot ship '%s': %s"),
+                       text_escape_to(shown, sizeof shown, s->dir), strerror(errno));
+    }
+    return 0;
+}
+
+/* The cache is an aid: a home that cannot be written is no reason not to run. */
+static void
+prepare_cache(struct ship *s)
+{
+    char *dir = home_path(s->client->home, "scan", NULL);
+    struct err e;
+
+    if (file_mkdirs(dir, 0700, &e) == 0) {
+        s->cache = ship_cache_path(s->client->home, s->dir);
+    }
+    free(dir);
+}
+
+int
+ship_start(struct ship **out, struct client *cl, const struct ship_options *o,
+           struct err *e)
+{
+    struct ship *s = xcalloc(1, sizeof *s);
+
+    s->client = cl;
+    s->o = *o;
+    s->dir = xstrdup(o->dir);
+    s->root_fd = -1;
+    s->with = xcalloc(o->n_with + 1, sizeof *s->with);
+    for (size_t i = 0; i < o->n_with; i++) {
+        s->with[i] = xstrdup(o->with[i]);
+    }
+    if ((!o->allow_home && scan_check_root(s->dir, getenv("HOME"), e) != 0) ||
+        open_root(s, e) != 0 || waker_new(&s->waker, cl->loop, on_wake, s, e) != 0) {
+        ship_free(s);
+        return -1;
+    }
+    prepare_cache(s);
+    set_build_options(s);
+    if (start_sender(s, e) != 0) {
+        ship_free(s);
+        return -1;
+    }
+    *out = s;
+    return 0;
+}
+
+void
+ship_free(struct ship *s)
+{
+    if (s == NULL) {
+        return;
+    }
+    channel_free(s->channel);
+    sync_send_free(s->send); /* joins its threads: no wake after this */
+    waker_free(s->waker);
+    (void)fd_close(&s->root_fd);
+    for (size_t i = 0; s->with != NULL && i < s->o.n_with; i++) {
+        free(s->with[i]);
+    }
+    free(s->with);
+    free(s->cache);
+    free(s->base_path);
+    free(s->dir);
+    free(s);
+}
+
+int
+ship_built(struct ship *s, const struct build_report **r, struct err *e)
+{
+    return sync_send_built(s->send, r, e);
+}
+
+struct built_wait {
+    struct ship *s;
+    const struct build_report *r;
+    int rc;
+    struct err e;
+};
+
+static bool
+is_built(void *ctx)
+{
+    struct built_wait *w = ctx;
+
+    w->rc = sync_send_built(w->s->send, &w->r, &w->e);
+    return w->rc != 0 || w->r != NULL;
+}
+
+int
+ship_wait_built(struct ship *s, const struct build_report **r, struct err *e)
+{
+    struct built_wait w = {.s = s};
+
+    if (!loop_run_until(s->client->loop, is_built, &w, -1)) {
+        return err_set(e, ERR_LINK, "%s",
+                       _("interrupted while reading what is to be sent"));
+    }
+    if (w.rc != 0) {
+        *e = w.e;
+        return -1;
+    }
+    *r = w.r;
+    return 0;
+}
+
+void
+ship_scanned(const struct ship *s, uint64_t *n_entries, uint64_t *bytes)
+{
+    *n_entries = atomic_load(&s->n_entries);
+    *bytes = atomic_load(&s->n_bytes);
+}
+
+int
+ship_send(struct ship *s, struct session *to, struct conn *c, struct err *e)
+{
+    struct channel_options co = {
+        .cls = CHANNEL_BULK, .events = &channel_events, .ctx = s};
+    struct sha256 base;
+    struct rec *r;
+    int rc;
+
+    if (s->done) {
+        return 0;
+    }
+    if (!s->fresh && start_sender(s, e) != 0) {
+        return -1;
+    }
+    channel_free(s->channel);
+    s->channel = channel_new(&co);
+    free(s->base_path);
+    s->base_path =
+        s->cache != NULL ? xasprintf("%s.%s", s->cache, session_host(to)->name) : NULL;
+    r = rec_new(OPEN_SHIP);
+    rc = mux_open(conn_mux(c), s->channel, r, e);
+    rec_free(r);
+    if (rc != 0) {
+        return -1;
+    }
+    s->fresh = false;
+    s->failed = false;
+    s->sending = true;
+    sync_send_begin(s->send, load_base(s, &base) ? &base : NULL);
+    pump(s);
+    return 0;
+}
+
+enum ship_state
+ship_state(struct ship *s, struct err *e)
+{
+    const struct build_report *r;
+
+    if (s->failed) {
+        *e = s->why;
+        return SHIP_FAILED;
+    }
+    if (s->done) {
+        return SHIP_DONE;
+    }
+    if (s->sending) {
+        return SHIP_SENDING;
+    }
+    if (sync_send_built(s->send, &r, e) != 0) {
+        return SHIP_FAILED;
+    }
+    return r != NULL ? SHIP_BUILT : SHIP_BUILDING;
+}
+
+void
+ship_stats(struct ship *s, struct sync_stats *out)
+{
+    sync_send_stats(s->send, out);
+}

@@ -1,0 +1,68 @@
+#ifndef RUNNER_CLIENT_SHIP_H
+#define RUNNER_CLIENT_SHIP_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/attr.h"
+#include "base/err.h"
+#include "base/hash.h"
+#include "runner/client/session.h"
+#include "storage/build.h"
+#include "storage/sync.h"
+
+/*
+ * Shipping a directory: it is scanned and hashed from ship_start on, in threads of
+ * storage's, while hosts are still being reached; what a host lacks goes over a bulk
+ * channel of the connection once ship_send was called.
+ *
+ * A cut link ends the channel. ship_send on the next connection begins anew (a quick
+ * scan by the cache, and the host asks only for what has not arrived).
+ */
+struct ship;
+
+struct ship_options {
+    const char *dir; /* absolute */
+    bool with_git;
+    bool allow_home;         /* --dir named it */
+    bool measure;            /* count what is left out (plan) */
+    const char *const *with; /* relative to dir */
+    size_t n_with;
+    /* Something changed: built, failed, sent. On the loop's thread. */
+    void (*changed)(void *ctx);
+    void *ctx;
+};
+
+/* Strings are copied. ERR_DENIED: not to be shipped without --dir; ERR_NOT_FOUND. */
+int ship_start(struct ship **out, struct client *cl, const struct ship_options *o,
+               struct err *e) MUST_USE;
+void ship_free(struct ship *s); /* NULL allowed; ends its channel */
+
+/* The tree is known: *r stays the ship's, NULL while it is being made. */
+int ship_built(struct ship *s, const struct build_report **r, struct err *e) MUST_USE;
+/* Run the loop until it is. */
+int ship_wait_built(struct ship *s, const struct build_report **r,
+                    struct err *e) MUST_USE;
+
+/* How far the scan has come. */
+void ship_scanned(const struct ship *s, uint64_t *n_entries, uint64_t *bytes);
+
+/* Begin to send to the host at the other end of c. Built or not. */
+int ship_send(struct ship *s, struct session *to, struct conn *c, struct err *e) MUST_USE;
+
+enum ship_state {
+    SHIP_NONE = 0,
+    SHIP_BUILDING,
+    SHIP_BUILT,
+    SHIP_SENDING,
+    SHIP_DONE,
+    SHIP_FAILED
+};
+/* SHIP_FAILED fills *e (not the link's going: then it is SHIP_BUILT again). */
+enum ship_state ship_state(struct ship *s, struct err *e);
+void ship_stats(struct ship *s, struct sync_stats *out);
+
+/* "<home>/scan/<hash of dir>"; malloc'ed. */
+char *ship_cache_path(const struct home *home, const char *dir);
+
+#endif

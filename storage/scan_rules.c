@@ -1,0 +1,195 @@
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/file.h"
+#include "storage/scan_internal.h"
+
+#define ABOVE_MAX 64 /* levels looked at above the scanned directory */
+
+void
+scan_read_rules(int dir_fd, const char *name, struct buf *out)
+{
+    /* not blocking: it may be a FIFO by now */
+    int fd = openat(dir_fd, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+    struct stat st;
+    ssize_t n;
+
+    if (fd == -1) {
+        return;
+    }
+    if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_size > 0 &&
+        (uint64_t)st.st_size <= IGNORE_FILE_MAX_BYTES) {
+        buf_reserve(out, (size_t)st.st_size);
+        n = fd_read_full(fd, out->data + out->len, (size_t)st.st_size);
+        out->len += n > 0 ? (size_t)n : 0;
+    }
+    (void)fd_close(&fd);
+}
+
+/* Open the directory n levels above; its path in out. -1: no such. */
+static int
+open_above(const char *dir, size_t n, char *out, size_t size)
+{
+    size_t len = strlen(dir);
+
+    for (size_t i = 0; i < n; i++) {
+        while (len > 0 && dir[len - 1] != '/') {
+            len--;
+        }
+        if (len <= 1) {
+            return -1; /* what stands in "/" is nobody's project */
+        }
+        len--;
+    }
+    if (len == 0 || len >= size) {
+        return -1;
+    }
+    memcpy(out, dir, len);
+    out[len] = '\0';
+    return open(out, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+}
+
+/* How many levels up the git root is; -1: nowhere. */
+static int
+levels_to_git(const char *dir, char *git_root, size_t size)
+{
+    for (int i = 0; i < ABOVE_MAX; i++) {
+        int fd = open_above(dir, (size_t)i, git_root, size);
+        struct stat st;
+        bool here;
+
+        if (fd == -1) {
+            return -1;
+        }
+        here = fstatat(fd, ".git", &st, AT_SYMLINK_NOFOLLOW) == 0;
+        (void)fd_close(&fd);
+        if (here) {
+            return i;
+        }
+    }
+    return -1;
+}
+
+static void
+add_above(struct scan *s, struct ignore_dir *d)
+{
+    s->above = xrealloc(s->above, (s->n_above + 1) * sizeof *s->above);
+    s->above[s->n_above++] = d;
+}
+
+static const struct ignore_dir *
+innermost(const struct scan *s)
+{
+    return s->n_above > 0 ? s->above[s->n_above - 1] : NULL;
+}
+
+/* .git/info/exclude stands below every .gitignore. */
+static void
+load_exclude(struct scan *s, int git_root_fd)
+{
+    struct buf b = BUF_INIT;
+
+    scan_read_rules(git_root_fd, ".git/info/exclude", &b);
+    if (b.len > 0) {
+        add_above(s, ignore_dir_new(NULL, "", b.data, b.len, NULL, 0));
+    }
+    buf_free(&b);
+}
+
+static void
+load_level(struct scan *s, int fd, const char *path)
+{
+    struct buf git = BUF_INIT;
+    struct buf own = BUF_INIT;
+
+    scan_read_rules(fd, ".gitignore", &git);
+    scan_read_rules(fd, ".gpurunignore", &own);
+    if (git.len > 0 || own.len > 0) {
+        add_above(
+            s, ignore_dir_new(innermost(s), path, git.data, git.len, own.data, own.len));
+    }
+    buf_free(&git);
+    buf_free(&own);
+}
+
+static void
+drop_above(struct scan *s)
+{
+    while (s->n_above > 0) {
+        ignore_dir_free(s->above[--s->n_above]);
+    }
+}
+
+/*
+ * Load the levels from the git root down to just above dir. false: one of them ignores
+ * the next: what is scanned was named on purpose, so no rule of theirs counts.
+ */
+static bool
+load_levels(struct scan *s, const char *dir, const char *git_root, int levels)
+{
+    const char *rel = dir + strlen(git_root) + 1;
+    char above[PATH_MAX];
+
+    for (int i = levels; i > 0; i--) {
+        int fd = open_above(dir, (size_t)i, above, sizeof above);
+        const char *here;
+        size_t next_len;
+
+        if (fd == -1) {
+            return false;
+        }
+        here = strlen(above) > strlen(git_root) ? above + strlen(git_root) + 1 : "";
+        load_level(s, fd, here);
+        (void)fd_close(&fd);
+        next_len = here[0] != '\0' ? strlen(here) + 1 : 0;
+        next_len += strcspn(rel + next_len, "/");
+        if (ignore_match(innermost(s), rel, next_len, true) != IGNORE_NOT) {
+            return false;
+        }
+    }
+    return true;
+}
+
+void
+scan_find_rules_above(struct scan *s, struct scan_node *root)
+{
+    char link[64];
+    char dir[PATH_MAX];
+    char git_root[PATH_MAX];
+    ssize_t n;
+    int levels;
+    int fd;
+
+    (void)snprintf(link, sizeof link, "/proc/self/fd/%d", s->root_fd);
+    n = readlink(link, dir, sizeof dir - 1);
+    if (n <= 0 || dir[0] != '/') {
+        return;
+    }
+    dir[n] = '\0';
+    levels = levels_to_git(dir, git_root, sizeof git_root);
+    if (levels < 0) {
+        return;
+    }
+    fd = open(git_root, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd != -1) {
+        load_exclude(s, fd);
+        (void)fd_close(&fd);
+    }
+    if (levels > 0 && !load_levels(s, dir, git_root, levels)) {
+        drop_above(s);
+        return;
+    }
+    if (levels > 0) {
+        free(root->match_path);
+        root->match_path = xstrdup(dir + strlen(git_root) + 1);
+        s->prefix_len = strlen(root->match_path) + 1;
+        root->path = root->match_path + strlen(root->match_path);
+    }
+    root->rules = innermost(s);
+}

@@ -1,0 +1,121 @@
+#include <time.h>
+
+#include "base/clock.h"
+#include "tests/unit/unit.h"
+
+static int64_t
+told(enum clock_kind kind)
+{
+    return 1000 + (int64_t)kind;
+}
+
+static void
+clocks__can_be_owned_by_a_test(void **state)
+{
+    (void)state;
+    clock_set_source(told);
+    assert_int_equal(clock_mono_ns(), 1000 + CLOCK_KIND_MONO);
+    assert_int_equal(clock_boot_ns(), 1000 + CLOCK_KIND_BOOT);
+    assert_int_equal(clock_wall_ns(), 1000 + CLOCK_KIND_WALL);
+    clock_set_source(NULL);
+    assert_true(clock_wall_ns() > INT64_C(1700000000) * 1000000000);
+}
+
+static void
+clocks__are_the_kernels(void **state)
+{
+    static const struct {
+        int64_t (*read)(void);
+        clockid_t id;
+    } cases[] = {{clock_mono_ns, CLOCK_MONOTONIC},
+                 {clock_boot_ns, CLOCK_BOOTTIME},
+                 {clock_wall_ns, CLOCK_REALTIME}};
+
+    (void)state;
+    for (size_t i = 0; i < 3; i++) {
+        struct timespec before;
+        struct timespec after;
+        int64_t now;
+
+        assert_int_equal(clock_gettime(cases[i].id, &before), 0);
+        now = cases[i].read();
+        assert_int_equal(clock_gettime(cases[i].id, &after), 0);
+        assert_true(now >= before.tv_sec * INT64_C(1000000000) + before.tv_nsec);
+        assert_true(now <= after.tv_sec * INT64_C(1000000000) + after.tv_nsec);
+    }
+}
+
+static void
+boot_id__is_the_same_twice(void **state)
+{
+    char a[BOOT_ID_LEN + 1];
+    char b[BOOT_ID_LEN + 1];
+
+    (void)state;
+    clock_boot_id(a);
+    clock_boot_id(b);
+    assert_int_equal(strlen(a), BOOT_ID_LEN);
+    assert_string_equal(a, b);
+}
+
+static void
+utc__is_formatted_at_the_edges(void **state)
+{
+    static const struct {
+        int64_t ns;
+        int digits;
+        const char *want;
+    } cases[] = {
+        {0, 0, "1970-01-01T00:00:00Z"},
+        {0, 9, "1970-01-01T00:00:00.000000000Z"},
+        {1, 9, "1970-01-01T00:00:00.000000001Z"},
+        {999999999, 3, "1970-01-01T00:00:00.999Z"}, /* cut, not rounded */
+        {999999999, 6, "1970-01-01T00:00:00.999999Z"},
+        {999999999, 0, "1970-01-01T00:00:00Z"},
+        {-1, 9, "1969-12-31T23:59:59.999999999Z"},
+        {-1, 0, "1969-12-31T23:59:59Z"},
+        {-1000000000, 3, "1969-12-31T23:59:59.000Z"},
+        {INT64_C(1795473755123456789), 9, "2026-11-23T22:42:35.123456789Z"},
+        {INT64_C(951782400000000000), 0, "2000-02-29T00:00:00Z"},
+        {INT64_MAX, 9, "2262-04-11T23:47:16.854775807Z"},
+        {INT64_MIN, 9, "1677-09-21T00:12:43.145224192Z"},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char text[CLOCK_TEXT_MAX];
+
+        clock_format_utc(cases[i].ns, cases[i].digits, text);
+        assert_string_equal(text, cases[i].want);
+    }
+}
+
+static void
+local__shows_the_offset(void **state)
+{
+    char text[CLOCK_TEXT_MAX];
+
+    (void)state;
+    assert_int_equal(setenv("TZ", "CST-8", 1), 0);
+    tzset();
+    clock_format_local(INT64_C(1795473755123456789), text);
+    assert_string_equal(text, "2026-11-24 06:42:35 +0800");
+    assert_int_equal(setenv("TZ", "UTC", 1), 0);
+    tzset();
+    clock_format_local(-1, text);
+    assert_string_equal(text, "1969-12-31 23:59:59 +0000");
+}
+
+int
+main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(clocks__can_be_owned_by_a_test),
+        cmocka_unit_test(clocks__are_the_kernels),
+        cmocka_unit_test(boot_id__is_the_same_twice),
+        cmocka_unit_test(utc__is_formatted_at_the_edges),
+        cmocka_unit_test(local__shows_the_offset),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
