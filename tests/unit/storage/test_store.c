@@ -1,0 +1,584 @@
+#include "tests/unit/storage/store_util.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <sys/wait.h>
+
+#include "storage/putq.h"
+#include "storage/rebuild.h"
+
+#define CHUNK ((size_t)20000)
+
+static struct store *
+open_store(const char *dir)
+{
+    struct store *s = NULL;
+
+    OK(store_open(&s, dir, NULL, e));
+    return s;
+}
+
+static void
+store__gives_back_what_was_put(void **state)
+{
+    char *dir = scratch_dir();
+    struct store *s = open_store(dir);
+    struct store_stats st;
+    bool added;
+
+    (void)state;
+    for (uint64_t i = 0; i < 200; i++) {
+        (void)put_chunk_n(s, i, CHUNK, &added);
+        assert_true(added);
+    }
+    for (uint64_t i = 0; i < 200; i++) {
+        check_chunk(s, i, CHUNK); /* before the commit too */
+        (void)put_chunk_n(s, i, CHUNK, &added);
+        assert_false(added);
+    }
+    OK(store_commit(s, e));
+    for (uint64_t i = 0; i < 200; i++) {
+        check_chunk(s, i, CHUNK);
+        (void)put_chunk_n(s, i, CHUNK, &added);
+        assert_false(added);
+    }
+    OK(store_stats(s, &st, e));
+    assert_int_equal(st.n_chunks, 200);
+    assert_int_equal(st.n_packs, 1);
+    assert_int_equal(st.put_chunks, 600);
+    assert_int_equal(st.new_chunks, 200);
+    assert_true(st.stored_bytes < st.raw_bytes);
+    store_close(s);
+    s = open_store(dir);
+    for (uint64_t i = 0; i < 200; i++) {
+        check_chunk(s, i, CHUNK);
+    }
+    store_close(s);
+    scratch_free(dir);
+}
+
+static void
+store__forgets_what_was_not_committed(void **state)
+{
+    char *dir = scratch_dir();
+    struct store *s = open_store(dir);
+    struct sha256 kept, lost;
+    struct store_stats st;
+
+    (void)state;
+    kept = put_chunk_n(s, 1, CHUNK, NULL);
+    OK(store_commit(s, e));
+    OK(store_commit(s, e)); /* nothing new: nothing happens */
+    lost = put_chunk_n(s, 2, CHUNK, NULL);
+    assert_true(has_one(s, &lost));
+    store_close(s);
+    s = open_store(dir);
+    assert_true(has_one(s, &kept));
+    assert_false(has_one(s, &lost));
+    OK(store_stats(s, &st, e));
+    assert_int_equal(st.n_packs, 1);
+    store_close(s);
+    scratch_free(dir);
+}
+
+static void
+store__answers_for_many_at_once_in_any_order(void **state)
+{
+    enum { N = 1000 };
+    char *dir = scratch_dir();
+    struct store *s = open_store(dir);
+    struct sha256 ids[2 * N];
+    struct store_loc locs[2 * N];
+    uint8_t bits[2 * N / 8];
+
+    (void)state;
+    for (uint64_t i = 0; i < 2 * N; i++) {
+        uint8_t data[64];
+        size_t len = make_chunk(i, data, sizeof data);
+
+        memcpy(data, &i, len < 8 ? len : 8);
+        data[len < 60 ? len++ : len - 1] = (uint8_t)i;
+        sha256_of(data, len, &ids[i]);
+        if (i % 2 == 0) {
+            OK(store_put(s, STORE_KIND_DATA, data, len, &ids[i], NULL, e));
+        }
+        if (i == N) {
+            OK(store_commit(s, e)); /* half are in the index, half are not */
+        }
+    }
+    OK(store_has(s, ids, (size_t)2 * N, bits, e));
+    OK(store_locate(s, ids, (size_t)2 * N, locs, e));
+    for (size_t i = 0; i < (size_t)2 * N; i++) {
+        bool here = (bits[i / 8] >> (i % 8) & 1) != 0;
+
+        assert_true(here || i % 2 == 1);
+        assert_int_equal(here, locs[i].pack != 0);
+    }
+    OK(store_commit(s, e));
+    for (size_t some = 0; some < 40;
+         some += 13) { /* by single look-ups and by the walk */
+        OK(store_has(s, ids, some, bits, e));
+        for (size_t i = 0; i < some; i += 2) {
+            assert_true((bits[i / 8] >> (i % 8) & 1) != 0);
+        }
+    }
+    OK(store_has(s, ids, (size_t)2 * N, bits, e));
+    for (size_t i = 0; i < (size_t)2 * N; i += 2) {
+        assert_true((bits[i / 8] >> (i % 8) & 1) != 0);
+    }
+    store_prefetch(s, locs, (size_t)2 * N);
+    store_close(s);
+    scratch_free(dir);
+}
+
+static void
+store__refuses_impossible_chunks(void **state)
+{
+    char *dir = scratch_dir();
+    struct store *s = open_store(dir);
+    uint8_t *big = xcalloc(1, STORE_CHUNK_MAX_BYTES + 1);
+    struct sha256 id = {{0}};
+    bool added = true;
+
+    (void)state;
+    FAILS(store_put(s, STORE_KIND_DATA, big, 0, &id, NULL, e), ERR_RANGE);
+    FAILS(store_put(s, STORE_KIND_DATA, big, STORE_CHUNK_MAX_BYTES + 1, &id, NULL, e),
+          ERR_RANGE);
+    FAILS(store_put(s, (enum store_kind)9, big, 10, &id, NULL, e), ERR_INVALID);
+    FAILS(store_put_checked(s, STORE_KIND_DATA, &id, big, 10, &added, e), ERR_CORRUPT);
+    OK(store_put(s, STORE_KIND_DATA, big, STORE_CHUNK_MAX_BYTES, &id, NULL, e));
+    OK(store_put_checked(s, STORE_KIND_DATA, &id, big, STORE_CHUNK_MAX_BYTES, &added, e));
+    assert_false(added);
+    free(big);
+    store_close(s);
+    scratch_free(dir);
+}
+
+static void
+store__passes_encoded_chunks_on_as_they_are(void **state)
+{
+    char *dir = scratch_dir();
+    char *dir2 = scratch_dir();
+    struct store *s = open_store(dir);
+    struct store *t = open_store(dir2);
+    struct sha256 other = {{1}};
+
+    (void)state;
+    for (uint64_t i = 0; i < 50; i++) {
+        struct sha256 id = put_chunk_n(s, i, CHUNK, NULL);
+        struct buf enc = BUF_INIT;
+        struct store_loc loc;
+        bool added;
+
+        OK(store_locate(s, &id, 1, &loc, e));
+        OK(store_read_encoded(s, &id, &loc, &enc, e));
+        assert_int_equal(enc.len, loc.stored_len);
+        OK(store_put_encoded(t, STORE_KIND_DATA, &id, loc.codec, loc.raw_len, enc.data,
+                             enc.len, &added, e));
+        assert_true(added);
+        FAILS(store_put_encoded(t, STORE_KIND_DATA, &other, loc.codec, loc.raw_len,
+                                enc.data, enc.len, &added, e),
+              ERR_CORRUPT);
+        if (loc.codec == STORE_CODEC_ZSTD) {
+            FAILS(store_put_encoded(t, STORE_KIND_DATA, &id, loc.codec, loc.raw_len + 1,
+                                    enc.data, enc.len, &added, e),
+                  ERR_CORRUPT);
+            FAILS(store_put_encoded(t, STORE_KIND_DATA, &id, loc.codec, loc.raw_len,
+                                    enc.data, enc.len - 1, &added, e),
+                  ERR_CORRUPT);
+            buf_add_u8(&enc, 0);
+            FAILS(store_put_encoded(t, STORE_KIND_DATA, &id, loc.codec, loc.raw_len,
+                                    enc.data, enc.len, &added, e),
+                  ERR_CORRUPT);
+        }
+        FAILS(store_put_encoded(t, STORE_KIND_DATA, &id, (enum store_codec)7, enc.len,
+                                enc.data, enc.len, &added, e),
+              ERR_INVALID);
+        FAILS(store_put_encoded(t, STORE_KIND_DATA, &id, STORE_CODEC_ZSTD,
+                                STORE_CHUNK_MAX_BYTES + 1, enc.data, enc.len, &added, e),
+              ERR_RANGE);
+        buf_free(&enc);
+    }
+    OK(store_commit(t, e));
+    for (uint64_t i = 0; i < 50; i++) {
+        check_chunk(t, i, CHUNK);
+    }
+    store_close(s);
+    store_close(t);
+    scratch_free(dir);
+    scratch_free(dir2);
+}
+
+static void
+store__opens_only_stores(void **state)
+{
+    char *dir = scratch_dir();
+    char *deep = path_join(dir, "a/b/c");
+    char *file = path_join(dir, "foreign");
+    char *format = path_join(deep, "format");
+    const struct store_options must = {.must_exist = true};
+    struct store *s = NULL;
+
+    (void)state;
+    FAILS(store_open(&s, deep, &must, e), ERR_NOT_FOUND);
+    s = open_store(deep);
+    store_close(s);
+    OK(store_open(&s, deep, &must, e));
+    store_close(s);
+    OK(file_replace(file, "x", 1, e));
+    FAILS(store_open(&s, dir, &must, e), ERR_NOT_FOUND);
+    FAILS(store_open(&s, dir, NULL, e), ERR_CORRUPT);
+    assert_int_equal(access(dir, F_OK), 0);
+    OK(file_replace(format, "gpurun.store.v2\n", 16, e));
+    FAILS(store_open(&s, deep, NULL, e), ERR_VERSION);
+    free(deep);
+    free(file);
+    free(format);
+    scratch_free(dir);
+}
+
+/* ---- several at once ---- */
+
+struct put_job {
+    struct store *s;
+    uint64_t from, to;
+};
+
+static void *
+put_range(void *arg)
+{
+    struct put_job *j = arg;
+
+    for (uint64_t i = j->from; i < j->to; i++) {
+        (void)put_chunk_n(j->s, i, CHUNK, NULL);
+    }
+    OK(store_commit(j->s, e));
+    for (uint64_t i = j->from; i < j->to; i++) {
+        check_chunk(j->s, i, CHUNK);
+    }
+    return NULL;
+}
+
+static void
+store__takes_puts_from_many_threads(void **state)
+{
+    char *dir = scratch_dir();
+    struct store *s = open_store(dir);
+    struct put_job jobs[4];
+    pthread_t threads[4];
+    struct store_stats st;
+
+    (void)state;
+    for (uint64_t i = 0; i < 4; i++) {
+        jobs[i] = (struct put_job){s, i * 100, i * 100 + 200}; /* overlapping */
+        assert_int_equal(pthread_create(&threads[i], NULL, put_range, &jobs[i]), 0);
+    }
+    for (size_t i = 0; i < 4; i++) {
+        assert_int_equal(pthread_join(threads[i], NULL), 0);
+    }
+    OK(store_stats(s, &st, e));
+    assert_int_equal(st.n_chunks, 500);
+    store_close(s);
+    s = open_store(dir);
+    for (uint64_t i = 0; i < 500; i++) {
+        check_chunk(s, i, CHUNK);
+    }
+    store_close(s);
+    scratch_free(dir);
+}
+
+static void
+store__is_shared_by_processes(void **state)
+{
+    char *dir = scratch_dir();
+    pid_t pids[3];
+    struct store *s;
+
+    (void)state;
+    for (uint64_t i = 0; i < 3; i++) {
+        pids[i] = fork();
+        assert_int_not_equal(pids[i], -1);
+        if (pids[i] == 0) {
+            struct put_job j = {NULL, i * 50, i * 50 + 100};
+
+            j.s = open_store(dir); /* all three may make it */
+            (void)put_range(&j);
+            store_close(j.s);
+            _exit(0);
+        }
+    }
+    for (size_t i = 0; i < 3; i++) {
+        int status = -1;
+
+        assert_int_equal(waitpid(pids[i], &status, 0), pids[i]);
+        assert_int_equal(status, 0);
+    }
+    s = open_store(dir);
+    for (uint64_t i = 0; i < 200; i++) {
+        check_chunk(s, i, CHUNK);
+    }
+    store_close(s);
+    scratch_free(dir);
+}
+
+static void
+store__fills_many_packs(void **state)
+{
+    enum { N = 500 }; /* of 512 KiB: 250 MB, eight packs */
+    char *dir = scratch_dir();
+    struct store *s = open_store(dir);
+    size_t len = 512 * 1024;
+    uint8_t *data = xmalloc(len);
+    struct sha256 ids[N];
+    struct store_stats st;
+    struct putq *q = NULL;
+
+    (void)state;
+    fill_random(data, len, 9);
+    OK(putq_open(&q, s, 3, e));
+    for (uint64_t i = 0; i < N; i++) {
+        memcpy(data + 1000, &i, sizeof i);
+        OK(putq_put(q, STORE_KIND_DATA, data, len, &ids[i], e));
+    }
+    OK(putq_wait(q, e));
+    putq_close(q);
+    OK(store_commit(s, e));
+    OK(store_stats(s, &st, e));
+    assert_int_equal(st.n_chunks, N);
+    assert_in_range(st.n_packs, 7, 9);
+    store_close(s);
+    s = open_store(dir);
+    for (uint64_t i = 0; i < N; i++) {
+        struct buf got = BUF_INIT;
+
+        memcpy(data + 1000, &i, sizeof i);
+        OK(store_get(s, &ids[i], &got, e));
+        assert_int_equal(got.len, len);
+        assert_memory_equal(got.data, data, len);
+        buf_free(&got);
+    }
+    store_close(s);
+    free(data);
+    scratch_free(dir);
+}
+
+static void
+putq__tells_the_first_failure(void **state)
+{
+    char *dir = scratch_dir();
+    struct store *s = open_store(dir);
+    struct putq *q = NULL;
+    struct sha256 id;
+    struct err err = {0};
+
+    (void)state;
+    OK(putq_open(&q, s, 2, e));
+    FAILS(putq_put(q, STORE_KIND_DATA, "", 0, &id, e), ERR_RANGE);
+    OK(putq_put(q, (enum store_kind)77, "x", 1, &id, e));
+    assert_int_equal(putq_wait(q, &err), -1);
+    assert_int_equal(err.code, ERR_INVALID);
+    FAILS(putq_put(q, STORE_KIND_DATA, "y", 1, &id, e), ERR_INVALID);
+    putq_close(q);
+    store_close(s);
+    scratch_free(dir);
+}
+
+/* ---- damage ---- */
+
+/* The one pack in dir/packs. */
+static char *
+only_pack(const char *dir)
+{
+    char *cmd = xasprintf("ls %s/packs/*.pack", dir);
+    char *line = xcalloc(1, 4096);
+    FILE *f = popen(cmd, "r"); /* NOLINT: a test's own command */
+
+    assert_non_null(f);
+    assert_non_null(fgets(line, 4096, f));
+    line[strcspn(line, "\n")] = '\0';
+    (void)pclose(f);
+    free(cmd);
+    return line;
+}
+
+static void
+flip(const char *path, off_t at)
+{
+    int fd = open(path, O_RDWR | O_CLOEXEC);
+    uint8_t b;
+
+    assert_int_not_equal(fd, -1);
+    assert_int_equal(pread(fd, &b, 1, at), 1);
+    b ^= 0x40;
+    assert_int_equal(pwrite(fd, &b, 1, at), 1);
+    assert_int_equal(close(fd), 0);
+}
+
+static void
+store__sets_a_damaged_chunk_aside_and_takes_it_anew(void **state)
+{
+    char *dir = scratch_dir();
+    struct store *s = open_store(dir);
+    struct sha256 a = put_chunk_n(s, 2, CHUNK, NULL);
+    struct sha256 b = put_chunk_n(s, 4, CHUNK, NULL);
+    struct store_loc loc;
+    struct buf out = BUF_INIT;
+    char *pack;
+    bool added;
+
+    (void)state;
+    OK(store_commit(s, e));
+    OK(store_locate(s, &a, 1, &loc, e));
+    pack = only_pack(dir);
+    flip(pack, (off_t)loc.offset + 64 + 5);
+    FAILS(store_read_encoded(s, &a, &loc, &out, e), ERR_CORRUPT);
+    assert_int_equal(out.len, 0);
+    FAILS(store_get(s, &a, &out, e), ERR_NOT_FOUND);
+    assert_false(has_one(s, &a));
+    assert_true(has_one(s, &b));
+    check_chunk(s, 4, CHUNK);
+    (void)put_chunk_n(s, 2, CHUNK, &added);
+    assert_true(added);
+    OK(store_commit(s, e));
+    check_chunk(s, 2, CHUNK);
+    store_close(s);
+    free(pack);
+    scratch_free(dir);
+}
+
+static void
+store__reads_the_second_copy_of_metadata(void **state)
+{
+    char *dir = scratch_dir();
+    struct store *s = open_store(dir);
+    uint8_t data[5000];
+    struct sha256 id;
+    struct store_loc loc;
+    struct buf out = BUF_INIT;
+    char *pack;
+
+    (void)state;
+    fill_random(data, sizeof data, 5);
+    OK(store_put(s, STORE_KIND_META, data, sizeof data, &id, NULL, e));
+    OK(store_commit(s, e));
+    OK(store_locate(s, &id, 1, &loc, e));
+    pack = only_pack(dir);
+    flip(pack, (off_t)loc.offset + 64 + 100);
+    OK(store_get(s, &id, &out, e));
+    assert_memory_equal(out.data, data, sizeof data);
+    flip(pack, (off_t)loc.offset + 64 + 100);
+    flip(pack, (off_t)loc.offset + 20); /* its header */
+    OK(store_get(s, &id, &out, e));
+    assert_true(has_one(s, &id));
+    buf_free(&out);
+    store_close(s);
+    free(pack);
+    scratch_free(dir);
+}
+
+static void
+drop_index(const char *dir)
+{
+    char *db = path_join(dir, "index.db");
+    char *journal = path_join(dir, "index.db-journal");
+
+    assert_int_equal(unlink(db), 0);
+    (void)unlink(journal);
+    free(db);
+    free(journal);
+}
+
+static void
+store__makes_a_lost_index_anew(void **state)
+{
+    char *dir = scratch_dir();
+    struct store *s = open_store(dir);
+    struct store_stats before, after;
+
+    (void)state;
+    for (uint64_t i = 0; i < 100; i++) {
+        (void)put_chunk_n(s, i, CHUNK, NULL);
+        if (i % 10 == 0) {
+            OK(store_commit(s, e));
+        }
+    }
+    OK(store_commit(s, e));
+    OK(store_stats(s, &before, e));
+    FAILS(store_rebuild(dir, NULL, e), ERR_BUSY);
+    store_close(s);
+    drop_index(dir);
+    s = open_store(dir);
+    OK(store_stats(s, &after, e));
+    assert_int_equal(before.n_packs, after.n_packs);
+    assert_int_equal(before.n_chunks, after.n_chunks);
+    assert_int_equal(before.raw_bytes, after.raw_bytes);
+    assert_int_equal(before.stored_bytes, after.stored_bytes);
+    assert_int_equal(before.pack_bytes, after.pack_bytes);
+    for (uint64_t i = 0; i < 100; i++) {
+        check_chunk(s, i, CHUNK);
+    }
+    store_close(s);
+    scratch_free(dir);
+}
+
+static void
+rebuild__takes_over_what_is_good_in_a_damaged_pack(void **state)
+{
+    char *dir = scratch_dir();
+    struct store *s = open_store(dir);
+    struct rebuild_result r;
+    struct sha256 id = {{0}};
+    struct store_loc loc;
+    char *pack;
+
+    (void)state;
+    for (uint64_t i = 0; i < 20; i++) {
+        struct sha256 got = put_chunk_n(s, 2 * i, CHUNK, NULL);
+
+        id = i == 7 ? got : id;
+    }
+    OK(store_commit(s, e));
+    OK(store_locate(s, &id, 1, &loc, e));
+    store_close(s);
+    pack = only_pack(dir);
+    flip(pack, (off_t)loc.offset + 3);                              /* one header */
+    assert_int_equal(truncate(pack, (off_t)loc.offset + 60000), 0); /* and the tail */
+    OK(store_rebuild(dir, &r, e));
+    assert_int_equal(r.n_salvaged, 1);
+    assert_in_range(r.n_chunks, 8, 12);
+    OK(store_rebuild(dir, &r, e)); /* now nothing is wrong any more */
+    assert_int_equal(r.n_salvaged, 0);
+    s = open_store(dir);
+    for (uint64_t i = 0; i < 7; i++) {
+        check_chunk(s, 2 * i, CHUNK);
+    }
+    assert_false(has_one(s, &id));
+    check_chunk(s, 16, CHUNK);
+    store_close(s);
+    free(pack);
+    scratch_free(dir);
+}
+
+int
+main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(store__gives_back_what_was_put),
+        cmocka_unit_test(store__forgets_what_was_not_committed),
+        cmocka_unit_test(store__answers_for_many_at_once_in_any_order),
+        cmocka_unit_test(store__refuses_impossible_chunks),
+        cmocka_unit_test(store__passes_encoded_chunks_on_as_they_are),
+        cmocka_unit_test(store__opens_only_stores),
+        cmocka_unit_test(store__takes_puts_from_many_threads),
+        cmocka_unit_test(store__is_shared_by_processes),
+        cmocka_unit_test(store__fills_many_packs),
+        cmocka_unit_test(putq__tells_the_first_failure),
+        cmocka_unit_test(store__sets_a_damaged_chunk_aside_and_takes_it_anew),
+        cmocka_unit_test(store__reads_the_second_copy_of_metadata),
+        cmocka_unit_test(store__makes_a_lost_index_anew),
+        cmocka_unit_test(rebuild__takes_over_what_is_good_in_a_damaged_pack),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
