@@ -10,10 +10,9 @@
 
 #include "base/buf.h"
 #include "base/file.h"
+#include "tests/fuzz/fuzz.h"
 
 #define INPUT_MAX ((size_t)64 << 20)
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static unsigned n_inputs;
 
