@@ -19,10 +19,12 @@
  * ends the one before at that second. A card with no price at all means "free";
  * one with some prices offers only those things.
  */
-#define CARD_WORD_MAX 32 /* class, type and level names: [a-z0-9._-]{1,32} */
-#define CARD_ROWS_MAX 4096
-#define CARD_FOREVER  INT64_MAX
-#define CARD_ALWAYS   INT64_MIN
+#define CARD_WORD_MAX        32 /* class, type and level names: [a-z0-9._-]{1,32} */
+#define CARD_ROWS_MAX        4096
+#define CARD_FOREVER         INT64_MAX
+#define CARD_ALWAYS          INT64_MIN
+#define CARD_WITHDRAWN       INT64_MIN     /* as a price: no longer offered */
+#define CARD_PRICE_MAX_UYUAN 1000000000000 /* a million yuan */
 
 enum card_unit {
     CARD_UNIT_NONE = 0,
@@ -70,6 +72,9 @@ struct card *card_new(void); /* no price: free */
 void card_free(struct card *c);
 
 /*
+ * Levels apply to prices per unit-hour. A price that was withdrawn stays in the card as
+ * a row of its own, so that its history has no hole.
+ *
  * Load the card at path; a missing file is a new card. ERR_CORRUPT, ERR_VERSION, or
  * ERR_INVALID for a card that breaks a rule (gap, overlap, negative price, a level
  * that makes a price inexact), naming the row.

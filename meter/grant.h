@@ -21,10 +21,12 @@
  * An extension is a new grant of the same lease with a higher seq; its cap and end
  * are totals, not additions, and nothing else may differ.
  */
-#define GRANT_MAX_BYTES ((size_t)256 << 10)
-#define GRANT_ROWS_MAX  16
-#define GRANT_ID_MAX    64
-#define GRANT_NO_END    INT64_MAX
+#define GRANT_MAX_BYTES      ((size_t)256 << 10)
+#define GRANT_ROWS_MAX       16
+#define GRANT_ID_MAX         64
+#define GRANT_NO_END         INT64_MAX
+#define GRANT_MAX_S          ((int64_t)1 << 36)  /* two thousand years */
+#define GRANT_BURN_MAX_UYUAN 1000000000000000000 /* a trillion yuan an hour */
 
 /* Why the cap or the end is where it is: the reason an end is reported with. */
 enum grant_limit {
@@ -75,9 +77,11 @@ struct grant {
 
 void grant_init(struct grant *g); /* all empty, defaults of the stop and the end */
 void grant_clear(struct grant *g);
+/* to is overwritten, and the caller's to grant_clear. */
+void grant_copy(struct grant *to, const struct grant *from);
 
 /*
- * Fill rows, prices, keeping and host from the offer for n_units of class/type.
+ * Add a row for n_units of class/type, and take host, prices and window from the offer.
  * ERR_NOT_FOUND if the offer has no price for it.
  */
 int grant_set_offer(struct grant *g, const struct offer *o, const char *class_name,
@@ -105,6 +109,21 @@ int grant_check_extends(const struct grant *g, const struct grant *next,
 int64_t grant_burn_uyuan_per_h(const struct grant *g);
 /* Seconds of the stop window that are billed. */
 int64_t grant_billed_window_s(const struct grant *g);
+
+/*
+ * The one sum behind bill, cap and stop. Exact cost of set-up and device seconds, in
+ * TARIFF_COST_PER_FEN; the charge is its floor, at least TARIFF_MIN_FEN if it is above
+ * zero, never above the cap.
+ */
+__int128 grant_cost(const struct grant *g, int64_t setup_s, int64_t device_s);
+int64_t grant_charge(const struct grant *g, int64_t setup_s, int64_t device_s);
+/* What keeping held_bytes for keep_days may cost: reserved, and held at the end. */
+int64_t grant_keep_hold(const struct grant *g, int64_t held_bytes);
+/*
+ * The last whole device second at which exact cost, billed window and keep_fen still
+ * fit the cap: the stop is ordered in it. INT64_MAX if nothing is paid by time.
+ */
+int64_t grant_max_device_s(const struct grant *g, int64_t setup_s, int64_t keep_fen);
 /*
  * The cap that lets the lease run max_s seconds with reserve: price x time, the billed
  * window, per-job price, and keeping of keep_bytes for keep_days, rounded up.

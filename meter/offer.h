@@ -11,6 +11,7 @@
 #include "base/hash.h"
 #include "base/sign.h"
 #include "meter/card.h"
+#include "meter/usage.h"
 
 /*
  * What a host offers, signed with its key: the prices of its rate card now in
@@ -75,9 +76,10 @@ struct offer {
     struct sha256 hash;
 };
 
-#define OFFER_WINDOW_S     60
-#define OFFER_WINDOW_MAX_S 86400
-#define OFFER_KEEP_DAYS    15
+#define OFFER_WINDOW_S      60
+#define OFFER_WINDOW_MAX_S  86400
+#define OFFER_KEEP_DAYS     15
+#define OFFER_KEEP_DAYS_MAX 36500
 
 struct offer *offer_new(void);
 void offer_free(struct offer *o);
