@@ -102,6 +102,7 @@ DATA      := $(wildcard devices.d/*.conf cards/*)
 DATA_BUILT := $(DATA:%=$(B)/share/gpurun/%)
 
 .PHONY: all deps demo test check tests bench soak vectors fuzz fuzz-run cov mutants \
+        print-compile print-test-libs \
         lint lint-all layers nofloat format headers tidy install uninstall clean FORCE
 .DELETE_ON_ERROR:
 all: $(LIB) $(PROGRAMS) $(DATA_BUILT)
@@ -227,8 +228,14 @@ cov:
 # MUTANTS small mistakes, one at a time: do the unit tests see them?
 MUTANTS = 200
 mutants:
-	@tests/deps lint
+	@tests/deps mutants
 	@tests/mutants --count $(MUTANTS) --jobs $(NPROC) $(ONLY)
+
+# What tests/mutants compiles and links one changed file with.
+print-compile:
+	@echo '$(subst ','\'',$(CC) $(ALL_CFLAGS))'
+print-test-libs:
+	@echo '$(LIB) $(CMOCKA_LIBS) $(LIBS)'
 
 # Lint ------------------------------------------------------------------
 # Each file that passed leaves a stamp, so only what changed is looked at again.

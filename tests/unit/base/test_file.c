@@ -7,34 +7,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "tests/unit/syncs.h"
 #include "tests/unit/unit.h"
-
-/*
- * fsync as the code under test sees it: the real one, counted, and failing on
- * order. The linker takes ours before the library's.
- */
-static int n_fsync_files;
-static int n_fsync_dirs;
-static int fail_fsync_with;
-
-int fsync(int fd);
-
-int
-fsync(int fd)
-{
-    struct stat st;
-
-    if (fail_fsync_with != 0) {
-        errno = fail_fsync_with;
-        return -1;
-    }
-    if (fstat(fd, &st) == 0 && S_ISDIR(st.st_mode)) {
-        n_fsync_dirs++;
-    } else {
-        n_fsync_files++;
-    }
-    return 0;
-}
 
 static void
 check_content(const char *path, const char *want)
@@ -55,10 +29,10 @@ file_replace__replaces_durably_and_leaves_no_temporary(void **state)
     struct stat st;
     struct err e;
 
-    n_fsync_files = n_fsync_dirs = 0;
+    syncs_reset();
     assert_ok(file_replace(path, "old", 3, &e));
-    assert_int_equal(n_fsync_files, 1);
-    assert_int_equal(n_fsync_dirs, 1);
+    assert_int_equal(syncs.n_files, 1);
+    assert_int_equal(syncs.n_dirs, 1);
     assert_ok(file_replace(path, "newer", 5, &e));
     check_content(path, "newer");
     assert_int_equal(stat(path, &st), 0);
@@ -93,14 +67,19 @@ file_replace__leaves_the_old_when_it_cannot_sync(void **state)
     struct err e;
 
     assert_ok(file_replace(path, "old", 3, &e));
-    fail_fsync_with = ENOSPC;
+    syncs_fail(1, ENOSPC);
     assert_refused(file_replace(path, "new", 3, &e), ERR_SPACE);
-    fail_fsync_with = EIO;
+    syncs_fail(1, EIO);
     assert_refused(file_replace(path, "new", 3, &e), ERR_SYSTEM);
     assert_int_equal(e.sys_errno, EIO);
-    fail_fsync_with = 0;
     check_content(path, "old");
     assert_false(file_exists(tmp));
+    /* The directory's: the new content is there, and may not stay. */
+    syncs_fail(2, EIO);
+    assert_refused(file_replace(path, "new", 3, &e), ERR_SYSTEM);
+    check_content(path, "new");
+    assert_false(file_exists(tmp));
+    syncs_reset();
     free(path);
     free(tmp);
 }
