@@ -24,19 +24,21 @@ enum build_policy {
     BUILD_SNAPSHOT, /* unreadable or vanished: a damaged entry, and on */
 };
 
-/* Chunks of one block of data; ids are filled. */
 struct build_chunk {
-    struct sha256 id;
-    const uint8_t *data;
+    const uint8_t *data; /* lent for the call */
     uint32_t len;
+    struct sha256 id;
 };
 
-/* Where the chunks go. Called from several threads at a time, also blocking ones. */
+/* Where the chunks go. Called from several threads at a time, and may block. */
 struct build_sink {
     void *ctx;
-    /* Bytes just read from the directory, or (STORE_KIND_META) of the tree itself. */
-    int (*put)(void *ctx, enum store_kind kind, const struct build_chunk *chunks,
-               size_t n, struct err *e);
+    /*
+     * Bytes just read from the directory (STORE_KIND_DATA: put fills in the ids), or of
+     * the tree itself (STORE_KIND_META: ids are filled in).
+     */
+    int (*put)(void *ctx, enum store_kind kind, struct build_chunk *chunks, size_t n,
+               struct err *e);
     /*
      * A group whose chunks the scan cache knows; nothing was read. *need_data: have
      * the files read and put after all. NULL: never needed.
@@ -63,6 +65,7 @@ struct build_options {
      * May be lost or stale in any way without harm. One build per file at a time.
      */
     const char *cache_path;
+    bool no_cache_write; /* only read it */
     bool live; /* processes may be writing in the directory: trust less, cache less */
     unsigned n_threads; /* 0: one per core, at most 8 */
     /* Now and then, from the calling thread; bytes is of content looked at so far. */
@@ -81,10 +84,11 @@ struct build_named {
 struct build_report {
     struct sha256 tree;
     struct tree_totals totals;
-    uint64_t read_bytes;                   /* of content really read */
-    uint64_t known_groups;                 /* taken from the cache */
-    bool had_cache;                        /* a sound cache was found ... */
-    struct sha256 cache_tree;              /* ... which was of this tree */
+    uint64_t read_bytes;      /* of content really read */
+    uint64_t known_groups;    /* taken from the cache */
+    uint64_t n_lost_xattrs;   /* entries with more attributes than a tree can hold */
+    bool had_cache;           /* a sound cache was found ... */
+    struct sha256 cache_tree; /* ... which was of this tree */
     struct build_named damaged[BUILD_TOP]; /* the first ones, TREE_CHANGED included */
     size_t n_damaged;
     struct build_named largest[BUILD_TOP];
@@ -103,11 +107,14 @@ int build_tree(int root_fd, const struct build_options *o, const struct build_si
 void build_report_free(struct build_report *r);
 
 /*
- * Read again the contents of group g of a tree made from root_fd (a peer wants chunks
- * that were never read), in order, verified: emit gets each chunk. ERR_BUSY: a file is
- * not as it was (named); build again.
+ * Read chunks again that were made from the directory root_fd (a peer wants what was
+ * never read): entries and chunks are one whole group of a tree (scache.h). Each chunk
+ * that wanted says yes to is read, checked against its id and given to emit. ERR_BUSY:
+ * a file is not as it was (named); build again.
  */
-int build_reread(int root_fd, const struct tree_group *g,
+int build_reread(int root_fd, const struct tree_entry *entries, size_t n_entries,
+                 const struct tree_chunk *chunks, size_t n_chunks,
+                 bool (*wanted)(void *ctx, const struct tree_chunk *c),
                  int (*emit)(void *ctx, const struct build_chunk *c, struct err *e),
                  void *ctx, struct err *e) MUST_USE;
 

@@ -91,7 +91,7 @@ struct tree_entry {
     enum tree_type type;
     enum tree_damage damage;
     bool opaque;    /* directory of an image layer that hides what is below it */
-    bool hard_link; /* one more name of the file target (an earlier entry's path) */
+    bool hard_link; /* one more name of what target, an earlier entry's path, names */
     uint32_t mode;  /* permission bits, 07777 */
     uint32_t uid;
     uint32_t gid;

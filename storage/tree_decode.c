@@ -4,27 +4,15 @@
 #include <string.h>
 
 #include "base/bytes.h"
+#include "storage/arena.h"
 #include "storage/tree_internal.h"
-
-/*
- * Memory of one decoded group: three arrays and a heap for texts, which is a list of
- * blocks so that pointers into it stay.
- */
-#define BLOCK_BYTES ((size_t)64 * 1024)
-
-struct block {
-    struct block *next;
-    size_t used;
-    size_t cap;
-    char bytes[];
-};
 
 struct tree_arena {
     struct tree_entry *entries;
     size_t entries_cap;
     struct tree_chunk *chunks;
     size_t chunks_cap;
-    struct block *blocks; /* the one in use first */
+    struct arena heap;
 };
 
 struct tree_arena *
@@ -33,69 +21,16 @@ tree_arena_new(void)
     return xcalloc(1, sizeof(struct tree_arena));
 }
 
-static void
-free_blocks(struct block *b)
-{
-    while (b != NULL) {
-        struct block *next = b->next;
-
-        free(b);
-        b = next;
-    }
-}
-
 void
 tree_arena_free(struct tree_arena *a)
 {
     if (a == NULL) {
         return;
     }
-    free_blocks(a->blocks);
+    arena_free(&a->heap);
     free(a->entries);
     free(a->chunks);
     free(a);
-}
-
-/* Keep one block, so that the usual group needs no malloc at all. */
-static void
-arena_reset(struct tree_arena *a)
-{
-    if (a->blocks != NULL) {
-        free_blocks(a->blocks->next);
-        a->blocks->next = NULL;
-        a->blocks->used = 0;
-    }
-}
-
-static void *
-arena_alloc(struct tree_arena *a, size_t n)
-{
-    struct block *b = a->blocks;
-    size_t aligned = (n + 15) & ~(size_t)15;
-    void *p;
-
-    if (b == NULL || b->cap - b->used < aligned) {
-        size_t cap = aligned > BLOCK_BYTES ? aligned : BLOCK_BYTES;
-
-        b = xmalloc(sizeof *b + cap);
-        b->next = a->blocks;
-        b->used = 0;
-        b->cap = cap;
-        a->blocks = b;
-    }
-    p = b->bytes + b->used;
-    b->used += aligned;
-    return p;
-}
-
-static char *
-arena_text(struct tree_arena *a, const void *data, size_t len)
-{
-    char *p = arena_alloc(a, len + 1);
-
-    memcpy(p, data, len);
-    p[len] = '\0';
-    return p;
 }
 
 struct owner {
@@ -148,7 +83,7 @@ get_text(struct decoder *d, size_t min, size_t max, size_t *len)
     if (len != NULL) {
         *len = (size_t)n;
     }
-    return arena_text(d->a, p, (size_t)n);
+    return arena_text(&d->a->heap, p, (size_t)n);
 }
 
 static uint32_t
@@ -172,7 +107,7 @@ get_owners(struct decoder *d, size_t n_entries)
         return wrong(d, "the owners");
     }
     d->n_owners = (size_t)n;
-    d->owners = arena_alloc(d->a, (size_t)n * sizeof *d->owners);
+    d->owners = arena_alloc(&d->a->heap, (size_t)n * sizeof *d->owners);
     for (size_t i = 0; i < d->n_owners; i++) {
         struct owner *o = &d->owners[i];
 
@@ -204,7 +139,7 @@ get_path(struct decoder *d, struct tree_entry *entry, const struct tree_entry *p
         return false;
     }
     entry->path_len = (size_t)(shared + n);
-    path = arena_alloc(d->a, entry->path_len + 1);
+    path = arena_bytes(&d->a->heap, entry->path_len + 1);
     if (shared > 0) {
         memcpy(path, prev->path, (size_t)shared);
     }
@@ -240,7 +175,8 @@ get_flags(struct decoder *d, struct tree_entry *entry, const struct tree_entry *
     entry->hard_link = (extra & TREE_EXTRA_LINK) != 0;
     entry->sparse = (extra & TREE_EXTRA_SPARSE) != 0;
     if ((entry->opaque && type != TREE_DIR) ||
-        ((entry->hard_link || entry->sparse) && type != TREE_FILE) ||
+        (entry->hard_link && (type == TREE_DIR || type == TREE_WHITEOUT)) ||
+        (entry->sparse && type != TREE_FILE) ||
         (entry->hard_link && (entry->sparse || damage != TREE_WHOLE)) ||
         (entry->sparse && damage != TREE_WHOLE && damage != TREE_CHANGED)) {
         return wrong(d, "the marks of an entry");
@@ -266,7 +202,7 @@ get_xattrs(struct decoder *d, struct tree_entry *entry)
     if (d->c.bad || n == 0 || n > TREE_XATTRS_MAX) {
         return wrong(d, "the number of extended attributes");
     }
-    x = arena_alloc(d->a, (size_t)n * sizeof *x);
+    x = arena_alloc(&d->a->heap, (size_t)n * sizeof *x);
     for (size_t i = 0; i < n; i++) {
         uint64_t len;
 
@@ -280,7 +216,7 @@ get_xattrs(struct decoder *d, struct tree_entry *entry)
         if (x[i].value == NULL) {
             return false;
         }
-        x[i].value = (const uint8_t *)arena_text(d->a, x[i].value, (size_t)len);
+        x[i].value = (const uint8_t *)arena_text(&d->a->heap, x[i].value, (size_t)len);
         x[i].len = (size_t)len;
         total += x[i].len + strlen(x[i].name);
     }
@@ -303,7 +239,7 @@ get_extents(struct decoder *d, struct tree_entry *entry)
     if (d->c.bad || n > TREE_EXTENTS_MAX || n > d->c.left / 2) {
         return wrong(d, "the number of extents");
     }
-    x = arena_alloc(d->a, ((size_t)n + 1) * sizeof *x);
+    x = arena_alloc(&d->a->heap, ((size_t)n + 1) * sizeof *x);
     for (size_t i = 0; i < n; i++) {
         uint64_t gap = cursor_varint(&d->c);
         uint64_t len = cursor_varint(&d->c);
@@ -323,21 +259,26 @@ get_extents(struct decoder *d, struct tree_entry *entry)
 }
 
 static bool
-get_file(struct decoder *d, struct tree_entry *entry)
+get_link(struct decoder *d, struct tree_entry *entry)
+{
+    entry->target = get_text(d, 1, TREE_PATH_MAX_BYTES, &entry->target_len);
+    if (entry->target == NULL || !tree_path_ok(entry->target, entry->target_len) ||
+        tree_path_cmp(entry->target, entry->target_len, entry->path, entry->path_len) >=
+            0) {
+        return wrong(d, "a hard link");
+    }
+    return true;
+}
+
+static bool
+get_size(struct decoder *d, struct tree_entry *entry)
 {
     entry->size = cursor_varint(&d->c);
     if (d->c.bad || entry->size > TREE_SIZE_MAX) {
         return wrong(d, "the size of a file");
     }
-    if (entry->hard_link) {
-        entry->target = get_text(d, 1, TREE_PATH_MAX_BYTES, &entry->target_len);
-        if (entry->target == NULL || !tree_path_ok(entry->target, entry->target_len) ||
-            tree_path_cmp(entry->target, entry->target_len, entry->path,
-                          entry->path_len) >= 0) {
-            return wrong(d, "a hard link");
-        }
-    } else if (!entry->sparse &&
-               (entry->damage == TREE_WHOLE || entry->damage == TREE_CHANGED)) {
+    if (!entry->sparse && !entry->hard_link &&
+        (entry->damage == TREE_WHOLE || entry->damage == TREE_CHANGED)) {
         entry->stored = entry->size;
     }
     return true;
@@ -346,27 +287,22 @@ get_file(struct decoder *d, struct tree_entry *entry)
 static bool
 get_what(struct decoder *d, struct tree_entry *entry)
 {
-    switch (entry->type) {
-    case TREE_FILE:
-        return get_file(d, entry);
-    case TREE_SYMLINK:
+    if (entry->type == TREE_FILE && !get_size(d, entry)) {
+        return false;
+    }
+    if (entry->hard_link) {
+        return get_link(d, entry);
+    }
+    if (entry->type == TREE_SYMLINK) {
         /* a damaged one may have no text */
         entry->target = get_text(d, entry->damage == TREE_WHOLE ? 1 : 0,
                                  TREE_TARGET_MAX_BYTES, &entry->target_len);
-        return entry->target != NULL;
-    case TREE_CHAR:
-    case TREE_BLOCK:
+    }
+    if (entry->type == TREE_CHAR || entry->type == TREE_BLOCK) {
         entry->dev_major = get_u32_varint(d, UINT32_MAX);
         entry->dev_minor = get_u32_varint(d, UINT32_MAX);
-        return !d->c.bad;
-    case TREE_NONE:
-    case TREE_DIR:
-    case TREE_FIFO:
-    case TREE_SOCKET:
-    case TREE_WHITEOUT:
-        break;
     }
-    return true;
+    return !d->c.bad;
 }
 
 static bool
@@ -479,7 +415,7 @@ tree_group_decode(struct tree_arena *a, const void *data, size_t len,
     struct tree_group got = {0};
     unsigned flags;
 
-    arena_reset(a);
+    arena_reset(&a->heap);
     flags = cursor_u8(&d.c);
     got.continues = (flags & TREE_GROUP_CONTINUES) != 0;
     got.more = (flags & TREE_GROUP_MORE) != 0;

@@ -173,13 +173,10 @@ add_extents(struct buf *out, const struct tree_entry *entry)
 static void
 add_what(struct buf *out, const struct tree_entry *entry)
 {
-    switch (entry->type) {
-    case TREE_FILE:
+    if (entry->type == TREE_FILE) {
         buf_add_varint(out, entry->size);
-        if (entry->hard_link) {
-            add_str(out, entry->target, entry->target_len);
-        }
-        break;
+    }
+    switch (entry->hard_link ? TREE_SYMLINK : entry->type) {
     case TREE_SYMLINK:
         add_str(out, entry->target, entry->target_len);
         break;
@@ -190,6 +187,7 @@ add_what(struct buf *out, const struct tree_entry *entry)
         break;
     case TREE_NONE:
     case TREE_DIR:
+    case TREE_FILE:
     case TREE_FIFO:
     case TREE_SOCKET:
     case TREE_WHITEOUT:

@@ -1,0 +1,276 @@
+#include "storage/scache.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/magic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/vfs.h>
+#include <unistd.h>
+
+#include "base/bytes.h"
+#include "base/clock.h"
+#include "base/file.h"
+#include "storage/scache_internal.h"
+
+/* Times of files come from a clock that ticks 100 to 1000 times a second. */
+#define TICK_NS ((int64_t)10 * 1000000)
+/* File systems we do not know may keep whole seconds, or have a clock of their own. */
+#define COARSE_NS ((int64_t)3 * 1000000000)
+/* By then the kernel has written out what a mapping had made dirty. */
+#define LIVE_NS ((int64_t)120 * 1000000000)
+
+#ifndef BCACHEFS_SUPER_MAGIC
+#define BCACHEFS_SUPER_MAGIC 0xca451a4e
+#endif
+#define ZFS_MAGIC 0x2fc12fc1
+#define XFS_MAGIC 0x58465342
+
+/* ---- marks ---- */
+
+static uint64_t
+mix(uint64_t h, uint64_t v)
+{
+    h = (h ^ v) * 0x9e3779b97f4a7c15u;
+    return h ^ (h >> 29);
+}
+
+struct scache_mark
+scache_mark_of(const struct scan_entry *entry)
+{
+    struct scache_mark m = {.ino = entry->ino, .ctime_ns = entry->ctime_ns};
+    uint64_t h = 1;
+
+    h = mix(h, entry->dev);
+    h = mix(h, (uint64_t)entry->type << 32 | entry->mode);
+    h = mix(h, (uint64_t)entry->uid << 32 | entry->gid);
+    h = mix(h, (uint64_t)entry->mtime_ns);
+    h = mix(h, entry->size);
+    h = mix(h, entry->nlink > 1 ? entry->nlink : 1);
+    h = mix(h, entry->rdev);
+    m.rest = h;
+    return m;
+}
+
+int64_t
+scache_reference(int fd, bool live)
+{
+    int64_t now = clock_wall_ns();
+    struct statfs st;
+
+    if (fstatfs(fd, &st) != 0) {
+        return INT64_MIN;
+    }
+    switch ((unsigned long)st.f_type) {
+    case TMPFS_MAGIC:
+    case RAMFS_MAGIC:
+        return INT64_MIN;
+    case EXT4_SUPER_MAGIC: /* ext2 and ext3 too, see scache_trusts */
+    case BTRFS_SUPER_MAGIC:
+    case XFS_MAGIC:
+    case OVERLAYFS_SUPER_MAGIC:
+    case F2FS_SUPER_MAGIC:
+    case BCACHEFS_SUPER_MAGIC:
+    case ZFS_MAGIC:
+        return now - (live ? LIVE_NS : TICK_NS);
+    default:
+        return now - (live ? LIVE_NS : COARSE_NS);
+    }
+}
+
+/* ---- writing ---- */
+
+struct scache_writer {
+    char *path;
+    char *tmp_path;
+    int fd;
+    struct buf block;
+    uint64_t stream_len;
+    uint64_t payload; /* of the blocks written so far */
+    struct scache_mark *marks;
+    size_t n_marks;
+    size_t cap_marks;
+};
+
+int
+scache_create(struct scache_writer **out, const char *path, struct err *e)
+{
+    struct scache_writer *w = xcalloc(1, sizeof *w);
+
+    w->path = xstrdup(path);
+    w->tmp_path = xasprintf("%s.tmp", path);
+    w->fd = open(w->tmp_path, O_RDWR | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
+    if (w->fd == -1 || lseek(w->fd, SCACHE_HEADER_BYTES, SEEK_SET) == -1) {
+        err_set_sys(e, errno, "cannot create '%s'", w->tmp_path);
+        scache_discard(w);
+        return -1;
+    }
+    *out = w;
+    return 0;
+}
+
+static void
+writer_free(struct scache_writer *w)
+{
+    (void)fd_close(&w->fd);
+    buf_free(&w->block);
+    free(w->marks);
+    free(w->path);
+    free(w->tmp_path);
+    free(w);
+}
+
+void
+scache_discard(struct scache_writer *w)
+{
+    if (w == NULL) {
+        return;
+    }
+    (void)unlink(w->tmp_path);
+    writer_free(w);
+}
+
+static int
+write_block(struct scache_writer *w, struct err *e)
+{
+    uint8_t head[SCACHE_BLOCK_HEAD];
+
+    put_u32(head, (uint32_t)w->block.len);
+    put_u32(head + 4, crc32c(0, w->block.data, w->block.len));
+    if (fd_write_all(w->fd, head, sizeof head) != 0 ||
+        fd_write_all(w->fd, w->block.data, w->block.len) != 0) {
+        return err_set_sys(e, errno, "cannot write '%s'", w->tmp_path);
+    }
+    w->payload += w->block.len;
+    buf_reset(&w->block);
+    return 0;
+}
+
+static int
+write_bytes(struct scache_writer *w, const uint8_t *data, size_t len, struct err *e)
+{
+    while (len > 0) {
+        size_t room = SCACHE_BLOCK_BYTES - w->block.len;
+        size_t n = len < room ? len : room;
+
+        buf_add(&w->block, data, n);
+        data += n;
+        len -= n;
+        if (w->block.len == SCACHE_BLOCK_BYTES && write_block(w, e) != 0) {
+            return -1;
+        }
+    }
+    return 0;
+}
+
+int
+scache_add(struct scache_writer *w, const void *encoded, size_t len, struct err *e)
+{
+    w->stream_len += len;
+    return write_bytes(w, encoded, len, e);
+}
+
+size_t
+scache_add_mark(struct scache_writer *w, const struct scache_mark *m)
+{
+    if (w->n_marks == w->cap_marks) {
+        w->cap_marks = w->cap_marks == 0 ? 1024 : w->cap_marks + w->cap_marks / 2;
+        w->marks = xrealloc(w->marks, w->cap_marks * sizeof *w->marks);
+    }
+    w->marks[w->n_marks] = *m;
+    return w->n_marks++;
+}
+
+void
+scache_set_mark(struct scache_writer *w, size_t i, const struct scache_mark *m)
+{
+    w->marks[i] = *m;
+}
+
+static int
+write_marks(struct scache_writer *w, struct err *e)
+{
+    for (size_t i = 0; i < w->n_marks; i++) {
+        uint8_t b[SCACHE_MARK_BYTES];
+
+        put_u64(b, w->marks[i].ino);
+        put_u64(b + 8, (uint64_t)w->marks[i].ctime_ns);
+        put_u64(b + 16, w->marks[i].rest);
+        if (write_bytes(w, b, sizeof b, e) != 0) {
+            return -1;
+        }
+    }
+    return w->block.len > 0 ? write_block(w, e) : 0;
+}
+
+static int
+write_header(struct scache_writer *w, const struct sha256 *tree, int64_t reference,
+             struct err *e)
+{
+    uint8_t h[SCACHE_HEADER_BYTES] = {0};
+    char boot[BOOT_ID_LEN + 1];
+
+    clock_boot_id(boot);
+    memcpy(h, SCACHE_MAGIC, SCACHE_MAGIC_LEN);
+    memcpy(h + SCACHE_AT_BOOT, boot, BOOT_ID_LEN);
+    put_u64(h + SCACHE_AT_REFERENCE, (uint64_t)reference);
+    put_u64(h + SCACHE_AT_WRITTEN, (uint64_t)clock_wall_ns());
+    memcpy(h + SCACHE_AT_TREE, tree->b, SHA256_LEN);
+    put_u64(h + SCACHE_AT_STREAM_LEN, w->stream_len);
+    put_u64(h + SCACHE_AT_N_ENTRIES, w->n_marks);
+    put_u32(h + SCACHE_AT_CRC, crc32c(0, h, SCACHE_AT_CRC));
+    if (fd_pwrite_all(w->fd, h, sizeof h, 0) != 0) {
+        return err_set_sys(e, errno, "cannot write '%s'", w->tmp_path);
+    }
+    return 0;
+}
+
+int
+scache_commit(struct scache_writer *w, const struct sha256 *tree, int64_t reference,
+              struct err *e)
+{
+    if (write_marks(w, e) != 0 || write_header(w, tree, reference, e) != 0) {
+        goto fail;
+    }
+    if (fd_close(&w->fd) != 0) {
+        err_set_sys(e, errno, "cannot write '%s'", w->tmp_path);
+        goto fail;
+    }
+    if (rename(w->tmp_path, w->path) != 0) {
+        err_set_sys(e, errno, "cannot rename '%s'", w->tmp_path);
+        goto fail;
+    }
+    writer_free(w);
+    return 0;
+
+fail:
+    scache_discard(w);
+    return -1;
+}
+
+/* ---- trusting ---- */
+
+bool
+scache_trusts(const struct scache *c, const struct scache_mark *m,
+              const struct scan_entry *entry)
+{
+    struct scache_mark now;
+    int64_t reference = c->reference;
+
+    if (entry->damage != TREE_WHOLE || m->ino != entry->ino ||
+        m->ctime_ns != entry->ctime_ns) {
+        return false;
+    }
+    now = scache_mark_of(entry);
+    if (now.rest != m->rest) {
+        return false;
+    }
+    /* Whole seconds alone: inodes without room for more (old ext4, ext3, NFS). */
+    if (entry->ctime_ns % 1000000000 == 0) {
+        reference =
+            c->reference < INT64_MIN + COARSE_NS ? INT64_MIN : c->reference - COARSE_NS;
+    }
+    return entry->ctime_ns < reference;
+}
