@@ -132,7 +132,9 @@ STATIC := $(if $(SAN)$(FUZZ),,1)
 $(AGENT_DIR)/gpurun-agent: $(B)/runner/host/main_agent.o $(LIB)
 	$(call say,LD,$@)
 	$(Q)$(CC) $(ALL_LDFLAGS) $(if $(STATIC),-static) -o $@ $(OBJECTS) \
-	    $(if $(STATIC),$(AGENT_LIBS_STATIC),$(AGENT_LIBS))
+	    $(if $(STATIC),$(AGENT_LIBS_STATIC),$(AGENT_LIBS)) 2>$(B)/agent.log || { cat $(B)/agent.log; exit 1; }
+# libcrypto and libuv hold calls of names and dlopen, which we never make.
+	@grep -v -e ': in function' -e 'in statically linked applications' $(B)/agent.log || true
 $(AGENT_DIR)/gpurun-agent.dyn: $(B)/runner/host/main_agent.o $(LIB)
 	$(call say,LD,$@)
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $(OBJECTS) $(AGENT_LIBS)
@@ -278,8 +280,8 @@ AGENT_AT = $(INST)/lib/gpurun/agent/$(ARCH)
 SHARE_AT = $(INST)/share
 install: all
 	$(INSTALL) -d $(INST)/bin $(AGENT_AT) $(SHARE_AT)/gpurun $(SHARE_AT)/man/man1 $(SHARE_AT)/man/man8
-	$(INSTALL) -m 755 $(B)/bin/gpurun $(B)/bin/gpurun-agent $(INST)/bin
-	$(INSTALL) -m 755 $(AGENT_DIR)/gpurun-agent $(AGENT_DIR)/gpurun-gpuprobe $(AGENT_AT)
+	$(INSTALL) -s -m 755 $(B)/bin/gpurun $(B)/bin/gpurun-agent $(INST)/bin
+	$(INSTALL) -s -m 755 $(AGENT_DIR)/gpurun-agent $(AGENT_DIR)/gpurun-gpuprobe $(AGENT_AT)
 	$(foreach d,$(DATA),$(INSTALL) -D -m 644 $(d) $(SHARE_AT)/gpurun/$(d);)
 	$(foreach m,$(wildcard man/*.1),$(INSTALL) -m 644 $(m) $(SHARE_AT)/man/man1;)
 	$(foreach m,$(wildcard man/*.8),$(INSTALL) -m 644 $(m) $(SHARE_AT)/man/man8;)
