@@ -25,11 +25,11 @@
  * Strings are owned by the struct manifest (malloc'ed, NULL where there is
  * nothing); free with manifest_free. Times are wall-clock ns since 1970, labels only.
  */
-#define MANIFEST_TYPE      "gpurun.manifest.v1"
-#define MANIFEST_MAX_BYTES ((size_t)8 << 20) /* of one encoded manifest */
-#define MANIFEST_LIST_MAX  65536             /* entries of any list in it */
-#define MANIFEST_ID_MAX    64                /* bytes of an id */
-#define MANIFEST_TEXT_MAX  4096              /* bytes of names, reasons, paths */
+#define MANIFEST_TYPE            "gpurun.manifest.v1"
+#define MANIFEST_MAX_BYTES       ((size_t)16 << 20) /* of one encoded manifest */
+#define MANIFEST_ID_MAX          64                 /* bytes of an id */
+#define MANIFEST_NAMED_MAX       1000               /* damaged entries named in it ... */
+#define MANIFEST_NAMED_MAX_BYTES ((size_t)1 << 20)  /* ... and bytes of them */
 
 /* A list of strings (bytes without NUL). */
 struct manifest_list {
@@ -69,8 +69,7 @@ struct manifest {
     char *cwd;                 /* relative to the root of the tree */
     char *arch;                /* architecture it ran on */
 
-    char
-        *reason; /* how the job ended: a name of runner's; NULL: it has not (snap take) */
+    char *reason; /* how the job ended, a name of runner's; NULL: it has not */
     char *detail;
     bool has_exit_code;
     int32_t exit_code;
@@ -89,8 +88,7 @@ struct manifest {
     uint64_t n_chunks;
 
     bool partial;       /* something of the source is missing or damaged */
-    uint64_t n_damaged; /* how many entries; at most this many named here: */
-#define MANIFEST_DAMAGE_MAX 1000
+    uint64_t n_damaged; /* how many entries; the first ones are named: */
     struct manifest_damage *damage;
     size_t n_damage;
 
@@ -116,9 +114,10 @@ int manifest_parse(struct manifest **out, const void *data, size_t len,
                    struct err *e) MUST_USE;
 
 /*
- * Write m, signed by key, into s under m->id: the commit point. The encoding is
- * written twice in one file, so that a damaged sector does not lose it. ERR_EXISTS:
- * another manifest has that id (the very same bytes again are fine: a repeated request).
+ * Write m, signed by key, into s under m->id: the commit point. What was put through s
+ * is committed first. The encoding is written twice in one file, so that a damaged
+ * sector does not lose it. ERR_EXISTS: another manifest has that id (the very same
+ * bytes again are fine: a repeated request). One writer of an id at a time.
  */
 int manifest_write(struct store *s, const struct manifest *m, const struct sign_key *key,
                    struct err *e) MUST_USE;

@@ -26,11 +26,12 @@ enum snap_data {
     SNAP_DATA_GONE  /* the manifest only */
 };
 
+#define SNAP_WHY_MAX 128
 struct snap_claim {
     enum snap_data data;
     int64_t expires_wall_ns; /* 0: no end set */
     int64_t gone_wall_ns;    /* when the data was given up */
-    char why[128];           /* "expired", "removed", ...; empty while kept */
+    char why[SNAP_WHY_MAX];  /* "expired", "removed", ...; empty while kept */
 };
 
 struct snap {
@@ -62,23 +63,33 @@ int snap_claim_get(struct store *s, const char *id, struct snap_claim *out,
                    struct err *e) MUST_USE;
 
 /*
+ * What follows changes claims; one process does so at a time (the others wait).
+ *
  * Keep id's data until expires_wall_ns (0: no end). ERR_NOT_FOUND when the data is
  * gone already.
  */
 int snap_keep(struct store *s, const char *id, int64_t expires_wall_ns,
               struct err *e) MUST_USE;
 
+/*
+ * The data of id, given up before, is here again: its tree is held by this open store
+ * and committed. Claims it anew, until expires_wall_ns.
+ */
+int snap_regain(struct store *s, const char *id, int64_t expires_wall_ns,
+                struct err *e) MUST_USE;
+
 /* Give up the data of id; the manifest stays. Doing it again is fine. */
 int snap_drop(struct store *s, const char *id, const char *why, struct err *e) MUST_USE;
 
 /*
  * Drop every claim that has expired at the wall clock's now. A clock that cannot be
- * trusted (it jumped against the boot clock, went back, or leapt further than
- * SNAP_CLOCK_LEAP_S since it was last seen) expires nothing: *clock_doubt then says why,
- * and stays so until the clock has run steadily for a day. done is called for each
- * snapshot that expired (NULL allowed).
+ * trusted expires nothing: one never seen before, or one that jumped against the boot
+ * clock, went back, or leapt further than SNAP_CLOCK_LEAP_S since it was last seen.
+ * clock_doubt then says why, and stays so until it has run steadily for
+ * SNAP_CLOCK_STEADY_S. done is called for each snapshot that expired (NULL allowed).
  */
-#define SNAP_CLOCK_LEAP_S ((int64_t)40 * 86400)
+#define SNAP_CLOCK_STEADY_S ((int64_t)86400)
+#define SNAP_CLOCK_LEAP_S   ((int64_t)40 * 86400)
 struct snap_expiry {
     size_t n_expired;
     char clock_doubt[256]; /* empty: the clock is trusted */

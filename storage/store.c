@@ -250,6 +250,7 @@ store_open(struct store **out, const char *dir, const struct store_options *o,
     s->level = o->zstd_level == 0 ? ZSTD_LEVEL_DEFAULT : o->zstd_level;
     (void)pthread_mutex_init(&s->mu, NULL);
     (void)pthread_cond_init(&s->changed, NULL);
+    (void)pthread_mutex_init(&s->claim_mu, NULL);
     (void)pthread_mutex_init(&s->fd_mu, NULL);
     (void)pthread_mutex_init(&s->codec_mu, NULL);
     if (open_all(s, o, e) == -1) {
@@ -278,6 +279,7 @@ store_close(struct store *s)
     (void)fd_close(&s->lock_fd); /* and with it go all locks */
     (void)pthread_mutex_destroy(&s->mu);
     (void)pthread_cond_destroy(&s->changed);
+    (void)pthread_mutex_destroy(&s->claim_mu);
     (void)pthread_mutex_destroy(&s->fd_mu);
     (void)pthread_mutex_destroy(&s->codec_mu);
     free(s->dir);

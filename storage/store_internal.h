@@ -14,8 +14,8 @@
  * The inside of a struct store, for store*.c, manifest.c, snap.c, gc.c, fsck.c and
  * rebuild.c.
  *
- * Locks, in the order in which they may be taken: mu, then the index's own. fd_mu and
- * codec_mu are taken alone.
+ * Locks, in the order in which they may be taken: claim_mu, mu, then the index's own.
+ * fd_mu and codec_mu are taken alone.
  */
 
 /* ---- the lock file: what its bytes mean (open file description locks) ---- */
@@ -23,7 +23,8 @@
 enum store_lock_byte {
     STORE_LOCK_ALL =
         0,             /* shared: the store is open. Exclusive: the index is being made */
-    STORE_LOCK_GC = 1, /* exclusive: a gc or fsck is running */
+    STORE_LOCK_GC = 1,    /* exclusive: a gc or fsck is running */
+    STORE_LOCK_CLAIM = 2, /* exclusive: claims are being changed (also claim_mu) */
 };
 /* Shared lock on byte STORE_LEASE_BASE + g: a handle that saw generation g when it
  * opened. */
@@ -112,6 +113,8 @@ struct store {
     bool failed; /* no put or commit any more; why: */
     struct err why;
     struct store_stats stats;
+
+    pthread_mutex_t claim_mu; /* a file lock does not part threads of one handle */
 
     pthread_mutex_t fd_mu;
     struct read_fd fds[READ_FDS];
