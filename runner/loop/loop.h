@@ -24,12 +24,13 @@
 
 struct loop;
 
+/* Also ignores SIGPIPE, for the whole process: a closed pipe shows as EPIPE. */
 int loop_new(struct loop **out, struct err *e) MUST_USE;
 void loop_free(struct loop *l); /* NULL allowed */
 
 /* Run until loop_stop, or until nothing is left that keeps the loop running. */
 void loop_run(struct loop *l);
-/* Make the innermost loop_run or loop_run_until return; from a callback. */
+/* Make loop_run or loop_run_until return; from a callback. */
 void loop_stop(struct loop *l);
 
 /*
@@ -41,13 +42,29 @@ void loop_stop(struct loop *l);
 bool loop_run_until(struct loop *l, bool (*cond)(void *ctx), void *ctx,
                     int64_t timeout_ns);
 
-/* clock_boot_ns() as of this round of the loop; cheap. */
+/* clock_boot_ns(), for symmetry with timer_at. */
 int64_t loop_now_ns(const struct loop *l);
 
-/* Run fn once, soon, from the loop (never from inside this call). */
+/*
+ * Run fn once from the loop, before it next waits for anything (never from inside
+ * this call). Keeps the loop running.
+ */
 void loop_defer(struct loop *l, void (*fn)(void *ctx), void *ctx);
-/* Take back what loop_defer was told with the same fn and ctx. */
+/* Take back what loop_defer was told with the same fn and ctx, all of it. */
 void loop_undefer(struct loop *l, void (*fn)(void *ctx), void *ctx);
+
+/*
+ * The same in the caller's memory, for what should happen once after many small causes:
+ * queued again before it ran, it still runs once. Runs before what is queued later.
+ */
+struct loop_task {
+    void (*fn)(void *ctx);
+    void *ctx;
+    struct loop_task *prev; /* NULL: not queued */
+    struct loop_task *next;
+};
+void loop_task_queue(struct loop *l, struct loop_task *t);
+void loop_task_cancel(struct loop *l, struct loop_task *t); /* queued or not */
 
 /* ---- timers: keep the loop running while set ---- */
 

@@ -19,7 +19,7 @@ struct unix_peer {
     gid_t gid;
 };
 
-struct unix_listener; /* keeps the loop running unless idle */
+struct unix_listener; /* keeps the loop running */
 
 /*
  * Listen as dir_fd/name, replacing atomically what had that name. fn owns the

@@ -53,8 +53,7 @@ mux_new(const struct mux_options *o, int64_t now_ns)
     m->streams_max = (size_t)or_default(o->streams_max, MUX_STREAMS_MAX);
     m->requests_max = (size_t)or_default(o->requests_max, MUX_REQUESTS_MAX);
     m->message_max = o->message_max == 0 ? MUX_MESSAGE_MAX : o->message_max;
-    m->mine = *o->hello;
-    m->mine.extra = NULL; /* only needed for what say_first sends */
+    m->mine = *o->hello; /* extra stays the caller's: only say_first needs it */
     m->preamble =
         preamble_new(o->initiator, o->initiator && o->noisy ? PREAMBLE_NOISE_MAX : 0);
     m->decoder = frame_decoder_new();
@@ -63,28 +62,38 @@ mux_new(const struct mux_options *o, int64_t now_ns)
     m->ack_at_ns = INT64_MAX;
     m->next_local = o->initiator ? 1 : 2;
     mux_pace_init(&m->pace);
-    m->mine.extra = o->hello->extra;
     say_first(m);
     m->mine.extra = NULL;
     return m;
 }
 
 void
-mux_free(struct mux *m, const struct err *why)
+mux_close(struct mux *m, const struct err *why)
 {
     struct err gone;
 
+    err_set(&gone, ERR_LINK, "the connection was closed");
+    if (why == NULL) {
+        why = &gone;
+    }
+    if (!m->over) {
+        m->over = true;
+        m->why = *why;
+    }
+    m->out.on_output = NULL;
+    mux_drop_streams(m, why);
+    mux_fail_requests(m, why);
+    memset(&m->ev, 0, sizeof m->ev);
+}
+
+void
+mux_free(struct mux *m)
+{
     if (m == NULL) {
         return;
     }
     assert(m->busy == 0);
-    if (why == NULL) {
-        err_set(&gone, ERR_LINK, "the connection was closed");
-        why = &gone;
-    }
-    m->over = true;
-    mux_drop_streams(m, why);
-    mux_fail_requests(m, why);
+    mux_close(m, NULL);
     mux_free_messages(m);
     mux_out_free(m);
     preamble_free(m->preamble);

@@ -20,7 +20,7 @@
  * A GOAWAY that says why may still be in the output: write what there is without
  * waiting, close, free.
  *
- * One thread at a time. mux_free must not be called from a callback.
+ * One thread at a time.
  */
 
 #include <stdbool.h>
@@ -76,8 +76,6 @@ struct mux_events {
     void (*on_open_cancelled)(void *ctx, struct mux *m, uint32_t stream);
     /* The peer is leaving; why is NULL when it leaves in order. */
     void (*on_goaway)(void *ctx, struct mux *m, const struct err *why, const char *hint);
-    /* There was nothing to write and now there is. Do not write from inside. */
-    void (*on_output)(void *ctx, struct mux *m);
 };
 
 struct mux_options {
@@ -95,8 +93,12 @@ struct mux_options {
 };
 
 struct mux *mux_new(const struct mux_options *o, int64_t now_ns);
-/* Detaches every channel (on_detached with why), fails every request (ERR_LINK). */
-void mux_free(struct mux *m, const struct err *why); /* both may be NULL */
+/*
+ * End it here: detaches every channel (on_detached with why), fails every request with
+ * why (NULL: ERR_LINK). Nothing is called afterwards. Allowed from a callback.
+ */
+void mux_close(struct mux *m, const struct err *why);
+void mux_free(struct mux *m); /* closes it first; NULL allowed; not from a callback */
 
 /* ---- bytes ---- */
 
@@ -118,6 +120,11 @@ int mux_ended(struct mux *m, struct err *e) MUST_USE;
 int mux_output(struct mux *m, struct iovec *iov, int iov_max, int64_t now_ns);
 void mux_written(struct mux *m, size_t n);
 bool mux_has_output(const struct mux *m);
+/*
+ * Call fn once when there may be something to write, or to read or tick again, that there
+ * was not; then not before mux_output was asked. fn must not call the mux.
+ */
+void mux_on_output(struct mux *m, void (*fn)(void *ctx), void *ctx);
 /* Do not read from this connection now: what it would be relayed to is full. */
 bool mux_congested(const struct mux *m);
 

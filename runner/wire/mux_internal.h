@@ -75,6 +75,8 @@ struct mux_out {
     bool ping_due;
     uint64_t pongs[MUX_PONGS];
     unsigned n_pongs;
+    void (*on_output)(void *ctx);
+    void *on_output_ctx;
     bool told; /* on_output was called and mux_output has not been since */
 };
 

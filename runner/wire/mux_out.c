@@ -57,10 +57,18 @@ mux_item_pop(struct mux_item_list *l)
 void
 mux_out_notify(struct mux *m)
 {
-    if (!m->out.told && m->ev.on_output != NULL) {
+    if (!m->out.told && m->out.on_output != NULL) {
         m->out.told = true;
-        m->ev.on_output(m->ctx, m);
+        m->out.on_output(m->out.on_output_ctx);
     }
+}
+
+void
+mux_on_output(struct mux *m, void (*fn)(void *ctx), void *ctx)
+{
+    m->out.on_output = fn;
+    m->out.on_output_ctx = ctx;
+    m->out.told = false;
 }
 
 void

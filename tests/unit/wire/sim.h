@@ -133,8 +133,8 @@ sim_start(struct sim *s, struct mux_options *a, struct mux_options *b)
 static inline void
 sim_stop(struct sim *s)
 {
-    mux_free(s->a.m, NULL);
-    mux_free(s->b.m, NULL);
+    mux_free(s->a.m);
+    mux_free(s->b.m);
     s->a.m = s->b.m = NULL;
 }
 

@@ -718,14 +718,14 @@ channel__moves_from_a_dying_connection_to_a_new_one(void **state)
     sim_run(&p.sim);
     assert_int_equal(channel_send(p.acceptor.c, (uint8_t[]){sim_byte(0, 3)}, 1), 1);
     /* The opener's side dies; the acceptor has not noticed when the new one comes. */
-    mux_free(p.sim.a.m, NULL);
+    mux_free(p.sim.a.m);
     old = p.sim;
     connect_pair(&p);
     open_channel(&p);
     sim_run(&p.sim);
     assert_int_equal(p.opener.got, 1);
     assert_int_equal(p.acceptor.detaches, 0);
-    mux_free(old.b.m, NULL);
+    mux_free(old.b.m);
     assert_int_equal(p.acceptor.detaches, 0);
     assert_true(channel_attached(p.acceptor.c));
     disconnect_pair(&p);
