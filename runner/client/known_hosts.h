@@ -53,29 +53,37 @@ struct known_hosts; /* the lines of all files that are about one host */
 char *known_hosts_name(const char *host, int port);
 
 /*
- * Gather what files[0..n) say about name (known_hosts_name, or a HostKeyAlias). A
+ * Gather what files[0..n) say about name (known_hosts_name, or a HostKeyAlias). plain is
+ * the host without its port, or NULL: as in ssh, a key on record for it is good for
+ * another port too, but does not make an unknown key of that port a changed one. A
  * missing file is empty; one that cannot be read is an error.
  */
 int known_hosts_load(const char *const *files, size_t n, const char *name,
-                     struct known_hosts **out, struct err *e) MUST_USE;
+                     const char *plain, struct known_hosts **out, struct err *e) MUST_USE;
 void known_hosts_free(struct known_hosts *k);
 
 enum known_host known_hosts_check(const struct known_hosts *k,
                                   const struct ssh_pubkey *key);
-/* With CHANGED: where the key on record stands ("file:line") and its fingerprint. */
-const char *known_hosts_where(const struct known_hosts *k, size_t i);
-const char *known_hosts_fingerprint(const struct known_hosts *k, size_t i);
+
+/* The keys that make another one CHANGED, in the order of the files. */
+struct known_hosts_key {
+    struct ssh_pubkey key;
+    const char *file; /* as given to known_hosts_load; must still live */
+    int line;
+};
 size_t known_hosts_count(const struct known_hosts *k);
-/* Key types on record, most wanted first: the server is asked for these first. */
-void known_hosts_types(const struct known_hosts *k, struct buf *comma_list);
+const struct known_hosts_key *known_hosts_at(const struct known_hosts *k, size_t i);
+/* A key of that type is on record (also for plain): the server is asked for it first. */
+bool known_hosts_has_type(const struct known_hosts *k, const char *type);
 /* There are @cert-authority lines for the host. */
 bool known_hosts_has_ca(const struct known_hosts *k);
 
 /*
- * Append "name type base64" to our own file, whole and synced; two processes at once both
- * succeed. Nothing is written if that very line is there.
+ * Put "name type base64" into our own file, synced; two processes at once both succeed.
+ * Nothing is written if that very line is there. replace: lines that name exactly this
+ * host and hold other keys go away in the same step (marked ones stay).
  */
 int known_hosts_pin(const char *file, const char *name, const struct ssh_pubkey *key,
-                    struct err *e) MUST_USE;
+                    bool replace, struct err *e) MUST_USE;
 
 #endif
