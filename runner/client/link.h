@@ -41,15 +41,16 @@ struct link_callbacks {
     void (*up)(void *ctx, struct link *l, struct conn *c);
     /*
      * It could not be made, or is gone: channels were detached and requests failed just
-     * before. Call link_close, from here or later.
+     * before. CAUSE_NONE: in order, after conn_finish or the agent's goodbye. Call
+     * link_close, from here or later.
      */
     void (*lost)(void *ctx, struct link *l, const struct failure *why);
 };
 
 struct link_options {
     struct transport_options transport;
-    struct mux_options mux; /* of the conn: hello (copied), events, ctx, …; initiator and
-                               noisy are set here */
+    struct mux_options mux; /* of the conn: hello, events, ctx, …; initiator and noisy are
+                               set here */
     int64_t start_timeout_ms; /* from login to the agent's answer; 0: 30 s */
     const struct link_callbacks *cb;
     void *ctx; /* of cb; of mux.events it is mux.ctx */
@@ -66,8 +67,9 @@ struct links *links_new(struct loop *loop);
 void links_free(struct links *s, int64_t max_ms);
 
 /*
- * Begin. Strings and *h are copied; home, ask, cb and mux.events must live until
- * link_close. Fails only for want of a thread or descriptors: the rest goes to lost.
+ * Begin. Strings and *h are copied; mux.hello, mux.events, cb must live until
+ * link_close, home and ask until links_free. Fails only for want of a thread or
+ * descriptors: the rest goes to lost.
  */
 int link_open(struct link **out, struct links *s, const struct host *h,
               const struct link_options *o, struct err *e) MUST_USE;
