@@ -5,6 +5,10 @@
 #include <stdio.h>
 #include <string.h>
 
+#undef err_set
+#undef err_set_sys
+#undef err_wrap
+
 static const char *const code_names[ERR_CODE_COUNT] = {
     [ERR_NONE] = "none",     [ERR_INVALID] = "invalid",     [ERR_RANGE] = "range",
     [ERR_SYSTEM] = "system", [ERR_NOT_FOUND] = "not_found", [ERR_EXISTS] = "exists",
