@@ -8,6 +8,7 @@
 #include "base/buf.h"
 #include "base/err.h"
 #include "base/json.h"
+#include "meter/calendar.h"
 #include "meter/receipt.h"
 
 /*
@@ -36,9 +37,10 @@ struct bill_line {
     int64_t n_units;
     int64_t price_uyuan_per_h; /* per unit */
     int64_t seconds;
+    int64_t ns;           /* free lines: the exact time; 0 else */
     int64_t from_wall_ns; /* labels */
     int64_t to_wall_ns;
-    char month[8]; /* "2026-11": the month it belongs to */
+    char month[CALENDAR_MONTH_MAX]; /* "2026-11": the month it belongs to */
     int64_t fen;
 };
 

@@ -188,44 +188,43 @@ book_accepted(const struct grant *g, const struct offer *o)
     return false;
 }
 
-static int
-check_renter(const struct grant *g, const struct offer *o,
-             const struct sign_public *renter_key, struct err *e)
+int
+grant_check_terms(const struct grant *g, const struct offer *o, struct err *e)
 {
     char id[SIGN_ID_LEN + 1];
 
-    sign_public_id(&g->renter, id);
-    if (!same_key(&g->renter, renter_key)) {
-        return err_set(e, ERR_DENIED, "the grant is another renter's");
-    }
-    if (o->renter[0] != '\0' && strcmp(o->renter, id) != 0) {
-        return err_set(e, ERR_DENIED, "the offer was made for another renter");
-    }
-    if (!book_accepted(g, o)) {
-        return err_set(e, ERR_DENIED, "the owner does not accept the book that signed");
-    }
-    return 0;
-}
-
-int
-grant_check(const struct grant *g, const struct offer *o,
-            const struct sign_public *renter_key, int64_t now_wall_ns, struct err *e)
-{
     if (!same_key(&g->host, &o->host)) {
         return err_set(e, ERR_DENIED, "the grant is for another host");
     }
     if (!sha256_equal(&g->offer, &o->hash)) {
         return err_set(e, ERR_DENIED, "the grant is for another offer");
     }
-    if (check_rows(g, o, e) != 0 || check_renter(g, o, renter_key, e) != 0) {
-        return -1;
+    sign_public_id(&g->renter, id);
+    if (o->renter[0] != '\0' && strcmp(o->renter, id) != 0) {
+        return err_set(e, ERR_DENIED, "the offer was made for another renter");
     }
-    if (now_wall_ns > g->until_wall_ns || now_wall_ns > o->until_wall_ns) {
-        return err_set(e, ERR_DENIED, "the grant or its offer has expired");
+    if (!book_accepted(g, o)) {
+        return err_set(e, ERR_DENIED, "the owner does not accept the book that signed");
     }
     if (g->window_s > o->window_max_s) {
         return err_set(e, ERR_DENIED, "a stop window of %" PRId64 " s, at most %" PRId64,
                        g->window_s, o->window_max_s);
+    }
+    return check_rows(g, o, e);
+}
+
+int
+grant_check(const struct grant *g, const struct offer *o,
+            const struct sign_public *renter_key, int64_t now_wall_ns, struct err *e)
+{
+    if (grant_check_terms(g, o, e) != 0) {
+        return -1;
+    }
+    if (!same_key(&g->renter, renter_key)) {
+        return err_set(e, ERR_DENIED, "the grant is another renter's");
+    }
+    if (now_wall_ns > g->until_wall_ns || now_wall_ns > o->until_wall_ns) {
+        return err_set(e, ERR_DENIED, "the grant or its offer has expired");
     }
     return 0;
 }

@@ -101,6 +101,9 @@ int grant_parse(struct grant *g, const void *data, size_t len, struct err *e) MU
 int grant_check(const struct grant *g, const struct offer *o,
                 const struct sign_public *renter_key, int64_t now_wall_ns,
                 struct err *e) MUST_USE;
+/* The part of it that holds for ever: host, offer, prices, book. */
+int grant_check_terms(const struct grant *g, const struct offer *o,
+                      struct err *e) MUST_USE;
 /* Is next an extension of g? ERR_DENIED says what differs or falls. */
 int grant_check_extends(const struct grant *g, const struct grant *next,
                         struct err *e) MUST_USE;

@@ -27,11 +27,11 @@
  */
 #define JOURNAL_FRAME_HEAD   19 /* "#LLLLLLLL CCCCCCCC\n", lower-case hex */
 #define JOURNAL_RECORD_MAX   ((size_t)4 << 20)
-#define JOURNAL_TICK_S       10 /* at least one record in so long */
-#define JOURNAL_CHECKPOINT_S 60 /* at least one signature in so long */
+#define JOURNAL_TICK_S       10  /* at least one record in so long */
+#define JOURNAL_CHECKPOINT_S 60  /* at least one signature in so long */
+#define JOURNAL_STRETCH_S    300 /* the host draws on the grant in stretches */
 #define JOURNAL_DEVICES_MAX  64
 #define JOURNAL_WORD_MAX     64
-#define JOURNAL_LEVELS_MAX   4
 
 enum journal_kind {
     JOURNAL_NONE = 0,
@@ -90,9 +90,11 @@ struct journal_reader *journal_reader_new(const struct sign_public *host,
                                           const char *lease);
 void journal_reader_free(struct journal_reader *r);
 
-/* With this on, every signature is checked; off (the default), all but those of
- * checkpoints that a later checkpoint or the receipt covers through the chain:
- * journal_reader_settle then checks the last one. */
+/*
+ * With this on, every signature is checked as it comes. Off (the default), the chain
+ * covers what a later signature covers: the receipt's is checked, and the last
+ * checkpoint's and countersignatures' by journal_reader_settle.
+ */
 void journal_reader_check_all(struct journal_reader *r, bool all);
 
 /*
@@ -120,7 +122,7 @@ const struct offer *journal_reader_offer(const struct journal_reader *r);
 const struct grant *journal_reader_grant(const struct journal_reader *r); /* newest */
 const struct journal_device *journal_reader_devices(const struct journal_reader *r,
                                                     size_t *n);
-/* The last signed point; what to countersign. */
+/* The last signed point; what to countersign, after journal_reader_settle. */
 const struct journal_point *journal_reader_point(const struct journal_reader *r);
 bool journal_reader_ended(const struct journal_reader *r); /* the receipt was seen */
 

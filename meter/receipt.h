@@ -16,8 +16,7 @@
  * journal is the receipt file; anyone can recompute it offline with the keys of host
  * and book, by the code that made it.
  */
-#define RECEIPT_INTERVALS_MAX 65536
-#define RECEIPT_FILE_MAX      ((uint64_t)4 << 30)
+#define RECEIPT_FILE_MAX ((uint64_t)4 << 30)
 
 /* A stretch in one state, from one record to another. */
 struct receipt_interval {
@@ -25,8 +24,13 @@ struct receipt_interval {
     char reason[JOURNAL_WORD_MAX + 1]; /* why it began */
     int64_t from_wall_ns;              /* labels */
     int64_t to_wall_ns;
-    int64_t ns;        /* by the monotonic clock */
-    int64_t before_ns; /* session's total of priced time of its kind before it */
+    struct usage_totals spent; /* the time between, by the state it was booked to */
+};
+
+/* Device time of one month (Asia/Shanghai): from this device second on. */
+struct receipt_month {
+    int64_t from_device_s;
+    int64_t from_wall_s;
 };
 
 struct receipt {
@@ -50,14 +54,15 @@ struct receipt {
     int64_t setup_s;
     int64_t device_s;
     int64_t charge_fen;
-    int64_t busy_ns;
+    int64_t busy_ns; /* of the device time; -1 unknown */
+    bool lost;
     int64_t cosigned_renter_s; /* device seconds */
     int64_t cosigned_book_s;
 
     struct receipt_interval *intervals; /* in order of time, all of the session */
     size_t n_intervals;
-    int64_t *month_cuts_s; /* device seconds at which a month began (Asia/Shanghai) */
-    size_t n_month_cuts;
+    struct receipt_month *months; /* the first is that of the session's begin */
+    size_t n_months;
     struct sign_public host;
     uint64_t file_bytes;
 };

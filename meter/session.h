@@ -37,9 +37,8 @@ struct meter_session_options {
 };
 
 /*
- * Start the journal; ERR_EXISTS if there is one already. *out is the caller's, also
- * when the first record could not be written? No: a journal that cannot be begun is
- * refused, and nothing is left behind.
+ * Start the journal, in state shipping; ERR_EXISTS if there is one already. A journal
+ * that cannot be begun (also: offer and grant that do not go together) leaves nothing.
  */
 int meter_session_start(struct meter_session **out, const struct meter_session_options *o,
                         struct err *e) MUST_USE;
@@ -47,7 +46,8 @@ int meter_session_start(struct meter_session **out, const struct meter_session_o
 /*
  * Take an existing journal up again after a crash, by whoever holds the job's lock:
  * verify all of it, cut a torn tail (never guessed), append a reopen record. Time
- * since the last record is fault (same boot, more than 30 s), or nothing (new boot).
+ * since the last record is USAGE_LOST (same boot) or nothing (new boot): nobody saw it.
+ * The session is in state fault then, free, until it goes on to snapshotting or its end.
  * Damage that is more than a torn tail: what follows the last good record is saved
  * as "<name>.damaged" and cut too. Only host_key, dir_fd and name are used of o.
  * ERR_NOT_FOUND; ERR_EXISTS if it ended (the receipt is there).
@@ -67,8 +67,7 @@ int meter_session_devices(struct meter_session *s, const struct journal_device *
 /*
  * Enter a state now; the time up to now is booked to the state before. reason is a
  * word of the caller's ("exited", "cost", "" …). Entering the present state is fine
- * and writes nothing. Not for RUNNING's free part or WINDOW: STOPPING becomes WINDOW
- * by itself after USAGE_FREE_STOP_S.
+ * and writes nothing. Time in STOPPING becomes billed by itself after USAGE_FREE_STOP_S.
  * ERR_INVALID: out of ENDED, or into NONE, WINDOW, PREEMPTED, LOST, ENDED.
  */
 int meter_session_state(struct meter_session *s, enum usage_state state,
@@ -80,10 +79,15 @@ int meter_session_state(struct meter_session *s, enum usage_state state,
 int meter_session_preempt(struct meter_session *s, const char *reason,
                           struct err *e) MUST_USE;
 
-/* Write the record or checkpoint that is due, if one is. */
+/* Write the record or checkpoint that is due, if one is, and what the disk refused
+ * before. */
 int meter_session_tick(struct meter_session *s, struct err *e) MUST_USE;
 /* ns until meter_session_tick has something to do; 0: now. Never above 10 s. */
 int64_t meter_session_next_ns(const struct meter_session *s);
+
+/* A signed checkpoint now, for a client or book that asks for something to countersign.
+ */
+int meter_session_checkpoint(struct meter_session *s, struct err *e) MUST_USE;
 
 /* Bytes that a snapshot would have to keep now, for the landing reserve. */
 void meter_session_held(struct meter_session *s, int64_t held_bytes);

@@ -19,7 +19,7 @@ is_name_byte(char c)
 static bool
 is_text_byte(char c)
 {
-    return c > 0x20 && c < 0x7f;
+    return c > 0x20 && c < 0x7f && c != '\\'; /* no byte that a record escapes */
 }
 
 /* The next word and its length; NULL and bad if there is none. */

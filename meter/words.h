@@ -22,7 +22,7 @@ struct words {
 struct words words_of(const char *value, size_t len);
 /* [a-z0-9._-], at most size - 1 of them; "-" gives "". */
 void words_name(struct words *w, char *out, size_t size);
-/* Printable ASCII without space, at most size - 1; "-" gives "". */
+/* Printable ASCII without space and backslash, at most size - 1; "-" gives "". */
 void words_text(struct words *w, char *out, size_t size);
 int64_t words_int(struct words *w, int64_t min, int64_t max);
 /* An integer, or "-" for nothing. */

@@ -1,0 +1,109 @@
+#include <string.h>
+
+#include "base/rec.h"
+#include "meter/journal_internal.h"
+#include "meter/words.h"
+
+#define COSIGN_TYPE "gpurun.cosign.v1"
+
+static const char *const by_names[] = {
+    [JOURNAL_BY_NONE] = "none",
+    [JOURNAL_BY_RENTER] = "renter",
+    [JOURNAL_BY_BOOK] = "book",
+};
+
+static void
+encode(struct rec *r, const struct journal_cosign *c)
+{
+    rec_add(r, "by", by_names[c->by]);
+    rec_add(r, "lease", c->lease);
+    rec_add_int(r, "seq", c->seq);
+    rec_add_hex(r, "hash", c->hash.b, sizeof c->hash.b);
+    rec_add_int(r, "device", c->device_s);
+    rec_add_int(r, "setup", c->setup_s);
+}
+
+void
+journal_cosign_make(struct buf *out, enum journal_signer by, const char *lease,
+                    const struct journal_point *point, const struct sign_key *key)
+{
+    struct journal_cosign c = {.by = by,
+                               .seq = point->seq,
+                               .hash = point->hash,
+                               .device_s = point->device_s,
+                               .setup_s = point->setup_s};
+    struct rec *r = rec_new(COSIGN_TYPE);
+
+    (void)strncpy(c.lease, lease, sizeof c.lease - 1);
+    encode(r, &c);
+    sign_rec(r, key);
+    rec_encode(r, out);
+    rec_free(r);
+}
+
+static int
+parse_fields(struct journal_cosign *c, const struct rec *r, struct err *e)
+{
+    const char *by;
+    const char *lease;
+
+    if (rec_need_str(r, "by", &by, e) != 0 || rec_need_str(r, "lease", &lease, e) != 0 ||
+        rec_need_int(r, "seq", 1, INT64_MAX, &c->seq, e) != 0 ||
+        rec_need_hex(r, "hash", c->hash.b, sizeof c->hash.b, e) != 0 ||
+        rec_need_int(r, "device", 0, INT64_MAX, &c->device_s, e) != 0 ||
+        rec_need_int(r, "setup", 0, INT64_MAX, &c->setup_s, e) != 0 ||
+        rec_need_hex(r, "signer", c->signer.b, sizeof c->signer.b, e) != 0) {
+        return -1;
+    }
+    c->by = strcmp(by, by_names[JOURNAL_BY_BOOK]) == 0     ? JOURNAL_BY_BOOK
+            : strcmp(by, by_names[JOURNAL_BY_RENTER]) == 0 ? JOURNAL_BY_RENTER
+                                                           : JOURNAL_BY_NONE;
+    if (c->by == JOURNAL_BY_NONE || !words_is_text(lease, GRANT_ID_MAX)) {
+        return err_set(e, ERR_CORRUPT, "an unreadable countersignature");
+    }
+    (void)strcpy(c->lease, lease);
+    return 0;
+}
+
+int
+journal_cosign_read(struct journal_cosign *out, const void *data, size_t len,
+                    bool check_signature, struct err *e)
+{
+    struct journal_cosign c;
+    struct rec *r = NULL;
+    struct rec *again = NULL;
+    struct buf text = BUF_INIT;
+    int rc = -1;
+
+    memset(&c, 0, sizeof c);
+    if (len > JOURNAL_COSIGN_MAX) {
+        return err_set(e, ERR_CORRUPT, "a countersignature of %zu bytes", len);
+    }
+    if (rec_parse(&r, data, len, COSIGN_TYPE, e) != 0 || parse_fields(&c, r, e) != 0 ||
+        (check_signature && sign_rec_check(r, &c.signer, e) != 0)) {
+        goto out;
+    }
+    again = rec_new(COSIGN_TYPE);
+    encode(again, &c);
+    rec_encode(again, &text);
+    if (rec_n_fields(r) != rec_n_fields(again) + 2 || text.len > len ||
+        memcmp(text.data, data, text.len) != 0) {
+        err_set(e, ERR_CORRUPT, "a countersignature that is not written as one");
+        goto out;
+    }
+    *out = c;
+    rc = 0;
+
+out:
+    rec_free(r);
+    rec_free(again);
+    buf_free(&text);
+    return rc;
+}
+
+int
+journal_cosign_parse(struct journal_cosign *out, const void *data, size_t len,
+                     struct err *e)
+{
+    return journal_cosign_read(out, data, len, true, e);
+}

@@ -1,0 +1,202 @@
+#include "meter/receipt.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/file.h"
+#include "meter/journal_internal.h"
+
+#define READ_STEP_BYTES ((size_t)1 << 20)
+
+void
+receipt_free(struct receipt *r)
+{
+    if (r != NULL) {
+        offer_free(r->offer);
+        grant_clear(&r->grant);
+        free(r->devices);
+        free(r->intervals);
+        free(r->months);
+        free(r);
+    }
+}
+
+static void
+take_intervals(struct receipt *r, const struct journal_reader *j)
+{
+    r->n_intervals = j->n_intervals;
+    r->intervals = xcalloc(r->n_intervals, sizeof *r->intervals);
+    for (size_t i = 0; i < j->n_intervals; i++) {
+        const struct journal_interval *a = &j->intervals[i];
+        const struct journal_interval *b = i + 1 < j->n_intervals ? a + 1 : NULL;
+        const struct usage_totals *after = b != NULL ? &b->before : &j->last.total;
+        struct receipt_interval *to = &r->intervals[i];
+
+        to->state = a->state;
+        memcpy(to->reason, a->reason, sizeof to->reason);
+        to->from_wall_ns = a->from.wall_ns;
+        to->to_wall_ns = b != NULL ? b->from.wall_ns : j->last.at.wall_ns;
+        for (int s = 0; s < USAGE_STATE_COUNT; s++) {
+            to->spent.ns[s] = after->ns[s] - a->before.ns[s];
+        }
+    }
+}
+
+static void
+take_months(struct receipt *r, const struct journal_reader *j)
+{
+    r->n_months = j->n_months;
+    r->months = xcalloc(r->n_months, sizeof *r->months);
+    for (size_t i = 0; i < j->n_months; i++) {
+        r->months[i].from_device_s = j->months[i].from_device_s;
+        r->months[i].from_wall_s = j->months[i].from_wall_s;
+    }
+}
+
+/* All that a reader which has seen the receipt knows. Takes the reader's offer. */
+static struct receipt *
+from_reader(struct journal_reader *j)
+{
+    const struct journal_receipt *p = &j->receipt;
+    struct receipt *r = xcalloc(1, sizeof *r);
+
+    (void)strcpy(r->lease, j->grant.lease);
+    (void)strcpy(r->job, j->job);
+    (void)strcpy(r->reason, j->last.reason);
+    (void)strcpy(r->snapshot, p->snapshot);
+    r->offer = j->offer;
+    j->offer = NULL;
+    grant_copy(&r->grant, &j->grant);
+    r->devices = xmemdup(j->devices, j->n_devices * sizeof *j->devices);
+    r->n_devices = j->n_devices;
+    r->last = j->last;
+    r->exit_code = (int)p->exit_code;
+    r->signal = (int)p->signal;
+    r->lost = p->lost;
+    r->kept_bytes = p->kept_bytes;
+    r->keep_until_wall_ns = p->keep_until_wall_ns;
+    r->keep_hold_fen = p->keep_hold_fen;
+    r->made_wall_ns = j->last.at.wall_ns;
+    r->setup_s = p->setup_s;
+    r->device_s = p->device_s;
+    r->charge_fen = p->charge_fen;
+    r->busy_ns = j->last.busy_ns;
+    journal_reader_cosigned(j, &r->cosigned_renter_s, &r->cosigned_book_s);
+    r->host = j->host;
+    r->file_bytes = j->good_bytes;
+    take_intervals(r, j);
+    take_months(r, j);
+    return r;
+}
+
+static int
+check_pin(const struct sign_public *want, const struct sign_public *is, const char *whose,
+          struct err *e)
+{
+    if (want != NULL && memcmp(want->b, is->b, sizeof want->b) != 0) {
+        return err_set(e, ERR_DENIED, "the receipt names another %s's key", whose);
+    }
+    return 0;
+}
+
+static int
+finish(struct receipt **out, struct journal_reader *j, const struct receipt_pins *pins,
+       struct err *e)
+{
+    if (journal_reader_waiting_bytes(j) > 0) {
+        return err_set(e, ERR_CORRUPT, "record %" PRId64 " is cut off", j->last.seq + 1);
+    }
+    if (!journal_reader_ended(j)) {
+        return err_set(e, ERR_NOT_FOUND, "a usage journal without a receipt");
+    }
+    if (journal_reader_settle(j, e) != 0 ||
+        check_pin(pins->renter, &j->grant.renter, "renter", e) != 0 ||
+        check_pin(pins->book, &j->grant.book, "book", e) != 0) {
+        return -1;
+    }
+    if (pins->job != NULL && strcmp(pins->job, j->job) != 0) {
+        return err_set(e, ERR_DENIED, "the receipt of another job");
+    }
+    *out = from_reader(j);
+    return 0;
+}
+
+static struct journal_reader *
+new_reader(const struct receipt_pins *pins)
+{
+    struct journal_reader *j = journal_reader_new(pins->host, NULL);
+
+    journal_reader_check_all(j, pins->check_all);
+    return j;
+}
+
+int
+receipt_verify(struct receipt **out, const void *data, size_t len,
+               const struct receipt_pins *pins, struct err *e)
+{
+    struct journal_reader *j = new_reader(pins);
+    int rc = journal_reader_feed(j, data, len, e);
+
+    if (rc == 0) {
+        rc = finish(out, j, pins, e);
+    }
+    journal_reader_free(j);
+    return rc;
+}
+
+static int
+feed_file(struct journal_reader *j, int fd, const char *path, struct err *e)
+{
+    uint8_t *piece = xmalloc(READ_STEP_BYTES);
+    uint64_t total = 0;
+    int rc = -1;
+
+    for (;;) {
+        ssize_t n = fd_read_full(fd, piece, READ_STEP_BYTES);
+
+        if (n == -1) {
+            err_set_sys(e, errno, "cannot read '%s'", path);
+            break;
+        }
+        if (n == 0) {
+            rc = 0;
+            break;
+        }
+        total += (uint64_t)n;
+        if (total > RECEIPT_FILE_MAX) {
+            err_set(e, ERR_RANGE, "'%s' is too large for a receipt", path);
+            break;
+        }
+        if (journal_reader_feed(j, piece, (size_t)n, e) != 0) {
+            break;
+        }
+    }
+    free(piece);
+    return rc;
+}
+
+int
+receipt_verify_file(struct receipt **out, const char *path,
+                    const struct receipt_pins *pins, struct err *e)
+{
+    struct journal_reader *j = NULL;
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    int rc;
+
+    if (fd == -1) {
+        return errno == ENOENT
+                   ? err_set(e, ERR_NOT_FOUND, "there is no receipt '%s'", path)
+                   : err_set_sys(e, errno, "cannot open '%s'", path);
+    }
+    j = new_reader(pins);
+    rc = feed_file(j, fd, path, e);
+    if (rc == 0) {
+        rc = finish(out, j, pins, e);
+    }
+    journal_reader_free(j);
+    (void)fd_close(&fd);
+    return rc;
+}
