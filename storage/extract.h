@@ -20,8 +20,8 @@
  */
 
 struct extract_options {
-    const char *only; /* this path of the tree and what is below it; NULL: all. The
-                         object appears in the target under its last name */
+    /* This path of the tree and what is below it, under its last name; NULL: all. */
+    const char *only;
     bool exact; /* owners, setuid, devices, every xattr: as root, from who is trusted */
     bool fresh; /* the target is empty and nobody else knows it yet: no renames */
     bool overwrite;       /* existing non-directories are replaced; else ERR_EXISTS */

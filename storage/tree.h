@@ -151,7 +151,7 @@ struct tree_sink {
                size_t len, struct err *e);
 };
 
-/* get: append the chunk's bytes, verified, to out. */
+/* get: append the chunk's bytes, verified, to out. From several threads at a time. */
 struct tree_source {
     void *ctx;
     int (*get)(void *ctx, const struct sha256 *id, struct buf *out, struct err *e);
@@ -164,6 +164,7 @@ struct tree_source tree_source_store(struct store *s);
 /* ---- writing ---- */
 
 struct tree_writer;
+struct tree_arena; /* memory of one decoded group */
 
 struct tree_writer *tree_writer_new(const struct tree_sink *sink);
 void tree_writer_free(struct tree_writer *w); /* NULL is allowed */
@@ -193,6 +194,10 @@ int tree_open_stream(struct tree_reader **out,
 void tree_close(struct tree_reader *r); /* NULL is allowed */
 /* The next group, valid until the next call; NULL at the end (then the totals agreed). */
 int tree_next(struct tree_reader *r, const struct tree_group **g, struct err *e) MUST_USE;
+/* The bytes the last group was decoded from, with their length before them. */
+const uint8_t *tree_encoded(const struct tree_reader *r, size_t *len);
+/* Take over the memory the last group lives in (tree_arena_free). */
+struct tree_arena *tree_take_arena(struct tree_reader *r);
 /* As the root tells; all zero for a stream. */
 const struct tree_totals *tree_totals(const struct tree_reader *r);
 /* The chunks of the tree's own encoding, without the root. */
@@ -210,7 +215,6 @@ int tree_walk_chunks(const struct sha256 *tree_id, const struct tree_source *sou
 /* ---- one group, for modules of storage/ ---- */
 
 void tree_group_encode(const struct tree_group *g, struct buf *out);
-struct tree_arena; /* memory of one decoded group */
 struct tree_arena *tree_arena_new(void);
 void tree_arena_free(struct tree_arena *a);
 /*

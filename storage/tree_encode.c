@@ -265,3 +265,31 @@ tree_group_encode(const struct tree_group *g, struct buf *out)
         buf_add_varint(out, g->chunks[i].len);
     }
 }
+
+/* ---- keeping ---- */
+
+const struct tree_entry *
+tree_entry_keep(struct arena *mem, const struct tree_entry *e)
+{
+    struct tree_entry *to = arena_alloc(mem, sizeof *to);
+    struct tree_xattr *x;
+
+    *to = *e;
+    to->path = arena_text(mem, e->path, e->path_len);
+    to->user = "";
+    to->group = "";
+    to->target = NULL;
+    to->extents = NULL;
+    to->n_extents = 0;
+    if (e->n_xattrs == 0) {
+        return to;
+    }
+    x = arena_alloc(mem, e->n_xattrs * sizeof *x);
+    for (size_t i = 0; i < e->n_xattrs; i++) {
+        x[i].name = arena_text(mem, e->xattrs[i].name, strlen(e->xattrs[i].name));
+        x[i].value = (uint8_t *)arena_text(mem, e->xattrs[i].value, e->xattrs[i].len);
+        x[i].len = e->xattrs[i].len;
+    }
+    to->xattrs = x;
+    return to;
+}

@@ -5,6 +5,7 @@
 #include <stdint.h>
 
 #include "base/err.h"
+#include "storage/arena.h"
 #include "storage/tree.h"
 
 /* Formats of storage/DESIGN.md, "Trees", shared by the files of the module tree. */
@@ -33,6 +34,9 @@
 #define TREE_EXTRA_OPAQUE 0x08u
 #define TREE_EXTRA_LINK   0x10u
 #define TREE_EXTRA_SPARSE 0x20u
+
+/* A deep copy in mem (path included), but for extents and where a link leads. */
+const struct tree_entry *tree_entry_keep(struct arena *mem, const struct tree_entry *e);
 
 /* Totals of what a reader or writer has seen. */
 void tree_count(struct tree_totals *t, const struct tree_entry *entry);

@@ -23,6 +23,7 @@ struct tree_reader {
     bool input_ended;
     struct buf input; /* bytes not yet decoded are at pos */
     size_t pos;
+    size_t frame; /* where the last group's bytes begin */
     struct tree_arena *arena;
     struct tree_group group;
     struct tree_totals want; /* as the root says */
@@ -151,6 +152,22 @@ tree_open_stream(struct tree_reader **out,
     return 0;
 }
 
+const uint8_t *
+tree_encoded(const struct tree_reader *r, size_t *len)
+{
+    *len = r->pos - r->frame;
+    return r->input.data + r->frame;
+}
+
+struct tree_arena *
+tree_take_arena(struct tree_reader *r)
+{
+    struct tree_arena *a = r->arena;
+
+    r->arena = tree_arena_new();
+    return a;
+}
+
 const struct tree_totals *
 tree_totals(const struct tree_reader *r)
 {
@@ -222,6 +239,7 @@ next_frame(struct tree_reader *r, const uint8_t **data, size_t *len, struct err 
         if (!c.bad && n <= c.left) {
             *data = c.at;
             *len = (size_t)n;
+            r->frame = r->pos;
             r->pos = r->input.len - c.left + (size_t)n;
             r->seen.meta_bytes += left - c.left + n;
             return 0;

@@ -1,0 +1,656 @@
+#include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/file.h"
+#include "storage/beneath.h"
+#include "storage/extract_internal.h"
+#include "storage/scan_internal.h"
+#include "storage/tree_internal.h"
+
+#define THREADS_MAX 8
+/* Chunks of a big file in one stretch. */
+#define STRETCH_CHUNKS 32
+/* Work waiting per thread; bounds memory. */
+#define QUEUE_PER_THREAD 6
+
+static unsigned
+default_threads(void)
+{
+    cpu_set_t set;
+    int n = sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 1;
+
+    return n < 1 ? 1 : n > THREADS_MAX ? THREADS_MAX : (unsigned)n;
+}
+
+void
+extract_begin(struct extract *x, int root_fd, const struct tree_source *source,
+              const struct extract_options *o, struct extract_report *r)
+{
+    memset(x, 0, sizeof *x);
+    x->root_fd = root_fd;
+    x->o = o;
+    x->source = source;
+    x->r = r;
+    x->umask_now = extract_read_umask();
+    x->parent.root_fd = root_fd;
+    x->parent.fd = -1;
+    x->marks_end = &x->marks;
+    x->queue_end = &x->queue;
+    x->max_threads = o->n_threads != 0 ? o->n_threads : default_threads();
+    (void)pthread_mutex_init(&x->lock, NULL);
+    (void)pthread_cond_init(&x->changed, NULL);
+}
+
+const char *
+extract_path(const struct extract *x, const char *path)
+{
+    return strlen(path) > x->strip ? path + x->strip : "";
+}
+
+static void
+fail(struct extract *x, const struct err *why)
+{
+    (void)pthread_mutex_lock(&x->lock);
+    if (!x->failed) {
+        x->failed = true;
+        x->why = *why;
+    }
+    (void)pthread_cond_broadcast(&x->changed);
+    (void)pthread_mutex_unlock(&x->lock);
+}
+
+bool
+extract_failed(struct extract *x, struct err *e)
+{
+    bool failed;
+
+    (void)pthread_mutex_lock(&x->lock);
+    failed = x->failed;
+    if (failed) {
+        *e = x->why;
+    }
+    (void)pthread_mutex_unlock(&x->lock);
+    return failed;
+}
+
+/* ---- what a worker does ---- */
+
+struct worker {
+    struct extract_parent parent;
+    struct buf content;
+};
+
+static int
+get_chunk(const struct extract *x, const struct tree_chunk *c, struct buf *to,
+          struct err *e)
+{
+    size_t before = to->len;
+
+    if (x->source->get(x->source->ctx, &c->id, to, e) != 0) {
+        return -1;
+    }
+    if (to->len - before != c->len) {
+        return err_set(e, ERR_CORRUPT, "not a tree: the length of a chunk is wrong");
+    }
+    return 0;
+}
+
+static bool
+is_made(const struct extract_work *k, size_t i)
+{
+    const struct tree_entry *entry = &k->group.entries[i];
+
+    return k->actions[i] == EXTRACT_MAKE && entry->type != TREE_DIR && !entry->hard_link;
+}
+
+static bool
+needs_content(const struct extract_work *k)
+{
+    for (size_t i = 0; i < k->group.n_entries; i++) {
+        if (is_made(k, i) && k->group.entries[i].stored > 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static int
+make_group(struct extract *x, struct worker *w, const struct extract_work *k,
+           struct err *e)
+{
+    uint64_t at = 0;
+
+    buf_reset(&w->content);
+    for (size_t i = 0; needs_content(k) && i < k->group.n_chunks; i++) {
+        if (get_chunk(x, &k->group.chunks[i], &w->content, e) != 0) {
+            return -1;
+        }
+    }
+    for (size_t i = 0; i < k->group.n_entries; i++) {
+        const struct tree_entry *entry = &k->group.entries[i];
+        const char *path = extract_path(x, entry->path);
+        struct scache_mark *mark = k->marks != NULL ? &k->marks[i] : NULL;
+        int rc = 0;
+
+        if (is_made(k, i)) {
+            rc = entry->type == TREE_FILE
+                     ? extract_make_file(x, &w->parent, entry, path, w->content.data + at,
+                                         mark, e)
+                     : extract_make_other(x, &w->parent, entry, path, mark, e);
+        }
+        if (rc != 0) {
+            return -1;
+        }
+        at += entry->stored;
+    }
+    return 0;
+}
+
+static void
+big_free(struct extract_big *f)
+{
+    (void)fd_close(&f->fd);
+    if (f->staged != NULL) {
+        (void)unlinkat(f->parent_fd, f->staged, 0);
+    }
+    (void)fd_close(&f->parent_fd);
+    tree_arena_free(f->arena);
+    free(f->staged);
+    free(f->path);
+    free(f);
+}
+
+/* One stretch less; the last one completes the file, unless something went wrong. */
+static int
+big_done(struct extract *x, struct extract_big *f, struct err *e)
+{
+    bool last;
+    bool complete;
+    int rc = 0;
+
+    (void)pthread_mutex_lock(&x->lock);
+    last = --f->n_left == 0;
+    complete = last && !x->failed;
+    (void)pthread_mutex_unlock(&x->lock);
+    if (complete) {
+        rc = extract_close_big(x, f, e);
+    }
+    if (last) {
+        big_free(f);
+    }
+    return rc;
+}
+
+static int
+write_stretch(struct extract *x, struct worker *w, const struct extract_work *k,
+              struct err *e)
+{
+    uint64_t at = k->big_at;
+    int rc = 0;
+
+    for (size_t i = 0; i < k->n_chunks && rc == 0; i++) {
+        buf_reset(&w->content);
+        rc = get_chunk(x, &k->chunks[i], &w->content, e);
+        if (rc == 0) {
+            rc = extract_write_big(k->big, at, w->content.data, w->content.len, e);
+        }
+        at += w->content.len;
+    }
+    if (rc != 0) {
+        fail(x, e); /* before the last one could complete it */
+    }
+    return big_done(x, k->big, e) != 0 ? -1 : rc;
+}
+
+static void
+work_free(struct extract_work *k)
+{
+    tree_arena_free(k->arena);
+    free(k->actions);
+    free(k->chunks);
+    free(k);
+}
+
+/* Do one queued piece; false: there is none. Locked before and after. */
+static bool
+work_one(struct extract *x, struct worker *w)
+{
+    struct extract_work *k = x->queue;
+    struct err e = {0};
+    int rc = 0;
+
+    if (k == NULL) {
+        return false;
+    }
+    x->queue = k->next;
+    if (x->queue == NULL) {
+        x->queue_end = &x->queue;
+    }
+    x->n_queued--;
+    x->n_busy++;
+    (void)pthread_mutex_unlock(&x->lock);
+    rc = k->big != NULL ? write_stretch(x, w, k, &e) : make_group(x, w, k, &e);
+    if (rc != 0) {
+        fail(x, &e);
+    }
+    work_free(k);
+    (void)pthread_mutex_lock(&x->lock);
+    x->n_busy--;
+    (void)pthread_cond_broadcast(&x->changed);
+    return true;
+}
+
+static void *
+worker_main(void *arg)
+{
+    struct extract *x = arg;
+    struct worker w = {.parent = {.root_fd = x->root_fd, .path = BUF_INIT, .fd = -1},
+                       .content = BUF_INIT};
+
+    (void)pthread_mutex_lock(&x->lock);
+    while (!x->stop) {
+        if (!work_one(x, &w)) {
+            (void)pthread_cond_wait(&x->changed, &x->lock);
+        }
+    }
+    (void)pthread_mutex_unlock(&x->lock);
+    extract_parent_free(&w.parent);
+    buf_free(&w.content);
+    return NULL;
+}
+
+/* ---- queueing ---- */
+
+static void
+start_threads(struct extract *x)
+{
+    if (x->threads != NULL || x->max_threads < 2) {
+        return;
+    }
+    x->threads = xcalloc(x->max_threads, sizeof *x->threads);
+    while (x->n_threads < x->max_threads &&
+           pthread_create(&x->threads[x->n_threads], NULL, worker_main, x) == 0) {
+        x->n_threads++;
+    }
+}
+
+/* The calling thread, working with buffers of its own while it has to wait. */
+static void
+work_here(struct extract *x, bool all)
+{
+    struct worker w = {.parent = {.root_fd = x->root_fd, .path = BUF_INIT, .fd = -1},
+                       .content = x->content};
+    size_t limit = all ? 0 : (size_t)x->max_threads * QUEUE_PER_THREAD;
+
+    (void)pthread_mutex_lock(&x->lock);
+    while (x->n_queued > limit || (all && x->n_busy > 0)) {
+        if (!work_one(x, &w)) {
+            (void)pthread_cond_wait(&x->changed, &x->lock);
+        }
+    }
+    (void)pthread_mutex_unlock(&x->lock);
+    extract_parent_free(&w.parent);
+    x->content = w.content;
+}
+
+static void
+queue_work(struct extract *x, struct extract_work *k)
+{
+    bool many;
+
+    (void)pthread_mutex_lock(&x->lock);
+    *x->queue_end = k;
+    x->queue_end = &k->next;
+    x->n_queued++;
+    many = x->n_queued > 1;
+    (void)pthread_cond_broadcast(&x->changed);
+    (void)pthread_mutex_unlock(&x->lock);
+    if (many) {
+        start_threads(x);
+    }
+    work_here(x, false);
+}
+
+/* ---- adding a group ---- */
+
+static struct scache_mark *
+new_marks(struct extract *x, const struct tree_group *g, const struct scache_mark *given)
+{
+    struct extract_marks *m;
+
+    if (x->o->cache_path == NULL || g->n_entries == 0) {
+        return NULL;
+    }
+    m = xcalloc(1, sizeof *m + g->n_entries * sizeof m->v[0]);
+    m->n = g->n_entries;
+    if (given != NULL) {
+        memcpy(m->v, given, m->n * sizeof m->v[0]);
+    }
+    *x->marks_end = m;
+    x->marks_end = &m->next;
+    return m->v;
+}
+
+static void
+add_dir(struct extract *x, const struct tree_entry *entry, struct scache_mark *mark)
+{
+    struct extract_dir *d;
+
+    if (x->n_dirs == x->cap_dirs) {
+        x->cap_dirs = x->cap_dirs == 0 ? 64 : 2 * x->cap_dirs;
+        x->dirs = xrealloc(x->dirs, x->cap_dirs * sizeof *x->dirs);
+    }
+    d = &x->dirs[x->n_dirs++];
+    d->entry = tree_entry_keep(&x->kept, entry);
+    d->path = extract_path(x, d->entry->path);
+    d->mark = mark;
+}
+
+void
+extract_add_link(struct extract *x, const char *path, const char *to,
+                 const struct tree_entry *entry, struct scache_mark *mark)
+{
+    struct extract_link *l;
+
+    if (x->n_links == x->cap_links) {
+        x->cap_links = x->cap_links == 0 ? 16 : 2 * x->cap_links;
+        x->links = xrealloc(x->links, x->cap_links * sizeof *x->links);
+    }
+    l = &x->links[x->n_links++];
+    l->path = arena_text(&x->kept, path, strlen(path));
+    l->to = arena_text(&x->kept, to, strlen(to));
+    l->entry = tree_entry_keep(&x->kept, entry);
+    l->mark = mark;
+}
+
+static int
+set_meta_now(struct extract *x, const struct tree_entry *entry, struct scache_mark *mark,
+             struct err *e)
+{
+    const char *path = extract_path(x, entry->path);
+    int fd = beneath_open(x->root_fd, path, O_PATH | O_NOFOLLOW, 0);
+    struct scan_entry now = {0};
+    struct stat st;
+    int rc = -1;
+
+    if (fd < 0) {
+        return err_set_sys(e, -fd, "cannot open '%s'", path);
+    }
+    if (extract_meta_path_fd(x, fd, entry, path, e) == 0) {
+        rc = 0;
+        if (mark != NULL && fstat(fd, &st) == 0) {
+            scan_fill_stat(&now, &st);
+            *mark = scache_mark_of(&now);
+        }
+    }
+    (void)fd_close(&fd);
+    return rc;
+}
+
+/* What can be made of an entry at all, by its type and state. */
+static enum extract_action
+possible(struct extract *x, const struct tree_entry *entry)
+{
+    bool device = entry->type == TREE_CHAR || entry->type == TREE_BLOCK;
+    bool lost = entry->damage != TREE_WHOLE && entry->damage != TREE_CHANGED;
+
+    if (entry->type == TREE_WHITEOUT) {
+        return EXTRACT_SKIP;
+    }
+    if (device && !x->o->exact) {
+        x->r->n_skipped_devices++;
+        return EXTRACT_SKIP;
+    }
+    if (lost && entry->type != TREE_DIR) {
+        x->r->n_skipped_damaged++;
+        return EXTRACT_SKIP;
+    }
+    return EXTRACT_MAKE;
+}
+
+/* The part of an entry's work that is the calling thread's. *queue: there is more. */
+static int
+begin_entry(struct extract *x, const struct tree_entry *entry, uint8_t *action,
+            struct scache_mark *mark, bool *queue, struct err *e)
+{
+    const char *path = extract_path(x, entry->path);
+
+    if (*action == EXTRACT_SKIP) {
+        return 0;
+    }
+    if (entry->type == TREE_DIR) {
+        add_dir(x, entry, mark);
+        return *action == EXTRACT_META || path[0] == '\0' ? 0
+                                                          : extract_make_dir(x, path, e);
+    }
+    if (*action == EXTRACT_META) {
+        return set_meta_now(x, entry, mark, e);
+    }
+    *action = (uint8_t)possible(x, entry);
+    if (*action == EXTRACT_SKIP) {
+        return 0;
+    }
+    tree_count(&x->r->totals, entry);
+    if (entry->hard_link) {
+        extract_add_link(x, path, extract_path(x, entry->target), entry, mark);
+    } else {
+        *queue = true;
+    }
+    return 0;
+}
+
+/* ---- big files ---- */
+
+static void
+queue_stretches(struct extract *x, struct extract_big *f, const struct tree_group *g)
+{
+    for (size_t i = 0; i < g->n_chunks; i += STRETCH_CHUNKS) {
+        struct extract_work *k = xcalloc(1, sizeof *k);
+
+        k->n_chunks = g->n_chunks - i < STRETCH_CHUNKS ? g->n_chunks - i : STRETCH_CHUNKS;
+        k->chunks = xmemdup(g->chunks + i, k->n_chunks * sizeof *k->chunks);
+        k->big = f;
+        k->big_at = x->big_at;
+        for (size_t c = 0; c < k->n_chunks; c++) {
+            x->big_at += k->chunks[c].len;
+        }
+        (void)pthread_mutex_lock(&x->lock);
+        f->n_left++;
+        (void)pthread_mutex_unlock(&x->lock);
+        queue_work(x, k);
+    }
+}
+
+/* Takes over arena. */
+static int
+begin_big(struct extract *x, struct tree_arena *arena, const struct tree_group *g,
+          struct scache_mark *mark, struct err *e)
+{
+    struct extract_big *f = xcalloc(1, sizeof *f);
+
+    f->arena = arena;
+    f->entry = g->entries;
+    f->mark = mark;
+    f->path = xstrdup(extract_path(x, f->entry->path));
+    f->n_left = 1;
+    f->fd = -1;
+    f->parent_fd = -1;
+    if (extract_parent_of(&x->parent, f->path, &f->name, e) != 0) {
+        goto fail;
+    }
+    f->parent_fd = fcntl(x->parent.fd, F_DUPFD_CLOEXEC, 0);
+    if (f->parent_fd == -1) {
+        err_set_sys(e, errno, "cannot make '%s'", f->path);
+        goto fail;
+    }
+    if (extract_open_big(x, f, e) != 0) {
+        goto fail;
+    }
+    x->big = f;
+    x->big_at = 0;
+    return 0;
+
+fail:
+    big_free(f);
+    return -1;
+}
+
+static int
+end_big(struct extract *x, struct err *e)
+{
+    struct extract_big *f = x->big;
+
+    x->big = NULL;
+    return big_done(x, f, e);
+}
+
+static int
+add_parts(struct extract *x, const struct tree_group *g, struct err *e)
+{
+    if (x->big == NULL) {
+        return 0; /* not wanted */
+    }
+    queue_stretches(x, x->big, g);
+    return g->more ? 0 : end_big(x, e);
+}
+
+int
+extract_add(struct extract *x, struct tree_arena *arena, const struct tree_group *g,
+            const uint8_t *actions, const struct scache_mark *marks, struct err *e)
+{
+    struct scache_mark *m = new_marks(x, g, marks);
+    uint8_t *act = xcalloc(g->n_entries + 1, 1);
+    struct extract_work *k;
+    bool queue = false;
+    int rc = -1;
+
+    if (extract_failed(x, e)) {
+        goto out;
+    }
+    if (actions != NULL) {
+        memcpy(act, actions, g->n_entries);
+    }
+    for (size_t i = 0; i < g->n_entries; i++) {
+        if (begin_entry(x, &g->entries[i], &act[i], m != NULL ? &m[i] : NULL, &queue,
+                        e) != 0) {
+            goto out;
+        }
+    }
+    rc = 0;
+    if (g->continues) {
+        rc = add_parts(x, g, e);
+    } else if (queue && g->n_entries == 1 && g->entries[0].type == TREE_FILE &&
+               (g->more || g->entries[0].sparse ||
+                g->entries[0].stored >= TREE_BIG_FILE_BYTES)) {
+        rc = begin_big(x, arena, g, m, e);
+        arena = NULL;
+        if (rc == 0) {
+            rc = add_parts(x, g, e);
+        }
+    } else if (queue) {
+        k = xcalloc(1, sizeof *k);
+        k->arena = arena;
+        k->group = *g;
+        k->actions = act;
+        k->marks = m;
+        arena = NULL;
+        act = NULL;
+        queue_work(x, k);
+    }
+
+out:
+    tree_arena_free(arena);
+    free(act);
+    return rc;
+}
+
+/* ---- the end ---- */
+
+static int
+finish_dir(struct extract *x, const struct extract_dir *d, struct err *e)
+{
+    int fd = beneath_open(x->root_fd, d->path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW, 0);
+    bool by_path = fd == -EACCES;
+    struct scan_entry now = {0};
+    struct stat st;
+    int rc;
+
+    if (by_path) {
+        fd = beneath_open(x->root_fd, d->path, O_PATH | O_DIRECTORY | O_NOFOLLOW, 0);
+    }
+    if (fd < 0) {
+        return err_set_sys(e, -fd, "cannot open the directory '%s'", d->path);
+    }
+    rc = by_path ? extract_meta_path_fd(x, fd, d->entry, d->path, e)
+                 : extract_meta_fd(x, fd, d->entry, d->path, e);
+    if (rc == 0 && d->mark != NULL && fstat(fd, &st) == 0) {
+        scan_fill_stat(&now, &st);
+        *d->mark = scache_mark_of(&now);
+    }
+    (void)fd_close(&fd);
+    return rc;
+}
+
+int
+extract_finish(struct extract *x, struct err *e)
+{
+    work_here(x, true);
+    if (extract_failed(x, e)) {
+        return -1;
+    }
+    for (size_t i = 0; i < x->n_links; i++) {
+        if (extract_make_link(x, &x->links[i], e) != 0) {
+            return -1;
+        }
+    }
+    /* From the deepest up: a directory may be closed to us once it is finished. */
+    for (size_t i = x->n_dirs; i-- > 0;) {
+        if (finish_dir(x, &x->dirs[i], e) != 0) {
+            return -1;
+        }
+        tree_count(&x->r->totals, x->dirs[i].entry);
+    }
+    return 0;
+}
+
+void
+extract_end(struct extract *x)
+{
+    (void)pthread_mutex_lock(&x->lock);
+    x->stop = true;
+    (void)pthread_cond_broadcast(&x->changed);
+    (void)pthread_mutex_unlock(&x->lock);
+    for (unsigned i = 0; i < x->n_threads; i++) {
+        (void)pthread_join(x->threads[i], NULL);
+    }
+    while (x->queue != NULL) {
+        struct extract_work *k = x->queue;
+
+        x->queue = k->next;
+        if (k->big != NULL && --k->big->n_left == 0) {
+            big_free(k->big);
+        }
+        work_free(k);
+    }
+    if (x->big != NULL && --x->big->n_left == 0) {
+        big_free(x->big);
+    }
+    while (x->marks != NULL) {
+        struct extract_marks *m = x->marks;
+
+        x->marks = m->next;
+        free(m);
+    }
+    free(x->threads);
+    free(x->dirs);
+    free(x->links);
+    arena_free(&x->kept);
+    extract_parent_free(&x->parent);
+    buf_free(&x->content);
+    (void)pthread_mutex_destroy(&x->lock);
+    (void)pthread_cond_destroy(&x->changed);
+}
