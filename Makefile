@@ -100,12 +100,14 @@ PROGRAMS  := $(if $(wildcard runner/cli/main_gpurun.c),$(B)/bin/gpurun) \
              $(if $(wildcard runner/probe/main_gpuprobe.c),$(AGENT_DIR)/gpurun-gpuprobe)
 DATA      := $(wildcard devices.d/*.conf cards/*)
 DATA_BUILT := $(DATA:%=$(B)/share/gpurun/%)
+PO         := $(wildcard po/*.po)
+MO         := $(PO:po/%.po=$(B)/share/locale/%/LC_MESSAGES/gpurun.mo)
 
 .PHONY: all deps demo test check tests bench soak vectors fuzz fuzz-run cov mutants \
         print-compile print-test-libs \
-        lint lint-all layers nofloat format headers tidy install uninstall clean FORCE
+        lint lint-all layers nofloat format headers tidy words install uninstall clean FORCE
 .DELETE_ON_ERROR:
-all: $(LIB) $(PROGRAMS) $(DATA_BUILT)
+all: $(LIB) $(PROGRAMS) $(DATA_BUILT) $(MO)
 
 $(LIB): $(LIB_OBJ)
 	$(call say,AR,$@)
@@ -160,6 +162,9 @@ $(AGENT_DIR)/gpurun-gpuprobe: $(PROBE_OBJ) $(LIB)
 $(B)/share/gpurun/%: %
 	@mkdir -p $(@D)
 	@cp $< $@
+$(MO): $(B)/share/locale/%/LC_MESSAGES/gpurun.mo: po/%.po
+	$(call say,MO,$<)
+	$(Q)msgfmt --check -o $@ $<
 
 # Tests -----------------------------------------------------------------
 
@@ -249,7 +254,7 @@ LINT_FLAGS  = $(BASE_CFLAGS) $(PKG_CFLAGS) $(if $(PROBE_CUDA),-isystem $(CUDA)/i
 lint:
 	@tests/deps lint
 	@$(MAKE) --no-print-directory -k -j$(NPROC) lint-all
-lint-all: layers nofloat format headers tidy
+lint-all: layers nofloat format headers tidy words
 layers:
 	@awk -f tests/lint/layers.awk $(HEADERS) $(SOURCES)
 nofloat:
@@ -257,6 +262,10 @@ nofloat:
 format: $(patsubst %,$(L)/%.format,$(SOURCES) $(HEADERS) $(TESTS_C))
 headers: $(HEADERS:%=$(L)/%.alone)
 tidy: $(LINT_C:%=$(L)/%.tidy)
+
+# Every word a user reads is translated.
+words:
+	@$(if $(PO),tests/lint/words $(PO) -- $(SOURCES))
 
 $(L)/%.format: % .clang-format
 	@mkdir -p $(@D)
@@ -285,6 +294,7 @@ install: all
 	$(foreach d,$(DATA),$(INSTALL) -D -m 644 $(d) $(SHARE_AT)/gpurun/$(d);)
 	$(foreach m,$(wildcard man/*.1),$(INSTALL) -m 644 $(m) $(SHARE_AT)/man/man1;)
 	$(foreach m,$(wildcard man/*.8),$(INSTALL) -m 644 $(m) $(SHARE_AT)/man/man8;)
+	$(foreach m,$(MO),$(INSTALL) -D -m 644 $(m) $(m:$(B)/%=$(INST)/%);)
 	$(foreach c,$(wildcard completions/*.bash),$(INSTALL) -D -m 644 $(c) \
 	    $(SHARE_AT)/bash-completion/completions/$(basename $(notdir $(c)));)
 	$(foreach c,$(wildcard completions/_*),$(INSTALL) -D -m 644 $(c) \
@@ -294,6 +304,7 @@ uninstall:
 	rm -f $(INST)/bin/gpurun $(INST)/bin/gpurun-agent
 	rm -f $(foreach m,$(wildcard man/*.1),$(SHARE_AT)/man/man1/$(notdir $(m)))
 	rm -f $(foreach m,$(wildcard man/*.8),$(SHARE_AT)/man/man8/$(notdir $(m)))
+	rm -f $(MO:$(B)/%=$(INST)/%)
 	rm -f $(foreach c,$(wildcard completions/*.bash),$(SHARE_AT)/bash-completion/completions/$(basename $(notdir $(c))))
 	rm -f $(foreach c,$(wildcard completions/_*),$(SHARE_AT)/zsh/site-functions/$(notdir $(c)))
 
