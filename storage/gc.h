@@ -28,6 +28,10 @@ typedef int gc_chunk_fn(void *arg, const struct sha256 *id, struct err *e);
 typedef int gc_walk_fn(struct store *s, const struct sha256 *tree, gc_chunk_fn *chunk,
                        void *arg, struct err *e);
 
+/* The walk by storage/tree.h. */
+int gc_walk_tree(struct store *s, const struct sha256 *tree, gc_chunk_fn *chunk,
+                 void *arg, struct err *e);
+
 struct gc_options {
     gc_walk_fn *walk;                         /* required */
     bool dry_run;                             /* say what would be done, change nothing */
@@ -47,6 +51,11 @@ struct gc_result {
     uint64_t freed_bytes; /* of disk */
 };
 
+/*
+ * Run it on s. The lease of s counts as everybody's: what was condemned before s was
+ * opened may be deleted, what this run condemns may not. Snapshots whose manifests
+ * cannot be read, or whose trees cannot be walked, are named in the error.
+ */
 int gc_run(struct store *s, const struct gc_options *o, struct gc_result *out,
            struct err *e) MUST_USE;
 

@@ -30,6 +30,7 @@ static const char schema[] =
     "  WITHOUT ROWID;"
     "CREATE TABLE doomed(id BLOB PRIMARY KEY, gen INTEGER NOT NULL) WITHOUT ROWID;"
     "CREATE TABLE bad(id BLOB PRIMARY KEY, why TEXT NOT NULL) WITHOUT ROWID;"
+    "CREATE TABLE gone(id TEXT PRIMARY KEY) WITHOUT ROWID;"
     "CREATE TABLE generation(gen INTEGER NOT NULL);"
     "INSERT INTO generation VALUES(1);";
 
@@ -56,15 +57,23 @@ static const char *const sql_text[SQL_COUNT] = {
                    " (SELECT count(*) FROM doomed), (SELECT count(*) FROM bad) FROM pack",
     [SQL_FORGET] = "DELETE FROM chunk WHERE id = ?1 AND pack = ?2 AND off = ?3",
     [SQL_BAD] = "INSERT OR REPLACE INTO bad VALUES(?1, ?2)",
-    [SQL_GC_ROWS] = "SELECT id, stored FROM chunk WHERE id > ?1 ORDER BY id LIMIT ?2",
+    [SQL_GC_ROWS] = "SELECT chunk.id, pack, stored, ifnull(gen, 0) FROM chunk"
+                    " LEFT JOIN doomed ON doomed.id = chunk.id"
+                    " WHERE chunk.id > ?1 ORDER BY chunk.id LIMIT ?2",
+    [SQL_GC_ROW] = "SELECT pack, off, stored, raw, codec,"
+                   " ifnull((SELECT gen FROM doomed WHERE doomed.id = chunk.id), 0)"
+                   " FROM chunk WHERE id = ?1",
     [SQL_GC_CONDEMN] = "INSERT OR IGNORE INTO doomed VALUES(?1, ?2)",
+    [SQL_GC_AGAIN] = "UPDATE doomed SET gen = ?2 WHERE id = ?1",
+    [SQL_GC_AGAIN_ALL] = "UPDATE doomed SET gen = ?1",
     [SQL_GC_BUMP] = "UPDATE generation SET gen = gen + 1",
-    [SQL_GC_DOOMED] = "SELECT id, gen FROM doomed WHERE id > ?1 ORDER BY id LIMIT ?2",
-    [SQL_GC_PACK_ROWS] = "SELECT pack, off, stored, raw, codec FROM chunk WHERE id = ?1",
     [SQL_GC_DELETE] = "DELETE FROM chunk WHERE id = ?1 AND pack = ?2",
     [SQL_GC_MOVE] = "UPDATE chunk SET pack = ?2, off = ?3 WHERE id = ?1 AND pack = ?4",
     [SQL_GC_DROP_PACK] = "DELETE FROM pack WHERE no = ?1",
     [SQL_GC_PACKS] = "SELECT no, name, bytes FROM pack ORDER BY no",
+    [SQL_GC_GONE] = "SELECT 1 FROM gone WHERE id = ?1",
+    [SQL_GC_ADD_GONE] = "INSERT OR IGNORE INTO gone VALUES(?1)",
+    [SQL_GC_UNGONE] = "DELETE FROM gone WHERE id = ?1",
 };
 
 int

@@ -26,14 +26,18 @@ enum index_sql {
     SQL_FORGET,
     SQL_BAD,
     SQL_GC_ROWS,
+    SQL_GC_ROW,
     SQL_GC_CONDEMN,
+    SQL_GC_AGAIN,
+    SQL_GC_AGAIN_ALL,
     SQL_GC_BUMP,
-    SQL_GC_DOOMED,
-    SQL_GC_PACK_ROWS,
     SQL_GC_DELETE,
     SQL_GC_MOVE,
     SQL_GC_DROP_PACK,
     SQL_GC_PACKS,
+    SQL_GC_GONE,
+    SQL_GC_ADD_GONE,
+    SQL_GC_UNGONE,
     SQL_COUNT
 };
 

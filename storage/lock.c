@@ -43,17 +43,21 @@ store_unlock(int lock_fd, int64_t byte)
 }
 
 int
-store_leases_below(int lock_fd, uint64_t gen, bool *held, struct err *e)
+store_leases_below(int lock_fd, uint64_t gen, bool *held, uint64_t *one, struct err *e)
 {
     struct flock l = range(F_WRLCK, STORE_LEASE_BASE, (int64_t)gen);
 
+    *held = false;
     if (gen == 0) {
-        *held = false;
         return 0;
     }
     if (fcntl(lock_fd, F_OFD_GETLK, &l) == -1) {
         return err_set_sys(e, errno, "cannot ask for leases");
     }
-    *held = l.l_type != F_UNLCK;
+    if (l.l_type != F_UNLCK) {
+        *held = true;
+        *one =
+            l.l_start > STORE_LEASE_BASE ? (uint64_t)(l.l_start - STORE_LEASE_BASE) : 0;
+    }
     return 0;
 }

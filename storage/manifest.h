@@ -80,7 +80,8 @@ struct manifest {
     int64_t ended_wall_ns;   /* recorded end; 0: none */
     int64_t expires_wall_ns; /* data is kept until then at least; 0: no end set */
 
-    struct sha256 tree; /* id of the tree (storage/tree.h), which leads to every chunk */
+    struct sha256 tree; /* id of the tree (storage/tree.h), which leads to every chunk;
+                           all zero: there is no data */
     uint64_t n_files, n_dirs, n_links, n_other; /* entries of the tree */
     uint64_t content_bytes;                     /* logical sizes of files summed */
     uint64_t stored_bytes; /* encoded bytes of the distinct chunks of this tree:

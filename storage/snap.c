@@ -11,6 +11,7 @@
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/rec.h"
+#include "storage/index_gc.h"
 #include "storage/snap_internal.h"
 #include "storage/store_internal.h"
 
@@ -78,6 +79,19 @@ read_claim(struct store *s, const char *id, struct snap_claim *out, bool *found,
     rec_free(r);
     buf_free(&text);
     return rc;
+}
+
+int
+snap_is_gone(struct store *s, const char *id, bool *gone, struct err *e)
+{
+    struct snap_claim c;
+    bool found;
+
+    if (read_claim(s, id, &c, &found, e) == -1) {
+        return -1;
+    }
+    *gone = found && c.data == SNAP_DATA_GONE;
+    return 0;
 }
 
 int
@@ -200,7 +214,11 @@ snap_regain(struct store *s, const char *id, int64_t expires_wall_ns, struct err
 {
     struct snap_claim c = {.data = SNAP_DATA_KEPT, .expires_wall_ns = expires_wall_ns};
 
-    return store_commit(s, e) == -1 ? -1 : change_claim(s, id, &c, true, e);
+    /* First of all gc must not think that it has dealt with the loss of this data. */
+    if (store_commit(s, e) == -1 || index_gone_forget(s->ix, id, e) == -1) {
+        return -1;
+    }
+    return change_claim(s, id, &c, true, e);
 }
 
 int

@@ -17,4 +17,7 @@ void snap_claims_unlock(struct store *s);
 int snap_claim_put(struct store *s, const char *id, const struct snap_claim *c,
                    struct err *e) MUST_USE;
 
+/* Has the data of id been given up? Only a sound claim can say so. */
+int snap_is_gone(struct store *s, const char *id, bool *gone, struct err *e) MUST_USE;
+
 #endif

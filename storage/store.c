@@ -12,6 +12,7 @@
 #include "base/file.h"
 #include "base/rec.h"
 #include "storage/rebuild.h"
+#include "storage/reserve.h"
 #include "storage/store_internal.h"
 
 #define FORMAT_TYPE "gpurun.store.v1"
@@ -25,8 +26,9 @@
 static bool
 is_ours(const char *name)
 {
-    static const char *const ours[] = {".",     "..",    LOCK_FILE, FORMAT_FILE ".tmp",
-                                       "packs", "snaps", "bad",     INDEX_FILE};
+    static const char *const ours[] = {".",       "..",    LOCK_FILE, FORMAT_FILE ".tmp",
+                                       "packs",   "snaps", "bad",     "reserve",
+                                       INDEX_FILE};
 
     for (size_t i = 0; i < sizeof ours / sizeof *ours; i++) {
         if (strcmp(name, ours[i]) == 0) {
@@ -151,6 +153,7 @@ make_missing(struct store *s, struct err *e)
     if (exists_at(s, FORMAT_FILE)) {
         return 0;
     }
+    reserve_make(s->dir_fd);
     r = rec_new(FORMAT_TYPE);
     rec_encode(r, &text);
     if (fsync(s->dir_fd) == -1) {

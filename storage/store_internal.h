@@ -23,7 +23,7 @@
 enum store_lock_byte {
     STORE_LOCK_ALL =
         0,             /* shared: the store is open. Exclusive: the index is being made */
-    STORE_LOCK_GC = 1,    /* exclusive: a gc or fsck is running */
+    STORE_LOCK_GC = 1, /* exclusive: a gc or fsck is running */
     STORE_LOCK_CLAIM = 2, /* exclusive: claims are being changed (also claim_mu) */
 };
 /* Shared lock on byte STORE_LEASE_BASE + g: a handle that saw generation g when it
@@ -34,8 +34,9 @@ enum store_lock_byte {
 int store_lock(int lock_fd, int64_t byte, bool exclusive, bool wait,
                struct err *e) MUST_USE;
 void store_unlock(int lock_fd, int64_t byte);
-/* Is a lease of a generation below gen held through another handle? */
-int store_leases_below(int lock_fd, uint64_t gen, bool *held, struct err *e) MUST_USE;
+/* Is a lease of a generation below gen held through another handle? Then *one is such. */
+int store_leases_below(int lock_fd, uint64_t gen, bool *held, uint64_t *one,
+                       struct err *e) MUST_USE;
 
 /* ---- what has been put and is not in the index yet ---- */
 

@@ -1,0 +1,215 @@
+#include "storage/gc.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/buf.h"
+#include "base/file.h"
+#include "storage/gc_internal.h"
+#include "storage/reserve.h"
+
+/* Rows of the index that are judged at a time. */
+#define JUDGE_BATCH ((size_t)8192)
+
+void
+gc_say(struct gc *g, const char *fmt, ...)
+{
+    char line[512];
+    va_list ap;
+
+    if (g->o->say == NULL) {
+        return;
+    }
+    va_start(ap, fmt);
+    (void)vsnprintf(line, sizeof line, fmt, ap);
+    va_end(ap);
+    g->o->say(g->o->say_arg, line);
+}
+
+static int
+load_packs(struct gc *g, struct err *e)
+{
+    struct index_pack_row *rows;
+
+    if (index_packs(g->s->ix, &rows, &g->n_packs, e) == -1) {
+        return -1;
+    }
+    g->packs = xcalloc(g->n_packs + 1, sizeof *g->packs);
+    for (size_t i = 0; i < g->n_packs; i++) {
+        g->packs[i].row = rows[i];
+    }
+    free(rows);
+    return 0;
+}
+
+static int
+cmp_pack_no(const void *key, const void *p)
+{
+    uint32_t no = *(const uint32_t *)key;
+    uint32_t of = ((const struct pack_use *)p)->row.no;
+
+    return (no > of) - (no < of);
+}
+
+/* It may go: to be found when the packs are chosen. */
+static void
+count_dead(struct gc *g, const struct index_row *r)
+{
+    struct pack_use *p = g->n_packs == 0 ? NULL
+                                         : bsearch(&r->pack, g->packs, g->n_packs,
+                                                   sizeof *g->packs, cmp_pack_no);
+
+    if (p != NULL) {
+        p->n_dead++;
+        p->dead_bytes += PACK_ENTRY_LEN + (uint64_t)r->stored_len;
+    }
+}
+
+struct verdicts {
+    struct sha256 *condemn;
+    size_t n_condemn;
+    struct sha256 *pardon;
+    size_t n_pardon;
+};
+
+static void
+judge_row(struct gc *g, const struct index_row *r, bool live, struct verdicts *v)
+{
+    if (live) {
+        g->r->n_live++;
+        g->r->live_bytes += r->stored_len;
+        if (r->doomed_gen != 0) {
+            v->pardon[v->n_pardon++] = r->id;
+            g->r->n_pardoned++;
+        }
+    } else if (r->doomed_gen == 0) {
+        v->condemn[v->n_condemn++] = r->id;
+        g->r->n_condemned++;
+        g->r->condemned_bytes += r->stored_len;
+    } else if (r->doomed_gen <= g->gen_ok) {
+        count_dead(g, r);
+    } else {
+        g->r->n_held++;
+    }
+}
+
+static int
+judge_batch(struct gc *g, const struct index_row *rows, size_t n, size_t *live_at,
+            struct verdicts *v, struct err *e)
+{
+    v->n_condemn = 0;
+    v->n_pardon = 0;
+    for (size_t i = 0; i < n; i++) {
+        uint64_t key = live_key(&rows[i].id);
+
+        while (*live_at < g->live.n && g->live.v[*live_at] < key) {
+            ++*live_at;
+        }
+        judge_row(g, &rows[i], *live_at < g->live.n && g->live.v[*live_at] == key, v);
+    }
+    if (g->o->dry_run) {
+        return 0;
+    }
+    if (v->n_condemn > 0 && index_condemn(g->s->ix, v->condemn, v->n_condemn, e) == -1) {
+        return -1;
+    }
+    return v->n_pardon == 0 ? 0 : index_pardon(g->s->ix, v->pardon, v->n_pardon, e);
+}
+
+int
+gc_judge(struct gc *g, struct err *e)
+{
+    struct index_row *rows = xmalloc(JUDGE_BATCH * sizeof *rows);
+    struct verdicts v = {.condemn = xmalloc(JUDGE_BATCH * sizeof *v.condemn),
+                         .pardon = xmalloc(JUDGE_BATCH * sizeof *v.pardon)};
+    struct sha256 after = {{0}};
+    size_t live_at = 0;
+    size_t n = JUDGE_BATCH;
+    int rc = -1;
+
+    while (n == JUDGE_BATCH) {
+        if (index_rows_after(g->s->ix, &after, JUDGE_BATCH, rows, &n, e) == -1 ||
+            judge_batch(g, rows, n, &live_at, &v, e) == -1) {
+            goto out;
+        }
+        after = n > 0 ? rows[n - 1].id : after;
+    }
+    rc = 0;
+
+out:
+    free(rows);
+    free(v.condemn);
+    free(v.pardon);
+    return rc;
+}
+
+static void
+say_result(struct gc *g)
+{
+    const struct gc_result *r = g->r;
+
+    gc_say(g,
+           "%" PRIu64 " chunks (%" PRIu64 " bytes) are claimed by %" PRIu64 " snapshots",
+           r->n_live, r->live_bytes, r->n_manifests);
+    gc_say(g, "%" PRIu64 " chunks (%" PRIu64 " bytes) are claimed by none%s",
+           r->n_condemned, r->condemned_bytes,
+           r->n_condemned > 0 ? ": condemned, to be deleted by a later gc" : "");
+    if (r->n_pardoned > 0) {
+        gc_say(g, "%" PRIu64 " condemned chunks are claimed again", r->n_pardoned);
+    }
+    if (r->n_held > 0) {
+        gc_say(g, "%" PRIu64 " condemned chunks wait for sessions that are open",
+               r->n_held);
+    }
+    gc_say(g, "%" PRIu64 " chunks (%" PRIu64 " bytes) %s", r->n_deleted, r->deleted_bytes,
+           g->o->dry_run ? "would be deleted" : "deleted");
+}
+
+static int
+run(struct gc *g, struct err *e)
+{
+    if (gc_mark(g, e) == -1 || load_packs(g, e) == -1 || gc_sweep_orphans(g, e) == -1 ||
+        gc_judge(g, e) == -1 || gc_sweep(g, e) == -1) {
+        return -1;
+    }
+    say_result(g);
+    return 0;
+}
+
+int
+gc_run(struct store *s, const struct gc_options *o, struct gc_result *out, struct err *e)
+{
+    struct gc_result r = {0};
+    struct gc g = {.s = s, .o = o, .r = &r, .lock_fd = -1};
+    int rc = -1;
+
+    g.lock_fd = openat(s->dir_fd, "lock", O_RDWR | O_CLOEXEC | O_NOFOLLOW);
+    if (g.lock_fd == -1) {
+        return err_set_sys(e, errno, "cannot open '%s/lock'", s->dir);
+    }
+    if (store_lock(g.lock_fd, STORE_LOCK_GC, true, o->wait, e) == -1) {
+        goto out;
+    }
+    if (!o->dry_run) {
+        reserve_release_if_full(s->dir_fd);
+    }
+    rc = run(&g, e);
+    if (!o->dry_run) {
+        reserve_make(s->dir_fd);
+    }
+    if (rc == 0) {
+        *out = r;
+    }
+
+out:
+    (void)fd_close(&g.lock_fd);
+    live_free(&g.live);
+    free(g.packs);
+    return rc;
+}

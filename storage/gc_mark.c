@@ -1,0 +1,247 @@
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/buf.h"
+#include "storage/gc_internal.h"
+
+/* Ids that are condemned again in one transaction. */
+#define AGAIN_BATCH ((size_t)16384)
+
+/* ---- what was given up since the last run ---- */
+
+/* A snapshot as it was when gc began: no later change of its claim is looked at. */
+struct seen_snap {
+    char id[MANIFEST_ID_MAX + 1];
+    bool gone;
+};
+
+struct again {
+    struct gc *g;
+    struct sha256 *ids;
+    size_t n;
+};
+
+static int
+again_flush(struct again *a, struct err *e)
+{
+    int rc = a->n == 0 ? 0 : index_condemn_again(a->g->s->ix, a->ids, a->n, e);
+
+    a->n = 0;
+    return rc;
+}
+
+static int
+again_chunk(void *arg, const struct sha256 *id, struct err *e)
+{
+    struct again *a = arg;
+
+    a->ids[a->n++] = *id;
+    return a->n == AGAIN_BATCH ? again_flush(a, e) : 0;
+}
+
+static bool
+has_tree(const struct manifest *m)
+{
+    static const struct sha256 none;
+
+    return !sha256_equal(&m->tree, &none);
+}
+
+/*
+ * The data of a snapshot has been given up since the last run. Until then a handle
+ * may have come to rely on its chunks without asking for each, also on one that was
+ * condemned already (by a gc that did not see the snapshot yet). So those chunks
+ * count as condemned from now on only.
+ */
+static int
+newly_gone(struct gc *g, const char *id, struct err *e)
+{
+    struct again a = {.g = g, .ids = xmalloc(AGAIN_BATCH * sizeof *a.ids)};
+    struct manifest *m = NULL;
+    struct err why;
+    int rc;
+
+    rc = manifest_read(g->s, id, &m, &why);
+    if (rc == 0 && has_tree(m)) {
+        rc = g->o->walk(g->s, &m->tree, again_chunk, &a, &why);
+    }
+    if (rc == 0) {
+        rc = again_flush(&a, e);
+    } else {
+        rc = index_condemn_again(g->s->ix, NULL, 0, e); /* which ones is unknown: all */
+    }
+    free(a.ids);
+    manifest_free(m);
+    if (rc == 0) {
+        rc = index_gone_add(g->s->ix, id, e);
+    }
+    return rc;
+}
+
+/* What claims say at the start, in order of ids; deal with what is newly gone. */
+static int
+look_at_claims(struct gc *g, struct seen_snap **out, size_t *n, struct err *e)
+{
+    struct snap_ids ids;
+    struct seen_snap *v;
+    struct index_totals totals;
+    int rc = -1;
+
+    if (index_totals(g->s->ix, &totals, e) == -1 || snap_ids(g->s, &ids, e) == -1) {
+        return -1;
+    }
+    v = xcalloc(ids.n + 1, sizeof *v);
+    for (size_t i = 0; i < ids.n; i++) {
+        bool known;
+
+        memcpy(v[i].id, ids.v[i], sizeof v[i].id);
+        if (snap_is_gone(g->s, ids.v[i], &v[i].gone, e) == -1 ||
+            index_gone_known(g->s->ix, ids.v[i], &known, e) == -1) {
+            goto out;
+        }
+        if (g->o->dry_run || v[i].gone == known) {
+            continue;
+        }
+        if (!v[i].gone) {
+            if (index_gone_forget(g->s->ix, ids.v[i], e) == -1) {
+                goto out;
+            }
+        } else if ((totals.n_condemned > 0
+                        ? newly_gone(g, ids.v[i], e)
+                        : index_gone_add(g->s->ix, ids.v[i], e)) == -1) {
+            goto out;
+        }
+    }
+    *out = v;
+    *n = ids.n;
+    v = NULL;
+    rc = 0;
+
+out:
+    free(v);
+    free(ids.v);
+    return rc;
+}
+
+/* ---- which generations are safe to delete ---- */
+
+/*
+ * The highest generation such that no handle that is open now was opened before it:
+ * whatever was condemned then or earlier has been seen as condemned by all of them.
+ */
+static int
+find_safe_generation(struct gc *g, struct err *e)
+{
+    uint64_t gen;
+
+    if (index_generation(g->s->ix, &gen, e) == -1) {
+        return -1;
+    }
+    for (;;) {
+        uint64_t lowest;
+        bool held;
+
+        if (store_leases_below(g->lock_fd, gen, &held, &lowest, e) == -1) {
+            return -1;
+        }
+        if (!held) {
+            g->gen_ok = gen;
+            return 0;
+        }
+        gen = lowest; /* some lease, not always the lowest: ask again */
+    }
+}
+
+/* ---- what is claimed ---- */
+
+static int
+mark_chunk(void *arg, const struct sha256 *id, struct err *e)
+{
+    struct gc *g = arg;
+
+    (void)e;
+    live_add(&g->live, id);
+    return 0;
+}
+
+static int
+cmp_seen(const void *a, const void *b)
+{
+    return strcmp(a, ((const struct seen_snap *)b)->id);
+}
+
+/* Was the data of id given up when gc began? A snapshot made since counts as claimed. */
+static bool
+was_gone(const struct seen_snap *seen, size_t n, const char *id)
+{
+    const struct seen_snap *sn =
+        n == 0 ? NULL : bsearch(id, seen, n, sizeof *seen, cmp_seen);
+
+    return sn != NULL && sn->gone;
+}
+
+static int
+mark_snapshot(struct gc *g, const char *id, struct live *trees, struct err *e)
+{
+    struct manifest *m;
+    int rc = 0;
+
+    if (manifest_read(g->s, id, &m, e) == -1) {
+        return err_wrap(e, "gc: cannot tell what is claimed");
+    }
+    g->r->n_manifests++;
+    live_sort(trees);
+    if (has_tree(m) && !live_has(trees, &m->tree)) {
+        rc = g->o->walk(g->s, &m->tree, mark_chunk, g, e);
+        live_add(trees, &m->tree);
+    }
+    if (rc == -1) {
+        (void)err_wrap(e, "gc: cannot tell what snapshot %s needs", id);
+    } else {
+        gc_say(g, "snapshot %s keeps %" PRIu64 " chunks, %" PRIu64 " bytes", id,
+               m->n_chunks, m->stored_bytes);
+    }
+    manifest_free(m);
+    return rc;
+}
+
+static int
+mark_claimed(struct gc *g, const struct seen_snap *seen, size_t n_seen, struct err *e)
+{
+    struct live trees = {0};
+    struct snap_ids ids;
+    int rc = -1;
+
+    if (snap_ids(g->s, &ids, e) == -1) {
+        return -1;
+    }
+    for (size_t i = 0; i < ids.n; i++) {
+        if (!was_gone(seen, n_seen, ids.v[i]) &&
+            mark_snapshot(g, ids.v[i], &trees, e) == -1) {
+            goto out;
+        }
+    }
+    live_sort(&g->live);
+    rc = 0;
+
+out:
+    live_free(&trees);
+    free(ids.v);
+    return rc;
+}
+
+/* The order of the three steps is what makes gc safe: see DESIGN.md. */
+int
+gc_mark(struct gc *g, struct err *e)
+{
+    struct seen_snap *seen = NULL;
+    size_t n_seen = 0;
+    int rc = -1;
+
+    if (look_at_claims(g, &seen, &n_seen, e) == 0 && find_safe_generation(g, e) == 0) {
+        rc = mark_claimed(g, seen, n_seen, e);
+    }
+    free(seen);
+    return rc;
+}

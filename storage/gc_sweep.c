@@ -1,0 +1,386 @@
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/buf.h"
+#include "base/file.h"
+#include "storage/gc_internal.h"
+#include "storage/packs.h"
+
+/* A pack is rewritten when a quarter of it may go ... */
+#define REWRITE_PART 4
+/* ... or when there are so many small ones that joining them is worth it. */
+#define SMALL_BYTES ((uint64_t)8 << 20)
+#define SMALL_MANY  16
+/* Old packs that are replaced in one transaction. */
+#define GROUP_PACKS 64
+
+/* ---- packs nobody knows ---- */
+
+static int
+remove_orphan(struct gc *g, const struct pack_name *name, struct err *e)
+{
+    char file[PACK_FILE_NAME_LEN + 1];
+    uint32_t no = 0;
+    int fd = -1;
+    int rc = -1;
+
+    pack_file_name(name, file);
+    if (packs_lock(g->s->packs_fd, name, &fd, e) == -1) {
+        return -1;
+    }
+    if (fd == -1) {
+        return 0; /* its writer lives */
+    }
+    /* The lock is given up only after the index knows the pack: ask once more. */
+    if (index_pack_no(g->s->ix, name, &no, e) == -1) {
+        goto out;
+    }
+    if (no == 0) {
+        gc_say(g, "pack %s was left by a writer that died", file);
+        g->r->n_orphans++;
+        if (!g->o->dry_run && unlinkat(g->s->packs_fd, file, 0) == -1 &&
+            errno != ENOENT) {
+            err_set_sys(e, errno, "cannot remove '%s'", file);
+            goto out;
+        }
+    }
+    rc = 0;
+
+out:
+    (void)fd_close(&fd);
+    return rc;
+}
+
+int
+gc_sweep_orphans(struct gc *g, struct err *e)
+{
+    struct packs_names names;
+    int rc = -1;
+
+    if (packs_list(g->s->packs_fd, &names, e) == -1) {
+        return -1;
+    }
+    for (size_t i = 0; i < names.n; i++) {
+        uint32_t no;
+
+        if (index_pack_no(g->s->ix, &names.v[i], &no, e) == -1 ||
+            (no == 0 && remove_orphan(g, &names.v[i], e) == -1)) {
+            goto out;
+        }
+    }
+    rc = 0;
+
+out:
+    free(names.v);
+    return rc;
+}
+
+/* ---- rewriting ---- */
+
+struct group {
+    struct pack_use *old[GROUP_PACKS];
+    size_t n_old;
+    struct pack_writer *w; /* NULL until something is to be kept */
+    struct index_moved *moved;
+    size_t n_moved;
+    struct index_dead *dead;
+    size_t n_dead;
+    uint64_t dead_bytes;
+};
+
+static void
+group_reset(struct gc *g, struct group *gr, bool discard)
+{
+    pack_writer_free(gr->w, g->s->packs_fd, discard);
+    free(gr->moved);
+    free(gr->dead);
+    memset(gr, 0, sizeof *gr);
+}
+
+/* What becomes of one entry of a pack that is to go. */
+enum fate { FATE_KEEP, FATE_DEAD, FATE_STALE, FATE_SPOILS };
+
+static int
+judge_entry(struct gc *g, const struct pack_use *p, const struct pack_entry *en,
+            enum fate *fate, struct err *e)
+{
+    struct store_loc loc;
+    uint64_t gen;
+
+    if (index_row(g->s->ix, &en->id, &loc, &gen, e) == -1) {
+        return -1;
+    }
+    if (loc.pack == p->row.no) {
+        *fate = gen != 0 && gen <= g->gen_ok && !live_has(&g->live, &en->id) ? FATE_DEAD
+                                                                             : FATE_KEEP;
+    } else if (loc.pack == 0 && live_has(&g->live, &en->id)) {
+        *fate = FATE_SPOILS; /* the index has lost it, or it was set aside: fsck's */
+    } else {
+        *fate = FATE_STALE; /* another copy counts */
+    }
+    return 0;
+}
+
+static int
+keep_entry(struct gc *g, struct group *gr, const struct pack_use *p, int fd,
+           const struct pack_entry *en, struct err *e)
+{
+    struct index_moved m = {.en = *en, .from = p->row.no};
+    uint8_t *bytes;
+    int rc = -1;
+
+    if (gr->w == NULL && pack_create(&gr->w, g->s->packs_fd, e) == -1) {
+        return -1;
+    }
+    bytes = xmalloc(PACK_ENTRY_LEN + (size_t)en->stored_len);
+    if (pack_read_entry(fd, en, bytes, e) == 0) {
+        pack_reserve(gr->w, &m.en);
+        rc = pack_write_entry(gr->w, &m.en, bytes + PACK_ENTRY_LEN, e);
+    }
+    free(bytes);
+    if (rc == 0) {
+        gr->moved = xrealloc(gr->moved, (gr->n_moved + 1) * sizeof *gr->moved);
+        gr->moved[gr->n_moved++] = m;
+    }
+    return rc;
+}
+
+/* The fates of all entries; *spoilt: the pack is to be left alone. */
+static int
+judge_pack(struct gc *g, const struct pack_use *p, const struct pack_list *list,
+           uint8_t *fates, bool *spoilt, struct err *e)
+{
+    for (size_t i = 0; i < list->n; i++) {
+        enum fate fate = FATE_STALE;
+
+        if (!list->v[i].second && judge_entry(g, p, &list->v[i], &fate, e) == -1) {
+            return -1;
+        }
+        if (fate == FATE_SPOILS) {
+            *spoilt = true;
+            return 0;
+        }
+        fates[i] = (uint8_t)fate;
+    }
+    return 0;
+}
+
+static void
+add_dead(struct group *gr, const struct pack_use *p, const struct pack_entry *en)
+{
+    gr->dead = xrealloc(gr->dead, (gr->n_dead + 1) * sizeof *gr->dead);
+    gr->dead[gr->n_dead++] = (struct index_dead){en->id, p->row.no};
+    gr->dead_bytes += en->stored_len;
+}
+
+/*
+ * Take a pack into the group: what is to be kept is copied. A pack that cannot be read
+ * through is left alone, without an error: fsck is there for it. *taken false then.
+ */
+static int
+group_add(struct gc *g, struct group *gr, struct pack_use *p, struct err *e)
+{
+    struct pack_list list = {0};
+    struct err why;
+    uint8_t *fates = NULL;
+    bool spoilt = false;
+    int fd = -1;
+    int rc = -1;
+
+    if (pack_open(g->s->packs_fd, &p->row.name, &fd, &why) == -1 ||
+        pack_read_table(fd, &list, &why) == -1) {
+        gc_say(g, "a pack is left alone: %s", why.msg);
+        rc = why.code == ERR_CORRUPT || why.code == ERR_NOT_FOUND ? 0 : -1;
+        *e = why;
+        goto out;
+    }
+    fates = xcalloc(list.n + 1, 1);
+    if (judge_pack(g, p, &list, fates, &spoilt, e) == -1) {
+        goto out;
+    }
+    if (spoilt) {
+        gc_say(g, "a pack is left alone: it holds chunks the index has lost");
+        rc = 0;
+        goto out;
+    }
+    for (size_t i = 0; i < list.n; i++) {
+        if (fates[i] == FATE_KEEP && keep_entry(g, gr, p, fd, &list.v[i], e) == -1) {
+            goto out;
+        }
+        if (fates[i] == FATE_DEAD) {
+            add_dead(gr, p, &list.v[i]);
+        }
+    }
+    gr->old[gr->n_old++] = p;
+    rc = 0;
+
+out:
+    free(fates);
+    pack_list_free(&list);
+    (void)fd_close(&fd);
+    return rc;
+}
+
+static int
+remove_old(struct gc *g, const struct group *gr, struct err *e)
+{
+    for (size_t i = 0; i < gr->n_old; i++) {
+        char file[PACK_FILE_NAME_LEN + 1];
+
+        pack_file_name(&gr->old[i]->row.name, file);
+        if (unlinkat(g->s->packs_fd, file, 0) == -1 && errno != ENOENT) {
+            return err_set_sys(e, errno, "cannot remove '%s'", file);
+        }
+        g->r->freed_bytes += gr->old[i]->row.bytes;
+    }
+    return 0;
+}
+
+static int
+group_finish(struct gc *g, struct group *gr, struct err *e)
+{
+    uint32_t old[GROUP_PACKS];
+    struct index_pack fresh = {0};
+    struct index_swap sw = {.old = old,
+                            .n_old = gr->n_old,
+                            .fresh = &fresh,
+                            .moved = gr->moved,
+                            .n_moved = gr->n_moved,
+                            .dead = gr->dead,
+                            .n_dead = gr->n_dead,
+                            .gen = g->gen_ok};
+    bool done = false;
+
+    if (gr->n_old == 0) {
+        group_reset(g, gr, true);
+        return 0;
+    }
+    for (size_t i = 0; i < gr->n_old; i++) {
+        old[i] = gr->old[i]->row.no;
+    }
+    if (gr->w != NULL) {
+        if (pack_seal(gr->w, e) == -1) {
+            group_reset(g, gr, true);
+            return -1;
+        }
+        if (fsync(g->s->packs_fd) == -1) {
+            err_set_sys(e, errno, "cannot sync '%s/packs'", g->s->dir);
+            group_reset(g, gr, true);
+            return -1;
+        }
+        fresh = (struct index_pack){gr->w->name, gr->w->entries.v, gr->w->entries.n,
+                                    gr->w->end};
+        sw.n_fresh = 1;
+    }
+    if (index_swap(g->s->ix, &sw, &done, e) == -1) {
+        group_reset(g, gr, false); /* it may have been committed: gc will see */
+        return -1;
+    }
+    if (!done) {
+        gc_say(g, "%zu packs stay for now: a chunk in them was asked for", gr->n_old);
+        group_reset(g, gr, true);
+        return 0;
+    }
+    g->r->n_deleted += gr->n_dead;
+    g->r->deleted_bytes += gr->dead_bytes;
+    g->r->n_packs_removed += gr->n_old;
+    g->r->n_packs_rewritten += gr->n_moved > 0 ? 1 : 0;
+    g->r->freed_bytes -= gr->w == NULL ? 0 : gr->w->end;
+    if (remove_old(g, gr, e) == -1) {
+        group_reset(g, gr, false);
+        return -1;
+    }
+    group_reset(g, gr, false);
+    return 0;
+}
+
+/* ---- which packs ---- */
+
+static bool
+worth_it(const struct pack_use *p, bool join_small)
+{
+    return (p->n_dead > 0 && p->dead_bytes >= p->row.bytes / REWRITE_PART) ||
+           (join_small && p->row.bytes < SMALL_BYTES);
+}
+
+/* Those with most to gain per byte copied come first: a full disk gets room at once. */
+static int
+cmp_gain(const void *a, const void *b)
+{
+    const struct pack_use *const *x = a;
+    const struct pack_use *const *y = b;
+    uint64_t keep_x = (*x)->row.bytes - (*x)->dead_bytes;
+    uint64_t keep_y = (*y)->row.bytes - (*y)->dead_bytes;
+
+    return keep_x != keep_y
+               ? (keep_x > keep_y) - (keep_x < keep_y)
+               : ((*x)->row.no > (*y)->row.no) - ((*x)->row.no < (*y)->row.no);
+}
+
+static struct pack_use **
+choose(struct gc *g, size_t *n)
+{
+    struct pack_use **v = xcalloc(g->n_packs + 1, sizeof *v);
+    size_t n_small = 0;
+
+    *n = 0;
+    for (size_t i = 0; i < g->n_packs; i++) {
+        n_small += g->packs[i].row.bytes < SMALL_BYTES ? 1 : 0;
+    }
+    for (size_t i = 0; i < g->n_packs; i++) {
+        if (worth_it(&g->packs[i], n_small > SMALL_MANY)) {
+            v[(*n)++] = &g->packs[i];
+        }
+    }
+    qsort(v, *n, sizeof(struct pack_use *), cmp_gain);
+    return v;
+}
+
+static void
+say_choice(struct gc *g, const struct pack_use *p)
+{
+    char file[PACK_FILE_NAME_LEN + 1];
+
+    pack_file_name(&p->row.name, file);
+    gc_say(g,
+           "pack %s of %" PRIu64 " bytes: %" PRIu64 " chunks of %" PRIu64 " bytes may go",
+           file, p->row.bytes, p->n_dead, p->dead_bytes);
+    if (g->o->dry_run) {
+        g->r->n_deleted += p->n_dead;
+        g->r->deleted_bytes += p->dead_bytes;
+        g->r->n_packs_removed++;
+        g->r->freed_bytes += p->dead_bytes;
+    }
+}
+
+int
+gc_sweep(struct gc *g, struct err *e)
+{
+    struct group gr = {0};
+    size_t n;
+    struct pack_use **v = choose(g, &n);
+    int rc = -1;
+
+    for (size_t i = 0; i < n; i++) {
+        say_choice(g, v[i]);
+        if (g->o->dry_run) {
+            continue;
+        }
+        if (group_add(g, &gr, v[i], e) == -1) {
+            goto out;
+        }
+        if ((gr.n_old == GROUP_PACKS || (gr.w != NULL && pack_full(gr.w))) &&
+            group_finish(g, &gr, e) == -1) {
+            goto out;
+        }
+    }
+    rc = group_finish(g, &gr, e);
+
+out:
+    group_reset(g, &gr, true);
+    free(v);
+    return rc;
+}

@@ -1,0 +1,377 @@
+#include "tests/unit/storage/snap_util.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+
+#include "storage/pack.h"
+
+static int
+set_up(void **state)
+{
+    *state = scratch_dir();
+    return 0;
+}
+
+static int
+tear_down(void **state)
+{
+    scratch_free(*state);
+    return 0;
+}
+
+static bool
+here(const char *dir, uint64_t n)
+{
+    struct store *s = open_test_store(dir);
+    struct sha256 id = snap_chunk_id(n);
+    struct store_stats st;
+    bool is;
+
+    OK(store_stats(s, &st, e));
+    is = has_one(s, &id); /* pardons, if it was condemned */
+    store_close(s);
+    return is;
+}
+
+static size_t
+count_packs(const char *dir)
+{
+    char *path = path_join(dir, "packs");
+    DIR *d = opendir(path);
+    struct dirent *en;
+    size_t n = 0;
+
+    assert_non_null(d);
+    while ((en = readdir(d)) != NULL) {
+        n += en->d_name[0] != '.' ? 1 : 0;
+    }
+    (void)closedir(d);
+    free(path);
+    return n;
+}
+
+static void
+gc__takes_unclaimed_chunks_at_the_second_run(void **state)
+{
+    const char *dir = *state;
+    struct store *s = open_test_store(dir);
+    struct gc_result r;
+
+    OK(snap_make(s, 1, 0, 50, e));
+    OK(snap_make(s, 2, 25, 100, e));
+    store_close(s);
+    r = run_gc(dir);
+    assert_int_equal(r.n_manifests, 2);
+    assert_int_equal(r.n_live, 102);
+    assert_int_equal(r.n_condemned, 0);
+    s = open_test_store(dir);
+    drop_snap(s, 1);
+    store_close(s);
+    r = run_gc(dir);
+    assert_int_equal(r.n_condemned, 26); /* 0..24 and the list */
+    assert_int_equal(r.n_deleted, 0);
+    r = run_gc(dir);
+    assert_int_equal(r.n_condemned, 0);
+    assert_int_equal(r.n_deleted, 26);
+    assert_true(r.freed_bytes > 0);
+    s = open_test_store(dir);
+    snap_check(s, 2, 25, 100);
+    store_close(s);
+    assert_false(here(dir, 0));
+    assert_false(here(dir, 24));
+    r = run_gc(dir);
+    assert_int_equal(r.n_live, 76);
+    assert_int_equal(r.n_deleted, 0);
+}
+
+static void
+gc__of_everything_leaves_nothing(void **state)
+{
+    const char *dir = *state;
+    struct store *s = open_test_store(dir);
+    struct store_stats st;
+
+    OK(snap_make(s, 1, 0, 50, e));
+    drop_snap(s, 1);
+    store_close(s);
+    (void)run_gc(dir);
+    (void)run_gc(dir);
+    assert_int_equal(count_packs(dir), 0);
+    s = open_test_store(dir);
+    OK(store_stats(s, &st, e));
+    assert_int_equal(st.n_chunks, 0);
+    OK(snap_make(s, 2, 0, 50, e)); /* and the store goes on */
+    snap_check(s, 2, 0, 50);
+    store_close(s);
+}
+
+static void
+gc__waits_for_handles_that_were_open_when_it_condemned(void **state)
+{
+    const char *dir = *state;
+    struct store *old = open_test_store(dir);
+    struct store *s = open_test_store(dir);
+    struct sha256 tree;
+    struct gc_result r;
+
+    OK(snap_put_tree(s, 0, 10, &tree, e)); /* committed, but no manifest yet */
+    OK(store_commit(s, e));
+    r = run_gc(dir);
+    assert_int_equal(r.n_condemned, 11);
+    r = run_gc(dir);
+    assert_int_equal(r.n_held, 11);
+    assert_int_equal(r.n_deleted, 0);
+    OK(snap_write(s, 1, &tree, e));
+    store_close(s);
+    r = run_gc(dir);
+    assert_int_equal(r.n_pardoned, 10); /* and the list, when the walk read it */
+    r = run_gc(dir);
+    assert_int_equal(r.n_deleted, 0);
+    s = open_test_store(dir);
+    snap_check(s, 1, 0, 10);
+    drop_snap(s, 1);
+    store_close(s);
+    (void)run_gc(dir);
+    r = run_gc(dir);
+    assert_int_equal(r.n_deleted, 0); /* the other old handle is open still */
+    store_close(old);
+    r = run_gc(dir);
+    assert_int_equal(r.n_deleted, 11);
+}
+
+static void
+gc__pardons_what_is_asked_for(void **state)
+{
+    const char *dir = *state;
+    struct store *s = open_test_store(dir);
+    struct sha256 ids[10];
+    struct sha256 tree;
+    uint8_t bits[2];
+    struct gc_result r;
+
+    OK(snap_make(s, 1, 0, 10, e));
+    drop_snap(s, 1);
+    store_close(s);
+    (void)run_gc(dir);        /* condemned */
+    s = open_test_store(dir); /* a handle that is newer than that */
+    for (uint64_t i = 0; i < 5; i++) {
+        ids[i] = snap_chunk_id(i);
+    }
+    OK(store_has(s, ids, 5, bits, e));
+    assert_int_equal(bits[0], 0x1f);
+    r = run_gc(dir);
+    assert_int_equal(r.n_deleted, 6); /* the other five, and the list */
+    OK(snap_put_tree(s, 0, 5, &tree, e));
+    OK(snap_write(s, 2, &tree, e));
+    store_close(s);
+    (void)run_gc(dir);
+    (void)run_gc(dir);
+    s = open_test_store(dir);
+    snap_check(s, 2, 0, 5);
+    store_close(s);
+}
+
+/*
+ * A chunk condemned while one session was about to refer to it; a later session relies on
+ * the manifest that came of it, without asking; then that manifest goes.
+ */
+static void
+gc__condemns_anew_what_a_lost_snapshot_held(void **state)
+{
+    const char *dir = *state;
+    struct store *first = open_test_store(dir);
+    struct store *second;
+    struct sha256 tree;
+    struct gc_result r;
+
+    OK(snap_put_tree(first, 0, 10, &tree, e));
+    OK(store_commit(first, e));
+    (void)run_gc(dir); /* condemns all of it */
+    OK(snap_write(first, 1, &tree, e));
+    store_close(first);
+    second = open_test_store(dir); /* newer than the condemnation; reads snapshot 1 */
+    first = open_test_store(dir);
+    drop_snap(first, 1);
+    store_close(first);
+    r = run_gc(dir);
+    assert_int_equal(r.n_deleted, 0);
+    OK(snap_write(second, 2, &tree, e));
+    store_close(second);
+    (void)run_gc(dir);
+    (void)run_gc(dir);
+    second = open_test_store(dir);
+    snap_check(second, 2, 0, 10);
+    store_close(second);
+}
+
+static void
+gc__keeps_all_while_something_cannot_be_read(void **state)
+{
+    const char *dir = *state;
+    char *path = path_join(dir, "snaps/s000000000001.manifest");
+    const struct gc_options o = {.walk = walk_list};
+    struct store *s = open_test_store(dir);
+    struct gc_result r;
+    struct err err = {0};
+
+    OK(snap_make(s, 1, 0, 10, e));
+    OK(snap_make(s, 2, 100, 110, e));
+    drop_snap(s, 2);
+    store_close(s);
+    OK(file_replace(path, "x", 1, e));
+    s = open_test_store(dir);
+    assert_int_equal(gc_run(s, &o, &r, &err), -1);
+    assert_non_null(strstr(err.msg, "s000000000001"));
+    assert_int_equal(gc_run(s, &o, &r, &err), -1);
+    store_close(s);
+    assert_true(here(dir, 100));
+    /* Its data given up, it no longer stands in the way, damaged or not. */
+    s = open_test_store(dir);
+    drop_snap(s, 1);
+    store_close(s);
+    (void)run_gc(dir);
+    r = run_gc(dir);
+    assert_int_equal(r.n_deleted, 22);
+    free(path);
+}
+
+static void
+gc__keeps_all_when_a_tree_has_lost_its_list(void **state)
+{
+    const char *dir = *state;
+    struct store *s = open_test_store(dir);
+    const struct gc_options o = {.walk = walk_list};
+    struct sha256 nowhere = {{1}};
+    struct gc_result r;
+    struct err err = {0};
+
+    OK(snap_write(s, 7, &nowhere, e));
+    assert_int_equal(gc_run(s, &o, &r, &err), -1);
+    assert_non_null(strstr(err.msg, "s000000000007"));
+    store_close(s);
+}
+
+static void
+gc__dry_run_changes_nothing(void **state)
+{
+    const char *dir = *state;
+    const struct gc_options dry = {.walk = walk_list, .dry_run = true};
+    struct store *s = open_test_store(dir);
+    struct gc_result r;
+    size_t packs;
+
+    OK(snap_make(s, 1, 0, 10, e));
+    drop_snap(s, 1);
+    packs = count_packs(dir);
+    OK(gc_run(s, &dry, &r, e));
+    assert_int_equal(r.n_condemned, 11);
+    OK(gc_run(s, &dry, &r, e));
+    assert_int_equal(r.n_condemned, 11);
+    store_close(s);
+    (void)run_gc(dir);
+    s = open_test_store(dir);
+    OK(gc_run(s, &dry, &r, e));
+    assert_int_equal(r.n_deleted, 11);
+    assert_int_equal(count_packs(dir), packs);
+    store_close(s);
+    assert_true(here(dir, 3));
+}
+
+static void
+gc__removes_packs_of_dead_writers_and_not_of_living_ones(void **state)
+{
+    const char *dir = *state;
+    char *packs = path_join(dir, "packs");
+    struct store *s = open_test_store(dir);
+    struct pack_writer *w = NULL;
+    struct gc_result r;
+    int fd;
+
+    fd = open(packs, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    OK(pack_create(&w, fd, e));
+    pack_writer_free(w, fd, false); /* as after a crash */
+    OK(pack_create(&w, fd, e));
+    (void)put_chunk_n(s, 1, 100, NULL); /* a pack being filled */
+    r = run_gc(dir);
+    assert_int_equal(r.n_orphans, 1);
+    assert_int_equal(count_packs(dir), 2);
+    pack_writer_free(w, fd, true);
+    OK(store_commit(s, e));
+    r = run_gc(dir);
+    assert_int_equal(r.n_orphans, 0);
+    assert_int_equal(count_packs(dir), 1);
+    store_close(s);
+    assert_int_equal(close(fd), 0);
+    free(packs);
+}
+
+static void
+gc__joins_many_small_packs(void **state)
+{
+    const char *dir = *state;
+    struct store *s = open_test_store(dir);
+    struct store *reader;
+    struct store_loc loc;
+    struct sha256 id = snap_chunk_id(57);
+    uint8_t *to = xmalloc(STORE_CHUNK_MAX_BYTES);
+
+    for (uint64_t i = 0; i < 30; i++) {
+        OK(snap_make(s, i, i * 10, i * 10 + 10, e));
+    }
+    store_close(s);
+    assert_int_equal(count_packs(dir), 30);
+    reader = open_test_store(dir);
+    OK(store_locate(reader, &id, 1, &loc, e));
+    (void)run_gc(dir);
+    assert_int_equal(count_packs(dir), 1);
+    OK(store_read(reader, &id, &loc, to, e)); /* it finds the chunk where it went */
+    store_close(reader);
+    s = open_test_store(dir);
+    for (uint64_t i = 0; i < 30; i++) {
+        snap_check(s, i, i * 10, i * 10 + 10);
+    }
+    store_close(s);
+    free(to);
+}
+
+static void
+gc__runs_once_at_a_time(void **state)
+{
+    const char *dir = *state;
+    const struct gc_options o = {.walk = walk_list};
+    struct store *s = open_test_store(dir);
+    char *path = path_join(dir, "lock");
+    int fd = open(path, O_RDWR | O_CLOEXEC);
+    struct flock l = {.l_type = F_WRLCK, .l_start = 1, .l_len = 1};
+    struct gc_result r;
+
+    assert_int_equal(fcntl(fd, F_OFD_SETLK, &l), 0);
+    FAILS(gc_run(s, &o, &r, e), ERR_BUSY);
+    assert_int_equal(close(fd), 0);
+    OK(gc_run(s, &o, &r, e));
+    store_close(s);
+    free(path);
+}
+
+#define T(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
+
+int
+main(void)
+{
+    const struct CMUnitTest tests[] = {
+        T(gc__takes_unclaimed_chunks_at_the_second_run),
+        T(gc__of_everything_leaves_nothing),
+        T(gc__waits_for_handles_that_were_open_when_it_condemned),
+        T(gc__pardons_what_is_asked_for),
+        T(gc__condemns_anew_what_a_lost_snapshot_held),
+        T(gc__keeps_all_while_something_cannot_be_read),
+        T(gc__keeps_all_when_a_tree_has_lost_its_list),
+        T(gc__dry_run_changes_nothing),
+        T(gc__removes_packs_of_dead_writers_and_not_of_living_ones),
+        T(gc__joins_many_small_packs),
+        T(gc__runs_once_at_a_time),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
