@@ -145,7 +145,9 @@ struct sync_send {
     struct sync_numbers to_offer;
     struct sync_numbers offered; /* in order of offering; at: first not yet answered */
     struct sync_numbers to_send; /* QUEUED */
-    size_t n_wanted;             /* WANTED: content to be fetched */
+    struct sync_numbers wanted;  /* WANTED: content to be fetched */
+    size_t n_wanted;             /* how many chunks are in that state */
+    uint64_t n_answered;         /* ids of offers that were answered */
     uint64_t pushed_bytes;
     size_t sending; /* chunk half sent, or SIZE_MAX */
     size_t sending_at;
@@ -160,6 +162,18 @@ struct sync_send {
 };
 
 #define SYNC_ROUNDS_MAX 16u
+
+/* A codec for this thread, from the idle ones; give it back. Takes the lock itself. */
+struct codec *sync_codec_take(struct sync_send *s);
+void sync_codec_give(struct sync_send *s, struct codec *c);
+/*
+ * Content of a chunk came (again): keep it, and queue it if it is wanted. Waits for room
+ * in the window if may_wait. Takes the lock itself; stored is taken over. ERR_BUSY:
+ * aborted.
+ */
+int sync_content(struct sync_send *s, enum store_kind kind, const struct sha256 *id,
+                 size_t raw_len, enum store_codec codec, uint8_t *stored,
+                 size_t stored_len, bool may_wait, struct err *e) MUST_USE;
 
 /* The thread of the sender (sync_source.c): make the tree, then fetch what is wanted. */
 void *sync_source_run(void *sender);

@@ -1,0 +1,504 @@
+#include "tests/unit/storage/store_util.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <sys/stat.h>
+
+#include "base/bytes.h"
+#include "base/file.h"
+#include "storage/build.h"
+#include "storage/sync.h"
+
+/* A directory to ship from, a store to ship to, and a scan cache between runs. */
+struct world {
+    char *scratch;
+    char *dir;
+    char *store_dir;
+    char *cache;
+    int fd;
+};
+
+static void
+write_file(const struct world *w, const char *name, uint64_t seed, size_t n)
+{
+    char *path = path_join(w->dir, name);
+    uint8_t *data = xmalloc(n + 8);
+    struct stat st;
+    struct timespec old[2];
+
+    for (size_t i = 0; i < n; i += 8) {
+        seed = seed * 6364136223846793005u + 1442695040888963407u;
+        memcpy(data + i, &seed, 8);
+    }
+    {
+        int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+
+        assert_true(fd >= 0);
+        assert_int_equal(fd_write_all(fd, data, n), 0);
+        assert_int_equal(fd_close(&fd), 0);
+    }
+    assert_int_equal(stat(path, &st), 0);
+    old[0] = old[1] = st.st_mtim;
+    old[0].tv_sec = old[1].tv_sec -= 100;
+    assert_int_equal(utimensat(AT_FDCWD, path, old, 0), 0);
+    free(data);
+    free(path);
+}
+
+static struct world
+world_new(void)
+{
+    struct world w = {.scratch = scratch_dir()};
+
+    w.dir = path_join(w.scratch, "src");
+    w.store_dir = path_join(w.scratch, "store");
+    w.cache = path_join(w.scratch, "cache");
+    assert_int_equal(mkdir(w.dir, 0755), 0);
+    w.fd = open(w.dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    assert_true(w.fd >= 0);
+    return w;
+}
+
+static void
+world_free(struct world *w)
+{
+    (void)close(w->fd);
+    free(w->dir);
+    free(w->store_dir);
+    free(w->cache);
+    scratch_free(w->scratch);
+}
+
+struct outcome {
+    enum sync_state state;
+    struct sha256 tree;
+    struct sync_stats sent;
+    uint64_t wire_bytes; /* both ways */
+    unsigned n_turns;    /* times the direction changed: two are a round trip */
+    struct err why;
+};
+
+static void
+wake(void *ctx)
+{
+    uint64_t one = 1;
+
+    assert_int_equal(write(*(int *)ctx, &one, sizeof one), sizeof one);
+}
+
+/* Carry bytes in pieces of at most piece until done, failed, or cut after so many bytes.
+ */
+static void
+carry(struct sync_send *s, struct sync_recv *r, int wakeup[2], size_t piece,
+      uint64_t cut_after, struct outcome *o)
+{
+    bool last_was_send = false;
+    struct err e = {0};
+
+    for (;;) {
+        size_t len;
+        const uint8_t *p = sync_send_output(s, &len);
+
+        if (len > 0) {
+            size_t n = len < piece ? len : piece;
+
+            o->wire_bytes += n;
+            if (o->wire_bytes > cut_after) {
+                return;
+            }
+            o->n_turns += !last_was_send;
+            last_was_send = true;
+            if (sync_recv_input(r, p, n, &e) != 0) {
+                o->why = e; /* the refusal still goes to the sender */
+            }
+            sync_send_sent(s, n);
+        }
+        while ((p = sync_recv_output(r, &len)) != NULL) {
+            size_t n = len < piece ? len : piece;
+
+            o->wire_bytes += n;
+            o->n_turns += last_was_send;
+            last_was_send = false;
+            (void)!sync_send_input(s, p, n, &e);
+            sync_recv_sent(r, n);
+        }
+        o->state = sync_send_state(s, &o->why);
+        if (o->state != SYNC_RUNNING) {
+            return;
+        }
+        if (sync_send_output(s, &len) == NULL) {
+            struct pollfd ready = {.fd = wakeup[0], .events = POLLIN};
+            uint64_t ignored[64];
+
+            assert_int_equal(poll(&ready, 1, 10000), 1); /* nobody has anything to say */
+            assert_true(read(wakeup[0], ignored, sizeof ignored) > 0);
+        }
+    }
+}
+
+struct ship {
+    const struct sha256 *base;
+    size_t window_bytes;
+    size_t piece;
+    uint64_t cut_after;
+    uint64_t max_bytes;
+    bool begin_late; /* only when the tree is made */
+};
+
+static struct outcome
+ship(const struct world *w, struct ship how)
+{
+    struct build_options b = {
+        .policy = BUILD_SHIP, .cache_path = w->cache, .n_threads = 2};
+    struct sync_recv_options ro = {.max_bytes = how.max_bytes};
+    struct outcome o = {0};
+    struct sync_send *s = NULL;
+    struct sync_recv *r = NULL;
+    struct store *store = NULL;
+    int wakeup[2];
+    struct sync_send_options so = {
+        .window_bytes = how.window_bytes, .wake = wake, .wake_ctx = &wakeup[1]};
+
+    assert_int_equal(pipe2(wakeup, O_CLOEXEC), 0);
+    OK(store_open(&store, w->store_dir, NULL, e));
+    OK(sync_send_dir(&s, w->fd, &b, &so, e));
+    OK(sync_recv_new(&r, store, &ro, e));
+    if (how.begin_late) {
+        const struct build_report *report = NULL;
+
+        while (report == NULL) {
+            uint64_t ignored;
+
+            OK(sync_send_built(s, &report, e));
+            if (report == NULL) {
+                assert_true(read(wakeup[0], &ignored, sizeof ignored) > 0);
+            }
+        }
+    }
+    sync_send_begin(s, how.base);
+    carry(s, r, wakeup, how.piece == 0 ? 1 << 20 : how.piece,
+          how.cut_after == 0 ? UINT64_MAX : how.cut_after, &o);
+    sync_send_stats(s, &o.sent);
+    if (o.state == SYNC_DONE) {
+        assert_int_equal(sync_recv_state(r, &o.tree), SYNC_DONE);
+    }
+    sync_send_free(s);
+    sync_recv_free(r);
+    store_close(store);
+    (void)close(wakeup[0]);
+    (void)close(wakeup[1]);
+    return o;
+}
+
+/* What a reader of the store finds must be what is in the directory, bytes and all. */
+static int
+check_visit(void *ctx, enum store_kind kind, const struct tree_chunk *c, struct err *e)
+{
+    struct buf b = BUF_INIT;
+    int rc = store_get(ctx, &c->id, &b, e);
+
+    (void)kind;
+    assert_true(rc != 0 || b.len == c->len || kind == STORE_KIND_META);
+    buf_free(&b);
+    return rc;
+}
+
+static void
+check_whole(const struct world *w, const struct sha256 *tree)
+{
+    struct build_options b = {.policy = BUILD_SHIP};
+    struct build_report report;
+    struct store *fresh = NULL;
+    struct store *store = NULL;
+    struct build_store_sink into = {0};
+    struct build_sink sink;
+    char *other = path_join(w->scratch, "other");
+    struct tree_source source;
+
+    OK(store_open(&store, w->store_dir, NULL, e));
+    source = tree_source_store(store);
+    OK(tree_walk_chunks(tree, &source, check_visit, store, e));
+    store_close(store);
+    OK(store_open(&fresh, other, NULL, e));
+    into.store = fresh;
+    sink = build_sink_store(&into);
+    OK(build_tree(w->fd, &b, &sink, &report, e));
+    assert_true(sha256_equal(&report.tree, tree));
+    build_report_free(&report);
+    store_close(fresh);
+    free(other);
+}
+
+/* A file changed in the clock tick of a build is not trusted by the next: wait it out. */
+static void
+settle(const struct world *w)
+{
+    char *probe = path_join(w->scratch, "tick");
+    struct stat first;
+    struct stat now;
+
+    do {
+        int fd = open(probe, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+
+        assert_true(fd >= 0);
+        assert_int_equal(fstat(fd, &now), 0);
+        (void)close(fd);
+        if (stat(w->dir, &first) != 0) {
+            fail();
+        }
+    } while (now.st_ctim.tv_sec == first.st_ctim.tv_sec &&
+             now.st_ctim.tv_nsec < first.st_ctim.tv_nsec + 20000000);
+    free(probe);
+}
+
+static void
+fill(const struct world *w)
+{
+    char name[32];
+
+    for (unsigned i = 0; i < 60; i++) {
+        (void)snprintf(name, sizeof name, "small%03u", i);
+        write_file(w, name, i, 500 + i * 37);
+    }
+    write_file(w, "big", 1000, 3000000);
+    write_file(w, "mid", 1001, 200000);
+    write_file(w, "empty", 0, 0);
+    settle(w);
+}
+
+static void
+sync__ships_all_of_it_cold(void **state)
+{
+    struct world w = world_new();
+    struct outcome o;
+
+    (void)state;
+    fill(&w);
+    o = ship(&w, (struct ship){0});
+    assert_int_equal(o.state, SYNC_DONE);
+    check_whole(&w, &o.tree);
+    assert_true(o.sent.sent_bytes > 3200000);
+    free(w.store_dir);
+    w.store_dir = path_join(w.scratch, "another");
+    o = ship(&w, (struct ship){.begin_late = true, .piece = SIZE_MAX});
+    assert_int_equal(o.state, SYNC_DONE);
+    /* OFFER, WANT, chunks and TREE, DONE: two round trips. */
+    assert_int_equal(o.n_turns, 4);
+    world_free(&w);
+}
+
+static void
+sync__an_unchanged_tree_is_one_message(void **state)
+{
+    struct world w = world_new();
+    struct outcome cold;
+    struct outcome warm;
+
+    (void)state;
+    fill(&w);
+    cold = ship(&w, (struct ship){0});
+    assert_int_equal(cold.state, SYNC_DONE);
+    warm = ship(&w, (struct ship){.base = &cold.tree});
+    assert_int_equal(warm.state, SYNC_DONE);
+    assert_true(sha256_equal(&cold.tree, &warm.tree));
+    assert_int_equal(warm.wire_bytes, 2 * (8 + SHA256_LEN)); /* TREE and DONE */
+    assert_int_equal(warm.n_turns, 2);
+    world_free(&w);
+}
+
+static void
+sync__a_small_change_sends_little(void **state)
+{
+    struct world w = world_new();
+    struct outcome cold;
+    struct outcome warm;
+
+    (void)state;
+    fill(&w);
+    cold = ship(&w, (struct ship){0});
+    assert_int_equal(cold.state, SYNC_DONE);
+    write_file(&w, "small007", 4711, 900);
+    settle(&w);
+    warm = ship(&w, (struct ship){.base = &cold.tree});
+    assert_int_equal(warm.state, SYNC_DONE);
+    assert_false(sha256_equal(&cold.tree, &warm.tree));
+    check_whole(&w, &warm.tree);
+    assert_true(warm.wire_bytes < cold.wire_bytes / 4);
+    assert_true(warm.n_turns <= 4);
+    world_free(&w);
+}
+
+/* The base is a belief: a host that lost it, or never had it, gets everything. */
+static void
+sync__a_base_that_is_not_there_costs_time_only(void **state)
+{
+    struct world w = world_new();
+    struct outcome cold;
+    struct outcome again;
+
+    (void)state;
+    fill(&w);
+    cold = ship(&w, (struct ship){0});
+    assert_int_equal(cold.state, SYNC_DONE);
+    free(w.store_dir);
+    w.store_dir = path_join(w.scratch, "another");
+    again = ship(&w, (struct ship){.base = &cold.tree});
+    assert_int_equal(again.state, SYNC_DONE);
+    check_whole(&w, &again.tree);
+    free(w.store_dir);
+    w.store_dir = path_join(w.scratch, "third");
+    write_file(&w, "small001", 99, 1234);
+    again = ship(&w, (struct ship){.base = &cold.tree});
+    assert_int_equal(again.state, SYNC_DONE);
+    check_whole(&w, &again.tree);
+    world_free(&w);
+}
+
+/* Content beyond the window is not kept but read again when it is wanted. */
+static void
+sync__a_small_window_is_only_slower(void **state)
+{
+    struct world w = world_new();
+    struct outcome o;
+
+    (void)state;
+    fill(&w);
+    o = ship(&w, (struct ship){.window_bytes = 1, .begin_late = true});
+    assert_int_equal(o.state, SYNC_DONE);
+    check_whole(&w, &o.tree);
+    free(w.store_dir);
+    w.store_dir =
+        path_join(w.scratch, "another"); /* all known to the cache, all wanted */
+    o = ship(&w, (struct ship){.window_bytes = 100000});
+    assert_int_equal(o.state, SYNC_DONE);
+    check_whole(&w, &o.tree);
+    world_free(&w);
+}
+
+static void
+sync__goes_on_after_a_cut(void **state)
+{
+    struct world w = world_new();
+    struct outcome o;
+
+    (void)state;
+    fill(&w);
+    o = ship(&w, (struct ship){.cut_after = 2500000, .piece = 10000});
+    assert_int_equal(o.state, SYNC_RUNNING);
+    o = ship(&w, (struct ship){.piece = 777});
+    assert_int_equal(o.state, SYNC_DONE);
+    check_whole(&w, &o.tree);
+    assert_true(o.sent.sent_bytes < 1500000); /* what had come was not sent again */
+    world_free(&w);
+}
+
+static void
+sync__a_quota_refuses_and_says_so(void **state)
+{
+    struct world w = world_new();
+    struct outcome o;
+
+    (void)state;
+    fill(&w);
+    o = ship(&w, (struct ship){.max_bytes = 1000000});
+    assert_int_equal(o.state, SYNC_FAILED);
+    assert_int_equal(o.why.code, ERR_SPACE);
+    world_free(&w);
+}
+
+/* ---- a hostile sender ---- */
+
+static void
+frame(struct buf *b, uint8_t type, const void *p, size_t n)
+{
+    buf_add_u32(b, (uint32_t)n);
+    buf_add_u8(b, type);
+    buf_add(b, "\0\0", 3);
+    buf_add(b, p, n);
+}
+
+static void
+refused(const struct world *w, const struct buf *b, const char *what)
+{
+    struct store *store = NULL;
+    struct sync_recv *r = NULL;
+    struct err why = {0};
+    size_t len;
+
+    OK(store_open(&store, w->store_dir, NULL, e));
+    OK(sync_recv_new(&r, store, NULL, e));
+    if (sync_recv_input(r, b->data, b->len, &why) == 0) {
+        fail_msg("%s was accepted", what);
+    }
+    assert_true(why.code == ERR_CORRUPT || why.code == ERR_INVALID ||
+                why.code == ERR_RANGE);
+    assert_int_equal(sync_recv_state(r, NULL), SYNC_FAILED);
+    assert_non_null(sync_recv_output(r, &len)); /* and the sender is told */
+    sync_recv_free(r);
+    store_close(store);
+}
+
+static void
+sync__refuses_a_hostile_sender(void **state)
+{
+    struct world w = world_new();
+    struct buf b = BUF_INIT;
+    uint8_t chunk[12 + 32 + 5] = {1, 1, 0, 0, 5, 0, 0, 0, 5};
+    const struct {
+        const char *what;
+        uint8_t type;
+        size_t len;
+    } malformed[] = {
+        {"type 0", 0, 32},
+        {"type 10", 10, 32},
+        {"an empty offer", 1, 0},
+        {"half an id", 1, 33},
+        {"a receiver's WANT", 2, 13},
+        {"MORE without CHUNK", 4, 5},
+        {"a short tree", 5, 31},
+        {"a receiver's DONE", 8, 32},
+    };
+    uint8_t zeros[64] = {0};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof malformed / sizeof malformed[0]; i++) {
+        buf_reset(&b);
+        frame(&b, malformed[i].type, zeros, malformed[i].len);
+        refused(&w, &b, malformed[i].what);
+    }
+    buf_reset(&b);
+    frame(&b, 3, chunk, sizeof chunk); /* five bytes that are not that hash */
+    refused(&w, &b, "a chunk of another name");
+    chunk[4] = 4;
+    buf_reset(&b);
+    frame(&b, 3, chunk, sizeof chunk);
+    refused(&w, &b, "a chunk stored longer than it is");
+    chunk[4] = 5;
+    chunk[0] = 7;
+    buf_reset(&b);
+    frame(&b, 3, chunk, sizeof chunk);
+    refused(&w, &b, "a chunk of an unknown kind");
+    buf_reset(&b);
+    buf_add_u32(&b, (uint32_t)SYNC_FRAME_MAX_BYTES);
+    buf_add(&b, "\1\0\0\0", 4);
+    refused(&w, &b, "a frame above the limit");
+    buf_free(&b);
+    world_free(&w);
+}
+
+int
+main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(sync__ships_all_of_it_cold),
+        cmocka_unit_test(sync__an_unchanged_tree_is_one_message),
+        cmocka_unit_test(sync__a_small_change_sends_little),
+        cmocka_unit_test(sync__a_base_that_is_not_there_costs_time_only),
+        cmocka_unit_test(sync__a_small_window_is_only_slower),
+        cmocka_unit_test(sync__goes_on_after_a_cut),
+        cmocka_unit_test(sync__a_quota_refuses_and_says_so),
+        cmocka_unit_test(sync__refuses_a_hostile_sender),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
