@@ -200,7 +200,8 @@ test: deps
 	@BUILD=$(B) tests/run $(ONLY)
 check: tests
 	@BUILD=$(B) tests/run $(ONLY)
-demo: deps
+demo:
+	@tests/deps demo
 	@$(MAKE) --no-print-directory $(PAR) all
 	@BUILD=$(B) examples/demo
 
