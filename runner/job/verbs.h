@@ -15,6 +15,7 @@
 #define VERB_JOB_SIGNAL  "job.signal"
 #define VERB_JOB_EXTEND  "job.extend"
 #define VERB_JOB_USAGE   "job.usage"
+#define VERB_JOB_PUT     "job.put"
 #define VERB_SNAP_LIST   "snap.list"
 #define VERB_SNAP_SHOW   "snap.show"
 #define VERB_SNAP_FILES  "snap.files"
@@ -34,6 +35,7 @@
 #define OPEN_EXEC_ERR "gpurun.open.exec.err.v1"
 #define OPEN_PORT     "gpurun.open.port.v1"
 #define OPEN_GET      "gpurun.open.get.v1"
+#define OPEN_FILES    "gpurun.open.files.v1"
 
 /* Note on an exec channel, ordered, before EOF: u8 how, u8 code or signal. */
 #define NOTE_EXEC_EXIT      16
