@@ -256,7 +256,7 @@ make_channel(struct follow *f, enum stream which, uint64_t from)
         .cls = CHANNEL_INTERACTIVE,
         .window_bytes = which == IN ? 0 : LOG_WINDOW,
         .send_start = which == IN ? CHANNEL_ANY : 0,
-        .recv_start = which == IN ? 0 : from,
+        .recv_start = which == IN ? 0 : (f->o.lines > 0 ? CHANNEL_ANY : from),
         .recv_gaps = which != IN,
         .events = &channel_events,
         .ctx = &f->pipes[which],
@@ -285,6 +285,9 @@ open_channel(struct follow *f, struct conn *c, enum stream which)
     rec_add(r, "job", f->job);
     if (which != IN) {
         rec_add_int(r, "follow", f->o.only_present ? 0 : 1);
+        if (f->o.lines > 0) {
+            rec_add_int(r, "lines", f->o.lines);
+        }
     }
     if (mux_open(conn_mux(c), p->channel, r, &e) != 0 && e.code != ERR_LINK) {
         end_with(f, FOLLOW_FAILED, &e);

@@ -42,6 +42,8 @@ struct follow_options {
     bool only_present; /* what the log holds now, not what is still to come */
     bool no_signals;   /* ^C detaches instead of going to the job (logs -f, wait) */
     bool tty;          /* the job has a terminal: ours is raw, sizes are told */
+    int64_t
+        lines; /* only the last so many that are there now; 0: from out_from, err_from */
     uint64_t out_from, err_from;
     struct job_seen *seen; /* kept up to date; NULL: not */
     const struct follow_events *events;

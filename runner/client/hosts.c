@@ -398,6 +398,30 @@ hosts_list(const struct home *home, bool with_local, struct host_list *out, stru
     return 0;
 }
 
+int
+hosts_list_used(const struct home *home, struct host_list *out, struct err *e)
+{
+    char *agent_home = home_path(home, HOST_LOCAL, NULL);
+    bool used = file_exists(agent_home);
+    struct host_list l = {NULL, 0};
+    size_t n = 0;
+
+    free(agent_home);
+    if (hosts_list(home, true, &l, e) != 0) {
+        return -1;
+    }
+    for (size_t i = 0; i < l.n; i++) {
+        if (l.v[i].local && !used && l.n > 1) {
+            host_free(&l.v[i]);
+        } else {
+            l.v[n++] = l.v[i];
+        }
+    }
+    l.n = n;
+    *out = l;
+    return 0;
+}
+
 static int
 no_such_host(const struct home *home, const char *name, struct err *e)
 {

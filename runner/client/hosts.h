@@ -95,6 +95,12 @@ struct host_list {
  */
 int hosts_list(const struct home *home, bool with_local, struct host_list *out,
                struct err *e) MUST_USE;
+/*
+ * The hosts where jobs may be: as above, with `local` only where it has ever been used,
+ * or no other host is known.
+ */
+int hosts_list_used(const struct home *home, struct host_list *out,
+                    struct err *e) MUST_USE;
 void host_list_free(struct host_list *l);
 
 /* "user@address:port" or "this machine"; malloc'ed, not escaped. */

@@ -206,6 +206,20 @@ jobs_load(const struct home *home, const char *id, struct job_record *out, struc
     return rc;
 }
 
+void
+jobs_forget(const struct home *home, const char *id)
+{
+    char *seen = xasprintf("%s.seen", id);
+    char *path = home_path(home, "jobs", id);
+    char *seen_path = home_path(home, "jobs", seen);
+
+    (void)unlink(path);
+    (void)unlink(seen_path);
+    free(seen_path);
+    free(path);
+    free(seen);
+}
+
 /* ---- all of them ---- */
 
 static int

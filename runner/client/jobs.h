@@ -46,6 +46,9 @@ int jobs_save(const struct home *home, const struct job_record *r,
 int jobs_load(const struct home *home, const char *id, struct job_record *out,
               struct err *e) MUST_USE;
 
+/* Take a record away again (the job was never accepted). */
+void jobs_forget(const struct home *home, const char *id);
+
 struct job_list {
     struct job_record *v; /* newest first */
     size_t n;

@@ -337,6 +337,58 @@ place_wait(struct place *p, struct err *e)
     return 0;
 }
 
+static bool
+is_asked(void *ctx)
+{
+    const struct place *p = ctx;
+
+    for (size_t i = 0; i < p->n; i++) {
+        enum session_state st = session_state(p->slots[i].c.session);
+
+        if (st != SESSION_UP && st != SESSION_FAILED) {
+            return false;
+        }
+    }
+    return true;
+}
+
+int
+place_ask_all(struct place *p, struct err *e)
+{
+    if (!loop_run_until(p->client->loop, is_asked, p, -1)) {
+        return err_set(e, ERR_LINK, "%s", _("interrupted while asking the hosts"));
+    }
+    return 0;
+}
+
+static void
+nothing(void *ctx)
+{
+    (void)ctx;
+}
+
+static bool
+never(void *ctx)
+{
+    (void)ctx;
+    return false;
+}
+
+int
+place_nap(struct place *p, int64_t ns, struct err *e)
+{
+    struct timer *t = timer_new(p->client->loop, nothing, NULL);
+    int64_t start_ns = clock_boot_ns();
+
+    timer_after(t, ns); /* keeps the loop running where every host has failed */
+    (void)loop_run_until(p->client->loop, never, NULL, ns);
+    timer_free(t);
+    if (clock_boot_ns() - start_ns < ns / 2) {
+        return err_set(e, ERR_LINK, "%s", _("interrupted while waiting"));
+    }
+    return 0;
+}
+
 int
 place_refresh(struct place *p, struct err *e)
 {
@@ -436,15 +488,21 @@ place_explain(const struct place *p, struct err *e)
     const struct device_want *d = &p->want.device;
     struct buf b = BUF_INIT;
     bool busy = false;
+    bool reached = false;
     bool cpu = is_cpu(&p->want);
 
     for (size_t i = 0; i < p->n && b.len < 360; i++) {
         const struct candidate *c = &p->slots[i].c;
 
         busy = busy || c->fit == PLACE_BUSY;
+        reached = reached || c->fit == PLACE_BUSY || c->fit == PLACE_UNFIT;
         buf_printf(&b, "%s%s: %s", b.len > 0 ? "; " : "", c->host, c->why);
     }
-    if (cpu) {
+    if (!reached && p->n == 1) {
+        err_set(e, ERR_LINK, "%s", p->slots[0].c.why);
+    } else if (!reached) {
+        err_set(e, ERR_LINK, _("no host could be asked: %s"), buf_str(&b));
+    } else if (cpu && !busy) {
         err_set(e, ERR_NOT_FOUND, _("no host with %" PRId64 " cores: %s"), d->count,
                 buf_str(&b));
     } else if (busy) {

@@ -62,6 +62,10 @@ void place_free(struct place *p);
 
 /* Run the loop as said above. Not finding any is no failure. */
 int place_wait(struct place *p, struct err *e) MUST_USE;
+/* Run the loop until each host has answered or failed, want or not (listings). */
+int place_ask_all(struct place *p, struct err *e) MUST_USE;
+/* Run the loop for so long (or until it is stopped). */
+int place_nap(struct place *p, int64_t ns, struct err *e) MUST_USE;
 /* Ask those that answered again (for --wait). */
 int place_refresh(struct place *p, struct err *e) MUST_USE;
 
@@ -73,7 +77,10 @@ const struct candidate *place_best(const struct place *p);
 void place_exclude(struct place *p, const char *host, const char *why);
 /* Its session, from now on the caller's; the candidate stays listed. */
 struct session *place_take(struct place *p, const struct candidate *c);
-/* Nothing fits: says what was wanted, and of each host why not. */
+/*
+ * Nothing fits: says what was wanted, and of each host why not. ERR_LINK: none of them
+ * could be asked; ERR_BUSY: it is there, but not free; ERR_NOT_FOUND.
+ */
 int place_explain(const struct place *p, struct err *e);
 
 #endif

@@ -393,7 +393,41 @@ fetch_wait(struct fetch *f, int64_t timeout_ns, struct receipt **out, struct err
     return 0;
 }
 
+/* Everything that was there has come: what is asked now is to be told of the rest. */
+static bool
+is_present(void *ctx)
+{
+    const struct fetch *f = ctx;
+
+    return f->state != FETCH_RUNNING || (f->refresh == NULL && f->waiting != NULL);
+}
+
+int
+fetch_wait_present(struct fetch *f, int64_t timeout_ns, struct receipt **out,
+                   struct err *e)
+{
+    (void)loop_run_until(f->client->loop, is_present, f, timeout_ns);
+    if (f->state == FETCH_RUNNING) {
+        return err_set(
+            e, ERR_BUSY,
+            _("job %s has not ended: its bill is not made yet (`gpurun ps` says "
+              "what it costs so far)"),
+            f->job);
+    }
+    return fetch_wait(f, 0, out, e);
+}
+
 /* ---- what is kept ---- */
+
+bool
+receipts_kept(const struct home *home, const char *job)
+{
+    char *path = home_path(home, "receipts", job);
+    bool kept = file_exists(path);
+
+    free(path);
+    return kept;
+}
 
 int
 receipts_load(const struct home *home, const char *job, const struct sign_public *host,

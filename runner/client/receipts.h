@@ -48,7 +48,16 @@ bool fetch_cost(const struct fetch *f, int64_t *cost_fen);
 int fetch_wait(struct fetch *f, int64_t timeout_ns, struct receipt **out,
                struct err *e) MUST_USE;
 
+/*
+ * As fetch_wait after fetch_refresh, for a job that should have ended: ERR_BUSY if the
+ * host has no receipt of it yet.
+ */
+int fetch_wait_present(struct fetch *f, int64_t timeout_ns, struct receipt **out,
+                       struct err *e) MUST_USE;
+
 /* ---- what is kept ---- */
+
+bool receipts_kept(const struct home *home, const char *job);
 
 /* Read and verify a kept receipt. host NULL: any signer. ERR_NOT_FOUND. */
 int receipts_load(const struct home *home, const char *job,

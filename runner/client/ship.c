@@ -27,7 +27,8 @@ struct ship {
     struct sync_send *send;
     struct waker *waker;
     struct channel *channel;
-    char *base_path; /* where the tree last sent to this host is noted */
+    struct session *to; /* the last one sent to; only compared */
+    char *base_path;    /* where the tree last sent to this host is noted */
     bool sending;
     bool done;
     bool failed;
@@ -392,9 +393,11 @@ ship_send(struct ship *s, struct session *to, struct conn *c, struct err *e)
     struct rec *r;
     int rc;
 
-    if (s->done) {
+    if (s->done && s->to == to) {
         return 0;
     }
+    s->done = false;
+    s->to = to;
     if (!s->fresh && start_sender(s, e) != 0) {
         return -1;
     }

@@ -47,7 +47,10 @@ int ship_wait_built(struct ship *s, const struct build_report **r,
 /* How far the scan has come. */
 void ship_scanned(const struct ship *s, uint64_t *n_entries, uint64_t *bytes);
 
-/* Begin to send to the host at the other end of c. Built or not. */
+/*
+ * Begin to send to the host at the other end of c, built or not. Nothing is done if it
+ * was sent through this session before.
+ */
 int ship_send(struct ship *s, struct session *to, struct conn *c, struct err *e) MUST_USE;
 
 enum ship_state {

@@ -1,0 +1,351 @@
+#include "runner/client/bring.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/file.h"
+#include "runner/client/i18n.h"
+#include "runner/job/verbs.h"
+#include "runner/wire/channel.h"
+#include "runner/wire/mux.h"
+
+/* ---- the scratch store ---- */
+
+struct scratch {
+    char *dir;
+    struct store *store;
+};
+
+int
+scratch_new(struct scratch **out, const struct home *home, struct err *e)
+{
+    struct scratch *s = xcalloc(1, sizeof *s);
+    char *template = NULL;
+
+    if (home_make(home, "tmp", "store.XXXXXX", &template, e) != 0) {
+        free(s);
+        return -1;
+    }
+    if (mkdtemp(template) == NULL) {
+        err_set_sys(e, errno, "cannot make '%s'", template);
+        free(template);
+        free(s);
+        return -1;
+    }
+    s->dir = template;
+    if (store_open(&s->store, s->dir, NULL, e) != 0) {
+        scratch_free(s);
+        return -1;
+    }
+    *out = s;
+    return 0;
+}
+
+void
+scratch_free(struct scratch *s)
+{
+    struct err ignored;
+
+    if (s == NULL) {
+        return;
+    }
+    store_close(s->store);
+    (void)!file_remove_tree(s->dir, &ignored);
+    free(s->dir);
+    free(s);
+}
+
+struct store *
+scratch_store(struct scratch *s)
+{
+    return s->store;
+}
+
+/* ---- one transfer ---- */
+
+struct transfer {
+    struct client *client;
+    struct session *session;
+    const struct bring_want *want;
+    struct store *store;    /* of a tree */
+    struct sync_recv *recv; /* of a tree */
+    struct buf *listing;    /* or of a listing */
+    struct channel *channel;
+    bool done; /* all is here */
+    bool over;
+    bool failed;
+    struct sha256 tree;
+    struct err why;
+};
+
+static void
+fail(struct transfer *t, const struct err *why)
+{
+    if (!t->over) {
+        t->over = true;
+        t->failed = true;
+        t->why = *why;
+    }
+}
+
+static void
+send_answers(struct transfer *t)
+{
+    size_t len;
+    const uint8_t *data;
+
+    while ((data = sync_recv_output(t->recv, &len)) != NULL && len > 0) {
+        size_t n = channel_send(t->channel, data, len);
+
+        sync_recv_sent(t->recv, n);
+        if (n < len) {
+            return;
+        }
+    }
+    if (sync_recv_state(t->recv, &t->tree) == SYNC_DONE && !t->done) {
+        t->done = true;
+        channel_send_eof(t->channel);
+    }
+}
+
+/* The host has heard that we have it all: nothing is left hanging there. */
+static void
+on_acked(void *ctx, struct channel *c, uint64_t offset)
+{
+    struct transfer *t = ctx;
+
+    t->over = t->over || (t->done && offset == channel_send_end(c));
+}
+
+static size_t
+on_tree_data(void *ctx, struct channel *c, const uint8_t *data, size_t n)
+{
+    struct transfer *t = ctx;
+    struct sync_stats st;
+    struct err e;
+
+    (void)c;
+    if (t->over || t->done) {
+        return n;
+    }
+    if (sync_recv_input(t->recv, data, n, &e) != 0) {
+        fail(t, &e);
+        return n;
+    }
+    send_answers(t);
+    if (t->want->progress != NULL) {
+        sync_recv_stats(t->recv, &st);
+        t->want->progress(t->want->ctx, &st);
+    }
+    return n;
+}
+
+static size_t
+on_listing_data(void *ctx, struct channel *c, const uint8_t *data, size_t n)
+{
+    struct transfer *t = ctx;
+    struct err e;
+
+    (void)c;
+    if (n > BRING_LISTING_MAX - t->listing->len) {
+        err_set(&e, ERR_RANGE, "%s", _("the host's listing is longer than it may be"));
+        fail(t, &e);
+        return n;
+    }
+    buf_add(t->listing, data, n);
+    return n;
+}
+
+static size_t
+on_data(void *ctx, struct channel *c, const uint8_t *data, size_t n)
+{
+    struct transfer *t = ctx;
+
+    return t->listing != NULL ? on_listing_data(ctx, c, data, n)
+                              : on_tree_data(ctx, c, data, n);
+}
+
+static void
+on_eof(void *ctx, struct channel *c)
+{
+    struct transfer *t = ctx;
+    struct err e;
+
+    (void)c;
+    if (t->listing != NULL || t->done) {
+        t->over = true;
+    } else if (!t->over) {
+        err_set(&e, ERR_CORRUPT, "%s",
+                _("the host ended the transfer before it was whole"));
+        fail(t, &e);
+    }
+}
+
+static void
+on_writable(void *ctx, struct channel *c)
+{
+    struct transfer *t = ctx;
+
+    (void)c;
+    if (t->recv != NULL && !t->over && !t->done) {
+        send_answers(t);
+    }
+}
+
+static void
+on_reset(void *ctx, struct channel *c, const struct err *why)
+{
+    struct transfer *t = ctx;
+    struct err e;
+
+    (void)c;
+    if (t->done) {
+        t->over = true;
+    } else if (why->code != ERR_LINK) {
+        session_peer_error(why, NULL, &e);
+        fail(t, &e);
+    }
+}
+
+static void
+on_detached(void *ctx, struct channel *c, const struct err *why)
+{
+    struct transfer *t = ctx;
+
+    (void)c;
+    (void)why;
+    t->over = t->over || t->done;
+}
+
+static const struct channel_events channel_events = {
+    .on_data = on_data,
+    .on_eof = on_eof,
+    .on_writable = on_writable,
+    .on_acked = on_acked,
+    .on_detached = on_detached,
+    .on_reset = on_reset,
+};
+
+/* New halves each time: what has arrived is in the store and is not asked for again. */
+static int
+begin(struct transfer *t, struct conn *c, struct err *e)
+{
+    struct channel_options co = {
+        .cls = CHANNEL_BULK, .events = &channel_events, .ctx = t};
+    struct sync_recv_options ro = {.max_bytes = t->want->max_bytes};
+    struct rec *r;
+    int rc;
+
+    sync_recv_free(t->recv);
+    t->recv = NULL;
+    if (t->listing != NULL) {
+        buf_reset(t->listing);
+    } else if (sync_recv_new(&t->recv, t->store, &ro, e) != 0) {
+        return -1;
+    }
+    channel_free(t->channel);
+    t->channel = channel_new(&co);
+    if (t->listing != NULL) {
+        channel_send_eof(t->channel);
+    }
+    r = rec_new(t->listing != NULL ? OPEN_FILES : OPEN_GET);
+    if (t->want->snapshot != NULL) {
+        rec_add(r, "snapshot", t->want->snapshot);
+    } else {
+        rec_add(r, "job", t->want->job);
+    }
+    if (t->want->path != NULL && t->want->path[0] != '\0') {
+        rec_add(r, "path", t->want->path);
+    }
+    rc = mux_open(conn_mux(c), t->channel, r, e);
+    rec_free(r);
+    return rc;
+}
+
+static void
+on_up(void *ctx, struct session *s, struct conn *c, bool first)
+{
+    struct err e;
+
+    (void)s;
+    (void)first;
+    if (begin(ctx, c, &e) != 0 && e.code != ERR_LINK) {
+        fail(ctx, &e);
+    }
+}
+
+static void
+on_failed(void *ctx, struct session *s, const struct failure *why)
+{
+    (void)s;
+    fail(ctx, &why->err);
+}
+
+static const struct session_events session_events = {.up = on_up, .failed = on_failed};
+
+static bool
+is_over(void *ctx)
+{
+    const struct transfer *t = ctx;
+
+    return t->over;
+}
+
+static int
+transfer(struct transfer *t, struct err *e)
+{
+    struct conn *c = session_conn(t->session);
+    int rc = -1;
+
+    session_set_events(t->session, &session_events, t);
+    if (c != NULL && begin(t, c, e) != 0) {
+        goto out;
+    }
+    if (!loop_run_until(t->client->loop, is_over, t, -1)) {
+        err_set(e, ERR_LINK, "%s", _("interrupted while data was fetched"));
+        goto out;
+    }
+    if (t->failed) {
+        *e = t->why;
+        goto out;
+    }
+    rc = 0;
+
+out:
+    session_set_events(t->session, NULL, NULL);
+    channel_free(t->channel);
+    sync_recv_free(t->recv);
+    return rc;
+}
+
+int
+bring_tree(struct client *cl, struct session *s, struct scratch *to,
+           const struct bring_want *w, struct sha256 *tree, struct err *e)
+{
+    struct transfer t = {.client = cl, .session = s, .want = w, .store = to->store};
+
+    if (transfer(&t, e) != 0) {
+        return -1;
+    }
+    *tree = t.tree;
+    return 0;
+}
+
+int
+bring_listing(struct client *cl, struct session *s, const struct bring_want *w,
+              struct buf *out, struct err *e)
+{
+    struct buf listing = BUF_INIT;
+    struct transfer t = {.client = cl, .session = s, .want = w, .listing = &listing};
+    int rc = transfer(&t, e);
+
+    if (rc == 0) {
+        buf_add(out, listing.data, listing.len);
+    }
+    buf_free(&listing);
+    return rc;
+}

@@ -1,0 +1,63 @@
+#ifndef RUNNER_CLIENT_BRING_H
+#define RUNNER_CLIENT_BRING_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/attr.h"
+#include "base/buf.h"
+#include "base/err.h"
+#include "base/hash.h"
+#include "runner/client/session.h"
+#include "storage/store.h"
+#include "storage/sync.h"
+
+/*
+ * Data from a host to here. A tree comes into a scratch store beneath our home, checked
+ * by hash; from there it is extracted (storage/extract.h), or sent on to another host
+ * without ever being a directory here. A cut link costs nothing that has arrived.
+ */
+struct scratch;
+
+/* A store of our own that goes with scratch_free. */
+int scratch_new(struct scratch **out, const struct home *home, struct err *e) MUST_USE;
+void scratch_free(struct scratch *s); /* NULL allowed */
+struct store *scratch_store(struct scratch *s);
+
+struct bring_want {
+    const char *snapshot; /* this snapshot, */
+    const char *job;      /* or what this job's directory holds now */
+    const char *path;     /* only this object, under its last name; NULL: all */
+    uint64_t max_bytes;   /* 0: no limit */
+    void (*progress)(void *ctx, const struct sync_stats *st);
+    void *ctx;
+};
+
+/*
+ * Bring it; runs the loop, and owns the session's events meanwhile. ERR_NOT_FOUND: no
+ * such object there.
+ */
+int bring_tree(struct client *cl, struct session *s, struct scratch *to,
+               const struct bring_want *w, struct sha256 *tree, struct err *e) MUST_USE;
+
+/*
+ * The listing of a snapshot or of a job's directory: appended to out as storage's
+ * tree_open_stream reads it. ERR_RANGE above BRING_LISTING_MAX.
+ */
+#define BRING_LISTING_MAX ((size_t)1 << 30)
+int bring_listing(struct client *cl, struct session *s, const struct bring_want *w,
+                  struct buf *out, struct err *e) MUST_USE;
+
+/*
+ * Make the object called name of the tree appear at target (a path that does not exist
+ * yet, or, with replace, may be replaced if it is no directory): whole or not at all.
+ * NULL name: the tree itself becomes the directory target.
+ */
+struct land_options {
+    bool exact;
+    bool replace;
+};
+int land_tree(struct scratch *from, const struct sha256 *tree, const char *name,
+              const char *target, const struct land_options *o, struct err *e) MUST_USE;
+
+#endif

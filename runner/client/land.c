@@ -1,0 +1,111 @@
+#include <errno.h>
+#include <fcntl.h>
+#include <libgen.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/buf.h"
+#include "base/file.h"
+#include "base/hash.h"
+#include "runner/client/bring.h"
+#include "runner/client/i18n.h"
+#include "storage/extract.h"
+
+/*
+ * A tree is made in a folder beside its target, that nobody else knows, and then takes
+ * the target's name in one step: a cut in between leaves nothing half done.
+ */
+struct landing {
+    int parent_fd;
+    char *base;       /* last name of the target */
+    char staging[32]; /* beside it */
+    int staging_fd;
+};
+
+static int
+open_parent(struct landing *l, const char *target, struct err *e)
+{
+    char *copy = xstrdup(target);
+    char *base_copy = xstrdup(target);
+    const char *dir = dirname(copy);
+    int rc = 0;
+
+    l->base = xstrdup(basename(base_copy));
+    l->parent_fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (l->parent_fd == -1) {
+        rc = err_set(e, errno == ENOENT ? ERR_NOT_FOUND : ERR_DENIED,
+                     _("cannot put anything into '%s': %s"), dir, strerror(errno));
+    } else if (strcmp(l->base, ".") == 0 || strcmp(l->base, "..") == 0 ||
+               strcmp(l->base, "/") == 0) {
+        rc = err_set(e, ERR_EXISTS, _("'%s' is there already"), target);
+    }
+    free(copy);
+    free(base_copy);
+    return rc;
+}
+
+static int
+make_staging(struct landing *l, struct err *e)
+{
+    char id[ID_RANDOM_LEN + 2];
+
+    random_id("", id);
+    (void)snprintf(l->staging, sizeof l->staging, ".gpurun-%s", id);
+    if (mkdirat(l->parent_fd, l->staging, 0700) == -1) {
+        l->staging[0] = '\0';
+        return err_set_sys(e, errno, _("cannot make a folder beside '%s'"), l->base);
+    }
+    l->staging_fd =
+        openat(l->parent_fd, l->staging, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    return l->staging_fd == -1 ? err_set_sys(e, errno, "cannot open '%s'", l->staging)
+                               : 0;
+}
+
+/* RENAME_NOREPLACE, so that nothing that came meanwhile is lost. */
+static int
+take_name(const struct landing *l, int from_fd, const char *from, bool replace,
+          struct err *e)
+{
+    if (renameat2(from_fd, from, l->parent_fd, l->base, replace ? 0 : RENAME_NOREPLACE) ==
+        0) {
+        return 0;
+    }
+    if (errno == EEXIST || errno == ENOTEMPTY || errno == EISDIR || errno == ENOTDIR) {
+        return err_set(e, ERR_EXISTS, _("'%s' is there already"), l->base);
+    }
+    return err_set_sys(e, errno, _("cannot give '%s' its name"), l->base);
+}
+
+int
+land_tree(struct scratch *from, const struct sha256 *tree, const char *name,
+          const char *target, const struct land_options *o, struct err *e)
+{
+    struct landing l = {.parent_fd = -1, .staging_fd = -1};
+    struct tree_source source = tree_source_store(scratch_store(from));
+    struct extract_options xo = {.only = name, .exact = o->exact, .fresh = true};
+    struct extract_report report;
+    struct err ignored;
+    int rc = -1;
+
+    if (open_parent(&l, target, e) != 0 || make_staging(&l, e) != 0 ||
+        extract_tree(l.staging_fd, tree, &source, &xo, &report, e) != 0) {
+        goto out;
+    }
+    rc = name != NULL ? take_name(&l, l.staging_fd, name, o->replace, e)
+                      : take_name(&l, l.parent_fd, l.staging, o->replace, e);
+    if (rc == 0 && name == NULL) {
+        l.staging[0] = '\0'; /* it is the target now */
+    }
+
+out:
+    (void)fd_close(&l.staging_fd);
+    if (l.staging[0] != '\0' && l.parent_fd != -1) {
+        (void)!file_remove_tree_at(l.parent_fd, l.staging, &ignored);
+    }
+    (void)fd_close(&l.parent_fd);
+    free(l.base);
+    return rc;
+}

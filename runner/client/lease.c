@@ -1,0 +1,196 @@
+#include "runner/client/lease.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/hash.h"
+#include "meter/money.h"
+#include "meter/tariff.h"
+#include "runner/client/i18n.h"
+
+#define NS_PER_S  ((int64_t)1000000000)
+#define START_S   ((int64_t)7 * 86400) /* shipping may take long */
+#define S_PER_DAY 86400
+
+/* Keeping what the landing reserve has to cover, in fen. */
+static int
+keeping_fen(const struct grant *g, int64_t keep_bytes, int64_t *fen, struct err *e)
+{
+    int64_t paid = keep_bytes > g->keep_free_bytes ? keep_bytes - g->keep_free_bytes : 0;
+
+    return tariff_keeping_hold(g->keep_uyuan_per_gb_day, paid, g->keep_days * S_PER_DAY,
+                               fen, e);
+}
+
+/* The exact cost of what the stop may add: billed window and per-job price. */
+static int
+landing_fen(const struct grant *g, int64_t keep_bytes, int64_t *fen, struct err *e)
+{
+    struct tariff_segment window = {
+        .price_uyuan_per_h = grant_burn_uyuan_per_h(g),
+        .n_units = 1,
+        .used_s = grant_billed_window_s(g),
+        .discount_bps = TARIFF_BPS_ONE,
+    };
+    int64_t window_fen;
+    int64_t keep_fen;
+
+    if (tariff_charge(&window, 1, 0, &window_fen, e) != 0 ||
+        keeping_fen(g, keep_bytes, &keep_fen, e) != 0) {
+        return -1;
+    }
+    /* Each part rounded up by itself: never more than really fits. */
+    *fen = window_fen + 1 + keep_fen +
+           (g->job_uyuan + MONEY_UYUAN_PER_FEN - 1) / MONEY_UYUAN_PER_FEN;
+    return 0;
+}
+
+static bool
+costs_anything(const struct grant *g)
+{
+    return grant_burn_uyuan_per_h(g) > 0 || g->job_uyuan > 0 ||
+           g->nocard_uyuan_per_h > 0 || g->keep_uyuan_per_gb_day > 0;
+}
+
+static int
+set_cap(struct grant *g, const struct candidate *c, const struct lease_want *w,
+        struct err *e)
+{
+    int64_t estimate_s;
+    int64_t landing;
+
+    g->cap_why = GRANT_LIMIT_COST;
+    if (!costs_anything(g)) {
+        g->cap_fen = 0;
+        /* Nothing is billed, but the renter has said what it costs: keep to that. */
+        if (c->own_estimate && w->max_cost_fen >= 0 && c->estimate_uyuan > 0) {
+            if (tariff_max_seconds(w->max_cost_fen, c->estimate_uyuan, g->rows[0].n_units,
+                                   &estimate_s, e) != 0) {
+                return -1;
+            }
+            if (estimate_s < g->max_s) {
+                g->max_s = estimate_s > 0 ? estimate_s : 1;
+                g->end_why = GRANT_LIMIT_COST;
+            }
+        }
+        return 0;
+    }
+    if (w->max_cost_fen < 0) {
+        return grant_default_cap(g, w->keep_bytes, &g->cap_fen, e);
+    }
+    g->cap_fen = w->max_cost_fen;
+    if (landing_fen(g, w->keep_bytes, &landing, e) != 0) {
+        return -1;
+    }
+    if (grant_burn_uyuan_per_h(g) > 0 && g->cap_fen < landing) {
+        char need[MONEY_TEXT_MAX];
+        char have[MONEY_TEXT_MAX];
+
+        money_format_fen(landing, need);
+        money_format_fen(g->cap_fen, have);
+        return err_set(e, ERR_INVALID,
+                       _("--max-cost %s is less than what stopping and keeping the data "
+                         "would cost on host '%s' (%s yuan)"),
+                       have, c->host, need);
+    }
+    return 0;
+}
+
+static int
+set_window(struct grant *g, const struct offer *o, struct job_spec *spec,
+           const struct lease_want *w, struct err *e)
+{
+    if (spec->window_s > o->window_max_s) {
+        if (w->has_window) {
+            return err_set(e, ERR_INVALID, _("--window: this host allows at most %lld s"),
+                           (long long)o->window_max_s);
+        }
+        spec->window_s = o->window_max_s;
+    }
+    g->window_s = spec->window_s;
+    return 0;
+}
+
+int
+lease_make(struct grant *g, struct home *home, const struct offer *o,
+           const struct candidate *c, struct job_spec *spec, const struct lease_want *w,
+           struct err *e)
+{
+    const struct sign_key *key;
+
+    grant_init(g);
+    if (home_key(home, &key, e) != 0) {
+        return -1;
+    }
+    if (!o->own_book) {
+        return err_set(
+            e, ERR_DENIED,
+            _("the owner of host '%s' takes only grants of an operator's book"), c->host);
+    }
+    random_id("l", g->lease);
+    (void)snprintf(g->job, sizeof g->job, "%s", spec->job);
+    g->seq = 1;
+    sign_key_public(key, &g->renter);
+    g->made_wall_ns = clock_wall_ns();
+    g->until_wall_ns = g->made_wall_ns + START_S * NS_PER_S;
+    if (grant_set_offer(g, o, spec->device_class, c->type, spec->count, e) != 0 ||
+        set_window(g, o, spec, w, e) != 0) {
+        return -1;
+    }
+    g->keep_days = o->keep_days;
+    g->max_s = spec->max_time_s;
+    g->end_why = GRANT_LIMIT_TIME;
+    if (set_cap(g, c, w, e) != 0) {
+        return -1;
+    }
+    spec->cap_fen = costs_anything(g) ? g->cap_fen : -1;
+    spec->max_time_s = g->max_s;
+    return grant_sign(g, key, e);
+}
+
+int
+lease_can_run_s(const struct grant *g, int64_t keep_bytes, int64_t *s, struct err *e)
+{
+    int64_t landing;
+    int64_t by_cost;
+
+    *s = g->max_s;
+    if (grant_burn_uyuan_per_h(g) == 0) {
+        return 0;
+    }
+    if (landing_fen(g, keep_bytes, &landing, e) != 0 ||
+        tariff_max_seconds(g->cap_fen - landing, grant_burn_uyuan_per_h(g), 1, &by_cost,
+                           e) != 0) {
+        return -1;
+    }
+    *s = by_cost < *s ? by_cost : *s;
+    return 0;
+}
+
+int
+lease_extend(struct grant *next, struct home *home, const struct grant *g,
+             int64_t cap_fen, int64_t max_s, struct err *e)
+{
+    const struct sign_key *key;
+    struct grant n = *g;
+
+    memset(&n.bytes, 0, sizeof n.bytes); /* g's own */
+    if (home_key(home, &key, e) != 0) {
+        return -1;
+    }
+    n.seq = g->seq + 1;
+    n.cap_fen = cap_fen >= 0 ? cap_fen : g->cap_fen;
+    n.max_s = max_s >= 0 ? max_s : g->max_s;
+    n.made_wall_ns = clock_wall_ns();
+    if (n.cap_fen < g->cap_fen || (n.max_s < g->max_s && g->max_s != GRANT_NO_END)) {
+        return err_set(e, ERR_INVALID, "%s",
+                       _("extend can only raise a limit; to end the job earlier, "
+                         "`gpurun stop` it"));
+    }
+    if (grant_sign(&n, key, e) != 0) {
+        return -1;
+    }
+    *next = n;
+    return 0;
+}

@@ -1,0 +1,45 @@
+#ifndef RUNNER_CLIENT_LEASE_H
+#define RUNNER_CLIENT_LEASE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/attr.h"
+#include "base/err.h"
+#include "meter/grant.h"
+#include "meter/offer.h"
+#include "runner/client/home.h"
+#include "runner/client/place.h"
+#include "runner/job/spec.h"
+
+/*
+ * The money side of a run: the grant that lets one host draw up to a cap for one lease,
+ * signed by the renter's own book (a budget: there is no other yet).
+ */
+struct lease_want {
+    int64_t max_cost_fen; /* -1: the price of the whole time, and the landing reserve */
+    int64_t keep_bytes;   /* what the snapshot will have to keep at least */
+    bool has_window; /* the window was asked for: above the host's limit is an error */
+};
+
+/*
+ * Fill and sign *g (grant_clear it). spec names job, count, time and window; its window
+ * is cut to what the offer allows unless it was asked for. ERR_INVALID: the cap does not
+ * cover even the landing; ERR_DENIED: the host takes no grants of our own book.
+ */
+int lease_make(struct grant *g, struct home *home, const struct offer *o,
+               const struct candidate *c, struct job_spec *spec,
+               const struct lease_want *w, struct err *e) MUST_USE;
+
+/*
+ * How long the lease can run within its cap, less the landing reserve for keep_bytes; its
+ * time limit if that comes first.
+ */
+int lease_can_run_s(const struct grant *g, int64_t keep_bytes, int64_t *s,
+                    struct err *e) MUST_USE;
+
+/* A higher cap (fen, -1: as it is) and time (s, -1): the next grant of the same lease. */
+int lease_extend(struct grant *next, struct home *home, const struct grant *g,
+                 int64_t cap_fen, int64_t max_s, struct err *e) MUST_USE;
+
+#endif

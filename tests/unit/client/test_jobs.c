@@ -1,0 +1,167 @@
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "base/buf.h"
+#include "base/file.h"
+#include "runner/client/jobs.h"
+
+static int
+make_home(void **state)
+{
+    char dir[] = "/tmp/test_jobs.XXXXXX";
+    struct home *home = NULL;
+    struct err e = {0};
+
+    assert_non_null(mkdtemp(dir));
+    assert_int_equal(home_open(&home, dir, &e), 0);
+    *state = home;
+    return 0;
+}
+
+static int
+remove_home(void **state)
+{
+    struct err e = {0};
+    int rc = file_remove_tree(home_dir(*state), &e);
+
+    home_free(*state);
+    return rc;
+}
+
+static void
+save(const struct home *home, const char *id, const char *name, int64_t made_wall_ns)
+{
+    struct job_record r;
+    struct err e = {0};
+
+    job_record_init(&r);
+    (void)snprintf(r.id, sizeof r.id, "%s", id);
+    r.name = name != NULL ? xstrdup(name) : NULL;
+    r.host = xstrdup("h");
+    r.made_wall_ns = made_wall_ns;
+    strings_add(&r.outs, "out dir");
+    assert_int_equal(jobs_save(home, &r, &e), 0);
+    job_record_free(&r);
+}
+
+static void
+check_find(const struct home *home, const char *what, const char *id, enum err_code code)
+{
+    struct job_record r;
+    struct err e = {0};
+    int rc = jobs_find(home, what, &r, &e);
+
+    if (id == NULL) {
+        assert_int_equal(rc, -1);
+        assert_int_equal(e.code, code);
+        return;
+    }
+    assert_int_equal(rc, 0);
+    assert_string_equal(r.id, id);
+    assert_string_equal(r.outs.v[0], "out dir");
+    job_record_free(&r);
+}
+
+static void
+jobs_find__takes_ids_names_prefixes_and_last(void **state)
+{
+    const struct home *home = *state;
+
+    check_find(home, "@last", NULL, ERR_NOT_FOUND);
+    save(home, "jaaaaaaaaaaaa", "train", 1000);
+    save(home, "jaaaaaaaaaaab", "train", 3000);
+    save(home, "jbbbbbbbbbbbb", "other", 2000);
+    check_find(home, "jaaaaaaaaaaaa", "jaaaaaaaaaaaa", ERR_NONE);
+    check_find(home, "train", "jaaaaaaaaaaab", ERR_NONE); /* the newest so called */
+    check_find(home, "other", "jbbbbbbbbbbbb", ERR_NONE);
+    check_find(home, "jb", "jbbbbbbbbbbbb", ERR_NONE);
+    check_find(home, "@last", "jaaaaaaaaaaab", ERR_NONE);
+    check_find(home, "ja", NULL, ERR_INVALID);
+    check_find(home, "", NULL, ERR_NOT_FOUND);
+    check_find(home, "jz", NULL, ERR_NOT_FOUND);
+    check_find(home, "../jobs", NULL, ERR_NOT_FOUND);
+}
+
+static void
+jobs_list__passes_over_what_a_power_cut_spoiled(void **state)
+{
+    const struct home *home = *state;
+    struct job_list l;
+    struct err e = {0};
+    char *path = home_path(home, "jobs", "jccccccccccca");
+
+    save(home, "jaaaaaaaaaaaa", NULL, 1000);
+    assert_int_equal(file_replace(path, "", 0, &e), 0);
+    assert_int_equal(jobs_list(home, &l, &e), 0);
+    assert_int_equal(l.n, 1);
+    job_list_free(&l);
+    jobs_forget(home, "jaaaaaaaaaaaa");
+    assert_int_equal(jobs_list(home, &l, &e), 0);
+    assert_int_equal(l.n, 0);
+    job_list_free(&l);
+    free(path);
+}
+
+static void
+jobs_seen__outlives_its_mapping(void **state)
+{
+    struct job_seen *seen = NULL;
+    struct err e = {0};
+
+    assert_int_equal(jobs_seen_open(*state, "jaaaaaaaaaaaa", &seen, &e), 0);
+    assert_int_equal(seen->out, 0);
+    seen->out = 12345678901;
+    seen->err = 7;
+    jobs_seen_close(seen);
+    assert_int_equal(jobs_seen_open(*state, "jaaaaaaaaaaaa", &seen, &e), 0);
+    assert_int_equal(seen->out, 12345678901);
+    assert_int_equal(seen->err, 7);
+    jobs_seen_close(seen);
+}
+
+static void
+jobs_save__keeps_the_end(void **state)
+{
+    struct job_record r;
+    struct job_record got;
+    struct err e = {0};
+
+    job_record_init(&r);
+    (void)snprintf(r.id, sizeof r.id, "jaaaaaaaaaaaa");
+    r.host = xstrdup("h");
+    r.final = true;
+    r.exit_code = 137;
+    r.charge_fen = 55;
+    r.phrase = xstrdup("ended: killed");
+    (void)snprintf(r.snapshot, sizeof r.snapshot, "saaaaaaaaaaaa");
+    assert_int_equal(jobs_save(*state, &r, &e), 0);
+    assert_int_equal(jobs_load(*state, r.id, &got, &e), 0);
+    assert_true(got.final);
+    assert_int_equal(got.exit_code, 137);
+    assert_int_equal(got.charge_fen, 55);
+    assert_string_equal(got.phrase, "ended: killed");
+    assert_string_equal(got.snapshot, "saaaaaaaaaaaa");
+    job_record_free(&got);
+    job_record_free(&r);
+}
+
+int
+main(void)
+{
+#define WITH_HOME(f) cmocka_unit_test_setup_teardown(f, make_home, remove_home)
+    const struct CMUnitTest tests[] = {
+        WITH_HOME(jobs_find__takes_ids_names_prefixes_and_last),
+        WITH_HOME(jobs_list__passes_over_what_a_power_cut_spoiled),
+        WITH_HOME(jobs_seen__outlives_its_mapping),
+        WITH_HOME(jobs_save__keeps_the_end),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
