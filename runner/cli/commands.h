@@ -4,10 +4,25 @@
 #include "runner/cli/cli.h"
 
 /* The rows of the command table; each stands in cmd_<name>.c. */
+extern const struct command cmd_attach;
+extern const struct command cmd_bill;
 extern const struct command cmd_complete;
 extern const struct command cmd_config;
+extern const struct command cmd_doctor;
+extern const struct command cmd_exec;
+extern const struct command cmd_extend;
 extern const struct command cmd_help;
 extern const struct command cmd_host;
+extern const struct command cmd_logs;
+extern const struct command cmd_plan;
+extern const struct command cmd_port;
+extern const struct command cmd_ps;
+extern const struct command cmd_run;
+extern const struct command cmd_stop;
 extern const struct command cmd_version;
+extern const struct command cmd_wait;
+
+/* A subcommand with a file of its own. */
+extern const struct command sub_host_doctor;
 
 #endif

@@ -1,0 +1,66 @@
+#include "runner/cli/commands.h"
+#include "runner/cli/context.h"
+#include "runner/cli/launch.h"
+#include "runner/cli/request.h"
+#include "runner/client/i18n.h"
+
+static int
+run_or_plan(struct cli *c, const struct run_options *o, const struct words *w,
+            bool only_plan, struct err *e)
+{
+    struct config *cfg = NULL;
+    struct run_request r;
+    struct client cl = {.loop = NULL};
+    int rc = -1;
+
+    if (config_open(&cfg, c->home, e) != 0 || request_make(&r, c, cfg, o, w, e) != 0) {
+        config_free(cfg);
+        return -1;
+    }
+    if (context_open(&cl, c, e) == 0) {
+        rc = launch(c, &cl, cfg, &r, only_plan, e);
+    }
+    context_close(&cl);
+    request_free(&r);
+    config_free(cfg);
+    return rc;
+}
+
+static int
+run_run(struct cli *c, const void *options, const struct words *w, struct err *e)
+{
+    return run_or_plan(c, options, w, false, e);
+}
+
+static int
+run_plan(struct cli *c, const void *options, const struct words *w, struct err *e)
+{
+    return run_or_plan(c, options, w, true, e);
+}
+
+const struct command cmd_run = {
+    .name = "run",
+    .usage = N_("[OPTIONS] SCRIPT [ARG...] | [OPTIONS] -- COMMAND [ARG...]"),
+    .help = N_("run a script or a command on a leased host"),
+    .about =
+        N_("Right after SCRIPT, --gpu, --cpu, --host, --image and --max-cost are still "
+           "gpurun's, up to the first word that is none of them or --; the rest is the "
+           "script's own. gpurun exits with the job's exit code (128+n for signal n); "
+           "100 to 105 are its own failures, see gpurun(1)."),
+    .options = run_option_rows,
+    .options_size = sizeof(struct run_options),
+    .grammar = GRAMMAR_SCRIPT,
+    .word = WORD_FILE,
+    .run = run_run,
+};
+
+const struct command cmd_plan = {
+    .name = "plan",
+    .usage = N_("[OPTIONS] SCRIPT [ARG...] | [OPTIONS] -- COMMAND [ARG...]"),
+    .help = N_("say where a run would go, what it would cost and send; start nothing"),
+    .options = run_option_rows,
+    .options_size = sizeof(struct run_options),
+    .grammar = GRAMMAR_SCRIPT,
+    .word = WORD_FILE,
+    .run = run_plan,
+};

@@ -1,0 +1,305 @@
+#include "runner/cli/ending.h"
+
+#include <inttypes.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/buf.h"
+#include "base/clock.h"
+#include "base/json.h"
+#include "base/text.h"
+#include "runner/cli/out.h"
+#include "runner/client/i18n.h"
+
+#define NS_PER_S        ((int64_t)1000000000)
+#define RECEIPT_WAIT_NS (30 * NS_PER_S)
+#define SIGNAL_BASE     128
+
+void
+ending_say_down(const struct cli *c, const char *host, const struct failure *why)
+{
+    say(c, _("the link to host '%s' is gone (%s); the job goes on, trying to come back"),
+        host, why->err.msg);
+}
+
+void
+ending_say_back(const struct cli *c, const char *host)
+{
+    say(c, _("the link to host '%s' is back"), host);
+}
+
+static const char *
+job_word(const struct job_record *r)
+{
+    return r->name != NULL ? r->name : r->id;
+}
+
+/* ---- JSON ---- */
+
+static void
+json_time(struct json_writer *j, const char *key, int64_t wall_ns)
+{
+    char text[CLOCK_TEXT_MAX];
+    char *key_ns = xasprintf("%s_ns", key);
+
+    if (wall_ns > 0) {
+        clock_format_utc(wall_ns, 9, text);
+        json_kstr(j, key, text);
+        json_kint(j, key_ns, wall_ns);
+    } else {
+        json_kstr(j, key, NULL);
+        json_key(j, key_ns);
+        json_nil(j);
+    }
+    free(key_ns);
+}
+
+static void
+json_int_or_null(struct json_writer *j, const char *key, int64_t v)
+{
+    json_key(j, key);
+    if (v == JOB_NOT_SET) {
+        json_nil(j);
+    } else {
+        json_int(j, v);
+    }
+}
+
+static void
+json_devices(struct json_writer *j, const struct job_state *st)
+{
+    json_key(j, "devices");
+    json_arr(j);
+    for (size_t i = 0; i < st->n_devices; i++) {
+        json_obj(j);
+        json_kstr(j, "class", st->devices[i].device_class);
+        json_kstr(j, "type", st->devices[i].type);
+        json_kstr(j, "uuid", st->devices[i].uuid);
+        json_obj_end(j);
+    }
+    json_arr_end(j);
+}
+
+void
+ending_json_state(struct json_writer *j, const struct job_state *st, const char *host)
+{
+    bool final = job_phase_is_final(st->phase);
+
+    json_obj(j);
+    json_kstr(j, "id", st->job);
+    json_kstr(j, "name", st->name);
+    json_kstr(j, "host", host);
+    json_kstr(j, "state", job_phase_name(st->phase));
+    json_kstr(j, "reason", job_reason_name(st->reason));
+    json_int_or_null(j, "exit_code", st->exit_code);
+    json_int_or_null(j, "signal", st->signal);
+    json_kstr(j, "detail", st->detail);
+    json_key(j, "gpurun_exit");
+    if (final) {
+        json_int(j, job_exit_code(st));
+    } else {
+        json_nil(j);
+    }
+    json_kstr(j, "command", st->command);
+    json_time(j, "made", st->made_wall_ns);
+    json_time(j, "started", st->started_wall_ns);
+    json_time(j, "ended", st->ended_wall_ns);
+    json_devices(j, st);
+    json_kint(j, "count", st->count);
+    json_int_or_null(j, "price_uyuan_per_h", st->price_uyuan);
+    json_kint(j, "cost_fen", st->cost_fen);
+    json_int_or_null(j, "cap_fen", st->cap_fen);
+    json_int_or_null(j, "can_run_s", st->can_run_s);
+    json_int_or_null(j, "charge_fen", st->charge_fen);
+    json_kstr(j, "snapshot", st->snapshot[0] != '\0' ? st->snapshot : NULL);
+    json_kstr(j, "snapshot_state", job_kept_name(st->kept));
+    json_kstr(j, "snapshot_why", st->kept_why);
+    json_time(j, "expires", st->expires_wall_ns);
+    json_obj_end(j);
+}
+
+/* ---- the last line ---- */
+
+static void
+say_snapshot(const struct cli *c, const struct job_state *st, const char *host)
+{
+    char until[OUT_TIME_MAX];
+
+    if (st->snapshot[0] == '\0') {
+        say(c, _("no snapshot: %s"),
+            st->kept_why != NULL ? st->kept_why : _("the host does not say why"));
+        return;
+    }
+    if (st->expires_wall_ns > 0) {
+        (void)out_time(st->expires_wall_ns, until);
+    } else {
+        (void)snprintf(until, sizeof until, "%s", _("removed"));
+    }
+    say(c, _("data: snapshot %s on %s, kept until %s%s%s"), st->snapshot, host, until,
+        st->kept == JOB_KEPT_PARTIAL ? _("; partial: ") : "",
+        st->kept == JOB_KEPT_PARTIAL && st->kept_why != NULL ? st->kept_why : "");
+}
+
+static void
+say_end(const struct ending *en, const struct job_state *st, int64_t charge_fen)
+{
+    char phrase[JOB_PHRASE_MAX];
+    char took[TEXT_DURATION_MAX];
+    char money[OUT_MONEY_MAX];
+    struct buf b = BUF_INIT;
+
+    job_phrase(st, phrase);
+    buf_printf(&b, "%s %s", job_word(en->record), phrase);
+    if (st->detail != NULL) {
+        buf_printf(&b, ": %s", st->detail);
+    }
+    if (st->started_wall_ns > 0 && st->ended_wall_ns >= st->started_wall_ns) {
+        text_format_duration((st->ended_wall_ns - st->started_wall_ns) / NS_PER_S, took);
+        buf_printf(&b, _("; ran %s on %s"), took, session_host(en->session)->name);
+    }
+    if (charge_fen >= 0) {
+        buf_printf(&b, _("; costs %s"), out_fen(charge_fen, money));
+    }
+    say(en->c, "%s", buf_str(&b));
+    buf_free(&b);
+}
+
+/* ---- ends ---- */
+
+static void
+update_record(struct ending *en, const struct job_state *st, int64_t charge_fen)
+{
+    char phrase[JOB_PHRASE_MAX];
+    struct err e;
+
+    job_phrase(st, phrase);
+    free(en->record->phrase);
+    en->record->phrase = xstrdup(phrase);
+    en->record->final = true;
+    en->record->exit_code = job_exit_code(st);
+    en->record->charge_fen = charge_fen;
+    (void)snprintf(en->record->snapshot, sizeof en->record->snapshot, "%s", st->snapshot);
+    en->record->expires_wall_ns = st->expires_wall_ns;
+    if (jobs_save(en->cl->home, en->record, &e) != 0) {
+        say(en->c, "%s", e.msg);
+    }
+}
+
+/* The receipt's charge, or the state's own word where no receipt came. */
+static int64_t
+collect_receipt(struct ending *en, const struct job_state *st)
+{
+    struct receipt *receipt = NULL;
+    int64_t charge_fen = st->charge_fen;
+    struct err e;
+
+    if (en->fetch == NULL) {
+        return charge_fen;
+    }
+    if (fetch_wait(en->fetch, RECEIPT_WAIT_NS, &receipt, &e) == 0) {
+        charge_fen = receipt->charge_fen;
+        receipt_free(receipt);
+        return charge_fen;
+    }
+    if (e.code == ERR_LINK) {
+        say(en->c, _("%s; `gpurun bill %s` fetches it"), e.msg, job_word(en->record));
+        return -1;
+    }
+    err_wrap(&e, _("the bill of job %s is refused"), en->record->id);
+    say_error(en->c, &e, job_exit_code(st));
+    return -1;
+}
+
+static int
+print_json(const struct ending *en, const struct job_state *st, struct err *e)
+{
+    struct buf b = BUF_INIT;
+    struct json_writer j = json_to(&b);
+    int rc;
+
+    ending_json_state(&j, st, session_host(en->session)->name);
+    buf_add_str(&b, "\n");
+    rc = out_write(&b, e);
+    buf_free(&b);
+    return rc;
+}
+
+static int
+end_final(struct ending *en, const struct job_state *st, struct err *e)
+{
+    int64_t charge_fen = collect_receipt(en, st);
+
+    update_record(en, st, charge_fen);
+    if (en->as_json && en->c->g.json) {
+        if (print_json(en, st, e) != 0) {
+            return -1;
+        }
+    } else {
+        say_end(en, st, charge_fen);
+        say_snapshot(en->c, st, session_host(en->session)->name);
+    }
+    return job_exit_code(st);
+}
+
+static int
+end_signal(struct ending *en, const struct follow_result *r, struct err *e)
+{
+    const char *word = job_word(en->record);
+
+    if (!en->known) {
+        say(en->c, "%s", _("interrupted; nothing was started"));
+        return SIGNAL_BASE + r->signal;
+    }
+    if (r->signal == SIGINT && session_conn(en->session) == NULL) {
+        return err_set(
+            e, ERR_LINK,
+            _("the link is gone, so job %s could not be told; it may be running: "
+              "`gpurun attach %s` comes back, `gpurun stop %s` ends it"),
+            en->record->id, word, word);
+    }
+    say(en->c, _("detached; job %s goes on: `gpurun attach %s` comes back"),
+        en->record->id, word);
+    return SIGNAL_BASE + r->signal;
+}
+
+int
+ending_of(struct ending *en, const struct follow_result *r, struct err *e)
+{
+    const char *word = job_word(en->record);
+
+    switch (r->end) {
+    case FOLLOW_FINAL:
+        return end_final(en, &r->state, e);
+    case FOLLOW_PRESENT:
+        return 0;
+    case FOLLOW_SIGNAL:
+        return end_signal(en, r, e);
+    case FOLLOW_STDOUT:
+        return CLI_STDOUT_CLOSED;
+    case FOLLOW_LINK:
+        *e = r->e;
+        if (en->known) {
+            err_wrap(
+                e,
+                _("contact with job %s is lost, it may be running (`gpurun attach %s` "
+                  "looks)"),
+                en->record->id, word);
+            e->code = ERR_LINK;
+        }
+        return -1;
+    case FOLLOW_FAILED:
+        *e = r->e;
+        if (en->known && en->c->stage == STAGE_CHANGED) {
+            err_wrap(e, _("job %s may be running (`gpurun attach %s` looks)"),
+                     en->record->id, word);
+        }
+        return -1;
+    case FOLLOW_CANCELLED:
+    case FOLLOW_NONE:
+        *e = r->e;
+        return -1;
+    }
+    return err_set(e, ERR_INVALID, "following ended in no known way");
+}

@@ -1,0 +1,37 @@
+#ifndef RUNNER_CLI_ENDING_H
+#define RUNNER_CLI_ENDING_H
+
+#include "base/attr.h"
+#include "base/err.h"
+#include "runner/cli/cli.h"
+#include "runner/client/follow.h"
+#include "runner/client/jobs.h"
+#include "runner/client/receipts.h"
+
+/*
+ * How a command that watched a job ends: receipt kept, last line said, exit code chosen.
+ * Shared by run, attach, logs -f, wait and stop.
+ */
+struct ending {
+    struct cli *c;
+    struct client *cl;
+    struct session *session;
+    struct fetch *fetch;       /* NULL: no receipt is wanted */
+    struct job_record *record; /* updated and saved */
+    bool as_json;              /* the job as one object on stdout (wait, stop) */
+    bool known;                /* the job is known to exist on the host */
+};
+
+/* The exit code, or -1 with *e for main to print. */
+int ending_of(struct ending *en, const struct follow_result *r, struct err *e) MUST_USE;
+
+/* A job's state as a JSON object. */
+struct json_writer;
+void ending_json_state(struct json_writer *j, const struct job_state *st,
+                       const char *host);
+
+/* Remarks on a link that went and came back; `what` goes on meanwhile. */
+void ending_say_down(const struct cli *c, const char *host, const struct failure *why);
+void ending_say_back(const struct cli *c, const char *host);
+
+#endif

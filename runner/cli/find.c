@@ -1,0 +1,200 @@
+#include "runner/cli/find.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/buf.h"
+#include "base/text.h"
+#include "runner/cli/context.h"
+#include "runner/cli/out.h"
+#include "runner/client/hosts.h"
+#include "runner/client/i18n.h"
+#include "runner/client/jobs.h"
+#include "runner/client/place.h"
+#include "runner/job/state.h"
+#include "runner/job/verbs.h"
+#include "runner/wire/msg.h"
+
+void
+data_ref_close(struct data_ref *r)
+{
+    session_close(r->session);
+    snap_info_free(&r->info);
+    memset(r, 0, sizeof *r);
+}
+
+int
+find_all_snapshots(struct cli *c, struct client *cl, bool all, struct snap_infos *out,
+                   struct buf *silent, struct err *e)
+{
+    struct host_list hosts = {NULL, 0};
+    struct snap_infos l = {NULL, 0};
+    struct place *p = NULL;
+    int rc = -1;
+
+    if (hosts_list_used(cl->home, &hosts, e) != 0) {
+        return -1;
+    }
+    if (place_open(&p, cl, &hosts, e) != 0 || place_ask_all(p, e) != 0) {
+        goto out;
+    }
+    for (size_t i = 0; i < place_n(p); i++) {
+        const struct candidate *cand = place_at(p, i);
+        bool up = session_state(cand->session) == SESSION_UP;
+
+        if (!up || snaps_list(cand->session, all, &l, e) != 0) {
+            say(c, "%s", up ? e->msg : session_why(cand->session)->err.msg);
+            buf_printf(silent, "%s%s", silent->len > 0 ? ", " : "", cand->host);
+        }
+    }
+    snaps_sort(&l);
+    *out = l;
+    l = (struct snap_infos){NULL, 0};
+    rc = 0;
+
+out:
+    snap_infos_free(&l);
+    place_free(p);
+    host_list_free(&hosts);
+    return rc;
+}
+
+static int
+use_snapshot(struct client *cl, const char *host, const char *id, struct data_ref *out,
+             struct err *e)
+{
+    (void)snprintf(out->snapshot, sizeof out->snapshot, "%s", id);
+    snap_info_init(&out->info);
+    if (context_session(cl, host, CONTEXT_PATIENCE_NS, &out->session, e) != 0) {
+        return -1;
+    }
+    return snaps_show(out->session, id, &out->info, NULL, e);
+}
+
+/* A job that was run from here, by its present state on its host. */
+static int
+use_job(struct client *cl, const struct job_record *job, bool live, struct data_ref *out,
+        struct err *e)
+{
+    struct rec *req = NULL;
+    struct rec *resp = NULL;
+    struct rec *r = NULL;
+    struct job_state st;
+    const char *bytes;
+    size_t len;
+    int rc = -1;
+
+    state_init(&st);
+    if (context_session(cl, job->host, CONTEXT_PATIENCE_NS, &out->session, e) != 0) {
+        return -1;
+    }
+    req = msg_request_new(VERB_JOB_SHOW);
+    rec_add(req, "job", job->id);
+    if (session_call(out->session, req, CONTEXT_ANSWER_NS, &resp, e) != 0) {
+        goto out;
+    }
+    bytes = rec_get_bytes(resp, "state", &len);
+    if (bytes == NULL || rec_parse(&r, bytes, len, STATE_TYPE, e) != 0 ||
+        state_parse(&st, r, e) != 0) {
+        err_set(e, ERR_CORRUPT,
+                _("host '%s' told the state of job %s in a way that cannot be "
+                  "read"),
+                job->host, job->id);
+        goto out;
+    }
+    if (live && !job_phase_is_final(st.phase)) {
+        (void)snprintf(out->job, sizeof out->job, "%s", job->id);
+        rc = 0;
+    } else if (st.snapshot[0] == '\0') {
+        err_set(e, ERR_NOT_FOUND, _("job %s has no snapshot%s%s"), job->id,
+                st.kept_why != NULL ? ": " : " (yet)",
+                st.kept_why != NULL ? st.kept_why : "");
+    } else {
+        (void)snprintf(out->snapshot, sizeof out->snapshot, "%s", st.snapshot);
+        rc = snaps_show(out->session, st.snapshot, &out->info, NULL, e);
+    }
+
+out:
+    state_free(&st);
+    rec_free(r);
+    rec_free(resp);
+    rec_free(req);
+    return rc;
+}
+
+/* Snapshots of jobs that ended here under our eyes need no search. */
+static bool
+known_place(const struct home *home, const char *what, char **host)
+{
+    struct job_list jobs = {NULL, 0};
+    struct err ignored;
+    bool found = false;
+
+    if (!id_is(ID_SNAPSHOT, what) || jobs_list(home, &jobs, &ignored) != 0) {
+        return false;
+    }
+    for (size_t i = 0; i < jobs.n && !found; i++) {
+        if (strcmp(jobs.v[i].snapshot, what) == 0) {
+            *host = xstrdup(jobs.v[i].host);
+            found = true;
+        }
+    }
+    job_list_free(&jobs);
+    return found;
+}
+
+static int
+search_hosts(struct cli *c, struct client *cl, const char *what, struct data_ref *out,
+             struct err *e)
+{
+    struct snap_infos l = {NULL, 0};
+    struct buf silent = BUF_INIT;
+    const struct snap_info *s = NULL;
+    int rc = find_all_snapshots(c, cl, true, &l, &silent, e);
+
+    if (rc == 0) {
+        rc = snaps_find(&l, what, &s, e);
+        if (rc != 0 && silent.len > 0) {
+            err_wrap(e, _("(not asked: %s)"), buf_str(&silent));
+        }
+    }
+    if (rc == 0) {
+        rc = use_snapshot(cl, s->host, s->id, out, e);
+    }
+    buf_free(&silent);
+    snap_infos_free(&l);
+    return rc;
+}
+
+int
+find_data(struct cli *c, struct client *cl, const char *what, bool live,
+          struct data_ref *out, struct err *e)
+{
+    struct job_record job;
+    struct data_ref r;
+    char *host = NULL;
+    int rc;
+
+    memset(&r, 0, sizeof r);
+    snap_info_init(&r.info);
+    job_record_init(&job);
+    c->stage = STAGE_TRYING;
+    if (known_place(cl->home, what, &host) && use_snapshot(cl, host, what, &r, e) == 0) {
+        rc = 0;
+    } else if (r.session == NULL && jobs_find(cl->home, what, &job, e) == 0) {
+        rc = use_job(cl, &job, live, &r, e);
+    } else {
+        data_ref_close(&r);
+        snap_info_init(&r.info);
+        rc = search_hosts(c, cl, what, &r, e);
+    }
+    if (rc == 0) {
+        *out = r;
+    } else {
+        data_ref_close(&r);
+    }
+    free(host);
+    job_record_free(&job);
+    return rc;
+}

@@ -1,0 +1,33 @@
+#ifndef RUNNER_CLI_FIND_H
+#define RUNNER_CLI_FIND_H
+
+#include "base/attr.h"
+#include "base/err.h"
+#include "runner/cli/cli.h"
+#include "runner/client/session.h"
+#include "runner/client/snaps.h"
+
+/*
+ * Data by name: a snapshot (wherever a copy of it is) or what a job's directory holds
+ * now, and a session with the host that has it.
+ */
+struct data_ref {
+    struct session *session;
+    char snapshot[JOB_ID_LEN + 1]; /* "" when it is a job's directory */
+    char job[JOB_ID_LEN + 1];
+    struct snap_info info; /* of a snapshot */
+};
+
+/*
+ * what: a snapshot, or a job: that is its last snapshot, or with live its directory while
+ * it runs. ERR_NOT_FOUND; the hosts that did not answer are named.
+ */
+int find_data(struct cli *c, struct client *cl, const char *what, bool live,
+              struct data_ref *out, struct err *e) MUST_USE;
+void data_ref_close(struct data_ref *r);
+
+/* Every snapshot of every host that answers; silent hosts are appended to silent. */
+int find_all_snapshots(struct cli *c, struct client *cl, bool all, struct snap_infos *out,
+                       struct buf *silent, struct err *e) MUST_USE;
+
+#endif

@@ -1,0 +1,103 @@
+#include <errno.h>
+#include <fcntl.h>
+#include <libintl.h>
+#include <locale.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/buf.h"
+#include "runner/cli/cli.h"
+#include "runner/cli/help.h"
+#include "runner/cli/out.h"
+#include "runner/client/i18n.h"
+#include "runner/client/install.h"
+
+static void
+start_words(void)
+{
+    char *dir;
+
+    (void)setlocale(LC_ALL, "");
+    /* Numbers are for programs as much as for people. */
+    (void)setlocale(LC_NUMERIC, "C");
+    dir = install_find_share("locale");
+    if (dir != NULL) {
+        (void)bindtextdomain("gpurun", dir);
+        (void)textdomain("gpurun");
+    }
+    free(dir);
+}
+
+/* A closed 0, 1 or 2 would be given to the next file opened. */
+static void
+fill_standard_descriptors(void)
+{
+    int fd;
+
+    do {
+        fd = open("/dev/null", O_RDWR);
+    } while (fd >= 0 && fd <= STDERR_FILENO);
+    if (fd > STDERR_FILENO) {
+        (void)close(fd);
+    }
+}
+
+static int
+show_help(const struct parsed *p, struct err *e)
+{
+    struct buf out = BUF_INIT;
+    int rc;
+
+    if (p->command == NULL) {
+        help_overview(&out);
+    } else {
+        help_command(&out, p->parent, p->command);
+    }
+    rc = out_write(&out, e);
+    buf_free(&out);
+    return rc;
+}
+
+static int
+finish(const struct cli *c, int rc, const struct err *e)
+{
+    int code;
+
+    if (rc >= 0) {
+        return rc;
+    }
+    if (out_stdout_closed(e)) {
+        return CLI_STDOUT_CLOSED;
+    }
+    code = cli_exit_code(c->stage, e->code);
+    say_error(c, e, code);
+    return code;
+}
+
+int
+main(int argc, char **argv)
+{
+    struct parsed p;
+    struct cli c = {.stage = STAGE_INPUT};
+    struct err e = {0};
+    int rc;
+
+    fill_standard_descriptors();
+    (void)signal(SIGPIPE, SIG_IGN);
+    start_words();
+    rc = cli_parse(&p, argc, argv, &e);
+    c.g = p.g;
+    c.command = p.command;
+    if (rc == 0 && (p.g.help || p.command == NULL)) {
+        c.stage = p.g.help ? STAGE_TRYING : STAGE_INPUT;
+        rc = show_help(&p, &e);
+    } else if (rc == 0 && (rc = home_open(&c.home, p.g.home, &e)) == 0) {
+        rc = p.command->run(&c, p.options, &p.w, &e);
+    }
+    rc = finish(&c, rc, &e);
+    home_free(c.home);
+    parsed_free(&p);
+    return rc;
+}

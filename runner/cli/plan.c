@@ -1,0 +1,404 @@
+#include "runner/cli/plan.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/json.h"
+#include "base/text.h"
+#include "meter/tariff.h"
+#include "runner/cli/out.h"
+#include "runner/client/i18n.h"
+
+#define LABEL_COLUMNS 10
+#define PAGE_COLUMNS  96
+#define NS_PER_S      1000000000LL
+
+/* ---- phrases ---- */
+
+static bool
+is_cpu(const struct plan *p)
+{
+    return strcmp(p->request->spec.device_class, "cpu") == 0;
+}
+
+char *
+plan_device(const struct plan *p)
+{
+    int64_t n = p->request->spec.count;
+    char type[64];
+    char name[128];
+
+    if (is_cpu(p)) {
+        return xasprintf(NP_("%" PRId64 " core", "%" PRId64 " cores", n), n);
+    }
+    return xasprintf("%" PRId64 "x %s (%s)", n,
+                     text_escape_to(type, sizeof type, p->chosen->type),
+                     text_escape_to(name, sizeof name, p->chosen->device_name));
+}
+
+static const char *
+price_text(const struct plan *p, char out[2 * OUT_MONEY_MAX])
+{
+    char money[OUT_MONEY_MAX];
+    const char *per =
+        p->request->spec.count > 1 ? (is_cpu(p) ? _("h per core") : _("h each")) : _("h");
+
+    if (p->chosen->own_estimate) {
+        (void)snprintf(out, 2 * OUT_MONEY_MAX,
+                       _("%s (own estimate; the host bills nothing)"),
+                       out_price(p->chosen->estimate_uyuan, per, money));
+    } else if (p->chosen->uyuan_per_h == 0) {
+        (void)snprintf(out, 2 * OUT_MONEY_MAX, "%s", _("free"));
+    } else {
+        (void)snprintf(out, 2 * OUT_MONEY_MAX, "%s",
+                       out_price(p->chosen->uyuan_per_h, per, money));
+    }
+    return out;
+}
+
+static void
+cap_text(const struct plan *p, struct buf *out)
+{
+    char money[OUT_MONEY_MAX];
+    char run[TEXT_DURATION_MAX];
+
+    text_format_duration(p->can_run_s, run);
+    if (p->grant->cap_fen > 0) {
+        buf_printf(out, _("at most %s; stops by itself after %s"),
+                   out_fen(p->grant->cap_fen, money), run);
+    } else {
+        buf_printf(out, _("stops by itself after %s"), run);
+    }
+}
+
+static uint64_t
+n_skipped(const struct plan *p)
+{
+    uint64_t n = 0;
+
+    for (int i = IGNORE_NOT + 1; i < IGNORE_WHY_COUNT; i++) {
+        n += p->ship->skipped.n[i];
+    }
+    return n;
+}
+
+static void
+sends_text(const struct plan *p, struct buf *out)
+{
+    char size[TEXT_SIZE_MAX];
+    const struct tree_totals *t = &p->ship->totals;
+    uint64_t skipped = n_skipped(p);
+
+    text_format_size(t->bytes, size);
+    buf_printf(out,
+               NP_("%" PRIu64 " file, %s, of ", "%" PRIu64 " files, %s, of ", t->n_files),
+               t->n_files, size);
+    text_escape(out, p->request->script.root, strlen(p->request->script.root));
+    if (skipped > 0) {
+        buf_printf(out,
+                   NP_(" (%" PRIu64 " entry left out)", " (%" PRIu64 " entries left out)",
+                       skipped),
+                   skipped);
+    }
+}
+
+static void
+keeping_text(const struct plan *p, struct buf *out)
+{
+    char until[OUT_TIME_MAX];
+    char money[OUT_MONEY_MAX];
+
+    /* Known before the end: not before the longest it may run. */
+    (void)out_time(
+        clock_wall_ns() + (p->can_run_s + p->grant->keep_days * 86400) * NS_PER_S, until);
+    buf_printf(out,
+               _("a snapshot on %s for %" PRId64 " days from the end (until %s at the "
+                 "latest)"),
+               p->host->name, p->grant->keep_days, until);
+    if (p->grant->keep_uyuan_per_gb_day > 0) {
+        buf_printf(out, ", %s",
+                   out_price(p->grant->keep_uyuan_per_gb_day, _("GB and day"), money));
+    }
+}
+
+/* ---- the page ---- */
+
+static void
+row(struct buf *out, const char *label, const char *text)
+{
+    int pad = LABEL_COLUMNS - text_width(label);
+
+    buf_printf(out, "%s", label);
+    for (; pad > 0; pad--) {
+        buf_add_str(out, " ");
+    }
+    out_fold(out, text, PAGE_COLUMNS, LABEL_COLUMNS);
+    buf_add_str(out, "\n");
+}
+
+static void
+row_steal(struct buf *out, const char *label, struct buf *text)
+{
+    row(out, label, buf_str(text));
+    buf_free(text);
+}
+
+static void
+page_host(const struct plan *p, struct buf *out)
+{
+    struct buf b = BUF_INIT;
+    char *where = host_where(p->host);
+
+    buf_printf(&b, "%s (", p->host->name);
+    text_escape(&b, where, strlen(where));
+    buf_printf(&b, _("); protection from the job: %s"),
+               host_protection_name(p->info->protection));
+    if (p->info->protection_why != NULL) {
+        buf_add_str(&b, ", ");
+        text_escape(&b, p->info->protection_why, strlen(p->info->protection_why));
+    }
+    row_steal(out, _("host"), &b);
+    free(where);
+}
+
+static void
+page_others(const struct plan *p, struct buf *out)
+{
+    for (size_t i = 0; i < place_n(p->place); i++) {
+        const struct candidate *c = place_at(p->place, i);
+        struct buf b = BUF_INIT;
+        char money[OUT_MONEY_MAX];
+
+        if (c == p->chosen) {
+            continue;
+        }
+        buf_printf(&b, "%s: ", c->host);
+        if (c->fit == PLACE_FITS) {
+            buf_add_str(&b, c->uyuan_per_h > 0 ? out_price(c->uyuan_per_h, _("h"), money)
+                                               : _("free"));
+        } else {
+            text_escape(&b, c->why, strlen(c->why));
+        }
+        row_steal(out,
+                  i == 0 || (i == 1 && place_at(p->place, 0) == p->chosen)
+                      ? _("not taken")
+                      : "",
+                  &b);
+    }
+}
+
+static void
+page_ship(const struct plan *p, struct buf *out)
+{
+    const struct scan_skipped *sk = &p->ship->skipped;
+    struct buf b = BUF_INIT;
+
+    sends_text(p, &b);
+    row_steal(out, _("sends"), &b);
+    for (size_t i = 0; i < p->ship->n_largest && i < 5; i++) {
+        char size[TEXT_SIZE_MAX];
+
+        text_format_size(p->ship->largest[i].bytes, size);
+        buf_printf(&b, "%s ", size);
+        text_escape(&b, p->ship->largest[i].path, strlen(p->ship->largest[i].path));
+        row_steal(out, i == 0 ? _("largest") : "", &b);
+    }
+    for (int w = IGNORE_NOT + 1; w < IGNORE_WHY_COUNT; w++) {
+        char size[TEXT_SIZE_MAX];
+
+        if (sk->n[w] > 0) {
+            text_format_size(sk->bytes[w], size);
+            buf_printf(&b, "%s%s: %" PRIu64 " (%s)", b.len > 0 ? ", " : "",
+                       ignore_why_name((enum ignore_why)w), sk->n[w], size);
+        }
+    }
+    if (b.len > 0) {
+        row_steal(out, _("left out"), &b);
+    }
+    for (size_t i = 0; i < sk->n_secrets && i < 5; i++) {
+        text_escape(&b, sk->secrets[i], strlen(sk->secrets[i]));
+        buf_add_str(&b, _(" (looks secret; --with ships it)"));
+        row_steal(out, "", &b);
+    }
+}
+
+static void
+page_run(const struct plan *p, struct buf *out)
+{
+    const struct job_spec *s = &p->request->spec;
+    struct buf b = BUF_INIT;
+    char *line = request_command_line(&s->args);
+
+    if (s->kind == SPEC_KIND_PYTHON) {
+        buf_add_str(&b, s->python != NULL ? s->python : "python3");
+        buf_add_str(&b, " ");
+    } else if (s->kind == SPEC_KIND_SH) {
+        buf_add_str(&b, "bash ");
+    }
+    text_escape(&b, line, strlen(line));
+    row_steal(out, _("runs"), &b);
+    buf_add_str(&b, s->cwd[0] != '\0' ? "" : ".");
+    text_escape(&b, s->cwd, strlen(s->cwd));
+    row_steal(out, _("in"), &b);
+    if (s->from[0] != '\0') {
+        row(out, _("from"), s->from);
+    }
+    free(line);
+}
+
+void
+plan_page(const struct plan *p, struct buf *out)
+{
+    char price[2 * OUT_MONEY_MAX];
+    char *device = plan_device(p);
+    struct buf b = BUF_INIT;
+
+    page_host(p, out);
+    row(out, _("device"), device);
+    row(out, _("price"), price_text(p, price));
+    cap_text(p, &b);
+    row_steal(out, _("cap"), &b);
+    page_run(p, out);
+    if (p->ship != NULL) {
+        page_ship(p, out);
+    }
+    keeping_text(p, &b);
+    row_steal(out, _("data"), &b);
+    page_others(p, out);
+    free(device);
+}
+
+void
+plan_remarks(const struct cli *c, const struct plan *p)
+{
+    char price[2 * OUT_MONEY_MAX];
+    char *device = plan_device(p);
+    struct buf b = BUF_INIT;
+
+    cap_text(p, &b);
+    say(c, _("%s: %s, %s; %s"), p->host->name, device, price_text(p, price), buf_str(&b));
+    buf_reset(&b);
+    if (p->ship != NULL) {
+        sends_text(p, &b);
+        say(c, _("sends %s"), buf_str(&b));
+        buf_reset(&b);
+    }
+    keeping_text(p, &b);
+    say(c, _("data: %s"), buf_str(&b));
+    buf_free(&b);
+    free(device);
+}
+
+/* ---- JSON ---- */
+
+static void
+json_ship(const struct plan *p, struct json_writer *j)
+{
+    const struct scan_skipped *sk = &p->ship->skipped;
+
+    json_key(j, "ship");
+    json_obj(j);
+    json_kname(j, "root", p->request->script.root, strlen(p->request->script.root));
+    json_kint(j, "files", (int64_t)p->ship->totals.n_files);
+    json_kint(j, "bytes", (int64_t)p->ship->totals.bytes);
+    json_key(j, "largest");
+    json_arr(j);
+    for (size_t i = 0; i < p->ship->n_largest; i++) {
+        json_obj(j);
+        json_kname(j, "name", p->ship->largest[i].path, strlen(p->ship->largest[i].path));
+        json_kint(j, "bytes", (int64_t)p->ship->largest[i].bytes);
+        json_obj_end(j);
+    }
+    json_arr_end(j);
+    json_key(j, "skipped");
+    json_obj(j);
+    for (int w = IGNORE_NOT + 1; w < IGNORE_WHY_COUNT; w++) {
+        json_key(j, ignore_why_name((enum ignore_why)w));
+        json_obj(j);
+        json_kint(j, "entries", (int64_t)sk->n[w]);
+        json_kint(j, "bytes", (int64_t)sk->bytes[w]);
+        json_obj_end(j);
+    }
+    json_obj_end(j);
+    json_key(j, "skipped_secrets");
+    json_arr(j);
+    for (size_t i = 0; i < sk->n_secrets; i++) {
+        json_obj(j);
+        json_kname(j, "name", sk->secrets[i], strlen(sk->secrets[i]));
+        json_obj_end(j);
+    }
+    json_arr_end(j);
+    json_obj_end(j);
+}
+
+static const char *
+fit_name(enum place_fit f)
+{
+    static const char *const names[] = {"silent", "fits", "busy", "unfit", "unreached"};
+
+    return names[f];
+}
+
+static void
+json_hosts(const struct plan *p, struct json_writer *j)
+{
+    json_key(j, "hosts");
+    json_arr(j);
+    for (size_t i = 0; i < place_n(p->place); i++) {
+        const struct candidate *c = place_at(p->place, i);
+
+        json_obj(j);
+        json_kstr(j, "host", c->host);
+        json_kstr(j, "fit", fit_name(c->fit));
+        json_kint(j, "price_uyuan_per_h", c->uyuan_per_h);
+        json_kstr(j, "why", c->why);
+        json_obj_end(j);
+    }
+    json_arr_end(j);
+}
+
+void
+plan_json(const struct plan *p, struct buf *out)
+{
+    struct json_writer w = json_to(out);
+    struct json_writer *j = &w;
+    const struct job_spec *s = &p->request->spec;
+
+    json_obj(j);
+    json_kstr(j, "host", p->host->name);
+    json_kstr(j, "device_class", s->device_class);
+    json_kstr(j, "device_type", is_cpu(p) ? "" : p->chosen->type);
+    json_kstr(j, "device_name", p->chosen->device_name);
+    json_kint(j, "count", s->count);
+    json_kint(j, "price_uyuan_per_h", p->chosen->uyuan_per_h);
+    json_kbool(j, "own_estimate", p->chosen->own_estimate);
+    json_kint(j, "estimate_uyuan_per_h",
+              p->chosen->own_estimate ? p->chosen->estimate_uyuan : 0);
+    json_kint(j, "cap_fen", p->grant->cap_fen);
+    json_kint(j, "max_time_s", p->grant->max_s);
+    json_kint(j, "can_run_s", p->can_run_s);
+    json_kint(j, "window_s", p->grant->window_s);
+    json_kint(j, "keep_days", p->grant->keep_days);
+    json_kint(j, "keep_uyuan_per_gb_day", p->grant->keep_uyuan_per_gb_day);
+    json_kstr(j, "protection", host_protection_name(p->info->protection));
+    json_key(j, "command");
+    json_arr(j);
+    for (size_t i = 0; i < s->args.n; i++) {
+        json_str(j, s->args.v[i]);
+    }
+    json_arr_end(j);
+    json_kstr(j, "kind",
+              s->kind == SPEC_KIND_PYTHON ? "python"
+              : s->kind == SPEC_KIND_SH   ? "sh"
+                                          : "exec");
+    json_kname(j, "cwd", s->cwd, strlen(s->cwd));
+    if (p->ship != NULL) {
+        json_ship(p, j);
+    }
+    json_hosts(p, j);
+    json_obj_end(j);
+    buf_add_str(out, "\n");
+}

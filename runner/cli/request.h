@@ -1,0 +1,78 @@
+#ifndef RUNNER_CLI_REQUEST_H
+#define RUNNER_CLI_REQUEST_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/attr.h"
+#include "base/err.h"
+#include "base/opt.h"
+#include "runner/cli/cli.h"
+#include "runner/cli/script.h"
+#include "runner/client/config.h"
+#include "runner/client/place.h"
+#include "runner/job/spec.h"
+
+/*
+ * What a run is asked to be: the options of run, plan and resume as they were typed, and
+ * the request they mean. Everything that can be wrong with them is found here,
+ * before anything is done.
+ */
+struct run_options {
+    const char *gpu, *cpu, *device, *arch, *host;
+    const char *python, *conda, *venv;
+    const char *from;
+    const char *dir;
+    struct opt_list with;
+    bool with_git;
+    struct opt_list out, port;
+    struct opt_list env, env_file, secret;
+    const char *max_cost, *max_time, *idle, *window;
+    const char *wait, *max_price, *mem;
+    bool detach;
+    const char *name;
+    bool tty;
+    bool with_code; /* resume only */
+};
+extern const struct opt run_option_rows[];
+extern const struct opt resume_option_rows[];
+void run_options_free(struct run_options *o);
+
+struct port_want {
+    uint16_t remote;
+    uint16_t local; /* 0: the same if it is free, else any */
+};
+
+struct run_request {
+    struct script script;
+    bool ships; /* script.root is to be shipped */
+    struct strings with;
+    bool with_git;
+    struct job_spec spec; /* all but tree, renter and what the host decides */
+    struct place_want want;
+    char *host;             /* --host, or NULL */
+    struct strings secrets; /* "K=V" */
+    struct strings outs;
+    struct port_want *ports;
+    size_t n_ports;
+    int64_t max_cost_fen; /* -1: price × time */
+    int64_t wait_ns;      /* 0: not at all */
+    bool has_window;      /* --window was given */
+    bool detach;
+};
+
+/*
+ * words: SCRIPT or a command (GRAMMAR_SCRIPT). NULL: nothing is run anew here (resume
+ * fills the command in by itself).
+ */
+int request_make(struct run_request *out, const struct cli *c, const struct config *cfg,
+                 const struct run_options *o, const struct words *w,
+                 struct err *e) MUST_USE;
+void request_free(struct run_request *r);
+
+/* "8888" or "8888:9999"; 1 to 65535. */
+int request_parse_port(const char *text, struct port_want *out, struct err *e) MUST_USE;
+/* The command on one line, quoted as a shell would need it. malloc'ed. */
+char *request_command_line(const struct strings *args);
+
+#endif
