@@ -40,6 +40,7 @@ B      := build/$(FLAVOR)
 
 SANFLAGS := $(if $(SAN),-fsanitize=$(SAN) -fno-sanitize-recover=all -fno-omit-frame-pointer)
 COVFLAGS := $(if $(COV),--coverage -fprofile-update=atomic)
+COVLINK  := $(if $(COV),-Wl$(comma)--wrap=_exit)
 ifdef FUZZ
 CC       = clang
 FUZZFLAGS := -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all
@@ -67,7 +68,7 @@ CMOCKA_LIBS = $(call once,CMOCKA_LIBS,$(shell $(PKG_CONFIG) --libs cmocka))
 
 BASE_CFLAGS = -std=c11 -D_GNU_SOURCE -DGPURUN_VERSION='"$(VERSION)"' -I. $(WARN)
 ALL_CFLAGS  = $(BASE_CFLAGS) $(HARDEN) $(SANFLAGS) $(COVFLAGS) $(FUZZFLAGS) $(CFLAGS) $(PKG_CFLAGS)
-ALL_LDFLAGS = $(SANFLAGS) $(COVFLAGS) $(FUZZFLAGS) -Wl,--as-needed $(LDFLAGS)
+ALL_LDFLAGS = $(SANFLAGS) $(COVFLAGS) $(COVLINK) $(FUZZFLAGS) -Wl,--as-needed $(LDFLAGS)
 OBJECTS     = $(filter %.o,$^) $(filter %.a,$^)
 COMPILE     = $(CC) $(ALL_CFLAGS) $(EXTRA_CFLAGS) $(WERROR) -MMD -MP
 
@@ -76,7 +77,7 @@ not_main  = $(foreach f,$(1),$(if $(filter main_%,$(notdir $(f))),,$(f)))
 LIB_DIRS := base meter storage images \
             runner/wire runner/job runner/loop runner/host runner/client runner/cli
 LIB_SRC  := $(call not_main,$(wildcard $(addsuffix /*.c,$(LIB_DIRS))))
-LIB_OBJ  := $(LIB_SRC:%.c=$(B)/%.o)
+LIB_OBJ  := $(LIB_SRC:%.c=$(B)/%.o) $(if $(COV),$(B)/tests/cov_exit.o)
 LIB      := $(B)/libgpurun.a
 PROBE_SRC := $(filter-out runner/probe/cuda_runtime%,$(wildcard runner/probe/*.c))
 
@@ -199,7 +200,8 @@ test: deps
 	@BUILD=$(B) tests/run $(ONLY)
 check: tests
 	@BUILD=$(B) tests/run $(ONLY)
-demo: deps
+demo:
+	@tests/deps demo
 	@$(MAKE) --no-print-directory $(PAR) all
 	@BUILD=$(B) examples/demo
 

@@ -321,6 +321,9 @@ meter_session_extend(struct meter_session *s, const struct grant *next, struct e
     if (sha256_equal(&next->hash, &s->r->grant.hash)) {
         return session_flush(s, e); /* the same one again */
     }
+    if (clock_wall_ns() > next->until_wall_ns) {
+        return err_set(e, ERR_DENIED, "the grant has expired");
+    }
     if (grant_check_extends(&s->r->grant, next, e) != 0) {
         return -1;
     }

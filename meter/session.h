@@ -94,7 +94,11 @@ void meter_session_held(struct meter_session *s, int64_t held_bytes);
 /* Device busy time so far (cumulative), where the host can tell. */
 void meter_session_busy(struct meter_session *s, int64_t busy_ns);
 
-/* A further grant of this lease, checked by the caller with grant_check. */
+/*
+ * A further grant of this lease, as grant_parse gave it; everything else is checked here
+ * (the offer may have expired meanwhile, the lease goes on at its frozen prices). The
+ * same one again is fine. ERR_DENIED says what it may not change, or that it expired.
+ */
 int meter_session_extend(struct meter_session *s, const struct grant *next,
                          struct err *e) MUST_USE;
 /*
