@@ -12,8 +12,9 @@ msg_error_new(const struct err *why, const char *hint)
 {
     struct rec *r = rec_new(MSG_ERROR_TYPE);
 
-    rec_add(r, "code", err_code_name(why->code));
-    rec_add(r, "msg", why->msg);
+    /* A receiver refuses an error that says nothing, so this never sends one. */
+    rec_add(r, "code", err_code_name(why->code == ERR_NONE ? ERR_INVALID : why->code));
+    rec_add(r, "msg", why->msg[0] == '\0' ? "no reason given" : why->msg);
     if (hint != NULL && hint[0] != '\0') {
         rec_addf(r, "hint", "%.*s", MSG_HINT_MAX, hint);
     }

@@ -33,7 +33,8 @@ struct mux_item_list {
     struct mux_item *tail;
 };
 
-/* A message longer than a quantum: takes turns with the interactive channels. */
+/* The rest of a message longer than a quantum: takes turns with the interactive channels.
+ */
 struct mux_long {
     struct mux_turn turn;
     uint8_t type;

@@ -12,18 +12,29 @@
 
 /* ---- sending ---- */
 
+/*
+ * A message that is longer than a frame. Its first piece goes in order with all other
+ * messages, so that numbers arrive growing; the rest takes turns with the channels.
+ */
 static void
 send_long(struct mux *m, uint8_t type, uint64_t id, struct buf *body)
 {
     struct mux_long *l = xcalloc(1, sizeof *l);
+    struct frame first = {.type = type,
+                          .flags = FRAME_F_MORE,
+                          .seq = id,
+                          .payload = body->data,
+                          .len = CHANNEL_DATA_MAX};
     struct err e;
 
     l->turn.kind = MUX_TURN_MESSAGE;
     l->type = type;
     l->id = id;
     l->body = *body;
+    l->sent = CHANNEL_DATA_MAX;
+    mux_queue_control(m, &first);
+    m->out.queued += l->body.len - l->sent;
     *body = (struct buf)BUF_INIT;
-    m->out.queued += l->body.len;
     mux_queue_turn(m, &l->turn, CHANNEL_INTERACTIVE);
     if (m->out.queued > MUX_QUEUE_MAX) {
         err_set(&e, ERR_BUSY, "the peer asks faster than it reads");

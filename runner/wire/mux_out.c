@@ -495,18 +495,24 @@ static enum choice
 choose_stream(struct mux *m)
 {
     struct mux_turn *interactive = m->out.by_class[CHANNEL_INTERACTIVE].first;
-    bool bulk = bulk_may_go(m);
+    struct mux_turn *bulk = bulk_may_go(m) ? m->out.by_class[CHANNEL_BULK].first : NULL;
     size_t before = m->out.under_way;
     enum choice c;
 
-    if (interactive == NULL ||
-        (bulk && m->out.interactive_run >= MUX_BULK_SHARE * FRAME_QUANTUM)) {
-        m->out.interactive_run = 0;
-        return bulk ? choose_turn(m, m->out.by_class[CHANNEL_BULK].first) : CHOICE_NONE;
+    if (bulk != NULL && (interactive == NULL ||
+                         m->out.interactive_run >= MUX_BULK_SHARE * FRAME_QUANTUM)) {
+        c = choose_turn(m, bulk);
+        if (c == CHOICE_MADE) {
+            m->out.interactive_run =
+                0; /* not when it has to wait: it is still its turn */
+        }
+        return c;
+    }
+    if (interactive == NULL) {
+        return CHOICE_NONE;
     }
     c = choose_turn(m, interactive);
-    m->out.interactive_run =
-        bulk ? m->out.interactive_run + m->out.under_way - before : 0;
+    m->out.interactive_run += bulk != NULL ? m->out.under_way - before : 0;
     return c;
 }
 
