@@ -88,21 +88,27 @@ static void
 add_string(struct buf *out, const void *data, size_t len)
 {
     const uint8_t *p = data;
+    size_t from = 0; /* start of the stretch that is copied as it is */
 
     buf_add_u8(out, '"');
     for (size_t i = 0; i < len;) {
         uint32_t cp;
         size_t n = utf8_decode(p + i, len - i, &cp);
 
+        if (n > 0 && cp >= 0x20 && cp != '"' && cp != '\\' && cp != 0x7f) {
+            i += n;
+            continue;
+        }
+        buf_add(out, p + from, i - from);
         if (n == 0) {
             buf_add_str(out, "\xef\xbf\xbd"); /* U+FFFD */
-            n = 1;
-        } else if (cp < 0x20 || cp == '"' || cp == '\\' || cp == 0x7f) {
-            add_escaped_byte(out, p[i]);
         } else {
-            buf_add(out, p + i, n);
+            add_escaped_byte(out, p[i]);
         }
-        i += n;
+        from = ++i;
+    }
+    if (from < len) {
+        buf_add(out, p + from, len - from);
     }
     buf_add_u8(out, '"');
 }
