@@ -44,6 +44,9 @@ build_damaged(struct build *b, struct build_group *g, size_t i, int sys_errno,
     enum tree_damage damage = tree_damage_of(sys_errno);
 
     if (b->o->policy == BUILD_SHIP) {
+        if (damage == TREE_VANISHED && entry->type == TREE_DIR) {
+            return 0; /* what was in it may be there already */
+        }
         if (damage == TREE_VANISHED && item->st.nlink < 2) {
             item->gone = true;
             return 0;

@@ -1,0 +1,661 @@
+#include "storage/build.h"
+
+#include <errno.h>
+#include <stdatomic.h>
+
+#include "storage/extract.h"
+#include "storage/scache.h"
+#include "tests/unit/storage/nasty.h"
+
+struct setup {
+    char *top;
+    char *src;
+    char *cache;
+    int fd;
+    struct mem m;
+    struct build_options o;
+    struct build_report r;
+};
+
+static int
+setup(void **state)
+{
+    struct setup *s = xcalloc(1, sizeof *s);
+    struct err e = {0};
+
+    s->top = scratch_dir();
+    s->src = path_join(s->top, "src");
+    s->cache = path_join(s->top, "cache");
+    assert_ok(file_mkdirs(s->src, 0755, &e));
+    s->fd = open_dir(s->src);
+    mem_init(&s->m);
+    s->o.policy = BUILD_SNAPSHOT;
+    s->o.scan.everything = true;
+    s->o.cache_path = s->cache;
+    *state = s;
+    return 0;
+}
+
+static int
+teardown(void **state)
+{
+    struct setup *s = *state;
+
+    build_report_free(&s->r);
+    mem_free(&s->m);
+    (void)close(s->fd);
+    scratch_free(s->top);
+    free(s->src);
+    free(s->cache);
+    free(s);
+    return 0;
+}
+
+static void
+build(struct setup *s)
+{
+    struct build_sink sink = mem_build_sink(&s->m);
+    struct err e = {0};
+
+    build_report_free(&s->r);
+    assert_ok(build_tree(s->fd, &s->o, &sink, &s->r, &e));
+}
+
+/* Extract what was built last beside the source; the path, to be freed. */
+static char *
+extract(struct setup *s, const char *name, bool exact)
+{
+    struct extract_options o = {.fresh = true, .exact = exact};
+    struct tree_source from = mem_source(&s->m);
+    struct extract_report r;
+    char *to = path_join(s->top, name);
+    struct err e = {0};
+    int fd;
+
+    assert_int_equal(mkdir(to, 0700), 0);
+    fd = open_dir(to);
+    assert_ok(extract_tree(fd, &s->r.tree, &from, &o, &r, &e));
+    (void)close(fd);
+    return to;
+}
+
+/* ---- round trips ---- */
+
+static void
+tree__of_nasty_things_comes_back_bit_for_bit(void **state)
+{
+    struct setup *s = *state;
+    char *to;
+
+    make_nasty(s->src);
+    build(s);
+    assert_int_equal(s->r.totals.n_damaged, 0);
+    to = extract(s, "out", geteuid() == 0);
+    if (geteuid() == 0) {
+        assert_same_trees(s->src, to);
+    }
+    free(to);
+}
+
+static void
+tree__is_the_same_with_any_number_of_threads(void **state)
+{
+    struct setup *s = *state;
+    struct sha256 one;
+
+    make_nasty(s->src);
+    s->o.cache_path = NULL;
+    s->o.n_threads = s->o.scan.n_threads = 1;
+    build(s);
+    one = s->r.tree;
+    for (unsigned n = 2; n <= 8; n += 3) {
+        s->o.n_threads = s->o.scan.n_threads = n;
+        build(s);
+        assert_memory_equal(&one, &s->r.tree, sizeof one);
+    }
+}
+
+static void
+tree__of_an_empty_directory_is_its_root(void **state)
+{
+    struct setup *s = *state;
+    char *to;
+
+    build(s);
+    assert_int_equal(s->r.totals.n_entries, 1);
+    to = extract(s, "out", false);
+    free(to);
+}
+
+static void
+tree__of_a_sparse_terabyte_holds_its_few_bytes(void **state)
+{
+    struct setup *s = *state;
+    struct stat st;
+    char *to;
+    char *path;
+
+    make_sparse(s->src, "sparse", (uint64_t)1 << 40);
+    build(s);
+    assert_true(s->r.read_bytes < 100000);
+    assert_true(s->r.totals.bytes == (uint64_t)1 << 40);
+    to = extract(s, "out", false);
+    path = path_join(to, "sparse");
+    assert_int_equal(stat(path, &st), 0);
+    assert_true(st.st_size == (off_t)1 << 40 && st.st_blocks < 1000);
+    free(path);
+    free(to);
+}
+
+/* ---- the cache ---- */
+
+static void
+cache__makes_an_unchanged_tree_cost_no_reading(void **state)
+{
+    struct setup *s = *state;
+    struct sha256 first;
+
+    make_nasty(s->src);
+    let_time_pass();
+    build(s);
+    first = s->r.tree;
+    assert_true(s->r.read_bytes > 0 && !s->r.had_cache);
+    build(s);
+    assert_true(s->r.had_cache);
+    assert_memory_equal(&first, &s->r.cache_tree, sizeof first);
+    assert_memory_equal(&first, &s->r.tree, sizeof first);
+    assert_int_equal(s->r.read_bytes, 0);
+}
+
+static void
+cache__lets_only_the_group_of_a_changed_file_be_read(void **state)
+{
+    struct setup *s = *state;
+    struct sha256 cached;
+
+    for (int i = 0; i < 2000; i++) {
+        char name[64];
+
+        (void)snprintf(name, sizeof name, "d%d/file%d", i / 100, i);
+        put_random(s->src, name, 2000, (uint64_t)i);
+    }
+    let_time_pass();
+    build(s);
+    put_random(s->src, "d7/file750", 2000, 99);
+    build(s);
+    cached = s->r.tree;
+    assert_true(s->r.read_bytes >= 2000 && s->r.read_bytes < 700000);
+    assert_true(s->r.known_groups > 10);
+    s->o.cache_path = NULL;
+    build(s);
+    assert_memory_equal(&cached, &s->r.tree, sizeof cached);
+}
+
+/* A new file, a vanished one and a new directory each cost their neighbourhood alone. */
+static void
+tree__changes_little_when_files_come_and_go(void **state)
+{
+    struct setup *s = *state;
+    size_t before;
+    char *gone;
+
+    for (int i = 0; i < 3000; i++) {
+        char name[64];
+
+        (void)snprintf(name, sizeof name, "d%d/file%d", i / 100, i);
+        put_random(s->src, name, 1500, (uint64_t)i);
+    }
+    build(s);
+    before = s->m.n;
+    put_random(s->src, "d0/aaa", 1500, 5000);
+    build(s);
+    assert_true(s->m.n - before <= 6);
+    before = s->m.n;
+    gone = path_join(s->src, "d14/file1432");
+    assert_int_equal(unlink(gone), 0);
+    build(s);
+    assert_true(s->m.n - before <= 6);
+    free(gone);
+}
+
+static void
+cache__needs_no_content_for_a_directory_whose_time_changed(void **state)
+{
+    struct setup *s = *state;
+    char *tmp = path_join(s->src, "d/tmp");
+    struct sha256 first;
+
+    put_random(s->src, "d/a", 5000, 1);
+    put_random(s->src, "d/b", 5000, 2);
+    let_time_pass();
+    build(s);
+    first = s->r.tree;
+    put_text(s->src, "d/tmp", "x");
+    assert_int_equal(unlink(tmp), 0);
+    build(s);
+    assert_int_equal(s->r.read_bytes, 0);
+    assert_memory_not_equal(&first, &s->r.tree, sizeof first);
+    free(tmp);
+}
+
+/* Same size, same mtime, changed right after the build looked: the classic trap. */
+static void
+cache__is_right_for_files_changed_in_the_same_instant(void **state)
+{
+    struct setup *s = *state;
+    char *path = path_join(s->src, "f");
+    struct tree_source from = mem_source(&s->m);
+
+    (void)from;
+    put_text(s->src, "other", "x");
+    for (uint64_t i = 0; i < 60; i++) {
+        struct sha256 cached;
+
+        put_random(s->src, "f", 100, 2 * i);
+        set_mtime(s->src, "f", 1700000000, 0);
+        build(s);
+        put_random(s->src, "f", 100, 2 * i + 1);
+        set_mtime(s->src, "f", 1700000000, 0);
+        build(s);
+        cached = s->r.tree;
+        s->o.cache_path = NULL;
+        build(s);
+        s->o.cache_path = s->cache;
+        assert_memory_equal(&cached, &s->r.tree, sizeof cached);
+    }
+    free(path);
+}
+
+static void
+cache__that_is_damaged_anywhere_does_no_harm(void **state)
+{
+    struct setup *s = *state;
+    struct buf good = BUF_INIT;
+    struct err e = {0};
+    struct sha256 want;
+
+    for (int i = 0; i < 300; i++) {
+        char name[64];
+
+        (void)snprintf(name, sizeof name, "d%d/file%d", i / 50, i);
+        put_random(s->src, name, 3000, (uint64_t)i);
+    }
+    let_time_pass();
+    build(s);
+    want = s->r.tree;
+    assert_ok(file_read(s->cache, 1 << 24, &good, &e));
+    s->o.no_cache_write = true;
+    for (size_t i = 0; i < good.len; i += 1 + good.len / 97) {
+        good.data[i] ^= 0x10;
+        put_file(s->top, "cache", good.data, good.len);
+        good.data[i] ^= 0x10;
+        build(s);
+        assert_memory_equal(&want, &s->r.tree, sizeof want);
+        put_file(s->top, "cache", good.data, i);
+        build(s);
+        assert_memory_equal(&want, &s->r.tree, sizeof want);
+    }
+    buf_free(&good);
+}
+
+static struct err *failing_with;
+
+static int
+fail_put(void *ctx, enum store_kind kind, struct build_chunk *chunks, size_t n,
+         struct err *e)
+{
+    (void)ctx;
+    (void)kind;
+    (void)chunks;
+    (void)n;
+    *e = *failing_with;
+    return -1;
+}
+
+static void
+build__that_fails_leaves_the_cache_as_it_was(void **state)
+{
+    struct setup *s = *state;
+    struct build_sink sink = {.put = fail_put};
+    struct err full = {0};
+    struct err e = {0};
+    struct buf before = BUF_INIT;
+    struct buf after = BUF_INIT;
+    struct build_report r;
+    char *tmp = xasprintf("%s.tmp", s->cache);
+
+    put_random(s->src, "a", 1000, 1);
+    put_random(s->src, "b", 4 << 20, 1);
+    let_time_pass();
+    build(s);
+    assert_ok(file_read(s->cache, 1 << 24, &before, &e));
+    put_random(s->src, "a", 1000, 2);
+    put_random(s->src, "b", 4 << 20, 2);
+    (void)err_set(&full, ERR_SPACE, "no room");
+    failing_with = &full;
+    assert_refused(build_tree(s->fd, &s->o, &sink, &r, &e), ERR_SPACE);
+    assert_string_equal(e.msg, "no room");
+    assert_ok(file_read(s->cache, 1 << 24, &after, &e));
+    assert_int_equal(before.len, after.len);
+    assert_memory_equal(before.data, after.data, before.len);
+    assert_false(file_exists(tmp));
+    buf_free(&before);
+    buf_free(&after);
+    free(tmp);
+}
+
+/* ---- sources that do not hold still ---- */
+
+/* In a child that is nobody: root may read everything. */
+static int
+as_nobody(void (*fn)(struct setup *s), struct setup *s)
+{
+    pid_t pid = fork();
+    int status = 0;
+
+    assert_true(pid != -1);
+    if (pid == 0) {
+        if (geteuid() == 0 && (setgid(65534) != 0 || setuid(65534) != 0)) {
+            _exit(99);
+        }
+        fn(s);
+        _exit(0);
+    }
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    return WIFEXITED(status) ? WEXITSTATUS(status) : 128;
+}
+
+static void
+build_unreadable(struct setup *s)
+{
+    struct build_sink sink = mem_build_sink(&s->m);
+    struct build_report r;
+    struct err e = {0};
+
+    s->o.cache_path = NULL;
+    s->o.policy = BUILD_SHIP;
+    if (build_tree(s->fd, &s->o, &sink, &r, &e) != -1 || e.code != ERR_DENIED ||
+        strcmp(e.msg, "cannot read 'closed': Permission denied") != 0) {
+        (void)fprintf(stderr, "ship: %s\n", e.msg);
+        _exit(1);
+    }
+    s->o.policy = BUILD_SNAPSHOT;
+    if (build_tree(s->fd, &s->o, &sink, &r, &e) != 0) {
+        (void)fprintf(stderr, "snapshot: %s\n", e.msg);
+        _exit(2);
+    }
+    if (r.totals.n_damaged != 2 || r.n_damaged != 2 ||
+        strcmp(r.damaged[0].path, "closed") != 0 ||
+        strcmp(r.damaged[1].path, "d/secret") != 0 ||
+        r.damaged[1].damage != TREE_UNREADABLE || r.damaged[1].sys_errno != EACCES ||
+        r.totals.n_entries != 5) {
+        _exit(3);
+    }
+}
+
+static void
+build__of_unreadable_files_is_refused_or_partial(void **state)
+{
+    struct setup *s = *state;
+    char *secret = path_join(s->src, "d/secret");
+    char *closed = path_join(s->src, "closed");
+
+    put_text(s->src, "d/secret", "x");
+    put_text(s->src, "d/open", "y");
+    assert_int_equal(mkdir(closed, 0), 0);
+    assert_int_equal(chmod(secret, 0), 0);
+    assert_int_equal(chmod(s->top, 0755), 0);
+    if (geteuid() == 0) {
+        assert_int_equal(as_nobody(build_unreadable, s), 0);
+    }
+    assert_int_equal(chmod(closed, 0700), 0);
+    free(secret);
+    free(closed);
+}
+
+struct mischief {
+    struct setup *s;
+    atomic_bool stop;
+};
+
+/* Files that grow, shrink, vanish, are replaced, and change their kind, all the time. */
+static void *
+do_mischief(void *arg)
+{
+    struct mischief *m = arg;
+    uint64_t x = 1;
+
+    while (!m->stop) {
+        char name[64];
+        char *path;
+        uint64_t what = mix(&x) % 6;
+
+        (void)snprintf(name, sizeof name, "m%d/f%d", (int)(mix(&x) % 5),
+                       (int)(mix(&x) % 40));
+        path = path_join(m->s->src, name);
+        (void)unlink(path);
+        (void)rmdir(path);
+        if (what < 4) {
+            put_random(m->s->src, name, (size_t)(mix(&x) % (what == 0 ? 400000 : 3000)),
+                       x);
+        } else if (what == 4) {
+            (void)mkdir(path, 0755);
+        } else {
+            (void)!symlink("elsewhere", path);
+        }
+        free(path);
+    }
+    return NULL;
+}
+
+static void
+build__of_a_directory_in_turmoil_gives_trees_that_can_be_extracted(void **state)
+{
+    struct setup *s = *state;
+    struct mischief m = {.s = s};
+    pthread_t thread;
+    struct err e = {0};
+
+    s->o.live = true;
+    for (int i = 0; i < 5; i++) {
+        char name[16];
+        char *dir;
+
+        (void)snprintf(name, sizeof name, "m%d", i);
+        dir = path_join(s->src, name);
+        assert_ok(file_mkdirs(dir, 0755, &e));
+        free(dir);
+    }
+    assert_int_equal(pthread_create(&thread, NULL, do_mischief, &m), 0);
+    for (int i = 0; i < 40; i++) {
+        char name[16];
+
+        s->o.policy = i % 2 == 0 ? BUILD_SNAPSHOT : BUILD_SHIP;
+        build(s);
+        (void)snprintf(name, sizeof name, "out%d", i);
+        free(extract(s, name, false));
+    }
+    m.stop = true;
+    assert_int_equal(pthread_join(thread, NULL), 0);
+}
+
+static void *
+append_for_ever(void *arg)
+{
+    struct mischief *m = arg;
+    char *path = path_join(m->s->src, "log");
+    int fd = open(path, O_WRONLY | O_APPEND | O_CREAT, 0644);
+
+    while (!m->stop) {
+        (void)!write(fd, "another line\n", 13);
+    }
+    (void)close(fd);
+    free(path);
+    return NULL;
+}
+
+/* A log that grows while it is read is shipped as far as it was, and said. */
+static void
+build__of_a_growing_file_takes_what_is_there(void **state)
+{
+    struct setup *s = *state;
+    struct mischief m = {.s = s};
+    struct tree_entry got;
+    pthread_t thread;
+
+    s->o.policy = BUILD_SHIP;
+    put_random(s->src, "other", 10000, 1);
+    assert_int_equal(pthread_create(&thread, NULL, append_for_ever, &m), 0);
+    do {
+        build(s);
+        got = find_entry(&s->m, &s->r.tree, "log");
+    } while (got.type == TREE_NONE || got.stored < 1000000 || got.damage != TREE_CHANGED);
+    m.stop = true;
+    assert_int_equal(pthread_join(thread, NULL), 0);
+    assert_true(got.stored == got.size && got.size % 13 == 0);
+    assert_int_equal(s->r.totals.n_changed, 1);
+    assert_string_equal(s->r.damaged[0].path, "log");
+}
+
+/* ---- reading again ---- */
+
+struct again {
+    struct mem *m;
+    size_t n;
+    size_t every; /* only each so many-th chunk is wanted */
+    size_t seen;
+};
+
+static bool
+want_some(void *ctx, const struct tree_chunk *c)
+{
+    struct again *a = ctx;
+
+    (void)c;
+    return a->seen++ % a->every == 0;
+}
+
+static int
+compare_chunk(void *ctx, const struct build_chunk *c, struct err *e)
+{
+    struct again *a = ctx;
+    const struct mem_chunk *was = mem_find(a->m, &c->id);
+
+    if (was == NULL || was->len != c->len || memcmp(was->data, c->data, c->len) != 0) {
+        return err_set(e, ERR_CORRUPT, "not what it was");
+    }
+    a->n++;
+    return 0;
+}
+
+static int
+reread_all(struct setup *s, struct again *a, struct err *e)
+{
+    struct scache *c = scache_open(s->cache);
+    struct scache_group g;
+    bool damaged = false;
+    int rc = 0;
+
+    assert_non_null(c);
+    while (rc == 0 && scache_next(c, &g, &damaged)) {
+        rc = build_reread(s->fd, g.entries, g.n_entries, g.chunks, g.n_chunks, want_some,
+                          compare_chunk, a, e);
+    }
+    assert_false(damaged);
+    scache_close(c);
+    return rc;
+}
+
+static void
+reread__gives_the_same_chunks_or_says_what_changed(void **state)
+{
+    struct setup *s = *state;
+    struct again a = {.m = &s->m, .every = 1};
+    struct err e = {0};
+
+    make_nasty(s->src);
+    build(s);
+    assert_ok(reread_all(s, &a, &e));
+    assert_int_equal(a.n, a.seen);
+    assert_true(a.n > 10);
+    a = (struct again){.m = &s->m, .every = 3};
+    assert_ok(reread_all(s, &a, &e));
+    assert_int_equal(a.n, (a.seen + 2) / 3);
+    put_random(s->src, "big", 3 << 20, 77);
+    a.every = 1;
+    assert_refused(reread_all(s, &a, &e), ERR_BUSY);
+    assert_string_equal(e.msg, "'big' changed while it was being sent");
+}
+
+/* ---- into a store ---- */
+
+static void
+store_sink__keeps_what_can_be_read_again(void **state)
+{
+    struct setup *s = *state;
+    struct build_store_sink into = {0};
+    struct build_sink sink = build_sink_store(&into);
+    char *dir = path_join(s->top, "store");
+    struct tree_source from;
+    struct extract_options o = {.fresh = true, .exact = geteuid() == 0, .durable = true};
+    struct extract_report r;
+    struct err e = {0};
+    char *to = path_join(s->top, "out");
+    int fd;
+
+    make_nasty(s->src);
+    let_time_pass();
+    assert_ok(store_open(&into.store, dir, NULL, &e));
+    assert_ok(build_tree(s->fd, &s->o, &sink, &s->r, &e));
+    assert_ok(store_commit(into.store, &e));
+    build_report_free(&s->r);
+    assert_ok(build_tree(s->fd, &s->o, &sink, &s->r, &e));
+    assert_int_equal(s->r.read_bytes, 0);
+    assert_int_equal(mkdir(to, 0700), 0);
+    fd = open_dir(to);
+    from = tree_source_store(into.store);
+    assert_ok(extract_tree(fd, &s->r.tree, &from, &o, &r, &e));
+    if (geteuid() == 0) {
+        assert_same_trees(s->src, to);
+    }
+    store_close(into.store);
+
+    /* another store has nothing of it, whatever the cache says: all is read */
+    free(dir);
+    dir = path_join(s->top, "store2");
+    assert_ok(store_open(&into.store, dir, NULL, &e));
+    build_report_free(&s->r);
+    assert_ok(build_tree(s->fd, &s->o, &sink, &s->r, &e));
+    assert_true(s->r.read_bytes > 3 << 20);
+    store_close(into.store);
+    (void)close(fd);
+    free(dir);
+    free(to);
+}
+
+#define build_test(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+
+int
+main(void)
+{
+    const struct CMUnitTest tests[] = {
+        build_test(tree__of_nasty_things_comes_back_bit_for_bit),
+        build_test(tree__is_the_same_with_any_number_of_threads),
+        build_test(tree__of_an_empty_directory_is_its_root),
+        build_test(tree__of_a_sparse_terabyte_holds_its_few_bytes),
+        build_test(cache__makes_an_unchanged_tree_cost_no_reading),
+        build_test(cache__lets_only_the_group_of_a_changed_file_be_read),
+        build_test(tree__changes_little_when_files_come_and_go),
+        build_test(cache__needs_no_content_for_a_directory_whose_time_changed),
+        build_test(cache__is_right_for_files_changed_in_the_same_instant),
+        build_test(cache__that_is_damaged_anywhere_does_no_harm),
+        build_test(build__that_fails_leaves_the_cache_as_it_was),
+        build_test(build__of_unreadable_files_is_refused_or_partial),
+        build_test(build__of_a_directory_in_turmoil_gives_trees_that_can_be_extracted),
+        build_test(build__of_a_growing_file_takes_what_is_there),
+        build_test(reread__gives_the_same_chunks_or_says_what_changed),
+        build_test(store_sink__keeps_what_can_be_read_again),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
