@@ -1,0 +1,318 @@
+#include "storage/workdir.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/buf.h"
+#include "base/file.h"
+#include "storage/build.h"
+#include "storage/extract.h"
+#include "storage/scache.h"
+#include "storage/scan.h"
+
+#define JOB_NAME_MAX ((size_t)64)
+
+/* The names of one job beneath work/, and a path of its cache that needs no working
+ * directory. */
+struct names {
+    char dir[JOB_NAME_MAX + 1];
+    char scan[JOB_NAME_MAX + 16];
+    char making[JOB_NAME_MAX + 16];
+    char scan_path[JOB_NAME_MAX + 64];
+};
+
+static int
+names_of(int work_fd, const char *job, struct names *n, struct err *e)
+{
+    size_t len = strlen(job);
+
+    if (len == 0 || len > JOB_NAME_MAX || job[0] == '.' || strchr(job, '/') != NULL) {
+        return err_set(e, ERR_INVALID, "not a job's directory name");
+    }
+    memcpy(n->dir, job, len + 1);
+    (void)snprintf(n->scan, sizeof n->scan, "%s.scan", job);
+    (void)snprintf(n->making, sizeof n->making, ".%s.new", job);
+    (void)snprintf(n->scan_path, sizeof n->scan_path, "/proc/self/fd/%d/%s.scan", work_fd,
+                   job);
+    return 0;
+}
+
+static int
+open_dir(int work_fd, const char *name, int *fd, struct err *e)
+{
+    *fd = openat(work_fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    return *fd == -1 ? err_set_sys(e, errno, "cannot open a job's directory") : 0;
+}
+
+/* ---- taking over the directory of an ended job ---- */
+
+/*
+ * Is the directory, entry by entry, what the cache says, with nothing more in it and
+ * nothing missing? A name of a file somewhere else (a hard link) could change it later.
+ */
+static int
+is_untouched(int fd, struct scache *c, uint64_t *n_entries, bool *same, struct err *e)
+{
+    struct scan_options o = {.everything = true};
+    const struct scan_entry *entry = NULL;
+    struct scache_group g = {0};
+    struct scan *scan = NULL;
+    size_t at = 0;
+    bool damaged = false;
+    int rc = -1;
+
+    *same = false;
+    *n_entries = 0;
+    if (scan_open(&scan, fd, &o, e) != 0) {
+        return -1;
+    }
+    for (;;) {
+        if (scan_next(scan, &entry, e) != 0) {
+            goto out;
+        }
+        while (at == g.n_entries && scache_next(c, &g, &damaged)) {
+            at = 0;
+        }
+        if (entry == NULL || at == g.n_entries) {
+            break;
+        }
+        if (strcmp(entry->path, g.entries[at].path) != 0 ||
+            !scache_trusts(c, &g.marks[at], entry)) {
+            break;
+        }
+        at++;
+        ++*n_entries;
+    }
+    *same = entry == NULL && at == g.n_entries && !damaged &&
+            *n_entries == scache_n_entries(c);
+    rc = 0;
+
+out:
+    scan_close(scan);
+    return rc;
+}
+
+/*
+ * Renaming the cache is what takes the directory: one taker wins, and from then on nobody
+ * trusts it until the new cache name is there.
+ */
+static int
+take_over(int work_fd, const char *from, const struct names *n,
+          const struct sha256 *tree_id, struct workdir_report *r, bool *taken,
+          struct err *e)
+{
+    struct names old;
+    struct sha256 has;
+    struct scache *c = NULL;
+    struct err ignored = {0};
+    bool same = false;
+    int fd = -1;
+    int rc = -1;
+
+    *taken = false;
+    if (names_of(work_fd, from, &old, e) != 0) {
+        return -1;
+    }
+    if (renameat(work_fd, old.scan, work_fd, n->making) != 0) {
+        return errno == ENOENT ? 0
+                               : err_set_sys(e, errno, "cannot take a directory over");
+    }
+    {
+        char path[sizeof n->scan_path];
+
+        (void)snprintf(path, sizeof path, "/proc/self/fd/%d/%s", work_fd, n->making);
+        c = scache_open(path);
+    }
+    if (c != NULL) {
+        scache_tree(c, &has);
+    }
+    if (c == NULL || !sha256_equal(&has, tree_id)) {
+        /* Of another tree: give it back for whoever wants that one. */
+        rc = renameat(work_fd, n->making, work_fd, old.scan) == 0
+                 ? 0
+                 : err_set_sys(e, errno, "cannot give a directory back");
+        goto out;
+    }
+    /* Whatever is wrong with it, it is only not to be used. */
+    if (open_dir(work_fd, old.dir, &fd, &ignored) != 0 ||
+        is_untouched(fd, c, &r->n_kept, &same, &ignored) != 0 || !same) {
+        rc = unlinkat(work_fd, n->making, 0) == 0
+                 ? 0
+                 : err_set_sys(e, errno, "cannot remove a scan cache");
+        goto out;
+    }
+    if (renameat(work_fd, old.dir, work_fd, n->dir) != 0 ||
+        renameat(work_fd, n->making, work_fd, n->scan) != 0) {
+        err_set_sys(e, errno, "cannot take a directory over");
+        goto out;
+    }
+    r->way = WORKDIR_TAKEN_OVER;
+    (void)snprintf(r->from, sizeof r->from, "%s", from);
+    *taken = true;
+    rc = 0;
+
+out:
+    scache_close(c);
+    (void)fd_close(&fd);
+    return rc;
+}
+
+/* ---- making it anew ---- */
+
+static int
+extract(int work_fd, const struct names *n, struct store *s, const struct sha256 *tree_id,
+        const struct workdir_options *o, struct workdir_report *r, struct err *e)
+{
+    struct tree_source source = tree_source_store(s);
+    struct extract_options eo = {.fresh = true,
+                                 .cache_path = n->scan_path,
+                                 .n_threads = o == NULL ? 0 : o->n_threads,
+                                 .progress = o == NULL ? NULL : o->progress,
+                                 .progress_ctx = o == NULL ? NULL : o->progress_ctx};
+    struct extract_report report = {0};
+    struct err ignored = {0};
+    int fd = -1;
+    int rc = -1;
+
+    if (mkdirat(work_fd, n->making, 0700) != 0) {
+        return err_set_sys(e, errno, "cannot make a job's directory");
+    }
+    if (open_dir(work_fd, n->making, &fd, e) != 0) {
+        goto out;
+    }
+    /* Held while it is being made, so that a sweep leaves it alone. */
+    if (flock(fd, LOCK_EX | LOCK_NB) != 0) {
+        err_set_sys(e, errno, "cannot lock a job's directory");
+        goto out;
+    }
+    if (extract_tree(fd, tree_id, &source, &eo, &report, e) != 0) {
+        goto out;
+    }
+    if (renameat2(work_fd, n->making, work_fd, n->dir, RENAME_NOREPLACE) != 0) {
+        err_set_sys(e, errno, "cannot name a job's directory");
+        goto out;
+    }
+    r->way = WORKDIR_EXTRACTED;
+    r->n_made = report.totals.n_entries;
+    r->made_bytes = report.totals.stored;
+    rc = 0;
+
+out:
+    (void)fd_close(&fd);
+    if (rc != 0) {
+        (void)unlinkat(work_fd, n->scan, 0);
+        (void)!file_remove_tree_at(work_fd, n->making, &ignored);
+    }
+    return rc;
+}
+
+int
+workdir_make(int work_fd, const char *job, struct store *s, const struct sha256 *tree_id,
+             const struct workdir_options *o, struct workdir_report *r, struct err *e)
+{
+    struct names n;
+    struct stat sb;
+    bool taken = false;
+
+    memset(r, 0, sizeof *r);
+    if (names_of(work_fd, job, &n, e) != 0) {
+        return -1;
+    }
+    if (fstatat(work_fd, n.dir, &sb, AT_SYMLINK_NOFOLLOW) == 0) {
+        return err_set(e, ERR_EXISTS, "job %s has a directory already", job);
+    }
+    for (size_t i = 0; o != NULL && i < o->n_candidates; i++) {
+        if (take_over(work_fd, o->candidates[i], &n, tree_id, r, &taken, e) != 0) {
+            return -1;
+        }
+        if (taken) {
+            return 0;
+        }
+        r->n_kept = 0;
+    }
+    return extract(work_fd, &n, s, tree_id, o, r, e);
+}
+
+/* ---- after the end ---- */
+
+int
+workdir_snapshot(int work_fd, const char *job, struct store *s, bool live,
+                 struct build_report *r, struct err *e)
+{
+    struct build_store_sink into = {.store = s};
+    struct build_sink sink = build_sink_store(&into);
+    struct build_options o = {.policy = BUILD_SNAPSHOT, .live = live};
+    struct names n;
+    int fd = -1;
+    int rc;
+
+    if (names_of(work_fd, job, &n, e) != 0 || open_dir(work_fd, n.dir, &fd, e) != 0) {
+        return -1;
+    }
+    o.scan.everything = true;
+    o.cache_path = n.scan_path;
+    rc = build_tree(fd, &o, &sink, r, e);
+    (void)fd_close(&fd);
+    return rc;
+}
+
+int
+workdir_remove(int work_fd, const char *job, struct err *e)
+{
+    struct names n;
+
+    if (names_of(work_fd, job, &n, e) != 0) {
+        return -1;
+    }
+    if (unlinkat(work_fd, n.scan, 0) != 0 && errno != ENOENT) {
+        return err_set_sys(e, errno, "cannot remove the scan cache of job %s", job);
+    }
+    return file_remove_tree_at(work_fd, n.dir, e);
+}
+
+/* ".X.new": being made by somebody who holds a lock on it, or left over. */
+static int
+sweep_one(int work_fd, const char *name, struct err *e)
+{
+    int fd = openat(work_fd, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+    bool left_over = fd != -1 && flock(fd, LOCK_EX | LOCK_NB) == 0;
+    int rc = 0;
+
+    if (left_over) {
+        rc = file_remove_tree_at(work_fd, name, e);
+    }
+    (void)fd_close(&fd);
+    return rc;
+}
+
+int
+workdir_sweep(int work_fd, struct err *e)
+{
+    int fd = openat(work_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    DIR *d = fd == -1 ? NULL : fdopendir(fd);
+    struct dirent *de;
+    int rc = 0;
+
+    if (d == NULL) {
+        err_set_sys(e, errno, "cannot list job directories");
+        (void)fd_close(&fd);
+        return -1;
+    }
+    while (rc == 0 && (de = readdir(d)) != NULL) {
+        size_t len = strlen(de->d_name);
+
+        if (de->d_name[0] == '.' && len > 5 &&
+            strcmp(de->d_name + len - 4, ".new") == 0) {
+            rc = sweep_one(work_fd, de->d_name, e);
+        }
+    }
+    (void)closedir(d);
+    return rc;
+}
