@@ -213,6 +213,7 @@ make_session(struct transport *t, struct lib *l, struct failure *f)
         goto out;
     }
     ssh_set_blocking(l->s, 0);
+    ssh_set_counters(l->s, &l->raw, NULL);
     rc = 0;
 
 out:
@@ -475,6 +476,7 @@ libssh_read(struct transport *t, void *data, size_t cap, int64_t end_ns, size_t 
         cap > TRANSPORT_IO_BYTES ? (uint32_t)TRANSPORT_IO_BYTES : (uint32_t)cap;
 
     for (;;) {
+        uint64_t seen = l->raw.in_bytes;
         int got = ssh_channel_read_nonblocking(l->ch, data, want, 0);
 
         lib_drain_stderr(t, l);
@@ -486,7 +488,8 @@ libssh_read(struct transport *t, void *data, size_t cap, int64_t end_ns, size_t 
         if (got < 0 || ssh_is_connected(l->s) == 0) {
             return lib_session_failed(t, l, _("waiting for the agent"), f);
         }
-        if (lib_wait(t, l, end_ns, _("waiting for the agent"), f) != 0) {
+        if (l->raw.in_bytes == seen &&
+            lib_wait(t, l, end_ns, _("waiting for the agent"), f) != 0) {
             return -1;
         }
     }

@@ -13,8 +13,9 @@
 
 struct lib {
     ssh_session s;
-    int sock;   /* the session's; not ours to close */
-    bool quick; /* acknowledge at once: until the command runs */
+    int sock;                      /* the session's; not ours to close */
+    struct ssh_counter_struct raw; /* in_bytes: libssh read its socket (see lib_wait) */
+    bool quick;                    /* acknowledge at once: until the command runs */
     ssh_channel ch;
     struct ssh_channel_callbacks_struct cb;
     bool exited; /* the host said how the command ended */
@@ -26,6 +27,10 @@ struct lib {
 /*
  * Wait for the session's socket, at most until end_ns. -1: cancelled, or timed out while
  * `doing`.
+ *
+ * Nearly every call of libssh may read the socket and put what it finds where another
+ * call would look: data, EOF, exit status. So wait only when raw.in_bytes has not changed
+ * since all of that was last looked at, or it will be for something that is here.
  */
 int lib_wait(struct transport *t, struct lib *l, int64_t end_ns, const char *doing,
              struct failure *f) MUST_USE;

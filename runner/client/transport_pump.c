@@ -17,6 +17,7 @@
  */
 
 #define STDERR_STEP 1024
+#define ROUNDS_MAX  16
 #define CLOSE_MS    1000 /* after a cancel, for EOF and close to get out */
 
 struct side {
@@ -31,6 +32,7 @@ struct pump {
     struct side in;  /* host to loop */
     struct side out; /* loop to host */
     bool reader_gone;
+    bool more; /* host to loop: there is more to do at once */
 };
 
 int
@@ -69,19 +71,16 @@ can_send(struct lib *l)
            (ssh_get_status(l->s) & SSH_WRITE_PENDING) == 0;
 }
 
-static void
-host_to_loop(struct lib *l, struct pump *p)
+/* Give what we hold to the loop. False: it takes no more now. */
+static bool
+give(struct lib *l, struct pump *p)
 {
     struct side *s = &p->in;
 
-    if (s->len == 0 && !s->ended) {
-        int n = ssh_channel_read_nonblocking(l->ch, s->data, TRANSPORT_IO_BYTES, 0);
-
-        s->at = 0;
-        s->len = n > 0 ? (size_t)n : 0;
-        s->ended = n <= 0 && (n == SSH_EOF || ssh_channel_is_eof(l->ch) != 0);
+    if (l->pump_fd == -1 || p->reader_gone) {
+        s->len = 0; /* nobody wants it, but the window must stay open for the end */
     }
-    while (s->len > 0 && !p->reader_gone && l->pump_fd != -1) {
+    while (s->len > 0) {
         ssize_t n =
             send(l->pump_fd, s->data + s->at, s->len, MSG_DONTWAIT | MSG_NOSIGNAL);
 
@@ -89,14 +88,45 @@ host_to_loop(struct lib *l, struct pump *p)
             continue;
         }
         if (n == -1 && errno == EAGAIN) {
-            return;
+            return false;
         }
-        p->reader_gone = n == -1;
-        s->at += n > 0 ? (size_t)n : 0;
-        s->len -= n > 0 ? (size_t)n : 0;
+        if (n == -1) {
+            p->reader_gone = true;
+            s->len = 0;
+            return true;
+        }
+        s->at += (size_t)n;
+        s->len -= (size_t)n;
     }
-    if (p->reader_gone || l->pump_fd == -1) {
-        s->len = 0; /* nobody wants it, but the window must stay open for the end */
+    return true;
+}
+
+/*
+ * Until nothing is buffered here or in the channel, or the loop takes no more. To stop
+ * earlier would mean to wait for a socket that may stay silent. Bounded, as the other
+ * direction wants its turn: p->more then says so.
+ */
+static void
+host_to_loop(struct lib *l, struct pump *p)
+{
+    struct side *s = &p->in;
+
+    p->more = true;
+    for (int round = 0; round < ROUNDS_MAX; round++) {
+        int n;
+
+        if (!give(l, p) || s->ended) {
+            p->more = false;
+            break;
+        }
+        n = ssh_channel_read_nonblocking(l->ch, s->data, TRANSPORT_IO_BYTES, 0);
+        s->at = 0;
+        s->len = n > 0 ? (size_t)n : 0;
+        s->ended = n <= 0 && (n == SSH_EOF || ssh_channel_is_eof(l->ch) != 0);
+        if (n <= 0 && !s->ended) {
+            p->more = false;
+            break;
+        }
     }
     if (s->ended && s->len == 0 && !s->told) {
         s->told = true;
@@ -150,20 +180,20 @@ wait_work(struct transport *t, struct lib *l, const struct pump *p, int64_t end_
 {
     bool flush = (ssh_get_poll_flags(l->s) & SSH_WRITE_PENDING) != 0;
     bool take = p->out.len == 0 && !p->out.ended && can_send(l);
-    bool give = p->in.len > 0 && !p->reader_gone;
+    bool hand = p->in.len > 0 && !p->reader_gone;
     struct pollfd v[3] = {
         {.fd = l->sock, .events = (short)(POLLIN | (flush ? POLLOUT : 0))},
-        {.fd = take || give ? l->pump_fd : -1,
-         .events = (short)((take ? POLLIN : 0) | (give ? POLLOUT : 0))},
+        {.fd = take || hand ? l->pump_fd : -1,
+         .events = (short)((take ? POLLIN : 0) | (hand ? POLLOUT : 0))},
         {.fd = t->cancel_fd, .events = POLLIN},
     };
 
     int n;
 
     do {
-        n = poll(v, 3, end_ns < 0 ? -1 : transport_poll_left(end_ns));
+        n = poll(v, 3, p->more ? 0 : end_ns < 0 ? -1 : transport_poll_left(end_ns));
     } while (n == -1 && errno == EINTR);
-    return n > 0 && v[2].revents == 0;
+    return (n > 0 || p->more) && v[2].revents == 0;
 }
 
 /* The command sees EOF and its channel close; what of that gets out, gets out. */
@@ -215,6 +245,8 @@ lib_pump(struct transport *t, struct lib *l, struct transport_status *s)
     p.out.ended = l->pump_fd == -1;
     p.out.told = p.out.ended;
     for (;;) {
+        uint64_t seen = l->raw.in_bytes;
+
         lib_drain_stderr(t, l);
         host_to_loop(l, &p);
         if (loop_to_host(l, &p) != 0 || session_gone(l)) {
@@ -224,6 +256,7 @@ lib_pump(struct transport *t, struct lib *l, struct transport_status *s)
         if (p.in.told && (l->exited || ssh_channel_is_closed(l->ch) != 0)) {
             break;
         }
+        p.more = p.more || l->raw.in_bytes != seen;
         if (!wait_work(t, l, &p, end_ns)) {
             cancelled = true;
             close_early(l);

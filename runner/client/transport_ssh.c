@@ -222,8 +222,16 @@ static const struct saying sayings[] = {
     {"Exceeded MaxStartups", CAUSE_DROPPED},
     {"Not allowed at this time", CAUSE_DROPPED},
     {"kex_exchange_identification", CAUSE_DROPPED},
+    {"closed by remote host", CAUSE_CUT},
+    {"Connection closed by", CAUSE_CUT},
+    {"Connection reset by", CAUSE_CUT},
+    {"Broken pipe", CAUSE_CUT},
+    {"Timeout, server", CAUSE_CUT},
+    {"Bad packet length", CAUSE_CUT},
+    {"Corrupted MAC", CAUSE_CUT},
 };
 
+/* CAUSE_NONE: nothing that we know. */
 static enum cause
 what_cause(const char *said)
 {
@@ -232,7 +240,7 @@ what_cause(const char *said)
             return sayings[i].cause;
         }
     }
-    return CAUSE_CUT;
+    return CAUSE_NONE;
 }
 
 /* The line of stderr that says why, escaped; the last one if none is known. */
@@ -264,6 +272,18 @@ line_that_says(const char *said, enum cause cause, char out[LINE_SAID])
     buf_free(&line);
 }
 
+static bool
+ssh_complains(struct transport *t)
+{
+    struct buf b = BUF_INIT;
+    bool yes;
+
+    transport_stderr(t, &b);
+    yes = what_cause(buf_str(&b)) != CAUSE_NONE;
+    buf_free(&b);
+    return yes;
+}
+
 /* ssh itself ended with 255, or by a signal. */
 static void
 explain(struct transport *t, struct failure *f)
@@ -277,6 +297,7 @@ explain(struct transport *t, struct failure *f)
     transport_stderr(t, &b);
     cause = what_cause(buf_str(&b));
     line_that_says(buf_str(&b), cause, said);
+    cause = cause == CAUSE_NONE ? CAUSE_CUT : cause;
     if (cause == CAUSE_AUTH && !ask_can_get_secret(t->o.ask) &&
         (strstr(said, "password") != NULL || strstr(said, "keyboard") != NULL)) {
         hint = _(". It takes a password, but there is no terminal to ask at");
@@ -523,11 +544,18 @@ ssh_wait(struct transport *t, struct transport_status *s)
 
     transport_child_wait(t, &w->child);
     transport_child_status(&w->child, s);
-    if (s->end == TRANSPORT_END_SIGNAL || s->code == SSH_FAILED) {
-        s->end = TRANSPORT_END_CUT;
-        explain(t, &s->cut);
-        s->cut.cause = CAUSE_CUT;
+    if (s->end == TRANSPORT_END_EXIT && s->code != SSH_FAILED) {
+        return;
     }
+    if (s->end == TRANSPORT_END_EXIT && !ssh_complains(t)) {
+        /* 255 without a word of its own: that is how it passes on a signal. */
+        s->end = TRANSPORT_END_SIGNAL;
+        s->code = 0;
+        return;
+    }
+    s->end = TRANSPORT_END_CUT;
+    explain(t, &s->cut);
+    s->cut.cause = transport_is_cancelled(t) ? CAUSE_CANCELLED : CAUSE_CUT;
 }
 
 static void
