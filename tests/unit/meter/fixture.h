@@ -202,4 +202,21 @@ fixture_receipt(const struct fixture *f)
     return r;
 }
 
+/* Thousands of syncs: in memory where the machine has such a directory. */
+static inline int
+fixture_dir_setup(void **state)
+{
+    char *dir = xstrdup("/dev/shm/unit.XXXXXX");
+
+    if (mkdtemp(dir) == NULL) {
+        free(dir);
+        return unit_dir_setup(state);
+    }
+    *state = dir;
+    return 0;
+}
+
+#define fixture_test(f)                                                                  \
+    cmocka_unit_test_setup_teardown(f, fixture_dir_setup, unit_dir_teardown)
+
 #endif

@@ -615,15 +615,15 @@ int
 main(void)
 {
     const struct CMUnitTest tests[] = {
-        unit_test_in_dir(reader__takes_bytes_in_pieces_of_any_size),
-        unit_test_in_dir(reader__waits_for_the_rest_of_a_record),
-        unit_test_in_dir(reader__names_the_first_wrong_record),
-        unit_test_in_dir(reader__sees_changes_under_a_mended_checksum),
-        unit_test_in_dir(reader__refuses_what_even_the_host_may_not_write),
-        unit_test_in_dir(reader__refuses_another_signers_chain),
-        unit_test_in_dir(reader__knows_whose_journal_it_is),
-        unit_test_in_dir(reader__takes_nothing_twice_or_after_the_end),
-        unit_test_in_dir(reader__checks_the_last_checkpoint_when_settled),
+        fixture_test(reader__takes_bytes_in_pieces_of_any_size),
+        fixture_test(reader__waits_for_the_rest_of_a_record),
+        fixture_test(reader__names_the_first_wrong_record),
+        fixture_test(reader__sees_changes_under_a_mended_checksum),
+        fixture_test(reader__refuses_what_even_the_host_may_not_write),
+        fixture_test(reader__refuses_another_signers_chain),
+        fixture_test(reader__knows_whose_journal_it_is),
+        fixture_test(reader__takes_nothing_twice_or_after_the_end),
+        fixture_test(reader__checks_the_last_checkpoint_when_settled),
         cmocka_unit_test(reader__refuses_frames_that_are_none),
         cmocka_unit_test(cosign__is_read_only_as_it_was_written),
     };

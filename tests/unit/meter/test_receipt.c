@@ -1,0 +1,316 @@
+#include "meter/bill.h"
+#include "tests/unit/meter/fixture.h"
+#include "tests/unit/meter/forge.h"
+
+int64_t fixture_mono_ns;
+int64_t fixture_boot_ns;
+int64_t fixture_wall_ns;
+
+static void
+run_plain(struct fixture *f, const char *dir, int64_t ran_s)
+{
+    struct meter_session *s;
+
+    fixture_open(f, dir);
+    fixture_terms(f, 100000000, GRANT_NO_END, 60);
+    s = fixture_start(f);
+    fixture_state(s, USAGE_RUNNING, "ready");
+    fixture_run(s, ran_s * NS_PER_S);
+    fixture_end(s, "exited");
+    meter_session_free(s);
+}
+
+/* Wall seconds of the ends of November 2026 to January 2027 in Shanghai. */
+static const int64_t month_ends_s[] = {1796054400, 1798732800, 1801411200};
+
+/* A session over three month ends: lines are cut there, and are one sum. */
+static void
+bill__is_cut_where_months_begin_in_shanghai(void **state)
+{
+    static const char *const months[] = {"2026-11", "2026-12", "2027-01", "2027-02"};
+    static const int64_t seconds[] = {600, 1200, 1200, 600};
+    struct fixture f;
+    struct meter_session *s;
+    struct receipt *r;
+    struct bill b;
+    int64_t sum = 0;
+    struct err e = {0};
+
+    fixture_open(&f, *state);
+    fixture_wall_ns = (month_ends_s[0] - 600) * NS_PER_S;
+    fixture_terms(&f, 100000000, GRANT_NO_END, 60);
+    s = fixture_start(&f);
+    fixture_state(s, USAGE_RUNNING, "ready");
+    for (size_t i = 0; i < 3; i++) {
+        /* Weeks are labels: what counts is the time that passed on the other clocks. */
+        fixture_wall_ns = (month_ends_s[i] - 600) * NS_PER_S;
+        fixture_run(s, 1200 * NS_PER_S);
+    }
+    fixture_end(s, "exited");
+    meter_session_free(s);
+    r = fixture_receipt(&f);
+    assert_int_equal(r->charge_fen, 188);
+    assert_ok(bill_from_receipt(&b, r, &e));
+    assert_int_equal(b.n_lines, 4);
+    for (size_t i = 0; i < 4; i++) {
+        assert_string_equal(b.lines[i].month, months[i]);
+        assert_int_equal(b.lines[i].seconds, seconds[i]);
+        sum += b.lines[i].fen;
+    }
+    assert_int_equal(b.lines[0].fen, 31); /* 31.33 */
+    assert_int_equal(b.lines[1].fen, 63); /* to 94.00 */
+    assert_int_equal(sum, 188);
+    assert_true(b.lines[0].to_wall_ns == month_ends_s[0] * NS_PER_S);
+    assert_true(b.lines[1].from_wall_ns == month_ends_s[0] * NS_PER_S);
+    bill_clear(&b);
+    receipt_free(r);
+    fixture_close(&f);
+}
+
+/* The wall clock only labels: whatever it does, the sum is the same. */
+static void
+bill__sum_does_not_depend_on_the_wall_clock(void **state)
+{
+    static const int64_t steps_s[] = {3600,   -3600,      86400,
+                                      -86400, 40 * 86400, -400 * 86400};
+
+    for (size_t i = 0; i < sizeof steps_s / sizeof *steps_s; i++) {
+        struct fixture f;
+        struct meter_session *s;
+        struct receipt *r;
+        struct bill b;
+        int64_t sum = 0;
+        int64_t seconds = 0;
+        struct err e = {0};
+
+        fixture_open(&f, *state);
+        fixture_terms(&f, 5000, 86400, 60);
+        s = fixture_start(&f);
+        fixture_state(s, USAGE_RUNNING, "ready");
+        fixture_run(s, 1800 * NS_PER_S);
+        fixture_wall_ns += steps_s[i] * NS_PER_S;
+        fixture_run(s, 900 * NS_PER_S);
+        fixture_wall_ns -= steps_s[i] * NS_PER_S;
+        fixture_run(s, 900 * NS_PER_S);
+        fixture_end(s, "exited");
+        meter_session_free(s);
+        r = fixture_receipt(&f);
+        assert_int_equal(r->device_s, 3600);
+        assert_int_equal(r->charge_fen, 188);
+        assert_ok(bill_from_receipt(&b, r, &e));
+        for (size_t k = 0; k < b.n_lines; k++) {
+            sum += b.lines[k].fen;
+            seconds += b.lines[k].seconds;
+            assert_true(b.lines[k].fen >= 0 &&
+                        b.lines[k].from_wall_ns <= b.lines[k].to_wall_ns);
+        }
+        assert_int_equal(sum, 188);
+        assert_int_equal(seconds, 3600);
+        bill_clear(&b);
+        receipt_free(r);
+        assert_int_equal(unlinkat(f.dir_fd, "usage", 0), 0);
+        fixture_close(&f);
+    }
+}
+
+static void
+bill__shows_job_price_window_and_several_rows(void **state)
+{
+    struct fixture f;
+    struct meter_session *s;
+    struct receipt *r;
+    struct bill b;
+    struct err e = {0};
+
+    fixture_open(&f, *state);
+    assert_ok(card_set(f.card, "job=0.05", 0, &e));
+    fixture_terms(&f, 5000, 86400, 120);
+    assert_ok(grant_set_offer(&f.grant, f.offer, "cpu", "", 4, &e));
+    f.grant.window_s = 120;
+    fixture_sign_grant(&f);
+    s = fixture_start(&f);
+    fixture_state(s, USAGE_RUNNING, "ready");
+    fixture_run(s, 3600 * NS_PER_S);
+    fixture_state(s, USAGE_STOPPING, "stopped");
+    fixture_run(s, 110 * NS_PER_S);
+    fixture_state(s, USAGE_SNAPSHOTTING, "");
+    fixture_end(s, "stopped");
+    meter_session_free(s);
+    r = fixture_receipt(&f);
+    /* 5 + 3650 s x (1.88 + 0.40)/h = 5 + 231.16 */
+    assert_int_equal(r->charge_fen, 236);
+    assert_ok(bill_from_receipt(&b, r, &e));
+    assert_int_equal(b.n_lines, 6);
+    assert_int_equal(b.lines[0].kind, BILL_JOB);
+    assert_int_equal(b.lines[0].fen, 5);
+    assert_string_equal(b.lines[1].type, "4090");
+    assert_int_equal(b.lines[1].fen, 188);
+    assert_string_equal(b.lines[2].class_name, "cpu");
+    assert_int_equal(b.lines[2].n_units, 4);
+    assert_int_equal(b.lines[2].fen, 40);
+    assert_int_equal(b.lines[3].kind, BILL_FREE);
+    assert_int_equal(b.lines[4].kind, BILL_WINDOW);
+    assert_int_equal(b.lines[4].seconds, 50);
+    assert_int_equal(b.lines[4].fen + b.lines[5].fen, 3);
+    bill_clear(&b);
+    receipt_free(r);
+    fixture_close(&f);
+}
+
+static void
+bill__of_a_free_host_is_nothing(void **state)
+{
+    struct fixture f;
+    struct meter_session *s;
+    struct receipt *r;
+    struct bill b;
+    struct meter_status st;
+    struct err e = {0};
+
+    fixture_open(&f, *state);
+    card_free(f.card);
+    f.card = card_new();
+    fixture_terms(&f, 0, 86400, 3600);
+    s = fixture_start(&f);
+    fixture_state(s, USAGE_SETUP, "");
+    fixture_run(s, 100 * NS_PER_S);
+    fixture_state(s, USAGE_RUNNING, "ready");
+    fixture_run(s, 3600 * NS_PER_S);
+    meter_session_status(s, &st);
+    assert_int_equal(st.can_run_s, 86400 - 3600);
+    assert_int_equal(st.stop_why, GRANT_LIMIT_TIME);
+    assert_int_equal(st.alert_pct, 0);
+    fixture_end(s, "exited");
+    meter_session_free(s);
+    r = fixture_receipt(&f);
+    assert_int_equal(r->charge_fen, 0);
+    assert_ok(bill_from_receipt(&b, r, &e));
+    assert_int_equal(b.n_lines, 2);
+    assert_int_equal(b.lines[0].fen + b.lines[1].fen, 0);
+    bill_clear(&b);
+    receipt_free(r);
+    fixture_close(&f);
+}
+
+static void
+bill__json_and_csv_hold_every_line(void **state)
+{
+    struct fixture f;
+    struct receipt *r;
+    struct bill b;
+    struct buf out = BUF_INIT;
+    struct json_writer w;
+    struct json *root = NULL;
+    struct err e = {0};
+
+    run_plain(&f, *state, 3600);
+    r = fixture_receipt(&f);
+    assert_ok(bill_from_receipt(&b, r, &e));
+    w = json_to(&out);
+    bill_json(&w, &b);
+    assert_ok(json_parse(&root, out.data, out.len, &e));
+    assert_int_equal(json_len(root), 1);
+    assert_int_equal(json_as_int(json_get(json_at(root, 0), "fen")), 188);
+    assert_string_equal(json_as_str(json_get(json_at(root, 0), "kind")), "device");
+    json_free(root);
+    buf_reset(&out);
+    bill_csv(&out, &b, "a,\"b\"");
+    assert_string_equal(
+        buf_str(&out),
+        "job,month,kind,state,class,type,units,price_uyuan_per_h,seconds,fen,from,to,"
+        "why\n"
+        "\"a,\"\"b\"\"\",2026-11,device,running,gpu,4090,1,1880000,3600,188,"
+        "2026-11-23T12:00:00.000Z,2026-11-23T13:00:00.000Z,\n");
+    buf_free(&out);
+    bill_clear(&b);
+    receipt_free(r);
+    fixture_close(&f);
+}
+
+static void
+receipt__refuses_what_is_not_the_pinned_one(void **state)
+{
+    struct fixture f;
+    struct buf b = BUF_INIT;
+    struct receipt *r = NULL;
+    struct receipt_pins pins = {0};
+    struct err e = {0};
+    char *path;
+
+    run_plain(&f, *state, 100);
+    fixture_read(&f, &b);
+    assert_ok(receipt_verify(&r, b.data, b.len, &pins, &e));
+    receipt_free(r);
+    pins.host = &f.renter_public;
+    assert_refused(receipt_verify(&r, b.data, b.len, &pins, &e), ERR_DENIED);
+    pins.host = &f.host_public;
+    pins.renter = &f.host_public;
+    assert_refused(receipt_verify(&r, b.data, b.len, &pins, &e), ERR_DENIED);
+    pins.renter = &f.renter_public;
+    pins.book = &f.host_public;
+    assert_refused(receipt_verify(&r, b.data, b.len, &pins, &e), ERR_DENIED);
+    pins.book = &f.renter_public;
+    pins.job = "jother";
+    assert_refused(receipt_verify(&r, b.data, b.len, &pins, &e), ERR_DENIED);
+    pins.job = "j0123456789ab";
+    assert_ok(receipt_verify(&r, b.data, b.len, &pins, &e));
+    receipt_free(r);
+
+    path = path_join(*state, "usage");
+    assert_ok(receipt_verify_file(&r, path, &pins, &e));
+    assert_string_equal(r->job, "j0123456789ab");
+    assert_int_equal(r->n_intervals, 3);
+    assert_int_equal(r->intervals[1].state, USAGE_RUNNING);
+    assert_string_equal(r->intervals[1].reason, "ready");
+    assert_int_equal(r->intervals[1].spent.ns[USAGE_RUNNING], 100 * NS_PER_S);
+    receipt_free(r);
+    free(path);
+    path = path_join(*state, "none");
+    assert_refused(receipt_verify_file(&r, path, &pins, &e), ERR_NOT_FOUND);
+    free(path);
+    buf_free(&b);
+    fixture_close(&f);
+}
+
+static void
+receipt__is_not_a_journal_without_an_end(void **state)
+{
+    struct fixture f;
+    struct buf b = BUF_INIT;
+    struct receipt *r = NULL;
+    const struct receipt_pins pins = {0};
+    size_t offsets[64];
+    size_t n;
+    struct err e = {0};
+
+    run_plain(&f, *state, 100);
+    fixture_read(&f, &b);
+    n = forge_frames(&b, offsets, 63);
+    assert_refused(receipt_verify(&r, b.data, offsets[n - 1], &pins, &e), ERR_NOT_FOUND);
+    assert_refused(receipt_verify(&r, b.data, 0, &pins, &e), ERR_NOT_FOUND);
+    assert_refused(receipt_verify(&r, b.data, b.len - 1, &pins, &e), ERR_CORRUPT);
+    buf_add_u8(&b, '\n');
+    assert_refused(receipt_verify(&r, b.data, b.len, &pins, &e), ERR_CORRUPT);
+    buf_reset(&b);
+    buf_add_str(&b, "\x7f"
+                    "ELF, which is no journal at all");
+    assert_refused(receipt_verify(&r, b.data, b.len, &pins, &e), ERR_CORRUPT);
+    buf_free(&b);
+    fixture_close(&f);
+}
+
+int
+main(void)
+{
+    const struct CMUnitTest tests[] = {
+        fixture_test(bill__is_cut_where_months_begin_in_shanghai),
+        fixture_test(bill__sum_does_not_depend_on_the_wall_clock),
+        fixture_test(bill__shows_job_price_window_and_several_rows),
+        fixture_test(bill__of_a_free_host_is_nothing),
+        fixture_test(bill__json_and_csv_hold_every_line),
+        fixture_test(receipt__refuses_what_is_not_the_pinned_one),
+        fixture_test(receipt__is_not_a_journal_without_an_end),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
