@@ -295,8 +295,11 @@ child__starts_with_clean_signals(void **state)
     (void)sigaddset(&block, SIGUSR1);
     (void)sigaddset(&block, SIGTERM);
     (void)sigprocmask(SIG_BLOCK, &block, &before);
+    /* glibc's posix_spawn, which make uses, leaves its own 32 and 33 ignored for good. */
     assert_int_equal(run_and_read((struct child_options){0},
-                                  "grep -E '^Sig(Blk|Ign)' /proc/self/status", &out),
+                                  "sed -nE '/^SigIgn/s/180000000$/000000000/; "
+                                  "/^Sig(Blk|Ign)/p' /proc/self/status",
+                                  &out),
                      0);
     assert_string_equal(buf_str(&out), "SigBlk:\t0000000000000000\n"
                                        "SigIgn:\t0000000000000000\n");
