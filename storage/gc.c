@@ -32,6 +32,22 @@ gc_say(struct gc *g, const char *fmt, ...)
     g->o->say(g->o->say_arg, line);
 }
 
+/* An index that names packs which are not there is not one to delete by. */
+static int
+check_packs(struct gc *g, struct err *e)
+{
+    for (size_t i = 0; i < g->n_packs; i++) {
+        char file[PACK_FILE_NAME_LEN + 1];
+
+        pack_file_name(&g->packs[i].row.name, file);
+        if (faccessat(g->s->packs_fd, file, F_OK, AT_SYMLINK_NOFOLLOW) == -1) {
+            return err_set(e, ERR_CORRUPT, "gc: pack %s is missing: see gpurun fsck",
+                           file);
+        }
+    }
+    return 0;
+}
+
 static int
 load_packs(struct gc *g, struct err *e)
 {
@@ -45,7 +61,7 @@ load_packs(struct gc *g, struct err *e)
         g->packs[i].row = rows[i];
     }
     free(rows);
-    return 0;
+    return check_packs(g, e);
 }
 
 static int

@@ -19,11 +19,55 @@
 
 /* ---- packs nobody knows ---- */
 
+/* Does the index have that chunk, in a pack that it knows too? */
+static int
+has_sound_row(struct gc *g, const struct sha256 *id, bool *sound, struct err *e)
+{
+    struct pack_name name;
+    struct store_loc loc;
+    uint64_t gen;
+
+    *sound = false;
+    if (index_row(g->s->ix, id, &loc, &gen, e) == -1) {
+        return -1;
+    }
+    return loc.pack == 0 ? 0 : index_pack_name(g->s->ix, loc.pack, &name, sound, e);
+}
+
+/*
+ * Does a claimed chunk lie in the pack alone? A dead writer's pack holds none; if one
+ * does, the index has forgotten the pack, and it must not go.
+ */
+static int
+is_needed(struct gc *g, int fd, bool *needed, struct err *e)
+{
+    struct pack_list list = {0};
+    struct err ignored;
+    bool whole;
+    int rc = 0;
+
+    *needed = false;
+    if (pack_read_table(fd, &list, &ignored) == -1) {
+        rc = pack_scan(fd, &list, &whole, e);
+    }
+    for (size_t i = 0; rc == 0 && !*needed && i < list.n; i++) {
+        bool sound = true;
+
+        if (live_has(&g->live, &list.v[i].id)) {
+            rc = has_sound_row(g, &list.v[i].id, &sound, e);
+        }
+        *needed = !sound;
+    }
+    pack_list_free(&list);
+    return rc;
+}
+
 static int
 remove_orphan(struct gc *g, const struct pack_name *name, struct err *e)
 {
     char file[PACK_FILE_NAME_LEN + 1];
     uint32_t no = 0;
+    bool needed;
     int fd = -1;
     int rc = -1;
 
@@ -35,7 +79,12 @@ remove_orphan(struct gc *g, const struct pack_name *name, struct err *e)
         return 0; /* its writer lives */
     }
     /* The lock is given up only after the index knows the pack: ask once more. */
-    if (index_pack_no(g->s->ix, name, &no, e) == -1) {
+    if (index_pack_no(g->s->ix, name, &no, e) == -1 ||
+        is_needed(g, fd, &needed, e) == -1) {
+        goto out;
+    }
+    if (needed) {
+        err_set(e, ERR_CORRUPT, "the index has forgotten pack %s: see gpurun fsck", file);
         goto out;
     }
     if (no == 0) {

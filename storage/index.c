@@ -117,6 +117,9 @@ index_sql(struct index *ix, enum index_sql which, sqlite3_stmt **out, struct err
 {
     if (ix->sql[which] == NULL &&
         db_prepare(ix->db, sql_text[which], &ix->sql[which], e) == -1) {
+        if (sqlite3_errcode(ix->db) == SQLITE_ERROR) {
+            e->code = ERR_CORRUPT; /* it fits the schema: so the schema is damaged */
+        }
         return -1;
     }
     (void)sqlite3_reset(ix->sql[which]);
@@ -656,6 +659,21 @@ index_totals(struct index *ix, struct index_totals *out, struct err *e)
 }
 
 int
+index_insert_bad(struct index *ix, const struct sha256 *id, const char *why,
+                 struct err *e)
+{
+    sqlite3_stmt *s;
+    bool row;
+
+    if (index_sql(ix, SQL_BAD, &s, e) == -1) {
+        return -1;
+    }
+    index_bind_id(s, 1, id);
+    (void)sqlite3_bind_text(s, 2, why, -1, SQLITE_TRANSIENT);
+    return db_step(ix->db, s, &row, e);
+}
+
+int
 index_set_aside(struct index *ix, const struct sha256 *id, const struct store_loc *loc,
                 const char *why, struct err *e)
 {
@@ -674,15 +692,8 @@ index_set_aside(struct index *ix, const struct sha256 *id, const struct store_lo
     if (db_step(ix->db, s, &row, e) == -1) {
         goto out;
     }
-    if (sqlite3_changes(ix->db) > 0) {
-        if (index_sql(ix, SQL_BAD, &s, e) == -1) {
-            goto out;
-        }
-        index_bind_id(s, 1, id);
-        (void)sqlite3_bind_text(s, 2, why, -1, SQLITE_STATIC);
-        if (db_step(ix->db, s, &row, e) == -1) {
-            goto out;
-        }
+    if (sqlite3_changes(ix->db) > 0 && index_insert_bad(ix, id, why, e) == -1) {
+        goto out;
     }
     rc = index_run(ix, SQL_COMMIT, e);
 

@@ -345,7 +345,7 @@ static int
 still_dead(struct index *ix, const struct index_swap *sw, bool *all, struct err *e)
 {
     *all = true;
-    for (size_t i = 0; i < sw->n_dead && *all; i++) {
+    for (size_t i = 0; sw->bad_why == NULL && i < sw->n_dead && *all; i++) {
         struct store_loc loc;
         uint64_t gen;
 
@@ -370,7 +370,9 @@ delete_dead(struct index *ix, const struct index_swap *sw, struct err *e)
         }
         index_bind_id(s, 1, &sw->dead[i].id);
         (void)sqlite3_bind_int64(s, 2, sw->dead[i].pack);
-        if (db_step(ix->db, s, &row, e) == -1) {
+        if (db_step(ix->db, s, &row, e) == -1 ||
+            (sw->bad_why != NULL && sqlite3_changes(ix->db) > 0 &&
+             index_insert_bad(ix, &sw->dead[i].id, sw->bad_why, e) == -1)) {
             return -1;
         }
     }
@@ -393,7 +395,8 @@ move_rows(struct index *ix, const struct index_swap *sw, const uint32_t *nos,
         (void)sqlite3_bind_int64(s, 2, nos[m->to]);
         (void)sqlite3_bind_int64(s, 3, m->en.offset);
         (void)sqlite3_bind_int64(s, 4, m->from);
-        if (db_step(ix->db, s, &row, e) == -1) {
+        if (db_step(ix->db, s, &row, e) == -1 ||
+            (sw->bad_why != NULL && index_insert_row(ix, &m->en, nos[m->to], e) == -1)) {
             return -1;
         }
     }
@@ -451,5 +454,28 @@ out:
     if (rc == 0) {
         *done = all;
     }
+    return rc;
+}
+
+int
+index_check_file(struct index *ix, bool *sound, struct err *e)
+{
+    sqlite3_stmt *s = NULL;
+    bool row = false;
+    int rc = -1;
+
+    (void)pthread_mutex_lock(&ix->mu);
+    if (db_prepare(ix->db, "PRAGMA quick_check(1)", &s, e) == 0 &&
+        db_step(ix->db, s, &row, e) == 0) {
+        const char *text = row ? (const char *)sqlite3_column_text(s, 0) : NULL;
+
+        *sound = text != NULL && strcmp(text, "ok") == 0;
+        rc = 0;
+    } else if (e->code == ERR_CORRUPT) {
+        *sound = false;
+        rc = 0;
+    }
+    (void)sqlite3_finalize(s);
+    (void)pthread_mutex_unlock(&ix->mu);
     return rc;
 }

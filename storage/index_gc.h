@@ -83,8 +83,16 @@ struct index_swap {
     const struct index_dead *dead;
     size_t n_dead;
     uint64_t gen;
+    /*
+     * Not NULL: dead are not unclaimed but damaged, for this reason; they need not be
+     * condemned and are remembered as bad. Moved chunks the index has lost get a row.
+     */
+    const char *bad_why;
 };
 int index_swap(struct index *ix, const struct index_swap *sw, bool *done,
                struct err *e) MUST_USE;
+
+/* Is the SQLite file sound in itself? *sound false: no. */
+int index_check_file(struct index *ix, bool *sound, struct err *e) MUST_USE;
 
 #endif

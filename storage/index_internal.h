@@ -59,6 +59,8 @@ int index_insert_pack(struct index *ix, const struct index_pack *p, uint32_t *no
 /* Nothing happens if the chunk is there already. */
 int index_insert_row(struct index *ix, const struct pack_entry *en, uint32_t pack,
                      struct err *e) MUST_USE;
+int index_insert_bad(struct index *ix, const struct sha256 *id, const char *why,
+                     struct err *e) MUST_USE;
 /* Roll back whatever is open; keeps *e. */
 void index_rollback(struct index *ix);
 

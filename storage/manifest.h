@@ -134,6 +134,13 @@ int manifest_read(struct store *s, const char *id, struct manifest **out,
 int manifest_read_encoded(struct store *s, const char *id, struct buf *out,
                           struct err *e) MUST_USE;
 
+/*
+ * Look at both copies in the file of id, and write it anew where one is damaged:
+ * *repaired then. ERR_CORRUPT: both are.
+ */
+int manifest_repair(struct store *s, const char *id, bool *repaired,
+                    struct err *e) MUST_USE;
+
 /* "s" and 12 lower-case letters and digits, as random_id makes them: safe as a file name.
  */
 bool manifest_id_valid(const char *id);

@@ -34,6 +34,13 @@ add_half(struct buf *file, const void *data, size_t len)
     buf_add(file, zeros, (SECTOR - len % SECTOR) % SECTOR);
 }
 
+static void
+make_file(const void *data, size_t len, struct buf *file)
+{
+    add_half(file, data, len);
+    add_half(file, data, len);
+}
+
 /* The record in one half of a file: all but the zero bytes at its end. */
 static int
 parse_half(const uint8_t *half, size_t len, const char *id, struct manifest **out,
@@ -157,8 +164,7 @@ write_file(struct store *s, const char *id, const void *data, size_t len, struct
     if (there) {
         return 0;
     }
-    add_half(&file, data, len);
-    add_half(&file, data, len);
+    make_file(data, len, &file);
     rc = file_replace_at(s->snaps_fd, name, file.data, file.len, e);
     buf_free(&file);
     return rc == -1 ? err_wrap(e, "snapshot %s", id) : 0;
@@ -189,5 +195,31 @@ manifest_write_encoded(struct store *s, const void *data, size_t len, struct err
     }
     rc = write_file(s, m->id, data, len, e);
     manifest_free(m);
+    return rc;
+}
+
+int
+manifest_repair(struct store *s, const char *id, bool *repaired, struct err *e)
+{
+    struct buf file = BUF_INIT;
+    struct buf want = BUF_INIT;
+    struct manifest *m = NULL;
+    char name[FILE_NAME_MAX];
+    size_t at;
+    size_t len;
+    int rc = -1;
+
+    if (read_file(s, id, &file, &m, &at, &len, e) == -1) {
+        goto out;
+    }
+    make_file(file.data + at, len, &want);
+    *repaired = want.len != file.len || memcmp(want.data, file.data, want.len) != 0;
+    file_name(id, name);
+    rc = *repaired ? file_replace_at(s->snaps_fd, name, want.data, want.len, e) : 0;
+
+out:
+    manifest_free(m);
+    buf_free(&want);
+    buf_free(&file);
     return rc;
 }

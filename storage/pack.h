@@ -92,6 +92,9 @@ void pack_writer_free(struct pack_writer *w, int packs_fd, bool discard);
 int pack_open(int packs_fd, const struct pack_name *name, int *out_fd,
               struct err *e) MUST_USE;
 
+/* Is the file's own header sound, and of that name? ERR_CORRUPT. */
+int pack_check_header(int fd, const struct pack_name *name, struct err *e) MUST_USE;
+
 /* Read the table of a sealed pack. ERR_CORRUPT: there is none, or it is damaged. */
 int pack_read_table(int fd, struct pack_list *out, struct err *e) MUST_USE;
 

@@ -62,6 +62,22 @@ read_at(int fd, void *to, size_t n, uint64_t at, struct err *e)
     return 0;
 }
 
+int
+pack_check_header(int fd, const struct pack_name *name, struct err *e)
+{
+    uint8_t want[PACK_HEADER_LEN];
+    uint8_t got[PACK_HEADER_LEN];
+
+    pack_header_encode(name, want);
+    if (read_at(fd, got, sizeof got, 0, e) == -1) {
+        return -1;
+    }
+    if (memcmp(got, want, sizeof got) != 0) {
+        return err_set(e, ERR_CORRUPT, "the header of a pack is damaged");
+    }
+    return 0;
+}
+
 static int
 parse_table(const uint8_t *table, uint32_t n, uint64_t table_offset,
             struct pack_list *out, struct err *e)

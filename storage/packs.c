@@ -84,83 +84,149 @@ packs_lock(int packs_fd, const struct pack_name *name, int *fd, struct err *e)
     return -1;
 }
 
+/* Do these encoded bytes decode to the chunk? raw is room for it. */
+static bool
+decodes(const struct pack_entry *en, const uint8_t *data, uint8_t *raw, struct codec *c)
+{
+    struct sha256 got;
+    struct err ignored;
+
+    if (codec_decode(c, (enum store_codec)en->codec, data, en->stored_len, raw,
+                     en->raw_len, &ignored) == -1) {
+        return false;
+    }
+    sha256_of(raw, en->raw_len, &got);
+    return sha256_equal(&got, &en->id);
+}
+
 int
-packs_verify(int fd, const struct pack_entry *en, struct codec *c, struct err *e)
+packs_fetch(int fd, const struct pack_entry *en, struct codec *c, const uint8_t **data,
+            bool *scarred, struct err *e)
 {
     size_t stored = PACK_ENTRY_LEN + (size_t)en->stored_len;
     uint8_t *bytes = codec_scratch(c, stored + en->raw_len);
-    uint8_t *raw = bytes + stored;
-    struct sha256 got;
+    struct err why;
 
-    if (pack_read_entry(fd, en, bytes, e) == -1 ||
-        codec_decode(c, (enum store_codec)en->codec, bytes + PACK_ENTRY_LEN,
-                     en->stored_len, raw, en->raw_len, e) == -1) {
-        return -1;
+    *scarred = false;
+    if (pack_read_entry(fd, en, bytes, &why) == -1) {
+        ssize_t got = fd_pread_full(fd, bytes, stored, (off_t)en->offset);
+
+        if (got == -1 || (size_t)got < stored) {
+            *e = why;
+            return -1;
+        }
+        *scarred = true; /* the bytes may be sound for all that */
     }
-    sha256_of(raw, en->raw_len, &got);
-    if (!sha256_equal(&got, &en->id)) {
+    if (!decodes(en, bytes + PACK_ENTRY_LEN, bytes + stored, c)) {
         return err_set(e, ERR_CORRUPT, "the stored bytes are not the chunk");
     }
+    *data = bytes + PACK_ENTRY_LEN;
     return 0;
 }
 
-/* Copy an entry, just verified, to w. */
 static int
-copy_entry(int fd, const struct pack_entry *en, struct pack_writer *w, struct codec *c,
-           struct err *e)
+cmp_offsets(const void *a, const void *b)
 {
-    struct pack_entry copy = *en;
-    uint8_t *bytes = codec_scratch(c, PACK_ENTRY_LEN + (size_t)en->stored_len);
+    uint32_t x = ((const struct pack_entry *)a)->offset;
+    uint32_t y = ((const struct pack_entry *)b)->offset;
 
-    if (pack_read_entry(fd, en, bytes, e) == -1) {
+    return (x > y) - (x < y);
+}
+
+/* Sort by offset and drop what both sources told. */
+static void
+tidy(struct pack_list *l)
+{
+    size_t kept = 0;
+
+    if (l->n == 0) {
+        return;
+    }
+    qsort(l->v, l->n, sizeof *l->v, cmp_offsets);
+    for (size_t i = 0; i < l->n; i++) {
+        const struct pack_entry *last = kept == 0 ? NULL : &l->v[kept - 1];
+
+        if (last == NULL || last->offset != l->v[i].offset ||
+            !sha256_equal(&last->id, &l->v[i].id)) {
+            l->v[kept++] = l->v[i];
+        }
+    }
+    l->n = kept;
+}
+
+int
+packs_entries(int fd, const struct pack_name *name, struct pack_list *out, bool *whole,
+              struct err *e)
+{
+    struct pack_list by_table = {0};
+    struct err ignored;
+
+    if (pack_scan(fd, out, whole, e) == -1) {
         return -1;
     }
-    copy.second = false;
-    pack_reserve(w, &copy);
-    return pack_write_entry(w, &copy, bytes + PACK_ENTRY_LEN, e);
+    if (pack_read_table(fd, &by_table, &ignored) == -1 || by_table.n != out->n ||
+        pack_check_header(fd, name, &ignored) == -1) {
+        *whole = false;
+    }
+    for (size_t i = 0; i < by_table.n; i++) {
+        pack_list_add(out, &by_table.v[i]);
+    }
+    pack_list_free(&by_table);
+    tidy(out);
+    return 0;
 }
 
-static int
-cmp_salvage(const void *a, const void *b)
+static bool
+in_list(const struct pack_list *l, const struct sha256 *id)
 {
-    const struct pack_entry *x = a;
-    const struct pack_entry *y = b;
-    int order = sha256_cmp(&x->id, &y->id);
-
-    return order != 0 ? order : (x->offset > y->offset) - (x->offset < y->offset);
+    for (size_t i = 0; i < l->n; i++) {
+        if (sha256_equal(&l->v[i].id, id)) {
+            return true;
+        }
+    }
+    return false;
 }
 
-/* Copy one good copy of each chunk in list to w. */
-static int
-copy_good(int fd, struct pack_list *list, struct pack_writer *w,
-          struct packs_salvage *out, struct err *e)
+int
+packs_copy_good(int fd, const struct pack_list *list, struct pack_writer *w,
+                struct pack_list *bad, uint64_t *n_scarred, struct err *e)
 {
     struct codec *c = codec_new();
+    struct pack_list doubtful = {0};
     int rc = -1;
 
-    if (list->n > 0) {
-        qsort(list->v, list->n, sizeof *list->v, cmp_salvage);
-    }
-    for (size_t i = 0, next; i < list->n; i = next) {
-        bool good = false;
+    *n_scarred = 0;
+    for (size_t i = 0; i < list->n; i++) {
+        struct pack_entry en = list->v[i];
+        const uint8_t *data;
+        bool scarred = false;
+        struct err why;
 
-        for (next = i; next < list->n && sha256_equal(&list->v[i].id, &list->v[next].id);
-             next++) {
-            struct err why;
-
-            if (!good && packs_verify(fd, &list->v[next], c, &why) == 0) {
-                if (copy_entry(fd, &list->v[next], w, c, e) == -1) {
-                    goto out;
-                }
-                good = true;
-            }
+        if (packs_fetch(fd, &en, c, &data, &scarred, &why) == -1) {
+            ++*n_scarred;
+            pack_list_add(&doubtful, &en);
+            continue;
         }
-        out->n_good += good ? 1 : 0;
-        out->n_bad += good ? 0 : 1;
+        *n_scarred += scarred ? 1 : 0;
+        if (in_list(&w->entries, &en.id)) {
+            continue; /* a second copy */
+        }
+        en.second = false;
+        pack_reserve(w, &en);
+        if (pack_write_entry(w, &en, data, e) == -1) {
+            goto out;
+        }
+    }
+    for (size_t i = 0; i < doubtful.n; i++) {
+        if (!in_list(&w->entries, &doubtful.v[i].id) &&
+            !in_list(bad, &doubtful.v[i].id)) {
+            pack_list_add(bad, &doubtful.v[i]);
+        }
     }
     rc = 0;
 
 out:
+    pack_list_free(&doubtful);
     codec_free(c);
     return rc;
 }
@@ -185,25 +251,6 @@ out:
     return rc;
 }
 
-/* The entries by table and headers together: either may be damaged. */
-static int
-all_entries(int fd, struct pack_list *out, bool *torn, struct err *e)
-{
-    struct pack_list by_table = {0};
-    struct err ignored;
-    bool whole;
-
-    if (pack_scan(fd, out, &whole, e) == -1) {
-        return -1;
-    }
-    *torn = pack_read_table(fd, &by_table, &ignored) == -1;
-    for (size_t i = 0; i < by_table.n; i++) {
-        pack_list_add(out, &by_table.v[i]);
-    }
-    pack_list_free(&by_table);
-    return 0;
-}
-
 static int
 remove_pack(int packs_fd, const struct pack_name *name, struct err *e)
 {
@@ -221,16 +268,21 @@ packs_salvage(int dir_fd, int packs_fd, const struct pack_name *name,
               struct packs_salvage *out, struct err *e)
 {
     struct pack_list list = {0};
+    struct pack_list bad = {0};
     struct pack_writer *w = NULL;
-    bool torn;
+    uint64_t n_scarred;
+    bool whole;
     int fd = -1;
     int rc = -1;
 
     if (pack_open(packs_fd, name, &fd, e) == -1 ||
-        all_entries(fd, &list, &torn, e) == -1 || pack_create(&w, packs_fd, e) == -1 ||
-        copy_good(fd, &list, w, out, e) == -1) {
+        packs_entries(fd, name, &list, &whole, e) == -1 ||
+        pack_create(&w, packs_fd, e) == -1 ||
+        packs_copy_good(fd, &list, w, &bad, &n_scarred, e) == -1) {
         goto out;
     }
+    out->n_good = w->entries.n;
+    out->n_bad = bad.n;
     if (out->n_good > 0) {
         if (pack_seal(w, e) == -1) {
             goto out;
@@ -242,14 +294,16 @@ packs_salvage(int dir_fd, int packs_fd, const struct pack_name *name,
         out->made = true;
         out->new_name = w->name;
     }
-    if ((torn && out->n_bad == 0 ? remove_pack(packs_fd, name, e)
-                                 : packs_put_away(dir_fd, packs_fd, name, e)) == -1) {
+    /* One that a crash tore off holds nothing that anybody was promised. */
+    if ((n_scarred == 0 ? remove_pack(packs_fd, name, e)
+                        : packs_put_away(dir_fd, packs_fd, name, e)) == -1) {
         goto out;
     }
     rc = 0;
 
 out:
     pack_writer_free(w, packs_fd, !out->made);
+    pack_list_free(&bad);
     pack_list_free(&list);
     (void)fd_close(&fd);
     return rc;

@@ -43,9 +43,29 @@ int packs_salvage(int dir_fd, int packs_fd, const struct pack_name *name,
 int packs_put_away(int dir_fd, int packs_fd, const struct pack_name *name,
                    struct err *e) MUST_USE;
 
-/* Read the entry and check that it decodes to its hash. */
+/*
+ * The encoded bytes of the entry, proved by decoding and hashing them; *data is c's,
+ * valid until its next use. *scarred: its header is damaged, though the bytes are sound.
+ * ERR_CORRUPT: they are not.
+ */
 struct codec;
-int packs_verify(int fd, const struct pack_entry *en, struct codec *c,
-                 struct err *e) MUST_USE;
+int packs_fetch(int fd, const struct pack_entry *en, struct codec *c,
+                const uint8_t **data, bool *scarred, struct err *e) MUST_USE;
+
+/*
+ * The entries of a pack by its table and by its headers together, in order of offset,
+ * each once. *whole: the table is there and all of the pack's own bytes are as they
+ * should be, as far as that can be told without reading the chunks.
+ */
+int packs_entries(int fd, const struct pack_name *name, struct pack_list *out,
+                  bool *whole, struct err *e) MUST_USE;
+
+/*
+ * Copy one good copy of each chunk in list (from packs_entries) to w, in the same
+ * order; bad gets those of which no copy is good. n_scarred counts damaged entries in
+ * all.
+ */
+int packs_copy_good(int fd, const struct pack_list *list, struct pack_writer *w,
+                    struct pack_list *bad, uint64_t *n_scarred, struct err *e) MUST_USE;
 
 #endif

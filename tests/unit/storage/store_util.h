@@ -41,7 +41,12 @@ static inline char *
 scratch_dir(void)
 {
     const char *base = getenv("TMPDIR");
-    char *dir = xasprintf("%s/gpurun-store.XXXXXX", base != NULL ? base : "/tmp");
+    char *dir;
+
+    if (base == NULL) { /* in memory, where that is to be had: fsync costs nothing */
+        base = access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp";
+    }
+    dir = xasprintf("%s/gpurun-store.XXXXXX", base);
 
     assert_non_null(mkdtemp(dir));
     return dir;

@@ -1,0 +1,419 @@
+#include "tests/unit/storage/snap_util.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+
+#include "storage/fsck.h"
+#include "storage/rebuild.h"
+#include "storage/tree.h"
+
+/*
+ * A store with three snapshots, copied for every experiment: one byte of it is changed,
+ * fsck looks, and what is left is compared with what was put.
+ */
+#define N_SNAPS 3
+static const uint64_t span[N_SNAPS][2] = {{0, 40}, {20, 60}, {100, 130}};
+
+static char *model;
+
+static int
+make_model(void **state)
+{
+    struct store *s;
+
+    (void)state;
+    model = scratch_dir();
+    s = open_test_store(model);
+    for (uint64_t i = 0; i < N_SNAPS; i++) {
+        OK(snap_make(s, i, span[i][0], span[i][1], e));
+    }
+    store_close(s);
+    return 0;
+}
+
+static int
+free_model(void **state)
+{
+    (void)state;
+    scratch_free(model);
+    return 0;
+}
+
+static char *
+copy_model(void)
+{
+    char *dir = scratch_dir();
+    char *cmd = xasprintf("cp -a %s/. %s/", model, dir);
+
+    assert_int_equal(system(cmd), 0); /* NOLINT: a test's own command */
+    free(cmd);
+    return dir;
+}
+
+struct report {
+    size_t n_named;
+    char last[512];
+};
+
+static int
+list_files(struct store *s, const struct sha256 *tree, fsck_missing_fn *missing,
+           void *missing_arg, fsck_file_fn *file, void *file_arg, struct err *e)
+{
+    struct buf b = BUF_INIT;
+
+    if (store_get(s, tree, &b, e) == -1) {
+        return -1;
+    }
+    for (size_t at = 0; at < b.len; at += SHA256_LEN) {
+        struct sha256 id;
+        char hex[SHA256_HEX_LEN + 1];
+
+        memcpy(id.b, b.data + at, SHA256_LEN);
+        if (missing(missing_arg, &id)) {
+            sha256_format(&id, hex);
+            file(file_arg, hex, SHA256_HEX_LEN);
+        }
+    }
+    buf_free(&b);
+    return 0;
+}
+
+static void
+note(void *arg, const char *snap_id, const char *path, size_t path_len, const char *why)
+{
+    struct report *r = arg;
+
+    r->n_named++;
+    (void)snprintf(r->last, sizeof r->last, "%s %.*s %s", snap_id, (int)path_len,
+                   path == NULL ? "" : path, why);
+}
+
+static struct fsck_result
+run_fsck(const char *dir, struct report *rep)
+{
+    const struct fsck_options o = {
+        .walk = walk_list, .files = list_files, .damaged = note, .arg = rep};
+    struct fsck_result r = {0};
+
+    memset(rep, 0, sizeof *rep);
+    OK(fsck_run(dir, &o, &r, e));
+    return r;
+}
+
+/* How many of the chunks that were put are not there, or not sound, now? */
+static size_t
+count_lost(const char *dir)
+{
+    struct store *s = open_test_store(dir);
+    size_t n = 0;
+
+    for (size_t k = 0; k < N_SNAPS; k++) {
+        for (uint64_t i = span[k][0]; i < span[k][1]; i++) {
+            struct sha256 id = snap_chunk_id(i);
+            struct buf b = BUF_INIT;
+            struct sha256 got;
+            struct err err;
+
+            if (store_get(s, &id, &b, &err) == -1) {
+                n += k == 1 && i < 40 ? 0 : 1; /* in both of the first two: once */
+            } else {
+                sha256_of(b.data, b.len, &got);
+                assert_true(sha256_equal(&got, &id));
+            }
+            buf_free(&b);
+        }
+    }
+    store_close(s);
+    return n;
+}
+
+static void
+flip(const char *path, off_t at, uint8_t mask)
+{
+    int fd = open(path, O_RDWR | O_CLOEXEC);
+    uint8_t b;
+
+    assert_int_not_equal(fd, -1);
+    assert_int_equal(pread(fd, &b, 1, at), 1);
+    b ^= mask;
+    assert_int_equal(pwrite(fd, &b, 1, at), 1);
+    assert_int_equal(close(fd), 0);
+}
+
+/* Names of the files in model/sub that end so, one after another; NULL at the end. */
+static char *
+nth_file(const char *sub, const char *end, size_t nth, off_t *size)
+{
+    char *path = path_join(model, sub);
+    DIR *d = opendir(path);
+    struct dirent *en;
+    char *found = NULL;
+
+    assert_non_null(d);
+    while (found == NULL && (en = readdir(d)) != NULL) {
+        size_t n = strlen(en->d_name);
+
+        if (n > strlen(end) && strcmp(en->d_name + n - strlen(end), end) == 0 &&
+            nth-- == 0) {
+            struct stat st;
+            char *full = path_join(path, en->d_name);
+
+            assert_int_equal(stat(full, &st), 0);
+            *size = st.st_size;
+            free(full);
+            found = path_join(sub, en->d_name);
+        }
+    }
+    (void)closedir(d);
+    free(path);
+    return found;
+}
+
+static size_t
+experiments(size_t dflt)
+{
+    const char *n = getenv("GPURUN_FLIPS"); /* make soak asks for more */
+
+    return n == NULL ? dflt : (size_t)strtoul(n, NULL, 10);
+}
+
+/* One flip in that file: fsck tells of it, and at most `may_lose` chunks are lost. */
+static void
+one_flip(const char *rel, off_t at, uint8_t mask, size_t may_lose)
+{
+    char *dir = copy_model();
+    char *path = path_join(dir, rel);
+    struct report rep;
+    struct fsck_result r;
+    size_t lost;
+
+    flip(path, at, mask);
+    r = run_fsck(dir, &rep);
+    lost = count_lost(dir);
+    if (lost > may_lose || (lost > 0) != (r.n_bad_chunks > 0) ||
+        (lost > 0 && rep.n_named == 0)) {
+        fail_msg("%s byte %lld: %zu chunks lost, fsck says %llu, named %zu (%s)", rel,
+                 (long long)at, lost, (unsigned long long)r.n_bad_chunks, rep.n_named,
+                 rep.last);
+    }
+    assert_int_equal(r.n_manifests_lost, 0);
+    r = run_fsck(dir, &rep); /* now everything is mended or known */
+    assert_int_equal(r.n_bad_packs, 0);
+    assert_int_equal(r.n_index_errors, 0);
+    assert_int_equal(r.n_snaps_damaged > 0, lost > 0);
+    if (lost > 0) { /* the next snapshot brings it back */
+        struct store *s = open_test_store(dir);
+
+        for (uint64_t i = 0; i < N_SNAPS; i++) {
+            OK(snap_make(s, 50 + i, span[i][0], span[i][1], e));
+        }
+        store_close(s);
+        r = run_fsck(dir, &rep);
+        assert_true(fsck_clean(&r));
+        assert_int_equal(count_lost(dir), 0);
+    }
+    free(path);
+    scratch_free(dir);
+}
+
+static void
+flip_in(const char *sub, const char *end, size_t n, size_t may_lose)
+{
+    uint64_t seed = 11;
+
+    for (size_t i = 0; i < n; i++) {
+        off_t size;
+        char *rel = nth_file(sub, end, 0, &size);
+        size_t n_files = 0;
+
+        for (char *f = rel; f != NULL; f = nth_file(sub, end, ++n_files, &size)) {
+            free(f);
+        }
+        rel = nth_file(sub, end, i % n_files, &size);
+        one_flip(rel, (off_t)(mix(&seed) % (uint64_t)size),
+                 (uint8_t)(1u << (mix(&seed) % 8)), may_lose);
+        free(rel);
+    }
+}
+
+static void
+fsck__finds_nothing_wrong_in_a_sound_store(void **state)
+{
+    char *dir = copy_model();
+    struct report rep;
+    struct fsck_result r = run_fsck(dir, &rep);
+
+    (void)state;
+    assert_true(fsck_clean(&r));
+    assert_int_equal(r.n_snaps, N_SNAPS);
+    assert_int_equal(r.n_bad_packs, 0);
+    assert_int_equal(r.n_index_errors, 0);
+    assert_int_equal(r.n_chunks, 40 + 20 + 30 + 3);
+    assert_int_equal(rep.n_named, 0);
+    scratch_free(dir);
+}
+
+static void
+fsck__loses_at_most_the_chunk_a_byte_was_flipped_in(void **state)
+{
+    (void)state;
+    flip_in("packs", ".pack", experiments(30), 1);
+}
+
+static void
+fsck__loses_nothing_by_a_byte_flipped_in_the_index(void **state)
+{
+    (void)state;
+    flip_in(".", ".db", experiments(20), 0);
+}
+
+static void
+fsck__loses_nothing_by_a_byte_flipped_in_a_manifest(void **state)
+{
+    (void)state;
+    flip_in("snaps", ".manifest", experiments(10), 0);
+}
+
+static void
+fsck__tells_what_a_lost_pack_took_with_it(void **state)
+{
+    char *dir = copy_model();
+    off_t size;
+    char *rel = nth_file("packs", ".pack", 1, &size);
+    char *path = path_join(dir, rel);
+    struct report rep;
+    struct fsck_result r;
+
+    (void)state;
+    assert_int_equal(unlink(path), 0);
+    r = run_fsck(dir, &rep);
+    assert_false(fsck_clean(&r));
+    assert_true(r.index_rebuilt);
+    assert_true(r.n_snaps_damaged >= 1);
+    assert_true(rep.n_named >= 1);
+    free(rel);
+    free(path);
+    scratch_free(dir);
+}
+
+static void
+fsck__waits_with_the_index_while_others_use_it(void **state)
+{
+    char *dir = copy_model();
+    struct report rep;
+    struct fsck_result r;
+    struct store *s;
+    char *cmd = xasprintf("sqlite3 %s/index.db 'UPDATE chunk SET off = off + 1'", dir);
+
+    (void)state;
+    if (system("command -v sqlite3 >/dev/null") != 0) { /* NOLINT */
+        free(cmd);
+        scratch_free(dir);
+        skip();
+    }
+    assert_int_equal(system(cmd), 0); /* NOLINT: a test's own command */
+    s = open_test_store(dir);
+    r = run_fsck(dir, &rep);
+    assert_true(r.n_index_errors > 0);
+    assert_false(r.index_rebuilt);
+    assert_false(fsck_clean(&r));
+    store_close(s);
+    assert_int_equal(count_lost(dir), 0); /* reads find the right places by themselves */
+    r = run_fsck(dir, &rep);
+    assert_true(r.index_rebuilt);
+    assert_true(fsck_clean(&r));
+    free(cmd);
+    scratch_free(dir);
+}
+
+/* ---- names of files ---- */
+
+static struct sha256
+put_block(struct store *s, uint64_t seed, size_t len)
+{
+    uint8_t *data = xmalloc(len);
+    struct sha256 id;
+
+    fill_random(data, len, seed);
+    OK(store_put(s, STORE_KIND_DATA, data, len, &id, NULL, e));
+    free(data);
+    return id;
+}
+
+static struct tree_entry
+entry(const char *path, enum tree_type type, uint64_t size)
+{
+    return (struct tree_entry){.path = path,
+                               .path_len = strlen(path),
+                               .type = type,
+                               .mode = 0755,
+                               .user = "",
+                               .group = "",
+                               .size = size,
+                               .stored = size};
+}
+
+struct names {
+    char all[256];
+};
+
+static void
+add_name(void *arg, const char *path, size_t path_len)
+{
+    struct names *n = arg;
+    size_t used = strlen(n->all);
+
+    (void)snprintf(n->all + used, sizeof n->all - used, "%.*s ", (int)path_len, path);
+}
+
+static bool
+is_one(void *arg, const struct sha256 *id)
+{
+    return sha256_equal(arg, id);
+}
+
+static void
+files_tree__names_the_files_that_need_a_chunk(void **state)
+{
+    char *dir = scratch_dir();
+    struct store *s = open_test_store(dir);
+    struct tree_sink sink = tree_sink_store(s);
+    struct tree_writer *w = tree_writer_new(&sink);
+    struct tree_chunk small[2] = {{put_block(s, 1, 100), 100}, {put_block(s, 2, 50), 50}};
+    struct tree_entry entries[] = {entry("", TREE_DIR, 0), entry("a", TREE_FILE, 60),
+                                   entry("b", TREE_FILE, 0), entry("c", TREE_FILE, 70),
+                                   entry("d", TREE_FILE, 20)};
+    struct tree_group g = {
+        .entries = entries, .n_entries = 5, .chunks = small, .n_chunks = 2};
+    struct names names = {""};
+    struct sha256 tree;
+
+    (void)state;
+    OK(tree_writer_add(w, &g, NULL, e));
+    OK(tree_writer_finish(w, &tree, NULL, e));
+    tree_writer_free(w);
+    OK(fsck_files_tree(s, &tree, is_one, &small[0].id, add_name, &names, e));
+    assert_string_equal(names.all, "a c ");
+    names.all[0] = '\0';
+    OK(fsck_files_tree(s, &tree, is_one, &small[1].id, add_name, &names, e));
+    assert_string_equal(names.all, "c d ");
+    store_close(s);
+    scratch_free(dir);
+}
+
+int
+main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(fsck__finds_nothing_wrong_in_a_sound_store),
+        cmocka_unit_test(fsck__loses_at_most_the_chunk_a_byte_was_flipped_in),
+        cmocka_unit_test(fsck__loses_nothing_by_a_byte_flipped_in_the_index),
+        cmocka_unit_test(fsck__loses_nothing_by_a_byte_flipped_in_a_manifest),
+        cmocka_unit_test(fsck__tells_what_a_lost_pack_took_with_it),
+        cmocka_unit_test(fsck__waits_with_the_index_while_others_use_it),
+        cmocka_unit_test(files_tree__names_the_files_that_need_a_chunk),
+    };
+
+    return cmocka_run_group_tests(tests, make_model, free_model);
+}
