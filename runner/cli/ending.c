@@ -11,6 +11,7 @@
 #include "base/json.h"
 #include "base/text.h"
 #include "runner/cli/out.h"
+#include "runner/cli/outs.h"
 #include "runner/client/i18n.h"
 
 #define NS_PER_S        ((int64_t)1000000000)
@@ -230,7 +231,12 @@ static int
 end_final(struct ending *en, const struct job_state *st, struct err *e)
 {
     int64_t charge_fen = collect_receipt(en, st);
+    int n_failed = 0;
+    int code = job_exit_code(st);
 
+    if (en->bring && en->record->outs.n > 0 && !en->record->final) {
+        n_failed = outs_bring(en->c, en->cl, en->session, en->record, st->snapshot);
+    }
     update_record(en, st, charge_fen);
     if (en->as_json && en->c->g.json) {
         if (print_json(en, st, e) != 0) {
@@ -240,7 +246,8 @@ end_final(struct ending *en, const struct job_state *st, struct err *e)
         say_end(en, st, charge_fen);
         say_snapshot(en->c, st, session_host(en->session)->name);
     }
-    return job_exit_code(st);
+    /* The job's own status counts for more than ours. */
+    return code == 0 && n_failed > 0 ? CLI_CHANGED : code;
 }
 
 static int

@@ -18,6 +18,7 @@ struct ending {
     struct session *session;
     struct fetch *fetch;       /* NULL: no receipt is wanted */
     struct job_record *record; /* updated and saved */
+    bool bring;                /* --out paths, if the end was not seen before */
     bool as_json;              /* the job as one object on stdout (wait, stop) */
     bool known;                /* the job is known to exist on the host */
 };

@@ -51,6 +51,7 @@ struct launch {
     bool accepted;
     bool refused; /* the host's answer to submit: refusal */
     bool said_down;
+    int64_t ship_wall_ns; /* when reading began */
     struct err refusal;
 };
 
@@ -443,6 +444,7 @@ save_record(struct launch *l, struct err *e)
     for (size_t i = 0; i < l->r->outs.n; i++) {
         strings_add(&rec->outs, l->r->outs.v[i]);
     }
+    rec->shipped_wall_ns = l->ship_wall_ns;
     rec->made_wall_ns = clock_wall_ns();
     rec->cap_fen = l->grant.cap_fen;
     return jobs_save(l->cl->home, rec, e);
@@ -557,6 +559,7 @@ finish(struct launch *l, const struct follow_result *r, struct err *e)
         .session = l->session,
         .fetch = l->fetch,
         .record = &l->record,
+        .bring = true,
         .known = l->accepted,
     };
 
@@ -647,6 +650,7 @@ start_ship(struct launch *l, bool only_plan, struct err *e)
         .ctx = l,
     };
 
+    l->ship_wall_ns = clock_wall_ns();
     return l->r->ships ? ship_start(&l->ship, l->cl, &o, e) : 0;
 }
 

@@ -13,6 +13,7 @@
 #include "base/hash.h"
 #include "base/text.h"
 #include "meter/money.h"
+#include "runner/cli/outs.h"
 #include "runner/client/i18n.h"
 #include "runner/client/terminal.h"
 
@@ -418,12 +419,6 @@ fill_with(struct run_request *r, const struct run_options *o, struct err *e)
 static int
 fill_lists(struct run_request *r, const struct run_options *o, struct err *e)
 {
-    for (size_t i = 0; i < o->out.n; i++) {
-        if (o->out.v[i][0] == '\0') {
-            return err_set(e, ERR_INVALID, "%s", _("--out wants a path"));
-        }
-        strings_add(&r->outs, o->out.v[i]);
-    }
     r->ports = xcalloc(o->port.n + 1, sizeof *r->ports);
     for (size_t i = 0; i < o->port.n; i++) {
         if (request_parse_port(o->port.v[i], &r->ports[i], e) != 0) {
@@ -467,6 +462,22 @@ fill_name(struct job_spec *s, const char *name, const char *stem, struct err *e)
     return 0;
 }
 
+/* Where they are on the host follows from where they belong here. */
+static int
+fill_outs(struct run_request *r, const struct run_options *o, struct err *e)
+{
+    for (size_t i = 0; i < o->out.n; i++) {
+        char *rel = NULL;
+
+        if (out_normalize(r->script.root, r->script.cwd, o->out.v[i], &rel, e) != 0) {
+            return -1;
+        }
+        strings_add(&r->outs, rel);
+        free(rel);
+    }
+    return 0;
+}
+
 static int
 fill_script(struct run_request *r, const struct run_options *o, const struct words *w,
             struct err *e)
@@ -494,7 +505,7 @@ fill_script(struct run_request *r, const struct run_options *o, const struct wor
     for (size_t i = 0; i < r->script.args.n; i++) {
         strings_add(&r->spec.args, r->script.args.v[i]);
     }
-    return fill_with(r, o, e);
+    return fill_with(r, o, e) == 0 ? fill_outs(r, o, e) : -1;
 }
 
 static int

@@ -111,6 +111,7 @@ follow_it(struct watcher *x, struct client *cl, struct job_record *job,
                         .cl = cl,
                         .session = x->session,
                         .record = job,
+                        .bring = !w->out || w->go_on,
                         .as_json = w->as_json,
                         .known = true};
     int rc = -1;

@@ -66,6 +66,7 @@ encode(const struct job_record *j)
     }
     rec_add_int(r, "made_wall_ns", j->made_wall_ns);
     rec_add_int(r, "cap_fen", j->cap_fen);
+    rec_add_int(r, "shipped_wall_ns", j->shipped_wall_ns);
     if (j->final) {
         rec_add_int(r, "exit_code", j->exit_code);
         add_if(r, "phrase", j->phrase);
@@ -131,7 +132,8 @@ decode(const struct rec *r, struct job_record *j, struct err *e)
         return err_set(e, ERR_CORRUPT, "a job record names no job or no host");
     }
     if (rec_opt_int(r, "made_wall_ns", 0, INT64_MAX, 0, &j->made_wall_ns, e) != 0 ||
-        rec_opt_int(r, "cap_fen", -1, INT64_MAX, -1, &j->cap_fen, e) != 0) {
+        rec_opt_int(r, "cap_fen", -1, INT64_MAX, -1, &j->cap_fen, e) != 0 ||
+        rec_opt_int(r, "shipped_wall_ns", 0, INT64_MAX, 0, &j->shipped_wall_ns, e) != 0) {
         return -1;
     }
     return decode_end(r, j, e);

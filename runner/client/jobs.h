@@ -23,10 +23,11 @@ struct job_record {
     char id[JOB_ID_LEN + 1];
     char *name;
     char *host;
-    char *command;       /* for listings */
-    char *dir;           /* what was shipped, absolute; NULL: nothing */
-    struct strings outs; /* --out, as given */
-    char *tree;          /* hex id of what was shipped, or NULL */
+    char *command;           /* for listings */
+    char *dir;               /* what was shipped, absolute; NULL: nothing */
+    struct strings outs;     /* --out, relative to dir */
+    int64_t shipped_wall_ns; /* before the first of its files was read */
+    char *tree;              /* hex id of what was shipped, or NULL */
     char lease[JOB_ID_LEN + 1];
     int64_t made_wall_ns;
     int64_t cap_fen;

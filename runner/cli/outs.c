@@ -1,0 +1,281 @@
+#include "runner/cli/outs.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <libgen.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/buf.h"
+#include "base/file.h"
+#include "base/text.h"
+#include "runner/cli/out.h"
+#include "runner/cli/progress.h"
+#include "runner/cli/script.h"
+#include "runner/client/bring.h"
+#include "runner/client/i18n.h"
+#include "storage/extract.h"
+#include "storage/tree.h"
+
+#define NS_PER_S ((int64_t)1000000000)
+
+/* ---- names ---- */
+
+/* Add the components of path to b, with "." and ".." worked off; false: above the top. */
+static bool
+add_components(struct buf *b, const char *path)
+{
+    while (*path != '\0') {
+        size_t len = strcspn(path, "/");
+
+        if (len == 2 && path[0] == '.' && path[1] == '.') {
+            if (b->len == 0) {
+                return false;
+            }
+            while (b->len > 0 && b->data[b->len - 1] != '/') {
+                b->len--;
+            }
+            b->len -= b->len > 0; /* the slash */
+        } else if (len > 0 && !(len == 1 && path[0] == '.')) {
+            if (b->len > 0) {
+                buf_add_str(b, "/");
+            }
+            buf_add(b, path, len);
+        }
+        path += len;
+        path += *path == '/';
+    }
+    return true;
+}
+
+int
+out_normalize(const char *root, const char *cwd, const char *typed, char **out,
+              struct err *e)
+{
+    struct buf b = BUF_INIT;
+    const char *rel = typed;
+    char shown[200];
+    bool ok = true;
+
+    if (typed[0] == '/') {
+        rel = script_beneath(root, typed);
+        ok = rel != NULL;
+    } else {
+        ok = add_components(&b, cwd);
+    }
+    ok = ok && add_components(&b, rel);
+    if (!ok || b.len == 0) {
+        buf_free(&b);
+        return err_set(e, ERR_INVALID, _("--out '%s' does not lie in '%s'"),
+                       text_escape_to(shown, sizeof shown, typed), root);
+    }
+    *out = xmemdup(b.data, b.len + 1);
+    (*out)[b.len] = '\0';
+    buf_free(&b);
+    return 0;
+}
+
+/* ---- bringing one ---- */
+
+struct one {
+    struct cli *c;
+    const struct job_record *record;
+    char *parent; /* the folder here it goes to */
+    int parent_fd;
+    char *name; /* its last name */
+};
+
+static int64_t
+ctime_ns(const struct stat *st)
+{
+    return st->st_ctim.tv_sec * NS_PER_S + st->st_ctim.tv_nsec;
+}
+
+/* Changed since its content was read for shipping: content, name or mode (ctime). */
+static bool
+changed_here(const struct one *o, const char *path)
+{
+    struct stat st;
+
+    return fstatat(o->parent_fd, path, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
+           !S_ISDIR(st.st_mode) && ctime_ns(&st) >= o->record->shipped_wall_ns;
+}
+
+static int
+may_replace(void *ctx, const char *path, struct err *e)
+{
+    const struct one *o = ctx;
+    char shown[200];
+
+    if (changed_here(o, path)) {
+        return err_set(e, ERR_EXISTS, _("'%s' changed here since it was shipped"),
+                       text_escape_to(shown, sizeof shown, path));
+    }
+    return 0;
+}
+
+/* The first entry of the tree that would replace something changed, or NULL. */
+static int
+find_conflict(const struct one *o, struct scratch *from, const struct sha256 *tree,
+              char **path, struct err *e)
+{
+    struct tree_source source = tree_source_store(scratch_store(from));
+    struct tree_reader *r = NULL;
+    const struct tree_group *g = NULL;
+    int rc = -1;
+
+    *path = NULL;
+    if (tree_open(&r, tree, &source, e) != 0) {
+        return -1;
+    }
+    while ((rc = tree_next(r, &g, e)) == 0 && g != NULL && *path == NULL) {
+        for (size_t i = 0; i < g->n_entries && *path == NULL; i++) {
+            const struct tree_entry *en = &g->entries[i];
+
+            if (en->type != TREE_DIR && changed_here(o, en->path)) {
+                *path = xstrdup(en->path);
+            }
+        }
+    }
+    tree_close(r);
+    return rc;
+}
+
+static int
+put_in_place(const struct one *o, struct scratch *from, const struct sha256 *tree,
+             struct err *e)
+{
+    struct tree_source source = tree_source_store(scratch_store(from));
+    struct extract_options xo = {.only = o->name,
+                                 .overwrite = true,
+                                 .may_replace = may_replace,
+                                 .may_replace_ctx = (void *)(uintptr_t)o};
+    struct extract_report report;
+
+    return extract_tree(o->parent_fd, tree, &source, &xo, &report, e);
+}
+
+static int
+put_beside(const struct one *o, struct scratch *from, const struct sha256 *tree,
+           const char *conflict, struct err *e)
+{
+    struct land_options lo = {.replace = false};
+    char *target = xasprintf("%s/%s.from-%s", o->parent, o->name, o->record->id);
+    int rc = land_tree(from, tree, o->name, target, &lo, e);
+
+    if (rc == 0) {
+        say(o->c,
+            _("'%s' changed here since it was shipped, and stays; the job's comes as "
+              "'%s'"),
+            conflict, target);
+    }
+    free(target);
+    return rc;
+}
+
+static int
+open_parent(struct one *o, const char *rel, struct err *e)
+{
+    char *full = path_join(o->record->dir, rel);
+    char *copy = xstrdup(full);
+    int rc;
+
+    o->name = xstrdup(basename(copy));
+    o->parent = xstrdup(dirname(full));
+    free(copy);
+    free(full);
+    rc = file_mkdirs(o->parent, 0777, e);
+    if (rc == 0) {
+        o->parent_fd = open(o->parent, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        if (o->parent_fd == -1) {
+            rc = err_set_sys(e, errno, _("cannot open '%s'"), o->parent);
+        }
+    }
+    return rc;
+}
+
+struct shown {
+    struct progress *progress;
+    struct sync_stats st;
+    const char *path;
+};
+
+static void
+progress_line(void *ctx, struct buf *out)
+{
+    const struct shown *s = ctx;
+
+    buf_printf(out, _("bringing back %s: "), s->path);
+    progress_amount(out, s->st.sent_bytes, 0, progress_elapsed_ns(s->progress));
+}
+
+static void
+on_progress(void *ctx, const struct sync_stats *st)
+{
+    struct shown *s = ctx;
+
+    s->st = *st;
+}
+
+static int
+bring_one(struct cli *c, struct client *cl, struct session *s,
+          const struct job_record *record, const char *snapshot, const char *rel,
+          struct err *e)
+{
+    struct one o = {.c = c, .record = record, .parent_fd = -1};
+    struct shown shown = {.path = rel};
+    struct bring_want want = {
+        .snapshot = snapshot, .path = rel, .progress = on_progress, .ctx = &shown};
+    struct scratch *scratch = NULL;
+    struct sha256 tree;
+    char *conflict = NULL;
+    int rc = -1;
+
+    shown.progress = progress_start(c, cl->loop, progress_line, &shown);
+    if (scratch_new(&scratch, cl->home, e) != 0 ||
+        bring_tree(cl, s, scratch, &want, &tree, e) != 0 ||
+        open_parent(&o, rel, e) != 0 ||
+        find_conflict(&o, scratch, &tree, &conflict, e) != 0) {
+        goto out;
+    }
+    progress_end(shown.progress);
+    shown.progress = NULL;
+    rc = conflict != NULL ? put_beside(&o, scratch, &tree, conflict, e)
+                          : put_in_place(&o, scratch, &tree, e);
+
+out:
+    progress_end(shown.progress);
+    scratch_free(scratch);
+    (void)fd_close(&o.parent_fd);
+    free(conflict);
+    free(o.parent);
+    free(o.name);
+    return rc;
+}
+
+int
+outs_bring(struct cli *c, struct client *cl, struct session *s,
+           const struct job_record *record, const char *snapshot)
+{
+    int n_failed = 0;
+    struct err e;
+
+    for (size_t i = 0; i < record->outs.n; i++) {
+        if (snapshot[0] == '\0') {
+            err_set(&e, ERR_NOT_FOUND, _("--out %s: the job left no snapshot"),
+                    record->outs.v[i]);
+        } else if (bring_one(c, cl, s, record, snapshot, record->outs.v[i], &e) == 0) {
+            say_more(c, _("brought back %s"), record->outs.v[i]);
+            continue;
+        } else {
+            err_wrap(&e, "--out %s", record->outs.v[i]);
+        }
+        say_error(c, &e, CLI_CHANGED);
+        n_failed++;
+    }
+    return n_failed;
+}
