@@ -18,6 +18,7 @@ extern const struct command cmd_plan;
 extern const struct command cmd_port;
 extern const struct command cmd_ps;
 extern const struct command cmd_run;
+extern const struct command cmd_snap;
 extern const struct command cmd_stop;
 extern const struct command cmd_version;
 extern const struct command cmd_wait;

@@ -249,8 +249,9 @@ static void
 set_build_options(struct ship *s)
 {
     s->build = (struct build_options){
-        .policy = BUILD_SHIP,
-        .scan = {.with_git = s->o.with_git,
+        .policy = s->o.everything ? BUILD_SNAPSHOT : BUILD_SHIP,
+        .scan = {.everything = s->o.everything,
+                 .with_git = s->o.with_git,
                  .allow_home = s->o.allow_home,
                  .measure_skipped = s->o.measure,
                  .with = (const char *const *)s->with,

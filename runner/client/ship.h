@@ -23,6 +23,7 @@ struct ship;
 
 struct ship_options {
     const char *dir; /* absolute */
+    bool everything; /* no ignore rules (snap take) */
     bool with_git;
     bool allow_home;         /* --dir named it */
     bool measure;            /* count what is left out (plan) */

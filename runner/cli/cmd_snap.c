@@ -1,0 +1,644 @@
+#include <errno.h>
+#include <inttypes.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/buf.h"
+#include "base/clock.h"
+#include "base/file.h"
+#include "base/hash.h"
+#include "base/json.h"
+#include "base/text.h"
+#include "runner/cli/commands.h"
+#include "runner/cli/context.h"
+#include "runner/cli/find.h"
+#include "runner/cli/out.h"
+#include "runner/cli/progress.h"
+#include "runner/cli/snapview.h"
+#include "runner/client/bring.h"
+#include "runner/client/i18n.h"
+#include "runner/client/ship.h"
+#include "runner/client/snaps.h"
+#include "runner/job/verbs.h"
+#include "runner/wire/msg.h"
+
+#define NS_PER_S ((int64_t)1000000000)
+
+/* ---- ls ---- */
+
+struct ls_options {
+    bool all;
+};
+
+static const struct opt options_ls[] = {
+    {"all", 'a', OPT_FLAG, offsetof(struct ls_options, all), NULL,
+     N_("also those whose data is gone")},
+    {NULL, 0, OPT_NONE, 0, NULL, NULL},
+};
+
+static int
+run_ls(struct cli *c, const void *options, const struct words *w, struct err *e)
+{
+    const struct ls_options *o = options;
+    struct client cl = {.loop = NULL};
+    struct snap_infos l = {NULL, 0};
+    struct buf silent = BUF_INIT;
+    struct buf out = BUF_INIT;
+    int rc = -1;
+
+    (void)w;
+    c->stage = STAGE_TRYING;
+    if (context_open(&cl, c, e) == 0 &&
+        find_all_snapshots(c, &cl, o->all, &l, &silent, e) == 0) {
+        if (c->g.json) {
+            snapview_list_json(&out, &l, buf_str(&silent));
+        } else {
+            snapview_list(&out, &l);
+        }
+        rc = out_write(&out, e);
+    }
+    context_close(&cl);
+    snap_infos_free(&l);
+    buf_free(&silent);
+    buf_free(&out);
+    return rc;
+}
+
+/* ---- show, files ---- */
+
+static int
+run_show(struct cli *c, const void *options, const struct words *w, struct err *e)
+{
+    struct client cl = {.loop = NULL};
+    struct data_ref ref = {.session = NULL};
+    struct buf out = BUF_INIT;
+    int rc = -1;
+
+    (void)options;
+    if (context_open(&cl, c, e) == 0 && find_data(c, &cl, w->v[0], false, &ref, e) == 0) {
+        if (c->g.json) {
+            snapview_json(&out, &ref.info);
+        } else {
+            snapview_page(&out, &ref.info);
+        }
+        rc = out_write(&out, e);
+    }
+    data_ref_close(&ref);
+    context_close(&cl);
+    buf_free(&out);
+    return rc;
+}
+
+static int
+run_files(struct cli *c, const void *options, const struct words *w, struct err *e)
+{
+    struct client cl = {.loop = NULL};
+    struct data_ref ref = {.session = NULL};
+    struct buf listing = BUF_INIT;
+    struct bring_want want = {.snapshot = NULL};
+    int rc = -1;
+
+    (void)options;
+    if (context_open(&cl, c, e) == 0 && find_data(c, &cl, w->v[0], true, &ref, e) == 0) {
+        want.snapshot = ref.snapshot[0] != '\0' ? ref.snapshot : NULL;
+        want.job = ref.job;
+        if (bring_listing(&cl, ref.session, &want, &listing, e) == 0) {
+            rc = snapview_files(c, &listing, e);
+        }
+    }
+    data_ref_close(&ref);
+    context_close(&cl);
+    buf_free(&listing);
+    return rc;
+}
+
+/* ---- get ---- */
+
+struct get_options {
+    const char *out;
+    bool exact;
+};
+
+static const struct opt options_get[] = {
+    {"out", 'o', OPT_STR, offsetof(struct get_options, out), "DIR",
+     N_("put it there (default: the snapshot's name, or PATH's last one, here)")},
+    {"exact", 0, OPT_FLAG, offsetof(struct get_options, exact), NULL,
+     N_("owners, setuid bits and device nodes too: as root, from a host you trust")},
+    {NULL, 0, OPT_NONE, 0, NULL, NULL},
+};
+
+struct shown {
+    struct progress *progress;
+    struct sync_stats st;
+};
+
+static void
+progress_line(void *ctx, struct buf *out)
+{
+    const struct shown *s = ctx;
+
+    buf_add_str(out, _("fetching: "));
+    progress_amount(out, s->st.sent_bytes, 0, progress_elapsed_ns(s->progress));
+}
+
+static void
+on_progress(void *ctx, const struct sync_stats *st)
+{
+    struct shown *s = ctx;
+
+    s->st = *st;
+}
+
+/* What the data is called when nobody says. */
+static char *
+default_target(const struct data_ref *ref, const char *path)
+{
+    if (path != NULL) {
+        const char *slash = strrchr(path, '/');
+
+        return xstrdup(slash != NULL ? slash + 1 : path);
+    }
+    if (ref->info.name != NULL && ref->info.name[0] != '.' &&
+        strchr(ref->info.name, '/') == NULL) {
+        return xstrdup(ref->info.name);
+    }
+    return xstrdup(ref->snapshot);
+}
+
+static int
+check_target(const char *target, struct err *e)
+{
+    char shown[200];
+
+    if (file_exists(target)) {
+        return err_set(e, ERR_EXISTS, _("'%s' is there already; -o names another place"),
+                       text_escape_to(shown, sizeof shown, target));
+    }
+    return 0;
+}
+
+static int
+get_to(struct cli *c, struct client *cl, struct data_ref *ref, const char *path,
+       const char *target, bool exact, struct err *e)
+{
+    struct shown shown = {.progress = NULL};
+    struct bring_want want = {
+        .snapshot = ref->snapshot, .path = path, .progress = on_progress, .ctx = &shown};
+    struct land_options lo = {.exact = exact};
+    struct scratch *scratch = NULL;
+    struct sha256 tree;
+    const char *slash = path != NULL ? strrchr(path, '/') : NULL;
+    int rc = -1;
+
+    shown.progress = progress_start(c, cl->loop, progress_line, &shown);
+    if (scratch_new(&scratch, cl->home, e) == 0 &&
+        bring_tree(cl, ref->session, scratch, &want, &tree, e) == 0) {
+        rc = land_tree(scratch, &tree, slash != NULL ? slash + 1 : path, target, &lo, e);
+    }
+    progress_end(shown.progress);
+    scratch_free(scratch);
+    return rc;
+}
+
+/* A path as typed: no leading or trailing slash. */
+static char *
+trim_path(const char *path)
+{
+    size_t len;
+
+    while (*path == '/') {
+        path++;
+    }
+    while (strncmp(path, "./", 2) == 0) {
+        path += 2;
+    }
+    len = strlen(path);
+    while (len > 0 && path[len - 1] == '/') {
+        len--;
+    }
+    if (len == 0 || (len == 1 && path[0] == '.')) {
+        return NULL;
+    }
+    return xasprintf("%.*s", (int)len, path);
+}
+
+static int
+print_target(const struct cli *c, const struct data_ref *ref, const char *target,
+             struct err *e)
+{
+    struct buf out = BUF_INIT;
+    int rc;
+
+    if (c->g.json) {
+        struct json_writer j = json_to(&out);
+
+        json_obj(&j);
+        json_kstr(&j, "id", ref->snapshot);
+        json_kname(&j, "path", target, strlen(target));
+        json_obj_end(&j);
+    } else {
+        text_escape(&out, target, strlen(target));
+    }
+    buf_add_str(&out, "\n");
+    rc = out_write(&out, e);
+    buf_free(&out);
+    return rc;
+}
+
+static int
+run_get(struct cli *c, const void *options, const struct words *w, struct err *e)
+{
+    const struct get_options *o = options;
+    struct client cl = {.loop = NULL};
+    struct data_ref ref = {.session = NULL};
+    char *path = w->n > 1 ? trim_path(w->v[1]) : NULL;
+    char *target = NULL;
+    int rc = -1;
+
+    if ((o->out != NULL && check_target(o->out, e) != 0) ||
+        context_open(&cl, c, e) != 0 || find_data(c, &cl, w->v[0], false, &ref, e) != 0) {
+        goto out;
+    }
+    target = o->out != NULL ? xstrdup(o->out) : default_target(&ref, path);
+    if (check_target(target, e) == 0 &&
+        get_to(c, &cl, &ref, path, target, o->exact, e) == 0) {
+        rc = print_target(c, &ref, target, e);
+    }
+
+out:
+    data_ref_close(&ref);
+    context_close(&cl);
+    free(target);
+    free(path);
+    return rc;
+}
+
+/* ---- take ---- */
+
+struct take_options {
+    const char *host;
+    const char *name;
+};
+
+static const struct opt options_take[] = {
+    {"host", 0, OPT_STR, offsetof(struct take_options, host), "NAME",
+     N_("put a folder into that host's store (default: local)")},
+    {"name", 0, OPT_STR, offsetof(struct take_options, name), "NAME", N_("call it NAME")},
+    {NULL, 0, OPT_NONE, 0, NULL, NULL},
+};
+
+static int
+print_snap(const struct cli *c, const struct snap_info *info, struct err *e)
+{
+    struct buf out = BUF_INIT;
+    int rc;
+
+    if (c->g.json) {
+        snapview_json(&out, info);
+    } else {
+        buf_printf(&out, "%s\n", info->id);
+    }
+    rc = out_write(&out, e);
+    buf_free(&out);
+    return rc;
+}
+
+static int
+ask_take(struct cli *c, struct session *s, const char *job, const struct sha256 *tree,
+         const char *name, struct err *e)
+{
+    struct rec *req = msg_request_new(VERB_SNAP_TAKE);
+    struct rec *resp = NULL;
+    struct snap_info info;
+    const char *bytes;
+    size_t len;
+    char id[JOB_ID_LEN + 1];
+    int rc;
+
+    random_id("s", id);
+    msg_add_key(req, NULL);
+    rec_add(req, "snapshot", id);
+    if (job != NULL) {
+        rec_add(req, "job", job);
+    } else {
+        rec_add_hex(req, "tree", tree->b, sizeof tree->b);
+    }
+    if (name != NULL) {
+        rec_add(req, "name", name);
+    }
+    c->stage = STAGE_CHANGED;
+    rc = session_call(s, req, -1, &resp, e);
+    rec_free(req);
+    if (rc != 0) {
+        c->stage = e->code == ERR_LINK ? STAGE_CHANGED : STAGE_TRYING;
+        return -1;
+    }
+    bytes = rec_get_bytes(resp, "snap", &len);
+    if (bytes == NULL ||
+        snap_info_parse(&info, session_host(s)->name, bytes, len, e) != 0) {
+        rec_free(resp);
+        return bytes != NULL ? -1
+                             : err_set(e, ERR_CORRUPT, _("the host names no snapshot"));
+    }
+    rc = print_snap(c, &info, e);
+    snap_info_free(&info);
+    rec_free(resp);
+    return rc;
+}
+
+static int
+take_job(struct cli *c, const char *what, const struct take_options *o, struct err *e)
+{
+    struct client cl = {.loop = NULL};
+    struct session *s = NULL;
+    struct job_record job;
+    int rc = -1;
+
+    job_record_init(&job);
+    if (context_open(&cl, c, e) == 0 &&
+        context_job(c, &cl, what, CONTEXT_PATIENCE_NS, &job, &s, e) == 0) {
+        rc = ask_take(c, s, job.id, NULL, o->name, e);
+    }
+    session_close(s);
+    job_record_free(&job);
+    context_close(&cl);
+    return rc;
+}
+
+struct ship_wait {
+    struct ship *ship;
+    struct session *session;
+    struct err why;
+    struct progress *progress;
+};
+
+static bool
+is_shipped(void *ctx)
+{
+    struct ship_wait *w = ctx;
+    enum ship_state st = ship_state(w->ship, &w->why);
+
+    return st == SHIP_DONE || st == SHIP_FAILED ||
+           session_state(w->session) == SESSION_FAILED;
+}
+
+static void
+ship_up(void *ctx, struct session *s, struct conn *conn, bool first)
+{
+    struct ship_wait *w = ctx;
+    struct err ignored;
+
+    (void)first;
+    (void)!ship_send(w->ship, s, conn, &ignored);
+}
+
+static const struct session_events ship_session_events = {.up = ship_up};
+
+static void
+ship_line(void *ctx, struct buf *out)
+{
+    struct ship_wait *w = ctx;
+    struct sync_stats st;
+
+    ship_stats(w->ship, &st);
+    buf_add_str(out, _("sending: "));
+    progress_amount(out, st.sent_bytes, 0, progress_elapsed_ns(w->progress));
+}
+
+static int
+ship_all(struct cli *c, struct client *cl, struct ship_wait *w, struct err *e)
+{
+    session_set_events(w->session, &ship_session_events, w);
+    if (ship_send(w->ship, w->session, session_conn(w->session), e) != 0) {
+        return -1;
+    }
+    w->progress = progress_start(c, cl->loop, ship_line, w);
+    (void)loop_run_until(cl->loop, is_shipped, w, -1);
+    progress_end(w->progress);
+    session_set_events(w->session, NULL, NULL);
+    switch (ship_state(w->ship, &w->why)) {
+    case SHIP_DONE:
+        return 0;
+    case SHIP_FAILED:
+        *e = w->why;
+        return -1;
+    default:
+        *e = session_why(w->session)->err;
+        return -1;
+    }
+}
+
+/* Nothing is left out: who takes a snapshot of a folder wants all of it. */
+static int
+take_dir(struct cli *c, const char *dir, const struct take_options *o, struct err *e)
+{
+    struct client cl = {.loop = NULL};
+    struct ship_options so = {.everything = true, .allow_home = true};
+    struct ship_wait w = {.ship = NULL};
+    const struct build_report *report;
+    char *full = realpath(dir, NULL);
+    const char *base = full != NULL ? strrchr(full, '/') + 1 : "";
+    int rc = -1;
+
+    if (full == NULL) {
+        return err_set(e, ERR_NOT_FOUND, _("no directory '%s': %s"), dir,
+                       strerror(errno));
+    }
+    so.dir = full;
+    if (context_open(&cl, c, e) != 0 ||
+        context_session(&cl, o->host != NULL ? o->host : HOST_LOCAL, CONTEXT_PATIENCE_NS,
+                        &w.session, e) != 0) {
+        c->stage = e->code == ERR_NOT_FOUND ? STAGE_INPUT : STAGE_TRYING;
+        goto out;
+    }
+    c->stage = STAGE_TRYING;
+    if (ship_start(&w.ship, &cl, &so, e) == 0 && ship_all(c, &cl, &w, e) == 0 &&
+        ship_wait_built(w.ship, &report, e) == 0) {
+        rc = ask_take(c, w.session, NULL, &report->tree,
+                      o->name != NULL ? o->name : (base[0] != '\0' ? base : "root"), e);
+    }
+
+out:
+    ship_free(w.ship);
+    session_close(w.session);
+    context_close(&cl);
+    free(full);
+    return rc;
+}
+
+static int
+run_take(struct cli *c, const void *options, const struct words *w, struct err *e)
+{
+    const struct take_options *o = options;
+    struct stat st;
+
+    if (stat(w->v[0], &st) == 0 && S_ISDIR(st.st_mode)) {
+        return take_dir(c, w->v[0], o, e);
+    }
+    if (o->host != NULL || strchr(w->v[0], '/') != NULL) {
+        return err_set(e, ERR_NOT_FOUND, _("no directory '%s'"), w->v[0]);
+    }
+    return take_job(c, w->v[0], o, e);
+}
+
+/* ---- keep, rm ---- */
+
+struct keep_options {
+    const char *days;
+};
+
+static const struct opt options_keep[] = {
+    {"days", 0, OPT_STR, offsetof(struct keep_options, days), "N",
+     N_("keep its data so many days from the recorded end")},
+    {NULL, 0, OPT_NONE, 0, NULL, NULL},
+};
+
+static int
+ask_snap(struct cli *c, const char *verb, const char *what, int64_t days, struct err *e)
+{
+    struct client cl = {.loop = NULL};
+    struct data_ref ref = {.session = NULL};
+    struct rec *req = NULL;
+    struct rec *resp = NULL;
+    struct snap_info info;
+    const char *bytes;
+    size_t len;
+    int rc = -1;
+
+    if (context_open(&cl, c, e) != 0 || find_data(c, &cl, what, false, &ref, e) != 0) {
+        goto out;
+    }
+    req = msg_request_new(verb);
+    msg_add_key(req, NULL);
+    rec_add(req, "snapshot", ref.snapshot);
+    if (days >= 0) {
+        int64_t from =
+            ref.info.ended_wall_ns > 0 ? ref.info.ended_wall_ns : ref.info.made_wall_ns;
+
+        rec_add_int(req, "expires_wall_ns", from + days * 86400 * NS_PER_S);
+    }
+    if (session_call(ref.session, req, CONTEXT_ANSWER_NS, &resp, e) != 0) {
+        goto out;
+    }
+    bytes = rec_get_bytes(resp, "snap", &len);
+    if (bytes == NULL) {
+        err_set(e, ERR_CORRUPT, _("the host names no snapshot"));
+    } else if (snap_info_parse(&info, session_host(ref.session)->name, bytes, len, e) ==
+               0) {
+        rc = print_snap(c, &info, e);
+        snap_info_free(&info);
+    }
+
+out:
+    rec_free(resp);
+    rec_free(req);
+    data_ref_close(&ref);
+    context_close(&cl);
+    return rc;
+}
+
+static int
+run_keep(struct cli *c, const void *options, const struct words *w, struct err *e)
+{
+    const struct keep_options *o = options;
+    int64_t days;
+
+    if (o->days == NULL) {
+        return err_set(e, ERR_INVALID, "%s", _("keep wants --days N"));
+    }
+    if (text_parse_int(o->days, 0, 36500, "--days", &days, e) != 0) {
+        return -1;
+    }
+    return ask_snap(c, VERB_SNAP_KEEP, w->v[0], days, e);
+}
+
+static int
+run_rm(struct cli *c, const void *options, const struct words *w, struct err *e)
+{
+    (void)options;
+    return ask_snap(c, VERB_SNAP_RM, w->v[0], -1, e);
+}
+
+/* ---- the table ---- */
+
+static const struct command sub_ls = {
+    .name = "ls",
+    .usage = N_("[-a]"),
+    .help = N_("list the snapshots of all hosts, and until when they are kept"),
+    .options = options_ls,
+    .options_size = sizeof(struct ls_options),
+    .run = run_ls,
+};
+static const struct command sub_show = {
+    .name = "show",
+    .usage = N_("SNAPSHOT"),
+    .help = N_("where a snapshot comes from and what it holds"),
+    .min_words = 1,
+    .max_words = 1,
+    .word = WORD_JOB_OR_SNAPSHOT,
+    .run = run_show,
+};
+static const struct command sub_files = {
+    .name = "files",
+    .usage = N_("SNAPSHOT|JOB"),
+    .help = N_("list the files of a snapshot, or of a job's directory now"),
+    .min_words = 1,
+    .max_words = 1,
+    .word = WORD_JOB_OR_SNAPSHOT,
+    .run = run_files,
+};
+static const struct command sub_get = {
+    .name = "get",
+    .usage = N_("SNAPSHOT [PATH] [-o DIR]"),
+    .help = N_("bring a snapshot, or one file or folder of it, here"),
+    .options = options_get,
+    .options_size = sizeof(struct get_options),
+    .min_words = 1,
+    .max_words = 2,
+    .word = WORD_JOB_OR_SNAPSHOT,
+    .run = run_get,
+};
+static const struct command sub_take = {
+    .name = "take",
+    .usage = N_("DIR|JOB [--host NAME]"),
+    .help = N_("put a folder, or a running job's data, into a host's store"),
+    .options = options_take,
+    .options_size = sizeof(struct take_options),
+    .min_words = 1,
+    .max_words = 1,
+    .word = WORD_FILE,
+    .run = run_take,
+};
+static const struct command sub_keep = {
+    .name = "keep",
+    .usage = N_("SNAPSHOT --days N"),
+    .help = N_("keep a snapshot's data longer, or less long"),
+    .options = options_keep,
+    .options_size = sizeof(struct keep_options),
+    .min_words = 1,
+    .max_words = 1,
+    .word = WORD_JOB_OR_SNAPSHOT,
+    .run = run_keep,
+};
+static const struct command sub_rm = {
+    .name = "rm",
+    .usage = N_("SNAPSHOT"),
+    .help = N_("give up a snapshot's data; what it was stays on record"),
+    .min_words = 1,
+    .max_words = 1,
+    .word = WORD_JOB_OR_SNAPSHOT,
+    .run = run_rm,
+};
+static const struct command *const subs[] = {&sub_ls,   &sub_show, &sub_files, &sub_get,
+                                             &sub_take, &sub_keep, &sub_rm,    NULL};
+
+const struct command cmd_snap = {
+    .name = "snap",
+    .usage = N_("ls|show|files|get|take|keep|rm ..."),
+    .help = N_("the data jobs left behind"),
+    .subs = subs,
+};

@@ -1,0 +1,338 @@
+#include "runner/cli/snapview.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/json.h"
+#include "base/text.h"
+#include "runner/cli/out.h"
+#include "runner/client/i18n.h"
+#include "storage/tree.h"
+
+#define LABEL_COLUMNS 12
+#define PAGE_COLUMNS  96
+#define FLUSH_BYTES   ((size_t)64 * 1024)
+
+static void
+how_text(const struct snap_info *s, struct buf *out)
+{
+    buf_add_str(out, s->reason != NULL ? s->reason : "");
+    if (s->exit_code >= 0) {
+        buf_printf(out, " %" PRId64, s->exit_code);
+    } else if (s->signal > 0) {
+        buf_printf(out, _(" by signal %" PRId64), s->signal);
+    }
+    if (s->partial) {
+        buf_printf(out, "%s%s", out->len > 0 ? ", " : "", _("partial"));
+    }
+}
+
+static const char *
+until_text(const struct snap_info *s, char out[OUT_TIME_MAX])
+{
+    if (!s->kept) {
+        (void)snprintf(out, OUT_TIME_MAX, "%s", _("data gone"));
+    } else if (s->expires_wall_ns == 0) {
+        (void)snprintf(out, OUT_TIME_MAX, "%s", _("removed"));
+    } else {
+        (void)out_when(s->expires_wall_ns, clock_wall_ns(), out);
+    }
+    return out;
+}
+
+void
+snapview_list(struct buf *out, const struct snap_infos *l)
+{
+    const char *headers[] = {_("ID"),     _("NAME"),  _("HOST"),     _("MADE"),
+                             _(">FILES"), _(">SIZE"), _(">KEPT AS"), _("EXPIRES"),
+                             "",          _("HOW"),   NULL};
+    struct table *t = table_new(headers);
+    char text[OUT_TIME_MAX];
+    char size[TEXT_SIZE_MAX];
+
+    for (size_t i = 0; i < l->n; i++) {
+        const struct snap_info *s = &l->v[i];
+        struct buf how = BUF_INIT;
+
+        how_text(s, &how);
+        table_cell(t, s->id);
+        table_cell(t, s->name);
+        table_cell(t, s->host);
+        table_cell(t, out_time(s->made_wall_ns, text));
+        table_cellf(t, "%" PRId64, s->n_files);
+        text_format_size((uint64_t)s->content_bytes, size);
+        table_cell(t, size);
+        text_format_size((uint64_t)s->stored_bytes, size);
+        table_cell(t, size);
+        table_cell(t, s->kept && s->expires_wall_ns > 0
+                          ? out_time(s->expires_wall_ns, text)
+                          : NULL);
+        table_cell(t, until_text(s, text));
+        table_cell(t, buf_str(&how));
+        buf_free(&how);
+    }
+    table_print(t, out);
+    table_free(t);
+}
+
+/* ---- the page ---- */
+
+static void
+row(struct buf *out, const char *label, const char *text)
+{
+    struct buf b = BUF_INIT;
+    int pad = LABEL_COLUMNS - text_width(label);
+
+    if (text == NULL || text[0] == '\0') {
+        return;
+    }
+    text_escape(&b, text, strlen(text));
+    buf_add_str(out, label);
+    for (; pad > 0; pad--) {
+        buf_add_str(out, " ");
+    }
+    out_fold(out, buf_str(&b), PAGE_COLUMNS, LABEL_COLUMNS);
+    buf_add_str(out, "\n");
+    buf_free(&b);
+}
+
+void
+snapview_page(struct buf *out, const struct snap_info *s)
+{
+    char text[OUT_TIME_MAX];
+    char until[2 * OUT_TIME_MAX + 8];
+    char size[TEXT_SIZE_MAX];
+    char stored[TEXT_SIZE_MAX];
+    char *line;
+    struct buf how = BUF_INIT;
+
+    row(out, _("snapshot"), s->id);
+    row(out, _("name"), s->name);
+    row(out, _("kind"), s->kind);
+    row(out, _("host"), s->host);
+    row(out, _("job"), s->job);
+    row(out, _("from"), s->parent);
+    row(out, _("command"), s->command);
+    how_text(s, &how);
+    row(out, _("how"), buf_str(&how));
+    buf_free(&how);
+    row(out, _("made"), out_time(s->made_wall_ns, text));
+    if (s->ended_wall_ns > 0) {
+        row(out, _("ended"), out_time(s->ended_wall_ns, text));
+    }
+    text_format_size((uint64_t)s->content_bytes, size);
+    text_format_size((uint64_t)s->stored_bytes, stored);
+    line = xasprintf(_("%" PRId64 " files, %s, kept as %s"), s->n_files, size, stored);
+    row(out, _("holds"), line);
+    free(line);
+    if (s->kept && s->expires_wall_ns > 0) {
+        (void)out_time(s->expires_wall_ns, text);
+        (void)snprintf(until, sizeof until, "%s (", text);
+        (void)until_text(s, text);
+        (void)snprintf(until + strlen(until), sizeof until - strlen(until), "%s)", text);
+        row(out, _("expires"), until);
+    } else {
+        row(out, _("expires"), until_text(s, text));
+    }
+}
+
+/* ---- JSON ---- */
+
+static void
+json_time(struct json_writer *j, const char *key, int64_t wall_ns)
+{
+    char text[CLOCK_TEXT_MAX];
+    char *key_ns = xasprintf("%s_ns", key);
+
+    if (wall_ns > 0) {
+        clock_format_utc(wall_ns, 9, text);
+    }
+    json_kstr(j, key, wall_ns > 0 ? text : NULL);
+    json_key(j, key_ns);
+    if (wall_ns > 0) {
+        json_int(j, wall_ns);
+    } else {
+        json_nil(j);
+    }
+    free(key_ns);
+}
+
+static void
+one_json(struct json_writer *j, const struct snap_info *s)
+{
+    json_obj(j);
+    json_kstr(j, "id", s->id);
+    json_kstr(j, "host", s->host);
+    json_kstr(j, "kind", s->kind);
+    json_kstr(j, "name", s->name);
+    json_kstr(j, "job", s->job);
+    json_kstr(j, "parent", s->parent);
+    json_kstr(j, "command", s->command);
+    json_kstr(j, "reason", s->reason);
+    json_key(j, "exit_code");
+    if (s->exit_code >= 0) {
+        json_int(j, s->exit_code);
+    } else {
+        json_nil(j);
+    }
+    json_kint(j, "signal", s->signal);
+    json_time(j, "made", s->made_wall_ns);
+    json_time(j, "ended", s->ended_wall_ns);
+    json_time(j, "expires", s->expires_wall_ns);
+    json_kbool(j, "kept", s->kept);
+    json_kbool(j, "partial", s->partial);
+    json_kint(j, "files", s->n_files);
+    json_kint(j, "bytes", s->content_bytes);
+    json_kint(j, "stored_bytes", s->stored_bytes);
+    json_obj_end(j);
+}
+
+void
+snapview_json(struct buf *out, const struct snap_info *s)
+{
+    struct json_writer j = json_to(out);
+
+    one_json(&j, s);
+    buf_add_str(out, "\n");
+}
+
+void
+snapview_list_json(struct buf *out, const struct snap_infos *l, const char *silent)
+{
+    struct json_writer w = json_to(out);
+    struct json_writer *j = &w;
+
+    json_obj(j);
+    json_key(j, "snapshots");
+    json_arr(j);
+    for (size_t i = 0; i < l->n; i++) {
+        one_json(j, &l->v[i]);
+    }
+    json_arr_end(j);
+    json_kstr(j, "silent_hosts", silent);
+    json_obj_end(j);
+    buf_add_str(out, "\n");
+}
+
+/* ---- files ---- */
+
+struct listing_at {
+    const struct buf *listing;
+    size_t at;
+};
+
+static int
+read_listing(void *ctx, void *to, size_t n, size_t *got, struct err *e)
+{
+    struct listing_at *l = ctx;
+    size_t left = l->listing->len - l->at;
+
+    (void)e;
+    *got = n < left ? n : left;
+    memcpy(to, l->listing->data + l->at, *got);
+    l->at += *got;
+    return 0;
+}
+
+static const char *
+type_name(enum tree_type t)
+{
+    static const char *const names[] = {"",       "dir",  "file",  "symlink", "fifo",
+                                        "socket", "char", "block", "whiteout"};
+
+    return (size_t)t < sizeof names / sizeof names[0] ? names[t] : "";
+}
+
+static void
+mode_text(const struct tree_entry *en, char out[11])
+{
+    static const char kinds[] = "?d-lpscbw";
+    static const char bits[] = "rwxrwxrwx";
+
+    out[0] = kinds[(size_t)en->type < sizeof kinds - 1 ? (size_t)en->type : 0];
+    for (int i = 0; i < 9; i++) {
+        out[i + 1] = (char)((en->mode & (0400u >> i)) != 0 ? bits[i] : '-');
+    }
+    out[10] = '\0';
+}
+
+static void
+entry_text(const struct tree_entry *en, struct buf *out)
+{
+    char mode[11];
+    char time[OUT_TIME_MAX];
+
+    mode_text(en, mode);
+    buf_printf(out, "%s %12" PRIu64 "  %s  ", mode, en->type == TREE_FILE ? en->size : 0,
+               out_time(en->mtime_ns, time));
+    text_escape(out, en->path_len > 0 ? en->path : ".",
+                en->path_len > 0 ? en->path_len : 1);
+    if (en->target != NULL) {
+        buf_add_str(out, en->hard_link ? _(" = ") : " -> ");
+        text_escape(out, en->target, en->target_len);
+    }
+    if (en->damage != TREE_WHOLE) {
+        buf_add_str(out, _("  (damaged)"));
+    }
+    buf_add_str(out, "\n");
+}
+
+/* One object per line: a listing of a million files need not be held by anybody. */
+static void
+entry_json(const struct tree_entry *en, struct buf *out)
+{
+    struct json_writer w = json_to(out);
+    struct json_writer *j = &w;
+
+    json_obj(j);
+    json_kname(j, "name", en->path, en->path_len);
+    json_kstr(j, "type", type_name(en->type));
+    json_kint(j, "mode", en->mode);
+    json_kint(j, "bytes", (int64_t)en->size);
+    json_kint(j, "mtime_ns", en->mtime_ns);
+    if (en->target != NULL) {
+        json_kname(j, en->hard_link ? "hard_link" : "target", en->target, en->target_len);
+    }
+    json_kbool(j, "damaged", en->damage != TREE_WHOLE);
+    json_obj_end(j);
+    buf_add_str(out, "\n");
+}
+
+int
+snapview_files(const struct cli *c, const struct buf *listing, struct err *e)
+{
+    struct listing_at at = {.listing = listing};
+    struct tree_reader *r = NULL;
+    const struct tree_group *g = NULL;
+    struct buf out = BUF_INIT;
+    int rc;
+
+    if (tree_open_stream(&r, read_listing, &at, e) != 0) {
+        return -1;
+    }
+    while ((rc = tree_next(r, &g, e)) == 0 && g != NULL) {
+        for (size_t i = 0; i < g->n_entries; i++) {
+            if (c->g.json) {
+                entry_json(&g->entries[i], &out);
+            } else {
+                entry_text(&g->entries[i], &out);
+            }
+        }
+        if (out.len >= FLUSH_BYTES) {
+            rc = out_write(&out, e);
+            buf_reset(&out);
+            if (rc != 0) {
+                break;
+            }
+        }
+    }
+    if (rc == 0) {
+        rc = out_write(&out, e);
+    }
+    buf_free(&out);
+    tree_close(r);
+    return rc;
+}

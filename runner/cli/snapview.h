@@ -1,0 +1,21 @@
+#ifndef RUNNER_CLI_SNAPVIEW_H
+#define RUNNER_CLI_SNAPVIEW_H
+
+#include "base/attr.h"
+#include "base/buf.h"
+#include "base/err.h"
+#include "runner/cli/cli.h"
+#include "runner/client/snaps.h"
+
+/* Snapshots, as people and programs are shown them. */
+void snapview_list(struct buf *out, const struct snap_infos *l);
+void snapview_list_json(struct buf *out, const struct snap_infos *l, const char *silent);
+void snapview_page(struct buf *out, const struct snap_info *s);
+/* One object and a newline. */
+void snapview_json(struct buf *out, const struct snap_info *s);
+
+/* A listing (bring_listing) to stdout, piece by piece. */
+int snapview_files(const struct cli *c, const struct buf *listing,
+                   struct err *e) MUST_USE;
+
+#endif
