@@ -20,6 +20,7 @@
 #include "runner/cli/progress.h"
 #include "runner/cli/snapview.h"
 #include "runner/client/bring.h"
+#include "runner/client/forward.h"
 #include "runner/client/i18n.h"
 #include "runner/client/ship.h"
 #include "runner/client/snaps.h"
@@ -369,67 +370,20 @@ take_job(struct cli *c, const char *what, const struct take_options *o, struct e
     return rc;
 }
 
-struct ship_wait {
+struct sending {
     struct ship *ship;
-    struct session *session;
-    struct err why;
     struct progress *progress;
 };
-
-static bool
-is_shipped(void *ctx)
-{
-    struct ship_wait *w = ctx;
-    enum ship_state st = ship_state(w->ship, &w->why);
-
-    return st == SHIP_DONE || st == SHIP_FAILED ||
-           session_state(w->session) == SESSION_FAILED;
-}
-
-static void
-ship_up(void *ctx, struct session *s, struct conn *conn, bool first)
-{
-    struct ship_wait *w = ctx;
-    struct err ignored;
-
-    (void)first;
-    (void)!ship_send(w->ship, s, conn, &ignored);
-}
-
-static const struct session_events ship_session_events = {.up = ship_up};
 
 static void
 ship_line(void *ctx, struct buf *out)
 {
-    struct ship_wait *w = ctx;
+    struct sending *x = ctx;
     struct sync_stats st;
 
-    ship_stats(w->ship, &st);
+    ship_stats(x->ship, &st);
     buf_add_str(out, _("sending: "));
-    progress_amount(out, st.sent_bytes, 0, progress_elapsed_ns(w->progress));
-}
-
-static int
-ship_all(struct cli *c, struct client *cl, struct ship_wait *w, struct err *e)
-{
-    session_set_events(w->session, &ship_session_events, w);
-    if (ship_send(w->ship, w->session, session_conn(w->session), e) != 0) {
-        return -1;
-    }
-    w->progress = progress_start(c, cl->loop, ship_line, w);
-    (void)loop_run_until(cl->loop, is_shipped, w, -1);
-    progress_end(w->progress);
-    session_set_events(w->session, NULL, NULL);
-    switch (ship_state(w->ship, &w->why)) {
-    case SHIP_DONE:
-        return 0;
-    case SHIP_FAILED:
-        *e = w->why;
-        return -1;
-    default:
-        *e = session_why(w->session)->err;
-        return -1;
-    }
+    progress_amount(out, st.sent_bytes, 0, progress_elapsed_ns(x->progress));
 }
 
 /* Nothing is left out: who takes a snapshot of a folder wants all of it. */
@@ -438,7 +392,8 @@ take_dir(struct cli *c, const char *dir, const struct take_options *o, struct er
 {
     struct client cl = {.loop = NULL};
     struct ship_options so = {.everything = true, .allow_home = true};
-    struct ship_wait w = {.ship = NULL};
+    struct sending x = {.ship = NULL};
+    struct session *s = NULL;
     const struct build_report *report;
     char *full = realpath(dir, NULL);
     const char *base = full != NULL ? strrchr(full, '/') + 1 : "";
@@ -451,20 +406,27 @@ take_dir(struct cli *c, const char *dir, const struct take_options *o, struct er
     so.dir = full;
     if (context_open(&cl, c, e) != 0 ||
         context_session(&cl, o->host != NULL ? o->host : HOST_LOCAL, CONTEXT_PATIENCE_NS,
-                        &w.session, e) != 0) {
+                        &s, e) != 0) {
         c->stage = e->code == ERR_NOT_FOUND ? STAGE_INPUT : STAGE_TRYING;
         goto out;
     }
     c->stage = STAGE_TRYING;
-    if (ship_start(&w.ship, &cl, &so, e) == 0 && ship_all(c, &cl, &w, e) == 0 &&
-        ship_wait_built(w.ship, &report, e) == 0) {
-        rc = ask_take(c, w.session, NULL, &report->tree,
+    if (ship_start(&x.ship, &cl, &so, e) != 0) {
+        goto out;
+    }
+    x.progress = progress_start(c, cl.loop, ship_line, &x);
+    if (forward_ship(&cl, x.ship, s, e) == 0 &&
+        ship_wait_built(x.ship, &report, e) == 0) {
+        progress_end(x.progress);
+        x.progress = NULL;
+        rc = ask_take(c, s, NULL, &report->tree,
                       o->name != NULL ? o->name : (base[0] != '\0' ? base : "root"), e);
     }
 
 out:
-    ship_free(w.ship);
-    session_close(w.session);
+    progress_end(x.progress);
+    ship_free(x.ship);
+    session_close(s);
     context_close(&cl);
     free(full);
     return rc;

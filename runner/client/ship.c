@@ -23,6 +23,9 @@ struct ship {
     char **with;
     char *cache;
     int root_fd;
+    struct store *store; /* instead of root_fd */
+    struct sha256 stored_tree;
+    struct buf manifest;
     struct build_options build;
     struct sync_send *send;
     struct waker *waker;
@@ -242,6 +245,9 @@ start_sender(struct ship *s, struct err *e)
     sync_send_free(s->send);
     s->send = NULL;
     s->fresh = true;
+    if (s->store != NULL) {
+        return sync_send_store(&s->send, s->store, &s->stored_tree, &o, e);
+    }
     return sync_send_dir(&s->send, s->root_fd, &s->build, &o, e);
 }
 
@@ -333,10 +339,33 @@ ship_free(struct ship *s)
         free(s->with[i]);
     }
     free(s->with);
+    buf_free(&s->manifest);
     free(s->cache);
     free(s->base_path);
     free(s->dir);
     free(s);
+}
+
+int
+ship_start_stored(struct ship **out, struct client *cl, struct store *store,
+                  const struct sha256 *tree, const struct buf *manifest,
+                  void (*changed)(void *ctx), void *ctx, struct err *e)
+{
+    struct ship *s = xcalloc(1, sizeof *s);
+
+    s->client = cl;
+    s->o.changed = changed;
+    s->o.ctx = ctx;
+    s->root_fd = -1;
+    s->store = store;
+    s->stored_tree = *tree;
+    buf_add(&s->manifest, manifest->data, manifest->len);
+    if (waker_new(&s->waker, cl->loop, on_wake, s, e) != 0 || start_sender(s, e) != 0) {
+        ship_free(s);
+        return -1;
+    }
+    *out = s;
+    return 0;
 }
 
 int
@@ -408,6 +437,10 @@ ship_send(struct ship *s, struct session *to, struct conn *c, struct err *e)
     s->base_path =
         s->cache != NULL ? xasprintf("%s.%s", s->cache, session_host(to)->name) : NULL;
     r = rec_new(OPEN_SHIP);
+    if (s->store != NULL) {
+        rec_add_hex(r, "tree", s->stored_tree.b, sizeof s->stored_tree.b);
+        rec_add_bytes(r, "manifest", s->manifest.data, s->manifest.len);
+    }
     rc = mux_open(conn_mux(c), s->channel, r, e);
     rec_free(r);
     if (rc != 0) {

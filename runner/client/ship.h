@@ -34,6 +34,14 @@ struct ship_options {
     void *ctx;
 };
 
+/*
+ * Instead of a directory: tree out of store, which must outlive the ship, and with it the
+ * manifest (bytes, copied) of the snapshot it belongs to. There is nothing to build.
+ */
+int ship_start_stored(struct ship **out, struct client *cl, struct store *store,
+                      const struct sha256 *tree, const struct buf *manifest,
+                      void (*changed)(void *ctx), void *ctx, struct err *e) MUST_USE;
+
 /* Strings are copied. ERR_DENIED: not to be shipped without --dir; ERR_NOT_FOUND. */
 int ship_start(struct ship **out, struct client *cl, const struct ship_options *o,
                struct err *e) MUST_USE;
