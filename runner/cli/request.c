@@ -108,6 +108,8 @@ request_free(struct run_request *r)
     strings_free(&r->secrets);
     spec_free(&r->spec);
     free(r->host);
+    free(r->from);
+    free(r->from_host);
     free(r->ports);
     memset(r, 0, sizeof *r);
 }
@@ -314,6 +316,7 @@ fill_placing(struct run_request *r, const struct run_options *o, struct err *e)
         return err_wrap(e, "--wait");
     }
     r->host = o->host != NULL ? xstrdup(o->host) : NULL;
+    r->from = o->from != NULL ? xstrdup(o->from) : NULL;
     return fill_device(r, o, e);
 }
 

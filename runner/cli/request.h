@@ -51,6 +51,8 @@ struct run_request {
     struct job_spec spec; /* all but tree, renter and what the host decides */
     struct place_want want;
     char *host;             /* --host, or NULL */
+    char *from;             /* --from as typed, or NULL */
+    char *from_host;        /* where the snapshot spec.from is, or NULL */
     struct strings secrets; /* "K=V" */
     struct strings outs;
     struct port_want *ports;

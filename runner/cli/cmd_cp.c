@@ -1,0 +1,354 @@
+#include <errno.h>
+#include <fcntl.h>
+#include <libgen.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/buf.h"
+#include "base/file.h"
+#include "base/text.h"
+#include "runner/cli/commands.h"
+#include "runner/cli/context.h"
+#include "runner/cli/find.h"
+#include "runner/cli/out.h"
+#include "runner/cli/progress.h"
+#include "runner/client/bring.h"
+#include "runner/client/forward.h"
+#include "runner/client/i18n.h"
+#include "runner/client/ship.h"
+#include "runner/job/verbs.h"
+#include "runner/wire/msg.h"
+
+#define COPY_BYTES ((size_t)1 << 20)
+
+/* "JOB:path" has no slash before its colon; "./a:b" is a file here. */
+struct side {
+    char *what; /* NULL: local */
+    char *path; /* "" is all of it */
+    bool slash; /* it ended in one */
+};
+
+static void
+parse_side(const char *text, struct side *s)
+{
+    const char *colon = strchr(text, ':');
+    const char *slash = strchr(text, '/');
+    size_t len = strlen(text);
+
+    s->slash = len > 0 && text[len - 1] == '/';
+    if (colon == NULL || colon == text || (slash != NULL && slash < colon)) {
+        s->what = NULL;
+        s->path = xstrdup(text);
+        return;
+    }
+    s->what = xasprintf("%.*s", (int)(colon - text), text);
+    text = colon + 1;
+    while (*text == '/' || strncmp(text, "./", 2) == 0) {
+        text += *text == '/' ? 1 : 2;
+    }
+    s->path = xstrdup(strcmp(text, ".") == 0 ? "" : text);
+    for (len = strlen(s->path); len > 0 && s->path[len - 1] == '/'; len--) {
+        s->path[len - 1] = '\0';
+    }
+}
+
+static const char *
+last_name(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+
+    return slash != NULL ? slash + 1 : path;
+}
+
+struct shown {
+    struct progress *progress;
+    struct ship *ship;
+    struct sync_stats st;
+};
+
+static void
+progress_line(void *ctx, struct buf *out)
+{
+    struct shown *s = ctx;
+
+    if (s->ship != NULL) {
+        ship_stats(s->ship, &s->st);
+    }
+    buf_add_str(out, _("copying: "));
+    progress_amount(out, s->st.sent_bytes, 0, progress_elapsed_ns(s->progress));
+}
+
+static void
+on_progress(void *ctx, const struct sync_stats *st)
+{
+    struct shown *s = ctx;
+
+    s->st = *st;
+}
+
+/* ---- from there to here ---- */
+
+/* Where it goes: into a folder that is there, else under that very name. */
+static char *
+local_target(const struct side *dst, const struct side *src)
+{
+    struct stat st;
+    const char *name = src->path[0] != '\0' ? last_name(src->path) : src->what;
+
+    if (stat(dst->path, &st) == 0 && S_ISDIR(st.st_mode)) {
+        return path_join(dst->path, name);
+    }
+    return xstrdup(dst->path);
+}
+
+static int
+copy_here(struct cli *c, const struct side *src, const struct side *dst, struct err *e)
+{
+    struct client cl = {.loop = NULL};
+    struct data_ref ref = {.session = NULL};
+    struct shown shown = {.progress = NULL};
+    struct bring_want want = {.progress = on_progress, .ctx = &shown};
+    struct land_options lo = {.replace = true};
+    struct scratch *scratch = NULL;
+    struct sha256 tree;
+    char *target = local_target(dst, src);
+    int rc = -1;
+
+    if (context_open(&cl, c, e) != 0 ||
+        find_data(c, &cl, src->what, true, &ref, e) != 0) {
+        goto out;
+    }
+    want.snapshot = ref.snapshot[0] != '\0' ? ref.snapshot : NULL;
+    want.job = ref.job;
+    want.path = src->path[0] != '\0' ? src->path : NULL;
+    shown.progress = progress_start(c, cl.loop, progress_line, &shown);
+    if (scratch_new(&scratch, cl.home, e) == 0 &&
+        bring_tree(&cl, ref.session, scratch, &want, &tree, e) == 0) {
+        rc = land_tree(scratch, &tree, want.path != NULL ? last_name(want.path) : NULL,
+                       target, &lo, e);
+    }
+    progress_end(shown.progress);
+
+out:
+    scratch_free(scratch);
+    data_ref_close(&ref);
+    context_close(&cl);
+    free(target);
+    return rc;
+}
+
+/* ---- from here to there ---- */
+
+static int
+copy_file(const char *from, int to_dir_fd, const char *name, mode_t mode, struct err *e)
+{
+    int in = open(from, O_RDONLY | O_CLOEXEC);
+    int out = in == -1 ? -1
+                       : openat(to_dir_fd, name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC,
+                                mode & 0777);
+    ssize_t n = -1;
+
+    if (out != -1) {
+        do {
+            n = copy_file_range(in, NULL, out, NULL, COPY_BYTES, 0);
+        } while (n > 0);
+        if (n == -1 && (errno == EXDEV || errno == EINVAL || errno == ENOSYS)) {
+            char *block = xmalloc(COPY_BYTES);
+
+            while ((n = read(in, block, COPY_BYTES)) > 0 &&
+                   fd_write_all(out, block, (size_t)n) == 0) {
+            }
+            free(block);
+        }
+    }
+    if (n != 0 || fd_close(&out) != 0) {
+        err_set_sys(e, errno, _("cannot read '%s'"), from);
+        n = -1;
+    }
+    (void)fd_close(&in);
+    (void)fd_close(&out);
+    return n == 0 ? 0 : -1;
+}
+
+/*
+ * A single file travels as a folder that holds it alone, under the name it is to have;
+ * *dir is that folder, to be removed.
+ */
+static int
+stage_file(struct home *home, const char *from, const char *name, char **dir,
+           struct err *e)
+{
+    struct stat st;
+    int fd = -1;
+    int rc = -1;
+
+    if (stat(from, &st) == -1 || home_make(home, "tmp", "cp.XXXXXX", dir, e) != 0) {
+        return err_set_sys(e, errno, _("cannot read '%s'"), from);
+    }
+    if (mkdtemp(*dir) == NULL) {
+        return err_set_sys(e, errno, "cannot make '%s'", *dir);
+    }
+    fd = open(*dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    rc = fd == -1 ? err_set_sys(e, errno, "cannot open '%s'", *dir)
+                  : copy_file(from, fd, name, st.st_mode, e);
+    (void)fd_close(&fd);
+    return rc;
+}
+
+static int
+put_tree(struct session *s, const char *job, const struct sha256 *tree, const char *path,
+         struct err *e)
+{
+    struct rec *req = msg_request_new(VERB_JOB_PUT);
+    struct rec *resp = NULL;
+    int rc;
+
+    msg_add_key(req, NULL);
+    rec_add(req, "job", job);
+    rec_add_hex(req, "tree", tree->b, sizeof tree->b);
+    rec_add(req, "path", path);
+    rc = session_call(s, req, -1, &resp, e);
+    rec_free(resp);
+    rec_free(req);
+    return rc;
+}
+
+/* dst's path, or below it where it ends in a slash or is empty. */
+static char *
+remote_target(const struct side *dst, const char *name)
+{
+    if (dst->path[0] == '\0') {
+        return xstrdup(name);
+    }
+    return dst->slash ? path_join(dst->path, name) : xstrdup(dst->path);
+}
+
+static int
+send_dir(struct cli *c, struct client *cl, struct session *s, const char *dir,
+         struct shown *shown, struct sha256 *tree, struct err *e)
+{
+    struct ship_options so = {.dir = dir, .everything = true, .allow_home = true};
+    const struct build_report *report;
+    int rc = -1;
+
+    if (ship_start(&shown->ship, cl, &so, e) != 0) {
+        return -1;
+    }
+    shown->progress = progress_start(c, cl->loop, progress_line, shown);
+    if (forward_ship(cl, shown->ship, s, e) == 0 &&
+        ship_wait_built(shown->ship, &report, e) == 0) {
+        *tree = report->tree;
+        rc = 0;
+    }
+    progress_end(shown->progress);
+    ship_free(shown->ship);
+    shown->ship = NULL;
+    return rc;
+}
+
+static int
+send_it(struct cli *c, struct client *cl, struct data_ref *ref, const char *from,
+        const struct side *dst, bool is_dir, struct err *e)
+{
+    struct shown shown = {.progress = NULL};
+    char *target = remote_target(dst, last_name(from));
+    char *staged = NULL;
+    char *copy = xstrdup(target);
+    const char *into = is_dir ? target : dirname(copy);
+    struct sha256 tree;
+    struct err ignored;
+    int rc = -1;
+
+    if (is_dir || stage_file(cl->home, from, last_name(target), &staged, e) == 0) {
+        c->stage = STAGE_TRYING;
+        if (send_dir(c, cl, ref->session, is_dir ? from : staged, &shown, &tree, e) ==
+            0) {
+            c->stage = STAGE_CHANGED;
+            rc = put_tree(ref->session, ref->job, &tree,
+                          strcmp(into, ".") == 0 ? "" : into, e);
+        }
+    }
+    if (staged != NULL) {
+        (void)!file_remove_tree(staged, &ignored);
+    }
+    free(copy);
+    free(staged);
+    free(target);
+    return rc;
+}
+
+static int
+copy_there(struct cli *c, const struct side *src, const struct side *dst, struct err *e)
+{
+    struct client cl = {.loop = NULL};
+    struct data_ref ref = {.session = NULL};
+    char *from = realpath(src->path, NULL);
+    struct stat st;
+    int rc = -1;
+
+    if (from == NULL || stat(from, &st) == -1) {
+        free(from);
+        return err_set(e, ERR_NOT_FOUND, _("no '%s' here: %s"), src->path,
+                       strerror(errno));
+    }
+    if (!S_ISDIR(st.st_mode) && !S_ISREG(st.st_mode)) {
+        free(from);
+        return err_set(e, ERR_INVALID, _("'%s' is neither file nor folder"), src->path);
+    }
+    if (context_open(&cl, c, e) == 0 &&
+        find_data(c, &cl, dst->what, true, &ref, e) == 0) {
+        if (ref.job[0] == '\0') {
+            err_set(e, ERR_INVALID,
+                    _("'%s' does not run: snapshots are never changed (`gpurun resume` "
+                      "starts "
+                      "a job from one)"),
+                    dst->what);
+        } else {
+            rc = send_it(c, &cl, &ref, from, dst, S_ISDIR(st.st_mode), e);
+        }
+    }
+    data_ref_close(&ref);
+    context_close(&cl);
+    free(from);
+    return rc;
+}
+
+static int
+run_cp(struct cli *c, const void *options, const struct words *w, struct err *e)
+{
+    struct side src;
+    struct side dst;
+    int rc;
+
+    (void)options;
+    parse_side(w->v[0], &src);
+    parse_side(w->v[1], &dst);
+    if (src.what != NULL && dst.what == NULL) {
+        rc = copy_here(c, &src, &dst, e);
+    } else if (src.what == NULL && dst.what != NULL) {
+        rc = copy_there(c, &src, &dst, e);
+    } else {
+        rc = err_set(e, ERR_INVALID, "%s",
+                     _("one side is JOB:path or SNAPSHOT:path, the other a path here"));
+    }
+    free(src.what);
+    free(src.path);
+    free(dst.what);
+    free(dst.path);
+    return rc;
+}
+
+const struct command cmd_cp = {
+    .name = "cp",
+    .usage = N_("SRC DST"),
+    .help = N_("copy between here and a job's directory (JOB:path) or a snapshot"),
+    .about = N_("JOB:path is the job's directory while it runs, its snapshot afterwards; "
+                "JOB: alone is all of it."),
+    .min_words = 2,
+    .max_words = 2,
+    .word = WORD_JOB_OR_SNAPSHOT,
+    .run = run_cp,
+};

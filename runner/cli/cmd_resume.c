@@ -1,0 +1,315 @@
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/buf.h"
+#include "runner/cli/commands.h"
+#include "runner/cli/context.h"
+#include "runner/cli/find.h"
+#include "runner/cli/launch.h"
+#include "runner/cli/outs.h"
+#include "runner/cli/request.h"
+#include "runner/client/i18n.h"
+#include "runner/job/verbs.h"
+#include "runner/wire/msg.h"
+
+/* What the job was, as its host has it on record. */
+static int
+old_spec(struct session *s, const char *job, struct job_spec *out, struct err *e)
+{
+    struct rec *req = msg_request_new(VERB_JOB_SHOW);
+    struct rec *resp = NULL;
+    struct rec *r = NULL;
+    const char *bytes;
+    size_t len;
+    int rc;
+
+    rec_add(req, "job", job);
+    rc = session_call(s, req, CONTEXT_ANSWER_NS, &resp, e);
+    rec_free(req);
+    if (rc != 0) {
+        return -1;
+    }
+    bytes = rec_get_bytes(resp, "spec", &len);
+    rc = bytes == NULL || len > SPEC_MAX_BYTES
+             ? err_set(e, ERR_CORRUPT, _("the host tells nothing of job %s"), job)
+             : rec_parse(&r, bytes, len, SPEC_TYPE, e);
+    if (rc == 0) {
+        rc = spec_parse(out, r, e);
+    }
+    rec_free(r);
+    rec_free(resp);
+    return rc;
+}
+
+/* Secrets are kept nowhere: they are asked for anew, here from the environment. */
+static int
+take_secrets(struct run_request *r, const struct job_spec *old, struct err *e)
+{
+    for (size_t i = 0; i < old->secrets.n; i++) {
+        const char *name = old->secrets.v[i];
+        const char *value = getenv(name);
+        bool given = false;
+        char *kv;
+
+        for (size_t k = 0; k < r->spec.secrets.n; k++) {
+            given = given || strcmp(r->spec.secrets.v[k], name) == 0;
+        }
+        if (given) {
+            continue;
+        }
+        if (value == NULL) {
+            return err_set(
+                e, ERR_INVALID,
+                _("the job had the secret %s, and secrets are kept nowhere: set "
+                  "the variable here again"),
+                name);
+        }
+        kv = xasprintf("%s=%s", name, value);
+        strings_add(&r->spec.secrets, name);
+        strings_add(&r->secrets, kv);
+        explicit_bzero(kv, strlen(kv));
+        free(kv);
+    }
+    return 0;
+}
+
+static void
+take_text(char **to, const char *from)
+{
+    if (*to == NULL && from != NULL) {
+        *to = xstrdup(from);
+    }
+}
+
+/* The job's own environment first, so that what is given now counts. */
+static void
+take_env(struct job_spec *s, const struct job_spec *old)
+{
+    struct strings now = s->env;
+
+    s->env = (struct strings){NULL, 0};
+    for (size_t i = 0; i < old->env.n; i++) {
+        strings_add(&s->env, old->env.v[i]);
+    }
+    for (size_t i = 0; i < now.n; i++) {
+        strings_add(&s->env, now.v[i]);
+    }
+    strings_free(&now);
+}
+
+static void
+take_device(struct run_request *r, const struct run_options *o,
+            const struct job_spec *old)
+{
+    struct device_want *d = &r->want.device;
+
+    if (o->gpu != NULL || o->cpu != NULL || o->device != NULL) {
+        return;
+    }
+    (void)snprintf(d->device_class, sizeof d->device_class, "%s", old->device_class);
+    (void)snprintf(d->type, sizeof d->type, "%s", old->device_type);
+    d->count = old->count;
+    free(r->spec.device_class);
+    free(r->spec.device_type);
+    r->spec.device_class = xstrdup(old->device_class);
+    r->spec.device_type = xstrdup(old->device_type);
+    r->spec.count = old->count;
+}
+
+static void
+take_command(struct job_spec *s, const struct job_spec *old, const struct words *w)
+{
+    if (w->dashes && w->n_rest > 0) {
+        s->kind = SPEC_KIND_EXEC;
+        for (int i = 0; i < w->n_rest; i++) {
+            strings_add(&s->args, w->rest[i]);
+        }
+    } else {
+        s->kind = old->kind;
+        for (size_t i = 0; i < old->args.n; i++) {
+            strings_add(&s->args, old->args.v[i]);
+        }
+    }
+    free(s->cwd);
+    s->cwd = xstrdup(old->cwd);
+    if (s->python == NULL && s->conda == NULL && s->venv == NULL) {
+        take_text(&s->python, old->python);
+        take_text(&s->conda, old->conda);
+        take_text(&s->venv, old->venv);
+    }
+}
+
+/* "train-7k2m" becomes "train-" and the end of the new id. */
+static void
+take_name(struct job_spec *s, const struct run_options *o, const struct job_spec *old)
+{
+    const char *dash = strrchr(old->name, '-');
+    size_t stem = dash != NULL && strlen(dash) == 5 ? (size_t)(dash - old->name)
+                                                    : strlen(old->name);
+
+    if (o->name == NULL) {
+        free(s->name);
+        stem = stem > JOB_NAME_MAX - 5 ? JOB_NAME_MAX - 5 : stem;
+        s->name = xasprintf("%.*s-%s", (int)stem, old->name, s->job + JOB_ID_LEN - 4);
+    }
+}
+
+static int
+set_up(struct run_request *r, const struct run_options *o, const struct words *w,
+       const struct job_spec *old, const struct data_ref *ref, const char *dir,
+       struct err *e)
+{
+    if (o->from != NULL) {
+        return err_set(e, ERR_INVALID, "%s",
+                       _("resume starts from the job's own snapshot; "
+                         "--from goes with run"));
+    }
+    if (o->with_code && dir == NULL) {
+        return err_set(
+            e, ERR_INVALID, "%s",
+            _("--with-code: the job was not shipped from here; --dir says what to "
+              "ship"));
+    }
+    take_device(r, o, old);
+    take_command(&r->spec, old, w);
+    take_env(&r->spec, old);
+    take_name(&r->spec, o, old);
+    memcpy(r->spec.from, ref->snapshot, sizeof r->spec.from);
+    r->from_host = xstrdup(session_host(ref->session)->name);
+    if (o->max_time == NULL) {
+        r->spec.max_time_s = old->max_time_s;
+    }
+    if (o->window == NULL) {
+        r->spec.window_s = old->window_s;
+    }
+    r->ships = o->with_code;
+    r->script.root = dir != NULL ? xstrdup(dir) : NULL;
+    r->script.cwd = xstrdup(old->cwd);
+    r->script.named = true; /* it was shipped before */
+    return take_secrets(r, old, e);
+}
+
+static int
+take_outs(struct run_request *r, const struct run_options *o,
+          const struct job_record *record, struct err *e)
+{
+    if (o->out.n > 0 && r->script.root == NULL) {
+        return err_set(
+            e, ERR_INVALID, "%s",
+            _("--out: the job was not shipped from here; `gpurun snap get` brings "
+              "its data"));
+    }
+    for (size_t i = 0; i < o->out.n; i++) {
+        char *rel = NULL;
+
+        if (out_normalize(r->script.root, r->script.cwd, o->out.v[i], &rel, e) != 0) {
+            return -1;
+        }
+        strings_add(&r->outs, rel);
+        free(rel);
+    }
+    for (size_t i = 0; o->out.n == 0 && r->script.root != NULL && i < record->outs.n;
+         i++) {
+        strings_add(&r->outs, record->outs.v[i]);
+    }
+    return 0;
+}
+
+/* The folder to ship with --with-code, and where --out paths belong. */
+static int
+own_dir(const struct run_options *o, const struct job_record *record, char **dir,
+        struct err *e)
+{
+    *dir = NULL;
+    if (o->dir != NULL) {
+        *dir = realpath(o->dir, NULL);
+        if (*dir == NULL) {
+            return err_set(e, ERR_NOT_FOUND, _("no directory '%s'"), o->dir);
+        }
+    } else if (record->dir != NULL) {
+        *dir = xstrdup(record->dir);
+    }
+    return 0;
+}
+
+static int
+resume(struct cli *c, struct client *cl, const struct config *cfg,
+       const struct run_options *o, const struct words *w, struct err *e)
+{
+    struct data_ref ref = {.session = NULL};
+    struct job_record record;
+    struct job_spec old;
+    struct run_request r;
+    char *dir = NULL;
+    int rc = -1;
+
+    job_record_init(&record);
+    spec_init(&old);
+    if (request_make(&r, c, cfg, o, NULL, e) != 0) {
+        return -1;
+    }
+    if (find_data(c, cl, w->v[0], false, &ref, e) != 0) {
+        goto out;
+    }
+    if (ref.info.job == NULL || !id_is(ID_JOB, ref.info.job)) {
+        err_set(
+            e, ERR_INVALID,
+            _("snapshot %s is of no job: `gpurun run --from %s …` starts one from it"),
+            ref.snapshot, ref.snapshot);
+        goto out;
+    }
+    (void)!jobs_load(c->home, ref.info.job, &record, e);
+    if (old_spec(ref.session, ref.info.job, &old, e) != 0 ||
+        own_dir(o, &record, &dir, e) != 0) {
+        goto out;
+    }
+    c->stage = STAGE_INPUT;
+    if (set_up(&r, o, w, &old, &ref, dir, e) == 0 && take_outs(&r, o, &record, e) == 0) {
+        data_ref_close(&ref);
+        rc = launch(c, cl, cfg, &r, false, e);
+    }
+
+out:
+    data_ref_close(&ref);
+    free(dir);
+    spec_free(&old);
+    job_record_free(&record);
+    request_free(&r);
+    return rc;
+}
+
+static int
+run_resume(struct cli *c, const void *options, const struct words *w, struct err *e)
+{
+    struct client cl = {.loop = NULL};
+    struct config *cfg = NULL;
+    int rc = -1;
+
+    if (config_open(&cfg, c->home, e) != 0) {
+        return -1;
+    }
+    if (context_open(&cl, c, e) == 0) {
+        rc = resume(c, &cl, cfg, options, w, e);
+    }
+    context_close(&cl);
+    config_free(cfg);
+    return rc;
+}
+
+const struct command cmd_resume = {
+    .name = "resume",
+    .usage = N_("JOB [OPTIONS] [--with-code] [-- COMMAND [ARG...]]"),
+    .help = N_("a new run from a job's last snapshot, on any host"),
+    .about =
+        N_("Command, environment, device and limits are the job's own where no option "
+           "says otherwise; secrets are asked for anew, from variables of the same "
+           "names."),
+    .options = resume_option_rows,
+    .options_size = sizeof(struct run_options),
+    .grammar = GRAMMAR_COMMAND,
+    .min_words = 1,
+    .max_words = 1,
+    .word = WORD_JOB_OR_SNAPSHOT,
+    .run = run_resume,
+};

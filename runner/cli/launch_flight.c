@@ -1,0 +1,238 @@
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/hash.h"
+#include "base/text.h"
+#include "runner/cli/ending.h"
+#include "runner/cli/launch_internal.h"
+#include "runner/cli/out.h"
+#include "runner/client/i18n.h"
+#include "runner/job/verbs.h"
+#include "runner/wire/msg.h"
+
+#define PATIENCE_NS ((int64_t)1800 * 1000000000) /* with a job out there */
+
+/* ---- the flight ---- */
+
+static void
+on_submitted(void *ctx, const struct rec *resp, const struct err *why, const char *hint)
+{
+    struct launch *l = ctx;
+
+    l->submit = NULL;
+    if (resp != NULL) {
+        l->accepted = true;
+        l->c->stage = STAGE_CHANGED;
+        session_set_patience(l->session, PATIENCE_NS);
+        follow_job_exists(l->follow);
+        if (l->r->detach) {
+            struct err done;
+
+            err_set(&done, ERR_NONE, "detached");
+            follow_cancel(l->follow, &done);
+        }
+        return;
+    }
+    if (why->code == ERR_LINK) {
+        return; /* asked again when the link is back */
+    }
+    l->refused = true;
+    session_peer_error(why, hint, &l->refusal);
+    follow_cancel(l->follow, &l->refusal);
+}
+
+static int
+send_submit(struct launch *l, struct conn *c, struct err *e)
+{
+    struct rec *req = msg_request_new(VERB_JOB_SUBMIT);
+    uint8_t key[MSG_KEY_LEN];
+    struct sha256 h;
+    int rc;
+
+    /* The same key for the same submit, however often it is sent. */
+    sha256_of(l->grant.lease, strlen(l->grant.lease), &h);
+    memcpy(key, h.b, sizeof key);
+    msg_add_key(req, key);
+    rec_add_bytes(req, "spec", l->spec_bytes.data, l->spec_bytes.len);
+    rec_add_bytes(req, "grant", l->grant.bytes.data, l->grant.bytes.len);
+    for (size_t i = 0; i < l->r->secrets.n; i++) {
+        rec_add(req, "secret", l->r->secrets.v[i]);
+    }
+    rc = call_start(&l->submit, c, req, -1, on_submitted, l, e);
+    rec_free(req);
+    return rc;
+}
+
+static void
+on_before(void *ctx, struct conn *c, bool first)
+{
+    struct launch *l = ctx;
+    struct err e;
+
+    (void)first;
+    if (!l->accepted) {
+        call_cancel(l->submit);
+        l->submit = NULL;
+        if ((l->ship != NULL && ship_send(l->ship, l->session, c, &e) != 0) ||
+            send_submit(l, c, &e) != 0) {
+            if (e.code != ERR_LINK) {
+                follow_cancel(l->follow, &e);
+            }
+            return;
+        }
+        l->submitted = true;
+    }
+    fetch_begin(l->fetch, c);
+}
+
+/* --port: the listener first, so that what is typed from the printed URL is not refused. */
+static void
+open_ports(struct launch *l)
+{
+    struct err e;
+
+    l->ports = xcalloc(l->r->n_ports + 1, sizeof(struct port_forward *));
+    for (size_t i = 0; i < l->r->n_ports; i++) {
+        const struct port_want *w = &l->r->ports[i];
+
+        if (port_forward_new(&l->ports[i], l->cl, l->session, l->r->spec.job, w->remote,
+                             w->local, &e) != 0) {
+            follow_cancel(l->follow, &e);
+            return;
+        }
+        say(l->c, _("port %u of the job: http://127.0.0.1:%u"), w->remote,
+            port_forward_local(l->ports[i]));
+    }
+}
+
+void
+launch_close_ports(struct launch *l)
+{
+    for (size_t i = 0; l->ports != NULL && i < l->r->n_ports; i++) {
+        port_forward_free(l->ports[i]);
+    }
+    free(l->ports);
+    l->ports = NULL;
+}
+
+static void
+on_state(void *ctx, const struct job_state *st)
+{
+    struct launch *l = ctx;
+
+    l->accepted = true;
+    if (l->ports == NULL && l->r->n_ports > 0) {
+        open_ports(l);
+    }
+    if (st->phase >= JOB_RUNNING) {
+        progress_end(l->progress);
+        l->progress = NULL;
+    }
+    if (st->phase == JOB_STOPPING && st->reason != JOB_STOPPED &&
+        st->reason != JOB_REASON_NONE) {
+        say(l->c, _("the job is being stopped: %s%s%s"), job_reason_name(st->reason),
+            st->detail != NULL ? ": " : "", st->detail != NULL ? st->detail : "");
+    }
+}
+
+static void
+on_down(void *ctx, const struct failure *why, int64_t retry_ns)
+{
+    struct launch *l = ctx;
+
+    (void)retry_ns;
+    if (!l->said_down) {
+        ending_say_down(l->c, session_host(l->session)->name, why);
+        l->said_down = true;
+    }
+}
+
+static void
+on_back(void *ctx)
+{
+    struct launch *l = ctx;
+
+    l->said_down = false;
+    ending_say_back(l->c, session_host(l->session)->name);
+}
+
+static void
+on_interrupt(void *ctx, int times)
+{
+    struct launch *l = ctx;
+
+    if (times == 1) {
+        say_more(l->c, "%s", _("SIGINT sent to the job; again within a second stops it"));
+    } else if (times == 2) {
+        say(l->c,
+            _("stopping the job (it has %lld s; `gpurun stop --now %s` does not wait)"),
+            (long long)l->r->spec.window_s, l->r->spec.name);
+    }
+}
+
+static void
+on_gap(void *ctx, bool of_stderr, uint64_t from, uint64_t to)
+{
+    struct launch *l = ctx;
+
+    say(l->c, _("%s: bytes %" PRIu64 " to %" PRIu64 " are no longer kept"),
+        of_stderr ? "stderr" : "stdout", from, to);
+}
+
+const struct follow_events launch_follow_events = {
+    .before = on_before,
+    .state = on_state,
+    .down = on_down,
+    .back = on_back,
+    .interrupt = on_interrupt,
+    .gap = on_gap,
+};
+
+void
+launch_progress_line(void *ctx, struct buf *out)
+{
+    struct launch *l = ctx;
+    struct sync_stats st;
+    uint64_t n;
+    uint64_t bytes;
+    char size[TEXT_SIZE_MAX];
+    struct err e;
+
+    if (l->session == NULL) {
+        buf_add_str(out, _("asking the hosts"));
+        return;
+    }
+    switch (l->ship != NULL ? ship_state(l->ship, &e) : SHIP_DONE) {
+    case SHIP_BUILDING:
+    case SHIP_BUILT:
+        ship_scanned(l->ship, &n, &bytes);
+        text_format_size(bytes, size);
+        buf_printf(out, _("reading: %" PRIu64 " entries, %s"), n, size);
+        break;
+    case SHIP_SENDING:
+        ship_stats(l->ship, &st);
+        buf_add_str(out, _("sending: "));
+        progress_amount(out, st.sent_bytes,
+                        st.n_sent > 0 ? st.sent_bytes / st.n_sent * st.n_wanted : 0,
+                        progress_elapsed_ns(l->progress));
+        break;
+    case SHIP_DONE:
+        buf_add_str(out, _("waiting for the job to start"));
+        break;
+    case SHIP_NONE:
+    case SHIP_FAILED:
+        break;
+    }
+}
+
+void
+launch_ship_changed(void *ctx)
+{
+    struct launch *l = ctx;
+    struct err e;
+
+    if (l->follow != NULL && !l->accepted && ship_state(l->ship, &e) == SHIP_FAILED) {
+        follow_cancel(l->follow, &e);
+    }
+}

@@ -1,0 +1,60 @@
+#include <string.h>
+
+#include "runner/cli/context.h"
+#include "runner/cli/find.h"
+#include "runner/cli/launch_internal.h"
+#include "runner/cli/out.h"
+#include "runner/client/i18n.h"
+
+int
+launch_find_from(struct launch *l, struct err *e)
+{
+    struct data_ref ref = {.session = NULL};
+
+    if (l->r->from == NULL) {
+        return 0;
+    }
+    if (find_data(l->c, l->cl, l->r->from, false, &ref, e) != 0) {
+        return err_wrap(e, "--from");
+    }
+    memcpy(l->r->spec.from, ref.snapshot, sizeof l->r->spec.from);
+    l->r->from_host = xstrdup(session_host(ref.session)->name);
+    data_ref_close(&ref);
+    return 0;
+}
+
+static void
+forward_line(void *ctx, struct buf *out)
+{
+    struct launch *l = ctx;
+
+    if (l->forwarding.what != NULL) {
+        buf_printf(out, "%s: ", l->forwarding.what);
+        progress_amount(out, l->forwarding.st.sent_bytes, 0,
+                        progress_elapsed_ns(l->progress));
+    }
+}
+
+int
+launch_move_from(struct launch *l, struct err *e)
+{
+    struct session *source = NULL;
+    int rc = -1;
+
+    if (l->r->spec.from[0] == '\0' || l->r->from_host == NULL ||
+        strcmp(l->r->from_host, session_host(l->session)->name) == 0) {
+        return 0;
+    }
+    say(l->c, _("snapshot %s goes from %s to %s first"), l->r->spec.from, l->r->from_host,
+        session_host(l->session)->name);
+    progress_end(l->progress);
+    l->progress = progress_start(l->c, l->cl->loop, forward_line, l);
+    if (context_session(l->cl, l->r->from_host, LAUNCH_EARLY_NS, &source, e) == 0) {
+        rc = forward_snapshot(l->cl, source, l->session, l->r->spec.from, &l->forwarding,
+                              e);
+    }
+    progress_end(l->progress);
+    l->progress = NULL;
+    session_close(source);
+    return rc;
+}

@@ -1,0 +1,68 @@
+#ifndef RUNNER_CLI_LAUNCH_INTERNAL_H
+#define RUNNER_CLI_LAUNCH_INTERNAL_H
+
+#include "base/attr.h"
+#include "base/buf.h"
+#include "base/err.h"
+#include "meter/grant.h"
+#include "runner/cli/plan.h"
+#include "runner/cli/progress.h"
+#include "runner/cli/request.h"
+#include "runner/client/config.h"
+#include "runner/client/follow.h"
+#include "runner/client/forward.h"
+#include "runner/client/jobs.h"
+#include "runner/client/place.h"
+#include "runner/client/ports.h"
+#include "runner/client/receipts.h"
+#include "runner/client/session.h"
+#include "runner/client/ship.h"
+
+/* A run under way; shared by the parts of launch. */
+struct launch {
+    struct cli *c;
+    struct client *cl;
+    const struct config *cfg;
+    struct run_request *r;
+    struct strings own_env; /* the request's, without the host's */
+    struct place *place;
+    struct session *session;
+    struct ship *ship;
+    struct plan plan;
+    struct grant grant;
+    struct buf spec_bytes;
+    struct follow *follow;
+    struct fetch *fetch;
+    struct port_forward **ports; /* of --port; NULL before the job is there */
+    struct call *submit;
+    struct progress *progress;
+    struct forward_progress forwarding;
+    struct job_record record;
+    struct job_seen *seen;
+    struct job_seen unmapped; /* where no file could be had */
+    bool submitted;           /* asked at least once: who knows */
+    bool accepted;
+    bool refused; /* the host's answer to submit: refusal */
+    bool said_down;
+    int64_t ship_wall_ns; /* when reading began */
+    struct err refusal;
+};
+
+#define LAUNCH_EARLY_NS ((int64_t)120 * 1000000000) /* patience before there is a job */
+
+/* launch_place.c: the hosts to ask, and one that fits (or why there is none). */
+int launch_list_hosts(const struct launch *l, struct host_list *out,
+                      struct err *e) MUST_USE;
+int launch_find_place(struct launch *l, struct err *e) MUST_USE;
+
+/* launch_from.c: --from: find the snapshot; bring it to where the job will run. */
+int launch_find_from(struct launch *l, struct err *e) MUST_USE;
+int launch_move_from(struct launch *l, struct err *e) MUST_USE;
+
+/* launch_flight.c: everything asked of the host, and what it answers. */
+extern const struct follow_events launch_follow_events;
+void launch_progress_line(void *ctx, struct buf *out);
+void launch_ship_changed(void *ctx);
+void launch_close_ports(struct launch *l);
+
+#endif
