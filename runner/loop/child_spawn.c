@@ -52,7 +52,7 @@ struct start {
 static void
 give_up(const struct start *s, enum stage stage, int errnum)
 {
-    struct failure f = {stage, errnum};
+    struct failure f = {(int)stage, errnum};
 
     (void)!write(s->report_fd, &f, sizeof f);
     _exit(127);

@@ -159,11 +159,12 @@ frame_decoder_free(struct frame_decoder *d)
 static bool
 peek_header(const struct frame_decoder *d, struct frame *f, unsigned *reserved)
 {
-    const uint8_t *at = d->data + d->start;
+    const uint8_t *at;
 
     if (d->end - d->start < FRAME_HEADER_BYTES) {
         return false;
     }
+    at = d->data + d->start;
     f->len = get_u32(at);
     f->type = at[4];
     f->flags = at[5];

@@ -217,7 +217,8 @@ roles_fit(enum hello_role a, enum hello_role b)
     case HELLO_ROLE_CLIENT:
         return b == HELLO_ROLE_SERVE || b == HELLO_ROLE_BOOK;
     case HELLO_ROLE_SERVE:
-        return b == HELLO_ROLE_CLIENT || b == HELLO_ROLE_SUPERVISE;
+        return b == HELLO_ROLE_CLIENT || b == HELLO_ROLE_SUPERVISE ||
+               b == HELLO_ROLE_BOOK;
     case HELLO_ROLE_SUPERVISE:
         return b == HELLO_ROLE_SERVE;
     case HELLO_ROLE_BOOK:

@@ -153,6 +153,7 @@ hello_negotiate__finds_the_highest_common_or_says_what_to_do(void **state)
         {1, 3, 2, 5, 7, 1, 3, 1, HELLO_ROLE_CLIENT, HELLO_ROLE_SERVE, ERR_NONE, 3, NULL},
         {2, 5, 1, 3, 7, 1, 3, 1, HELLO_ROLE_SERVE, HELLO_ROLE_SUPERVISE, ERR_NONE, 3,
          NULL},
+        {1, 1, 1, 1, 7, 7, 7, 7, HELLO_ROLE_SERVE, HELLO_ROLE_BOOK, ERR_NONE, 1, NULL},
         {1, 1, 1, 9, 7, 0, 0, 0, HELLO_ROLE_CLIENT, HELLO_ROLE_BOOK, ERR_NONE, 1, NULL},
         {2, 3, 1, 1, 7, 0, 7, 0, HELLO_ROLE_CLIENT, HELLO_ROLE_SERVE, ERR_VERSION, 0,
          "install the newer agent"},
