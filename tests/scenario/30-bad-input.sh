@@ -1,0 +1,148 @@
+#!/bin/bash
+# Bad input: each is refused with its code and a message that says what to do, and
+# nothing is changed, here or on the host.
+# needs: pipe
+. "$(dirname "$0")/lib.sh"
+
+agent_home=$client/gpurun/local
+mkdir -p "$work/proj/sub" "$work/empty"
+cd "$work/proj"
+echo 'print("hello")' >train.py
+echo data >data.txt
+echo hidden >secret.bin
+
+# A home and an agent that exist already, so that making them is no change.
+expect 0 gpurun -q host show local
+
+state() {
+    (cd "$client" && find . -path ./gpurun/local/store -prune -o -printf '%p %y %s %m %l\n' | LC_ALL=C sort)
+    (cd "$work/proj" && find . -printf '%p %y %s %m %T@\n' | LC_ALL=C sort)
+}
+
+# refuse CODE TEXT WORD...: that exit status, TEXT in the one message, nothing on stdout,
+# nothing changed, and the same with --json.
+refuse() {
+    local code=$1 text=$2 before
+    shift 2
+    before=$(state)
+    expect "$code" gpurun "$@"
+    [ ! -s "$work/out" ] || fail "something on stdout: gpurun $*"
+    has "$text" "$work/err"
+    [ "$(grep -vc '^gpurun: ' "$work/err")" = 0 ] || fail "a line without 'gpurun: ': gpurun $*"
+    [ "$(wc -l <"$work/err")" -le 2 ] || fail "more than two lines: gpurun $*"
+    [ "$(state)" = "$before" ] || fail "something changed: gpurun $* $(diff <(echo "$before") <(state))"
+    expect "$code" gpurun --json "$@"
+    [ ! -s "$work/out" ] || fail "something on stdout: gpurun --json $*"
+    tail -n 1 "$work/err" >"$work/last"
+    /usr/bin/python3 - "$work/last" "$code" <<'PY' || fail "no JSON error: gpurun --json $*"
+import json, sys
+e = json.load(open(sys.argv[1]))["error"]
+assert e["exit"] == int(sys.argv[2]) and e["message"] and e["code"], e
+PY
+}
+
+note "words and options"
+refuse 100 "no script 'nosuch.py'" run nosuch.py
+refuse 100 "no script 'nosuch.py'" nosuch.py
+refuse 100 'did you mean `gpurun stop`' stpo
+refuse 100 'nothing to run' run
+refuse 100 'nothing to run' --
+refuse 100 'goes first' --cpu 1 ps
+refuse 100 '--nosuch' run --nosuch train.py
+refuse 100 'want' --home
+refuse 100 'a word is missing' stop
+refuse 100 'one word too many' wait a b
+refuse 100 'host what?' host
+refuse 100 'no `host' host frobnicate
+refuse 100 'no command' help frobnicate
+refuse 100 'is no file' run sub
+refuse 100 'neither executable' run data.txt
+refuse 100 "no directory 'nodir'" run --dir nodir train.py
+refuse 100 'lies outside' run --dir sub train.py
+refuse 100 'no script' run train.py/x
+
+note "values"
+refuse 100 'exclude each other' run --gpu 4090 --cpu 1 train.py
+refuse 100 '--cpu' run --cpu 0 train.py
+refuse 100 '--cpu' run --cpu x train.py
+refuse 100 '--gpu' run --gpu 4090:0 train.py
+refuse 100 '--gpu' run --gpu '' train.py
+refuse 100 '--device' run --device gpu train.py
+refuse 100 '--max-cost' run --max-cost 1.005 train.py
+refuse 100 '--max-cost' run --max-cost -1 train.py
+refuse 100 '--max-cost' run --max-cost 1e3 train.py
+refuse 100 '--max-cost' run --max-cost 99999999999999999999 train.py
+refuse 100 '--max-price' run --max-price 1.0000001 train.py
+refuse 100 '--max-time' run --max-time 0 train.py
+refuse 100 '--max-time' run --max-time 1y train.py
+refuse 100 '--window' run --window 2d train.py
+refuse 100 '--wait' run --wait soon train.py
+refuse 100 '--mem' run --mem 1 train.py
+refuse 100 '--mem' run --mem lots train.py
+refuse 100 '--env' run --env A train.py
+refuse 100 '--env' run --env =x train.py
+refuse 100 '--env-file' run --env-file nofile train.py
+refuse 100 '--secret' run --secret NOT_SET_HERE train.py
+refuse 100 '--port' run --port 99999 train.py
+refuse 100 '--port' run -d --port 80 train.py
+refuse 100 '--name' run --name 'a/b' train.py
+refuse 100 '--name' run --name @last train.py
+refuse 100 '--out' run --out ../x train.py
+refuse 100 '--out' run --out /etc train.py
+refuse 100 '--with' run --with nofile train.py
+refuse 100 '--with' run --with /etc/passwd train.py
+refuse 100 'exclude each other' run --python a --venv b train.py
+refuse 100 'terminal' run -t train.py
+refuse 100 'exclude each other' run -t -d train.py
+refuse 100 'ask-above' config ask-above 1.005
+refuse 100 'there are: ' config nosuch 1
+refuse 100 '--month' bill --month 2026-13
+refuse 100 '--verify' bill --verify
+refuse 100 'neither a job' bill --verify nosuch
+
+note "jobs, snapshots, hosts that are not there"
+refuse 100 "no job 'nosuch'" wait nosuch
+refuse 100 "no job 'nosuch'" logs nosuch
+refuse 100 "no job 'nosuch'" stop nosuch
+refuse 100 'no job has been run' attach @last
+refuse 100 "no snapshot 'nosuch'" snap show nosuch
+refuse 100 "no snapshot 'nosuch'" run --from nosuch train.py
+refuse 100 "no host 'nosuch'" run --host nosuch train.py
+refuse 100 "no host 'nosuch'" host show nosuch
+refuse 100 "no host 'nosuch'" host rm nosuch
+refuse 100 'always there' host rm local
+refuse 100 'usable host name' host add -- -x a@b
+refuse 100 "'local' is this machine" host add local a@b
+refuse 100 'is not an SSH address' host add x -- -oProxyCommand=x
+refuse 100 'is not an SSH address' host add x 'ssh -p 0 a@b'
+refuse 100 '--price' host add x a@b --price 4090=1.0000001
+refuse 100 '--host-key' host add x a@b --host-key MD5:00
+
+note "a device nobody has"
+refuse 100 'no host has gpu h100:64' run --gpu h100:64 train.py
+refuse 100 'cores' run --cpu 4000 train.py
+refuse 100 'is x86_64' run --arch riscv64 train.py
+
+note "what must not be shipped"
+mkdir -p "$client/.ssh"
+cp train.py "$client/train.py"
+cd "$client"
+refuse 100 'home' run train.py
+rm "$client/train.py"
+cd "$work/proj"
+mkdir -p sub/.ssh
+refuse 100 '.ssh' run train.py
+rmdir sub/.ssh
+
+if [ "$(id -u)" != 0 ]; then
+    chmod 000 secret.bin
+    refuse 100 'secret.bin' run train.py
+    chmod 644 secret.bin
+fi
+
+note "hosts that cannot be reached"
+p=$(free_port)
+refuse 101 'refused' host add x "127.0.0.1:$p"
+refuse 101 'name' host add x no-such-host.invalid
+
+[ -z "$(leftovers)" ] || fail "left over: $(leftovers)"
