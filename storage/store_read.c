@@ -7,6 +7,7 @@
 
 #include "base/buf.h"
 #include "base/file.h"
+#include "storage/packs.h"
 #include "storage/store_internal.h"
 
 /* Ids that store_has looks up at a time. */
@@ -295,21 +296,38 @@ entry_at(const struct sha256 *id, const struct store_loc *loc)
                                .codec = loc->codec};
 }
 
+/* The encoded bytes of en, as sound as their sums tell; valid until r->codec is used. */
+static int
+fetch_entry(int fd, const struct pack_entry *en, const struct reader *r,
+            const uint8_t **data, struct err *e)
+{
+    uint8_t *bytes = codec_scratch(r->codec, PACK_ENTRY_LEN + (size_t)en->stored_len);
+    struct err ignored;
+    bool scarred;
+
+    if (pack_read_entry(fd, en, bytes, e) == 0) {
+        *data = bytes + PACK_ENTRY_LEN;
+        return 0;
+    }
+    /* Where only the header is damaged, the bytes can speak for themselves. */
+    return packs_fetch(fd, en, r->codec, data, &scarred, &ignored);
+}
+
 static int
 read_entry(int fd, const struct pack_entry *en, const struct reader *r, struct err *e)
 {
-    uint8_t *bytes = codec_scratch(r->codec, PACK_ENTRY_LEN + (size_t)en->stored_len);
+    const uint8_t *data;
     struct sha256 got;
 
-    if (pack_read_entry(fd, en, bytes, e) == -1) {
+    if (fetch_entry(fd, en, r, &data, e) == -1) {
         return -1;
     }
     if (r->to == NULL) {
-        buf_add(r->out, bytes + PACK_ENTRY_LEN, en->stored_len);
+        buf_add(r->out, data, en->stored_len);
         return 0;
     }
-    if (codec_decode(r->codec, (enum store_codec)en->codec, bytes + PACK_ENTRY_LEN,
-                     en->stored_len, r->to, en->raw_len, e) == -1) {
+    if (codec_decode(r->codec, (enum store_codec)en->codec, data, en->stored_len, r->to,
+                     en->raw_len, e) == -1) {
         return -1;
     }
     sha256_of(r->to, en->raw_len, &got);

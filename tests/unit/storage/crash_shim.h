@@ -1,0 +1,623 @@
+#ifndef TESTS_UNIT_STORAGE_CRASH_SHIM_H
+#define TESTS_UNIT_STORAGE_CRASH_SHIM_H
+
+/*
+ * Stands between a test program and the file system: every call that changes files under
+ * one directory is counted, and the chosen one dies or fails. Include it in one test
+ * program; its functions take the place of libc's for libsqlite3 too.
+ *
+ * Dying by power cut forgets what was not synced: all of it, or a random part (each
+ * write to a file for itself; names in a directory from some point on). A base copy of
+ * each file is kept since its last sync, and what was done since; at death the file is
+ * written anew from these.
+ */
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+enum shim_mode {
+    SHIM_COUNT = 0,  /* only count */
+    SHIM_KILL,       /* die before the call */
+    SHIM_TORN,       /* write half of it, then die */
+    SHIM_POWER_ALL,  /* before the call the power goes: nothing unsynced is left */
+    SHIM_POWER_SOME, /* ... some of it is left */
+    SHIM_SHORT,      /* write half of it and say so */
+    SHIM_EIO,        /* this call fails */
+    SHIM_ENOSPC,     /* this and every later call that needs room fails */
+    SHIM_MODES
+};
+
+struct shim_op {
+    off_t at;
+    uint8_t *data; /* NULL: the size becomes at */
+    size_t len;
+};
+
+struct shim_file { /* with changes that are not synced */
+    dev_t dev;
+    ino_t ino;
+    int fd;
+    uint8_t *base;
+    size_t base_len;
+    struct shim_op *ops;
+    size_t n_ops;
+};
+
+struct shim_name { /* a change of names that is not synced */
+    char kind;     /* c create, u unlink, r rename */
+    char dir[300];
+    char path[300];
+    char from[300];
+    char saved[300]; /* a link to what was replaced or removed; empty: nothing was */
+};
+
+static struct {
+    bool on;
+    enum shim_mode mode;
+    uint64_t die_at; /* the n-th call, from 1 */
+    uint64_t seed;
+    char root[200];
+    char saves[220];
+    volatile uint64_t *count; /* shared with the parent */
+    struct shim_file files[256];
+    size_t n_files;
+    struct shim_name names[4096];
+    size_t n_names;
+    uint64_t n_saves;
+    bool dying;
+} shim;
+
+static uint64_t
+shim_random(void)
+{
+    uint64_t z = (shim.seed += 0x9e3779b97f4a7c15u);
+
+    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
+    z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
+    return z ^ (z >> 31);
+}
+
+/* The path of a descriptor if it lies under the root. */
+static bool
+shim_path(int fd, char path[300])
+{
+    char link[64];
+    ssize_t n;
+
+    if (!shim.on || shim.dying) {
+        return false;
+    }
+    (void)snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+    n = readlink(link, path, 299);
+    if (n <= 0) {
+        return false;
+    }
+    path[n] = '\0';
+    return strncmp(path, shim.root, strlen(shim.root)) == 0;
+}
+
+/* The same for a name in a directory. */
+static bool
+shim_path_at(int dir_fd, const char *name, char path[300], char dir[300])
+{
+    char *slash;
+
+    if (!shim.on || shim.dying) {
+        return false;
+    }
+    if (name[0] == '/') {
+        (void)snprintf(path, 300, "%s", name);
+    } else if (dir_fd == AT_FDCWD || !shim_path(dir_fd, dir)) {
+        return false;
+    } else {
+        (void)snprintf(path, 300, "%.180s/%.100s", dir, name);
+    }
+    (void)snprintf(dir, 300, "%s", path);
+    slash = strrchr(dir, '/');
+    *slash = '\0';
+    return strncmp(path, shim.root, strlen(shim.root)) == 0;
+}
+
+/* ---- what is not synced ---- */
+
+static struct shim_file *
+shim_find(int fd, bool make)
+{
+    struct shim_file *f;
+    struct stat st;
+
+    if (fstat(fd, &st) == -1 || !S_ISREG(st.st_mode)) {
+        return NULL;
+    }
+    for (size_t i = 0; i < shim.n_files; i++) {
+        if (shim.files[i].dev == st.st_dev && shim.files[i].ino == st.st_ino) {
+            return &shim.files[i];
+        }
+    }
+    if (!make || shim.n_files == 256) {
+        return NULL;
+    }
+    f = &shim.files[shim.n_files++];
+    memset(f, 0, sizeof *f);
+    f->dev = st.st_dev;
+    f->ino = st.st_ino;
+    {
+        char path[64];
+
+        (void)snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+        f->fd = (int)syscall(SYS_openat, AT_FDCWD, path, O_RDWR | O_CLOEXEC, 0);
+    }
+    f->base_len = (size_t)st.st_size;
+    f->base = malloc(f->base_len + 1);
+    if (f->fd == -1 || f->base == NULL ||
+        syscall(SYS_pread64, f->fd, f->base, f->base_len, 0) != (long)f->base_len) {
+        abort();
+    }
+    return f;
+}
+
+static void
+shim_forget(struct shim_file *f)
+{
+    (void)syscall(SYS_close, f->fd);
+    for (size_t i = 0; i < f->n_ops; i++) {
+        free(f->ops[i].data);
+    }
+    free(f->ops);
+    free(f->base);
+    *f = shim.files[--shim.n_files];
+}
+
+static void
+shim_note(int fd, off_t at, const void *data, size_t len)
+{
+    struct shim_file *f;
+    struct shim_op *op;
+
+    if (shim.mode != SHIM_POWER_ALL && shim.mode != SHIM_POWER_SOME) {
+        return;
+    }
+    f = shim_find(fd, true);
+    if (f == NULL) {
+        return;
+    }
+    f->ops = realloc(f->ops, (f->n_ops + 1) * sizeof *f->ops);
+    op = &f->ops[f->n_ops++];
+    op->at = at;
+    op->len = len;
+    op->data = data == NULL ? NULL : memcpy(malloc(len + 1), data, len);
+}
+
+static void
+shim_note_name(char kind, const char *path, const char *dir, const char *from,
+               const char *replaced)
+{
+    struct shim_name *n;
+
+    if ((shim.mode != SHIM_POWER_ALL && shim.mode != SHIM_POWER_SOME) ||
+        shim.n_names == 4096) {
+        return;
+    }
+    n = &shim.names[shim.n_names++];
+    memset(n, 0, sizeof *n);
+    n->kind = kind;
+    (void)snprintf(n->path, sizeof n->path, "%s", path);
+    (void)snprintf(n->dir, sizeof n->dir, "%s", dir);
+    (void)snprintf(n->from, sizeof n->from, "%s", from);
+    if (replaced != NULL) {
+        (void)snprintf(n->saved, sizeof n->saved, "%s/%llu", shim.saves,
+                       (unsigned long long)shim.n_saves++);
+        if (syscall(SYS_linkat, AT_FDCWD, replaced, AT_FDCWD, n->saved, 0) == -1) {
+            n->saved[0] = '\0';
+        }
+    }
+}
+
+static void
+shim_synced(int fd)
+{
+    struct shim_file *f;
+    char path[300];
+    struct stat st;
+    size_t kept = 0;
+
+    if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode)) {
+        f = shim_find(fd, false);
+        if (f != NULL) {
+            shim_forget(f);
+        }
+        return;
+    }
+    if (!shim_path(fd, path)) {
+        return;
+    }
+    for (size_t i = 0; i < shim.n_names; i++) {
+        if (strcmp(shim.names[i].dir, path) != 0) {
+            shim.names[kept++] = shim.names[i];
+        }
+    }
+    shim.n_names = kept;
+}
+
+/* ---- dying ---- */
+
+static void
+shim_rewrite(const struct shim_file *f, bool some)
+{
+    size_t cap = f->base_len;
+    size_t len = f->base_len;
+    uint8_t *v;
+
+    for (size_t i = 0; i < f->n_ops; i++) {
+        size_t end = (size_t)f->ops[i].at + f->ops[i].len;
+
+        cap = end > cap ? end : cap;
+    }
+    v = calloc(1, cap + 1);
+    memcpy(v, f->base, f->base_len);
+    for (size_t i = 0; i < f->n_ops; i++) {
+        const struct shim_op *op = &f->ops[i];
+
+        if (!some || shim_random() % 2 == 0) {
+            continue;
+        }
+        if (op->data == NULL) {
+            if ((size_t)op->at < len) {
+                memset(v + op->at, 0, len - (size_t)op->at);
+            }
+            len = (size_t)op->at;
+        } else {
+            memcpy(v + op->at, op->data, op->len);
+            len = (size_t)op->at + op->len > len ? (size_t)op->at + op->len : len;
+        }
+    }
+    if (syscall(SYS_ftruncate, f->fd, 0) == -1 ||
+        syscall(SYS_pwrite64, f->fd, v, len, 0) != (long)len) {
+        abort();
+    }
+    free(v);
+}
+
+static void
+shim_undo_name(const struct shim_name *n)
+{
+    if (n->kind == 'c') {
+        (void)syscall(SYS_unlinkat, AT_FDCWD, n->path, 0);
+        return;
+    }
+    if (n->kind == 'r') {
+        (void)syscall(SYS_renameat2, AT_FDCWD, n->path, AT_FDCWD, n->from, 0);
+    }
+    if (n->saved[0] != '\0') {
+        (void)syscall(SYS_linkat, AT_FDCWD, n->saved, AT_FDCWD, n->path, 0);
+    }
+}
+
+/* Lose the changes of names: in each directory all, or those from some point on. */
+static void
+shim_lose_names(bool some)
+{
+    static bool lost[4096];
+
+    for (size_t i = 0; i < shim.n_names; i++) {
+        bool before = false;
+
+        for (size_t k = 0; k < i; k++) {
+            before =
+                before || (lost[k] && strcmp(shim.names[k].dir, shim.names[i].dir) == 0);
+        }
+        lost[i] = !some || before || shim_random() % 4 == 0;
+    }
+    for (size_t i = shim.n_names; i > 0; i--) {
+        if (lost[i - 1]) {
+            shim_undo_name(&shim.names[i - 1]);
+        }
+    }
+}
+
+static void
+shim_die(void)
+{
+    shim.dying = true;
+    if (shim.mode == SHIM_POWER_ALL || shim.mode == SHIM_POWER_SOME) {
+        for (size_t i = 0; i < shim.n_files; i++) {
+            shim_rewrite(&shim.files[i], shim.mode == SHIM_POWER_SOME);
+        }
+        shim_lose_names(shim.mode == SHIM_POWER_SOME);
+    }
+    (void)kill(getpid(), SIGKILL);
+}
+
+enum shim_fate { SHIM_GO, SHIM_HALF, SHIM_FAIL };
+
+/* Another call that changes something: what becomes of it? */
+static enum shim_fate
+shim_next(bool is_write, bool needs_room)
+{
+    uint64_t n = ++*shim.count;
+
+    if (shim.mode == SHIM_COUNT || n < shim.die_at) {
+        return SHIM_GO;
+    }
+    if (shim.mode == SHIM_ENOSPC) {
+        errno = ENOSPC;
+        return needs_room ? SHIM_FAIL : SHIM_GO;
+    }
+    if (n > shim.die_at) {
+        return SHIM_GO;
+    }
+    if (shim.mode == SHIM_EIO) {
+        errno = EIO;
+        return SHIM_FAIL;
+    }
+    if (shim.mode == SHIM_SHORT || shim.mode == SHIM_TORN) {
+        if (is_write) {
+            return SHIM_HALF;
+        }
+        if (shim.mode == SHIM_SHORT) {
+            return SHIM_GO;
+        }
+    }
+    shim_die();
+    return SHIM_GO;
+}
+
+/* ---- the calls ---- */
+
+static ssize_t
+shim_write(int fd, const void *data, size_t len, off_t at)
+{
+    char path[300];
+    ssize_t n;
+
+    if (shim_path(fd, path)) {
+        switch (shim_next(true, true)) {
+        case SHIM_FAIL:
+            return -1;
+        case SHIM_HALF:
+            n = syscall(SYS_pwrite64, fd, data, len > 1 ? len / 2 : len, at);
+            if (shim.mode == SHIM_TORN) {
+                shim_die();
+            }
+            return n;
+        case SHIM_GO:
+            shim_note(fd, at, data, len);
+            break;
+        }
+    }
+    return syscall(SYS_pwrite64, fd, data, len, at);
+}
+
+ssize_t
+pwrite(int fd, const void *data, size_t len, off_t at)
+{
+    return shim_write(fd, data, len, at);
+}
+
+ssize_t
+pwrite64(int fd, const void *data, size_t len, off64_t at)
+{
+    return shim_write(fd, data, len, at);
+}
+
+ssize_t
+write(int fd, const void *data, size_t len)
+{
+    char path[300];
+    off_t at;
+    ssize_t n;
+
+    if (!shim_path(fd, path)) {
+        return syscall(SYS_write, fd, data, len);
+    }
+    at = (off_t)syscall(SYS_lseek, fd, 0, SEEK_CUR);
+    n = shim_write(fd, data, len, at);
+    if (n > 0) {
+        (void)syscall(SYS_lseek, fd, at + n, SEEK_SET);
+    }
+    return n;
+}
+
+ssize_t
+pwritev(int fd, const struct iovec *iov, int n_iov, off_t at)
+{
+    size_t len = 0;
+    uint8_t *all;
+    ssize_t n;
+
+    for (int i = 0; i < n_iov; i++) {
+        len += iov[i].iov_len;
+    }
+    all = malloc(len + 1);
+    len = 0;
+    for (int i = 0; i < n_iov; i++) {
+        memcpy(all + len, iov[i].iov_base, iov[i].iov_len);
+        len += iov[i].iov_len;
+    }
+    n = shim_write(fd, all, len, at);
+    free(all);
+    return n;
+}
+
+int
+ftruncate(int fd, off_t len)
+{
+    char path[300];
+
+    if (shim_path(fd, path)) {
+        if (shim_next(false, false) == SHIM_FAIL) {
+            return -1;
+        }
+        shim_note(fd, len, NULL, 0);
+    }
+    return (int)syscall(SYS_ftruncate, fd, len);
+}
+
+int
+ftruncate64(int fd, off64_t len)
+{
+    return ftruncate(fd, len);
+}
+
+static int
+shim_sync(int fd, long call)
+{
+    char path[300];
+
+    if (shim_path(fd, path)) {
+        if (shim_next(false, false) == SHIM_FAIL) {
+            return -1;
+        }
+        shim_synced(fd);
+    }
+    return (int)syscall(call, fd);
+}
+
+int
+fsync(int fd)
+{
+    return shim_sync(fd, SYS_fsync);
+}
+
+int
+fdatasync(int fd)
+{
+    return shim_sync(fd, SYS_fdatasync);
+}
+
+static int
+shim_open(int dir_fd, const char *name, int flags, mode_t mode)
+{
+    char path[300];
+    char dir[300];
+    bool ours = (flags & O_CREAT) != 0 && shim_path_at(dir_fd, name, path, dir);
+    int fd;
+
+    if (ours && syscall(SYS_faccessat, AT_FDCWD, path, F_OK) == -1) {
+        if (shim_next(false, true) == SHIM_FAIL) {
+            return -1;
+        }
+    } else {
+        ours = false;
+    }
+    if ((flags & O_TRUNC) != 0 && shim_path_at(dir_fd, name, path, dir) && !ours) {
+        int old = (int)syscall(SYS_openat, AT_FDCWD, path, O_RDWR | O_CLOEXEC, 0);
+
+        if (old != -1) {
+            shim_note(old, 0, NULL, 0);
+            (void)syscall(SYS_close, old);
+        }
+    }
+    fd = (int)syscall(SYS_openat, dir_fd, name, flags, mode);
+    if (fd != -1 && ours) {
+        shim_note_name('c', path, dir, "", NULL);
+        (void)shim_note(fd, 0, NULL, 0);
+    }
+    return fd;
+}
+
+#define SHIM_MODE(flags, mode)                                                           \
+    do {                                                                                 \
+        va_list ap;                                                                      \
+        va_start(ap, flags);                                                             \
+        (mode) = ((flags) & (O_CREAT | O_TMPFILE)) != 0 ? va_arg(ap, mode_t) : 0;        \
+        va_end(ap);                                                                      \
+    } while (0)
+
+int
+openat(int dir_fd, const char *name, int flags, ...)
+{
+    mode_t mode;
+
+    SHIM_MODE(flags, mode);
+    return shim_open(dir_fd, name, flags, mode);
+}
+
+int
+openat64(int dir_fd, const char *name, int flags, ...)
+{
+    mode_t mode;
+
+    SHIM_MODE(flags, mode);
+    return shim_open(dir_fd, name, flags, mode);
+}
+
+int
+open(const char *name, int flags, ...)
+{
+    mode_t mode;
+
+    SHIM_MODE(flags, mode);
+    return shim_open(AT_FDCWD, name, flags, mode);
+}
+
+int
+open64(const char *name, int flags, ...)
+{
+    mode_t mode;
+
+    SHIM_MODE(flags, mode);
+    return shim_open(AT_FDCWD, name, flags, mode);
+}
+
+int
+unlinkat(int dir_fd, const char *name, int flags)
+{
+    char path[300];
+    char dir[300];
+
+    if (flags == 0 && shim_path_at(dir_fd, name, path, dir)) {
+        if (shim_next(false, false) == SHIM_FAIL) {
+            return -1;
+        }
+        if (syscall(SYS_faccessat, AT_FDCWD, path, F_OK) == 0) {
+            shim_note_name('u', path, dir, "", path);
+        }
+    }
+    return (int)syscall(SYS_unlinkat, dir_fd, name, flags);
+}
+
+int
+unlink(const char *name)
+{
+    return unlinkat(AT_FDCWD, name, 0);
+}
+
+int
+renameat(int from_fd, const char *from, int to_fd, const char *to)
+{
+    char from_path[300];
+    char path[300];
+    char dir[300];
+
+    if (shim_path_at(from_fd, from, from_path, dir) &&
+        shim_path_at(to_fd, to, path, dir)) {
+        bool replaces = syscall(SYS_faccessat, AT_FDCWD, path, F_OK) == 0;
+
+        if (shim_next(false, true) == SHIM_FAIL) {
+            return -1;
+        }
+        shim_note_name('r', path, dir, from_path, replaces ? path : NULL);
+    }
+    return (int)syscall(SYS_renameat2, from_fd, from, to_fd, to, 0);
+}
+
+int
+rename(const char *from, const char *to)
+{
+    return renameat(AT_FDCWD, from, AT_FDCWD, to);
+}
+
+#endif
