@@ -182,6 +182,7 @@ loop_free(struct loop *l)
     assert(!l->running && l->n_objects == 0);
     for (struct loop_task *t = l->tasks.next; t != &l->tasks; t = l->tasks.next) {
         loop_task_cancel(l, t);
+        assert(l->tasks.next != t);
         if (t->fn == run_deferred) {
             free(t->ctx);
         }

@@ -9,6 +9,7 @@
 /* A quiet connection holds this much; a busy one grows to DECODER_CAP_MAX. */
 #define DECODER_CAP_MIN ((size_t)4096)
 #define DECODER_CAP_MAX ((size_t)512 * 1024)
+#define SMALL_FILLS     64 /* then it is given back, a half at a time */
 
 #define SMALL_PAYLOAD_MAX 16384 /* error records */
 
@@ -48,7 +49,9 @@ struct frame_decoder {
     size_t start;  /* of what was not handed out yet */
     size_t end;    /* of what was filled */
     bool was_full; /* the last fill took all room there was: read more next time */
-    bool broken;   /* a frame was refused: nothing more comes out */
+    unsigned
+        n_small; /* fills in a row that a quarter of this would have been enough for */
+    bool broken; /* a frame was refused: nothing more comes out */
 };
 
 static const struct frame_rule *
@@ -195,6 +198,8 @@ next_cap(const struct frame_decoder *d, size_t want)
 
     if (d->was_full && cap < DECODER_CAP_MAX) {
         cap *= 2;
+    } else if (d->n_small >= SMALL_FILLS && cap > DECODER_CAP_MIN) {
+        cap /= 2;
     }
     while (cap < want) {
         cap *= 2;
@@ -208,6 +213,7 @@ make_front(struct frame_decoder *d, size_t cap)
 {
     size_t pending = d->end - d->start;
 
+    assert(pending == 0 || d->data != NULL);
     if (cap != d->cap) {
         uint8_t *bigger = xmalloc(cap);
 
@@ -235,6 +241,9 @@ frame_decoder_room(struct frame_decoder *d, size_t *room_bytes)
         want = pending + FRAME_HEADER_BYTES;
     }
     cap = next_cap(d, want);
+    if (cap != d->cap) {
+        d->n_small = 0;
+    }
     /* Moving is worth it only for much room, or when the frame would not fit. */
     if (pending == 0 || cap != d->cap || d->cap - d->end < d->cap / 2 ||
         d->cap - d->start < want) {
@@ -250,6 +259,7 @@ frame_decoder_filled(struct frame_decoder *d, size_t n)
 {
     assert(n <= d->cap - d->end);
     d->was_full = n > 0 && n == d->cap - d->end;
+    d->n_small = n < d->cap / 4 ? d->n_small + 1 : 0;
     d->end += n;
 }
 
@@ -266,6 +276,7 @@ frame_decoder_feed(struct frame_decoder *d, const void *data, size_t n)
     } else if (d->cap - d->end < n) {
         make_front(d, d->cap);
     }
+    assert(d->data != NULL);
     memcpy(d->data + d->end, data, n);
     d->end += n;
 }

@@ -4,7 +4,8 @@
 /*
  * A mux from the inside. mux.c: life, time, bytes in; mux_in.c: what each frame
  * does; mux_msg.c: messages and requests; mux_stream.c: the table of streams, opening;
- * mux_out.c: what is sent next; mux_pace.c: how much bulk may be under way.
+ * mux_queue.c: what waits to be sent; mux_out.c: what is sent next; mux_pace.c: how much
+ * bulk may be under way.
  */
 
 #include "base/buf.h"
@@ -249,19 +250,23 @@ int relay_frame(struct mux *m, struct stream *s, const struct frame *f,
 /* One side of a relayed stream goes: tell the other. why NULL: it was told already. */
 void relay_gone(struct mux *m, struct stream *s, const struct err *why);
 
-/* ---- mux_out.c ---- */
+/* ---- mux_queue.c ---- */
 
+struct mux_item *mux_item_new(const struct frame *f);
+void mux_item_push(struct mux_item_list *l, struct mux_item *i);
+struct mux_item *mux_item_pop(struct mux_item_list *l);
 void mux_queue_control(struct mux *m, const struct frame *f);
 void mux_queue_turn(struct mux *m, struct mux_turn *t, enum channel_class cls);
 void mux_queue_urgent(struct mux *m, struct channel *c);
 void mux_ring_remove(struct mux *m, struct mux_turn *t);
-void mux_out_forget(struct mux *m, struct channel *c);
-void mux_out_free(struct mux *m);
 /* There is something to write now. */
 void mux_out_notify(struct mux *m);
-void mux_item_push(struct mux_item_list *l, struct mux_item *i);
-struct mux_item *mux_item_pop(struct mux_item_list *l);
-struct mux_item *mux_item_new(const struct frame *f);
+
+/* ---- mux_out.c ---- */
+
+/* Nothing of c stays in rings or slots. */
+void mux_out_forget(struct mux *m, struct channel *c);
+void mux_out_free(struct mux *m);
 
 /* ---- mux_pace.c ---- */
 

@@ -296,6 +296,41 @@ decoder__reads_more_at_a_time_when_busy_and_gives_it_back(void **state)
     buf_free(&b);
 }
 
+/* Without anybody calling trim: small frames for a while, and a small buffer is enough.
+ */
+static void
+decoder__shrinks_when_little_comes(void **state)
+{
+    struct frame_decoder *d = frame_decoder_new();
+    struct frame f = {.type = FRAME_DATA, .stream = 5, .payload = zeros, .len = 200000};
+    struct buf b = BUF_INIT;
+    size_t room;
+    bool got;
+    struct err e;
+
+    (void)state;
+    frame_encode(&b, &f);
+    frame_decoder_feed(d, b.data, b.len);
+    assert_int_equal(frame_decoder_next(d, &f, &got, &e), 0);
+    (void)frame_decoder_room(d, &room);
+    assert_true(room >= 200000);
+    f.len = 10;
+    buf_reset(&b);
+    frame_encode(&b, &f);
+    for (int i = 0; i < 1000; i++) {
+        uint8_t *to = frame_decoder_room(d, &room);
+
+        memcpy(to, b.data, b.len);
+        frame_decoder_filled(d, b.len);
+        assert_int_equal(frame_decoder_next(d, &f, &got, &e), 0);
+        assert_true(got);
+        assert_int_equal(f.len, 10);
+    }
+    assert_true(room <= 4096);
+    frame_decoder_free(d);
+    buf_free(&b);
+}
+
 static void
 decoder__tells_what_is_pending(void **state)
 {
@@ -345,6 +380,7 @@ main(void)
         cmocka_unit_test(decoder__refuses_reserved_bits),
         cmocka_unit_test(decoder__finds_frames_however_they_arrive),
         cmocka_unit_test(decoder__reads_more_at_a_time_when_busy_and_gives_it_back),
+        cmocka_unit_test(decoder__shrinks_when_little_comes),
         cmocka_unit_test(decoder__tells_what_is_pending),
         cmocka_unit_test(frame_type_name__covers_all),
     };
