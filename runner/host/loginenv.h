@@ -1,0 +1,37 @@
+#ifndef RUNNER_HOST_LOGINENV_H
+#define RUNNER_HOST_LOGINENV_H
+
+#include <stdbool.h>
+
+#include "base/attr.h"
+#include "base/err.h"
+#include "runner/host/agent.h"
+#include "runner/job/spec.h"
+
+/*
+ * The environment an interactive login of the host's user has: conda, pyenv, proxies and
+ * paths included. Captured by running the login shell once, with a time limit, and kept
+ * in the agent's home until a start file of the shell changes. Without SSH_*, and without
+ * what belongs to one terminal or one shell.
+ */
+
+/*
+ * Append "K=V" strings to out. Never fails for want of a working shell: *why
+ * (LOGINENV_WHY_MAX) then says what happened, and the environment is this process's own.
+ * "" otherwise.
+ */
+#define LOGINENV_WHY_MAX 256
+void loginenv_get(const struct agent *a, struct strings *out, char why[LOGINENV_WHY_MAX]);
+
+/* The end of the shell's command: print this process's environment between marks. */
+int loginenv_print(void);
+
+/* ---- working on an environment ---- */
+
+/* The value of name in env, or NULL. */
+const char *env_get(const struct strings *env, const char *name);
+void env_set(struct strings *env, const char *name, const char *value);
+void env_put(struct strings *env, const char *assignment); /* "K=V" */
+void env_unset(struct strings *env, const char *name);
+
+#endif
