@@ -1,0 +1,310 @@
+#include <errno.h>
+#include <fcntl.h>
+#include <glob.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/buf.h"
+#include "base/file.h"
+#include "runner/host/devices_internal.h"
+#include "runner/host/loginenv.h"
+
+/* World-writable and sticky, so that all users of a machine see each other's locks. */
+#define SHARED_PARENT "/run/lock"
+#define SHARED_DIR    SHARED_PARENT "/gpurun-devices"
+
+static bool
+shared_dir_is_usable(void)
+{
+    struct stat sb;
+
+    if (mkdir(SHARED_DIR, 0777) == 0) {
+        /* mkdir honours the umask; the sticky bit keeps others from removing locks */
+        (void)chmod(SHARED_DIR, 01777);
+    }
+    return lstat(SHARED_DIR, &sb) == 0 && S_ISDIR(sb.st_mode) &&
+           (sb.st_mode & 01777) == 01777;
+}
+
+char *
+devices_lock_dir(const struct agent *a, bool *shared)
+{
+    *shared = shared_dir_is_usable();
+    return *shared ? xstrdup(SHARED_DIR) : agent_path(a, "devices");
+}
+
+/*
+ * The lock file of a device. Somebody else's is opened as it is: O_CREAT on it is
+ * refused in sticky directories (fs.protected_regular).
+ */
+static int
+open_lock(const char *dir, const char *uuid, struct err *e)
+{
+    char *path = xasprintf("%s/%s.lock", dir, uuid);
+    int fd = open(path, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
+
+    if (fd == -1 && errno == ENOENT) {
+        fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0666);
+        if (fd != -1) {
+            (void)fchmod(fd, 0666);
+        } else if (errno == EEXIST) {
+            fd = open(path, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
+        }
+    }
+    if (fd == -1) {
+        err_set_sys(e, errno, "cannot open the device lock '%s'", path);
+    }
+    free(path);
+    return fd;
+}
+
+/*
+ * Open-file-description locks: they go with the open file, like flock's, but can be
+ * looked at without being taken.
+ */
+static struct flock
+whole_file(short type)
+{
+    return (struct flock){.l_type = type, .l_whence = SEEK_SET};
+}
+
+static bool
+is_locked(int fd)
+{
+    struct flock l = whole_file(F_WRLCK);
+
+    return fcntl(fd, F_OFD_GETLK, &l) == 0 && l.l_type != F_UNLCK;
+}
+
+static int
+make_dir(const struct agent *a, char **dir, struct err *e)
+{
+    bool shared;
+
+    *dir = devices_lock_dir(a, &shared);
+    return shared ? 0 : file_mkdirs(*dir, 0700, e);
+}
+
+void
+devices_look(const struct agent *a, struct device_list *l)
+{
+    char *dir = NULL;
+    struct err e;
+    bool ok = make_dir(a, &dir, &e) == 0;
+
+    for (size_t i = 0; i < l->n; i++) {
+        struct device *d = &l->v[i];
+        int fd;
+
+        if (strcmp(d->device_class, "cpu") == 0) {
+            d->state = DEVICE_FREE;
+            continue;
+        }
+        d->state = d->usable ? DEVICE_FREE_UNKNOWN : DEVICE_BROKEN;
+        fd = ok && d->usable ? open_lock(dir, d->uuid, &e) : -1;
+        if (fd != -1) {
+            d->state = is_locked(fd) ? DEVICE_BUSY : DEVICE_FREE;
+            (void)close(fd);
+        }
+    }
+    free(dir);
+}
+
+/* *fd is the lock, or -1 if somebody else has it. */
+static int
+take_one(const char *dir, const char *uuid, int *fd, struct err *e)
+{
+    struct flock l = whole_file(F_WRLCK);
+
+    *fd = open_lock(dir, uuid, e);
+    if (*fd == -1) {
+        return -1;
+    }
+    if (fcntl(*fd, F_OFD_SETLK, &l) == 0) {
+        return 0;
+    }
+    if (errno == EAGAIN || errno == EACCES) {
+        (void)fd_close(fd);
+        return 0;
+    }
+    err_set_sys(e, errno, "cannot lock device %s", uuid);
+    (void)fd_close(fd);
+    return -1;
+}
+
+static int
+take_cpu(const struct device_list *l, int64_t count, size_t *picked, int *fds,
+         size_t *n_picked, struct err *e)
+{
+    for (size_t i = 0; i < l->n; i++) {
+        if (strcmp(l->v[i].device_class, "cpu") != 0) {
+            continue;
+        }
+        if (l->v[i].cores < count) {
+            return err_set(e, ERR_NOT_FOUND,
+                           "%lld cores were asked for, this host has %lld",
+                           (long long)count, (long long)l->v[i].cores);
+        }
+        picked[0] = i;
+        fds[0] = -1;
+        *n_picked = 1;
+        return 0;
+    }
+    return err_set(e, ERR_NOT_FOUND, "this host offers no cpu");
+}
+
+int
+devices_take(const struct agent *a, const struct device_list *l, const char *device_class,
+             const char *type, int64_t count, size_t *picked, int *fds, size_t *n_picked,
+             struct err *e)
+{
+    int64_t fitting = 0;
+    size_t n = 0;
+    char *dir = NULL;
+    int rc = -1;
+
+    if (strcmp(device_class, "cpu") == 0) {
+        return take_cpu(l, count, picked, fds, n_picked, e);
+    }
+    if (make_dir(a, &dir, e) != 0) {
+        goto out;
+    }
+    for (size_t i = 0; i < l->n && (int64_t)n < count; i++) {
+        int fd;
+
+        if (!device_matches(&l->v[i], device_class, type) || !l->v[i].usable) {
+            continue;
+        }
+        fitting++;
+        if (take_one(dir, l->v[i].uuid, &fd, e) != 0) {
+            goto out;
+        }
+        if (fd != -1) {
+            picked[n] = i;
+            fds[n++] = fd;
+        }
+    }
+    if ((int64_t)n < count) {
+        if (fitting < count) {
+            err_set(e, ERR_NOT_FOUND,
+                    "this host has %lld usable %s device%s of type '%s'",
+                    (long long)fitting, device_class, fitting == 1 ? "" : "s", type);
+        } else {
+            err_set(e, ERR_BUSY, "not enough of this host's %s devices '%s' are free",
+                    device_class, type);
+        }
+        goto out;
+    }
+    *n_picked = n;
+    n = 0;
+    rc = 0;
+
+out:
+    for (size_t i = 0; i < n; i++) {
+        (void)fd_close(&fds[i]);
+    }
+    free(dir);
+    return rc;
+}
+
+/* ---- showing a job its own ---- */
+
+/* "GPU-1,GPU-2" of the picked devices of that class and vendor; "" for none. */
+static void
+visible(const struct device_class *c, const struct device_list *l, const size_t *picked,
+        size_t n_picked, struct buf *out)
+{
+    for (size_t i = 0; i < n_picked; i++) {
+        const struct device *d = &l->v[picked[i]];
+
+        if (strcmp(d->device_class, c->name) != 0 || strcmp(d->vendor, c->vendor) != 0) {
+            continue;
+        }
+        buf_printf(out, "%s", out->len == 0 ? "" : ",");
+        if (c->visible_by != NULL && strcmp(c->visible_by, "uuid") == 0) {
+            buf_add_str(out, d->uuid);
+        } else {
+            buf_printf(out, "%lld", (long long)d->index);
+        }
+    }
+}
+
+/* Does the machine have any device of that row? */
+static bool
+is_here(const struct device_class *c, const struct device_list *l)
+{
+    for (size_t i = 0; i < l->n; i++) {
+        if (strcmp(l->v[i].device_class, c->name) == 0 &&
+            strcmp(l->v[i].vendor, c->vendor) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+void
+devices_env(const struct agent *a, const struct device_list *l, const size_t *picked,
+            size_t n_picked, struct strings *env)
+{
+    struct device_rows rows;
+    struct err none;
+
+    if (device_rows_load(&rows, a, &none) != 0) {
+        return; /* they were read before: then nothing of such a class was taken */
+    }
+    for (size_t i = 0; i < rows.n; i++) {
+        struct buf b = BUF_INIT;
+
+        if (rows.v[i]->visible_var != NULL && is_here(rows.v[i], l)) {
+            visible(rows.v[i], l, picked, n_picked, &b);
+            env_set(env, rows.v[i]->visible_var, buf_str(&b));
+        }
+        buf_free(&b);
+    }
+    device_rows_free(&rows);
+}
+
+static void
+add_nodes(const struct device_class *c, struct strings *out)
+{
+    for (size_t k = 0; k < c->nodes.n + c->shared.n; k++) {
+        const char *pattern =
+            k < c->nodes.n ? c->nodes.v[k] : c->shared.v[k - c->nodes.n];
+        glob_t g;
+
+        if (glob(pattern, 0, NULL, &g) != 0) {
+            continue;
+        }
+        for (size_t j = 0; j < g.gl_pathc; j++) {
+            strings_add(out, g.gl_pathv[j]);
+        }
+        globfree(&g);
+    }
+}
+
+void
+devices_nodes(const struct agent *a, const struct device_list *l, const size_t *picked,
+              size_t n_picked, struct strings *out)
+{
+    struct device_rows rows;
+    struct err none;
+
+    if (device_rows_load(&rows, a, &none) != 0) {
+        return;
+    }
+    for (size_t i = 0; i < rows.n; i++) {
+        for (size_t k = 0; k < n_picked; k++) {
+            const struct device *d = &l->v[picked[k]];
+
+            if (strcmp(d->device_class, rows.v[i]->name) == 0 &&
+                strcmp(d->vendor, rows.v[i]->vendor) == 0) {
+                add_nodes(rows.v[i], out);
+                break;
+            }
+        }
+    }
+    device_rows_free(&rows);
+}
