@@ -1,0 +1,233 @@
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/buf.h"
+#include "base/clock.h"
+#include "base/file.h"
+#include "base/hash.h"
+#include "runner/host/supervise_internal.h"
+#include "runner/host/work.h"
+#include "runner/host/workdirs.h"
+
+#define NS_PER_S     ((int64_t)1000000000)
+#define DRAIN_NS     NS_PER_S /* for output of processes that are dead */
+#define SYNC_WAIT_NS ((int64_t)2000000)
+#define RETRY_NS     (2 * NS_PER_S) /* for a receipt that the disk refuses */
+
+/*
+ * The end of a job, in the order that a crash at any point leaves the truth: the exit
+ * record, the snapshot, the receipt, and only then the word `ended`.
+ */
+
+struct closing {
+    struct sup *sup;
+    struct workdirs_end end;
+    struct workdirs_snapshot snapshot;
+    struct sha256 bill;
+    char id[JOB_ID_LEN + 1];
+    bool wanted; /* a snapshot is to be taken */
+    bool failed;
+    struct err why;
+};
+
+/* ---- how it ended ---- */
+
+static void
+take_status(struct sup *s)
+{
+    if (!s->main_exited) {
+        return;
+    }
+    if (WIFEXITED(s->main_status)) {
+        s->state.exit_code = WEXITSTATUS(s->main_status);
+    } else if (WIFSIGNALED(s->main_status)) {
+        s->state.signal = WTERMSIG(s->main_status);
+    }
+}
+
+static enum job_reason
+find_reason(struct sup *s)
+{
+    char *detail = NULL;
+
+    if (s->stop_reason != JOB_REASON_NONE) {
+        state_set_text(&s->state.detail, s->stop_detail);
+        return s->stop_reason;
+    }
+    if (sup_watch_was_oom(s, &detail)) {
+        state_set_text(&s->state.detail, detail);
+        free(detail);
+        return JOB_MEMORY;
+    }
+    return WIFEXITED(s->main_status) ? JOB_EXITED : JOB_SIGNALLED;
+}
+
+static void
+release_devices(struct sup *s)
+{
+    /* The guard holds the same locks, and goes only when nothing of the job lives. */
+    guard_free(s->guard);
+    s->guard = NULL;
+    for (size_t i = 0; i < s->n_picked; i++) {
+        (void)fd_close(&s->lock_fds[i]);
+    }
+    cgroup_remove(s->cgroup);
+    s->cgroup = NULL;
+}
+
+/* ---- the last steps ---- */
+
+static void
+receipt_due(void *ctx)
+{
+    struct sup *s = ctx;
+    struct job_state *st = &s->state;
+    struct meter_end end = {.reason = job_reason_name(st->reason),
+                            .exit_code = (int)st->exit_code,
+                            .signal = st->signal == JOB_NOT_SET ? 0 : (int)st->signal,
+                            .snapshot = st->snapshot[0] == '\0' ? NULL : st->snapshot,
+                            .kept_bytes = st->kept_bytes,
+                            .keep_until_wall_ns = st->expires_wall_ns};
+    struct meter_status m;
+    struct err e;
+
+    if (meter_session_end(s->meter, &end, &e) != 0) {
+        sup_say(s, "receipt: %s", e.msg);
+        timer_after(s->drain_timer, RETRY_NS);
+        return;
+    }
+    meter_session_status(s->meter, &m);
+    st->charge_fen = m.cost_fen;
+    sup_enter(s, JOB_ENDED, true);
+    sup_peer_finish(s);
+}
+
+static void
+closing_done(void *ctx, int rc, const struct err *why)
+{
+    struct closing *c = ctx;
+    struct sup *s = c->sup;
+    struct job_state *st = &s->state;
+
+    (void)rc;
+    (void)why;
+    if (c->wanted && !c->failed) {
+        memcpy(st->snapshot, c->id, sizeof st->snapshot);
+        st->kept = c->snapshot.partial ? JOB_KEPT_PARTIAL : JOB_KEPT_WHOLE;
+        st->kept_bytes = c->snapshot.stored_bytes;
+        st->expires_wall_ns = c->snapshot.expires_wall_ns;
+        if (c->snapshot.partial) {
+            char *text = xasprintf(
+                "%llu entries could not be kept as they were, first '%s'",
+                (unsigned long long)c->snapshot.n_damaged, c->snapshot.first_damaged);
+
+            state_set_text(&st->kept_why, text);
+            free(text);
+        }
+    } else if (c->wanted) {
+        sup_say(s, "snapshot: %s", c->why.msg);
+        state_set_text(&st->kept_why, c->why.msg);
+    }
+    free(c);
+    timer_free(s->drain_timer);
+    s->drain_timer = timer_new(s->loop, receipt_due, s);
+    receipt_due(s);
+}
+
+static int
+closing_run(void *ctx, struct err *e)
+{
+    struct closing *c = ctx;
+    struct sup *s = c->sup;
+
+    if (logw_sync(s->log, e) != 0) {
+        sup_say(s, "%s", e->msg);
+    }
+    if (c->wanted) {
+        c->failed =
+            workdirs_snapshot(s->agent, s->renter, &c->end, &c->snapshot, &c->why) != 0;
+    }
+    if (s->tmpdir != NULL && file_remove_tree(s->tmpdir, e) != 0) {
+        sup_say(s, "%s", e->msg);
+    }
+    return 0;
+}
+
+static void
+close_up(struct sup *s)
+{
+    struct closing *c = xcalloc(1, sizeof *c);
+    const struct journal_point *point = meter_session_point(s->meter);
+    struct err e;
+
+    c->sup = s;
+    c->wanted = s->started && !s->no_snapshot;
+    if (!c->wanted) {
+        state_set_text(&s->state.kept_why, s->started ? "no snapshot was wanted"
+                                                      : "the command never started");
+    }
+    random_id("s", c->id);
+    if (point != NULL && point->seq > 0) {
+        c->bill = point->hash;
+        c->end.bill = &c->bill;
+    }
+    c->end.spec = &s->spec;
+    c->end.state = &s->state;
+    c->end.id = c->id;
+    if (work_start(s->loop, closing_run, closing_done, c, &e) != 0) {
+        closing_done(c, closing_run(c, &e), &e);
+    }
+}
+
+/* All output is in the log, or will not come any more. */
+static void
+drained(void *ctx)
+{
+    struct sup *s = ctx;
+
+    sup_log_stop(s);
+    if (s->syncing) {
+        timer_after(s->drain_timer, SYNC_WAIT_NS);
+        return;
+    }
+    s->state.out_end = (int64_t)logw_end(s->log, LOGSEG_OUT);
+    s->state.err_end = (int64_t)logw_end(s->log, LOGSEG_ERR);
+    sup_enter(s, JOB_SNAPSHOTTING, true); /* the exit record */
+    close_up(s);
+}
+
+void
+sup_end(struct sup *s)
+{
+    if (s->ending) {
+        return;
+    }
+    s->ending = true;
+    timer_cancel(s->window_timer);
+    timer_free(s->leftover_timer);
+    s->leftover_timer = NULL;
+    if (s->meter_timer != NULL) {
+        timer_cancel(s->meter_timer);
+    }
+    if (s->watch_timer != NULL) {
+        timer_cancel(s->watch_timer);
+    }
+    if (s->state.ended_wall_ns == 0) {
+        s->state.ended_wall_ns = clock_wall_ns();
+    }
+    take_status(s);
+    s->state.reason = find_reason(s);
+    sup_meter(s, USAGE_SNAPSHOTTING, job_reason_name(s->state.reason));
+    sup_exec_free_all(s);
+    sup_port_free_all(s);
+    sup_stdin_free(s);
+    watch_free(s->guard_watch);
+    s->guard_watch = NULL;
+    release_devices(s);
+    s->drain_timer = timer_new(s->loop, drained, s);
+    timer_after(s->drain_timer, sup_log_drained(s) ? 0 : DRAIN_NS);
+}

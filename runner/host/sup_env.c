@@ -1,0 +1,252 @@
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/buf.h"
+#include "base/file.h"
+#include "runner/host/loginenv.h"
+#include "runner/host/supervise_internal.h"
+
+/* ---- interpreters ---- */
+
+/* The full path of a program by the job's own PATH; malloc'ed, NULL: none. */
+static char *
+which(const struct strings *env, const char *name)
+{
+    const char *path = env_get(env, "PATH");
+
+    while (path != NULL && *path != '\0') {
+        size_t n = strcspn(path, ":");
+        char *full = xasprintf("%.*s/%s", (int)n, path, name);
+
+        if (n > 0 && access(full, X_OK) == 0) {
+            return full;
+        }
+        free(full);
+        path += n;
+        path += *path == ':' ? 1 : 0;
+    }
+    return NULL;
+}
+
+static void
+put_first_in_path(struct strings *env, const char *dir)
+{
+    const char *was = env_get(env, "PATH");
+    char *path = xasprintf("%s%s%s", dir, was == NULL ? "" : ":", was == NULL ? "" : was);
+
+    env_set(env, "PATH", path);
+    free(path);
+}
+
+/* A path on the host as the user wrote it: absolute, "~/…", in the job, or at home. */
+static char *
+host_path(const struct sup *s, const char *text)
+{
+    const char *home = env_get(&s->env, "HOME");
+    char *in_job;
+
+    if (text[0] == '/') {
+        return xstrdup(text);
+    }
+    if (strncmp(text, "~/", 2) == 0 && home != NULL) {
+        return path_join(home, text + 2);
+    }
+    in_job = path_join(s->workdir, text);
+    if (file_exists(in_job) || home == NULL) {
+        return in_job;
+    }
+    free(in_job);
+    return path_join(home, text);
+}
+
+/* A virtual environment or conda environment at prefix becomes the job's own. */
+static int
+use_prefix(struct sup *s, const char *prefix, const char *variable, const char *what,
+           struct err *e)
+{
+    char *bin = path_join(prefix, "bin");
+    char *python = path_join(bin, "python");
+    int rc = 0;
+
+    if (access(python, X_OK) != 0) {
+        rc = err_set(e, ERR_NOT_FOUND, "%s: there is no '%s' on this host", what, python);
+    } else {
+        put_first_in_path(&s->env, bin);
+        env_set(&s->env, variable, prefix);
+        env_unset(&s->env, "PYTHONHOME");
+    }
+    free(bin);
+    free(python);
+    return rc;
+}
+
+/* Where conda itself is, by its variables or its program; malloc'ed or NULL. */
+static char *
+conda_root(const struct sup *s)
+{
+    const char *exe = env_get(&s->env, "CONDA_EXE");
+    char *found = exe == NULL ? which(&s->env, "conda") : xstrdup(exe);
+    char *slash;
+
+    for (int up = 0; up < 2 && found != NULL; up++) { /* ROOT/bin/conda */
+        slash = strrchr(found, '/');
+        if (slash != NULL) {
+            *slash = '\0';
+        }
+    }
+    return found;
+}
+
+static int
+use_conda(struct sup *s, const char *name, struct err *e)
+{
+    char *root;
+    char *prefix;
+    int rc;
+
+    if (strchr(name, '/') != NULL) {
+        prefix = host_path(s, name);
+    } else {
+        root = conda_root(s);
+        if (root == NULL) {
+            return err_set(e, ERR_NOT_FOUND,
+                           "--conda %s: there is no conda in the login environment here",
+                           name);
+        }
+        prefix = strcmp(name, "base") == 0 ? xstrdup(root)
+                                           : xasprintf("%s/envs/%s", root, name);
+        free(root);
+    }
+    rc = use_prefix(s, prefix, "CONDA_PREFIX", "--conda", e);
+    if (rc == 0) {
+        env_set(&s->env, "CONDA_DEFAULT_ENV", name);
+    }
+    free(prefix);
+    return rc;
+}
+
+static int
+use_interpreter(struct sup *s, struct err *e)
+{
+    char *prefix;
+    int rc;
+
+    if (s->spec.conda != NULL) {
+        return use_conda(s, s->spec.conda, e);
+    }
+    if (s->spec.venv == NULL) {
+        return 0;
+    }
+    prefix = host_path(s, s->spec.venv);
+    rc = use_prefix(s, prefix, "VIRTUAL_ENV", "--venv", e);
+    free(prefix);
+    return rc;
+}
+
+static char *
+find_python(const struct sup *s)
+{
+    char *found;
+
+    if (s->spec.python != NULL) {
+        return strchr(s->spec.python, '/') == NULL ? which(&s->env, s->spec.python)
+                                                   : host_path(s, s->spec.python);
+    }
+    found = which(&s->env, "python3");
+    return found != NULL ? found : which(&s->env, "python");
+}
+
+int
+sup_command(struct sup *s, struct strings *out, struct err *e)
+{
+    char *program = NULL;
+
+    if (s->spec.kind == SPEC_KIND_PYTHON) {
+        program = find_python(s);
+        if (program == NULL) {
+            return err_set(e, ERR_NOT_FOUND,
+                           "there is no %s in the environment of this host",
+                           s->spec.python != NULL ? s->spec.python : "python3");
+        }
+    } else if (s->spec.kind == SPEC_KIND_SH) {
+        program = which(&s->env, "bash");
+        program = program != NULL ? program : xstrdup("/bin/sh");
+    }
+    if (program != NULL) {
+        strings_add(out, program);
+        free(program);
+    }
+    for (size_t i = 0; i < s->spec.args.n; i++) {
+        strings_add(out, s->spec.args.v[i]);
+    }
+    return 0;
+}
+
+/* ---- variables ---- */
+
+static void
+set_default(struct strings *env, const char *name, const char *value)
+{
+    if (env_get(env, name) == NULL) {
+        env_set(env, name, value);
+    }
+}
+
+/* A renter who was let in has a home of its own: the owner's is none of its business. */
+static int
+use_own_home(struct sup *s, struct err *e)
+{
+    static const char *const personal[] = {"XDG_CONFIG_HOME",
+                                           "XDG_CACHE_HOME",
+                                           "XDG_DATA_HOME",
+                                           "XDG_RUNTIME_DIR",
+                                           "DBUS_SESSION_BUS_ADDRESS",
+                                           "HISTFILE",
+                                           NULL};
+    char *home = path_join(s->renter->path, "cache");
+    int fd = -1;
+
+    if (renter_dir(s->renter, "cache", &fd, e) != 0) {
+        free(home);
+        return -1;
+    }
+    (void)fd_close(&fd);
+    env_set(&s->env, "HOME", home);
+    for (size_t i = 0; personal[i] != NULL; i++) {
+        env_unset(&s->env, personal[i]);
+    }
+    free(home);
+    return 0;
+}
+
+int
+sup_env_build(struct sup *s, const char *tmp_seen, struct err *e)
+{
+    char why[LOGINENV_WHY_MAX];
+
+    loginenv_get(s->agent, &s->env, why);
+    if (why[0] != '\0' && s->work_note == NULL) {
+        s->work_note = xasprintf("login environment: %s", why);
+    }
+    if (s->renter->confined && use_own_home(s, e) != 0) {
+        return -1;
+    }
+    env_set(&s->env, "TMPDIR", tmp_seen);
+    env_set(&s->env, "GPURUN_JOB", s->spec.job);
+    env_set(&s->env, "GPURUN_NAME", s->spec.name);
+    devices_env(s->agent, &s->devices, s->picked, s->n_picked, &s->env);
+    if (s->spec.tty) {
+        env_set(&s->env, "TERM", s->spec.term == NULL ? "xterm-256color" : s->spec.term);
+    }
+    for (size_t i = 0; i < s->spec.env.n; i++) {
+        env_put(&s->env, s->spec.env.v[i]);
+    }
+    for (size_t i = 0; i < s->secrets.n; i++) {
+        env_put(&s->env, s->secrets.v[i]);
+    }
+    set_default(&s->env, "PATH", "/usr/local/bin:/usr/bin:/bin");
+    set_default(&s->env, "PYTHONUNBUFFERED", "1");
+    return use_interpreter(s, e);
+}

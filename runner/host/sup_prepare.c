@@ -1,0 +1,123 @@
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/buf.h"
+#include "base/file.h"
+#include "runner/host/supervise_internal.h"
+#include "runner/host/work.h"
+#include "runner/host/workdirs.h"
+
+/*
+ * Getting ready, on a thread of its own: the job's directory, its place for temporary
+ * files, its environment. Free for the renter, and holding up nothing: the loop goes on
+ * answering.
+ */
+
+/* Outside the snapshot, short (sockets are made in it), and nobody else's. */
+static int
+make_tmp(struct sup *s, struct err *e)
+{
+    const char *base = getenv("TMPDIR");
+
+    base = base == NULL || base[0] != '/' || strlen(base) > 40 ? "/tmp" : base;
+    s->tmpdir = xasprintf("%s/gpurun-%s", base, s->spec.job);
+    if (mkdir(s->tmpdir, 0700) != 0) {
+        return err_set_sys(e, errno, "cannot make '%s' for temporary files", s->tmpdir);
+    }
+    return 0;
+}
+
+static int
+prepare_run(void *ctx, struct err *e)
+{
+    struct sup *s = ctx;
+    bool private_tmp =
+        s->renter->confined && guard_spaces(s->guard) != SANDBOX_SPACES_NONE;
+
+    if (make_tmp(s, e) != 0 ||
+        workdirs_make(s->renter, &s->spec, &s->workdir, &s->work_note, e) != 0) {
+        return -1;
+    }
+    return sup_env_build(s, private_tmp ? "/tmp" : s->tmpdir, e);
+}
+
+static void
+prepare_done(void *ctx, int rc, const struct err *why)
+{
+    struct sup *s = ctx;
+
+    s->preparing = false;
+    if (s->work_note != NULL) {
+        sup_say(s, "%s", s->work_note);
+    }
+    if (s->stop_reason != JOB_REASON_NONE) {
+        sup_end(s);
+        return;
+    }
+    if (rc != 0) {
+        s->stop_reason =
+            why->code == ERR_SPACE || why->code == ERR_SYSTEM || why->code == ERR_CORRUPT
+                ? JOB_FAULT
+                : JOB_FAILED;
+        state_set_text(&s->stop_detail, why->msg);
+        sup_end(s);
+        return;
+    }
+    state_set_text(&s->state.workdir, s->workdir);
+    sup_run_walls(s);
+}
+
+static void
+guard_readable(void *ctx, int events)
+{
+    struct sup *s = ctx;
+    struct guard_event ev;
+
+    (void)events;
+    while (guard_next(s->guard, &ev)) {
+        if (ev.kind == GUARD_EV_GONE) {
+            watch_free(s->guard_watch);
+            s->guard_watch = NULL;
+        }
+        if (!sup_exec_guard_event(s, &ev)) {
+            sup_run_guard_event(s, &ev);
+        }
+    }
+}
+
+void
+sup_prepare(struct sup *s)
+{
+    struct err e;
+
+    /* Before any thread: the guard is made by forks that go on running our code. */
+    if (guard_start(&s->guard, &e) != 0 ||
+        watch_new(&s->guard_watch, s->loop, guard_fd(s->guard), guard_readable, s, &e) !=
+            0) {
+        goto failed;
+    }
+    watch_arm(s->guard_watch, WATCH_READ);
+    if (guard_hold(s->guard, &s->dir.lock_fd, 1, &e) != 0) {
+        goto failed;
+    }
+    if (s->lock_fds[0] != -1 && guard_hold(s->guard, s->lock_fds, s->n_picked, &e) != 0) {
+        goto failed;
+    }
+    sup_meter(s, USAGE_PREPARING, "accepted");
+    s->preparing = true;
+    if (work_start(s->loop, prepare_run, prepare_done, s, &e) != 0) {
+        s->preparing = false;
+        goto failed;
+    }
+    return;
+
+failed:
+    s->stop_reason = JOB_FAULT;
+    state_set_text(&s->stop_detail, e.msg);
+    sup_end(s);
+}

@@ -1,0 +1,364 @@
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/buf.h"
+#include "base/clock.h"
+#include "base/file.h"
+#include "runner/host/offers.h"
+#include "runner/host/procs.h"
+#include "runner/host/supervise_internal.h"
+
+#define COMMAND_TEXT_MAX ((size_t)400)
+#define JOURNAL_NAME     "usage"
+
+/* ---- the request ---- */
+
+static int
+take_spec(struct sup *s, const struct rec *req, struct err *e)
+{
+    size_t len;
+    const char *text = rec_get_bytes(req, "spec", &len);
+    struct rec *r = NULL;
+    char own[SIGN_ID_LEN + 1] = "";
+    int rc;
+
+    if (text == NULL || len > SPEC_MAX_BYTES) {
+        return err_set(e, ERR_INVALID, "the job's specification is missing or too long");
+    }
+    if (rec_parse(&r, text, len, SPEC_TYPE, e) != 0) {
+        return -1;
+    }
+    rc = spec_parse(&s->spec, r, e);
+    rec_free(r);
+    if (rc != 0) {
+        return -1;
+    }
+    if (s->renter->has_key) {
+        sign_public_id(&s->renter->key, own);
+    }
+    if (strcmp(s->spec.renter, s->renter->id) != 0 && strcmp(s->spec.renter, own) != 0) {
+        return err_set(e, ERR_DENIED,
+                       "the job is that of renter %s, this connection is %s",
+                       s->spec.renter, s->renter->id);
+    }
+    return 0;
+}
+
+static bool
+is_named(const struct strings *names, const char *assignment, size_t name_len)
+{
+    for (size_t i = 0; i < names->n; i++) {
+        if (strlen(names->v[i]) == name_len &&
+            memcmp(names->v[i], assignment, name_len) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Exactly the secrets the specification names, each once. */
+static int
+take_secrets(struct sup *s, const struct rec *req, struct err *e)
+{
+    size_t n = rec_count(req, "secret");
+
+    if (n != s->spec.secrets.n) {
+        return err_set(e, ERR_INVALID, "the job names %zu secrets and brings %zu",
+                       s->spec.secrets.n, n);
+    }
+    for (size_t i = 0; i < n; i++) {
+        size_t len;
+        const char *v = rec_get_nth(req, "secret", i, &len);
+        const char *eq = strchr(v, '=');
+
+        if (len >= SPEC_STRING_MAX || strlen(v) != len || eq == NULL ||
+            !is_named(&s->spec.secrets, v, (size_t)(eq - v))) {
+            return err_set(e, ERR_INVALID,
+                           "a secret of the job is malformed or not named");
+        }
+        strings_add(&s->secrets, v);
+    }
+    return 0;
+}
+
+/* The grant has one row, and it is what the job asks for. */
+static int
+check_row(const struct sup *s, struct err *e)
+{
+    const struct grant_row *row = &s->grant.rows[0];
+
+    if (s->grant.n_rows != 1 || strcmp(row->class_name, s->spec.device_class) != 0 ||
+        row->n_units != s->spec.count) {
+        return err_set(e, ERR_DENIED,
+                       "the grant is not for the devices the job asks for");
+    }
+    if (s->spec.count > SUP_DEVICES_MAX && strcmp(row->class_name, "cpu") != 0) {
+        return err_set(e, ERR_RANGE, "a job can have %d devices at most",
+                       SUP_DEVICES_MAX);
+    }
+    return 0;
+}
+
+static int
+take_grant(struct sup *s, const struct rec *req, struct err *e)
+{
+    size_t len;
+    const char *text = rec_get_bytes(req, "grant", &len);
+
+    if (text == NULL || len > GRANT_MAX_BYTES) {
+        return err_set(e, ERR_INVALID, "the job's grant is missing or too long");
+    }
+    if (grant_parse(&s->grant, text, len, e) != 0) {
+        return -1;
+    }
+    if (strcmp(s->grant.job, s->spec.job) != 0) {
+        return err_set(e, ERR_DENIED, "the grant is for another job");
+    }
+    if (!s->renter->has_key) {
+        return err_set(e, ERR_DENIED, "the renter has shown no key to sign grants with");
+    }
+    if (offers_load(&s->offer, s->agent, &s->grant.offer, e) != 0 ||
+        grant_check(&s->grant, s->offer, &s->renter->key, clock_wall_ns(), e) != 0) {
+        return -1;
+    }
+    return check_row(s, e);
+}
+
+/* ---- what the owner allows a renter in all ---- */
+
+/* What the renter's jobs cost so far, or may still cost. */
+static int
+committed_fen(const struct sup *s, int64_t *total, struct err *e)
+{
+    struct job_ids ids;
+
+    *total = 0;
+    if (jobdir_list(s->renter, &ids, e) != 0) {
+        return -1;
+    }
+    for (size_t i = 0; i < ids.n; i++) {
+        struct jobdir d;
+        struct job_state st;
+        struct err skip;
+
+        state_init(&st);
+        if (jobdir_open(&d, s->renter, ids.v[i], &skip) != 0) {
+            continue;
+        }
+        if (jobdir_state(&d, &st, &skip) == 0) {
+            bool final = job_phase_is_final(st.phase) && st.charge_fen != JOB_NOT_SET;
+            int64_t fen = final                       ? st.charge_fen
+                          : st.cap_fen == JOB_NOT_SET ? 0
+                                                      : st.cap_fen;
+
+            *total = fen > INT64_MAX - *total ? INT64_MAX : *total + fen;
+        }
+        state_free(&st);
+        jobdir_close(&d);
+    }
+    job_ids_free(&ids);
+    return 0;
+}
+
+/* Two jobs accepted at once must not both fit into what is left for one. */
+static int
+check_allowance(struct sup *s, int *admit_fd, struct err *e)
+{
+    int64_t total;
+
+    if (renter_check_admitted(s->renter, e) != 0) {
+        return -1;
+    }
+    if (s->renter->max_cost_fen == RENTER_NO_CAP) {
+        return 0;
+    }
+    *admit_fd = openat(s->renter->fd, "admit.lock",
+                       O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (*admit_fd == -1 || flock(*admit_fd, LOCK_EX) != 0) {
+        return err_set_sys(e, errno, "cannot lock the renter's allowance");
+    }
+    if (committed_fen(s, &total, e) != 0) {
+        return -1;
+    }
+    if (s->grant.cap_fen > s->renter->max_cost_fen - total) {
+        return err_set(
+            e, ERR_LIMIT,
+            "the owner allows this renter %lld.%02lld yuan in all; %lld.%02lld "
+            "of it are used or held",
+            (long long)(s->renter->max_cost_fen / 100),
+            (long long)(s->renter->max_cost_fen % 100), (long long)(total / 100),
+            (long long)(total % 100));
+    }
+    return 0;
+}
+
+/* ---- devices ---- */
+
+/* The type the grant was priced for; the job's own word has to mean it too. */
+static int
+take_devices(struct sup *s, struct err *e)
+{
+    const struct grant_row *row = &s->grant.rows[0];
+    bool cpu = strcmp(row->class_name, "cpu") == 0;
+
+    if (devices_list(s->agent, false, &s->devices, NULL, e) != 0) {
+        return -1;
+    }
+    if (!cpu && !device_type_matches(s->spec.device_type, row->type, row->type, 0) &&
+        strcmp(s->spec.device_type, row->type) != 0) {
+        return err_set(e, ERR_DENIED, "the grant is for '%s', the job asks for '%s'",
+                       row->type, s->spec.device_type);
+    }
+    return devices_take(s->agent, &s->devices, row->class_name, cpu ? "any" : row->type,
+                        row->n_units, s->picked, s->lock_fds, &s->n_picked, e);
+}
+
+/* ---- the record ---- */
+
+static int
+write_file(struct sup *s, const char *name, const void *data, size_t len, struct err *e)
+{
+    int fd = openat(s->dir.fd, name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW,
+                    0600);
+    int failed = 0;
+
+    /* The directory is synced once for all of them, when it gets its name. */
+    if (fd == -1 || fd_write_all(fd, data, len) != 0 || fdatasync(fd) != 0) {
+        failed = errno;
+    }
+    if (fd_close(&fd) != 0 && failed == 0) {
+        failed = errno;
+    }
+    return failed == 0 ? 0 : err_set_sys(e, failed, "cannot write the job's '%s'", name);
+}
+
+static char *
+command_text(const struct job_spec *spec)
+{
+    struct buf b = BUF_INIT;
+
+    for (size_t i = 0; i < spec->args.n && b.len < COMMAND_TEXT_MAX; i++) {
+        buf_printf(&b, "%s%s", i == 0 ? "" : " ", spec->args.v[i]);
+    }
+    if (b.len > COMMAND_TEXT_MAX) {
+        b.len = COMMAND_TEXT_MAX;
+        b.data[b.len] = '\0';
+    }
+    return buf_steal(&b);
+}
+
+static void
+fill_state(struct sup *s)
+{
+    struct job_state *st = &s->state;
+    int64_t now_ns = clock_wall_ns();
+    char *command = command_text(&s->spec);
+
+    memcpy(st->job, s->spec.job, sizeof st->job);
+    memcpy(st->renter, s->renter->id, sizeof st->renter);
+    state_set_text(&st->name, s->spec.name);
+    state_set_text(&st->command, command);
+    free(command);
+    st->phase = JOB_PREPARING;
+    st->since_wall_ns = now_ns;
+    st->made_wall_ns = now_ns;
+    clock_boot_id(st->boot);
+    st->pid = getpid();
+    st->pid_start = (int64_t)proc_start(getpid());
+    st->count = s->spec.count;
+    st->cap_fen = s->grant.cap_fen;
+    st->price_uyuan = s->offer->free ? JOB_NOT_SET : s->grant.rows[0].uyuan_per_h;
+    st->devices = xcalloc(s->n_picked, sizeof *st->devices);
+    for (size_t i = 0; i < s->n_picked; i++) {
+        const struct device *d = &s->devices.v[s->picked[i]];
+
+        st->devices[i].device_class = xstrdup(d->device_class);
+        st->devices[i].type = xstrdup(d->type);
+        st->devices[i].uuid = xstrdup(d->uuid);
+    }
+    st->n_devices = s->n_picked;
+}
+
+static int
+start_meter(struct sup *s, struct err *e)
+{
+    struct meter_session_options o = {.dir_fd = s->dir.fd,
+                                      .name = JOURNAL_NAME,
+                                      .host_key = s->agent->key,
+                                      .offer = s->offer,
+                                      .grant = &s->grant};
+    struct journal_device devices[SUP_DEVICES_MAX];
+
+    if (meter_session_start(&s->meter, &o, e) != 0) {
+        return -1;
+    }
+    memset(devices, 0, sizeof devices);
+    for (size_t i = 0; i < s->n_picked; i++) {
+        const struct device *d = &s->devices.v[s->picked[i]];
+
+        (void)strncpy(devices[i].class_name, d->device_class, CARD_WORD_MAX);
+        (void)strncpy(devices[i].type, strcmp(d->device_class, "cpu") == 0 ? "" : d->type,
+                      CARD_WORD_MAX);
+        (void)strncpy(devices[i].uuid, d->uuid, JOURNAL_WORD_MAX);
+    }
+    return meter_session_devices(s->meter, devices, s->n_picked, e);
+}
+
+static int
+make_record(struct sup *s, const struct rec *req, struct err *e)
+{
+    struct buf b = BUF_INIT;
+    struct rec *r = NULL;
+    size_t spec_len;
+    size_t grant_len;
+    const char *spec = rec_get_bytes(req, "spec", &spec_len);
+    const char *grant = rec_get_bytes(req, "grant", &grant_len);
+    int rc = -1;
+
+    if (jobdir_make(&s->dir, s->renter, s->spec.job, e) != 0) {
+        return -1;
+    }
+    fill_state(s);
+    r = state_encode(&s->state);
+    rec_encode(r, &b);
+    if (write_file(s, "spec", spec, spec_len, e) != 0 ||
+        write_file(s, "grant", grant, grant_len, e) != 0 || start_meter(s, e) != 0 ||
+        write_file(s, "state", b.data, b.len, e) != 0 ||
+        mkdirat(s->dir.fd, "log", 0700) != 0 || sup_peer_listen(s, e) != 0 ||
+        sup_log_open(s, e) != 0 || jobdir_place(&s->dir, e) != 0) {
+        if (e->code == ERR_NONE) {
+            err_set_sys(e, errno, "cannot make the job's log directory");
+        }
+        goto out;
+    }
+    rc = 0;
+
+out:
+    rec_free(r);
+    buf_free(&b);
+    return rc;
+}
+
+int
+sup_accept(struct sup *s, const struct rec *req, struct err *e)
+{
+    int admit_fd = -1;
+    int rc = -1;
+
+    e->code = ERR_NONE;
+    if (take_spec(s, req, e) == 0 && take_secrets(s, req, e) == 0 &&
+        take_grant(s, req, e) == 0 && check_allowance(s, &admit_fd, e) == 0 &&
+        take_devices(s, e) == 0 && make_record(s, req, e) == 0) {
+        if (s->spec.tty || s->spec.stdin_mode == SPEC_STDIN_OPEN) {
+            sup_stdin_new(s);
+        }
+        rc = 0;
+    }
+    (void)fd_close(&admit_fd);
+    return rc;
+}

@@ -1,0 +1,156 @@
+#include <inttypes.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/buf.h"
+#include "base/clock.h"
+#include "base/file.h"
+#include "runner/host/procs.h"
+#include "runner/host/supervise_internal.h"
+
+#define WATCH_NS     ((int64_t)1000000000)
+#define NS_PER_S     ((int64_t)1000000000)
+#define IDLE_PERCENT 5 /* of one core; less is what an event loop at rest needs */
+#define VMSTAT_MAX   ((size_t)1 << 20)
+
+int64_t
+sup_watch_machine_ooms(void)
+{
+    struct buf b = BUF_INIT;
+    struct err none;
+    const char *at;
+    int64_t n = -1;
+
+    if (file_read("/proc/vmstat", VMSTAT_MAX, &b, &none) == 0 && b.len > 0) {
+        at = strstr((const char *)b.data, "\noom_kill ");
+        n = at == NULL ? -1 : strtoll(at + strlen("\noom_kill "), NULL, 10);
+    }
+    buf_free(&b);
+    return n;
+}
+
+/* Killed by a signal nobody here sent, as the kernel does it; also through a shell. */
+static bool
+looks_killed(const struct sup *s)
+{
+    if (s->killed) {
+        return false;
+    }
+    return (WIFSIGNALED(s->main_status) && WTERMSIG(s->main_status) == SIGKILL) ||
+           (WIFEXITED(s->main_status) && WEXITSTATUS(s->main_status) == 128 + SIGKILL);
+}
+
+bool
+sup_watch_was_oom(struct sup *s, char **detail)
+{
+    int64_t in_group = cgroup_oom_kills(s->cgroup);
+    int64_t machine = sup_watch_machine_ooms();
+
+    if (!looks_killed(s)) {
+        return false;
+    }
+    if (in_group > 0) {
+        *detail =
+            cgroup_limits_memory(s->cgroup)
+                ? xasprintf("out of memory: more than the %" PRId64 " MiB asked for",
+                            s->spec.mem_bytes >> 20)
+                : xstrdup("out of memory: the kernel killed it");
+        return true;
+    }
+    if (in_group == 0) { /* the kernel counts kills of this job: there was none */
+        return false;
+    }
+    if (s->oom_before >= 0 && machine > s->oom_before) {
+        *detail = xstrdup("out of memory, as far as can be told: it was killed, and the "
+                          "kernel killed for memory meanwhile");
+        return true;
+    }
+    return false;
+}
+
+/* ---- limits that nobody else holds ---- */
+
+static bool
+watches_memory(const struct sup *s)
+{
+    return s->spec.mem_bytes > 0 && !cgroup_limits_memory(s->cgroup);
+}
+
+static void
+check_memory(struct sup *s, const struct proc_list *l)
+{
+    uint64_t total = 0;
+    char *detail;
+
+    for (size_t i = 0; i < l->n; i++) {
+        total += l->v[i].rss_bytes;
+    }
+    if (total > (uint64_t)s->spec.mem_bytes) {
+        detail =
+            xasprintf("out of memory: %" PRIu64 " MiB used, %" PRId64 " MiB asked for",
+                      total >> 20, s->spec.mem_bytes >> 20);
+        sup_stop(s, JOB_MEMORY, true, detail);
+        free(detail);
+    }
+}
+
+static void
+check_idle(struct sup *s, const struct proc_list *l)
+{
+    int64_t now_ns = clock_boot_ns();
+    uint64_t ticks = 0;
+    uint64_t allowed;
+
+    for (size_t i = 0; i < l->n; i++) {
+        ticks += l->v[i].cpu_ticks;
+    }
+    allowed = (uint64_t)sysconf(_SC_CLK_TCK) * IDLE_PERCENT *
+              (uint64_t)((now_ns - s->idle_since_ns) / WATCH_NS + 1) / 100;
+    /* Fewer than before: a process ended, and that is something happening. */
+    if (s->idle_since_ns == 0 || ticks < s->idle_ticks ||
+        ticks - s->idle_ticks > allowed) {
+        s->idle_ticks = ticks;
+        s->idle_since_ns = now_ns;
+    } else if (now_ns - s->idle_since_ns >= s->spec.idle_s * NS_PER_S) {
+        sup_stop(s, JOB_IDLE, false, "idle for as long as --idle allows");
+    }
+}
+
+static void
+look(void *ctx)
+{
+    struct sup *s = ctx;
+    struct proc_list l = {NULL, 0};
+    struct err e;
+
+    if (s->main_exited || s->ending) {
+        return;
+    }
+    timer_after(s->watch_timer, WATCH_NS);
+    if (s->stop_reason != JOB_REASON_NONE ||
+        proc_descendants(guard_pid(s->guard), &l, &e) != 0) {
+        return;
+    }
+    if (watches_memory(s)) {
+        check_memory(s, &l);
+    }
+    if (s->spec.idle_s > 0) {
+        check_idle(s, &l);
+    }
+    proc_list_free(&l);
+}
+
+void
+sup_watch_start(struct sup *s)
+{
+    s->oom_before = sup_watch_machine_ooms();
+    if (!watches_memory(s) && s->spec.idle_s == 0) {
+        return; /* nothing to look at: no wake-ups */
+    }
+    s->watch_timer = timer_new(s->loop, look, s);
+    timer_after(s->watch_timer, WATCH_NS);
+}

@@ -1,0 +1,309 @@
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/buf.h"
+#include "base/clock.h"
+#include "base/file.h"
+#include "base/text.h"
+#include "runner/host/supervise_internal.h"
+
+#define SAY_MAX_BYTES ((off_t)1 << 20) /* of supervisor.log */
+#define NS_PER_S      ((int64_t)1000000000)
+
+void
+sup_say(struct sup *s, const char *fmt, ...)
+{
+    struct buf b = BUF_INIT;
+    char at[CLOCK_TEXT_MAX];
+    va_list ap;
+    int fd;
+
+    if (s->dir.fd == -1) {
+        return;
+    }
+    clock_format_utc(clock_wall_ns(), 3, at);
+    buf_printf(&b, "%s ", at);
+    va_start(ap, fmt);
+    buf_vprintf(&b, fmt, ap);
+    va_end(ap);
+    buf_add_str(&b, "\n");
+    fd = openat(s->dir.fd, "supervisor.log",
+                O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (fd != -1) {
+        if (lseek(fd, 0, SEEK_END) < SAY_MAX_BYTES) {
+            (void)!write(fd, b.data, b.len);
+        }
+        (void)close(fd);
+    }
+    buf_free(&b);
+}
+
+/* ---- state ---- */
+
+static void
+take_figures(struct sup *s)
+{
+    struct meter_status m;
+
+    if (s->meter == NULL) {
+        return;
+    }
+    meter_session_status(s->meter, &m);
+    s->state.cost_fen = m.cost_fen;
+    s->state.cap_fen = m.cap_fen;
+    s->state.can_run_s = m.can_run_s == INT64_MAX ? JOB_NOT_SET : m.can_run_s;
+}
+
+static void
+write_state(struct sup *s, bool durable)
+{
+    struct err e;
+
+    s->state.seq++;
+    if (jobdir_set_state(&s->dir, &s->state, durable, &e) != 0) {
+        sup_say(s, "%s", e.msg);
+    }
+    sup_peer_tell_state(s);
+}
+
+void
+sup_refresh(struct sup *s)
+{
+    take_figures(s);
+    write_state(s, false);
+}
+
+void
+sup_enter(struct sup *s, enum job_phase phase, bool durable)
+{
+    s->state.phase = phase;
+    s->state.since_wall_ns = clock_wall_ns();
+    take_figures(s);
+    write_state(s, durable);
+}
+
+void
+sup_meter(struct sup *s, enum usage_state state, const char *reason)
+{
+    struct err e;
+
+    if (meter_session_state(s->meter, state, reason, &e) != 0) {
+        sup_say(s, "usage journal: %s", e.msg);
+    }
+    sup_run_schedule(s);
+}
+
+/* ---- stopping ---- */
+
+static void
+kill_everything(struct sup *s)
+{
+    struct err e;
+
+    s->killed = true;
+    if (s->guard != NULL && guard_signal(s->guard, 0, SIGKILL, &e) != 0) {
+        sup_say(s, "%s", e.msg);
+    }
+    cgroup_kill(s->cgroup);
+}
+
+static void
+window_over(void *ctx)
+{
+    struct sup *s = ctx;
+
+    sup_say(s, "stop window over, killing");
+    kill_everything(s);
+}
+
+static void
+ask_to_end(struct sup *s)
+{
+    static const int orders[] = {SIGTERM, SIGCONT}; /* a stopped process hears nothing */
+    struct err e;
+
+    if (s->pty_fd != -1 && guard_signal(s->guard, 0, SIGHUP, &e) != 0) {
+        sup_say(s, "%s", e.msg); /* interactive shells ignore SIGTERM */
+    }
+    for (size_t i = 0; i < sizeof orders / sizeof orders[0]; i++) {
+        if (guard_signal(s->guard, 0, orders[i], &e) != 0) {
+            sup_say(s, "%s", e.msg);
+        }
+    }
+}
+
+void
+sup_stop(struct sup *s, enum job_reason reason, bool now, const char *detail)
+{
+    bool first = s->stop_reason == JOB_REASON_NONE;
+
+    if (s->ending || s->main_exited) {
+        return; /* it has ended by itself */
+    }
+    if (first) {
+        s->stop_reason = reason;
+        state_set_text(&s->stop_detail, detail);
+        s->state.reason = reason;
+        sup_say(s, "stop ordered: %s", job_reason_name(reason));
+    }
+    if (!s->started) {
+        /* Nothing runs yet, or only set-up: what prepares ends in sup_end. */
+        if (s->state.phase == JOB_SETUP) {
+            kill_everything(s);
+        } else if (first) {
+            sup_refresh(s);
+        }
+        return;
+    }
+    if (first) {
+        sup_meter(s, USAGE_STOPPING, job_reason_name(reason));
+        sup_enter(s, JOB_STOPPING, false);
+    }
+    if (now || s->spec.window_s == 0) {
+        timer_cancel(s->window_timer);
+        kill_everything(s);
+    } else if (first) {
+        ask_to_end(s);
+        timer_after(s->window_timer, s->grant.window_s * NS_PER_S);
+    }
+}
+
+/* ---- start and end of the process ---- */
+
+static void
+on_signal(void *ctx, int signo)
+{
+    struct sup *s = ctx;
+
+    (void)signo;
+    sup_stop(s, JOB_OWNER, false, "the owner of the machine ended it");
+}
+
+/*
+ * Leave the process that serve waits for, its session and everything it had open. The
+ * parent's exit tells serve that we are on our own.
+ */
+static int
+detach(void)
+{
+    pid_t pid = fork();
+    int null;
+
+    if (pid > 0) {
+        _exit(0);
+    }
+    if (pid == -1) {
+        return -1;
+    }
+    (void)setsid();
+    null = open("/dev/null", O_RDWR | O_CLOEXEC);
+    for (int i = 0; i < 3 && null != -1; i++) {
+        (void)dup2(null, i);
+    }
+    (void)fcntl(SUPERVISE_FD, F_SETFD, FD_CLOEXEC);
+    if (chdir("/") != 0) { /* or we would keep a file system from being unmounted */
+        return -1;
+    }
+    (void)signal(SIGPIPE, SIG_IGN);
+    (void)signal(SIGHUP, SIG_IGN);
+    (void)signal(SIGINT, SIG_IGN);
+    /* Secrets are in our memory, and we run as the job's own user. */
+    return prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
+}
+
+static void
+init(struct sup *s)
+{
+    memset(s, 0, sizeof *s);
+    spec_init(&s->spec);
+    state_init(&s->state);
+    grant_init(&s->grant);
+    s->dir.fd = s->dir.jobs_fd = s->dir.lock_fd = -1;
+    s->log_fd = s->pty_fd = -1;
+    s->pumps[0].fd = s->pumps[1].fd = -1;
+    s->next_command = SUP_COMMAND_EXEC;
+    s->empty = true;
+}
+
+static int
+open_up(struct sup *s, const char *renter_id, struct err *e)
+{
+    if (agent_open(&s->agent, e) != 0 ||
+        renter_open(&s->renter, s->agent, renter_id, false, e) != 0 ||
+        loop_new(&s->loop, e) != 0) {
+        return -1;
+    }
+    s->window_timer = timer_new(s->loop, window_over, s);
+    return sup_peer_add(s, SUPERVISE_FD, e);
+}
+
+static void
+close_down(struct sup *s)
+{
+    sup_exec_free_all(s);
+    sup_port_free_all(s);
+    sup_stdin_free(s);
+    sup_log_close(s);
+    sup_peer_free_all(s);
+    unix_listener_free(s->listener);
+    watch_free(s->guard_watch);
+    guard_free(s->guard);
+    timer_free(s->meter_timer);
+    timer_free(s->window_timer);
+    timer_free(s->leftover_timer);
+    timer_free(s->drain_timer);
+    timer_free(s->watch_timer);
+    meter_session_free(s->meter);
+    offer_free(s->offer);
+    grant_clear(&s->grant);
+    for (size_t i = 0; i < s->n_picked; i++) {
+        (void)fd_close(&s->lock_fds[i]);
+    }
+    device_list_free(&s->devices);
+    for (size_t i = 0; i < s->secrets.n; i++) {
+        explicit_bzero(s->secrets.v[i], strlen(s->secrets.v[i]));
+    }
+    strings_free(&s->secrets);
+    strings_free(&s->env);
+    spec_free(&s->spec);
+    state_free(&s->state);
+    free(s->workdir);
+    free(s->tmpdir);
+    free(s->work_note);
+    free(s->stop_detail);
+    jobdir_drop(&s->dir);
+    loop_free(s->loop);
+    renter_close(s->renter);
+    agent_close(s->agent);
+}
+
+int
+supervise_main(const char *renter_id, const char *job)
+{
+    struct signal_watch *term = NULL;
+    struct sup s;
+    struct err e;
+    int status = 1;
+
+    (void)job; /* for people who look at the process list */
+    if (detach() != 0) {
+        return 1;
+    }
+    init(&s);
+    if (open_up(&s, renter_id, &e) == 0 &&
+        signal_watch_new(&term, s.loop, SIGTERM, on_signal, &s, &e) == 0) {
+        loop_run(s.loop); /* until the job has ended, or serve went before it began */
+        status = s.exit_status;
+    }
+    signal_watch_free(term);
+    close_down(&s);
+    return status;
+}

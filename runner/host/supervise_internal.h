@@ -1,0 +1,207 @@
+#ifndef RUNNER_HOST_SUPERVISE_INTERNAL_H
+#define RUNNER_HOST_SUPERVISE_INTERNAL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "base/err.h"
+#include "base/rec.h"
+#include "meter/grant.h"
+#include "meter/offer.h"
+#include "meter/session.h"
+#include "runner/host/agent.h"
+#include "runner/host/cgroup.h"
+#include "runner/host/devices.h"
+#include "runner/host/guard.h"
+#include "runner/host/jobdir.h"
+#include "runner/host/supervise.h"
+#include "runner/job/logseg.h"
+#include "runner/job/spec.h"
+#include "runner/job/state.h"
+#include "runner/loop/conn.h"
+#include "runner/loop/loop.h"
+#include "runner/loop/unix.h"
+
+/* Commands of the guard, by number. Those of exec come after. */
+#define SUP_COMMAND_MAIN  1
+#define SUP_COMMAND_SETUP 2
+#define SUP_COMMAND_EXEC  16
+
+#define SUP_DEVICES_MAX 64 /* of one job; also JOURNAL_DEVICES_MAX */
+#define SUP_PEERS_MAX   256
+
+struct sup_exec;
+struct sup_port;
+struct sup_stdin;
+struct sup_peer;
+
+/* One stream of the job's output on its way to the log. */
+struct sup_pump {
+    struct sup *sup;
+    enum logseg_stream stream;
+    int fd; /* -1: ended, or there is none */
+    struct watch *watch;
+};
+
+/*
+ * A supervisor. One thread, but for `prepare` and `snapshot`, which run as struct work
+ * and own what their comments say while they do.
+ */
+struct sup {
+    struct loop *loop;
+    struct agent *agent;
+    struct renter *renter;
+    struct jobdir dir;
+    struct job_spec spec;
+    struct strings secrets; /* K=V; in memory only */
+    struct job_state state;
+
+    struct offer *offer;
+    struct grant grant;
+    struct meter_session *meter;
+    struct timer *meter_timer;
+
+    struct device_list devices;
+    size_t picked[SUP_DEVICES_MAX];
+    int lock_fds[SUP_DEVICES_MAX];
+    size_t n_picked; /* 0: none held */
+    struct cgroup *cgroup;
+
+    struct guard *guard;
+    struct watch *guard_watch;
+    bool empty; /* no process of the job is left */
+    bool walls_stand;
+
+    /* preparing */
+    struct strings env; /* of the job; complete once prepared */
+    char *workdir;
+    char *tmpdir; /* outside the snapshot; as the host names it */
+    char *work_note;
+    bool preparing; /* the work thread has env, workdir, tmpdir */
+
+    /* running */
+    int log_fd; /* of log/ */
+    struct logw *log;
+    struct sup_pump pumps[2];
+    int pty_fd; /* master; -1: no tty */
+    struct timer *sync_timer;
+    bool syncing;
+    struct sup_stdin *in;
+    struct sup_exec *execs;
+    struct sup_port *ports;
+    uint32_t next_command;
+    bool started;     /* the command was started at least */
+    bool main_exited; /* and status is how */
+    int main_status;
+    int64_t oom_before; /* machine-wide kills before it started; -1 not told */
+
+    /* the end */
+    enum job_reason stop_reason; /* ordered, or found out; NONE: none yet */
+    bool no_snapshot;
+    bool killed; /* SIGKILL was sent by us */
+    char *stop_detail;
+    struct timer *window_timer;
+    struct timer *leftover_timer;
+    struct timer *drain_timer;
+    bool ending; /* sup_end has begun */
+
+    /* watching for limits of its own */
+    struct timer *watch_timer;
+    uint64_t idle_ticks; /* cpu ticks at the last busy moment */
+    int64_t idle_since_ns;
+
+    struct unix_listener *listener;
+    struct sup_peer *peers;
+    size_t n_peers;
+    bool log_told; /* a flush of log events is on its way */
+    int exit_status;
+};
+
+/* ---- supervise.c: the life of a job ---- */
+
+/* Record a phase in the state file and tell all peers. durable as jobdir_set_state. */
+void sup_enter(struct sup *s, enum job_phase phase, bool durable);
+/* The same phase, newer figures. */
+void sup_refresh(struct sup *s);
+/* Book a change with the meter; a disk that refuses is logged and tried again later. */
+void sup_meter(struct sup *s, enum usage_state state, const char *reason);
+/* Order the end. A later, harder order (now) speeds it up; the first reason stays. */
+void sup_stop(struct sup *s, enum job_reason reason, bool now, const char *detail);
+/* One line into the supervisor's own log (jobs/<id>/supervisor.log), bounded. */
+void sup_say(struct sup *s, const char *fmt, ...) PRINTF_LIKE(2, 3);
+
+/* ---- sup_start.c ---- */
+
+/* Check the request and make the job's record. On success the job is accepted. */
+int sup_accept(struct sup *s, const struct rec *req, struct err *e) MUST_USE;
+
+/* ---- sup_prepare.c ---- */
+
+void sup_prepare(struct sup *s); /* ends in sup_run_ready or sup_end */
+
+/* ---- sup_env.c ---- */
+
+/* Fill s->env but for devices; and the command's words. */
+int sup_env_build(struct sup *s, const char *tmp_seen, struct err *e) MUST_USE;
+/* The words to exec for the job's command; the caller's (strings_free). */
+int sup_command(struct sup *s, struct strings *out, struct err *e) MUST_USE;
+
+/* ---- sup_run.c ---- */
+
+void sup_run_walls(struct sup *s);
+void sup_run_ready(struct sup *s);
+void sup_run_guard_event(struct sup *s, const struct guard_event *ev);
+/* When the meter wants to be called next, and the limits with it. */
+void sup_run_schedule(struct sup *s);
+
+/* ---- sup_watch.c: idle and memory where no control group holds it ---- */
+
+void sup_watch_start(struct sup *s);
+/* Was the end we saw the kernel's answer to a want of memory? detail is set if so. */
+bool sup_watch_was_oom(struct sup *s, char **detail);
+int64_t sup_watch_machine_ooms(void);
+
+/* ---- sup_log.c ---- */
+
+int sup_log_open(struct sup *s, struct err *e) MUST_USE;
+/* Take over the reading end of a stream. */
+int sup_log_pump(struct sup *s, enum logseg_stream stream, int fd,
+                 struct err *e) MUST_USE;
+bool sup_log_drained(const struct sup *s);
+void sup_log_stop(struct sup *s); /* read no more */
+void sup_log_close(struct sup *s);
+
+/* ---- sup_end.c ---- */
+
+/* The command is gone, or never came: keep the data, write the receipt, say so, leave. */
+void sup_end(struct sup *s);
+
+/* ---- sup_peer.c ---- */
+
+int sup_peer_listen(struct sup *s, struct err *e) MUST_USE;
+int sup_peer_add(struct sup *s, int fd, struct err *e) MUST_USE; /* takes over fd */
+void sup_peer_tell_state(struct sup *s);
+void sup_peer_tell_log(struct sup *s);
+/* Say goodbye to all, let them have what is queued, then stop the loop. */
+void sup_peer_finish(struct sup *s);
+void sup_peer_free_all(struct sup *s);
+
+/* ---- sup_stdin.c, sup_exec.c, sup_port.c: channels that a client opened ---- */
+
+/* Accept a client's bytes from now on; they wait until the command has its end. */
+void sup_stdin_new(struct sup *s);
+int sup_stdin_attach(struct sup *s, int fd, struct err *e) MUST_USE; /* takes over fd */
+void sup_stdin_open(struct sup *s, struct mux *m, const struct mux_offer *offer);
+void sup_stdin_free(struct sup *s);
+
+void sup_exec_open(struct sup *s, struct mux *m, const struct mux_offer *offer);
+/* false: the event is not about a command of exec. */
+bool sup_exec_guard_event(struct sup *s, const struct guard_event *ev);
+void sup_exec_free_all(struct sup *s);
+
+void sup_port_open(struct sup *s, struct mux *m, const struct mux_offer *offer);
+void sup_port_free_all(struct sup *s);
+
+#endif

@@ -1,0 +1,59 @@
+#ifndef RUNNER_HOST_WORKDIRS_H
+#define RUNNER_HOST_WORKDIRS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/attr.h"
+#include "base/err.h"
+#include "runner/host/agent.h"
+#include "runner/job/spec.h"
+#include "runner/job/state.h"
+
+/*
+ * The directories of a renter's jobs, over storage/workdir.h: where a new one may come
+ * from, which old ones may go, and the snapshot at the end.
+ */
+
+/* The renter's store; malloc'ed path. */
+char *workdirs_store_path(const struct renter *r);
+
+/*
+ * Make the job's directory hold what was shipped over what the snapshot `from` had. *path
+ * is the caller's; *note says which way it was made, or NULL. ERR_NOT_FOUND: the tree or
+ * the snapshot is not here.
+ */
+int workdirs_make(const struct renter *r, const struct job_spec *spec, char **path,
+                  char **note, struct err *e) MUST_USE;
+
+/* What a snapshot needs to know of the job, besides its spec. */
+struct workdirs_end {
+    const struct job_spec *spec;
+    const struct job_state *state; /* reason, exit code, end */
+    const struct sha256 *bill;     /* of the journal's last signed point, or NULL */
+    bool live;                     /* the job runs on: `snap take` */
+    const char *id;                /* the snapshot's */
+};
+
+struct workdirs_snapshot {
+    bool partial;
+    uint64_t n_damaged;
+    int64_t stored_bytes;
+    int64_t expires_wall_ns;
+    char first_damaged[256]; /* escaped; "" */
+};
+
+/*
+ * Keep the job's directory as snapshot end->id, signed, durable on return. What cannot
+ * be read is marked and makes it partial; only the store's own failures fail it.
+ */
+int workdirs_snapshot(const struct agent *a, const struct renter *r,
+                      const struct workdirs_end *end, struct workdirs_snapshot *out,
+                      struct err *e) MUST_USE;
+
+/* Of ended jobs whose data is safe, keep the newest few directories. */
+#define WORKDIRS_KEPT 8
+int workdirs_trim(const struct renter *r, struct err *e) MUST_USE;
+
+#endif
