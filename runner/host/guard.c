@@ -43,7 +43,7 @@ midwife(int sock, int word_fd, enum sandbox_spaces spaces)
     struct midwife_word w = {-1, sandbox_unshare(spaces, uid, gid)};
 
     if (w.failed == 0) {
-        w.pid = fork();
+        w.pid = _Fork(); /* fork would have libuv reopen what the guard closes */
         if (w.pid == 0) {
             (void)close(word_fd);
             guard_main(sock, spaces);
@@ -99,7 +99,7 @@ try_start(struct guard *g, enum sandbox_spaces spaces)
         failed = errno;
         goto out;
     }
-    mid = fork();
+    mid = _Fork();
     if (mid == 0) {
         (void)close(pair[0]);
         (void)close(word[0]);

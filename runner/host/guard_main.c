@@ -311,7 +311,7 @@ spawn(struct warden *w, const struct guard_order *o, const struct rec *r,
         return;
     }
     if (pipe2(report, O_CLOEXEC) == 0) {
-        pid = fork();
+        pid = _Fork(); /* no handlers of libraries: their descriptors are gone */
     }
     if (pid == 0) {
         become(w, o, r, fds, report[1]);

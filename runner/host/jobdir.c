@@ -344,8 +344,8 @@ jobdir_set_state(const struct jobdir *d, const struct job_state *s, bool durable
     return rc;
 }
 
-int
-jobdir_list(const struct renter *r, struct job_ids *out, struct err *e)
+static int
+list_ids(const struct renter *r, const char *dir, struct job_ids *out, struct err *e)
 {
     struct job_ids l = {NULL, 0};
     struct dirent *de;
@@ -353,7 +353,7 @@ jobdir_list(const struct renter *r, struct job_ids *out, struct err *e)
     DIR *d;
     int fd;
 
-    if (renter_dir(r, "jobs", &fd, e) != 0) {
+    if (renter_dir(r, dir, &fd, e) != 0) {
         return -1;
     }
     d = fdopendir(fd);
@@ -375,6 +375,51 @@ jobdir_list(const struct renter *r, struct job_ids *out, struct err *e)
     (void)closedir(d);
     *out = l;
     return 0;
+}
+
+int
+jobdir_list(const struct renter *r, struct job_ids *out, struct err *e)
+{
+    return list_ids(r, "jobs", out, e);
+}
+
+int
+jobdir_list_active(const struct renter *r, struct job_ids *out, struct err *e)
+{
+    return list_ids(r, "active", out, e);
+}
+
+int
+jobdir_mark_active(const struct renter *r, const char *job, struct err *e)
+{
+    int dir = -1;
+    int fd = -1;
+    int rc = -1;
+
+    if (renter_dir(r, "active", &dir, e) != 0) {
+        return -1;
+    }
+    fd = openat(dir, job, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (fd == -1 || fsync(dir) != 0) {
+        err_set_sys(e, errno, "cannot mark job %s as active", job);
+    } else {
+        rc = 0;
+    }
+    (void)fd_close(&fd);
+    (void)fd_close(&dir);
+    return rc;
+}
+
+void
+jobdir_unmark_active(const struct renter *r, const char *job)
+{
+    struct err none;
+    int dir;
+
+    if (renter_dir(r, "active", &dir, &none) == 0) {
+        (void)unlinkat(dir, job, 0);
+        (void)fd_close(&dir);
+    }
 }
 
 void

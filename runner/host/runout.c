@@ -80,7 +80,7 @@ runout(const struct runout_options *o, struct buf *out, int *status, struct err 
     if (pipe2(fds, O_CLOEXEC) != 0) {
         return err_set_sys(e, errno, "cannot start '%s'", o->path);
     }
-    pid = fork();
+    pid = _Fork();
     if (pid == 0) {
         become(o, fds[1]);
     }

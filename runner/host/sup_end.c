@@ -103,6 +103,7 @@ receipt_due(void *ctx)
     meter_session_status(s->meter, &m);
     st->charge_fen = m.cost_fen;
     sup_enter(s, JOB_ENDED, true);
+    jobdir_unmark_active(s->renter, s->spec.job);
     sup_peer_finish(s);
 }
 

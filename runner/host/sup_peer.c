@@ -6,7 +6,6 @@
 #include <unistd.h>
 
 #include "base/buf.h"
-#include "base/clock.h"
 #include "base/file.h"
 #include "runner/host/supervise_internal.h"
 #include "runner/job/verbs.h"
@@ -228,14 +227,12 @@ do_extend(struct sup *s, const struct rec *req, struct err *e)
         return err_set(e, ERR_NOT_FOUND, "the job has ended");
     }
     if (grant_parse(&next, text, len, e) != 0 ||
-        grant_check(&next, s->offer, &s->renter->key, clock_wall_ns(), e) != 0 ||
-        grant_check_extends(&s->grant, &next, e) != 0) {
+        meter_session_extend(s->meter, &next, e) != 0) {
         goto out;
     }
     (void)snprintf(name, sizeof name, "grant.%lld", (long long)next.seq);
-    if (file_replace_at(s->dir.fd, name, text, len, e) != 0 ||
-        meter_session_extend(s->meter, &next, e) != 0) {
-        goto out;
+    if (file_replace_at(s->dir.fd, name, text, len, e) != 0) {
+        goto out; /* it is in the journal: asking again is right */
     }
     grant_clear(&s->grant);
     s->grant = next;

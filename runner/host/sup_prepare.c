@@ -79,7 +79,7 @@ guard_readable(void *ctx, int events)
     struct guard_event ev;
 
     (void)events;
-    while (guard_next(s->guard, &ev)) {
+    while (s->guard != NULL && guard_next(s->guard, &ev)) { /* an end frees it */
         if (ev.kind == GUARD_EV_GONE) {
             watch_free(s->guard_watch);
             s->guard_watch = NULL;

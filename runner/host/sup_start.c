@@ -330,7 +330,8 @@ make_record(struct sup *s, const struct rec *req, struct err *e)
         write_file(s, "grant", grant, grant_len, e) != 0 || start_meter(s, e) != 0 ||
         write_file(s, "state", b.data, b.len, e) != 0 ||
         mkdirat(s->dir.fd, "log", 0700) != 0 || sup_peer_listen(s, e) != 0 ||
-        sup_log_open(s, e) != 0 || jobdir_place(&s->dir, e) != 0) {
+        sup_log_open(s, e) != 0 || jobdir_mark_active(s->renter, s->spec.job, e) != 0 ||
+        jobdir_place(&s->dir, e) != 0) {
         if (e->code == ERR_NONE) {
             err_set_sys(e, errno, "cannot make the job's log directory");
         }

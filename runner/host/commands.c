@@ -1,0 +1,175 @@
+#include "runner/host/commands.h"
+
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/buf.h"
+#include "runner/host/loginenv.h"
+#include "runner/host/recover.h"
+#include "runner/host/serve.h"
+#include "runner/host/supervise.h"
+
+#define AT(field) offsetof(struct command_options, field)
+
+static const struct opt no_options[] = {
+    {"help", 'h', OPT_FLAG, AT(help), NULL, "say what this does"},
+    {NULL, 0, OPT_NONE, 0, NULL, NULL},
+};
+static const struct opt serve_options[] = {
+    {"help", 'h', OPT_FLAG, AT(help), NULL, "say what this does"},
+    {"renter", 0, OPT_STR, AT(renter), "ID", "as this renter only (forced commands)"},
+    {NULL, 0, OPT_NONE, 0, NULL, NULL},
+};
+
+static int
+cmd_serve(const struct command_options *o, int argc, char **argv, struct err *e)
+{
+    (void)argc;
+    (void)argv;
+    (void)e;
+    return serve_main(o->renter);
+}
+
+static int
+cmd_supervise(const struct command_options *o, int argc, char **argv, struct err *e)
+{
+    (void)o;
+    (void)argc;
+    (void)e;
+    return supervise_main(argv[0], argv[1]);
+}
+
+static int
+cmd_recover(const struct command_options *o, int argc, char **argv, struct err *e)
+{
+    (void)o;
+    (void)argc;
+    (void)e;
+    return recover_main(argv[0], argv[1]);
+}
+
+static int
+cmd_print_env(const struct command_options *o, int argc, char **argv, struct err *e)
+{
+    (void)o;
+    (void)argc;
+    (void)argv;
+    (void)e;
+    return loginenv_print() == 0 ? 0 : 1;
+}
+
+static int
+cmd_version(const struct command_options *o, int argc, char **argv, struct err *e)
+{
+    (void)o;
+    (void)argc;
+    (void)argv;
+    (void)e;
+    (void)printf("gpurun-agent %s\n", GPURUN_VERSION);
+    return 0;
+}
+
+static int
+cmd_help(const struct command_options *o, int argc, char **argv, struct err *e)
+{
+    (void)o;
+    (void)argc;
+    (void)argv;
+    (void)e;
+    commands_help();
+    return 0;
+}
+
+const struct command commands_table[] = {
+    {"serve", "", "answer one client on stdin and stdout", 0, 0, serve_options,
+     cmd_serve},
+    {"supervise", "RENTER JOB", NULL, 2, 2, no_options, cmd_supervise},
+    {"recover", "RENTER JOB", NULL, 2, 2, no_options, cmd_recover},
+    {"print-env", "", NULL, 0, 0, no_options, cmd_print_env},
+    {"version", "", "say which version this is", 0, 0, no_options, cmd_version},
+    {"help", "", "say what there is", 0, 0, no_options, cmd_help},
+    {NULL, NULL, NULL, 0, 0, NULL, NULL},
+};
+
+void
+commands_help(void)
+{
+    (void)printf("usage: gpurun-agent COMMAND [OPTIONS]\n\n");
+    for (const struct command *c = commands_table; c->name != NULL; c++) {
+        if (c->help != NULL) {
+            (void)printf("  %-12s %-22s %s\n", c->name, c->args, c->help);
+        }
+    }
+}
+
+static void
+help_of(const struct command *c)
+{
+    (void)printf("usage: gpurun-agent %s %s\n%s\n", c->name, c->args,
+                 c->help == NULL ? "" : c->help);
+    for (const struct opt *o = c->options; o->name != NULL; o++) {
+        (void)printf("  --%s%s%s  %s\n", o->name, o->value == NULL ? "" : " ",
+                     o->value == NULL ? "" : o->value, o->help);
+    }
+}
+
+static const struct command *
+find(const char *name)
+{
+    for (const struct command *c = commands_table; c->name != NULL; c++) {
+        if (strcmp(c->name, name) == 0) {
+            return c;
+        }
+    }
+    return NULL;
+}
+
+#define EXIT_USAGE 2
+
+int
+commands_run(int argc, char **argv)
+{
+    struct command_options o = {0};
+    const struct command *c;
+    struct err e = {0};
+    bool dashes = false;
+    int n = 0;
+    int rc;
+
+    if (argc < 1) {
+        commands_help();
+        return EXIT_USAGE;
+    }
+    if (strcmp(argv[0], "--version") == 0 || strcmp(argv[0], "--help") == 0) {
+        argv[0] += 2;
+    }
+    c = find(argv[0]);
+    if (c == NULL) {
+        (void)fprintf(stderr,
+                      "gpurun-agent: there is no command '%s' (see `gpurun-agent "
+                      "help`)\n",
+                      argv[0]);
+        return EXIT_USAGE;
+    }
+    if (opt_parse(c->options, &o, argc - 1, argv + 1, false, &n, &dashes, &e) != 0) {
+        (void)fprintf(stderr, "gpurun-agent %s: %s\n", c->name, e.msg);
+        return EXIT_USAGE;
+    }
+    if (o.help) {
+        help_of(c);
+        return 0;
+    }
+    if (n < c->min_args || n > c->max_args) {
+        (void)fprintf(stderr, "gpurun-agent %s: usage: gpurun-agent %s %s\n", c->name,
+                      c->name, c->args);
+        return EXIT_USAGE;
+    }
+    rc = c->run(&o, n, argv + 1, &e);
+    if (rc == -1) {
+        (void)fprintf(stderr, "gpurun-agent %s: %s\n", c->name, e.msg);
+        return 1;
+    }
+    return rc;
+}

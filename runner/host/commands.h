@@ -1,0 +1,58 @@
+#ifndef RUNNER_HOST_COMMANDS_H
+#define RUNNER_HOST_COMMANDS_H
+
+#include <stdbool.h>
+
+#include "base/attr.h"
+#include "base/err.h"
+#include "base/opt.h"
+
+/*
+ * The commands of gpurun-agent. One table drives dispatch, help and the check that the
+ * manual names everything. Options are parsed into struct command_options, which
+ * is the same for all: few commands have any.
+ */
+struct command_options {
+    bool help;
+    bool csv;
+    bool dry_run;
+    const char *renter;
+    const char *name;
+    const char *until;
+    const char *max_cost;
+    const char *sha256;
+};
+
+struct command {
+    const char *name;
+    const char *args; /* "KEYFILE", or "" */
+    const char *help; /* one line; NULL: not for people */
+    int min_args, max_args;
+    const struct opt *options;
+    /* Returns the exit status; -1 with *e filled means 1 and the message. */
+    int (*run)(const struct command_options *o, int argc, char **argv, struct err *e);
+};
+
+extern const struct command commands_table[]; /* ended by a row with name NULL */
+
+int commands_run(int argc, char **argv);
+
+/* For people: every command with its options, as help prints them. */
+void commands_help(void);
+
+int cmd_allow(const struct command_options *o, int argc, char **argv, struct err *e);
+int cmd_renters(const struct command_options *o, int argc, char **argv, struct err *e);
+int cmd_revoke(const struct command_options *o, int argc, char **argv, struct err *e);
+int cmd_price(const struct command_options *o, int argc, char **argv, struct err *e);
+int cmd_status(const struct command_options *o, int argc, char **argv, struct err *e);
+int cmd_jobs(const struct command_options *o, int argc, char **argv, struct err *e);
+int cmd_devices(const struct command_options *o, int argc, char **argv, struct err *e);
+int cmd_earnings(const struct command_options *o, int argc, char **argv, struct err *e);
+int cmd_doctor(const struct command_options *o, int argc, char **argv, struct err *e);
+int cmd_gc(const struct command_options *o, int argc, char **argv, struct err *e);
+int cmd_fsck(const struct command_options *o, int argc, char **argv, struct err *e);
+int cmd_tick(const struct command_options *o, int argc, char **argv, struct err *e);
+int cmd_install_self(const struct command_options *o, int argc, char **argv,
+                     struct err *e);
+
+#endif

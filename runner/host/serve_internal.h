@@ -1,0 +1,164 @@
+#ifndef RUNNER_HOST_SERVE_INTERNAL_H
+#define RUNNER_HOST_SERVE_INTERNAL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "base/hash.h"
+#include "base/rec.h"
+#include "runner/host/agent.h"
+#include "runner/host/jobdir.h"
+#include "runner/host/serve.h"
+#include "runner/job/logseg.h"
+#include "runner/job/state.h"
+#include "runner/loop/child.h"
+#include "runner/loop/conn.h"
+#include "runner/loop/loop.h"
+
+#define SERVE_LINKS_MAX 256 /* jobs one connection is busy with */
+#define SERVE_SHIPS_MAX 16
+#define SERVE_LOGS_MAX  512
+#define SERVE_GETS_MAX  32
+#define SERVE_WAITS_MAX 1024
+
+/*
+ * Something of the client that waits for something else of it: a request or an offer,
+ * kept whole until serve_wait_go hands it in again.
+ */
+struct serve_wait {
+    struct serve_wait *next;
+    bool is_open;
+    uint64_t id;     /* of the request */
+    uint32_t stream; /* of the offer, and what it said */
+    int cls;
+    uint8_t token[CHANNEL_TOKEN_LEN];
+    uint64_t recv_start, send_start;
+    bool recv_gaps;
+    struct rec *rec;
+};
+
+struct serve_link; /* a job this connection is busy with (serve_link.c) */
+struct serve_ship; /* a tree on its way in (serve_ship.c) */
+struct serve_log;  /* a log on its way out (serve_log.c) */
+struct serve_get;  /* a tree on its way out (serve_get.c) */
+
+struct serve {
+    struct loop *loop;
+    struct agent *agent;
+    struct conn *conn;
+    struct mux *mux; /* of conn; NULL once it is over */
+    const char *forced;
+    struct renter *renter; /* NULL before the client's HELLO */
+    struct serve_link *links;
+    struct serve_ship *ships;
+    struct serve_log *logs;
+    struct serve_get *gets;
+    size_t n_waits;
+    struct err why; /* the connection's end */
+    bool failed;
+};
+
+/* ---- serve.c ---- */
+
+void serve_request(struct serve *s, uint64_t id, const struct rec *req);
+void serve_open(struct serve *s, const struct mux_offer *offer);
+void serve_fail(struct serve *s, uint64_t id, const struct err *why);
+/* A whole-number field that may be missing. */
+int serve_flag(const struct rec *req, const char *key, bool *out, struct err *e) MUST_USE;
+/* The job a request names; checked. */
+int serve_job(const struct rec *req, const char **job, struct err *e) MUST_USE;
+
+/* Keep a request or an offer in *list. false: too many wait; it was answered so. */
+bool serve_wait_request(struct serve *s, struct serve_wait **list, uint64_t id,
+                        const struct rec *req);
+bool serve_wait_open(struct serve *s, struct serve_wait **list,
+                     const struct mux_offer *offer);
+/* Hand all of a list in again (why NULL), or fail them. The list is empty then. */
+void serve_wait_go(struct serve *s, struct serve_wait **list, const struct err *why);
+
+/* ---- serve_link.c: jobs ---- */
+
+struct serve_link {
+    struct serve *serve;
+    struct serve_link *next;
+    struct jobdir dir; /* fd -1 while it is being submitted */
+    char job[JOB_ID_LEN + 1];
+    struct conn *conn; /* to the supervisor; NULL: none */
+    bool followed;     /* SUP_FOLLOW was answered */
+    struct job_state state;
+    uint64_t end[LOGSEG_STREAMS]; /* how far the log goes */
+    bool events;                  /* the client wants state events */
+    bool submitting;
+    uint64_t submit_id;       /* the request that does */
+    struct child *starter;    /* ends as soon as the supervisor is on its own */
+    struct serve_wait *waits; /* for the submit, or for the job to be final */
+    struct serve_wait *usage_waits;
+    struct serve_wait *follow_waits; /* for how far the log goes */
+    struct timer *retry;
+    struct child *recover;
+    uint64_t acked[LOGSEG_STREAMS];
+    struct timer *ack_timer;
+    int tries;
+};
+
+/*
+ * The link to a job of this renter, made when there is none: its record is read, and
+ * its supervisor connected to if it is not final. ERR_NOT_FOUND: no such job.
+ */
+int serve_link_get(struct serve *s, const char *job, struct serve_link **out,
+                   struct err *e) MUST_USE;
+struct serve_link *serve_link_find(const struct serve *s, const char *job);
+/* A link without a record yet: its submit is under way. */
+struct serve_link *serve_link_new(struct serve *s, const char *job);
+/* It has a record now, and a supervisor at conn (may be NULL). */
+void serve_link_begin(struct serve_link *l, struct jobdir *dir, struct conn *conn,
+                      const struct job_state *state);
+void serve_link_free(struct serve_link *l);
+bool serve_link_is_final(const struct serve_link *l);
+/* Pass a request on as it came, and its answer back. */
+void serve_link_forward(struct serve_link *l, uint64_t id, const struct rec *req);
+void serve_link_acked(struct serve_link *l, enum logseg_stream stream, uint64_t offset);
+void serve_links_free(struct serve *s);
+extern const struct mux_events serve_link_events;
+void serve_link_closed(void *ctx, struct conn *c, const struct err *why);
+void serve_link_follow(struct serve_link *l);
+
+/* ---- serve_submit.c ---- */
+
+void serve_submit(struct serve *s, uint64_t id, const struct rec *req);
+
+/* ---- serve_log.c ---- */
+
+void serve_log_open(struct serve *s, const struct mux_offer *offer,
+                    enum logseg_stream stream);
+void serve_log_grown(struct serve_link *l); /* new ends, or final */
+void serve_logs_free(struct serve *s);
+
+/* ---- serve_ship.c ---- */
+
+void serve_ship_open(struct serve *s, const struct mux_offer *offer);
+/*
+ * Is that tree here? *wait: no, but it is on its way in; keep the request there.
+ */
+bool serve_ship_has(struct serve *s, const struct sha256 *tree,
+                    struct serve_wait ***wait);
+void serve_ships_free(struct serve *s);
+
+/* ---- serve_get.c ---- */
+
+void serve_get_open(struct serve *s, const struct mux_offer *offer);
+void serve_gets_free(struct serve *s);
+
+/* ---- verbs_job.c, verbs_snap.c, verbs_host.c: requests answered from files ---- */
+
+struct serve_verb {
+    const char *name;
+    void (*run)(struct serve *s, uint64_t id, const struct rec *req);
+};
+extern const struct serve_verb serve_verbs_job[];
+extern const struct serve_verb serve_verbs_snap[];
+extern const struct serve_verb serve_verbs_host[];
+
+#endif

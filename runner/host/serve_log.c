@@ -1,0 +1,215 @@
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/buf.h"
+#include "base/file.h"
+#include "runner/host/serve_internal.h"
+
+/*
+ * A stream of a job's log on its way to the client: read from the segments on disk, at
+ * the log's own offsets, so there is nothing to be kept for a resumption.
+ */
+struct serve_log {
+    struct serve *serve;
+    struct serve_log *next;
+    struct serve_link *link;
+    enum logseg_stream stream;
+    struct logr *reader;
+    struct channel *channel;
+    struct channel_source source;
+    bool follow;
+    bool ended; /* EOF was sent */
+};
+
+static void
+log_free(struct serve_log *g)
+{
+    struct serve_log **at = &g->serve->logs;
+
+    while (*at != NULL && *at != g) {
+        at = &(*at)->next;
+    }
+    if (*at == g) {
+        *at = g->next;
+    }
+    channel_free(g->channel);
+    logr_close(g->reader);
+    free(g);
+}
+
+static void
+free_later(void *ctx)
+{
+    log_free(ctx);
+}
+
+static void
+over(struct serve_log *g)
+{
+    loop_undefer(g->serve->loop, free_later, g);
+    loop_defer(g->serve->loop, free_later, g);
+}
+
+static int
+source_read(void *ctx, uint64_t offset, void *to, size_t n, size_t *got,
+            uint64_t *skip_to, struct err *e)
+{
+    struct serve_log *g = ctx;
+
+    return logr_read(g->reader, g->stream, offset, g->link->end[g->stream], to, n, got,
+                     skip_to, e);
+}
+
+/* Tell the channel how far the log goes, and when that was all. */
+static void
+grow(struct serve_log *g)
+{
+    if (g->ended) {
+        return;
+    }
+    channel_source_grow(g->channel, g->link->end[g->stream]);
+    if (!g->follow || serve_link_is_final(g->link)) {
+        g->ended = true;
+        channel_send_eof(g->channel);
+    }
+}
+
+void
+serve_log_grown(struct serve_link *l)
+{
+    for (struct serve_log *g = l->serve->logs; g != NULL; g = g->next) {
+        if (g->link == l) {
+            grow(g);
+        }
+    }
+}
+
+static void
+on_acked(void *ctx, struct channel *c, uint64_t offset)
+{
+    struct serve_log *g = ctx;
+
+    (void)c;
+    serve_link_acked(g->link, g->stream, offset);
+}
+
+static void
+on_reset(void *ctx, struct channel *c, const struct err *why)
+{
+    (void)c;
+    (void)why;
+    over(ctx);
+}
+
+static void
+on_detached(void *ctx, struct channel *c, const struct err *why)
+{
+    (void)c;
+    (void)why;
+    over(ctx);
+}
+
+static void
+on_done(void *ctx, struct channel *c)
+{
+    (void)c;
+    over(ctx);
+}
+
+static int
+open_reader(struct serve_link *l, struct logr **out, struct err *e)
+{
+    int fd = openat(l->dir.fd, "log", O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+    int rc;
+
+    if (fd == -1) {
+        return err_set(e, ERR_NOT_FOUND, "the log of job %s is not here", l->job);
+    }
+    rc = logr_open(out, fd, e);
+    (void)fd_close(&fd);
+    return rc;
+}
+
+static int
+make(struct serve *s, struct serve_link *l, const struct mux_offer *offer,
+     enum logseg_stream stream, bool follow, struct err *e)
+{
+    static const struct channel_events events = {.on_acked = on_acked,
+                                                 .on_reset = on_reset,
+                                                 .on_detached = on_detached,
+                                                 .on_done = on_done};
+    struct serve_log *g = xcalloc(1, sizeof *g);
+    struct channel_options o = {.cls = offer->cls,
+                                .token = offer->token,
+                                .send_start = CHANNEL_ANY,
+                                .recv_start = CHANNEL_ANY,
+                                .events = &events,
+                                .ctx = g};
+
+    g->serve = s;
+    g->link = l;
+    g->stream = stream;
+    g->follow = follow;
+    if (open_reader(l, &g->reader, e) != 0) {
+        free(g);
+        mux_refuse(s->mux, offer->stream, e, NULL);
+        return -1;
+    }
+    g->source = (struct channel_source){source_read, g};
+    o.source = &g->source;
+    g->channel = channel_new(&o);
+    g->next = s->logs;
+    s->logs = g;
+    if (mux_accept(s->mux, offer->stream, g->channel, NULL, e) != 0) {
+        log_free(g);
+        return -1;
+    }
+    grow(g);
+    return 0;
+}
+
+void
+serve_log_open(struct serve *s, const struct mux_offer *offer, enum logseg_stream stream)
+{
+    struct serve_link *l;
+    const char *job;
+    bool follow;
+    size_t n = 0;
+    struct err e;
+
+    if (serve_job(offer->rec, &job, &e) != 0 ||
+        serve_flag(offer->rec, "follow", &follow, &e) != 0) {
+        mux_refuse(s->mux, offer->stream, &e, NULL);
+        return;
+    }
+    l = serve_link_find(s, job);
+    if (l != NULL && l->submitting) {
+        (void)serve_wait_open(s, &l->waits, offer);
+        return;
+    }
+    for (struct serve_log *g = s->logs; g != NULL; g = g->next) {
+        n++;
+    }
+    if (n >= SERVE_LOGS_MAX) {
+        err_set(&e, ERR_BUSY, "too many logs are followed on this connection");
+        mux_refuse(s->mux, offer->stream, &e, NULL);
+    } else if (serve_link_get(s, job, &l, &e) != 0) {
+        mux_refuse(s->mux, offer->stream, &e, NULL);
+    } else if (!follow && l->conn != NULL && !l->followed) {
+        /* How far it goes now is not known before the supervisor has said so. */
+        (void)serve_wait_open(s, &l->follow_waits, offer);
+    } else {
+        (void)!make(s, l, offer, stream, follow, &e); /* refused with its reason */
+    }
+}
+
+void
+serve_logs_free(struct serve *s)
+{
+    while (s->logs != NULL) {
+        loop_undefer(s->loop, free_later, s->logs);
+        log_free(s->logs);
+    }
+}

@@ -1,0 +1,404 @@
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/buf.h"
+#include "base/clock.h"
+#include "runner/host/serve_internal.h"
+#include "runner/host/workdirs.h"
+#include "storage/manifest.h"
+#include "storage/snap.h"
+#include "storage/store.h"
+#include "storage/sync.h"
+
+#define NS_PER_S     ((int64_t)1000000000)
+#define RENEW_NS     (86400 * NS_PER_S) /* claims shorter than all but this are renewed */
+#define ID_ALPHABET  "0123456789abcdefghjkmnpqrstvwxyz"
+#define NAMES_MAX    200
+#define WINDOW_BYTES ((size_t)8 << 20)
+
+/*
+ * A tree on its way into the renter's store. The store stays open (and with it the
+ * lease on every chunk that arrived) until the connection ends, since a job that needs
+ * the tree may follow.
+ */
+struct serve_ship {
+    struct serve *serve;
+    struct serve_ship *next;
+    struct sha256 tree;
+    struct buf manifest; /* of a snapshot made elsewhere; empty: plain shipping */
+    struct store *store;
+    struct sync_recv *recv;
+    struct channel *channel;
+    bool here; /* complete, committed, claimed */
+    bool eof_sent;
+    struct serve_wait *waits; /* submits that need the tree */
+};
+
+/*
+ * The manifest of what was shipped is named after its tree, so the same again is the
+ * same one. A name whose data was given up stays so; the next one is taken then.
+ */
+static void
+shipped_id(const struct sha256 *tree, unsigned nth, char out[JOB_ID_LEN + 1])
+{
+    uint8_t seed[SHA256_LEN + 1];
+    struct sha256 h;
+
+    memcpy(seed, tree->b, SHA256_LEN);
+    seed[SHA256_LEN] = (uint8_t)nth;
+    sha256_of(seed, sizeof seed, &h);
+    out[0] = (char)ID_SNAPSHOT;
+    for (int i = 0; i < ID_RANDOM_LEN; i++) {
+        out[1 + i] = ID_ALPHABET[h.b[i] & 31];
+    }
+    out[JOB_ID_LEN] = '\0';
+}
+
+/* The name in use (*found), or the first one that is free. */
+static int
+find_claim(struct store *st, const struct sha256 *tree, char id[JOB_ID_LEN + 1],
+           struct snap_claim *c, bool *found, struct err *e)
+{
+    struct err why;
+
+    for (unsigned nth = 0; nth < NAMES_MAX; nth++) {
+        shipped_id(tree, nth, id);
+        if (snap_claim_get(st, id, c, &why) != 0) {
+            if (why.code != ERR_NOT_FOUND) {
+                *e = why;
+                return -1;
+            }
+            *found = false;
+            return 0;
+        }
+        if (c->data == SNAP_DATA_KEPT) {
+            *found = true;
+            return 0;
+        }
+    }
+    return err_set(e, ERR_RANGE, "this tree was shipped and given up too often");
+}
+
+static void
+ship_free(struct serve_ship *h)
+{
+    struct serve_ship **at = &h->serve->ships;
+
+    while (*at != NULL && *at != h) {
+        at = &(*at)->next;
+    }
+    if (*at == h) {
+        *at = h->next;
+    }
+    channel_free(h->channel);
+    sync_recv_free(h->recv);
+    store_close(h->store);
+    buf_free(&h->manifest);
+    free(h);
+}
+
+/* ---- claims: a shipped tree is kept for a while, as the base of what comes next ---- */
+
+static int
+claim_anew(struct serve_ship *h, const char *id, struct err *e)
+{
+    struct manifest *m = manifest_new(MANIFEST_SHIPPED);
+    int rc;
+
+    manifest_set(&m->id, id);
+    manifest_set(&m->renter, h->serve->renter->id);
+    m->tree = h->tree;
+    m->made_wall_ns = clock_wall_ns();
+    m->expires_wall_ns = m->made_wall_ns + SNAP_KEEP_DEFAULT_S * NS_PER_S;
+    rc = manifest_write(h->store, m, h->serve->agent->key, e);
+    manifest_free(m);
+    return rc;
+}
+
+static int
+claim(struct serve_ship *h, struct err *e)
+{
+    int64_t now_ns = clock_wall_ns();
+    int64_t until_ns = now_ns + SNAP_KEEP_DEFAULT_S * NS_PER_S;
+    char id[JOB_ID_LEN + 1];
+    struct snap_claim was;
+    bool found;
+
+    if (h->manifest.len > 0) {
+        return manifest_write_encoded(h->store, h->manifest.data, h->manifest.len, e);
+    }
+    if (find_claim(h->store, &h->tree, id, &was, &found, e) != 0) {
+        return -1;
+    }
+    if (!found) {
+        return claim_anew(h, id, e);
+    }
+    if (was.expires_wall_ns != 0 && was.expires_wall_ns < until_ns - RENEW_NS) {
+        return snap_keep(h->store, id, until_ns, e);
+    }
+    return 0;
+}
+
+/* ---- the channel ---- */
+
+static void
+ship_failed(struct serve_ship *h, const struct err *why)
+{
+    struct err e;
+
+    if (h->channel != NULL && !channel_is_reset(h->channel)) {
+        channel_reset(h->channel, why);
+    }
+    err_set(&e, why->code, "the files were not shipped: %s", why->msg);
+    serve_wait_go(h->serve, &h->waits, &e);
+}
+
+/* What our half has to say, as far as the channel takes it. */
+static void
+push_output(struct serve_ship *h)
+{
+    const uint8_t *data;
+    size_t len;
+
+    while ((data = sync_recv_output(h->recv, &len)) != NULL && len > 0) {
+        size_t n = channel_send(h->channel, data, len);
+
+        sync_recv_sent(h->recv, n);
+        if (n < len) {
+            return; /* on_writable goes on */
+        }
+    }
+    if (h->here && !h->eof_sent) {
+        h->eof_sent = true;
+        channel_send_eof(h->channel);
+    }
+}
+
+static void
+look(struct serve_ship *h)
+{
+    struct sha256 got;
+    struct err e;
+
+    if (h->here || sync_recv_state(h->recv, &got) != SYNC_DONE) {
+        push_output(h);
+        return;
+    }
+    if (!sha256_equal(&got, &h->tree)) {
+        err_set(&e, ERR_INVALID, "another tree arrived than was announced");
+        ship_failed(h, &e);
+        return;
+    }
+    /* "Done" goes out only after the claim stands. */
+    if (claim(h, &e) != 0) {
+        ship_failed(h, &e);
+        return;
+    }
+    h->here = true;
+    push_output(h);
+    serve_wait_go(h->serve, &h->waits, NULL);
+}
+
+static size_t
+on_data(void *ctx, struct channel *c, const uint8_t *data, size_t n)
+{
+    struct serve_ship *h = ctx;
+    struct err e;
+
+    (void)c;
+    if (sync_recv_input(h->recv, data, n, &e) != 0) {
+        push_output(h); /* a refusal in the peer's own language goes first */
+        ship_failed(h, &e);
+    } else {
+        look(h);
+    }
+    return n;
+}
+
+static void
+on_writable(void *ctx, struct channel *c)
+{
+    (void)c;
+    push_output(ctx);
+}
+
+static void
+on_eof(void *ctx, struct channel *c)
+{
+    struct serve_ship *h = ctx;
+    struct err e;
+
+    (void)c;
+    if (!h->here) {
+        err_set(&e, ERR_LINK, "the client stopped in the middle");
+        ship_failed(h, &e);
+    }
+}
+
+static void
+on_over(struct serve_ship *h, const struct err *why)
+{
+    struct err e;
+
+    if (!h->here) {
+        err_set(&e, ERR_LINK, "%s", why == NULL ? "the connection is gone" : why->msg);
+        ship_failed(h, &e);
+    }
+}
+
+static void
+on_reset(void *ctx, struct channel *c, const struct err *why)
+{
+    (void)c;
+    on_over(ctx, why);
+}
+
+static void
+on_detached(void *ctx, struct channel *c, const struct err *why)
+{
+    (void)c;
+    on_over(ctx, why);
+}
+
+/* ---- opening ---- */
+
+static int
+take_manifest(struct serve_ship *h, const struct rec *r, struct err *e)
+{
+    struct manifest *m = NULL;
+    size_t len;
+    const char *text = rec_get_bytes(r, "manifest", &len);
+    bool same;
+
+    if (text == NULL) {
+        return 0;
+    }
+    if (len > MANIFEST_MAX_BYTES) {
+        return err_set(e, ERR_RANGE, "the snapshot's manifest is too long");
+    }
+    if (manifest_parse(&m, text, len, e) != 0) {
+        return -1;
+    }
+    same = sha256_equal(&m->tree, &h->tree);
+    manifest_free(m);
+    if (!same) {
+        return err_set(e, ERR_INVALID, "the manifest is of another tree than is shipped");
+    }
+    buf_add(&h->manifest, text, len);
+    return 0;
+}
+
+static int
+make(struct serve *s, const struct mux_offer *offer, struct serve_ship **out,
+     struct err *e)
+{
+    struct serve_ship *h = xcalloc(1, sizeof *h);
+    struct sync_recv_options ro = {0};
+    char *path = workdirs_store_path(s->renter);
+    int rc = -1;
+
+    h->serve = s;
+    if (rec_need_hex(offer->rec, "tree", h->tree.b, sizeof h->tree.b, e) != 0 ||
+        take_manifest(h, offer->rec, e) != 0 ||
+        store_open(&h->store, path, NULL, e) != 0 ||
+        sync_recv_new(&h->recv, h->store, &ro, e) != 0) {
+        ship_free(h);
+        goto out;
+    }
+    *out = h;
+    rc = 0;
+
+out:
+    free(path);
+    return rc;
+}
+
+void
+serve_ship_open(struct serve *s, const struct mux_offer *offer)
+{
+    static const struct channel_events events = {.on_data = on_data,
+                                                 .on_writable = on_writable,
+                                                 .on_eof = on_eof,
+                                                 .on_reset = on_reset,
+                                                 .on_detached = on_detached};
+    struct channel_options o = {.cls = offer->cls,
+                                .token = offer->token,
+                                .window_bytes = WINDOW_BYTES,
+                                .events = &events};
+    struct serve_ship *h = NULL;
+    size_t n = 0;
+    struct err e;
+
+    for (h = s->ships; h != NULL; h = h->next) {
+        n++;
+    }
+    if (n >= SERVE_SHIPS_MAX) {
+        err_set(&e, ERR_BUSY, "too many trees are shipped on this connection");
+    } else if (renter_check_admitted(s->renter, &e) == 0 && make(s, offer, &h, &e) == 0) {
+        h->next = s->ships;
+        s->ships = h;
+        o.ctx = h;
+        h->channel = channel_new(&o);
+        if (mux_accept(s->mux, offer->stream, h->channel, NULL, &e) != 0) {
+            ship_free(h);
+        }
+        return;
+    }
+    mux_refuse(s->mux, offer->stream, &e, NULL);
+}
+
+/* Claimed by an earlier connection? */
+static bool
+is_claimed(struct serve *s, const struct sha256 *tree)
+{
+    char *path = workdirs_store_path(s->renter);
+    struct store_options o = {.must_exist = true};
+    struct store *st = NULL;
+    struct snap_claim c;
+    char id[JOB_ID_LEN + 1];
+    bool here = false;
+    struct err none;
+
+    if (store_open(&st, path, &o, &none) != 0 ||
+        find_claim(st, tree, id, &c, &here, &none) != 0) {
+        here = false;
+    }
+    store_close(st);
+    free(path);
+    return here;
+}
+
+bool
+serve_ship_has(struct serve *s, const struct sha256 *tree, struct serve_wait ***wait)
+{
+    struct serve_ship *coming = NULL;
+
+    for (struct serve_ship *h = s->ships; h != NULL; h = h->next) {
+        if (!sha256_equal(&h->tree, tree)) {
+            continue;
+        }
+        if (h->here) {
+            return true;
+        }
+        if (channel_attached(h->channel)) {
+            coming = h;
+        }
+    }
+    if (coming == NULL) {
+        return is_claimed(s, tree);
+    }
+    *wait = &coming->waits;
+    return false;
+}
+
+void
+serve_ships_free(struct serve *s)
+{
+    struct err e;
+
+    err_set(&e, ERR_LINK, "the connection is closing");
+    while (s->ships != NULL) {
+        serve_wait_go(s, &s->ships->waits, &e);
+        ship_free(s->ships);
+    }
+}
