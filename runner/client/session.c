@@ -226,6 +226,15 @@ on_stage(void *ctx, struct link *l, enum link_stage stage, uint64_t done_bytes,
     }
 }
 
+/* What is asked depends on what the host says of itself: nothing before its HELLO. */
+static void
+on_link_up(void *ctx, struct link *l, struct conn *c)
+{
+    (void)ctx;
+    (void)l;
+    (void)c;
+}
+
 static void
 on_lost(void *ctx, struct link *l, const struct failure *why)
 {
@@ -236,7 +245,8 @@ on_lost(void *ctx, struct link *l, const struct failure *why)
 }
 
 static const struct mux_events mux_events = {.on_hello = on_hello, .on_event = on_event};
-static const struct link_callbacks link_callbacks = {.stage = on_stage, .lost = on_lost};
+static const struct link_callbacks link_callbacks = {
+    .stage = on_stage, .up = on_link_up, .lost = on_lost};
 
 static int
 open_link(struct session *s, struct err *e)

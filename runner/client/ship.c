@@ -419,6 +419,7 @@ ship_send(struct ship *s, struct session *to, struct conn *c, struct err *e)
 {
     struct channel_options co = {
         .cls = CHANNEL_BULK, .events = &channel_events, .ctx = s};
+    const struct build_report *built = NULL;
     struct sha256 base;
     struct rec *r;
     int rc;
@@ -437,6 +438,9 @@ ship_send(struct ship *s, struct session *to, struct conn *c, struct err *e)
     s->base_path =
         s->cache != NULL ? xasprintf("%s.%s", s->cache, session_host(to)->name) : NULL;
     r = rec_new(OPEN_SHIP);
+    if (s->store == NULL && sync_send_built(s->send, &built, e) == 0 && built != NULL) {
+        rec_add_hex(r, "tree", built->tree.b, sizeof built->tree.b);
+    }
     if (s->store != NULL) {
         rec_add_hex(r, "tree", s->stored_tree.b, sizeof s->stored_tree.b);
         rec_add_bytes(r, "manifest", s->manifest.data, s->manifest.len);
