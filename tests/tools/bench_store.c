@@ -24,6 +24,7 @@
 #include "storage/codec.h"
 #include "storage/index.h"
 #include "storage/index_bulk.h"
+#include "storage/index_gc.h"
 #include "storage/putq.h"
 #include "storage/store.h"
 
@@ -286,19 +287,27 @@ made_up(uint64_t i, struct pack_entry *en)
     en->codec = STORE_CODEC_ZSTD;
 }
 
-static void
-bench_index(const char *dir, uint64_t n)
+/* Nanoseconds since *t, which becomes now. */
+static int64_t
+lap(int64_t *t)
 {
-    char *path = xasprintf("%s/index.db", dir);
+    int64_t then = *t;
+
+    *t = clock_mono_ns();
+    return *t - then;
+}
+
+static struct index *
+build_index(const char *dir, const char *path, uint64_t n)
+{
     int dir_fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     struct pack_entry entries[230];
     struct index_bulk *b;
     struct index *ix;
-    struct store_loc loc;
-    struct stat st;
     uint64_t rows;
+    struct stat st;
     struct err e;
-    int64_t t0 = clock_mono_ns();
+    int64_t t = clock_mono_ns();
 
     if (index_open(&ix, path, true, &e) == -1 ||
         index_bulk_open(&b, ix, dir_fd, &e) == -1) {
@@ -315,50 +324,67 @@ bench_index(const char *dir, uint64_t n)
             (void)die(&e);
         }
     }
-    if (index_bulk_finish(b, &rows, &e) == -1) {
+    if (index_bulk_finish(b, &rows, &e) == -1 || stat(path, &st) == -1) {
         (void)die(&e);
     }
     index_bulk_close(b);
     index_close(ix);
-    (void)stat(path, &st);
     (void)printf("index of %" PRIu64 ": built in %.2f s, %.1f MB, %.1f bytes each\n",
-                 rows, (double)(clock_mono_ns() - t0) / 1e9, (double)st.st_size / 1e6,
+                 rows, (double)lap(&t) / 1e9, (double)st.st_size / 1e6,
                  (double)st.st_size / (double)rows);
-    t0 = clock_mono_ns();
     if (index_open(&ix, path, false, &e) == -1) {
         (void)die(&e);
     }
-    (void)printf("open %.3f ms\n", (double)(clock_mono_ns() - t0) / 1e6);
-    t0 = clock_mono_ns();
-    for (uint64_t i = 0; i < 4000; i++) {
-        made_up(i * (n / 4000), &entries[0]);
-        if (index_lookup(ix, &entries[0].id, 1, &loc, &e) == -1 || loc.pack == 0) {
-            (void)die(&e);
-        }
-    }
-    (void)printf("4000 single look-ups %.3f ms\n", (double)(clock_mono_ns() - t0) / 1e6);
-    {
-        struct sha256 *ids = xmalloc(4000 * sizeof *ids);
-        struct store_loc *locs = xmalloc(4000 * sizeof *locs);
+    (void)printf("open %.3f ms\n", (double)lap(&t) / 1e6);
+    (void)close(dir_fd);
+    return ix;
+}
 
-        for (uint64_t i = 0; i < 4000; i++) {
-            made_up(i * (n / 4000) + 7, &entries[0]);
-            ids[i] = entries[0].id;
-        }
-        t0 = clock_mono_ns();
-        if (index_lookup(ix, ids, 4000, locs, &e) == -1) {
+#define ASKED 4000
+
+static void
+ask_index(struct index *ix, uint64_t n)
+{
+    struct sha256 *ids = xmalloc(ASKED * sizeof *ids);
+    struct store_loc *locs = xmalloc(ASKED * sizeof *locs);
+    struct pack_entry en;
+    struct err e;
+    int64_t t;
+
+    for (uint64_t i = 0; i < ASKED; i++) {
+        made_up(i * (n / ASKED), &en);
+        ids[i] = en.id;
+    }
+    t = clock_mono_ns();
+    for (size_t i = 0; i < ASKED / 2; i++) {
+        if (index_lookup(ix, &ids[i], 1, locs, &e) == -1 || locs[0].pack == 0) {
             (void)die(&e);
         }
-        (void)printf("4000 at once %.3f ms\n", (double)(clock_mono_ns() - t0) / 1e6);
-        free(ids);
-        free(locs);
     }
-    t0 = clock_mono_ns();
+    (void)printf("%d single look-ups %.3f ms\n", ASKED / 2, (double)lap(&t) / 1e6);
+    if (index_lookup(ix, ids, ASKED, locs, &e) == -1) {
+        (void)die(&e);
+    }
+    (void)printf("%d at once %.3f ms\n", ASKED, (double)lap(&t) / 1e6);
+    free(ids);
+    free(locs);
+}
+
+static void
+grow_index(struct index *ix, uint64_t n)
+{
+    struct index_row *rows = xmalloc(8192 * sizeof *rows);
+    struct pack_entry entries[230];
+    struct sha256 after = {{0}};
+    size_t got = 8192;
+    struct err e;
+    int64_t t = clock_mono_ns();
+
     for (uint64_t k = 0; k < 10; k++) {
         struct index_pack p = {.entries = entries, .n_entries = 230, .bytes = 32 << 20};
 
-        memcpy(p.name.b + 8, &k, sizeof k);
-        p.name.b[7] = 1;
+        memset(p.name.b, 1, sizeof p.name.b);
+        memcpy(p.name.b, &k, sizeof k);
         for (uint64_t i = 0; i < 230; i++) {
             made_up(n * 2 + k * 230 + i, &entries[i]);
         }
@@ -366,9 +392,26 @@ bench_index(const char *dir, uint64_t n)
             (void)die(&e);
         }
     }
-    (void)printf("commit of 230 chunks %.3f ms\n", (double)(clock_mono_ns() - t0) / 1e7);
+    (void)printf("commit of 230 chunks %.3f ms\n", (double)lap(&t) / 1e7);
+    while (got == 8192) {
+        if (index_rows_after(ix, &after, 8192, rows, &got, &e) == -1) {
+            (void)die(&e);
+        }
+        after = got > 0 ? rows[got - 1].id : after;
+    }
+    (void)printf("all rows, as gc walks them %.3f s\n", (double)lap(&t) / 1e9);
+    free(rows);
+}
+
+static void
+bench_index(const char *dir, uint64_t n)
+{
+    char *path = xasprintf("%s/index.db", dir);
+    struct index *ix = build_index(dir, path, n);
+
+    ask_index(ix, n);
+    grow_index(ix, n);
     index_close(ix);
-    (void)close(dir_fd);
     free(path);
     say_memory();
 }
