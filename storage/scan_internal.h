@@ -5,6 +5,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/stat.h>
 
 #include "base/buf.h"
 #include "storage/scan.h"
@@ -97,7 +98,7 @@ int scan_read_dir(struct scan *s, struct scan_reader *r, struct scan_node *n,
 
 struct scan_node *scan_node_new(const struct scan *s, struct scan_node *parent,
                                 const char *name);
-void scan_node_free(struct scan_node *n); /* and all below */
+void scan_node_free(struct scan_node *top); /* and all below */
 void scan_fill_stat(struct scan_entry *to, const struct stat *st);
 
 /* ---- scan_rules.c ---- */

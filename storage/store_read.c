@@ -474,7 +474,7 @@ store_read_encoded(struct store *s, const struct sha256 *id, const struct store_
 int
 store_get(struct store *s, const struct sha256 *id, struct buf *out, struct err *e)
 {
-    struct store_loc loc;
+    struct store_loc loc = {0};
 
     if (store_locate(s, id, 1, &loc, e) == -1) {
         return -1;

@@ -234,7 +234,7 @@ whole_group_free(struct whole_group *w)
     free(w->path);
     free(w->extents);
     free(w->chunks);
-    memset(w, 0, sizeof *w);
+    *w = (struct whole_group){.open = false};
 }
 
 static void
@@ -269,8 +269,10 @@ reread_group(struct sync_send *s, struct whole_group *w, const struct tree_group
     if (!g->continues) {
         whole_group_begin(w, &g->entries[g->n_entries - 1]);
     }
-    w->chunks = xrealloc(w->chunks, (w->n_chunks + g->n_chunks) * sizeof *w->chunks);
-    memcpy(w->chunks + w->n_chunks, g->chunks, g->n_chunks * sizeof *g->chunks);
+    if (g->n_chunks > 0) {
+        w->chunks = xrealloc(w->chunks, (w->n_chunks + g->n_chunks) * sizeof *w->chunks);
+        memcpy(w->chunks + w->n_chunks, g->chunks, g->n_chunks * sizeof *g->chunks);
+    }
     w->n_chunks += g->n_chunks;
     if (!g->more) {
         rc = build_reread(s->root_fd, &w->entry, 1, w->chunks, w->n_chunks, reread_wanted,

@@ -386,7 +386,9 @@ hosts_list(const struct home *home, bool with_local, struct host_list *out, stru
         host_list_free(&l);
         return -1;
     }
-    qsort(l.v, l.n, sizeof *l.v, by_name);
+    if (l.n > 1) {
+        qsort(l.v, l.n, sizeof *l.v, by_name);
+    }
     for (size_t i = 0; i < l.n; i++) {
         have_local = have_local || l.v[i].local;
     }

@@ -136,7 +136,7 @@ take_token(struct parts *p, const char *token, bool *slice)
 static void
 take_apart(struct parts *p, const char *text)
 {
-    char token[TOKEN_MAX];
+    char token[TOKEN_MAX] = {0};
     size_t n = 0;
     size_t n_tokens = 0;
     bool slice = false;
