@@ -196,9 +196,10 @@ pass_time(struct world *w, int64_t ns)
     struct err e;
 
     w->now_ns += ns;
-    if (w->ma != NULL) {
-        must(mux_tick(w->ma, w->now_ns, &e) == 0);
-        must(mux_tick(w->mb, w->now_ns, &e) == 0);
+    if (w->ma != NULL &&
+        (mux_tick(w->ma, w->now_ns, &e) == -1 || mux_tick(w->mb, w->now_ns, &e) == -1)) {
+        must(e.code == ERR_LINK); /* nothing was moved for half a minute */
+        disconnect(w);
     }
 }
 
