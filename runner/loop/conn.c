@@ -7,7 +7,7 @@
 #include "base/clock.h"
 #include "runner/loop/conn_internal.h"
 
-#define READS_PER_ROUND 8
+#define READS_PER_ROUND 4
 #define WRITE_PER_ROUND ((size_t)1 << 20)     /* then let others have the loop */
 #define DEAF_NS         ((int64_t)5000000000) /* for the peer's last words */
 
