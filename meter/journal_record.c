@@ -247,13 +247,14 @@ static const char *
 take(struct scan *s, const char *key, size_t key_len, size_t *len)
 {
     size_t left = (size_t)(s->end - s->at);
-    const char *value = s->at + key_len + 1;
+    const char *value;
     const char *lf;
 
     if (s->bad || left < key_len + 2 || s->at[key_len] != '=' ||
         memcmp(s->at, key, key_len) != 0) {
         return NULL;
     }
+    value = s->at + key_len + 1;
     lf = memchr(value, '\n', left - key_len - 1);
     if (lf == NULL) {
         s->bad = true;
@@ -368,12 +369,13 @@ scan_totals(struct scan *s, struct usage_totals *t)
 {
     size_t len = 0;
     const char *v = TAKE(s, "ns", &len);
-    const char *end = v + len;
+    const char *end;
     int before = USAGE_NONE;
 
     if (v == NULL) {
         return;
     }
+    end = v + len;
     for (; !s->bad && v <= end; v++) { /* over the space, or past the end */
         const char *space = memchr(v, ' ', (size_t)(end - v));
         const char *word_end = space != NULL ? space : end;
@@ -581,7 +583,8 @@ int
 journal_entry_parse(struct journal_entry *x, const void *data, size_t len,
                     struct sha256_ctx *hasher, struct err *e)
 {
-    struct scan s = {.from = data, .at = data, .end = (const char *)data + len};
+    const char *from = len > 0 ? data : "";
+    struct scan s = {.from = from, .at = from, .end = from + len};
 
     memset(x, 0, sizeof *x);
     scan_common(&s, &x->r);
