@@ -108,7 +108,7 @@ MO         := $(PO:po/%.po=$(B)/share/locale/%/LC_MESSAGES/gpurun.mo)
 
 .PHONY: all deps demo test check tests bench soak vectors fuzz fuzz-run cov mutants \
         print-compile print-test-libs \
-        lint lint-all layers nofloat format headers tidy words install uninstall clean FORCE
+        lint lint-all layers nofloat format headers tidy words manuals install uninstall clean FORCE
 .DELETE_ON_ERROR:
 all: $(LIB) $(PROGRAMS) $(DATA_BUILT) $(MO)
 
@@ -258,7 +258,7 @@ LINT_FLAGS  = $(BASE_CFLAGS) $(PKG_CFLAGS) $(if $(PROBE_CUDA),-isystem $(CUDA)/i
 lint:
 	@tests/deps lint
 	@$(MAKE) --no-print-directory -k $(PAR) lint-all
-lint-all: layers nofloat format headers tidy words
+lint-all: layers nofloat format headers tidy words manuals
 layers:
 	@awk -f tests/lint/layers.awk $(HEADERS) $(SOURCES)
 nofloat:
@@ -270,6 +270,18 @@ tidy: $(LINT_C:%=$(L)/%.tidy)
 # Every word a user reads is translated.
 words:
 	@$(if $(PO),tests/lint/words $(PO) -- $(SOURCES))
+
+# The manuals name every command and option there is, and none that is not.
+MANUALS := $(if $(wildcard tests/tools/table_gpurun.c),man/gpurun.1) \
+           $(if $(wildcard tests/tools/table_agent.c),man/gpurun-agent.8)
+manuals: $(MANUALS:%=$(L)/%.manual)
+$(L)/man/gpurun.1.manual: $(B)/tests/tools/table_gpurun
+$(L)/man/gpurun-agent.8.manual: $(B)/tests/tools/table_agent
+$(L)/%.manual: % tests/lint/man
+	@mkdir -p $(@D)
+	@mandoc -Tlint -Wwarning $<
+	@$(filter $(B)/%,$^) | tests/lint/man $(basename $(<F)) $<
+	@touch $@
 
 $(L)/%.format: % .clang-format
 	@mkdir -p $(@D)
