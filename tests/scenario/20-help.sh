@@ -3,8 +3,6 @@
 # needs: pipe
 . "$(dirname "$0")/lib.sh"
 
-man=$TOP/man/gpurun.1
-
 note "the overview and each command's help"
 expect 0 gpurun help
 has 'gpurun [OPTIONS] SCRIPT [ARG...]'
@@ -21,29 +19,11 @@ for c in $commands; do
     expect 0 gpurun "$c" --help
     has "gpurun $c"
     expect 0 gpurun help "$c"
-    grep -q "gpurun $c" "$man" || [ "$c" = run ] || fail "gpurun(1) does not name the command $c"
 done
 case " $(echo $commands) " in *' __complete '*) fail "__complete is no word for people" ;; esac
 
-note "the man page names every option of every command"
-options() { complete "$@" -- | sed 's/^--//'; }
-check() {
-    local o
-    for o in $(options "$@"); do
-        grep -q -- "\\\\-\\\\-${o//-/\\\\-}\\b" "$man" || fail "gpurun(1) does not name --$o of $*"
-    done
-}
-for c in $commands; do
-    subs=$(gpurun help "$c" | sed -n "s/^gpurun $c \([a-z]*\).*/\1/p")
-    if [ -n "$subs" ] && complete "$c" '' | grep -qx "$(echo "$subs" | head -1)"; then
-        for s in $subs; do
-            grep -q "gpurun $c $s" "$man" || fail "gpurun(1) does not name $c $s"
-            check "$c" "$s"
-        done
-    else
-        check "$c"
-    fi
-done
+note "the man page names every command and option, and none that is not"
+"$(tool table_gpurun)" | "$TOP/tests/lint/man" gpurun "$TOP/man/gpurun.1" || fail "gpurun(1) is not what the table says"
 
 note "completion offers what fits"
 [ "$(complete st)" = "$(printf 'stop\n:files')" ] || fail "st completes to $(complete st)"
