@@ -395,7 +395,9 @@ static void
 end_channel(struct lib *l)
 {
     if (l->ch != NULL) {
-        (void)ssh_channel_close(l->ch);
+        if (ssh_channel_is_open(l->ch) != 0) {
+            (void)ssh_channel_close(l->ch);
+        }
         ssh_channel_free(l->ch);
         l->ch = NULL;
     }

@@ -149,7 +149,7 @@ finish_scenario() {
     set +e
     if [ $status != 0 ]; then
         for name in "$work"/*/log; do
-            [ -s "$name" ] && { echo "   end of $name:"; tail -n 12 "$name" | sed 's/^/   | /'; }
+            [ -s "$name" ] && { echo "   end of $name:"; tail -n 6 "$name" | sed 's/^/   | /'; }
         done
     fi
     for name in "${!pid[@]}"; do

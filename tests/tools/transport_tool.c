@@ -413,7 +413,6 @@ act(struct tool *g, const char *what)
     } else {
         return -1;
     }
-    (void)fflush(stdout);
     return 0;
 }
 
@@ -464,6 +463,7 @@ main(int argc, char **argv)
     int at;
     int rc = 0;
 
+    (void)setvbuf(stdout, NULL, _IOLBF, 0);
     host_init(&g.host);
     at = options(&g, argc, argv);
     if (at == -1 || home_open(&g.home, NULL, &e) != 0) {
