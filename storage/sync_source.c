@@ -225,7 +225,6 @@ struct whole_group {
     struct tree_extent *extents;
     struct tree_chunk *chunks;
     size_t n_chunks;
-    bool open;
 };
 
 static void
@@ -234,14 +233,16 @@ whole_group_free(struct whole_group *w)
     free(w->path);
     free(w->extents);
     free(w->chunks);
-    *w = (struct whole_group){.open = false};
+    w->path = NULL;
+    w->extents = NULL;
+    w->chunks = NULL;
+    w->n_chunks = 0;
 }
 
 static void
 whole_group_begin(struct whole_group *w, const struct tree_entry *entry)
 {
     whole_group_free(w);
-    w->open = true;
     w->entry = *entry;
     w->path = xmemdup(entry->path, entry->path_len + 1);
     w->entry.path = w->path;
