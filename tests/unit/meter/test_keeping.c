@@ -1,0 +1,125 @@
+#include "meter/keeping.h"
+#include "tests/unit/meter/fixture.h"
+
+int64_t fixture_mono_ns;
+int64_t fixture_boot_ns;
+int64_t fixture_wall_ns;
+
+#define DAY_NS (86400 * NS_PER_S)
+
+/* A session that left 20 GB for 15 days at 0.01 yuan per GB-day, 5 GB of them free. */
+static struct receipt *
+kept(struct fixture *f, const char *dir, int64_t cap_fen)
+{
+    struct meter_end end = {.reason = "exited",
+                            .exit_code = 0,
+                            .snapshot = "s0123456789ab",
+                            .kept_bytes = 20000000000};
+    struct meter_session *s;
+    struct err e = {0};
+
+    fixture_open(f, dir);
+    assert_ok(card_set(f->card, "disk=0.01", 0, &e));
+    assert_ok(card_set_quota(f->card, 5000000000, &e));
+    fixture_terms(f, cap_fen, 86400, 60);
+    s = fixture_start(f);
+    fixture_state(s, USAGE_RUNNING, "ready");
+    fixture_run(s, 3600 * NS_PER_S);
+    fixture_state(s, USAGE_SNAPSHOTTING, "");
+    end.keep_until_wall_ns = fixture_wall_ns + 15 * DAY_NS;
+    assert_ok(meter_session_end(s, &end, &e));
+    meter_session_free(s);
+    return fixture_receipt(f);
+}
+
+static void
+keeping__is_priced_by_the_days_it_lasted(void **state)
+{
+    static const struct {
+        int64_t after_ns;
+        int64_t fen;
+    } cases[] = {
+        {-DAY_NS, 0},       {0, 0},          {DAY_NS, 15}, {15 * DAY_NS, 225},
+        {99 * DAY_NS, 225}, {DAY_NS / 2, 7},
+    };
+    struct fixture f;
+    struct receipt *r = kept(&f, *state, 1000);
+    struct keeping k;
+    struct keeping again;
+    struct err e = {0};
+
+    assert_int_equal(r->keep_hold_fen, 225);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        assert_ok(keeping_make(&k, r, r->made_wall_ns + cases[i].after_ns, "expired",
+                               f.host, &e));
+        assert_int_equal(k.charge_fen, cases[i].fen);
+        assert_ok(keeping_parse(&again, k.bytes.data, k.bytes.len, &f.host_public, &e));
+        assert_ok(keeping_check(&again, r, &e));
+        assert_int_equal(again.charge_fen, cases[i].fen);
+        assert_string_equal(again.reason, "expired");
+        keeping_clear(&again);
+        keeping_clear(&k);
+    }
+    receipt_free(r);
+    fixture_close(&f);
+}
+
+static void
+keeping__never_costs_more_than_is_held(void **state)
+{
+    struct fixture f;
+    struct receipt *r = kept(&f, *state, 200); /* 188 of them are spent */
+    struct keeping k;
+    struct err e = {0};
+
+    assert_int_equal(r->charge_fen, 188);
+    assert_int_equal(r->keep_hold_fen, 12);
+    assert_ok(keeping_make(&k, r, r->made_wall_ns + 15 * DAY_NS, "expired", f.host, &e));
+    assert_int_equal(k.charge_fen, 12);
+    keeping_clear(&k);
+    receipt_free(r);
+    fixture_close(&f);
+}
+
+static void
+keeping__is_read_only_as_it_was_written(void **state)
+{
+    struct fixture f;
+    struct receipt *r = kept(&f, *state, 1000);
+    struct keeping k;
+    struct keeping other;
+    struct err e = {0};
+
+    assert_refused(keeping_make(&k, r, 0, "two words", f.host, &e), ERR_INVALID);
+    assert_refused(keeping_make(&k, r, 0, "removed", f.renter, &e), ERR_DENIED);
+    assert_ok(keeping_make(&k, r, r->made_wall_ns + DAY_NS, "removed", f.host, &e));
+    assert_refused(keeping_parse(&other, k.bytes.data, k.bytes.len, &f.renter_public, &e),
+                   ERR_DENIED);
+    for (size_t i = 0; i < k.bytes.len; i++) {
+        k.bytes.data[i] ^= 1;
+        assert_int_equal(keeping_parse(&other, k.bytes.data, k.bytes.len, NULL, &e), -1);
+        k.bytes.data[i] ^= 1;
+    }
+    r->kept_bytes++;
+    assert_refused(keeping_check(&k, r, &e), ERR_DENIED);
+    r->kept_bytes--;
+    r->last.hash.b[0] ^= 1;
+    assert_refused(keeping_check(&k, r, &e), ERR_DENIED);
+    r->keep_until_wall_ns = 0;
+    assert_refused(keeping_make(&other, r, 0, "expired", f.host, &e), ERR_NOT_FOUND);
+    keeping_clear(&k);
+    receipt_free(r);
+    fixture_close(&f);
+}
+
+int
+main(void)
+{
+    const struct CMUnitTest tests[] = {
+        fixture_test(keeping__is_priced_by_the_days_it_lasted),
+        fixture_test(keeping__never_costs_more_than_is_held),
+        fixture_test(keeping__is_read_only_as_it_was_written),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
