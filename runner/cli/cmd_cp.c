@@ -113,7 +113,7 @@ copy_here(struct cli *c, const struct side *src, const struct side *dst, struct 
     struct bring_want want = {.progress = on_progress, .ctx = &shown};
     struct land_options lo = {.replace = true};
     struct scratch *scratch = NULL;
-    struct sha256 tree;
+    struct brought got;
     char *target = local_target(dst, src);
     int rc = -1;
 
@@ -126,9 +126,8 @@ copy_here(struct cli *c, const struct side *src, const struct side *dst, struct 
     want.path = src->path[0] != '\0' ? src->path : NULL;
     shown.progress = progress_start(c, cl.loop, progress_line, &shown);
     if (scratch_new(&scratch, cl.home, e) == 0 &&
-        bring_tree(&cl, ref.session, scratch, &want, &tree, e) == 0) {
-        rc = land_tree(scratch, &tree, want.path != NULL ? last_name(want.path) : NULL,
-                       target, &lo, e);
+        bring_tree(&cl, ref.session, scratch, &want, &got, e) == 0) {
+        rc = land_tree(scratch, &got, target, &lo, e);
     }
     progress_end(shown.progress);
 

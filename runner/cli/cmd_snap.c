@@ -191,14 +191,13 @@ get_to(struct cli *c, struct client *cl, struct data_ref *ref, const char *path,
         .snapshot = ref->snapshot, .path = path, .progress = on_progress, .ctx = &shown};
     struct land_options lo = {.exact = exact};
     struct scratch *scratch = NULL;
-    struct sha256 tree;
-    const char *slash = path != NULL ? strrchr(path, '/') : NULL;
+    struct brought got;
     int rc = -1;
 
     shown.progress = progress_start(c, cl->loop, progress_line, &shown);
     if (scratch_new(&scratch, cl->home, e) == 0 &&
-        bring_tree(cl, ref->session, scratch, &want, &tree, e) == 0) {
-        rc = land_tree(scratch, &tree, slash != NULL ? slash + 1 : path, target, &lo, e);
+        bring_tree(cl, ref->session, scratch, &want, &got, e) == 0) {
+        rc = land_tree(scratch, &got, target, &lo, e);
     }
     progress_end(shown.progress);
     scratch_free(scratch);

@@ -298,6 +298,9 @@ ending_of(struct ending *en, const struct follow_result *r, struct err *e)
         return -1;
     case FOLLOW_FAILED:
         *e = r->e;
+        if (e->code == ERR_INVALID || e->code == ERR_RANGE) {
+            e->code = ERR_CORRUPT; /* not what was typed, but what a host did with it */
+        }
         if (en->known && en->c->stage == STAGE_CHANGED) {
             err_wrap(e, _("job %s may be running (`gpurun attach %s` looks)"),
                      en->record->id, word);

@@ -120,23 +120,27 @@ may_replace(void *ctx, const char *path, struct err *e)
 
 /* The first entry of the tree that would replace something changed, or NULL. */
 static int
-find_conflict(const struct one *o, struct scratch *from, const struct sha256 *tree,
+find_conflict(const struct one *o, struct scratch *from, const struct brought *got,
               char **path, struct err *e)
 {
     struct tree_source source = tree_source_store(scratch_store(from));
     struct tree_reader *r = NULL;
     const struct tree_group *g = NULL;
+    const char *slash = strrchr(got->only, '/');
+    size_t skip = slash != NULL ? (size_t)(slash + 1 - got->only) : 0;
     int rc = -1;
 
     *path = NULL;
-    if (tree_open(&r, tree, &source, e) != 0) {
+    if (tree_open(&r, &got->tree, &source, e) != 0) {
         return -1;
     }
     while ((rc = tree_next(r, &g, e)) == 0 && g != NULL && *path == NULL) {
         for (size_t i = 0; i < g->n_entries && *path == NULL; i++) {
             const struct tree_entry *en = &g->entries[i];
 
-            if (en->type != TREE_DIR && changed_here(o, en->path)) {
+            if (en->type != TREE_DIR &&
+                tree_path_beneath(en->path, en->path_len, got->only, strlen(got->only)) &&
+                changed_here(o, en->path + skip)) {
                 *path = xstrdup(en->path);
             }
         }
@@ -146,26 +150,26 @@ find_conflict(const struct one *o, struct scratch *from, const struct sha256 *tr
 }
 
 static int
-put_in_place(const struct one *o, struct scratch *from, const struct sha256 *tree,
+put_in_place(const struct one *o, struct scratch *from, const struct brought *got,
              struct err *e)
 {
     struct tree_source source = tree_source_store(scratch_store(from));
-    struct extract_options xo = {.only = o->name,
+    struct extract_options xo = {.only = got->only,
                                  .overwrite = true,
                                  .may_replace = may_replace,
                                  .may_replace_ctx = (void *)(uintptr_t)o};
     struct extract_report report;
 
-    return extract_tree(o->parent_fd, tree, &source, &xo, &report, e);
+    return extract_tree(o->parent_fd, &got->tree, &source, &xo, &report, e);
 }
 
 static int
-put_beside(const struct one *o, struct scratch *from, const struct sha256 *tree,
+put_beside(const struct one *o, struct scratch *from, const struct brought *got,
            const char *conflict, struct err *e)
 {
     struct land_options lo = {.replace = false};
     char *target = xasprintf("%s/%s.from-%s", o->parent, o->name, o->record->id);
-    int rc = land_tree(from, tree, o->name, target, &lo, e);
+    int rc = land_tree(from, got, target, &lo, e);
 
     if (rc == 0) {
         say(o->c,
@@ -231,21 +235,20 @@ bring_one(struct cli *c, struct client *cl, struct session *s,
     struct bring_want want = {
         .snapshot = snapshot, .path = rel, .progress = on_progress, .ctx = &shown};
     struct scratch *scratch = NULL;
-    struct sha256 tree;
+    struct brought got;
     char *conflict = NULL;
     int rc = -1;
 
     shown.progress = progress_start(c, cl->loop, progress_line, &shown);
     if (scratch_new(&scratch, cl->home, e) != 0 ||
-        bring_tree(cl, s, scratch, &want, &tree, e) != 0 ||
-        open_parent(&o, rel, e) != 0 ||
-        find_conflict(&o, scratch, &tree, &conflict, e) != 0) {
+        bring_tree(cl, s, scratch, &want, &got, e) != 0 || open_parent(&o, rel, e) != 0 ||
+        find_conflict(&o, scratch, &got, &conflict, e) != 0) {
         goto out;
     }
     progress_end(shown.progress);
     shown.progress = NULL;
-    rc = conflict != NULL ? put_beside(&o, scratch, &tree, conflict, e)
-                          : put_in_place(&o, scratch, &tree, e);
+    rc = conflict != NULL ? put_beside(&o, scratch, &got, conflict, e)
+                          : put_in_place(&o, scratch, &got, e);
 
 out:
     progress_end(shown.progress);

@@ -322,9 +322,9 @@ out:
     return rc;
 }
 
-int
-bring_tree(struct client *cl, struct session *s, struct scratch *to,
-           const struct bring_want *w, struct sha256 *tree, struct err *e)
+static int
+bring(struct client *cl, struct session *s, struct scratch *to,
+      const struct bring_want *w, struct sha256 *tree, struct err *e)
 {
     struct transfer t = {.client = cl, .session = s, .want = w, .store = to->store};
 
@@ -333,6 +333,25 @@ bring_tree(struct client *cl, struct session *s, struct scratch *to,
     }
     *tree = t.tree;
     return 0;
+}
+
+int
+bring_tree(struct client *cl, struct session *s, struct scratch *to,
+           const struct bring_want *w, struct brought *out, struct err *e)
+{
+    const char *slash = w->path != NULL ? strrchr(w->path, '/') : NULL;
+    struct bring_want all = *w;
+
+    out->only = slash != NULL ? slash + 1 : w->path;
+    if (bring(cl, s, to, w, &out->tree, e) == 0) {
+        return 0;
+    }
+    if (w->path == NULL || e->code != ERR_VERSION) {
+        return -1;
+    }
+    all.path = NULL;
+    out->only = w->path;
+    return bring(cl, s, to, &all, &out->tree, e);
 }
 
 int

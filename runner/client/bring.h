@@ -34,11 +34,21 @@ struct bring_want {
 };
 
 /*
+ * What came. only is what to take out of the tree (land_tree, extract_tree), NULL for
+ * all: the object's last name where the host sent it alone, its whole path where it can
+ * only send everything.
+ */
+struct brought {
+    struct sha256 tree;
+    const char *only; /* part of the want's path */
+};
+
+/*
  * Bring it; runs the loop, and owns the session's events meanwhile. ERR_NOT_FOUND: no
  * such object there.
  */
 int bring_tree(struct client *cl, struct session *s, struct scratch *to,
-               const struct bring_want *w, struct sha256 *tree, struct err *e) MUST_USE;
+               const struct bring_want *w, struct brought *out, struct err *e) MUST_USE;
 
 /*
  * The listing of a snapshot or of a job's directory: appended to out as storage's
@@ -49,15 +59,14 @@ int bring_listing(struct client *cl, struct session *s, const struct bring_want 
                   struct buf *out, struct err *e) MUST_USE;
 
 /*
- * Make the object called name of the tree appear at target (a path that does not exist
- * yet, or, with replace, may be replaced if it is no directory): whole or not at all.
- * NULL name: the tree itself becomes the directory target.
+ * Make what was brought appear at target (a path that does not exist yet, or, with
+ * replace, may be replaced if it is no directory): whole or not at all.
  */
 struct land_options {
     bool exact;
     bool replace;
 };
-int land_tree(struct scratch *from, const struct sha256 *tree, const char *name,
-              const char *target, const struct land_options *o, struct err *e) MUST_USE;
+int land_tree(struct scratch *from, const struct brought *what, const char *target,
+              const struct land_options *o, struct err *e) MUST_USE;
 
 #endif

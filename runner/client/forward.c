@@ -90,7 +90,7 @@ forward_snapshot(struct client *cl, struct session *from, struct session *to,
     struct scratch *scratch = NULL;
     struct snap_info info;
     struct buf manifest = BUF_INIT;
-    struct sha256 tree;
+    struct brought got;
     int rc = -1;
 
     snap_info_init(&info);
@@ -103,13 +103,13 @@ forward_snapshot(struct client *cl, struct session *from, struct session *to,
         err_set(e, ERR_NOT_FOUND, _("the data of snapshot %s is gone"), id);
         goto out;
     }
-    if (bring_tree(cl, from, scratch, &want, &tree, e) != 0) {
+    if (bring_tree(cl, from, scratch, &want, &got, e) != 0) {
         goto out;
     }
     progress->what = _("sending the snapshot on");
     progress->st = (struct sync_stats){0};
-    if (ship_start_stored(&x.ship, cl, scratch_store(scratch), &tree, &manifest, on_sent,
-                          &x, e) == 0) {
+    if (ship_start_stored(&x.ship, cl, scratch_store(scratch), &got.tree, &manifest,
+                          on_sent, &x, e) == 0) {
         rc = forward_ship(cl, x.ship, to, e);
     }
 

@@ -80,18 +80,20 @@ take_name(const struct landing *l, int from_fd, const char *from, bool replace,
 }
 
 int
-land_tree(struct scratch *from, const struct sha256 *tree, const char *name,
-          const char *target, const struct land_options *o, struct err *e)
+land_tree(struct scratch *from, const struct brought *what, const char *target,
+          const struct land_options *o, struct err *e)
 {
+    const char *slash = what->only != NULL ? strrchr(what->only, '/') : NULL;
+    const char *name = slash != NULL ? slash + 1 : what->only;
     struct landing l = {.parent_fd = -1, .staging_fd = -1};
     struct tree_source source = tree_source_store(scratch_store(from));
-    struct extract_options xo = {.only = name, .exact = o->exact, .fresh = true};
+    struct extract_options xo = {.only = what->only, .exact = o->exact, .fresh = true};
     struct extract_report report;
     struct err ignored;
     int rc = -1;
 
     if (open_parent(&l, target, e) != 0 || make_staging(&l, e) != 0 ||
-        extract_tree(l.staging_fd, tree, &source, &xo, &report, e) != 0) {
+        extract_tree(l.staging_fd, &what->tree, &source, &xo, &report, e) != 0) {
         goto out;
     }
     rc = name != NULL ? take_name(&l, l.staging_fd, name, o->replace, e)
