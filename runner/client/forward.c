@@ -38,9 +38,14 @@ int
 forward_ship(struct client *cl, struct ship *s, struct session *to, struct err *e)
 {
     struct shipping w = {.ship = s, .to = to};
-    struct conn *c = session_conn(to);
+    const struct build_report *built;
+    struct conn *c;
     int rc = -1;
 
+    if (!ship_is_stored(s) && ship_wait_built(s, &built, e) != 0) {
+        return -1;
+    }
+    c = session_conn(to);
     session_set_events(to, &session_events, &w);
     if (c != NULL && ship_send(s, to, c, e) != 0) {
         goto out;

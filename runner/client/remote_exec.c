@@ -163,6 +163,7 @@ open_channels(struct remote *r, struct conn *c)
     rec_free(rec);
     if (rc == 0 && r->err != NULL && !r->err_ended && !channel_attached(r->err)) {
         rec = rec_new(OPEN_EXEC_ERR);
+        rec_add(rec, "job", r->want->job);
         rec_add(rec, "exec", r->id);
         rc = mux_open(conn_mux(c), r->err, rec, &e);
         rec_free(rec);

@@ -374,6 +374,12 @@ ship_built(struct ship *s, const struct build_report **r, struct err *e)
     return sync_send_built(s->send, r, e);
 }
 
+bool
+ship_is_stored(const struct ship *s)
+{
+    return s->store != NULL;
+}
+
 struct built_wait {
     struct ship *s;
     const struct build_report *r;
