@@ -63,6 +63,7 @@ enum word_kind {
     WORD_JOB,
     WORD_SNAPSHOT,
     WORD_JOB_OR_SNAPSHOT,
+    WORD_JOB_PATH, /* "JOB:path", "SNAPSHOT:path", or a path here: all words of cp */
     WORD_HOST,
     WORD_FILE,
     WORD_COMMAND,

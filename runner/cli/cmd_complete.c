@@ -1,218 +1,187 @@
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/buf.h"
-#include "base/text.h"
 #include "runner/cli/commands.h"
+#include "runner/cli/offer.h"
 #include "runner/cli/out.h"
-#include "runner/client/config.h"
-#include "runner/client/hosts.h"
-#include "runner/client/i18n.h"
-#include "runner/client/jobs.h"
 
 /*
- * What the shells' completion asks: `gpurun __complete WORD...`, the words typed so far
- * with the one under the cursor last. Answers lines "word\thelp"; a line ":files" means
- * files. All of it comes from the command table and from what is on record here: no host
- * is asked.
+ * What the shells' completion asks: `gpurun __complete -- WORD...`, the words typed so
+ * far with the one under the cursor last. The answer is described in offer.h.
  */
-struct asked {
-    const struct home *home;
-    const char *word; /* to be completed */
-    struct buf *out;
+
+/* What the words before the one under the cursor have come to. */
+struct typed {
+    const struct command *parent;  /* of a subcommand, or one that still lacks it */
+    const struct command *command; /* NULL: none yet */
+    const struct opt *value;       /* the last word wants a value */
+    int n_words;                   /* words that are no options of the command */
+    bool rest;                     /* the script's own, or a command behind "--" */
 };
 
-static void
-offer_word(const struct asked *a, const char *word, const char *help)
-{
-    if (strncmp(word, a->word, strlen(a->word)) == 0) {
-        buf_add_str(a->out, word);
-        buf_add_str(a->out, "\t");
-        buf_add_str(a->out, help != NULL ? help : "");
-        buf_add_str(a->out, "\n");
-    }
-}
-
-static void
-offer_commands(const struct asked *a, const struct command *const *table)
-{
-    for (; *table != NULL; table++) {
-        if (!(*table)->hidden) {
-            offer_word(a, (*table)->name, _((*table)->help));
-        }
-    }
-}
-
-static void
-offer_options(const struct asked *a, const struct opt *table)
-{
-    for (; table != NULL && table->name != NULL; table++) {
-        char *word = xasprintf("--%s", table->name);
-
-        offer_word(a, word, _(table->help));
-        free(word);
-    }
-}
-
-static void
-offer_jobs(const struct asked *a)
-{
-    struct job_list l;
-    struct err e;
-
-    if (jobs_list(a->home, &l, &e) != 0) {
-        return;
-    }
-    offer_word(a, "@last", _("the newest"));
-    for (size_t i = 0; i < l.n; i++) {
-        if (l.v[i].name != NULL) {
-            offer_word(a, l.v[i].name, l.v[i].id);
-        }
-        if (a->word[0] == 'j') {
-            offer_word(a, l.v[i].id, l.v[i].name);
-        }
-    }
-    job_list_free(&l);
-}
-
-static void
-offer_snapshots(const struct asked *a)
-{
-    struct job_list l;
-    struct err e;
-
-    if (jobs_list(a->home, &l, &e) != 0) {
-        return;
-    }
-    for (size_t i = 0; i < l.n; i++) {
-        if (l.v[i].snapshot[0] != '\0') {
-            offer_word(a, l.v[i].snapshot, l.v[i].name);
-        }
-    }
-    job_list_free(&l);
-}
-
-static void
-offer_hosts(const struct asked *a)
-{
-    struct host_list l;
-    struct err e;
-
-    if (hosts_list(a->home, true, &l, &e) != 0) {
-        return;
-    }
-    for (size_t i = 0; i < l.n; i++) {
-        char *where = host_where(&l.v[i]);
-
-        offer_word(a, l.v[i].name, where);
-        free(where);
-    }
-    host_list_free(&l);
-}
-
-static void
-offer_kind(const struct asked *a, enum word_kind kind)
-{
-    switch (kind) {
-    case WORD_JOB:
-        offer_jobs(a);
-        break;
-    case WORD_SNAPSHOT:
-        offer_snapshots(a);
-        break;
-    case WORD_JOB_OR_SNAPSHOT:
-        offer_jobs(a);
-        offer_snapshots(a);
-        break;
-    case WORD_HOST:
-        offer_hosts(a);
-        break;
-    case WORD_COMMAND:
-        offer_commands(a, command_table);
-        break;
-    case WORD_KEY:
-        for (const struct config_key *k = config_keys; k->name != NULL; k++) {
-            offer_word(a, k->name, _(k->help));
-        }
-        break;
-    case WORD_FILE:
-    case WORD_NONE:
-        buf_add_str(a->out, ":files\n");
-        break;
-    }
-}
-
-/* The option that the word before asks a value for, or NULL. */
 static const struct opt *
-pending(const struct opt *table, const char *before)
+find_option(const struct opt *table, const char *word, bool *has_value)
 {
-    for (; table != NULL && table->name != NULL; table++) {
-        bool is_long =
-            strncmp(before, "--", 2) == 0 && strcmp(before + 2, table->name) == 0;
-        bool is_short = before[0] == '-' && before[1] == table->short_name &&
-                        before[1] != '\0' && before[2] == '\0';
+    size_t len = strcspn(word, "=");
 
-        if ((is_long || is_short) && table->kind != OPT_FLAG) {
+    *has_value = word[len] == '=';
+    for (; table != NULL && table->name != NULL; table++) {
+        if (strncmp(word, "--", 2) == 0 && len == strlen(table->name) + 2 &&
+            strncmp(word + 2, table->name, len - 2) == 0) {
+            return table;
+        }
+        if (word[0] == '-' && word[1] != '\0' && word[1] == table->short_name) {
+            *has_value = word[2] != '\0';
             return table;
         }
     }
     return NULL;
 }
 
-static void
-offer_value(const struct asked *a, const struct opt *o)
+/* Where no command is named, it will be run, unless one is named yet. */
+static const struct opt *
+options_of(const struct typed *t)
 {
-    if (strcmp(o->name, "host") == 0) {
-        offer_hosts(a);
-    } else if (strcmp(o->name, "from") == 0) {
-        offer_snapshots(a);
-    } else {
-        buf_add_str(a->out, ":files\n");
+    const struct command *cmd = t->command;
+
+    if (cmd == NULL && t->parent == NULL) {
+        cmd = command_find(command_table, "run");
+    }
+    return cmd != NULL ? cmd->options : NULL;
+}
+
+/* The option a word is, ours or of every command; NULL: none known. */
+static const struct opt *
+option_of(const struct typed *t, const char *word, bool *has_value)
+{
+    const struct opt *o = find_option(options_of(t), word, has_value);
+
+    return o != NULL ? o : find_option(global_options, word, has_value);
+}
+
+static bool
+is_script(const struct typed *t)
+{
+    return t->command != NULL && t->command->grammar == GRAMMAR_SCRIPT;
+}
+
+static bool
+is_placing(const struct opt *o)
+{
+    for (const char *const *p = placing_options; o != NULL && *p != NULL; p++) {
+        if (strcmp(*p, o->name) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void
+take_option(struct typed *t, const char *word)
+{
+    bool has_value;
+    const struct opt *o = option_of(t, word, &has_value);
+
+    if (is_script(t) && t->n_words > 0 && !is_placing(o)) {
+        t->rest = true;
+    } else if (o != NULL && o->kind != OPT_FLAG && !has_value) {
+        t->value = o;
     }
 }
 
 static void
-complete(const struct asked *a, char *const *words, int n)
+take_word(struct typed *t, const char *word)
 {
-    const struct command *cmd = NULL;
-    const struct command *parent = NULL;
-    const struct opt *value;
-    int at = 0;
+    if (t->command != NULL) {
+        t->rest = is_script(t) && t->n_words > 0;
+        t->n_words++;
+    } else if (t->parent != NULL) {
+        t->command = command_find(t->parent->subs, word);
+    } else {
+        t->command = command_find(command_table, word);
+        if (t->command == NULL) {
+            t->command = command_find(command_table, "run");
+            t->n_words = 1;
+        } else if (t->command->subs != NULL) {
+            t->parent = t->command;
+            t->command = NULL;
+        }
+    }
+}
 
-    for (; at < n && cmd == NULL; at++) {
-        cmd = command_find(command_table, words[at]);
-        if (cmd == NULL && words[at][0] != '-') {
-            break; /* a script: run */
-        }
+static void
+take(struct typed *t, const char *word)
+{
+    if (t->value != NULL) {
+        t->value = NULL;
+    } else if (t->rest) {
+        t->n_words++;
+    } else if (strcmp(word, "--") == 0) {
+        t->rest = true;
+        t->command = t->command != NULL ? t->command : command_find(command_table, "run");
+    } else if (word[0] == '-' && word[1] != '\0') {
+        take_option(t, word);
+    } else {
+        take_word(t, word);
     }
-    if (cmd != NULL && cmd->subs != NULL) {
-        for (; at < n; at++) {
-            if (command_find(cmd->subs, words[at]) != NULL) {
-                parent = cmd;
-                cmd = command_find(cmd->subs, words[at]);
-                break;
-            }
-        }
+}
+
+/* An option, or the value behind its "=". */
+static void
+complete_option(const struct offer *a, const struct typed *t)
+{
+    struct offer value = *a;
+    const char *equals = strchr(a->word, '=');
+    bool has_value;
+    const struct opt *o = equals != NULL ? option_of(t, a->word, &has_value) : NULL;
+
+    if (o != NULL && o->kind != OPT_FLAG) {
+        value.word = equals + 1;
+        offer_value(&value, o);
+    } else if (equals == NULL && is_script(t) && t->n_words > 0) {
+        offer_options(a, options_of(t), placing_options);
+        buf_add_str(a->out, ":files\n"); /* or it is the script's own */
+    } else if (equals == NULL) {
+        offer_options(a, options_of(t), NULL);
+        offer_options(a, global_options, NULL);
     }
-    if (cmd != NULL && cmd->subs != NULL && parent == NULL) {
-        offer_commands(a, cmd->subs);
-        offer_options(a, a->word[0] == '-' ? global_options : NULL);
-        return;
-    }
+}
+
+static void
+complete_word(const struct offer *a, const struct typed *t)
+{
+    const struct command *cmd = t->command;
+
     if (cmd == NULL) {
-        cmd = command_find(command_table, "run");
-        if (n == 0 && a->word[0] != '-') {
-            offer_commands(a, command_table);
+        offer_commands(a, t->parent != NULL ? t->parent->subs : command_table);
+        if (t->parent == NULL) {
+            offer_kind(a, WORD_FILE);
         }
-    }
-    value = n > 0 && cmd != NULL ? pending(cmd->options, words[n - 1]) : NULL;
-    if (value != NULL) {
-        offer_value(a, value);
-    } else if (a->word[0] == '-') {
-        offer_options(a, cmd != NULL ? cmd->options : NULL);
-        offer_options(a, global_options);
-    } else if (cmd != NULL) {
+    } else if (cmd->grammar == GRAMMAR_SCRIPT) {
+        offer_kind(a, WORD_FILE);
+    } else if (t->n_words == 0 || cmd->word == WORD_JOB_PATH || cmd->max_words < 0) {
         offer_kind(a, cmd->word);
+    } else if (cmd->grammar == GRAMMAR_COMMAND) {
+        offer_word(a, "--", NULL);
+    }
+}
+
+static void
+complete(const struct offer *a, char *const *words, int n)
+{
+    struct typed t = {.n_words = 0};
+
+    for (int i = 0; i < n; i++) {
+        take(&t, words[i]);
+    }
+    if (t.value != NULL) {
+        offer_value(a, t.value);
+    } else if (t.rest) {
+        offer_kind(a, WORD_FILE);
+    } else if (a->word[0] == '-') {
+        complete_option(a, &t);
+    } else {
+        complete_word(a, &t);
     }
 }
 
@@ -220,7 +189,7 @@ static int
 run_complete(struct cli *c, const void *options, const struct words *w, struct err *e)
 {
     struct buf out = BUF_INIT;
-    struct asked a = {.home = c->home, .out = &out};
+    struct offer a = {.home = c->home, .out = &out};
     int rc;
 
     (void)options;

@@ -348,6 +348,6 @@ const struct command cmd_cp = {
                 "JOB: alone is all of it."),
     .min_words = 2,
     .max_words = 2,
-    .word = WORD_JOB_OR_SNAPSHOT,
+    .word = WORD_JOB_PATH,
     .run = run_cp,
 };
