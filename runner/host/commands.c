@@ -11,6 +11,7 @@
 #include "runner/host/serve.h"
 #include "runner/host/supervise.h"
 
+#define WORDS_MAX 1000
 #define AT(field) offsetof(struct command_options, field)
 
 static const struct opt no_options[] = {
@@ -23,8 +24,37 @@ static const struct opt serve_options[] = {
     {NULL, 0, OPT_NONE, 0, NULL, NULL},
 };
 
+static const struct opt allow_options[] = {
+    {"help", 'h', OPT_FLAG, AT(help), NULL, "say what this does"},
+    {"name", 0, OPT_STR, AT(name), "NAME", "what to call this renter"},
+    {"until", 0, OPT_STR, AT(until), "T", "a date, a time, or how long from now (30d)"},
+    {"max-cost", 0, OPT_STR, AT(max_cost), "YUAN", "what all its jobs may cost together"},
+    {NULL, 0, OPT_NONE, 0, NULL, NULL},
+};
+static const struct opt jobs_options[] = {
+    {"help", 'h', OPT_FLAG, AT(help), NULL, "say what this does"},
+    {"all", 'a', OPT_FLAG, AT(all), NULL, "also those that have ended"},
+    {NULL, 0, OPT_NONE, 0, NULL, NULL},
+};
+static const struct opt earnings_options[] = {
+    {"help", 'h', OPT_FLAG, AT(help), NULL, "say what this does"},
+    {"csv", 0, OPT_FLAG, AT(csv), NULL, "for a spreadsheet"},
+    {NULL, 0, OPT_NONE, 0, NULL, NULL},
+};
+static const struct opt gc_options[] = {
+    {"help", 'h', OPT_FLAG, AT(help), NULL, "say what this does"},
+    {"dry-run", 'n', OPT_FLAG, AT(dry_run), NULL,
+     "say what would be done, change nothing"},
+    {NULL, 0, OPT_NONE, 0, NULL, NULL},
+};
+static const struct opt install_options[] = {
+    {"help", 'h', OPT_FLAG, AT(help), NULL, "say what this does"},
+    {"sha256", 0, OPT_STR, AT(sha256), "HEX", "what this program must be"},
+    {NULL, 0, OPT_NONE, 0, NULL, NULL},
+};
+
 static int
-cmd_serve(const struct command_options *o, int argc, char **argv, struct err *e)
+owner_serve(const struct command_options *o, int argc, char **argv, struct err *e)
 {
     (void)argc;
     (void)argv;
@@ -33,7 +63,7 @@ cmd_serve(const struct command_options *o, int argc, char **argv, struct err *e)
 }
 
 static int
-cmd_supervise(const struct command_options *o, int argc, char **argv, struct err *e)
+owner_supervise(const struct command_options *o, int argc, char **argv, struct err *e)
 {
     (void)o;
     (void)argc;
@@ -42,7 +72,7 @@ cmd_supervise(const struct command_options *o, int argc, char **argv, struct err
 }
 
 static int
-cmd_recover(const struct command_options *o, int argc, char **argv, struct err *e)
+owner_recover(const struct command_options *o, int argc, char **argv, struct err *e)
 {
     (void)o;
     (void)argc;
@@ -51,7 +81,7 @@ cmd_recover(const struct command_options *o, int argc, char **argv, struct err *
 }
 
 static int
-cmd_print_env(const struct command_options *o, int argc, char **argv, struct err *e)
+owner_print_env(const struct command_options *o, int argc, char **argv, struct err *e)
 {
     (void)o;
     (void)argc;
@@ -61,7 +91,7 @@ cmd_print_env(const struct command_options *o, int argc, char **argv, struct err
 }
 
 static int
-cmd_version(const struct command_options *o, int argc, char **argv, struct err *e)
+owner_version(const struct command_options *o, int argc, char **argv, struct err *e)
 {
     (void)o;
     (void)argc;
@@ -72,7 +102,7 @@ cmd_version(const struct command_options *o, int argc, char **argv, struct err *
 }
 
 static int
-cmd_help(const struct command_options *o, int argc, char **argv, struct err *e)
+owner_help(const struct command_options *o, int argc, char **argv, struct err *e)
 {
     (void)o;
     (void)argc;
@@ -84,12 +114,30 @@ cmd_help(const struct command_options *o, int argc, char **argv, struct err *e)
 
 const struct command commands_table[] = {
     {"serve", "", "answer one client on stdin and stdout", 0, 0, serve_options,
-     cmd_serve},
-    {"supervise", "RENTER JOB", NULL, 2, 2, no_options, cmd_supervise},
-    {"recover", "RENTER JOB", NULL, 2, 2, no_options, cmd_recover},
-    {"print-env", "", NULL, 0, 0, no_options, cmd_print_env},
-    {"version", "", "say which version this is", 0, 0, no_options, cmd_version},
-    {"help", "", "say what there is", 0, 0, no_options, cmd_help},
+     owner_serve},
+    {"supervise", "RENTER JOB", NULL, 2, 2, no_options, owner_supervise},
+    {"recover", "RENTER JOB", NULL, 2, 2, no_options, owner_recover},
+    {"print-env", "", NULL, 0, 0, no_options, owner_print_env},
+    {"install-self", "", NULL, 0, 0, install_options, owner_install_self},
+    {"price", "ls | set TYPE=YUAN... | rm TYPE...", "what is asked for what is here", 1,
+     WORDS_MAX, no_options, owner_price},
+    {"allow", "KEYFILE", "let a renter in by its SSH public key", 1, 1, allow_options,
+     owner_allow},
+    {"renters", "", "who may use this host", 0, 0, no_options, owner_renters},
+    {"revoke", "NAME", "let a renter in no more", 1, 1, no_options, owner_revoke},
+    {"status", "", "this host at a glance", 0, 0, no_options, owner_status},
+    {"jobs", "", "what runs here now", 0, 0, jobs_options, owner_jobs},
+    {"devices", "", "what there is, and what is free", 0, 0, no_options, owner_devices},
+    {"earnings", "", "what ended jobs brought in", 0, 0, earnings_options,
+     owner_earnings},
+    {"doctor", "", "check this host; exit status 1 if something is to be looked at", 0, 0,
+     no_options, owner_doctor},
+    {"gc", "", "drop what has expired and free its space", 0, 0, gc_options, owner_gc},
+    {"fsck", "", "check every byte that is kept, mend what can be", 0, 0, no_options,
+     owner_fsck},
+    {"tick", "", "for cron: lost jobs, expiry and gc", 0, 0, no_options, owner_tick},
+    {"version", "", "say which version this is", 0, 0, no_options, owner_version},
+    {"help", "", "say what there is", 0, 0, no_options, owner_help},
     {NULL, NULL, NULL, 0, 0, NULL, NULL},
 };
 
@@ -99,7 +147,7 @@ commands_help(void)
     (void)printf("usage: gpurun-agent COMMAND [OPTIONS]\n\n");
     for (const struct command *c = commands_table; c->name != NULL; c++) {
         if (c->help != NULL) {
-            (void)printf("  %-12s %-22s %s\n", c->name, c->args, c->help);
+            (void)printf("  %-9s %-36s %s\n", c->name, c->args, c->help);
         }
     }
 }

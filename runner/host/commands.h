@@ -15,6 +15,7 @@
 struct command_options {
     bool help;
     bool csv;
+    bool all;
     bool dry_run;
     const char *renter;
     const char *name;
@@ -40,19 +41,19 @@ int commands_run(int argc, char **argv);
 /* For people: every command with its options, as help prints them. */
 void commands_help(void);
 
-int cmd_allow(const struct command_options *o, int argc, char **argv, struct err *e);
-int cmd_renters(const struct command_options *o, int argc, char **argv, struct err *e);
-int cmd_revoke(const struct command_options *o, int argc, char **argv, struct err *e);
-int cmd_price(const struct command_options *o, int argc, char **argv, struct err *e);
-int cmd_status(const struct command_options *o, int argc, char **argv, struct err *e);
-int cmd_jobs(const struct command_options *o, int argc, char **argv, struct err *e);
-int cmd_devices(const struct command_options *o, int argc, char **argv, struct err *e);
-int cmd_earnings(const struct command_options *o, int argc, char **argv, struct err *e);
-int cmd_doctor(const struct command_options *o, int argc, char **argv, struct err *e);
-int cmd_gc(const struct command_options *o, int argc, char **argv, struct err *e);
-int cmd_fsck(const struct command_options *o, int argc, char **argv, struct err *e);
-int cmd_tick(const struct command_options *o, int argc, char **argv, struct err *e);
-int cmd_install_self(const struct command_options *o, int argc, char **argv,
-                     struct err *e);
+int owner_allow(const struct command_options *o, int argc, char **argv, struct err *e);
+int owner_renters(const struct command_options *o, int argc, char **argv, struct err *e);
+int owner_revoke(const struct command_options *o, int argc, char **argv, struct err *e);
+int owner_price(const struct command_options *o, int argc, char **argv, struct err *e);
+int owner_status(const struct command_options *o, int argc, char **argv, struct err *e);
+int owner_jobs(const struct command_options *o, int argc, char **argv, struct err *e);
+int owner_devices(const struct command_options *o, int argc, char **argv, struct err *e);
+int owner_earnings(const struct command_options *o, int argc, char **argv, struct err *e);
+int owner_doctor(const struct command_options *o, int argc, char **argv, struct err *e);
+int owner_gc(const struct command_options *o, int argc, char **argv, struct err *e);
+int owner_fsck(const struct command_options *o, int argc, char **argv, struct err *e);
+int owner_tick(const struct command_options *o, int argc, char **argv, struct err *e);
+int owner_install_self(const struct command_options *o, int argc, char **argv,
+                       struct err *e);
 
 #endif

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <unistd.h>
 
 #include "base/buf.h"
@@ -73,6 +74,7 @@ decode(struct renter *r, const struct rec *rec, struct err *e)
     if (name != NULL) {
         (void)snprintf(r->name, sizeof r->name, "%s", name);
     }
+    free(r->ssh_key);
     r->ssh_key = ssh_key == NULL ? NULL : xstrdup(ssh_key);
     return 0;
 }
@@ -107,8 +109,28 @@ out:
     return rc;
 }
 
-int
-renter_save(const struct renter *r, struct err *e)
+/* Writers of a record come one after another: two connections may be the first at once.
+ */
+static int
+lock_record(const struct renter *r, int *fd, struct err *e)
+{
+    *fd = openat(r->fd, "renter.lock", O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (*fd == -1) {
+        return err_set_sys(e, errno, "cannot lock the record of renter %s", r->id);
+    }
+    while (flock(*fd, LOCK_EX) != 0) {
+        if (errno != EINTR) {
+            int failed = errno;
+
+            (void)fd_close(fd);
+            return err_set_sys(e, failed, "cannot lock the record of renter %s", r->id);
+        }
+    }
+    return 0;
+}
+
+static int
+save(const struct renter *r, struct err *e)
 {
     struct rec *rec = encode(r);
     struct buf b = BUF_INIT;
@@ -118,6 +140,40 @@ renter_save(const struct renter *r, struct err *e)
     rc = file_replace_at(r->fd, "renter", b.data, b.len, e);
     buf_free(&b);
     rec_free(rec);
+    return rc;
+}
+
+int
+renter_save(const struct renter *r, struct err *e)
+{
+    int lock = -1;
+    int rc;
+
+    if (lock_record(r, &lock, e) != 0) {
+        return -1;
+    }
+    rc = save(r, e);
+    (void)fd_close(&lock);
+    return rc;
+}
+
+/* The first one makes it, the others find it. */
+static int
+load_or_make(struct renter *r, struct err *e)
+{
+    int lock = -1;
+    bool found;
+    int rc;
+
+    if (lock_record(r, &lock, e) != 0) {
+        return -1;
+    }
+    rc = load(r, &found, e);
+    if (rc == 0 && !found) {
+        r->made_wall_ns = clock_wall_ns();
+        rc = save(r, e);
+    }
+    (void)fd_close(&lock);
     return rc;
 }
 
@@ -152,15 +208,12 @@ renter_open(struct renter **out, const struct agent *a, const char *id, bool cre
     if (load(r, &found, e) != 0) {
         goto out;
     }
-    if (!found) {
-        if (!create) {
-            err_set(e, ERR_NOT_FOUND, "renter %s has no record here", id);
-            goto out;
-        }
-        r->made_wall_ns = clock_wall_ns();
-        if (renter_save(r, e) != 0) {
-            goto out;
-        }
+    if (!found && !create) {
+        err_set(e, ERR_NOT_FOUND, "renter %s has no record here", id);
+        goto out;
+    }
+    if (!found && load_or_make(r, e) != 0) {
+        goto out;
     }
     *out = r;
     r = NULL;
@@ -183,22 +236,45 @@ renter_close(struct renter *r)
     free(r);
 }
 
+static int
+check_key(const struct renter *r, const struct sign_public *key, struct err *e)
+{
+    if (memcmp(r->key.b, key->b, sizeof key->b) == 0) {
+        return 0;
+    }
+    return err_set(e, ERR_DENIED,
+                   "renter %s is known here by another key; the owner can `revoke` and "
+                   "`allow` it anew",
+                   r->name[0] != '\0' ? r->name : r->id);
+}
+
 int
 renter_pin_key(struct renter *r, const struct sign_public *key, struct err *e)
 {
+    int lock = -1;
+    bool found;
+    int rc = -1;
+
     if (r->has_key) {
-        if (memcmp(r->key.b, key->b, sizeof key->b) == 0) {
-            return 0;
-        }
-        return err_set(
-            e, ERR_DENIED,
-            "renter %s is known here by another key; the owner can `revoke` and "
-            "`allow` it anew",
-            r->name[0] != '\0' ? r->name : r->id);
+        return check_key(r, key, e);
+    }
+    if (lock_record(r, &lock, e) != 0) {
+        return -1;
+    }
+    if (load(r, &found, e) != 0) {
+        goto out;
+    }
+    if (r->has_key) { /* another connection was first */
+        rc = check_key(r, key, e);
+        goto out;
     }
     r->key = *key;
     r->has_key = true;
-    return renter_save(r, e);
+    rc = save(r, e);
+
+out:
+    (void)fd_close(&lock);
+    return rc;
 }
 
 int

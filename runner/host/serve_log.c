@@ -162,6 +162,8 @@ make(struct serve *s, struct serve_link *l, const struct mux_offer *offer,
     g->channel = channel_new(&o);
     g->next = s->logs;
     s->logs = g;
+    /* The client may hold bytes already: only below the end is that believed. */
+    channel_source_grow(g->channel, l->end[stream]);
     if (mux_accept(s->mux, offer->stream, g->channel, NULL, e) != 0) {
         log_free(g);
         return -1;
@@ -197,8 +199,8 @@ serve_log_open(struct serve *s, const struct mux_offer *offer, enum logseg_strea
         mux_refuse(s->mux, offer->stream, &e, NULL);
     } else if (serve_link_get(s, job, &l, &e) != 0) {
         mux_refuse(s->mux, offer->stream, &e, NULL);
-    } else if (!follow && l->conn != NULL && !l->followed) {
-        /* How far it goes now is not known before the supervisor has said so. */
+    } else if (l->conn != NULL && !l->followed) {
+        /* How far it goes is not known before the supervisor has said so. */
         (void)serve_wait_open(s, &l->follow_waits, offer);
     } else {
         (void)!make(s, l, offer, stream, follow, &e); /* refused with its reason */

@@ -1,0 +1,15 @@
+#ifndef RUNNER_HOST_COLUMNS_H
+#define RUNNER_HOST_COLUMNS_H
+
+#include <stddef.h>
+
+/* Tables for people: cells are escaped, columns aligned by display width. */
+struct columns;
+
+/* titles: n of them; NULL: no head line. */
+struct columns *columns_new(size_t n, const char *const *titles);
+/* The next cell, row by row. NULL is "". */
+void columns_add(struct columns *c, const char *text);
+void columns_print_free(struct columns *c); /* to stdout */
+
+#endif

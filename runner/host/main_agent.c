@@ -1,0 +1,13 @@
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/err.h"
+#include "runner/host/commands.h"
+
+/* gpurun-agent: what serves jobs on a host, and what its owner uses. */
+int
+main(int argc, char **argv)
+{
+    return commands_run(argc - 1, argv + 1);
+}

@@ -1,0 +1,225 @@
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/buf.h"
+#include "base/clock.h"
+#include "base/file.h"
+#include "base/text.h"
+#include "runner/host/agent.h"
+#include "runner/host/commands.h"
+#include "runner/host/devices.h"
+#include "runner/host/facts.h"
+#include "runner/host/loginenv.h"
+#include "runner/host/runout.h"
+#include "runner/host/sandbox.h"
+
+#define PYTHON_NS    ((int64_t)20 * 1000000000)
+#define PYTHON_MAX   ((size_t)64 * 1024)
+#define LOW_DISK     ((int64_t)1 << 30)
+#define YEAR_2024_NS ((int64_t)1704067200 * 1000000000)
+
+struct doctor {
+    const struct agent *agent;
+    int n_bad;
+};
+
+static void
+good(const char *what, const char *text)
+{
+    (void)printf("ok    %-12s %s\n", what, text);
+}
+
+static void
+bad(struct doctor *d, const char *what, const char *text)
+{
+    (void)printf("LOOK  %-12s %s\n", what, text);
+    d->n_bad++;
+}
+
+static void
+check_walls(struct doctor *d)
+{
+    struct facts_walls w;
+    char *text;
+
+    facts_walls(d->agent, true, &w);
+    text = xasprintf("%s%s%s; jobs run in %s, memory limits by %s, Landlock version %d",
+                     host_protection_name(w.protection), w.why[0] == '\0' ? "" : ": ",
+                     w.why, w.confine, w.memory_by, sandbox_landlock_abi());
+    if (w.protection == HOST_PROTECTION_NONE) {
+        bad(d, "protection", text);
+    } else {
+        good("protection", text);
+    }
+    free(text);
+}
+
+static void
+check_devices(struct doctor *d)
+{
+    struct device_list l = {NULL, 0};
+    char why[DEVICES_WHY_MAX];
+    bool shared;
+    char *dir = devices_lock_dir(d->agent, &shared);
+    struct err e;
+    char *text;
+
+    if (devices_list(d->agent, true, &l, why, &e) != 0) {
+        bad(d, "devices", e.msg);
+        free(dir);
+        return;
+    }
+    text = xasprintf("%zu, the cpu included%s%s", l.n, why[0] == '\0' ? "" : "; ", why);
+    if (why[0] == '\0') {
+        good("devices", text);
+    } else {
+        bad(d, "devices", text);
+    }
+    free(text);
+    text = xasprintf("in %s, %s", dir,
+                     shared ? "seen by all users of this machine"
+                            : "seen by this user only: others may take the same devices");
+    if (shared) {
+        good("locks", text);
+    } else {
+        bad(d, "locks", text);
+    }
+    free(text);
+    free(dir);
+    device_list_free(&l);
+}
+
+static void
+check_python(struct doctor *d, const struct strings *env)
+{
+    static const char program[] =
+        "import sys,platform\n"
+        "s='python '+platform.python_version()+' at '+sys.executable\n"
+        "try:\n import torch\n s+=', torch '+torch.__version__+', CUDA '+"
+        "str(torch.version.cuda if torch.cuda.is_available() else 'not usable')\n"
+        "except Exception: s+=', no torch'\n"
+        "print(s)\n";
+    char *argv[] = {(char *)(uintptr_t) "sh", (char *)(uintptr_t) "-c",
+                    (char *)(uintptr_t) "exec python3 -c \"$0\"",
+                    (char *)(uintptr_t)program, NULL};
+    char **envp = xcalloc(env->n + 1, sizeof *envp);
+    struct runout_options o = {.path = "/bin/sh",
+                               .argv = argv,
+                               .envp = envp,
+                               .timeout_ns = PYTHON_NS,
+                               .max_bytes = PYTHON_MAX};
+    struct buf b = BUF_INIT;
+    struct err e;
+    int status = 0;
+
+    memcpy(envp, env->v, env->n * sizeof *envp);
+    if (runout(&o, &b, &status, &e) != 0) {
+        bad(d, "python", e.msg);
+    } else if (status != 0 || b.len == 0) {
+        bad(d, "python", "there is no python3 in the login environment");
+    } else {
+        char text[512];
+
+        b.data[strcspn((char *)b.data, "\n")] = '\0';
+        good("python", text_escape_to(text, sizeof text, (char *)b.data));
+    }
+    buf_free(&b);
+    free(envp);
+}
+
+static void
+check_environment(struct doctor *d)
+{
+    struct strings env = {NULL, 0};
+    char why[LOGINENV_WHY_MAX];
+    const char *path;
+
+    loginenv_get(d->agent, &env, why);
+    path = env_get(&env, "PATH");
+    if (why[0] != '\0') {
+        bad(d, "environment", why);
+    } else {
+        char *text = xasprintf("%zu variables, PATH=%s", env.n, path == NULL ? "" : path);
+
+        good("environment", text);
+        free(text);
+    }
+    check_python(d, &env);
+    strings_free(&env);
+}
+
+static void
+check_machine(struct doctor *d)
+{
+    struct host_info h;
+    char size[TEXT_SIZE_MAX];
+    char at[CLOCK_TEXT_MAX];
+    struct err e;
+
+    if (facts_fill(&h, d->agent, NULL, false, &e) != 0) {
+        bad(d, "offer", e.msg);
+        return;
+    }
+    good("offer", "made and signed");
+    text_format_size((uint64_t)h.disk_free_bytes, size);
+    if (h.disk_free_bytes < LOW_DISK) {
+        bad(d, "disk", size);
+    } else {
+        good("disk", size);
+    }
+    clock_format_local(h.wall_ns, at);
+    if (h.wall_ns < YEAR_2024_NS) {
+        bad(d, "clock", at);
+    } else {
+        good("clock", at);
+    }
+    hostinfo_free(&h);
+}
+
+/* sshd ignores keys whose file or folder others can write to. */
+static void
+check_ssh(struct doctor *d)
+{
+    const char *home = getenv("HOME");
+    static const char *const names[] = {"", ".ssh", ".ssh/authorized_keys"};
+
+    for (size_t i = 0; home != NULL && i < sizeof names / sizeof names[0]; i++) {
+        char *path = path_join(home, names[i]);
+        struct stat sb;
+
+        if (stat(path, &sb) == 0 && (sb.st_mode & 022) != 0) {
+            char *text =
+                xasprintf("others can write to '%s': sshd will ignore keys", path);
+
+            bad(d, "ssh", text);
+            free(text);
+        }
+        free(path);
+    }
+}
+
+int
+owner_doctor(const struct command_options *o, int argc, char **argv, struct err *e)
+{
+    struct agent *a = NULL;
+    struct doctor d = {.n_bad = 0};
+
+    (void)o;
+    (void)argc;
+    (void)argv;
+    if (agent_open(&a, e) != 0) {
+        return -1;
+    }
+    d.agent = a;
+    (void)printf("gpurun-agent %s, home %s\n", GPURUN_VERSION, a->home);
+    check_machine(&d);
+    check_walls(&d);
+    check_devices(&d);
+    check_environment(&d);
+    check_ssh(&d);
+    agent_close(a);
+    return d.n_bad == 0 ? 0 : 1;
+}

@@ -1,0 +1,127 @@
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/buf.h"
+#include "base/clock.h"
+#include "base/file.h"
+#include "meter/card.h"
+#include "meter/money.h"
+#include "runner/host/agent.h"
+#include "runner/host/columns.h"
+#include "runner/host/commands.h"
+
+#define NS_PER_S ((int64_t)1000000000)
+
+static const char *
+unit_text(enum card_unit u)
+{
+    switch (u) {
+    case CARD_UNIT_HOUR:
+        return "per unit-hour";
+    case CARD_UNIT_GB_DAY:
+        return "per GB-day";
+    case CARD_UNIT_JOB:
+        return "per job";
+    case CARD_UNIT_NONE:
+    case CARD_UNIT_COUNT:
+        break;
+    }
+    return "";
+}
+
+static void
+print_card(const struct card *card)
+{
+    static const char *const titles[] = {"CLASS", "TYPE", "YUAN", "", "SINCE"};
+    int64_t now_s = clock_wall_ns() / NS_PER_S;
+    size_t n;
+    const struct card_price *p = card_prices(card, &n);
+    struct columns *c;
+
+    if (card_is_free(card)) {
+        (void)printf("no prices: everything here is free of charge\n");
+        return;
+    }
+    c = columns_new(5, titles);
+    for (size_t i = 0; i < n; i++) {
+        char yuan[MONEY_TEXT_MAX];
+        char since[CLOCK_TEXT_MAX] = "";
+
+        if (p[i].from_s > now_s || p[i].to_s <= now_s) {
+            continue;
+        }
+        money_format_uyuan(p[i].price_uyuan, yuan);
+        if (p[i].from_s != CARD_ALWAYS) {
+            clock_format_local(p[i].from_s * NS_PER_S, since);
+        }
+        columns_add(c, p[i].class_name);
+        columns_add(c, p[i].type);
+        columns_add(c, yuan);
+        columns_add(c, unit_text(p[i].unit));
+        columns_add(c, since);
+    }
+    columns_print_free(c);
+}
+
+static int
+change(struct card *card, const char *what, int argc, char **argv, struct err *e)
+{
+    int64_t now_s = clock_wall_ns() / NS_PER_S;
+
+    for (int i = 0; i < argc; i++) {
+        int rc = strcmp(what, "set") == 0 ? card_set(card, argv[i], now_s, e)
+                                          : card_unset(card, argv[i], now_s, e);
+
+        if (rc != 0) {
+            return -1;
+        }
+    }
+    return 0;
+}
+
+int
+owner_price(const struct command_options *o, int argc, char **argv, struct err *e)
+{
+    struct agent *a = NULL;
+    struct card *card = NULL;
+    char *path = NULL;
+    int lock = -1;
+    bool writes = strcmp(argv[0], "set") == 0 || strcmp(argv[0], "rm") == 0;
+    int rc = -1;
+
+    (void)o;
+    if (!(writes && argc > 1) && !(strcmp(argv[0], "ls") == 0 && argc == 1)) {
+        return err_set(
+            e, ERR_INVALID,
+            "it is `price ls`, `price set TYPE=YUAN...` or `price rm TYPE...`");
+    }
+    if (agent_open(&a, e) != 0) {
+        return -1;
+    }
+    path = agent_path(a, "card");
+    if (writes) {
+        char *lock_path = agent_path(a, "card.lock");
+
+        rc = file_lock(lock_path, true, true, &lock, e);
+        free(lock_path);
+        if (rc != 0) {
+            goto out;
+        }
+        rc = -1;
+    }
+    if (card_load(&card, path, e) != 0 ||
+        (writes && (change(card, argv[0], argc - 1, argv + 1, e) != 0 ||
+                    card_save(card, path, e) != 0))) {
+        goto out;
+    }
+    print_card(card);
+    rc = 0;
+
+out:
+    (void)fd_close(&lock);
+    card_free(card);
+    free(path);
+    agent_close(a);
+    return rc;
+}

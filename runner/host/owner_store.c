@@ -1,0 +1,210 @@
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/buf.h"
+#include "base/file.h"
+#include "base/text.h"
+#include "runner/host/agent.h"
+#include "runner/host/commands.h"
+#include "runner/host/recover.h"
+#include "runner/host/workdirs.h"
+#include "storage/fsck.h"
+#include "storage/gc.h"
+#include "storage/snap.h"
+#include "storage/store.h"
+
+/* ---- every renter's store ---- */
+
+typedef int store_fn(void *ctx, const struct renter *r, const char *path, struct err *e);
+
+/* The first failure is told, the others are still seen to. */
+static int
+each_store(const struct agent *a, store_fn *fn, void *ctx, struct err *e)
+{
+    struct renter_ids l;
+    int rc = 0;
+
+    if (renter_list(a, &l, e) != 0) {
+        return -1;
+    }
+    for (size_t i = 0; i < l.n; i++) {
+        struct renter *r = NULL;
+        struct err why;
+        char *path;
+
+        if (renter_open(&r, a, l.v[i], false, &why) != 0) {
+            continue;
+        }
+        path = workdirs_store_path(r);
+        if (file_exists(path) && fn(ctx, r, path, &why) != 0 && rc == 0) {
+            *e = why;
+            rc = err_wrap(e, "renter %s", r->id);
+        }
+        free(path);
+        renter_close(r);
+    }
+    renter_ids_free(&l);
+    return rc;
+}
+
+static void
+say_line(void *arg, const char *line)
+{
+    (void)arg;
+    (void)printf("%s\n", line);
+}
+
+/* ---- gc ---- */
+
+struct gc_job {
+    bool dry_run;
+    uint64_t freed_bytes;
+    size_t n_expired;
+};
+
+static int
+gc_one(void *ctx, const struct renter *r, const char *path, struct err *e)
+{
+    struct gc_job *j = ctx;
+    struct gc_options o = {.walk = gc_walk_tree,
+                           .dry_run = j->dry_run,
+                           .wait = true,
+                           .say = j->dry_run ? say_line : NULL};
+    struct snap_expiry expiry = {0};
+    struct gc_result res = {0};
+    struct store *s = NULL;
+    int rc = -1;
+
+    if (!j->dry_run && workdirs_trim(r, e) != 0) {
+        return -1;
+    }
+    if (store_open(&s, path, NULL, e) != 0) {
+        return -1;
+    }
+    if (!j->dry_run && snap_expire(s, &expiry, NULL, NULL, e) != 0) {
+        goto out;
+    }
+    if (expiry.clock_doubt[0] != '\0') {
+        (void)fprintf(stderr, "gpurun-agent: nothing expires: %s\n", expiry.clock_doubt);
+    }
+    if (gc_run(s, &o, &res, e) != 0) {
+        goto out;
+    }
+    j->freed_bytes += res.freed_bytes;
+    j->n_expired += expiry.n_expired;
+    rc = 0;
+
+out:
+    store_close(s);
+    return rc;
+}
+
+int
+owner_gc(const struct command_options *o, int argc, char **argv, struct err *e)
+{
+    struct gc_job j = {.dry_run = o->dry_run};
+    struct agent *a = NULL;
+    char size[TEXT_SIZE_MAX];
+    int rc;
+
+    (void)argc;
+    (void)argv;
+    if (agent_open(&a, e) != 0) {
+        return -1;
+    }
+    rc = each_store(a, gc_one, &j, e);
+    text_format_size(j.freed_bytes, size);
+    (void)printf("%s%s freed, %zu snapshots expired\n",
+                 o->dry_run ? "nothing was changed: " : "", size, j.n_expired);
+    agent_close(a);
+    return rc;
+}
+
+/* ---- fsck ---- */
+
+struct fsck_job {
+    bool clean;
+};
+
+static void
+say_damaged(void *arg, const char *snap_id, const char *path, size_t path_len,
+            const char *why)
+{
+    struct buf b = BUF_INIT;
+
+    (void)arg;
+    text_escape(&b, path == NULL ? "" : path, path == NULL ? 0 : path_len);
+    (void)printf("snapshot %s: %s%s%s\n", snap_id, buf_str(&b), path == NULL ? "" : ": ",
+                 why);
+    buf_free(&b);
+}
+
+static int
+fsck_one(void *ctx, const struct renter *r, const char *path, struct err *e)
+{
+    struct fsck_job *j = ctx;
+    struct fsck_options o = {.walk = gc_walk_tree,
+                             .files = fsck_files_tree,
+                             .damaged = say_damaged,
+                             .say = say_line};
+    struct fsck_result res = {0};
+
+    if (fsck_run(path, &o, &res, e) != 0) {
+        return -1;
+    }
+    j->clean = j->clean && fsck_clean(&res);
+    (void)printf("renter %s: %" PRIu64 " chunks in %" PRIu64 " packs, %" PRIu64
+                 " snapshots: %s\n",
+                 r->id, res.n_chunks, res.n_packs, res.n_snaps,
+                 fsck_clean(&res) ? "sound" : "DAMAGED");
+    return 0;
+}
+
+int
+owner_fsck(const struct command_options *o, int argc, char **argv, struct err *e)
+{
+    struct fsck_job j = {.clean = true};
+    struct agent *a = NULL;
+    int rc;
+
+    (void)o;
+    (void)argc;
+    (void)argv;
+    if (agent_open(&a, e) != 0) {
+        return -1;
+    }
+    rc = each_store(a, fsck_one, &j, e);
+    agent_close(a);
+    return rc != 0 ? rc : j.clean ? 0 : 1;
+}
+
+/* ---- tick ---- */
+
+int
+owner_tick(const struct command_options *o, int argc, char **argv, struct err *e)
+{
+    struct gc_job j = {.dry_run = false};
+    struct agent *a = NULL;
+    struct err why;
+    size_t n = 0;
+    int rc;
+
+    (void)o;
+    (void)argc;
+    (void)argv;
+    if (agent_open(&a, e) != 0) {
+        return -1;
+    }
+    rc = recover_all(a, &n, e);
+    if (n > 0) {
+        (void)printf("%zu jobs were found lost\n", n);
+    }
+    if (each_store(a, gc_one, &j, &why) != 0 && rc == 0) {
+        *e = why;
+        rc = -1;
+    }
+    agent_close(a);
+    return rc;
+}
