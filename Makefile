@@ -117,6 +117,17 @@ $(LIB): $(LIB_OBJ)
 	@rm -f $@
 	$(Q)$(AR) rcs $@ $^
 
+# Each program is linked with its own side only: client and host are strangers, and may
+# call things of their own by the same name.
+CLIENT_LIB := $(B)/libclient.a
+HOST_LIB   := $(B)/libhost.a
+$(CLIENT_LIB): $(filter-out $(B)/runner/host/%,$(LIB_OBJ))
+$(HOST_LIB): $(filter-out $(B)/runner/client/% $(B)/runner/cli/%,$(LIB_OBJ))
+$(CLIENT_LIB) $(HOST_LIB):
+	$(call say,AR,$@)
+	@rm -f $@
+	$(Q)$(AR) rcsT $@ $^
+
 $(B)/%.o: %.c $(B)/flags
 	$(call say,CC,$<)
 	$(Q)$(COMPILE) -c -o $@ $<
@@ -127,20 +138,20 @@ $(B)/flags: FORCE
 	@echo '$(subst ','\'',$(CC) $(ALL_CFLAGS))' | cmp -s - $@ || \
 	    echo '$(subst ','\'',$(CC) $(ALL_CFLAGS))' > $@
 
-$(B)/bin/gpurun: $(B)/runner/cli/main_gpurun.o $(LIB)
+$(B)/bin/gpurun: $(B)/runner/cli/main_gpurun.o $(CLIENT_LIB)
 	$(call say,LD,$@)
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $(OBJECTS) $(LIBS)
 
 # The agent goes to machines we know nothing of, hence static. Sanitizers and
 # gcov cannot be linked so: those flavours test the dynamic one.
 STATIC := $(if $(SAN)$(FUZZ),,1)
-$(AGENT_DIR)/gpurun-agent: $(B)/runner/host/main_agent.o $(LIB)
+$(AGENT_DIR)/gpurun-agent: $(B)/runner/host/main_agent.o $(HOST_LIB)
 	$(call say,LD,$@)
 	$(Q)$(CC) $(ALL_LDFLAGS) $(if $(STATIC),-static) -o $@ $(OBJECTS) \
 	    $(if $(STATIC),$(AGENT_LIBS_STATIC),$(AGENT_LIBS)) 2>$(B)/agent.log || { cat $(B)/agent.log; exit 1; }
 # libcrypto and libuv hold calls of names and dlopen, which we never make.
 	@grep -v -e ': in function' -e 'in statically linked applications' $(B)/agent.log || true
-$(AGENT_DIR)/gpurun-agent.dyn: $(B)/runner/host/main_agent.o $(LIB)
+$(AGENT_DIR)/gpurun-agent.dyn: $(B)/runner/host/main_agent.o $(HOST_LIB)
 	$(call say,LD,$@)
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $(OBJECTS) $(AGENT_LIBS)
 $(B)/bin/gpurun-agent: $(AGENT_DIR)/gpurun-agent
