@@ -316,7 +316,8 @@ read_keys(int tty, int cancel_fd, char answer[ASK_ANSWER_MAX])
 }
 
 static int
-read_hidden(int tty, int cancel_fd, char answer[ASK_ANSWER_MAX], struct err *e)
+read_hidden(int tty, const char *prompt, int cancel_fd, char answer[ASK_ANSWER_MAX],
+            struct err *e)
 {
     struct termios old;
     struct termios raw;
@@ -332,6 +333,8 @@ read_hidden(int tty, int cancel_fd, char answer[ASK_ANSWER_MAX], struct err *e)
     if (tcsetattr(tty, TCSAFLUSH, &raw) == -1) {
         return err_set(e, ERR_DENIED, _("the terminal cannot hide a password"));
     }
+    /* Only now: what is typed at the prompt must not be flushed with what came before. */
+    (void)fd_write_all(tty, prompt, strlen(prompt));
     k = read_keys(tty, cancel_fd, answer);
     (void)tcsetattr(tty, TCSANOW, &old);
     (void)fd_write_all(tty, "\n", 1);
@@ -434,9 +437,12 @@ ask_line(struct ask *a, const char *prompt, bool echo, char answer[ASK_ANSWER_MA
     if (tty == -1) {
         return -1;
     }
-    (void)fd_write_all(tty, prompt, strlen(prompt));
-    rc = echo ? read_echoed(tty, a->cancel_fd, answer, e)
-              : read_hidden(tty, a->cancel_fd, answer, e);
+    if (echo) {
+        (void)fd_write_all(tty, prompt, strlen(prompt));
+        rc = read_echoed(tty, a->cancel_fd, answer, e);
+    } else {
+        rc = read_hidden(tty, prompt, a->cancel_fd, answer, e);
+    }
     (void)close(tty);
     return rc;
 }
