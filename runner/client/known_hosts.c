@@ -72,7 +72,7 @@ static bool
 type_ok(const uint8_t *s, size_t n)
 {
     for (size_t i = 0; i < n; i++) {
-        if (!isalnum(s[i]) && strchr("-@.", s[i]) == NULL) {
+        if (!isalnum(s[i]) && (s[i] == '\0' || strchr("-@.", s[i]) == NULL)) {
             return false;
         }
     }

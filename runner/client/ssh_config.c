@@ -113,7 +113,6 @@ static const struct keyword keywords[] = {
     STR("pubkeyacceptedkeytypes", pubkey_algorithms),
     STR("preferredauthentications", preferred_auth),
     MANY("identityfile", KIND_LIST, identity),
-    MANY("certificatefile", KIND_LIST, certificate),
     MANY("userknownhostsfile", KIND_FILES, user_known_hosts),
     MANY("globalknownhostsfile", KIND_FILES, global_known_hosts),
     YES("identitiesonly", identities_only),
@@ -122,6 +121,7 @@ static const struct keyword keywords[] = {
     YES("challengeresponseauthentication", kbdint_auth),
     YES("pubkeyauthentication", pubkey_auth),
     ONLY("proxyusefdpass", KIND_BINARY),
+    ONLY("certificatefile", KIND_BINARY),
     ONLY("pkcs11provider", KIND_BINARY),
     ONLY("securitykeyprovider", KIND_BINARY),
     ONLY("bindinterface", KIND_BINARY),
@@ -571,7 +571,6 @@ expand_all(struct scan *s)
     t.key_alias = c->host_key_alias != NULL ? c->host_key_alias : s->want->host;
     expand(s, &c->identity_agent, "IdentityAgent", &t);
     expand_list(s, c->identity, c->n_identity, "IdentityFile", &t);
-    expand_list(s, c->certificate, c->n_certificate, "CertificateFile", &t);
     expand_list(s, c->user_known_hosts, c->n_user_known_hosts, "UserKnownHostsFile", &t);
     expand_list(s, c->global_known_hosts, c->n_global_known_hosts, "GlobalKnownHostsFile",
                 &t);
@@ -676,7 +675,6 @@ ssh_config_free(struct ssh_config *c)
     free(c->pubkey_algorithms);
     free(c->preferred_auth);
     free_list(c->identity, c->n_identity);
-    free_list(c->certificate, c->n_certificate);
     free_list(c->user_known_hosts, c->n_user_known_hosts);
     free_list(c->global_known_hosts, c->n_global_known_hosts);
     *c = (struct ssh_config){0};

@@ -30,8 +30,6 @@ struct ssh_config {
     char *host_key_alias;
     char *identity[SSH_CONFIG_LIST_MAX]; /* expanded paths, in order */
     size_t n_identity;
-    char *certificate[SSH_CONFIG_LIST_MAX];
-    size_t n_certificate;
     bool identities_only;
     char *identity_agent; /* a path; "none"; NULL: $SSH_AUTH_SOCK */
     char *user_known_hosts[SSH_CONFIG_LIST_MAX]; /* default: the usual two */

@@ -392,9 +392,15 @@ load_config(struct transport *t, struct failure *f)
         .identity = t->host.identity,
         .jump = t->host.jump,
     };
-    char *user_file = xasprintf("%s/.ssh/config", t->home_dir);
-    int rc = ssh_config_load(&want, t->home_dir, user_file, "/etc/ssh/ssh_config",
-                             &t->config, &f->err);
+    char *user_file;
+    int rc;
+
+    if (want.jump != NULL && want.jump[0] == '-') {
+        return failure_set(f, CAUSE_CONFIG, _("a jump host may not begin with '-'"));
+    }
+    user_file = xasprintf("%s/.ssh/config", t->home_dir);
+    rc = ssh_config_load(&want, t->home_dir, user_file, "/etc/ssh/ssh_config", &t->config,
+                         &f->err);
 
     free(user_file);
     if (rc != 0) {

@@ -33,11 +33,12 @@
  * What of ssh_config is honoured, and by whom ("both": with and without the binary):
  *
  *   Host, Match all|host|originalhost|user|localuser, Include, tokens     both
- *   HostName User Port IdentityFile IdentitiesOnly CertificateFile        both
+ *   HostName User Port IdentityFile (with <key>-cert.pub) IdentitiesOnly  both
  *   HostKeyAlias UserKnownHostsFile GlobalKnownHostsFile IdentityAgent    both
  *   ConnectTimeout AddressFamily BindAddress Ciphers KexAlgorithms MACs   both
  *   HostKeyAlgorithms PubkeyAcceptedAlgorithms PreferredAuthentications   both
- *   ProxyJump ProxyCommand ProxyUseFdpass PKCS11Provider                  binary
+ *   ProxyJump ProxyCommand ProxyUseFdpass PKCS11Provider CertificateFile  binary
+ *   RevokedHostKeys, keys on security tokens, algorithms libssh has not   binary
  *   SecurityKeyProvider BindInterface HostbasedAuthentication yes         binary
  *   GSSAPIAuthentication yes (where PreferredAuthentications wants it)    binary
  *   Match exec|canonical|final|localnetwork|tagged, CanonicalizeHostname  binary
