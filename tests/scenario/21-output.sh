@@ -1,0 +1,72 @@
+#!/bin/bash
+# The job's stdout, stderr and exit status are gpurun's, byte for byte, on every transport.
+# limit: 400
+. "$(dirname "$0")/lib.sh"
+. "$(dirname "$0")/hosts.sh"
+
+mkdir -p "$work/p"
+cd "$work/p"
+BIG_BYTES=${BIG_BYTES:-1073741824}
+
+cat >status.py <<'PY'
+import os, signal, sys
+# status.py CODE | status.py -SIGNAL
+n = int(sys.argv[1])
+if n >= 0:
+    os._exit(n)
+signal.signal(-n, signal.SIG_DFL) if -n not in (9, 19) else None
+os.kill(os.getpid(), -n)
+PY
+/usr/bin/python3 -c 'import sys; sys.stdout.buffer.write(bytes(range(256)) * 300 + b"no newline at the end")' >binary
+
+for t in $(transports); do
+    use "$t"
+    note "$t: both streams apart, binary, without a last newline"
+    rc=0
+    gpurun -q --host "$H" -- sh -c 'cat; printf "err\0r" >&2' <binary >"$work/o" 2>"$work/e" || rc=$?
+    [ $rc = 0 ] || fail "status $rc: $(cat "$work/e")"
+    same binary "$work/o" "stdout"
+    printf 'err\0r' | cmp - "$work/e" || fail "stderr: $(cat "$work/e")"
+
+    note "$t: nothing at all, and an empty stdin is its end"
+    expect 0 gpurun -q --host "$H" -- cat
+    [ ! -s "$work/out" ] && [ ! -s "$work/err" ] || fail "something came out of nothing"
+
+    note "$t: gpurun's own words are on stderr, behind its name, and silenced by -q"
+    expect 0 gpurun --host "$H" -- sh -c 'echo out'
+    [ "$(cat "$work/out")" = out ] || fail "stdout is $(cat "$work/out")"
+    [ "$(grep -vc '^gpurun: ' "$work/err")" = 0 ] || fail "words without a name"
+    has 'ended: exited 0' "$work/err"
+
+    note "$t: stdout closed by its reader detaches with 141, and the job goes on"
+    rc=0
+    (gpurun -q --host "$H" --name "closed-$t" -- sh -c 'while :; do echo y; sleep 0.01; done' || echo $? >"$work/rc141") | head -n 1 >/dev/null
+    [ "$(cat "$work/rc141")" = 141 ] || fail "status $(cat "$work/rc141") instead of 141"
+    job_is "closed-$t" running || fail "the job is $(job_state "closed-$t")"
+    expect 137 gpurun -q stop --now "closed-$t"
+done
+
+use pipe
+note "exit codes 0 to 255"
+codes='0 1 2 3 42 77 99 100 101 102 103 104 105 106 125 126 127 128 129 130 137 143 200 254 255'
+[ -z "${ALL_CODES:-}" ] || codes=$(seq 0 255)
+for c in $codes; do
+    expect "$c" gpurun -q -- /usr/bin/python3 status.py "$c"
+done
+
+note "signals 1 to 15"
+for s in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15; do
+    expect $((128 + s)) gpurun -q -- /usr/bin/python3 status.py -$s
+done
+
+note "a script that cannot be run is 102 when the host finds out"
+expect 102 gpurun -q -- /no/such/program
+has '/no/such/program' "$work/err"
+
+for t in $(transports); do
+    use "$t"
+    note "$t: $BIG_BYTES bytes of output"
+    gpurun -q --host "$H" -- sh -c "head -c $BIG_BYTES /dev/zero | tr '\0' 'x'" | sha256sum >"$work/sum"
+    head -c "$BIG_BYTES" /dev/zero | tr '\0' x | sha256sum >"$work/want"
+    same "$work/sum" "$work/want" "the big output"
+done

@@ -1,0 +1,42 @@
+# Shared by the scenarios that run jobs: `. "$(dirname "$0")/hosts.sh"` after lib.sh.
+#
+#   transports            which to go through: "pipe libssh ssh", or $TRANSPORTS
+#   use TRANSPORT         set $H to a host reached by it (made on first use), and GPURUN_SSH
+#   job_state JOB         its state, as ps knows it
+#   job_field JOB FIELD   a field of it as JSON
+#   same FILE FILE WHAT   byte for byte
+
+transports() { echo "${TRANSPORTS:-pipe libssh ssh}"; }
+
+use() {
+    unset GPURUN_SSH
+    case $1 in
+    pipe) H=local ;;
+    libssh) H=hlib ;;
+    ssh) H=hssh GPURUN_SSH=/usr/bin/ssh ;;
+    *) fail "no transport $1" ;;
+    esac
+    export H
+    [ -z "${GPURUN_SSH:-}" ] || export GPURUN_SSH
+    [ "$1" != pipe ] || return 0
+    [ -f "$client/gpurun/hosts/$H" ] && return 0
+    [ -f "$client/.ssh/id_ed25519" ] || client_key
+    sshd "$H"
+    authorize "$H"
+    know "$H"
+    expect 0 gpurun -q host add "$H" "127.0.0.1:${port[$H]}"
+}
+
+# Every supervisor descends from a server of ours, or from init: found by its directory.
+ps_json() { gpurun --json ps -a 2>/dev/null; }
+job_field() {
+    ps_json | /usr/bin/python3 -c '
+import json, sys
+for j in json.load(sys.stdin)["jobs"]:
+    if sys.argv[1] in (j["id"], j["name"]):
+        print(j[sys.argv[2]])' "$1" "$2"
+}
+job_state() { job_field "$1" state; }
+job_is() { [ "$(job_state "$1")" = "$2" ]; }
+
+same() { cmp "$1" "$2" || fail "$3: $(stat -c %s "$1") bytes against $(stat -c %s "$2")"; }
