@@ -148,7 +148,9 @@ mux_fail_requests(struct mux *m, const struct err *why)
         struct mux_request_entry r = m->asked[0];
 
         remove_asked(m, &m->asked[0]);
-        r.cb(r.ctx, NULL, why, "");
+        if (r.cb != NULL) {
+            r.cb(r.ctx, NULL, why, "");
+        }
     }
 }
 
@@ -230,6 +232,9 @@ take_answer(struct mux *m, uint8_t type, uint64_t id, const struct rec *r, struc
     }
     who = *found;
     remove_asked(m, found);
+    if (who.cb == NULL) {
+        return 0;
+    }
     if (type == FRAME_ERR) {
         who.cb(who.ctx, NULL, &why, hint);
     } else {
