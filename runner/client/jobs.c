@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -392,7 +393,9 @@ jobs_seen_open(const struct home *home, const char *id, struct job_seen **out,
         err_set_sys(e, failed, "cannot write '%s'", path);
         goto out;
     }
-    map = mmap(NULL, sizeof **out, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    /* The lock lives as long as the mapping, which keeps the open file. */
+    map = mmap(NULL, sizeof **out, PROT_READ | PROT_WRITE,
+               flock(fd, LOCK_EX | LOCK_NB) == 0 ? MAP_SHARED : MAP_PRIVATE, fd, 0);
     if (map == MAP_FAILED) {
         err_set_sys(e, errno, "cannot map '%s'", path);
         goto out;

@@ -74,7 +74,10 @@ struct job_seen {
     uint64_t out;
     uint64_t err;
 };
-/* Map it (made with zeros if missing). jobs_seen_close unmaps. */
+/*
+ * Map it (made with zeros if missing). jobs_seen_close unmaps. Only one client at a time
+ * keeps count: a second one that watches the same job gets a copy of its own.
+ */
 int jobs_seen_open(const struct home *home, const char *id, struct job_seen **out,
                    struct err *e) MUST_USE;
 void jobs_seen_close(struct job_seen *s); /* NULL allowed */

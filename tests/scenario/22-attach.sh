@@ -27,13 +27,13 @@ grew() { [ "$(stat -c %s "$1")" -gt "$2" ]; }
 for t in $(transports); do
     use "$t"
     note "$t: the client is killed twice; the pieces are the whole"
-    as_client "$BUILD/bin/gpurun" -q --host "$H" --name "kill-$t" -- /usr/bin/python3 count.py $lines >"$work/o1" 2>"$work/e1" </dev/null &
-    p=$!
+    client_bg "$work/o1" "$work/e1" -q --host "$H" --name "kill-$t" -- /usr/bin/python3 count.py $lines </dev/null
+    p=$bg
     await 20 "output" grew "$work/o1" 300
     kill -9 $p
     wait $p 2>/dev/null || true
-    as_client "$BUILD/bin/gpurun" -q attach "kill-$t" >"$work/o2" 2>"$work/e2" </dev/null &
-    p=$!
+    client_bg "$work/o2" "$work/e2" -q attach "kill-$t" </dev/null
+    p=$bg
     await 20 "more output" grew "$work/o2" 300
     kill -9 $p
     wait $p 2>/dev/null || true
@@ -49,8 +49,8 @@ for t in $(transports); do
 
     note "$t: SIGTERM and SIGHUP detach with 143 and 129"
     for s in TERM:143 HUP:129; do
-        as_client "$BUILD/bin/gpurun" --host "$H" --name "det-$t-${s%:*}" -- /usr/bin/python3 count.py $lines >"$work/o1" 2>"$work/e1" </dev/null &
-        p=$!
+        client_bg "$work/o1" "$work/e1" --host "$H" --name "det-$t-${s%:*}" -- /usr/bin/python3 count.py $lines </dev/null
+        p=$bg
         await 20 "output" grew "$work/o1" 100
         kill "-${s%:*}" $p
         rc=0
@@ -72,9 +72,9 @@ done
 note "stdin: only a real end of file is one"
 use pipe
 mkfifo "$work/in"
-as_client "$BUILD/bin/gpurun" -q --name stdin -- sh -c 'cat; echo END' <"$work/in" >"$work/o1" 2>"$work/e1" &
-p=$!
-exec 8>"$work/in"
+exec 8<>"$work/in"
+client_bg "$work/o1" "$work/e1" -q --name stdin -- sh -c 'cat; echo END' <"$work/in"
+p=$bg
 echo one >&8
 await 20 "the first line" grep -q one "$work/o1"
 kill -9 $p

@@ -2,6 +2,7 @@
 #
 #   transports            which to go through: "pipe libssh ssh", or $TRANSPORTS
 #   use TRANSPORT         set $H to a host reached by it (made on first use), and GPURUN_SSH
+#   client_bg OUT ERR WORD...   gpurun in the background, its own pid in $bg; stdin from fd 0
 #   job_state JOB         its state, as ps knows it
 #   job_field JOB FIELD   a field of it as JSON
 #   same FILE FILE WHAT   byte for byte
@@ -40,3 +41,12 @@ job_state() { job_field "$1" state; }
 job_is() { [ "$(job_state "$1")" = "$2" ]; }
 
 same() { cmp "$1" "$2" || fail "$3: $(stat -c %s "$1") bytes against $(stat -c %s "$2")"; }
+
+client_bg() {
+    local out=$1 err=$2
+    shift 2
+    # exec, so that $! is gpurun itself and no shell around it.
+    (exec env -i PATH="$PATH" HOME="$client" GPURUN_HOME="$client/gpurun" LC_ALL=C.UTF-8 TZ=UTC \
+        ${GPURUN_SSH:+GPURUN_SSH="$GPURUN_SSH"} "$BUILD/bin/gpurun" "$@") >"$out" 2>"$err" &
+    bg=$!
+}

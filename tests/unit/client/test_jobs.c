@@ -127,6 +127,30 @@ jobs_seen__outlives_its_mapping(void **state)
 }
 
 static void
+jobs_seen__is_counted_by_one_client_only(void **state)
+{
+    struct job_seen *first = NULL;
+    struct job_seen *second = NULL;
+    struct err e = {0};
+
+    assert_int_equal(jobs_seen_open(*state, "jaaaaaaaaaaaa", &first, &e), 0);
+    first->out = 100;
+    assert_int_equal(jobs_seen_open(*state, "jaaaaaaaaaaaa", &second, &e), 0);
+    assert_int_equal(second->out, 100);
+    second->out += 50;
+    assert_int_equal(first->out, 100);
+    jobs_seen_close(first);
+    jobs_seen_close(second);
+    assert_int_equal(jobs_seen_open(*state, "jaaaaaaaaaaaa", &first, &e), 0);
+    assert_int_equal(first->out, 100);
+    first->out = 101;
+    jobs_seen_close(first);
+    assert_int_equal(jobs_seen_open(*state, "jaaaaaaaaaaaa", &first, &e), 0);
+    assert_int_equal(first->out, 101); /* the lock went with the mapping */
+    jobs_seen_close(first);
+}
+
+static void
 jobs_save__keeps_the_end(void **state)
 {
     struct job_record r;
@@ -160,6 +184,7 @@ main(void)
         WITH_HOME(jobs_find__takes_ids_names_prefixes_and_last),
         WITH_HOME(jobs_list__passes_over_what_a_power_cut_spoiled),
         WITH_HOME(jobs_seen__outlives_its_mapping),
+        WITH_HOME(jobs_seen__is_counted_by_one_client_only),
         WITH_HOME(jobs_save__keeps_the_end),
     };
 
