@@ -7,6 +7,7 @@
 #include "base/hash.h"
 #include "runner/wire/channel_internal.h"
 #include "runner/wire/mux_internal.h"
+#include "runner/wire/num.h"
 
 #define DEFAULT_WINDOW_INTERACTIVE ((size_t)256 * 1024)
 #define DEFAULT_WINDOW_BULK        ((size_t)4 << 20)
@@ -17,10 +18,7 @@ clamp_window(size_t n, enum channel_class cls)
     if (n == 0) {
         return cls == CHANNEL_BULK ? DEFAULT_WINDOW_BULK : DEFAULT_WINDOW_INTERACTIVE;
     }
-    if (n < CHANNEL_WINDOW_MIN) {
-        return CHANNEL_WINDOW_MIN;
-    }
-    return n > CHANNEL_WINDOW_MAX ? CHANNEL_WINDOW_MAX : n;
+    return size_min(size_max(n, CHANNEL_WINDOW_MIN), CHANNEL_WINDOW_MAX);
 }
 
 static struct channel *
@@ -33,9 +31,8 @@ make(const struct channel_options *given, const struct channel_state *s)
     o.window_bytes = clamp_window(o.window_bytes, o.cls);
     if (o.replay_max_bytes == 0) {
         o.replay_max_bytes = o.window_bytes;
-    } else if (o.replay_max_bytes > CHANNEL_REPLAY_MAX) {
-        o.replay_max_bytes = CHANNEL_REPLAY_MAX;
     }
+    o.replay_max_bytes = size_min(o.replay_max_bytes, CHANNEL_REPLAY_MAX);
     c->cls = o.cls;
     c->ctx = o.ctx;
     if (o.events != NULL) {

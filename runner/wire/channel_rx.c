@@ -4,6 +4,7 @@
 
 #include "base/bytes.h"
 #include "runner/wire/channel_internal.h"
+#include "runner/wire/num.h"
 
 /*
  * The receiving half. Bytes go to the application at once; what it does not take is
@@ -11,15 +12,11 @@
  * they wait in a list until the application has come that far.
  */
 
-#define KEPT_SHRINK ((size_t)64 * 1024) /* give memory back above this */
-
 /* Credit as it should be now. */
 static uint64_t
 grant(const struct channel_rx *r)
 {
-    uint64_t limit = r->taken + r->window;
-
-    return limit > CHANNEL_OFFSET_MAX ? CHANNEL_OFFSET_MAX : limit;
+    return u64_min(r->taken + r->window, CHANNEL_OFFSET_MAX);
 }
 
 void
@@ -82,9 +79,7 @@ channel_rx_agree(struct channel_rx *r, const struct channel_terms *peer)
         r->got = r->taken = r->told = start;
         r->limit = grant(r);
     }
-    if (r->limit < grant(r)) {
-        r->limit = grant(r);
-    }
+    r->limit = u64_max(r->limit, grant(r));
 }
 
 /* ---- delivering ---- */
@@ -97,9 +92,7 @@ kept_ready(const struct channel_rx *r)
 
     for (const struct channel_note_item *i = r->notes; i != NULL; i = i->next) {
         if (i->gap_to != 0 || i->ordered) {
-            uint64_t before = i->at - r->taken;
-
-            return before < n ? (size_t)before : n;
+            return (size_t)u64_min(i->at - r->taken, n);
         }
     }
     return n;
@@ -191,11 +184,7 @@ forget_kept(struct channel_rx *r, size_t n)
     r->kept_at += n;
     if (r->kept_at == r->kept.len) {
         r->kept_at = 0;
-        if (r->kept.cap > KEPT_SHRINK) {
-            buf_free(&r->kept);
-        } else {
-            buf_reset(&r->kept);
-        }
+        buf_free(&r->kept);
     } else if (r->kept_at >= r->kept.len / 2) {
         /* Moving less than was taken since the last move: linear in all. */
         buf_drop_front(&r->kept, r->kept_at);
@@ -208,7 +197,7 @@ channel_rx_take(struct channel *c, size_t n)
 {
     struct channel_rx *r = &c->rx;
 
-    if (n == 0 || c->reset) {
+    if (c->reset) {
         return;
     }
     assert(n <= kept_ready(r));
@@ -243,9 +232,7 @@ accept_bytes(struct channel *c, const uint8_t *data, size_t n, struct err *e)
         }
         r->taken += took;
     }
-    if (took < n) {
-        buf_add(&r->kept, data + took, n - took);
-    }
+    buf_add(&r->kept, data + took, n - took);
     settle(c);
     return 0;
 }
@@ -362,7 +349,7 @@ channel_rx_on_note(struct channel *c, const struct frame *f, struct err *e)
     n->kind = f->payload[0];
     n->ordered = ordered;
     n->n = len;
-    memcpy(n->data, f->payload + CHANNEL_NOTE_HEADER, len);
+    bytes_copy(n->data, f->payload + CHANNEL_NOTE_HEADER, len);
     if (keep_item(r, n, e) == -1) {
         return -1;
     }
@@ -377,9 +364,7 @@ channel_rx_pull_ack(struct channel *c, struct frame *out,
 {
     struct channel_rx *r = &c->rx;
 
-    if (r->limit < grant(r)) {
-        r->limit = grant(r);
-    }
+    r->limit = u64_max(r->limit, grant(r));
     put_u64(payload, r->limit);
     put_u64(payload + 8, r->note_told);
     *out = (struct frame){.type = FRAME_ACK,
@@ -400,15 +385,8 @@ channel_set_window(struct channel *c, size_t window_bytes)
 {
     struct channel_rx *r = &c->rx;
 
-    if (window_bytes < CHANNEL_WINDOW_MIN) {
-        window_bytes = CHANNEL_WINDOW_MIN;
-    } else if (window_bytes > CHANNEL_WINDOW_MAX) {
-        window_bytes = CHANNEL_WINDOW_MAX;
-    }
-    if (window_bytes > r->window) {
-        c->ack_now = true;
-    }
-    r->window = window_bytes;
+    r->window = size_min(size_max(window_bytes, CHANNEL_WINDOW_MIN), CHANNEL_WINDOW_MAX);
+    c->ack_now = true; /* tells the new limit, if it grew */
     channel_poke(c);
 }
 

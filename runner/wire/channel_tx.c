@@ -4,6 +4,7 @@
 
 #include "base/bytes.h"
 #include "runner/wire/channel_internal.h"
+#include "runner/wire/num.h"
 
 /*
  * The sending half: a list of blocks that hold every byte from acked to end, and a
@@ -105,15 +106,13 @@ free_block(struct channel_tx *t, struct channel_block *b)
 static void
 add_block(struct channel_tx *t, size_t n)
 {
-    size_t cap = n < BLOCK_MIN ? BLOCK_MIN : n;
+    size_t cap = size_max(n, BLOCK_MIN);
     struct channel_block *b;
 
-    if (t->tail != NULL && t->next < t->end && cap < 2 * t->tail->cap) {
-        cap = 2 * t->tail->cap;
+    if (t->tail != NULL && t->next != t->end) {
+        cap = size_max(cap, 2 * t->tail->cap);
     }
-    if (cap > BLOCK_MAX) {
-        cap = BLOCK_MAX;
-    }
+    cap = size_min(cap, BLOCK_MAX);
     if (t->spare != NULL && cap == BLOCK_MAX) {
         b = t->spare;
         t->spare = NULL;
@@ -144,10 +143,7 @@ room(struct channel_tx *t, size_t want, size_t *n)
     if (t->tail == NULL || t->tail->len == t->tail->cap) {
         add_block(t, want);
     }
-    *n = t->tail->cap - t->tail->len;
-    if (*n > space) {
-        *n = space;
-    }
+    *n = size_min(t->tail->cap - t->tail->len, space);
     return t->tail->data + t->tail->len;
 }
 
@@ -166,18 +162,14 @@ channel_send(struct channel *c, const void *data, size_t n)
             t->want_room = !t->eof;
             break;
         }
-        if (space > left) {
-            space = left;
-        }
+        space = size_min(space, left);
         memcpy(to, at, space);
         t->tail->len += space;
         t->end += space;
         at += space;
         left -= space;
     }
-    if (left < n) {
-        channel_poke(c);
-    }
+    channel_poke(c);
     return n - left;
 }
 
@@ -195,7 +187,7 @@ channel_send_filled(struct channel *c, size_t n)
 {
     struct channel_tx *t = &c->tx;
 
-    if (n == 0 || t->eof) {
+    if (t->eof) {
         return;
     }
     assert(t->tail != NULL && n <= t->tail->cap - t->tail->len);
@@ -210,8 +202,8 @@ channel_source_grow(struct channel *c, uint64_t end)
     struct channel_tx *t = &c->tx;
 
     assert(t->source != NULL && end <= CHANNEL_OFFSET_MAX);
-    if (!t->eof && end > t->end) {
-        t->end = end;
+    if (!t->eof) {
+        t->end = u64_max(t->end, end);
         channel_poke(c);
     }
 }
@@ -250,9 +242,7 @@ channel_send_note(struct channel *c, int kind, bool ordered, const void *data, s
     item->kind = kind;
     item->ordered = ordered;
     item->n = n;
-    if (n > 0) {
-        memcpy(item->data, data, n);
-    }
+    bytes_copy(item->data, data, n);
     if (t->notes == NULL) {
         t->notes = item;
     } else {
@@ -281,8 +271,8 @@ channel_send_resize(struct channel *c, unsigned cols, unsigned rows, struct err 
 {
     uint8_t b[4];
 
-    put_u16(b, (uint16_t)(cols > UINT16_MAX ? UINT16_MAX : cols));
-    put_u16(b + 2, (uint16_t)(rows > UINT16_MAX ? UINT16_MAX : rows));
+    put_u16(b, (uint16_t)size_min(cols, UINT16_MAX));
+    put_u16(b + 2, (uint16_t)size_min(rows, UINT16_MAX));
     return channel_send_note(c, CHANNEL_NOTE_RESIZE, false, b, sizeof b, e);
 }
 
@@ -386,10 +376,10 @@ channel_tx_agree(struct channel_tx *t, const struct channel_terms *peer)
 static uint64_t
 barrier(const struct channel_tx *t)
 {
-    uint64_t at = t->end < t->limit ? t->end : t->limit;
+    uint64_t at = u64_min(t->end, t->limit);
 
-    if (t->note_cursor != NULL && t->note_cursor->ordered && t->note_cursor->at < at) {
-        at = t->note_cursor->at;
+    if (t->note_cursor != NULL && t->note_cursor->ordered) {
+        at = u64_min(at, t->note_cursor->at);
     }
     return at;
 }
@@ -481,7 +471,7 @@ pull_from_blocks(struct channel *c, size_t n, struct frame *out)
     }
     t->cursor = b;
     at = (size_t)(t->next - b->start);
-    make_data(c, b->data + at, n < b->len - at ? n : b->len - at, out);
+    make_data(c, b->data + at, size_min(n, b->len - at), out);
 }
 
 int
@@ -498,7 +488,7 @@ channel_tx_pull(struct channel *c, size_t max, struct frame *out, uint8_t **owne
         return 0;
     }
     if (stop > t->next) {
-        size_t n = stop - t->next < max ? (size_t)(stop - t->next) : max;
+        size_t n = (size_t)u64_min(stop - t->next, max);
 
         if (t->source != NULL) {
             return pull_from_source(c, n, out, owned, e);
@@ -524,7 +514,7 @@ channel_tx_pull_note(struct channel *c, struct frame *out, uint8_t **owned)
 
     p[0] = (uint8_t)n->kind;
     put_u64(p + 1, n->at);
-    memcpy(p + CHANNEL_NOTE_HEADER, n->data, n->n);
+    bytes_copy(p + CHANNEL_NOTE_HEADER, n->data, n->n);
     *owned = p;
     *out = (struct frame){.type = FRAME_NOTE,
                           .flags = n->ordered ? FRAME_F_ORDERED : 0,
@@ -539,9 +529,7 @@ channel_tx_pull_note(struct channel *c, struct frame *out, uint8_t **owned)
 void
 channel_tx_wrote(struct channel *c, uint64_t offset)
 {
-    if (offset > c->tx.written) {
-        c->tx.written = offset;
-    }
+    c->tx.written = u64_max(c->tx.written, offset);
 }
 
 /* ---- acknowledged ---- */
@@ -608,9 +596,7 @@ channel_tx_on_ack(struct channel *c, const struct frame *f, struct err *e)
         t->acked = f->seq;
         let_blocks_go(t);
     }
-    if (limit > t->limit) {
-        t->limit = limit;
-    }
+    t->limit = u64_max(t->limit, limit);
     while (t->note_acked < notes) {
         struct channel_note_item *n = t->notes;
 

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/bytes.h"
+#include "runner/wire/num.h"
 
 /* A quiet connection holds this much; a busy one grows to DECODER_CAP_MAX. */
 #define DECODER_CAP_MIN ((size_t)4096)
@@ -138,9 +139,7 @@ frame_encode(struct buf *out, const struct frame *f)
 
     frame_put_header(header, f);
     buf_add(out, header, sizeof header);
-    if (f->len > 0) {
-        buf_add(out, f->payload, f->len);
-    }
+    buf_add(out, f->payload, f->len);
 }
 
 struct frame_decoder *
@@ -194,17 +193,14 @@ wanted_bytes(const struct frame_decoder *d)
 static size_t
 next_cap(const struct frame_decoder *d, size_t want)
 {
-    size_t cap = d->cap == 0 ? DECODER_CAP_MIN : d->cap;
+    size_t cap = size_max(d->cap, DECODER_CAP_MIN);
 
-    if (d->was_full && cap < DECODER_CAP_MAX) {
-        cap *= 2;
-    } else if (d->n_small >= SMALL_FILLS && cap > DECODER_CAP_MIN) {
-        cap /= 2;
+    if (d->was_full) {
+        cap = size_min(2 * cap, size_max(cap, DECODER_CAP_MAX));
+    } else if (d->n_small == SMALL_FILLS) {
+        cap = size_max(cap / 2, DECODER_CAP_MIN);
     }
-    while (cap < want) {
-        cap *= 2;
-    }
-    return cap;
+    return size_double_to(cap, want);
 }
 
 /* Move what is pending to the front, into a buffer of at least cap bytes. */
@@ -215,15 +211,13 @@ make_front(struct frame_decoder *d, size_t cap)
 
     assert(pending == 0 || d->data != NULL);
     if (cap != d->cap) {
-        uint8_t *bigger = xmalloc(cap);
+        uint8_t *other = xmalloc(cap);
 
-        if (pending > 0) {
-            memcpy(bigger, d->data + d->start, pending);
-        }
+        bytes_copy(other, d->data == NULL ? NULL : d->data + d->start, pending);
         free(d->data);
-        d->data = bigger;
+        d->data = other;
         d->cap = cap;
-    } else if (pending > 0 && d->start > 0) {
+    } else {
         memmove(d->data, d->data + d->start, pending);
     }
     d->start = 0;
@@ -234,19 +228,17 @@ uint8_t *
 frame_decoder_room(struct frame_decoder *d, size_t *room_bytes)
 {
     size_t pending = d->end - d->start;
-    size_t want = wanted_bytes(d);
-    size_t cap;
+    size_t want = size_max(wanted_bytes(d), pending + FRAME_HEADER_BYTES);
+    size_t cap = next_cap(d, want);
 
-    if (want < pending + FRAME_HEADER_BYTES) {
-        want = pending + FRAME_HEADER_BYTES;
-    }
-    cap = next_cap(d, want);
     if (cap != d->cap) {
         d->n_small = 0;
     }
+    if (pending == 0) {
+        d->start = d->end = 0; /* nothing to move */
+    }
     /* Moving is worth it only for much room, or when the frame would not fit. */
-    if (pending == 0 || cap != d->cap || d->cap - d->end < d->cap / 2 ||
-        d->cap - d->start < want) {
+    if (cap != d->cap || d->cap - d->end < d->cap / 2 || d->cap - d->start < want) {
         make_front(d, cap);
     }
     d->was_full = false;
@@ -258,8 +250,8 @@ void
 frame_decoder_filled(struct frame_decoder *d, size_t n)
 {
     assert(n <= d->cap - d->end);
-    d->was_full = n > 0 && n == d->cap - d->end;
-    d->n_small = n < d->cap / 4 ? d->n_small + 1 : 0;
+    d->was_full = n == d->cap - d->end;
+    d->n_small = n < d->cap / 4 ? (unsigned)size_min(d->n_small + 1, SMALL_FILLS) : 0;
     d->end += n;
 }
 
@@ -268,16 +260,10 @@ frame_decoder_feed(struct frame_decoder *d, const void *data, size_t n)
 {
     size_t pending = d->end - d->start;
 
-    if (n == 0) {
-        return;
+    if (d->cap - d->end < n) {
+        make_front(d, size_double_to(size_max(d->cap, DECODER_CAP_MIN), pending + n));
     }
-    if (d->cap - pending < n || d->data == NULL) {
-        make_front(d, next_cap(d, pending + n));
-    } else if (d->cap - d->end < n) {
-        make_front(d, d->cap);
-    }
-    assert(d->data != NULL);
-    memcpy(d->data + d->end, data, n);
+    bytes_copy(d->data == NULL ? NULL : d->data + d->end, data, n);
     d->end += n;
 }
 
@@ -307,9 +293,7 @@ frame_decoder_next(struct frame_decoder *d, struct frame *out, bool *got, struct
         *got = false;
         return 0;
     }
-    if (f.len > 0) {
-        f.payload = d->data + d->start + FRAME_HEADER_BYTES;
-    }
+    f.payload = f.len == 0 ? NULL : d->data + d->start + FRAME_HEADER_BYTES;
     d->start += FRAME_HEADER_BYTES + f.len;
     *out = f;
     *got = true;
@@ -325,21 +309,12 @@ frame_decoder_pending(const struct frame_decoder *d)
 void
 frame_decoder_trim(struct frame_decoder *d)
 {
-    size_t want = wanted_bytes(d);
-    size_t cap = DECODER_CAP_MIN;
+    size_t want = size_max(wanted_bytes(d), d->end - d->start);
 
     if (d->end == d->start) {
         free(d->data);
         *d = (struct frame_decoder){.broken = d->broken};
         return;
     }
-    if (want < d->end - d->start) {
-        want = d->end - d->start;
-    }
-    while (cap < want) {
-        cap *= 2;
-    }
-    if (cap < d->cap) {
-        make_front(d, cap);
-    }
+    make_front(d, size_double_to(DECODER_CAP_MIN, want));
 }

@@ -22,7 +22,12 @@ static const char *const own_keys[] = {
 const char *
 hello_role_name(enum hello_role r)
 {
-    return (size_t)r < N_ROLES ? role_names[r] : role_names[HELLO_ROLE_NONE];
+    for (size_t i = 0; i < N_ROLES; i++) {
+        if (i == (size_t)r) {
+            return role_names[i];
+        }
+    }
+    return role_names[HELLO_ROLE_NONE];
 }
 
 void

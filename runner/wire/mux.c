@@ -6,6 +6,7 @@
 
 #include "runner/wire/msg.h"
 #include "runner/wire/mux_internal.h"
+#include "runner/wire/num.h"
 
 #define RAW_ROOM ((size_t)16384) /* read buffer until the magic line was found */
 /* After a pause in which nobody ticked us (sleep, SIGSTOP) the peer gets this long. */
@@ -285,9 +286,7 @@ mux_filled(struct mux *m, size_t n, int64_t now_ns, struct err *e)
         return take(m, NULL, n, now_ns, e);
     }
     rc = take(m, m->raw.data, n, now_ns, e);
-    if (m->preamble == NULL) {
-        buf_free(&m->raw);
-    }
+    buf_free(&m->raw);
     return rc;
 }
 
@@ -383,9 +382,7 @@ tick_liveness(struct mux *m, struct err *e)
         m->pinged_ns = m->now_ns;
         m->out.ping_due = true;
         mux_out_notify(m);
-        if (m->now_ns - m->heard_ns >= m->ping_ns / 2) {
-            frame_decoder_trim(m->decoder);
-        }
+        frame_decoder_trim(m->decoder);
     }
     return 0;
 }
@@ -397,7 +394,7 @@ tick_liveness(struct mux *m, struct err *e)
 static void
 excuse_pauses(struct mux *m)
 {
-    int64_t grace = WAKE_GRACE_NS < m->dead_ns ? WAKE_GRACE_NS : m->dead_ns;
+    int64_t grace = ns_min(WAKE_GRACE_NS, m->dead_ns);
     int64_t heard = m->now_ns - m->dead_ns + grace;
     bool paused = m->now_ns - m->ticked_ns > m->ping_ns + PAUSE_NS;
 
@@ -407,8 +404,8 @@ excuse_pauses(struct mux *m)
             m->out.ping_due = true;
         }
     }
-    if (paused && !m->have_peer && m->hello_by_ns < m->now_ns + grace) {
-        m->hello_by_ns = m->now_ns + grace;
+    if (paused) {
+        m->hello_by_ns = ns_max(m->hello_by_ns, m->now_ns + grace);
     }
     m->ticked_ns = m->now_ns;
 }
@@ -434,25 +431,19 @@ mux_tick(struct mux *m, int64_t now_ns, struct err *e)
     return rc == -1 ? mux_fail(m, e) : 0;
 }
 
-static int64_t
-earlier(int64_t a, int64_t b)
-{
-    return a < b ? a : b;
-}
-
 int64_t
 mux_next_tick_ns(const struct mux *m)
 {
     int64_t at = m->ack_at_ns;
 
     if (!m->have_peer) {
-        at = earlier(at, m->hello_by_ns);
+        at = ns_min(at, m->hello_by_ns);
     }
     if (!m->local) {
-        at = earlier(at, m->heard_ns + m->dead_ns);
+        at = ns_min(at, m->heard_ns + m->dead_ns);
         /* Also when no ping is due: a longer pause must show as one. */
-        at = earlier(at, m->ticked_ns + m->ping_ns);
-        at = earlier(at, m->have_peer ? m->pinged_ns + m->ping_ns : INT64_MAX);
+        at = ns_min(at, m->ticked_ns + m->ping_ns);
+        at = ns_min(at, m->pinged_ns + m->ping_ns);
     }
     return at;
 }

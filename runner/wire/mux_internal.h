@@ -101,7 +101,7 @@ struct mux_pace {
     size_t window;
     bool was_limited; /* the window held bulk back since it was last changed */
     int64_t rtt_ns;
-    int64_t base_ns; /* shortest of late */
+    int64_t base_ns; /* shortest of late; -1: none */
     int64_t base_since_ns;
     int64_t changed_ns;
 };
@@ -259,6 +259,8 @@ void mux_queue_control(struct mux *m, const struct frame *f);
 void mux_queue_turn(struct mux *m, struct mux_turn *t, enum channel_class cls);
 void mux_queue_urgent(struct mux *m, struct channel *c);
 void mux_ring_remove(struct mux *m, struct mux_turn *t);
+/* Too much waits for a peer that does not read: the end. */
+void mux_queue_check(struct mux *m);
 /* There is something to write now. */
 void mux_out_notify(struct mux *m);
 
@@ -271,7 +273,9 @@ void mux_out_free(struct mux *m);
 /* ---- mux_pace.c ---- */
 
 void mux_pace_init(struct mux_pace *p);
-/* May this much more bulk be sent? */
+/* May more bulk be sent? */
+bool mux_pace_open(const struct mux_pace *p);
+/* The same, asked by who wants to. */
 bool mux_pace_allows(struct mux_pace *p);
 void mux_pace_sent(struct mux_pace *p, size_t n);
 /* Is a probe wanted after what was sent? */

@@ -25,7 +25,6 @@ send_long(struct mux *m, uint8_t type, uint64_t id, struct buf *body)
                           .seq = id,
                           .payload = body->data,
                           .len = CHANNEL_DATA_MAX};
-    struct err e;
 
     l->turn.kind = MUX_TURN_MESSAGE;
     l->type = type;
@@ -36,10 +35,7 @@ send_long(struct mux *m, uint8_t type, uint64_t id, struct buf *body)
     m->out.queued += l->body.len - l->sent;
     *body = (struct buf)BUF_INIT;
     mux_queue_turn(m, &l->turn, CHANNEL_INTERACTIVE);
-    if (m->out.queued > MUX_QUEUE_MAX) {
-        err_set(&e, ERR_BUSY, "the peer asks faster than it reads");
-        (void)mux_fail(m, &e);
-    }
+    mux_queue_check(m);
 }
 
 static void

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "runner/wire/mux_internal.h"
+#include "runner/wire/num.h"
 
 /*
  * What is sent next. Frames are chosen as late as possible: at most a quantum lies in
@@ -322,10 +323,8 @@ choose_message(struct mux *m, struct mux_long *l)
     }
     l->turn.ring->first = l->turn.next;
     f.payload = l->body.data + l->sent;
-    f.len = left < max ? left : max;
-    if (f.len < left) {
-        f.flags = FRAME_F_MORE;
-    }
+    f.len = size_min(left, max);
+    f.flags = (uint8_t)(f.len == left ? 0 : FRAME_F_MORE);
     l->sent += f.len;
     m->out.queued -= f.len;
     if (f.len == left) {
@@ -512,7 +511,7 @@ mux_has_output(const struct mux *m)
         return true;
     }
     return o->by_class[CHANNEL_BULK].first != NULL && !m->leaving &&
-           (m->local || m->pace.bulk_sent - m->pace.bulk_there < m->pace.window);
+           (m->local || mux_pace_open(&m->pace));
 }
 
 static void

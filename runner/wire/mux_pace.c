@@ -1,6 +1,7 @@
 #include <string.h>
 
 #include "runner/wire/mux_internal.h"
+#include "runner/wire/num.h"
 
 /*
  * How much bulk may be under way. TCP, SSH and the routers between take megabytes
@@ -25,17 +26,22 @@ mux_pace_init(struct mux_pace *p)
     p->window = PACE_WINDOW_START;
     p->next_seq = 1;
     p->rtt_ns = -1;
-    p->base_ns = INT64_MAX;
+    p->base_ns = -1;
+}
+
+bool
+mux_pace_open(const struct mux_pace *p)
+{
+    return p->bulk_sent - p->bulk_there < p->window;
 }
 
 bool
 mux_pace_allows(struct mux_pace *p)
 {
-    if (p->bulk_sent - p->bulk_there < p->window) {
-        return true;
-    }
-    p->was_limited = true;
-    return false;
+    bool open = mux_pace_open(p);
+
+    p->was_limited = p->was_limited || !open;
+    return open;
 }
 
 void
@@ -47,7 +53,7 @@ mux_pace_sent(struct mux_pace *p, size_t n)
 bool
 mux_pace_wants_probe(const struct mux_pace *p)
 {
-    return p->bulk_sent - p->probed_at >= p->window / 4 && p->n < MUX_PROBES;
+    return p->bulk_sent - p->probed_at >= p->window / 4 && p->n != MUX_PROBES;
 }
 
 bool
@@ -82,11 +88,7 @@ adjust(struct mux_pace *p, int64_t now_ns)
         p->changed_ns = now_ns;
     }
     p->was_limited = false;
-    if (p->window < PACE_WINDOW_MIN) {
-        p->window = PACE_WINDOW_MIN;
-    } else if (p->window > PACE_WINDOW_MAX) {
-        p->window = PACE_WINDOW_MAX;
-    }
+    p->window = size_min(size_max(p->window, PACE_WINDOW_MIN), PACE_WINDOW_MAX);
 }
 
 bool
@@ -98,14 +100,15 @@ mux_pace_pong(struct mux_pace *p, uint64_t seq, int64_t now_ns)
         return false;
     }
     /* An answer stands for those before it, too. */
-    while (p->n > 0 && p->probes[p->first].seq <= seq) {
+    while (p->n != 0 && p->probes[p->first].seq <= seq) {
         probe = p->probes[p->first];
         p->first = (p->first + 1) % MUX_PROBES;
         p->n--;
     }
     p->bulk_there = probe.bulk_sent;
-    p->rtt_ns = now_ns > probe.sent_ns ? now_ns - probe.sent_ns : 0;
-    if (p->rtt_ns <= p->base_ns || now_ns - p->base_since_ns > PACE_BASE_NS) {
+    p->rtt_ns = ns_max(now_ns - probe.sent_ns, 0);
+    if (p->base_ns == -1 || p->rtt_ns <= p->base_ns ||
+        now_ns - p->base_since_ns > PACE_BASE_NS) {
         p->base_ns = p->rtt_ns;
         p->base_since_ns = now_ns;
     }

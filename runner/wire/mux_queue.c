@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "runner/wire/mux_internal.h"
+#include "runner/wire/num.h"
 
 /*
  * What waits to be sent: items (whole frames) in lists, and rings of those that have
@@ -15,10 +16,8 @@ mux_item_new(const struct frame *f)
 
     i->next = NULL;
     i->f = *f;
-    if (f->len > 0) {
-        memcpy(i->data, f->payload, f->len);
-    }
-    i->f.payload = f->len > 0 ? i->data : NULL;
+    bytes_copy(i->data, f->payload, f->len);
+    i->f.payload = i->data;
     return i;
 }
 
@@ -65,18 +64,24 @@ mux_on_output(struct mux *m, void (*fn)(void *ctx), void *ctx)
 void
 mux_queue_control(struct mux *m, const struct frame *f)
 {
-    struct err e;
-
     if (m->over || (m->leaving && m->goaway == NULL)) {
         return; /* nothing follows a goodbye */
     }
     mux_item_push(&m->out.control, mux_item_new(f));
     m->out.queued += f->len + FRAME_HEADER_BYTES;
+    mux_queue_check(m);
+    mux_out_notify(m);
+}
+
+void
+mux_queue_check(struct mux *m)
+{
+    struct err e;
+
     if (m->out.queued > MUX_QUEUE_MAX) {
         err_set(&e, ERR_BUSY, "the peer asks faster than it reads");
         (void)mux_fail(m, &e);
     }
-    mux_out_notify(m);
 }
 
 static void

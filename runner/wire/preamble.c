@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/text.h"
+#include "runner/wire/num.h"
 
 #define FACT_KEY_MAX 32
 
@@ -105,11 +106,7 @@ refuse(const struct preamble *p, struct err *e)
 static int
 add_noise(struct preamble *p, const uint8_t *data, size_t n, struct err *e)
 {
-    size_t keep = PREAMBLE_NOISE_KEPT - p->noise.len;
-
-    if (keep > 0) {
-        buf_add(&p->noise, data, n < keep ? n : keep);
-    }
+    buf_add(&p->noise, data, size_min(n, PREAMBLE_NOISE_KEPT - p->noise.len));
     p->n_noise += n;
     return p->n_noise > p->noise_max ? refuse(p, e) : 0;
 }
@@ -193,11 +190,9 @@ key_is_valid(const uint8_t *key, size_t len)
 static int
 take_fact(struct preamble *p, struct err *e)
 {
-    const uint8_t *line = p->line.data;
+    uint8_t *line = p->line.data;
     size_t len = p->line.len;
-    const uint8_t *eq = len == 0 ? NULL : memchr(line, '=', len);
-    char key[FACT_KEY_MAX + 1] = {0};
-    size_t key_len;
+    uint8_t *eq = len == 0 ? NULL : memchr(line, '=', len);
 
     if (len == 3 && memcmp(line, "end", 3) == 0) {
         p->kind = PREAMBLE_IS_MISSING;
@@ -209,9 +204,8 @@ take_fact(struct preamble *p, struct err *e)
                        "the host's answer about a missing agent makes no "
                        "sense");
     }
-    key_len = (size_t)(eq - line);
-    memcpy(key, line, key_len);
-    rec_add_bytes(p->facts, key, eq + 1, len - key_len - 1);
+    *eq = '\0';
+    rec_add_bytes(p->facts, (const char *)line, eq + 1, (size_t)(line + len - (eq + 1)));
     return 0;
 }
 
