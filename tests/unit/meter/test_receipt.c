@@ -1,4 +1,5 @@
 #include "meter/bill.h"
+#include "meter/keeping.h"
 #include "tests/unit/meter/fixture.h"
 #include "tests/unit/meter/forge.h"
 
@@ -62,6 +63,76 @@ bill__is_cut_where_months_begin_in_shanghai(void **state)
     assert_int_equal(sum, 188);
     assert_true(b.lines[0].to_wall_ns == month_ends_s[0] * NS_PER_S);
     assert_true(b.lines[1].from_wall_ns == month_ends_s[0] * NS_PER_S);
+    bill_clear(&b);
+    receipt_free(r);
+    fixture_close(&f);
+}
+
+/* The bill that meter/DESIGN.md works out by hand. */
+static void
+bill__is_as_worked_out_by_hand(void **state)
+{
+    static const struct {
+        enum bill_kind kind;
+        enum usage_state state;
+        int64_t seconds;
+        int64_t fen;
+        const char *month;
+    } want[] = {
+        {BILL_FREE, USAGE_SHIPPING, 42, 0, "2026-11"},
+        {BILL_SETUP, USAGE_SETUP, 1800, 5, "2026-11"},
+        {BILL_DEVICE, USAGE_RUNNING, 600, 31, "2026-11"},
+        {BILL_DEVICE, USAGE_RUNNING, 2400, 125, "2026-12"},
+        {BILL_FREE, USAGE_STOPPING, 60, 0, "2026-12"},
+        {BILL_WINDOW, USAGE_WINDOW, 15, 1, "2026-12"},
+        {BILL_FREE, USAGE_SNAPSHOTTING, 3, 0, "2026-12"},
+    };
+    struct meter_end end = {.reason = "stopped",
+                            .exit_code = 0,
+                            .snapshot = "s0123456789ab",
+                            .kept_bytes = 20000000000};
+    struct fixture f;
+    struct meter_session *s;
+    struct receipt *r;
+    struct keeping k;
+    struct bill b;
+    struct err e = {0};
+
+    fixture_open(&f, *state);
+    assert_ok(card_set(f.card, "disk=0.01", 0, &e));
+    assert_ok(card_set_quota(f.card, 5000000000, &e));
+    /* So that ready is at 23:50:00 in Shanghai. */
+    fixture_wall_ns = (month_ends_s[0] - 600 - 1800 - 42) * NS_PER_S - 700000000;
+    fixture_terms(&f, 500, 86400, 120);
+    s = fixture_start(&f);
+    fixture_run(s, 42 * NS_PER_S);
+    fixture_state(s, USAGE_SETUP, "");
+    fixture_run(s, 1800700000000);
+    fixture_state(s, USAGE_RUNNING, "ready");
+    fixture_run(s, 3000400000000);
+    fixture_state(s, USAGE_STOPPING, "stopped");
+    fixture_run(s, 75200000000);
+    fixture_state(s, USAGE_SNAPSHOTTING, "");
+    fixture_run(s, 3 * NS_PER_S);
+    end.keep_until_wall_ns = fixture_wall_ns + 15 * 86400 * NS_PER_S;
+    assert_ok(meter_session_end(s, &end, &e));
+    meter_session_free(s);
+    r = fixture_receipt(&f);
+    assert_int_equal(r->charge_fen, 162);
+    assert_int_equal(r->keep_hold_fen, 225);
+    assert_ok(bill_from_receipt(&b, r, &e));
+    assert_int_equal(b.n_lines, sizeof want / sizeof *want);
+    for (size_t i = 0; i < b.n_lines; i++) {
+        assert_int_equal(b.lines[i].kind, want[i].kind);
+        assert_int_equal(b.lines[i].state, want[i].state);
+        assert_int_equal(b.lines[i].seconds, want[i].seconds);
+        assert_int_equal(b.lines[i].fen, want[i].fen);
+        assert_string_equal(b.lines[i].month, want[i].month);
+    }
+    assert_ok(
+        keeping_make(&k, r, r->made_wall_ns + 86400 * NS_PER_S, "removed", f.host, &e));
+    assert_int_equal(k.charge_fen, 15);
+    keeping_clear(&k);
     bill_clear(&b);
     receipt_free(r);
     fixture_close(&f);
@@ -304,6 +375,7 @@ main(void)
 {
     const struct CMUnitTest tests[] = {
         fixture_test(bill__is_cut_where_months_begin_in_shanghai),
+        fixture_test(bill__is_as_worked_out_by_hand),
         fixture_test(bill__sum_does_not_depend_on_the_wall_clock),
         fixture_test(bill__shows_job_price_window_and_several_rows),
         fixture_test(bill__of_a_free_host_is_nothing),
