@@ -143,6 +143,14 @@ say_snapshot(const struct cli *c, const struct job_state *st, const char *host)
         st->kept == JOB_KEPT_PARTIAL && st->kept_why != NULL ? st->kept_why : "");
 }
 
+/* An end that the job did not choose: said even with -q. */
+static bool
+is_error(const struct job_state *st)
+{
+    return st->phase == JOB_LOST || job_reason_is_limit(st->reason) ||
+           st->reason == JOB_FAILED || st->reason == JOB_FAULT || st->reason == JOB_OWNER;
+}
+
 static void
 say_end(const struct ending *en, const struct job_state *st, int64_t charge_fen)
 {
@@ -163,7 +171,15 @@ say_end(const struct ending *en, const struct job_state *st, int64_t charge_fen)
     if (charge_fen >= 0) {
         buf_printf(&b, _("; costs %s"), out_fen(charge_fen, money));
     }
-    say(en->c, "%s", buf_str(&b));
+    if (is_error(st)) {
+        struct err why;
+
+        err_set(&why, job_reason_is_limit(st->reason) ? ERR_LIMIT : ERR_SYSTEM, "%s",
+                buf_str(&b));
+        say_error(en->c, &why, job_exit_code(st));
+    } else {
+        say(en->c, "%s", buf_str(&b));
+    }
     buf_free(&b);
 }
 

@@ -47,6 +47,6 @@ client_bg() {
     shift 2
     # exec, so that $! is gpurun itself and no shell around it.
     (exec env -i PATH="$PATH" HOME="$client" GPURUN_HOME="$client/gpurun" LC_ALL=C.UTF-8 TZ=UTC \
-        ${GPURUN_SSH:+GPURUN_SSH="$GPURUN_SSH"} "$BUILD/bin/gpurun" "$@") >"$out" 2>"$err" &
+        ${GPURUN_SSH:+GPURUN_SSH="$GPURUN_SSH"} "$BUILD/bin/gpurun" "$@") <&0 >"$out" 2>"$err" &
     bg=$!
 }
