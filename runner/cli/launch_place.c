@@ -17,11 +17,12 @@ launch_list_hosts(const struct launch *l, struct host_list *out, struct err *e)
     size_t n = 0;
 
     if (l->r->host != NULL) {
-        out->v = xcalloc(1, sizeof *out->v);
-        if (hosts_load(l->cl->home, l->r->host, &out->v[0], e) != 0) {
-            free(out->v);
+        struct host one;
+
+        if (hosts_load(l->cl->home, l->r->host, &one, e) != 0) {
             return -1;
         }
+        out->v = xmemdup(&one, sizeof one);
         out->n = 1;
         return 0;
     }

@@ -175,12 +175,11 @@ merge_rows(struct opt rows[ROWS_MAX], const struct command *cmd)
     rows[n] = (struct opt){.name = NULL};
 }
 
-static int
+static void
 add_word(struct words *w, char *word)
 {
     w->v = xrealloc(w->v, ((size_t)w->n + 1) * sizeof *w->v);
     w->v[w->n++] = word;
-    return 0;
 }
 
 static bool
@@ -227,7 +226,7 @@ parse_script(struct words *w, const struct opt *rows, struct target *t, int argc
     if (dashes || n_rest == 0) {
         return 0;
     }
-    (void)add_word(w, argv[0]);
+    add_word(w, argv[0]);
     n_placing = count_placing(n_rest - 1, argv + 1);
     if (opt_parse(rows, t, n_placing, argv + 1, true, &ignored, &dashes, e) != 0) {
         return -1;
@@ -243,8 +242,8 @@ parse_script(struct words *w, const struct opt *rows, struct target *t, int argc
 
 /* Options and words in any order, up to "--". */
 static int
-parse_words(struct words *w, const struct opt *rows, struct target *t, int argc,
-            char **argv, struct err *e)
+parse_words(struct words *w, const struct command *cmd, const struct opt *rows,
+            struct target *t, int argc, char **argv, struct err *e)
 {
     for (;;) {
         int n_rest = 0;
@@ -253,13 +252,19 @@ parse_words(struct words *w, const struct opt *rows, struct target *t, int argc,
         if (opt_parse(rows, t, argc, argv, true, &n_rest, &dashes, e) != 0) {
             return -1;
         }
+        for (int i = 0; dashes && cmd->grammar == GRAMMAR_WORDS && i < n_rest; i++) {
+            add_word(w, argv[i]); /* words that look like options */
+        }
+        if (dashes && cmd->grammar == GRAMMAR_WORDS) {
+            return 0;
+        }
         if (dashes || n_rest == 0) {
             w->rest = argv;
             w->n_rest = n_rest;
             w->dashes = dashes;
             return 0;
         }
-        (void)add_word(w, argv[0]);
+        add_word(w, argv[0]);
         argv++;
         argc = n_rest - 1;
     }
@@ -296,11 +301,6 @@ check_words(const struct parsed *p, struct err *e)
                                                : _("one word too many"),
                        parent, gap, cmd->name, _(cmd->usage));
     }
-    if (cmd->grammar == GRAMMAR_WORDS && p->w.dashes && p->w.n_rest > 0) {
-        return err_set(e, ERR_INVALID,
-                       _("nothing goes behind '--' here: want gpurun %s%s%s %s"), parent,
-                       gap, cmd->name, _(cmd->usage));
-    }
     return 0;
 }
 
@@ -314,7 +314,7 @@ parse_command(struct parsed *p, int argc, char **argv, struct err *e)
 
     merge_rows(rows, cmd);
     rc = cmd->grammar == GRAMMAR_SCRIPT ? parse_script(&p->w, rows, t, argc, argv, e)
-                                        : parse_words(&p->w, rows, t, argc, argv, e);
+                                        : parse_words(&p->w, cmd, rows, t, argc, argv, e);
     or_globals(&p->g, &t->g);
     if (cmd->options_size > 0) {
         p->options = xmemdup(t->options, cmd->options_size);

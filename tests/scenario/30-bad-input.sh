@@ -1,6 +1,6 @@
 #!/bin/bash
 # Bad input: each is refused with its code and a message that says what to do, and
-# nothing is changed, here or on the host.
+# nothing is changed, here or on the host (a scan cache is not counted).
 # needs: pipe
 . "$(dirname "$0")/lib.sh"
 
@@ -13,9 +13,12 @@ echo hidden >secret.bin
 
 # A home and an agent that exist already, so that making them is no change.
 expect 0 gpurun -q host show local
+expect 0 gpurun -q ps
+expect 0 gpurun -q ps -a
+expect 0 gpurun -q snap ls
 
 state() {
-    (cd "$client" && find . -path ./gpurun/local/store -prune -o -printf '%p %y %s %m %l\n' | LC_ALL=C sort)
+    (cd "$client" && find . -path ./gpurun/scan -prune -o -printf '%p %y %s %m %l\n' | LC_ALL=C sort)
     (cd "$work/proj" && find . -printf '%p %y %s %m %T@\n' | LC_ALL=C sort)
 }
 
@@ -142,7 +145,7 @@ fi
 
 note "hosts that cannot be reached"
 p=$(free_port)
-refuse 101 'refused' host add x "127.0.0.1:$p"
-refuse 101 'name' host add x no-such-host.invalid
+refuse 101 'refuses' host add x "127.0.0.1:$p"
+refuse 101 'no-such-host.invalid' host add x no-such-host.invalid
 
 [ -z "$(leftovers)" ] || fail "left over: $(leftovers)"

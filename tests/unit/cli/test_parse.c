@@ -226,7 +226,8 @@ other_commands__take_words_in_any_order(void **state)
         {"stop --nwo j1", "! nwo"},
         {"ps x", "! one word too many"},
         {"config a b c", "! one word too many"},
-        {"config ask-above -- 5", "! nothing goes behind '--'"},
+        {"config ask-above -- -5", "config ask-above -5 {}"},
+        {"host add -- -x y", "host add -x y {}"},
     };
 
     (void)state;
