@@ -35,10 +35,10 @@ static const char *const known_archs[] = {
 
 /* What tells one state of a file from another without reading it. */
 static void
-file_stamp(const struct stat *st, char out[160])
+file_stamp(const struct stat *st, char out[BOOTSTRAP_STAMP_MAX])
 {
-    (void)snprintf(out, 160, "%ju:%ju:%jd:%jd.%09ld:%jd.%09ld", (uintmax_t)st->st_dev,
-                   (uintmax_t)st->st_ino, (intmax_t)st->st_size,
+    (void)snprintf(out, BOOTSTRAP_STAMP_MAX, "%ju:%ju:%jd:%jd.%09ld:%jd.%09ld",
+                   (uintmax_t)st->st_dev, (uintmax_t)st->st_ino, (intmax_t)st->st_size,
                    (intmax_t)st->st_mtim.tv_sec, st->st_mtim.tv_nsec,
                    (intmax_t)st->st_ctim.tv_sec, st->st_ctim.tv_nsec);
 }
@@ -64,18 +64,17 @@ cached_hash(const char *cache, const char *stamp, struct sha256 *out)
 
 /* Only a cache: where it cannot be written, the next start hashes again. */
 static void
-keep_hash(const struct home *home, const char *arch, const char *stamp,
-          const struct sha256 *h)
+keep_hash(const struct home *home, const struct bootstrap_agent *a)
 {
-    char *name = xasprintf("agent.%s", arch);
+    char *name = xasprintf("agent.%s", a->arch);
     char *path = NULL;
     struct rec *r;
     struct err e;
 
     if (home_make(home, "cache", name, &path, &e) == 0) {
         r = rec_new(CACHE_TYPE);
-        rec_add(r, "stamp", stamp);
-        rec_add_hex(r, "sha256", h->b, sizeof h->b);
+        rec_add(r, "stamp", a->stamp);
+        rec_add_hex(r, "sha256", a->hash.b, sizeof a->hash.b);
         if (rec_save(r, path, &e) != 0) {
             (void)unlink(path);
         }
@@ -99,25 +98,21 @@ hash_file(const char *path, struct sha256 *out, struct err *e)
 }
 
 static int
-agent_hash(const struct home *home, const char *arch, const char *path,
-           struct sha256 *out, struct err *e)
+agent_hash(const struct home *home, struct bootstrap_agent *a, struct err *e)
 {
-    char *name = xasprintf("agent.%s", arch);
+    char *name = xasprintf("agent.%s", a->arch);
     char *cache = home_path(home, "cache", name);
-    char stamp[160];
     struct stat st;
     int rc = 0;
 
-    if (stat(path, &st) == -1) {
-        rc = err_set_sys(e, errno, "%s", path);
+    if (stat(a->path, &st) == -1) {
+        rc = err_set_sys(e, errno, "%s", a->path);
         goto out;
     }
-    file_stamp(&st, stamp);
-    if (!cached_hash(cache, stamp, out)) {
-        rc = hash_file(path, out, e);
-        if (rc == 0) {
-            keep_hash(home, arch, stamp, out);
-        }
+    file_stamp(&st, a->stamp);
+    a->remembered = cached_hash(cache, a->stamp, &a->hash);
+    if (!a->remembered) {
+        rc = hash_file(a->path, &a->hash, e);
     }
 
 out:
@@ -144,7 +139,7 @@ bootstrap_find_agents(const struct home *home, struct bootstrap_agents *out,
         if (install_find_program(PROBE_NAME, known_archs[i], &b->probe_path, &why) != 0) {
             b->probe_path = NULL;
         }
-        if (agent_hash(home, b->arch, b->path, &b->hash, e) != 0) {
+        if (agent_hash(home, b, e) != 0) {
             bootstrap_free_agents(&a);
             return -1;
         }
@@ -154,6 +149,17 @@ bootstrap_find_agents(const struct home *home, struct bootstrap_agents *out,
     }
     *out = a;
     return 0;
+}
+
+void
+bootstrap_remember(struct bootstrap_agents *a, const struct home *home)
+{
+    for (size_t i = 0; i < a->n; i++) {
+        if (!a->v[i].remembered) {
+            keep_hash(home, &a->v[i]);
+            a->v[i].remembered = true;
+        }
+    }
 }
 
 void

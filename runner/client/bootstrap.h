@@ -28,6 +28,7 @@
  */
 #define BOOTSTRAP_AGENT_MAX   ((uint64_t)256 << 20) /* bytes of a program we send */
 #define BOOTSTRAP_ARCHS_MAX   16
+#define BOOTSTRAP_STAMP_MAX   160
 #define BOOTSTRAP_COMMAND_MAX 2048 /* what a login shell, tcsh too, takes as one word */
 
 /* The agents this installation carries, by architecture. */
@@ -36,6 +37,8 @@ struct bootstrap_agent {
     char *path;
     char *probe_path; /* NULL: none */
     struct sha256 hash;
+    char stamp[BOOTSTRAP_STAMP_MAX]; /* of the file that was hashed */
+    bool remembered;                 /* the cache has it */
 };
 struct bootstrap_agents {
     struct bootstrap_agent v[BOOTSTRAP_ARCHS_MAX];
@@ -43,11 +46,15 @@ struct bootstrap_agents {
 };
 
 /*
- * Find them, with their hashes (remembered under <home>/cache by size and times, as
- * hashing them takes longer than logging in). ERR_NOT_FOUND: there are none.
+ * Find them, with their hashes: from <home>/cache where size and times are still the
+ * same, as hashing takes longer than logging in. Writes nothing. ERR_NOT_FOUND: there are
+ * none.
  */
 int bootstrap_find_agents(const struct home *home, struct bootstrap_agents *out,
                           struct err *e) MUST_USE;
+/* Put into the cache what is not there. Only once a host has answered: who reaches none
+ * leaves nothing behind. */
+void bootstrap_remember(struct bootstrap_agents *a, const struct home *home);
 void bootstrap_free_agents(struct bootstrap_agents *a);
 
 /*

@@ -251,6 +251,9 @@ start_agent(struct work *w, struct buf *rest, struct failure *f)
         post_stage(w, LINK_STAGE_START, 0, 0);
         rc = bootstrap_run(&b, rest, f);
     }
+    if (rc == 0) {
+        bootstrap_remember(&agents, w->home);
+    }
     bootstrap_free_agents(&agents);
     return rc;
 }

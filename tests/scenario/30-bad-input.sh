@@ -147,5 +147,9 @@ note "hosts that cannot be reached"
 p=$(free_port)
 refuse 101 'refuses' host add x "127.0.0.1:$p"
 refuse 101 'no-such-host.invalid' host add x no-such-host.invalid
+export GPURUN_SSH=/usr/bin/ssh
+refuse 101 'refuses' host add x "127.0.0.1:$p"
+refuse 101 'no-such-host.invalid' host add x no-such-host.invalid
+unset GPURUN_SSH
 
 [ -z "$(leftovers)" ] || fail "left over: $(leftovers)"
