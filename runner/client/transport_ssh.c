@@ -267,6 +267,10 @@ line_that_says(const char *said, enum cause cause, char out[LINE_SAID])
             from = said + i + 1;
         }
     }
+    /* ssh begins some lines with its name, and so do we, all. */
+    if (end - (size_t)(from - said) >= 5 && memcmp(from, "ssh: ", 5) == 0) {
+        from += 5;
+    }
     buf_add(&line, from, end - (size_t)(from - said));
     (void)text_escape_to(out, LINE_SAID, buf_str(&line));
     buf_free(&line);
@@ -301,6 +305,8 @@ explain(struct transport *t, struct failure *f)
     if (cause == CAUSE_AUTH && !ask_can_get_secret(t->o.ask) &&
         (strstr(said, "password") != NULL || strstr(said, "keyboard") != NULL)) {
         hint = _(". It takes a password, but there is no terminal to ask at");
+    } else if (cause == CAUSE_REFUSED) {
+        hint = _(": no sshd on that port, or the machine is still starting");
     }
     (void)failure_set(f, cause, "%s: ssh: %s%s", transport_where(t, where),
                       said[0] != '\0' ? said : _("ended without a word"), hint);

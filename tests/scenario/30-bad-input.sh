@@ -148,7 +148,7 @@ p=$(free_port)
 refuse 101 'refuses' host add x "127.0.0.1:$p"
 refuse 101 'no-such-host.invalid' host add x no-such-host.invalid
 export GPURUN_SSH=/usr/bin/ssh
-refuse 101 'refuses' host add x "127.0.0.1:$p"
+refuse 101 'Connection refused: no sshd on that port' host add x "127.0.0.1:$p"
 refuse 101 'no-such-host.invalid' host add x no-such-host.invalid
 unset GPURUN_SSH
 
