@@ -9,6 +9,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/text.h"
+
 #define NS_PER_S INT64_C(1000000000)
 
 static int64_t (*clock_source)(enum clock_kind kind); /* unit tests only */
@@ -115,4 +117,126 @@ clock_format_local(int64_t wall_ns, char out[CLOCK_TEXT_MAX])
     if (strftime(out, CLOCK_TEXT_MAX, "%Y-%m-%d %H:%M:%S %z", &tm) == 0) {
         out[0] = '\0';
     }
+}
+
+/* ".123" → ns; at most nine digits. */
+static const char *
+parse_fraction(const char *s, int64_t *ns)
+{
+    int64_t unit = NS_PER_S;
+
+    *ns = 0;
+    if (*s != '.') {
+        return s;
+    }
+    for (s++; *s >= '0' && *s <= '9' && unit > 1; s++) {
+        unit /= 10;
+        *ns += unit * (*s - '0');
+    }
+    return s;
+}
+
+/*
+ * tm, made whole by mktime or timegm as s, and the rest. false: no such day (day: as it
+ * was written), or beyond what ns reach.
+ */
+static bool
+join_seconds(time_t s, const struct tm *tm, int day, int64_t rest_ns, int64_t *wall_ns)
+{
+    return tm->tm_mday == day && !__builtin_mul_overflow((int64_t)s, NS_PER_S, wall_ns) &&
+           !__builtin_add_overflow(*wall_ns, rest_ns, wall_ns);
+}
+
+/* The time of day and the zone, if any, on the date that tm has. */
+static bool
+parse_day_time(const char *s, struct tm *tm, int64_t *wall_ns)
+{
+    struct tm zone = {0};
+    int day = tm->tm_mday;
+    int64_t rest_ns;
+    time_t seconds;
+    const char *at = strptime(s, "%H:%M:%S", tm);
+
+    if (at == NULL) {
+        tm->tm_sec = 0;
+        at = strptime(s, "%H:%M", tm);
+    }
+    if (at == NULL) {
+        return false;
+    }
+    at = parse_fraction(at, &rest_ns);
+    at += *at == ' ';
+    tm->tm_isdst = -1;
+    if (*at == '\0') {
+        seconds = mktime(tm);
+        return join_seconds(seconds, tm, day, rest_ns, wall_ns);
+    }
+    at = strptime(at, "%z", &zone);
+    if (at == NULL || *at != '\0') {
+        return false;
+    }
+    seconds = timegm(tm) - zone.tm_gmtoff;
+    return join_seconds(seconds, tm, day, rest_ns, wall_ns);
+}
+
+/* The begin of the day in tm, or its end. */
+static bool
+edge_of_day(struct tm *tm, bool end, int64_t *wall_ns)
+{
+    int day = tm->tm_mday;
+    time_t s = mktime(tm);
+
+    if (!join_seconds(s, tm, day, 0, wall_ns)) {
+        return false;
+    }
+    if (end) {
+        tm->tm_mday++;
+        tm->tm_isdst = -1;
+        s = mktime(tm);
+    }
+    return join_seconds(s, tm, tm->tm_mday, 0, wall_ns);
+}
+
+static bool
+parse_date(const char *text, bool ahead, int64_t *wall_ns)
+{
+    struct tm tm = {.tm_isdst = -1};
+    const char *rest = strptime(text, "%Y-%m-%d", &tm);
+
+    if (rest == NULL) {
+        int64_t unused;
+        time_t now = split_seconds(clock_wall_ns(), &unused);
+
+        (void)localtime_r(&now, &tm);
+        return parse_day_time(text, &tm, wall_ns);
+    }
+    if (*rest == '\0') {
+        return edge_of_day(&tm, ahead, wall_ns);
+    }
+    return (*rest == 'T' || *rest == ' ') && parse_day_time(rest + 1, &tm, wall_ns);
+}
+
+int
+clock_parse_moment(const char *text, bool ahead, int64_t *wall_ns, struct err *e)
+{
+    char shown[64];
+    struct err none;
+    int64_t ns;
+    int64_t now = clock_wall_ns();
+
+    if (parse_date(text, ahead, wall_ns)) {
+        return 0;
+    }
+    if (text_parse_duration(text, &ns, &none) != 0) {
+        return err_set(e, ERR_INVALID,
+                       "'%s' is no time: want 2026-12-31, 2026-12-31 22:42:00 (with Z or "
+                       "+0800 if it is not local), 22:42, or how long (30m, 2d)",
+                       text_escape_to(shown, sizeof shown, text));
+    }
+    if (ahead ? __builtin_add_overflow(now, ns, wall_ns)
+              : __builtin_sub_overflow(now, ns, wall_ns)) {
+        return err_set(e, ERR_RANGE, "'%s' is too long",
+                       text_escape_to(shown, sizeof shown, text));
+    }
+    return 0;
 }

@@ -1,8 +1,12 @@
 #ifndef BASE_CLOCK_H
 #define BASE_CLOCK_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+
+#include "base/attr.h"
+#include "base/err.h"
 
 /*
  * The three clocks, and what each is for:
@@ -35,5 +39,13 @@ void clock_set_source(int64_t (*source)(enum clock_kind kind));
 void clock_format_utc(int64_t wall_ns, int digits, char out[CLOCK_TEXT_MAX]);
 /* Local time with offset, "2026-11-23 22:42:35 +0800", for people. */
 void clock_format_local(int64_t wall_ns, char out[CLOCK_TEXT_MAX]);
+/*
+ * A moment as people type it: "2026-12-31", "2026-12-31 22:42", with seconds and a
+ * fraction, "T" or a blank between, "Z" or "+0800" at the end (local time without), a
+ * time of today ("22:42"), or a duration (base/text.h). ahead: a duration from now on,
+ * and a date means its end; else ago, and its beginning. ERR_INVALID, ERR_RANGE.
+ */
+int clock_parse_moment(const char *text, bool ahead, int64_t *wall_ns,
+                       struct err *e) MUST_USE;
 
 #endif

@@ -2,7 +2,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "base/buf.h"
@@ -16,34 +15,16 @@
 #include "runner/host/commands.h"
 #include "runner/host/jobdir.h"
 
-#define NS_PER_S   ((int64_t)1000000000)
 #define PATH_BYTES 4096
 
 /* ---- allow ---- */
 
-/* "30d", "2026-12-31" (to the end of that day here) or "2026-12-31T12:00:00Z". */
+/* How long from now on, or a moment; a day to its end. */
 static int
 parse_until(const char *text, int64_t *wall_ns, struct err *e)
 {
-    struct tm tm = {.tm_isdst = -1};
-    struct err none;
-    int64_t ns;
-    const char *rest = strptime(text, "%Y-%m-%dT%H:%M:%SZ", &tm);
-
-    if (rest != NULL && *rest == '\0') {
-        *wall_ns = (int64_t)timegm(&tm) * NS_PER_S;
-    } else if ((rest = strptime(text, "%Y-%m-%d", &tm)) != NULL && *rest == '\0') {
-        tm.tm_hour = tm.tm_min = tm.tm_sec = 0;
-        tm.tm_isdst = -1;
-        tm.tm_mday++;
-        *wall_ns = (int64_t)mktime(&tm) * NS_PER_S;
-    } else if (text_parse_duration(text, &ns, &none) == 0) {
-        *wall_ns = clock_wall_ns() + ns;
-    } else {
-        return err_set(
-            e, ERR_INVALID,
-            "--until takes a date (2026-12-31), a time (2026-12-31T12:00:00Z) or "
-            "how long from now (30d)");
+    if (clock_parse_moment(text, true, wall_ns, e) != 0) {
+        return err_wrap(e, "--until");
     }
     if (*wall_ns <= clock_wall_ns()) {
         return err_set(e, ERR_INVALID, "--until %s is over already", text);

@@ -132,6 +132,40 @@ open_reader(struct serve_link *l, struct logr **out, struct err *e)
     return rc;
 }
 
+/* What a client that holds nothing yet wants of the log: OPEN's lines and since. */
+static int
+find_start(const struct serve_log *g, const struct mux_offer *offer, uint64_t *start,
+           struct err *e)
+{
+    uint64_t end = g->link->end[g->stream];
+    uint64_t since = 0;
+    int64_t lines = 0;
+    int64_t wall_ns = 0;
+
+    *start = CHANNEL_ANY;
+    if (offer->recv_start != CHANNEL_ANY) {
+        return 0;
+    }
+    if ((rec_get(offer->rec, "lines") != NULL &&
+         rec_need_int(offer->rec, "lines", 1, INT64_MAX, &lines, e) != 0) ||
+        (rec_get(offer->rec, "since_wall_ns") != NULL &&
+         rec_need_int(offer->rec, "since_wall_ns", INT64_MIN, INT64_MAX, &wall_ns, e) !=
+             0)) {
+        return -1;
+    }
+    *start = 0;
+    if (lines > 0 && logr_tail(g->reader, g->stream, end, lines, start, e) != 0) {
+        return -1;
+    }
+    if (wall_ns != 0 && logr_since(g->reader, g->stream, wall_ns, &since, e) != 0) {
+        return -1;
+    }
+    if (since > *start) {
+        *start = since < end ? since : end;
+    }
+    return 0;
+}
+
 static int
 make(struct serve *s, struct serve_link *l, const struct mux_offer *offer,
      enum logseg_stream stream, bool follow, struct err *e)
@@ -152,7 +186,9 @@ make(struct serve *s, struct serve_link *l, const struct mux_offer *offer,
     g->link = l;
     g->stream = stream;
     g->follow = follow;
-    if (open_reader(l, &g->reader, e) != 0) {
+    if (open_reader(l, &g->reader, e) != 0 ||
+        find_start(g, offer, &o.send_start, e) != 0) {
+        logr_close(g->reader);
         free(g);
         mux_refuse(s->mux, offer->stream, e, NULL);
         return -1;

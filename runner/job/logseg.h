@@ -98,6 +98,17 @@ int logr_read(struct logr *r, enum logseg_stream s, uint64_t offset, uint64_t en
 /* End of the stream as the files say now. */
 int logr_end(struct logr *r, enum logseg_stream s, uint64_t *end, struct err *e) MUST_USE;
 
+/*
+ * Where the last `lines` lines of the stream's first `end` bytes begin (an unfinished
+ * last one counts), or what is kept of them begins.
+ */
+int logr_tail(struct logr *r, enum logseg_stream s, uint64_t end, int64_t lines,
+              uint64_t *start, struct err *e) MUST_USE;
+/* Where the bytes begin that were written at wall_ns or later, as far as the index says.
+ */
+int logr_since(struct logr *r, enum logseg_stream s, int64_t wall_ns, uint64_t *start,
+               struct err *e) MUST_USE;
+
 struct logseg_entry {
     enum logseg_stream stream;
     unsigned flags;

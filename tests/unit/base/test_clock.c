@@ -1,3 +1,4 @@
+#include <stdlib.h>
 #include <time.h>
 
 #include "base/clock.h"
@@ -106,12 +107,84 @@ local__shows_the_offset(void **state)
     assert_string_equal(text, "1969-12-31 23:59:59 +0000");
 }
 
+#define S INT64_C(1000000000)
+
+/* 2026-11-28 12:00:00 +0000 */
+static int64_t
+noon(enum clock_kind kind)
+{
+    (void)kind;
+    return INT64_C(1795867200) * S;
+}
+
+static void
+moments__are_read_as_people_type_them(void **state)
+{
+    static const struct {
+        const char *text;
+        bool ahead;
+        int64_t want_ns;
+    } cases[] = {
+        {"2026-11-28T12:00:00Z", false, INT64_C(1795867200) * S},
+        {"2026-11-28T12:00:00.25Z", true, INT64_C(1795867200) * S + S / 4},
+        {"2026-11-28T12:00:00.123456789Z", true, INT64_C(1795867200) * S + 123456789},
+        {"2026-11-28 20:00:00 +0800", false, INT64_C(1795867200) * S},
+        {"2026-11-28 20:00:00 +08:00", false, INT64_C(1795867200) * S},
+        {"2026-11-28 12:00", false, INT64_C(1795867200) * S},
+        {"2026-11-28", false, (INT64_C(1795867200) - 43200) * S},
+        {"2026-11-28", true, (INT64_C(1795867200) + 43200) * S},
+        {"2026-12-31", true, INT64_C(1798761600) * S},
+        {"11:30", false, (INT64_C(1795867200) - 1800) * S},
+        {"11:30:05", false, (INT64_C(1795867200) - 1795) * S},
+        {"10m", false, (INT64_C(1795867200) - 600) * S},
+        {"10m", true, (INT64_C(1795867200) + 600) * S},
+        {"1969-12-31T23:59:59Z", false, -S},
+    };
+    static const char *const refused[] = {"",
+                                          "yesterday",
+                                          "2026-11-28T",
+                                          "2026-02-31",
+                                          "2026-13-01",
+                                          "2026-11-28T25:00:00",
+                                          "2026-11-28T12:00:00Zx",
+                                          "2026-11-28x12:00",
+                                          "9999-01-01",
+                                          "12:00 noon",
+                                          "2026-11-28 12:00 +99:99:9"};
+    struct err e = {0};
+
+    (void)state;
+    assert_int_equal(setenv("TZ", "UTC", 1), 0);
+    clock_set_source(noon);
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        int64_t got = 0;
+
+        if (clock_parse_moment(cases[i].text, cases[i].ahead, &got, &e) != 0) {
+            fail_msg("%s", e.msg);
+        }
+        if (got != cases[i].want_ns) {
+            fail_msg("%s: %lld instead of %lld", cases[i].text, (long long)got,
+                     (long long)cases[i].want_ns);
+        }
+    }
+    for (size_t i = 0; i < sizeof refused / sizeof refused[0]; i++) {
+        int64_t got = 7;
+
+        if (clock_parse_moment(refused[i], false, &got, &e) == 0) {
+            fail_msg("'%s' was taken", refused[i]);
+        }
+        assert_true(e.code == ERR_INVALID);
+    }
+    clock_set_source(NULL);
+}
+
 int
 main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(clocks__can_be_owned_by_a_test),
         cmocka_unit_test(clocks__are_the_kernels),
+        cmocka_unit_test(moments__are_read_as_people_type_them),
         cmocka_unit_test(boot_id__is_the_same_twice),
         cmocka_unit_test(utc__is_formatted_at_the_edges),
         cmocka_unit_test(local__shows_the_offset),

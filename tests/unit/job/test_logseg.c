@@ -231,10 +231,126 @@ names__are_read_strictly(void **state)
     assert_false(logseg_name_parse("", &s, &start));
 }
 
+static void
+tail__begins_n_lines_before_the_end(void **state)
+{
+    static const struct {
+        const char *text;
+        int64_t lines;
+        uint64_t start;
+    } cases[] = {
+        {"", 1, 0},        {"a", 1, 0},          {"a\n", 1, 0},    {"a\nb", 1, 2},
+        {"a\nb\n", 1, 2},  {"a\nb\n", 2, 0},     {"a\nb\n", 9, 0}, {"a\n\n\n", 1, 3},
+        {"a\n\n\n", 2, 2}, {"a\nbc\nd\n", 2, 2}, {"\n", 1, 0},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        void *inner = NULL;
+        struct place *p;
+        struct logw *w = NULL;
+        struct logr *r = NULL;
+        struct err e = {0};
+        uint64_t start = 99;
+
+        assert_int_equal(place_open(&inner), 0);
+        p = inner;
+        assert_int_equal(logw_open(&w, p->fd, 0, &e), 0);
+        logw_write(w, LOGSEG_OUT, cases[i].text, strlen(cases[i].text), 1);
+        assert_int_equal(logr_open(&r, p->fd, &e), 0);
+        assert_int_equal(
+            logr_tail(r, LOGSEG_OUT, strlen(cases[i].text), cases[i].lines, &start, &e),
+            0);
+        if (start != cases[i].start) {
+            fail_msg("case %zu: %llu", i, (unsigned long long)start);
+        }
+        logr_close(r);
+        logw_close(w);
+        assert_int_equal(place_close(&inner), 0);
+    }
+}
+
+/* Lines that cross the blocks in which a tail is looked for, and a hole before them. */
+static void
+tail__looks_through_blocks_and_stops_at_a_hole(void **state)
+{
+    struct place *p = *state;
+    struct logw *w = NULL;
+    struct logr *r = NULL;
+    struct err e = {0};
+    char *text = xmalloc(300000);
+    char name[LOGSEG_NAME_MAX];
+    uint64_t start = 0;
+    int fd;
+
+    memset(text, 'x', 300000);
+    text[99999] = text[199999] = text[299999] = '\n';
+    assert_int_equal(logw_open(&w, p->fd, 0, &e), 0);
+    logw_write(w, LOGSEG_OUT, text, 300000, 1);
+    assert_int_equal(logr_open(&r, p->fd, &e), 0);
+    assert_int_equal(logr_tail(r, LOGSEG_OUT, 300000, 2, &start, &e), 0);
+    assert_int_equal(start, 100000);
+    assert_int_equal(logr_tail(r, LOGSEG_OUT, 300000, 3, &start, &e), 0);
+    assert_int_equal(start, 0);
+    logr_close(r);
+    logw_close(w);
+
+    /* The first 70,000 bytes are gone. */
+    logseg_name(LOGSEG_OUT, 0, name);
+    assert_int_equal(unlinkat(p->fd, name, 0), 0);
+    logseg_name(LOGSEG_OUT, 70000, name);
+    fd = openat(p->fd, name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    assert_int_equal(write(fd, text + 70000, 230000), 230000);
+    assert_int_equal(close(fd), 0);
+    assert_int_equal(logr_open(&r, p->fd, &e), 0);
+    assert_int_equal(logr_tail(r, LOGSEG_OUT, 300000, 3, &start, &e), 0);
+    assert_int_equal(start, 70000);
+    assert_int_equal(logr_tail(r, LOGSEG_OUT, 300000, 2, &start, &e), 0);
+    assert_int_equal(start, 100000);
+    logr_close(r);
+    free(text);
+}
+
+static void
+since__begins_behind_what_was_written_before(void **state)
+{
+    struct place *p = *state;
+    struct logw *w = NULL;
+    struct logr *r = NULL;
+    struct err e = {0};
+    const int64_t s = INT64_C(1000000000);
+    static const struct {
+        int64_t at_s;
+        uint64_t out, err;
+    } cases[] = {{0, 0, 0}, {1, 0, 0}, {2, 3, 0}, {3, 3, 2}, {4, 7, 2}, {9, 7, 2}};
+
+    assert_int_equal(logw_open(&w, p->fd, 0, &e), 0);
+    logw_write(w, LOGSEG_OUT, "abc", 3, 1 * s);
+    logw_write(w, LOGSEG_ERR, "de", 2, 2 * s);
+    logw_write(w, LOGSEG_OUT, "fghi", 4, 3 * s);
+    assert_int_equal(logw_sync(w, &e), 0);
+    assert_int_equal(logr_open(&r, p->fd, &e), 0);
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        uint64_t start = 99;
+
+        assert_int_equal(logr_since(r, LOGSEG_OUT, cases[i].at_s * s, &start, &e), 0);
+        assert_int_equal(start, cases[i].out);
+        assert_int_equal(logr_since(r, LOGSEG_ERR, cases[i].at_s * s, &start, &e), 0);
+        assert_int_equal(start, cases[i].err);
+    }
+    logr_close(r);
+    logw_close(w);
+}
+
 int
 main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(tail__begins_n_lines_before_the_end),
+        cmocka_unit_test_setup_teardown(tail__looks_through_blocks_and_stops_at_a_hole,
+                                        place_open, place_close),
+        cmocka_unit_test_setup_teardown(since__begins_behind_what_was_written_before,
+                                        place_open, place_close),
         cmocka_unit_test_setup_teardown(log__gives_back_what_was_written, place_open,
                                         place_close),
         cmocka_unit_test_setup_teardown(log__index_tells_order_and_time, place_open,
