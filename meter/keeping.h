@@ -47,7 +47,7 @@ void keeping_clear(struct keeping *k);
 int keeping_make(struct keeping *k, const struct receipt *r, int64_t to_wall_ns,
                  const char *reason, const struct sign_key *host, struct err *e) MUST_USE;
 /* Signature, form and sums. host NULL: any signer; ERR_DENIED for another than host. */
-int keeping_parse(struct keeping *k, const void *data, size_t len,
+int keeping_parse(struct keeping *out, const void *data, size_t len,
                   const struct sign_public *host, struct err *e) MUST_USE;
 /* Is it the line of this receipt? ERR_DENIED says what differs. */
 int keeping_check(const struct keeping *k, const struct receipt *r,

@@ -1,5 +1,6 @@
 #include "meter/receipt.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -29,6 +30,7 @@ take_intervals(struct receipt *r, const struct journal_reader *j)
 {
     r->n_intervals = j->n_intervals;
     r->intervals = xcalloc(r->n_intervals, sizeof *r->intervals);
+    assert(j->n_intervals == 0 || j->intervals != NULL);
     for (size_t i = 0; i < j->n_intervals; i++) {
         const struct journal_interval *a = &j->intervals[i];
         const struct journal_interval *b = i + 1 < j->n_intervals ? a + 1 : NULL;

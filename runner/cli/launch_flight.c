@@ -86,7 +86,7 @@ on_before(void *ctx, struct conn *c, bool first)
     fetch_begin(l->fetch, c);
 }
 
-/* --port: the listener first, so that what is typed from the printed URL is not refused. */
+/* --port: the listener first: what is typed from the printed URL is not refused then. */
 static void
 open_ports(struct launch *l)
 {

@@ -1,5 +1,6 @@
 #include "runner/cli/out.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <langinfo.h>
 #include <stdarg.h>
@@ -292,6 +293,7 @@ table_print(const struct table *t, struct buf *out)
 {
     int *widths = xcalloc(t->n_columns, sizeof *widths);
 
+    assert(t->n_columns > 0);
     for (size_t i = 0; i < t->n_columns; i++) {
         widths[i] = column_width(t, i);
     }

@@ -42,7 +42,7 @@ struct job_record {
 void job_record_init(struct job_record *r);
 void job_record_free(struct job_record *r);
 
-int jobs_save(const struct home *home, const struct job_record *r,
+int jobs_save(const struct home *home, const struct job_record *j,
               struct err *e) MUST_USE;
 int jobs_load(const struct home *home, const char *id, struct job_record *out,
               struct err *e) MUST_USE;

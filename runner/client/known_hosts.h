@@ -72,7 +72,7 @@ struct known_hosts_key {
     int line;
 };
 size_t known_hosts_count(const struct known_hosts *k);
-const struct known_hosts_key *known_hosts_at(const struct known_hosts *k, size_t i);
+const struct known_hosts_key *known_hosts_at(const struct known_hosts *k, size_t at);
 /* A key of that type is on record (also for plain): the server is asked for it first. */
 bool known_hosts_has_type(const struct known_hosts *k, const char *type);
 /* There are @cert-authority lines for the host. */

@@ -75,7 +75,7 @@ int ssh_config_copy_make(const char *head, const char *home, const char *user_fi
 void ssh_config_copy_free(struct ssh_config_copy *c);
 /* A memory file with that content, and the path by which a child of ours opens it. */
 #define SSH_MEMORY_PATH_MAX 48
-int ssh_memory_file(const char *name, const void *data, size_t len, int mode, int *fd,
+int ssh_memory_file(const char *name, const void *data, size_t len, int mode, int *out,
                     char path[SSH_MEMORY_PATH_MAX], struct err *e) MUST_USE;
 
 /* "file" relative to dir unless absolute, with "~" for home; malloc'ed. */

@@ -298,7 +298,8 @@ make_v2(struct cgroup *g, const struct places *p, const char *job)
     const char *parents[2] = {p->v2, geteuid() == 0 ? p->v2_top : NULL};
 
     for (int i = 0; i < 2; i++) {
-        if (parents[i] == NULL || (i == 1 && strcmp(p->v2, p->v2_top) == 0)) {
+        if (parents[i] == NULL ||
+            (i == 1 && p->v2 != NULL && strcmp(p->v2, p->v2_top) == 0)) {
             continue;
         }
         (void)put(parents[i], "cgroup.subtree_control", "+memory");

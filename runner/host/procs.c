@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,12 +13,27 @@
 
 #include "base/buf.h"
 #include "base/file.h"
+#include "base/text.h"
 
 #define PROC_TEXT_MAX 4096
 #define PROC_ENV_MAX  ((size_t)2 << 20)
 #define PROC_NET_MAX  ((size_t)16 << 20)
 #define PROC_LIST_MAX 100000
-#define TCP_LISTEN    0x0A
+#define TCP_LISTEN    "0A"
+
+/* Words of /proc/PID/stat after the name, from 0 (proc(5) counts from 1: less 3). */
+enum stat_word {
+    STAT_STATE = 0,
+    STAT_PPID = 1,
+    STAT_UTIME = 11,
+    STAT_STIME = 12,
+    STAT_START = 19,
+    STAT_RSS = 21,
+    STAT_WORDS
+};
+
+/* Words of a line of /proc/net/tcp. */
+enum tcp_word { TCP_LOCAL = 1, TCP_STATE = 3, TCP_INODE = 9, TCP_WORDS };
 
 static ssize_t
 read_small(const char *path, char *to, size_t size)
@@ -36,17 +52,48 @@ read_small(const char *path, char *to, size_t size)
     return n;
 }
 
+/* Cut a line into its first n words; how many there are of them. */
+static size_t
+words(char *line, char **to, size_t n)
+{
+    char *save = NULL;
+    size_t i = 0;
+
+    for (char *w = strtok_r(line, " \n", &save); w != NULL && i < n;
+         w = strtok_r(NULL, " \n", &save)) {
+        to[i++] = w;
+    }
+    return i;
+}
+
+static bool
+number(const char *s, int64_t max, int64_t *out)
+{
+    struct err none;
+
+    return text_parse_int(s, 0, max, "a number", out, &none) == 0;
+}
+
+pid_t
+proc_pid_named(const char *name)
+{
+    int64_t pid = 0;
+
+    return isdigit((unsigned char)name[0]) && number(name, INT_MAX, &pid) ? (pid_t)pid
+                                                                          : 0;
+}
+
 bool
 proc_read_stat(pid_t pid, struct proc_stat *out)
 {
     char path[48];
     char text[PROC_TEXT_MAX];
-    unsigned long long utime;
-    unsigned long long stime;
-    unsigned long long start;
-    long long rss;
-    int ppid;
-    char state;
+    char *w[STAT_WORDS];
+    int64_t ppid;
+    int64_t utime;
+    int64_t stime;
+    int64_t start;
+    int64_t rss;
     char *p;
 
     (void)snprintf(path, sizeof path, "/proc/%d/stat", (int)pid);
@@ -55,19 +102,20 @@ proc_read_stat(pid_t pid, struct proc_stat *out)
     }
     /* The name may hold anything, also ") R 1": fields count from the last bracket. */
     p = strrchr(text, ')');
-    if (p == NULL ||
-        sscanf(p + 1,
-               " %c %d %*d %*d %*d %*d %*u %*u %*u %*u %*u %llu %llu %*d %*d %*d %*d "
-               "%*d %*d %llu %*u %lld",
-               &state, &ppid, &utime, &stime, &start, &rss) != 6) {
+    if (p == NULL || words(p + 1, w, STAT_WORDS) < STAT_WORDS ||
+        !number(w[STAT_PPID], INT_MAX, &ppid) ||
+        !number(w[STAT_UTIME], INT64_MAX / 4, &utime) ||
+        !number(w[STAT_STIME], INT64_MAX / 4, &stime) ||
+        !number(w[STAT_START], INT64_MAX, &start) ||
+        !number(w[STAT_RSS], INT64_MAX / 65536, &rss)) {
         return false;
     }
     out->pid = pid;
-    out->ppid = ppid;
-    out->state = state;
-    out->start = start;
-    out->cpu_ticks = utime + stime;
-    out->rss_bytes = (uint64_t)(rss < 0 ? 0 : rss) * (uint64_t)sysconf(_SC_PAGESIZE);
+    out->ppid = (pid_t)ppid;
+    out->state = w[STAT_STATE][0];
+    out->start = (uint64_t)start;
+    out->cpu_ticks = (uint64_t)(utime + stime);
+    out->rss_bytes = (uint64_t)rss * (uint64_t)sysconf(_SC_PAGESIZE);
     return true;
 }
 
@@ -108,9 +156,9 @@ list_all(struct proc_list *out, struct err *e)
     }
     while ((de = readdir(d)) != NULL && out->n < PROC_LIST_MAX) {
         struct proc_stat st;
+        pid_t pid = proc_pid_named(de->d_name);
 
-        if (isdigit((unsigned char)de->d_name[0]) &&
-            proc_read_stat((pid_t)atoi(de->d_name), &st)) {
+        if (pid > 0 && proc_read_stat(pid, &st)) {
             add(out, &cap, &st);
         }
     }
@@ -173,13 +221,14 @@ add_children(pid_t pid, struct proc_list *out, size_t *cap)
     while ((de = readdir(d)) != NULL && out->n < PROC_LIST_MAX) {
         struct buf b = BUF_INIT;
         struct err none;
+        pid_t tid = proc_pid_named(de->d_name);
         char *rest;
 
-        if (!isdigit((unsigned char)de->d_name[0])) {
+        if (tid == 0) {
             continue;
         }
         (void)snprintf(path, sizeof path, "/proc/%d/task/%d/children", (int)pid,
-                       atoi(de->d_name));
+                       (int)tid);
         if (file_read(path, PROC_NET_MAX, &b, &none) != 0) {
             continue;
         }
@@ -289,20 +338,22 @@ find_listeners(const char *path, bool v6, unsigned port, struct listeners *l)
     }
     for (char *line = strtok_r((char *)b.data, "\n", &save); line != NULL;
          line = strtok_r(NULL, "\n", &save)) {
-        char addr[40];
-        unsigned at;
-        unsigned state;
-        uint64_t inode;
+        char *w[TCP_WORDS];
+        char *colon;
+        int64_t inode;
 
-        if (sscanf(line,
-                   " %*d: %39[0-9A-F]:%x %*[0-9A-F]:%*x %x %*x:%*x %*x:%*x %*x %*u %*d "
-                   "%" SCNu64,
-                   addr, &at, &state, &inode) != 4) {
+        if (words(line, w, TCP_WORDS) < TCP_WORDS ||
+            strcmp(w[TCP_STATE], TCP_LISTEN) != 0 ||
+            !number(w[TCP_INODE], INT64_MAX, &inode)) {
             continue;
         }
-        if (state == TCP_LISTEN && at == port && address_is_ours(addr, v6) &&
-            l->n < INODES_MAX) {
-            l->inode[l->n] = inode;
+        colon = strchr(w[TCP_LOCAL], ':');
+        if (colon == NULL || strtoul(colon + 1, NULL, 16) != port) {
+            continue;
+        }
+        *colon = '\0';
+        if (address_is_ours(w[TCP_LOCAL], v6) && l->n < INODES_MAX) {
+            l->inode[l->n] = (uint64_t)inode;
             l->v6[l->n++] = v6;
         }
     }

@@ -22,6 +22,8 @@ struct proc_stat {
     uint64_t rss_bytes;
 };
 
+/* The pid a directory of /proc is named after; 0: it is no process's. */
+pid_t proc_pid_named(const char *name);
 /* false: there is no such process (any more). */
 bool proc_read_stat(pid_t pid, struct proc_stat *out);
 /* Start time of a process; 0: gone. With the pid it names one process of this boot. */

@@ -43,7 +43,7 @@ kill_by_environment(const char *job)
     size_t n = 0;
 
     while (d != NULL && (de = readdir(d)) != NULL) {
-        pid_t pid = isdigit((unsigned char)de->d_name[0]) ? (pid_t)atoi(de->d_name) : 0;
+        pid_t pid = proc_pid_named(de->d_name);
         char *of = pid <= 1 || pid == getpid() ? NULL : proc_environ(pid, "GPURUN_JOB");
 
         if (of != NULL && strcmp(of, job) == 0 && proc_start(pid) != 0) {

@@ -232,7 +232,10 @@ void
 serve_gets_free(struct serve *s)
 {
     while (s->gets != NULL) {
-        loop_undefer(s->loop, free_later, s->gets);
-        get_free(s->gets);
+        struct serve_get *g = s->gets;
+
+        s->gets = g->next;
+        loop_undefer(s->loop, free_later, g);
+        get_free(g);
     }
 }

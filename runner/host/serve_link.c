@@ -84,16 +84,12 @@ serve_link_new(struct serve *s, const char *job)
     return l;
 }
 
-void
-serve_link_free(struct serve_link *l)
+/* Of one that is in no list any more. */
+static void
+release(struct serve_link *l)
 {
-    struct serve_link **at = &l->serve->links;
     struct err e;
 
-    while (*at != l) {
-        at = &(*at)->next;
-    }
-    *at = l->next;
     err_set(&e, ERR_LINK, "the connection is closing");
     serve_wait_go(l->serve, &l->waits, &e);
     serve_wait_go(l->serve, &l->usage_waits, &e);
@@ -109,10 +105,25 @@ serve_link_free(struct serve_link *l)
 }
 
 void
+serve_link_free(struct serve_link *l)
+{
+    struct serve_link **at = &l->serve->links;
+
+    while (*at != l) {
+        at = &(*at)->next;
+    }
+    *at = l->next;
+    release(l);
+}
+
+void
 serve_links_free(struct serve *s)
 {
     while (s->links != NULL) {
-        serve_link_free(s->links);
+        struct serve_link *l = s->links;
+
+        s->links = l->next;
+        release(l);
     }
 }
 

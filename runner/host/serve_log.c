@@ -247,7 +247,10 @@ void
 serve_logs_free(struct serve *s)
 {
     while (s->logs != NULL) {
-        loop_undefer(s->loop, free_later, s->logs);
-        log_free(s->logs);
+        struct serve_log *g = s->logs;
+
+        s->logs = g->next;
+        loop_undefer(s->loop, free_later, g);
+        log_free(g);
     }
 }

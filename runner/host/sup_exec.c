@@ -476,7 +476,10 @@ sup_exec_free_all(struct sup *s)
 
     err_set(&e, ERR_NOT_FOUND, "the job has ended");
     while (s->execs != NULL) {
-        loop_undefer(s->loop, free_later, s->execs);
-        exec_free(s->execs, &e);
+        struct sup_exec *x = s->execs;
+
+        s->execs = x->next;
+        loop_undefer(s->loop, free_later, x);
+        exec_free(x, &e);
     }
 }

@@ -357,20 +357,26 @@ on_open(void *ctx, struct mux *m, const struct mux_offer *offer)
 
 /* ---- connections ---- */
 
+/* Of one that is in no list any more. */
+static void
+release(struct sup_peer *p)
+{
+    p->sup->n_peers--;
+    timer_free(p->retell);
+    conn_free(p->conn);
+    free(p);
+}
+
 static void
 drop(struct sup_peer *p)
 {
-    struct sup *s = p->sup;
-    struct sup_peer **at = &s->peers;
+    struct sup_peer **at = &p->sup->peers;
 
     while (*at != p) {
         at = &(*at)->next;
     }
     *at = p->next;
-    s->n_peers--;
-    timer_free(p->retell);
-    conn_free(p->conn);
-    free(p);
+    release(p);
 }
 
 static void
@@ -464,7 +470,10 @@ void
 sup_peer_free_all(struct sup *s)
 {
     while (s->peers != NULL) {
-        drop(s->peers);
+        struct sup_peer *p = s->peers;
+
+        s->peers = p->next;
+        release(p);
     }
     loop_undefer(s->loop, tell_log, s);
     loop_undefer(s->loop, begin, s);

@@ -188,7 +188,10 @@ sup_port_free_all(struct sup *s)
 
     err_set(&e, ERR_NOT_FOUND, "the job has ended");
     while (s->ports != NULL) {
-        loop_undefer(s->loop, free_later, s->ports);
-        port_free(s->ports, &e);
+        struct sup_port *p = s->ports;
+
+        s->ports = p->next;
+        loop_undefer(s->loop, free_later, p);
+        port_free(p, &e);
     }
 }

@@ -263,7 +263,9 @@ frame_decoder_feed(struct frame_decoder *d, const void *data, size_t n)
     if (d->cap - d->end < n) {
         make_front(d, size_double_to(size_max(d->cap, DECODER_CAP_MIN), pending + n));
     }
-    bytes_copy(d->data == NULL ? NULL : d->data + d->end, data, n);
+    if (n > 0) { /* before the first byte there may be no room yet */
+        memcpy(d->data + d->end, data, n);
+    }
     d->end += n;
 }
 

@@ -145,7 +145,8 @@ typedef void mux_answer_fn(void *ctx, const struct rec *resp, const struct err *
 
 /*
  * Ask. Allowed before the peer's HELLO came (it is sent after ours at once). *id may be
- * NULL, cb too (nobody waits for the answer). ERR_BUSY: MUX_REQUESTS_MAX unanswered. ERR_RANGE: too long. ERR_LINK: over.
+ * NULL, cb too (nobody waits for the answer). ERR_BUSY: MUX_REQUESTS_MAX unanswered.
+ * ERR_RANGE: too long. ERR_LINK: over.
  */
 int mux_request(struct mux *m, const struct rec *req, mux_answer_fn *cb, void *ctx,
                 uint64_t *id, struct err *e) MUST_USE;
