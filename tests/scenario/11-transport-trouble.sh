@@ -292,7 +292,7 @@ done
 
 if [ "$(id -u)" = 0 ]; then
     for shell in dash fish tcsh; do
-        path=$(command -v $shell) || continue
+        path=$(command -v $shell) || fail "no $shell here: make deps"
         note "login shell $shell"
         sshd "shell_$shell" --shell "$path"
         authorize "shell_$shell"
