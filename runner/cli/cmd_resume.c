@@ -155,6 +155,28 @@ take_name(struct job_spec *s, const struct run_options *o, const struct job_spec
     }
 }
 
+/* What the job was allowed. A cap of 0 is no limit: the host asked for nothing. */
+static void
+take_limits(struct run_request *r, const struct run_options *o,
+            const struct job_spec *old)
+{
+    if (o->max_time == NULL) {
+        r->spec.max_time_s = old->max_time_s;
+    }
+    if (o->max_cost == NULL && old->cap_fen > 0) {
+        r->max_cost_fen = old->cap_fen;
+    }
+    if (o->window == NULL) {
+        r->spec.window_s = old->window_s;
+    }
+    if (o->idle == NULL) {
+        r->spec.idle_s = old->idle_s;
+    }
+    if (o->mem == NULL) {
+        r->spec.mem_bytes = old->mem_bytes;
+    }
+}
+
 static int
 set_up(struct run_request *r, const struct run_options *o, const struct words *w,
        const struct job_spec *old, const struct data_ref *ref, const char *dir,
@@ -177,12 +199,7 @@ set_up(struct run_request *r, const struct run_options *o, const struct words *w
     take_name(&r->spec, o, old);
     memcpy(r->spec.from, ref->snapshot, sizeof r->spec.from);
     r->from_host = xstrdup(session_host(ref->session)->name);
-    if (o->max_time == NULL) {
-        r->spec.max_time_s = old->max_time_s;
-    }
-    if (o->window == NULL) {
-        r->spec.window_s = old->window_s;
-    }
+    take_limits(r, o, old);
     r->ships = o->with_code;
     r->script.root = dir != NULL ? xstrdup(dir) : NULL;
     r->script.cwd = xstrdup(old->cwd);
