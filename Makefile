@@ -227,8 +227,8 @@ soak:
 # make vectors FILE=billing.json: each vector's answer against the one it has.
 FILE = tests/fixtures/vectors/billing.json
 vectors: deps
-	@$(MAKE) --no-print-directory $(PAR) tests
-	@$(B)/tests/tools/vectors $(FILE)
+	@$(MAKE) --no-print-directory $(PAR) $(B)/tests/tools/vectors
+	@$(B)/tests/tools/vectors '$(FILE)'
 
 # Every fuzz target for a while, from its corpus; what is new and shorter stays in build/.
 FUZZ_SECONDS = 20

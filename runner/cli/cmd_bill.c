@@ -407,6 +407,77 @@ print_csv(const struct entries *l, struct buf *out)
 
 /* ---- verify ---- */
 
+/*
+ * Whose key a receipt file is signed with: that of the host its job ran on, if the job
+ * is known here, and then no other will do; else that of any host with that key.
+ * *host (malloc'ed) is NULL where none is pinned.
+ */
+static int
+signing_host(const struct cli *c, const struct receipt *r, char **host, struct err *e)
+{
+    struct host_list l = {NULL, 0};
+    struct job_record job;
+    struct sign_public key;
+    struct err ignored;
+    int rc = 0;
+
+    *host = NULL;
+    job_record_init(&job);
+    if (jobs_load(c->home, r->job, &job, &ignored) == 0 &&
+        pinned_key(c->home, job.host, &key)) {
+        if (memcmp(key.b, r->host.b, sizeof key.b) == 0) {
+            *host = xstrdup(job.host);
+        } else {
+            rc = err_set(e, ERR_DENIED,
+                         _("job %s ran on host '%s', but another key has signed this"),
+                         r->job, job.host);
+        }
+    } else if (hosts_list(c->home, true, &l, e) != 0) {
+        rc = -1;
+    }
+    for (size_t i = 0; rc == 0 && *host == NULL && i < l.n; i++) {
+        if (l.v[i].pinned && memcmp(l.v[i].key.b, r->host.b, sizeof r->host.b) == 0) {
+            *host = xstrdup(l.v[i].name);
+        }
+    }
+    host_list_free(&l);
+    job_record_free(&job);
+    return rc;
+}
+
+static int
+verify_print(const struct cli *c, const struct receipt *r, const char *host,
+             struct err *e)
+{
+    struct buf out = BUF_INIT;
+    char money[OUT_MONEY_MAX];
+    int rc;
+
+    if (c->g.json) {
+        struct json_writer j = json_to(&out);
+
+        json_obj(&j);
+        json_kstr(&j, "job", r->job);
+        json_kbool(&j, "verified", true);
+        json_kbool(&j, "host_key_pinned", host != NULL);
+        json_kstr(&j, "host", host);
+        json_kint(&j, "charge_fen", r->charge_fen);
+        json_obj_end(&j);
+        buf_add_str(&out, "\n");
+    } else if (host != NULL) {
+        buf_printf(&out, _("%s: right, %s, signed by the pinned key of host '%s'\n"),
+                   r->job, out_fen(r->charge_fen, money), host);
+    } else {
+        buf_printf(&out,
+                   _("%s: right, %s, but no host is pinned here to compare its signature "
+                     "with\n"),
+                   r->job, out_fen(r->charge_fen, money));
+    }
+    rc = out_write(&out, e);
+    buf_free(&out);
+    return rc;
+}
+
 static int
 verify_one(const struct cli *c, const char *what, bool check_all, struct err *e)
 {
@@ -415,49 +486,40 @@ verify_one(const struct cli *c, const char *what, bool check_all, struct err *e)
     struct receipt *r = NULL;
     struct sign_public key;
     char *path = NULL;
-    char money[OUT_MONEY_MAX];
-    int rc;
+    char *host = NULL;
+    int rc = -1;
 
     job_record_init(&job);
     if (strchr(what, '/') == NULL && jobs_find(c->home, what, &job, e) == 0) {
         path = home_path(c->home, "receipts", job.id);
         pins.job = job.id;
+        if (!receipts_kept(c->home, job.id)) {
+            err_set(e, ERR_NOT_FOUND,
+                    _("no receipt of job '%s' is kept here: `gpurun bill %s` fetches it"),
+                    job.id, job.id);
+            goto out;
+        }
         if (pinned_key(c->home, job.host, &key)) {
             pins.host = &key;
         }
     } else if (file_exists(what)) {
         path = xstrdup(what);
     } else {
-        job_record_free(&job);
-        return err_set(e, ERR_NOT_FOUND, _("'%s' is neither a job known here nor a file"),
-                       what);
+        err_set(e, ERR_NOT_FOUND, _("'%s' is neither a job known here nor a file"), what);
+        goto out;
     }
-    rc = receipt_verify_file(&r, path, &pins, e);
-    if (rc == 0) {
-        struct buf out = BUF_INIT;
-
-        if (c->g.json) {
-            struct json_writer j = json_to(&out);
-
-            json_obj(&j);
-            json_kstr(&j, "job", r->job);
-            json_kbool(&j, "verified", true);
-            json_kbool(&j, "host_key_pinned", pins.host != NULL);
-            json_kint(&j, "charge_fen", r->charge_fen);
-            json_obj_end(&j);
-            buf_add_str(&out, "\n");
-        } else {
-            buf_printf(&out,
-                       pins.host != NULL
-                           ? _("%s: right, %s, signed by the pinned key of host '%s'\n")
-                           : _("%s: right, %s, but no host is pinned here to compare its "
-                               "signature with%s\n"),
-                       r->job, out_fen(r->charge_fen, money),
-                       pins.host != NULL ? job.host : "");
-        }
-        rc = out_write(&out, e);
-        buf_free(&out);
+    if (receipt_verify_file(&r, path, &pins, e) != 0) {
+        /* It is there, but no receipt: that is no mistake of typing. */
+        e->code = e->code == ERR_NOT_FOUND ? ERR_CORRUPT : e->code;
+        err_wrap(e, "%s", what);
+        goto out;
     }
+    if (signing_host(c, r, &host, e) == 0) {
+        rc = verify_print(c, r, host, e);
+    }
+
+out:
+    free(host);
     receipt_free(r);
     free(path);
     job_record_free(&job);
@@ -509,6 +571,9 @@ print_bills(struct cli *c, const struct bill_options *o, const struct words *w,
         rc = fetch_receipt(c, w->v[0], id, e) == 0 ? add_entry(c, &l, id, e) : -1;
     } else {
         rc = add_all(c, &l, e);
+    }
+    if (rc != 0 && e->code != ERR_NOT_FOUND && e->code != ERR_INVALID) {
+        c->stage = STAGE_TRYING; /* a receipt that is not right is no mistake of typing */
     }
     if (rc == 0) {
         if (o->csv) {

@@ -16,6 +16,7 @@
 #define NS_PER_S     ((int64_t)1000000000)
 #define DRAIN_NS     NS_PER_S /* for output of processes that are dead */
 #define SYNC_WAIT_NS ((int64_t)2000000)
+#define HELD_WAIT_NS ((int64_t)10000000)
 #define RETRY_NS     (2 * NS_PER_S) /* for a receipt that the disk refuses */
 
 /*
@@ -95,6 +96,10 @@ receipt_due(void *ctx)
     struct meter_status m;
     struct err e;
 
+    if (!sup_held_stop(s)) { /* its thread still looks at what we are about to free */
+        timer_after(s->drain_timer, HELD_WAIT_NS);
+        return;
+    }
     if (meter_session_end(s->meter, &end, &e) != 0) {
         sup_say(s, "receipt: %s", e.msg);
         timer_after(s->drain_timer, RETRY_NS);
@@ -217,6 +222,7 @@ sup_end(struct sup *s)
     if (s->watch_timer != NULL) {
         timer_cancel(s->watch_timer);
     }
+    (void)sup_held_stop(s);
     if (s->state.ended_wall_ns == 0) {
         s->state.ended_wall_ns = clock_wall_ns();
     }

@@ -352,6 +352,7 @@ sup_run_ready(struct sup *s)
     s->started = true;
     s->empty = false;
     sup_watch_start(s);
+    sup_held_start(s);
     if (spawn_main(s, &e) != 0) {
         s->started = false;
         fail(s, e.code == ERR_NOT_FOUND ? JOB_FAILED : JOB_FAULT, e.msg);

@@ -36,6 +36,7 @@ struct sup_exec;
 struct sup_port;
 struct sup_stdin;
 struct sup_peer;
+struct sup_held;
 
 /* One stream of the job's output on its way to the log. */
 struct sup_pump {
@@ -109,7 +110,8 @@ struct sup {
 
     /* watching for limits of its own */
     struct timer *watch_timer;
-    uint64_t idle_ticks; /* cpu ticks at the last busy moment */
+    struct sup_held *held; /* counts what a snapshot would keep; NULL: keeping is free */
+    uint64_t idle_ticks;   /* cpu ticks at the last busy moment */
     int64_t idle_since_ns;
 
     struct unix_listener *listener;
@@ -162,6 +164,14 @@ void sup_watch_start(struct sup *s);
 /* Was the end we saw the kernel's answer to a want of memory? detail is set if so. */
 bool sup_watch_was_oom(struct sup *s, char **detail);
 int64_t sup_watch_machine_ooms(void);
+
+/* ---- sup_held.c: bytes to keep, for the landing reserve ---- */
+
+/* Begin to count, now and then until sup_held_stop, for the meter. */
+void sup_held_start(struct sup *s);
+/* A count under way soon ends, and counts no more; false: it has not ended yet. */
+bool sup_held_stop(struct sup *s);
+void sup_held_free(struct sup *s); /* once it has */
 
 /* ---- sup_log.c ---- */
 

@@ -1,0 +1,163 @@
+/*
+ * The landing reserve's other half: how many bytes a snapshot of the job's directory
+ * would have to keep now. Counted on a thread of its own, at most a twentieth of the
+ * time, and only where keeping has a price.
+ */
+#include <dirent.h>
+#include <fcntl.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/buf.h"
+#include "base/clock.h"
+#include "base/file.h"
+#include "runner/host/supervise_internal.h"
+#include "runner/host/work.h"
+
+#define PAUSE_MIN_NS ((int64_t)5000000000)
+#define PAUSE_FACTOR 20
+#define DEPTH_MAX    200 /* a descriptor each */
+#define BLOCK_BYTES  512
+#define HELD_MAX     ((int64_t)1 << 60)
+
+struct sup_held {
+    struct sup *sup;
+    struct timer *timer;
+    atomic_bool cancelled;
+    bool counting; /* the thread has `bytes` and `took_ns` */
+    int64_t bytes;
+    int64_t took_ns;
+};
+
+/* A sparse file is what it really takes; of a file with several names each takes a part.
+ */
+static int64_t
+weight(const struct stat *st)
+{
+    int64_t bytes = st->st_size;
+    int64_t on_disk = (int64_t)st->st_blocks * BLOCK_BYTES;
+
+    if (!S_ISREG(st->st_mode)) {
+        return 0;
+    }
+    /* Small files may lie in the inode: then their size is all there is to tell. */
+    bytes = on_disk > 0 && on_disk < bytes ? on_disk : bytes;
+    return st->st_nlink > 1 ? bytes / (int64_t)st->st_nlink : bytes;
+}
+
+/* What cannot be read is not counted: the snapshot cannot keep it either. Takes fd. */
+static void
+count(struct sup_held *h, int fd, int depth)
+{
+    DIR *d = fdopendir(fd);
+    struct dirent *de;
+    struct stat st;
+
+    if (d == NULL) {
+        (void)close(fd);
+        return;
+    }
+    while (!atomic_load(&h->cancelled) && (de = readdir(d)) != NULL) {
+        if (strcmp(de->d_name, ".") == 0 || strcmp(de->d_name, "..") == 0 ||
+            fstatat(dirfd(d), de->d_name, &st, AT_SYMLINK_NOFOLLOW) != 0) {
+            continue;
+        }
+        if (S_ISDIR(st.st_mode) && depth < DEPTH_MAX) {
+            int sub = openat(dirfd(d), de->d_name,
+                             O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+
+            if (sub >= 0) {
+                count(h, sub, depth + 1);
+            }
+        } else if (h->bytes < HELD_MAX) {
+            h->bytes += weight(&st);
+        }
+    }
+    (void)closedir(d);
+}
+
+static int
+count_run(void *ctx, struct err *e)
+{
+    struct sup_held *h = ctx;
+    int64_t start_ns = clock_boot_ns();
+    int fd = open(h->sup->workdir, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+
+    (void)e;
+    h->bytes = 0;
+    if (fd >= 0) {
+        count(h, fd, 0);
+    }
+    h->took_ns = clock_boot_ns() - start_ns;
+    return 0;
+}
+
+static void
+count_done(void *ctx, int rc, const struct err *why)
+{
+    struct sup_held *h = ctx;
+    int64_t pause_ns = h->took_ns * PAUSE_FACTOR;
+
+    (void)rc;
+    (void)why;
+    h->counting = false;
+    if (atomic_load(&h->cancelled)) {
+        return;
+    }
+    meter_session_held(h->sup->meter, h->bytes);
+    sup_run_schedule(h->sup); /* the stop may be nearer now */
+    timer_after(h->timer, pause_ns > PAUSE_MIN_NS ? pause_ns : PAUSE_MIN_NS);
+}
+
+static void
+count_due(void *ctx)
+{
+    struct sup_held *h = ctx;
+    struct err e;
+
+    if (h->counting || atomic_load(&h->cancelled)) {
+        return;
+    }
+    h->counting = true;
+    if (work_start(h->sup->loop, count_run, count_done, h, &e) != 0) {
+        h->counting = false;
+        sup_say(h->sup, "the bytes held were not counted: %s", e.msg);
+        timer_after(h->timer, PAUSE_MIN_NS);
+    }
+}
+
+void
+sup_held_start(struct sup *s)
+{
+    if (s->grant.keep_uyuan_per_gb_day == 0 || s->held != NULL) {
+        return;
+    }
+    s->held = xcalloc(1, sizeof *s->held);
+    s->held->sup = s;
+    s->held->timer = timer_new(s->loop, count_due, s->held);
+    count_due(s->held);
+}
+
+bool
+sup_held_stop(struct sup *s)
+{
+    if (s->held == NULL) {
+        return true;
+    }
+    atomic_store(&s->held->cancelled, true);
+    timer_cancel(s->held->timer);
+    return !s->held->counting;
+}
+
+void
+sup_held_free(struct sup *s)
+{
+    if (s->held != NULL) {
+        timer_free(s->held->timer);
+        free(s->held);
+        s->held = NULL;
+    }
+}
