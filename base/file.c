@@ -108,22 +108,70 @@ fd_close(int *fd)
     return close(was) == -1 && errno != EINTR ? -1 : 0;
 }
 
+static int
+flock_retry(int fd, int how)
+{
+    int rc;
+
+    do {
+        rc = flock(fd, how);
+    } while (rc == -1 && errno == EINTR);
+    return rc;
+}
+
+/* Is name still the file that fd has open? It may have been removed before we locked. */
+static bool
+same_file(int fd, int dir_fd, const char *name, int stat_flags)
+{
+    struct stat ours;
+    struct stat named;
+
+    return fstat(fd, &ours) == 0 && fstatat(dir_fd, name, &named, stat_flags) == 0 &&
+           ours.st_dev == named.st_dev && ours.st_ino == named.st_ino;
+}
+
+int
+file_open_alone(int dir_fd, const char *name, bool wait)
+{
+    for (;;) {
+        int fd = openat(dir_fd, name, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
+        int why = 0;
+
+        if (fd == -1) {
+            return -1;
+        }
+        if (flock_retry(fd, wait ? LOCK_EX : LOCK_EX | LOCK_NB) == -1 &&
+            errno == EWOULDBLOCK) {
+            why = EWOULDBLOCK;
+        } else if (same_file(fd, dir_fd, name, AT_SYMLINK_NOFOLLOW)) {
+            if (ftruncate(fd, 0) == 0) {
+                return fd;
+            }
+            why = errno;
+        }
+        (void)fd_close(&fd);
+        if (why != 0) {
+            errno = why;
+            return -1;
+        }
+    }
+}
+
 /* shown is what messages call the file; dir_fd and name are where it is. */
 static int
 replace_at(int dir_fd, const char *name, const char *shown, const void *data, size_t len,
            struct err *e)
 {
     char *tmp = xasprintf("%s.tmp", name);
-    bool made = false; /* the temporary's name is taken by us */
+    int lock = file_open_alone(dir_fd, tmp, true);
+    bool made = lock != -1; /* the temporary's name is taken by us */
     int fd = -1;
     int rc = -1;
 
-    fd = openat(dir_fd, tmp, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
-    if (fd == -1) {
+    if (lock == -1 || (fd = fcntl(lock, F_DUPFD_CLOEXEC, 0)) == -1) {
         err_set_sys(e, errno, "cannot create '%s.tmp'", shown);
         goto out;
     }
-    made = true;
     if (fd_write_all(fd, data, len) == -1 || fsync(fd) == -1) {
         err_set_sys(e, errno, "cannot write '%s.tmp'", shown);
         goto out;
@@ -149,6 +197,7 @@ out:
     if (made) {
         (void)unlinkat(dir_fd, tmp, 0);
     }
+    (void)fd_close(&lock); /* now the next one may have the name */
     free(tmp);
     return rc;
 }
@@ -285,28 +334,6 @@ file_exists(const char *path)
     return lstat(path, &st) == 0;
 }
 
-static int
-flock_retry(int fd, int how)
-{
-    int rc;
-
-    do {
-        rc = flock(fd, how);
-    } while (rc == -1 && errno == EINTR);
-    return rc;
-}
-
-/* Is path still the file that fd has open? It may have been removed before we locked. */
-static bool
-same_file(int fd, const char *path)
-{
-    struct stat ours;
-    struct stat named;
-
-    return fstat(fd, &ours) == 0 && stat(path, &named) == 0 &&
-           ours.st_dev == named.st_dev && ours.st_ino == named.st_ino;
-}
-
 int
 file_lock(const char *path, bool exclusive, bool wait, int *out_fd, struct err *e)
 {
@@ -327,7 +354,7 @@ file_lock(const char *path, bool exclusive, bool wait, int *out_fd, struct err *
             }
             return err_set_sys(e, why, "cannot lock '%s'", path);
         }
-        if (same_file(fd, path)) {
+        if (same_file(fd, AT_FDCWD, path, 0)) {
             *out_fd = fd;
             return 0;
         }

@@ -19,8 +19,9 @@
  * Replace the file at path (or name beneath dir_fd) with data, so that after a
  * crash at any instant it holds all of the old content or all of the new;
  * returns once the new content and its name are on stable storage. Mode 0600.
- * The temporary is "<path>.tmp": one writer of a path at a time. On failure the
- * old content stands, save if the directory could not be synced: then either.
+ * The temporary is "<path>.tmp"; writers of one path, also in other processes, take
+ * turns. On failure the old content stands, save if the directory could not be synced:
+ * then either.
  */
 int file_replace(const char *path, const void *data, size_t len, struct err *e) MUST_USE;
 int file_replace_at(int dir_fd, const char *name, const void *data, size_t len,
@@ -37,6 +38,14 @@ int fd_write_all(int fd, const void *data, size_t n);
 int fd_pwrite_all(int fd, const void *data, size_t n, off_t at);
 ssize_t fd_read_full(int fd, void *data, size_t n); /* bytes read; < n at end */
 ssize_t fd_pread_full(int fd, void *data, size_t n, off_t at);
+
+/*
+ * Open name beneath dir_fd, empty, for this open file alone: made, or taken over from who
+ * has died with it. Others wait, or (wait false) fail with EWOULDBLOCK, until the last
+ * duplicate of it is closed; rename or unlink it before that. -1 with errno set. Where
+ * the file system knows no locks there are none.
+ */
+int file_open_alone(int dir_fd, const char *name, bool wait);
 
 /* Close *fd if it is not -1 and make it -1; -1 with errno if the close failed. */
 int fd_close(int *fd);

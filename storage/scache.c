@@ -85,6 +85,7 @@ scache_reference(int fd, bool live)
 struct scache_writer {
     char *path;
     char *tmp_path;
+    bool unkept; /* another process is writing this cache: one is enough */
     int fd;
     struct buf block;
     uint64_t stream_len;
@@ -101,8 +102,10 @@ scache_create(struct scache_writer **out, const char *path, struct err *e)
 
     w->path = xstrdup(path);
     w->tmp_path = xasprintf("%s.tmp", path);
-    w->fd = open(w->tmp_path, O_RDWR | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
-    if (w->fd == -1 || lseek(w->fd, SCACHE_HEADER_BYTES, SEEK_SET) == -1) {
+    w->fd = file_open_alone(AT_FDCWD, w->tmp_path, false);
+    if (w->fd == -1 && errno == EWOULDBLOCK) {
+        w->unkept = true;
+    } else if (w->fd == -1 || lseek(w->fd, SCACHE_HEADER_BYTES, SEEK_SET) == -1) {
         err_set_sys(e, errno, "cannot create '%s'", w->tmp_path);
         scache_discard(w);
         return -1;
@@ -128,7 +131,9 @@ scache_discard(struct scache_writer *w)
     if (w == NULL) {
         return;
     }
-    (void)unlink(w->tmp_path);
+    if (!w->unkept && w->fd != -1) {
+        (void)unlink(w->tmp_path);
+    }
     writer_free(w);
 }
 
@@ -151,7 +156,7 @@ write_block(struct scache_writer *w, struct err *e)
 static int
 write_bytes(struct scache_writer *w, const uint8_t *data, size_t len, struct err *e)
 {
-    while (len > 0) {
+    while (len > 0 && !w->unkept) {
         size_t room = SCACHE_BLOCK_BYTES - w->block.len;
         size_t n = len < room ? len : room;
 
@@ -231,13 +236,14 @@ int
 scache_commit(struct scache_writer *w, const struct sha256 *tree, int64_t reference,
               struct err *e)
 {
+    if (w->unkept) {
+        scache_discard(w);
+        return 0;
+    }
     if (write_marks(w, e) != 0 || write_header(w, tree, reference, e) != 0) {
         goto fail;
     }
-    if (fd_close(&w->fd) != 0) {
-        err_set_sys(e, errno, "cannot write '%s'", w->tmp_path);
-        goto fail;
-    }
+    /* Before it is closed: then it is another's. Torn or lost, it is no cache. */
     if (rename(w->tmp_path, w->path) != 0) {
         err_set_sys(e, errno, "cannot rename '%s'", w->tmp_path);
         goto fail;

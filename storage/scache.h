@@ -46,7 +46,7 @@ int64_t scache_reference(int fd, bool live);
 
 struct scache_writer;
 
-/* A temporary beside path. */
+/* A temporary beside path; where another process is at it, nothing is written. */
 int scache_create(struct scache_writer **out, const char *path, struct err *e) MUST_USE;
 /* Append encoded groups, as tree_writer_add gave them. */
 int scache_add(struct scache_writer *w, const void *encoded, size_t len,

@@ -1,8 +1,11 @@
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <libintl.h>
 #include <locale.h>
 #include <signal.h>
+#include <stdbool.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -76,6 +79,23 @@ finish(const struct cli *c, int rc, const struct err *e)
     return code;
 }
 
+/* A thread may be caught in a name look-up or a host that hangs (links_free). */
+static bool
+has_other_threads(void)
+{
+    DIR *dir = opendir("/proc/self/task");
+    const struct dirent *entry;
+    int n = 0;
+
+    while (dir != NULL && (entry = readdir(dir)) != NULL) {
+        n += entry->d_name[0] != '.' ? 1 : 0;
+    }
+    if (dir != NULL) {
+        (void)closedir(dir);
+    }
+    return n > 1;
+}
+
 int
 main(int argc, char **argv)
 {
@@ -99,5 +119,9 @@ main(int argc, char **argv)
     rc = finish(&c, rc, &e);
     home_free(c.home);
     parsed_free(&p);
+    if (has_other_threads()) {
+        (void)fflush(NULL);
+        _exit(rc);
+    }
     return rc;
 }

@@ -43,6 +43,9 @@ struct links {
     int refs; /* the program's, and one per thread */
     struct gate *gates;
     size_t n_gates;
+    pthread_t *ended_threads; /* to be joined */
+    size_t n_ended_threads;
+    bool left; /* links_free was there: nobody joins any more */
 };
 
 struct links *
@@ -61,13 +64,12 @@ links_new(struct loop *loop)
     return s;
 }
 
+/* Unlocks. */
 static void
 links_unref(struct links *s)
 {
-    bool last;
+    bool last = --s->refs == 0;
 
-    (void)pthread_mutex_lock(&s->m);
-    last = --s->refs == 0;
     (void)pthread_cond_broadcast(&s->ended);
     (void)pthread_mutex_unlock(&s->m);
     if (!last) {
@@ -78,9 +80,48 @@ links_unref(struct links *s)
         (void)fd_close(&s->gates[i].fd);
     }
     free(s->gates);
+    free(s->ended_threads);
     (void)pthread_cond_destroy(&s->ended);
     (void)pthread_mutex_destroy(&s->m);
     free(s);
+}
+
+/* The last thing a thread does. */
+static void
+links_thread_ends(struct links *s)
+{
+    (void)pthread_mutex_lock(&s->m);
+    if (s->left) {
+        (void)pthread_detach(pthread_self());
+    } else {
+        s->ended_threads = xrealloc(s->ended_threads,
+                                    (s->n_ended_threads + 1) * sizeof *s->ended_threads);
+        s->ended_threads[s->n_ended_threads++] = pthread_self();
+    }
+    links_unref(s);
+}
+
+/*
+ * Join those that have ended. Counting is not enough: what libraries do at a thread's
+ * very end, behind our last line, must not meet what they do at the program's.
+ */
+static void
+links_join(struct links *s, bool leave)
+{
+    pthread_t *threads;
+    size_t n;
+
+    (void)pthread_mutex_lock(&s->m);
+    threads = s->ended_threads;
+    n = s->n_ended_threads;
+    s->ended_threads = NULL;
+    s->n_ended_threads = 0;
+    s->left = leave;
+    (void)pthread_mutex_unlock(&s->m);
+    for (size_t i = 0; i < n; i++) {
+        (void)pthread_join(threads[i], NULL);
+    }
+    free(threads);
 }
 
 void
@@ -102,6 +143,8 @@ links_free(struct links *s, int64_t max_ms)
     while (s->refs > 1 && pthread_cond_timedwait(&s->ended, &s->m, &until) == 0) {
     }
     (void)pthread_mutex_unlock(&s->m);
+    links_join(s, true);
+    (void)pthread_mutex_lock(&s->m);
     links_unref(s);
 }
 
@@ -311,7 +354,7 @@ thread_main(void *arg)
     w->status = status;
     post(w);
     work_unref(w);
-    links_unref(s);
+    links_thread_ends(s);
     return NULL;
 }
 
@@ -558,19 +601,15 @@ on_wake(void *ctx)
 static int
 start_thread(struct work *w, struct err *e)
 {
-    pthread_attr_t attr;
     pthread_t thread;
     sigset_t all;
     sigset_t old;
     int rc;
 
-    (void)pthread_attr_init(&attr);
-    (void)pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
     (void)sigfillset(&all); /* signals are the main thread's; a SIGPIPE becomes EPIPE */
     (void)pthread_sigmask(SIG_BLOCK, &all, &old);
-    rc = pthread_create(&thread, &attr, thread_main, w);
+    rc = pthread_create(&thread, NULL, thread_main, w);
     (void)pthread_sigmask(SIG_SETMASK, &old, NULL);
-    (void)pthread_attr_destroy(&attr);
     return rc == 0 ? 0 : err_set_sys(e, rc, _("cannot start a thread for a connection"));
 }
 
@@ -600,6 +639,7 @@ make_work(struct link *l, const struct host *h, const struct link_options *o,
     (void)pthread_mutex_unlock(&l->links->m);
     if (start_thread(w, e) != 0) {
         w->refs--;
+        (void)pthread_mutex_lock(&l->links->m);
         links_unref(l->links);
         return -1;
     }
@@ -612,6 +652,7 @@ link_open(struct link **out, struct links *s, const struct host *h,
 {
     struct link *l = xcalloc(1, sizeof *l);
 
+    links_join(s, false); /* those of the links before: many may come and go */
     l->links = s;
     l->cb = *o->cb;
     l->ctx = o->ctx;

@@ -63,7 +63,11 @@ struct link_options {
 #define LINKS_HANDSHAKES 4
 struct links;
 struct links *links_new(struct loop *loop);
-/* After every link_close: waits, at most max_ms, for the links' threads to end. */
+/*
+ * After every link_close: waits, at most max_ms, for the links' threads to end. One that
+ * has not (caught in a name look-up, say) goes on by itself; the program must then end
+ * by _exit, as libraries that clean up behind main would do so under its feet.
+ */
 void links_free(struct links *s, int64_t max_ms);
 
 /*

@@ -351,7 +351,7 @@ conn_is_open(const struct conn *c)
 bool
 conn_is_ready(const struct conn *c)
 {
-    return !c->ended && mux_peer(c->mux) != NULL && mux_proto(c->mux) != 0;
+    return mux_peer(c->mux) != NULL && mux_proto(c->mux) != 0;
 }
 
 const struct err *

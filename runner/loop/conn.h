@@ -55,7 +55,8 @@ void conn_finish(struct conn *c, const struct err *why, const char *hint,
 struct mux *conn_mux(struct conn *c); /* NULL once it is over */
 struct loop *conn_loop(struct conn *c);
 bool conn_is_open(const struct conn *c);
-bool conn_is_ready(const struct conn *c);         /* the peer's HELLO was accepted */
+bool conn_is_ready(
+    const struct conn *c); /* the peer's HELLO was accepted (also if over now) */
 const struct err *conn_why(const struct conn *c); /* of the end; NULL: none */
 uint64_t conn_bytes_in(const struct conn *c);
 uint64_t conn_bytes_out(const struct conn *c);

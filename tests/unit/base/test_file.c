@@ -59,6 +59,68 @@ file_replace__overwrites_what_a_crash_left(void **state)
     free(tmp);
 }
 
+/* Writers in several processes take turns: each content is whole, each call succeeds. */
+static void
+file_replace__can_be_called_by_many_at_once(void **state)
+{
+    enum { WRITERS = 6, ROUNDS = 40 };
+    char *path = path_join(*state, "f");
+    char *tmp = path_join(*state, "f.tmp");
+    pid_t children[WRITERS];
+    char mine[3000];
+    struct err e;
+    int status;
+
+    for (int i = 0; i < WRITERS; i++) {
+        children[i] = fork();
+        assert_int_not_equal(children[i], -1);
+        if (children[i] == 0) {
+            int failed = 0;
+
+            memset(mine, 'a' + i, sizeof mine);
+            for (int round = 0; round < ROUNDS && failed == 0; round++) {
+                struct buf b = BUF_INIT;
+
+                failed = file_replace(path, mine, sizeof mine - (size_t)i, &e) != 0 ||
+                         file_read(path, sizeof mine, &b, &e) != 0 || b.len == 0 ||
+                         b.len != sizeof mine - (size_t)(b.data[0] - 'a') ||
+                         memcmp(b.data, b.data + 1, b.len - 1) != 0;
+                buf_free(&b);
+            }
+            _exit(failed);
+        }
+    }
+    for (int i = 0; i < WRITERS; i++) {
+        assert_int_equal(waitpid(children[i], &status, 0), children[i]);
+        assert_int_equal(status, 0);
+    }
+    assert_false(file_exists(tmp));
+    free(path);
+    free(tmp);
+}
+
+static void
+file_open_alone__shuts_others_out_until_the_last_copy_is_closed(void **state)
+{
+    char *path = path_join(*state, "f");
+    int fd = file_open_alone(AT_FDCWD, path, true);
+    int copy = dup(fd);
+
+    assert_int_not_equal(fd, -1);
+    assert_int_equal(fd_write_all(fd, "x", 1), 0);
+    assert_int_equal(file_open_alone(AT_FDCWD, path, false), -1);
+    assert_int_equal(errno, EWOULDBLOCK);
+    assert_int_equal(fd_close(&fd), 0);
+    assert_int_equal(file_open_alone(AT_FDCWD, path, false), -1);
+    check_content(path, "x");
+    assert_int_equal(fd_close(&copy), 0);
+    fd = file_open_alone(AT_FDCWD, path, false);
+    assert_int_not_equal(fd, -1);
+    check_content(path, "");
+    assert_int_equal(fd_close(&fd), 0);
+    free(path);
+}
+
 static void
 file_replace__leaves_the_old_when_it_cannot_sync(void **state)
 {
@@ -422,6 +484,8 @@ main(void)
     const struct CMUnitTest tests[] = {
         unit_test_in_dir(file_replace__replaces_durably_and_leaves_no_temporary),
         unit_test_in_dir(file_replace__overwrites_what_a_crash_left),
+        unit_test_in_dir(file_replace__can_be_called_by_many_at_once),
+        unit_test_in_dir(file_open_alone__shuts_others_out_until_the_last_copy_is_closed),
         unit_test_in_dir(file_replace__leaves_the_old_when_it_cannot_sync),
         unit_test_in_dir(file_replace__leaves_the_old_when_the_disk_is_full),
         unit_test_in_dir(file_replace__says_what_failed),

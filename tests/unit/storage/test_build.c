@@ -191,6 +191,31 @@ cache__lets_only_the_group_of_a_changed_file_be_read(void **state)
     assert_memory_equal(&cached, &s->r.tree, sizeof cached);
 }
 
+/* Two programs look at one directory at the same time: one keeps its cache, both go on.
+ */
+static void
+cache__is_written_by_one_at_a_time(void **state)
+{
+    struct setup *s = *state;
+    struct scache_writer *other;
+    struct sha256 tree;
+    struct err e = {0};
+
+    put_random(s->src, "f", 2000, 1);
+    let_time_pass();
+    build(s);
+    tree = s->r.tree;
+    assert_ok(scache_create(&other, s->cache, &e));
+    build(s);
+    assert_memory_equal(&tree, &s->r.tree, sizeof tree);
+    assert_int_equal(s->r.read_bytes, 0); /* the old cache still stands */
+    assert_ok(scache_commit(other, &tree, 0, &e));
+    build(s);
+    assert_memory_equal(&tree, &s->r.tree, sizeof tree);
+    build(s);
+    assert_int_equal(s->r.read_bytes, 0);
+}
+
 /* A new file, a vanished one and a new directory each cost their neighbourhood alone. */
 static void
 tree__changes_little_when_files_come_and_go(void **state)
@@ -645,6 +670,7 @@ main(void)
         build_test(tree__of_a_sparse_terabyte_holds_its_few_bytes),
         build_test(cache__makes_an_unchanged_tree_cost_no_reading),
         build_test(cache__lets_only_the_group_of_a_changed_file_be_read),
+        build_test(cache__is_written_by_one_at_a_time),
         build_test(tree__changes_little_when_files_come_and_go),
         build_test(cache__needs_no_content_for_a_directory_whose_time_changed),
         build_test(cache__is_right_for_files_changed_in_the_same_instant),
