@@ -232,20 +232,32 @@ group_name(const char *job, char out[64])
     (void)snprintf(out, 64, GROUP_NAME_START "%s", job);
 }
 
-/* A group below dir with its cgroup.procs open; false: not allowed. */
+/* The right to join is that to write to its list of members. */
+static int
+open_join(const char *dir, enum cgroup_kind kind)
+{
+    char *list = path_join(dir, kind == CGROUP_V2 ? "cgroup.procs" : "tasks");
+    int fd = open(list, O_WRONLY | O_CLOEXEC);
+
+    free(list);
+    if (fd != -1 && kind == CGROUP_V2) {
+        (void)close(fd);
+        fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    }
+    return fd;
+}
+
+/* A group below dir with what is needed to join it open; false: not allowed. */
 static bool
-make_below(struct hierarchy *h, const char *dir, const char *job)
+make_below(struct hierarchy *h, const char *dir, const char *job, enum cgroup_kind kind)
 {
     char name[64];
-    char *procs;
 
     group_name(job, name);
     h->dir = path_join(dir, name);
     h->join_fd = -1;
     if (mkdir(h->dir, 0755) == 0 || errno == EEXIST) {
-        procs = path_join(h->dir, "cgroup.procs");
-        h->join_fd = open(procs, O_WRONLY | O_CLOEXEC);
-        free(procs);
+        h->join_fd = open_join(h->dir, kind);
         if (h->join_fd != -1) {
             return true;
         }
@@ -304,7 +316,7 @@ make_v2(struct cgroup *g, const struct places *p, const char *job)
         }
         (void)put(parents[i], "cgroup.subtree_control", "+memory");
         (void)put(parents[i], "cgroup.subtree_control", "+cpu");
-        if (!make_below(&g->mem, parents[i], job)) {
+        if (!make_below(&g->mem, parents[i], job, CGROUP_V2)) {
             continue;
         }
         if (has_controller(g->mem.dir, "memory")) {
@@ -319,11 +331,11 @@ make_v2(struct cgroup *g, const struct places *p, const char *job)
 static bool
 make_v1(struct cgroup *g, const struct places *p, const char *job, bool want_cpu)
 {
-    if (p->v1_mem == NULL || !make_below(&g->mem, p->v1_mem, job)) {
+    if (p->v1_mem == NULL || !make_below(&g->mem, p->v1_mem, job, CGROUP_V1)) {
         return false;
     }
     if (want_cpu && p->v1_cpu != NULL) {
-        (void)make_below(&g->cpu, p->v1_cpu, job);
+        (void)make_below(&g->cpu, p->v1_cpu, job, CGROUP_V1);
     }
     g->kind = CGROUP_V1;
     return true;

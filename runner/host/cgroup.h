@@ -4,6 +4,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include "base/attr.h"
 #include "base/err.h"
@@ -38,10 +39,21 @@ bool cgroup_limits_memory(const struct cgroup *g);
 bool cgroup_limits_cpu(const struct cgroup *g);
 
 /*
- * Descriptors for a process that is to join: it writes "0" to each. They stay g's.
+ * Descriptors for those who start processes in it; they stay g's. Version 2: the group's
+ * directory; version 1: files. Moving a process that lives already makes the kernel wait
+ * until every CPU has passed a quiet point (10 to 20 ms), so none is moved by its pid:
+ * see cgroup_fork.
  */
 #define CGROUP_JOIN_MAX 2
 size_t cgroup_join_fds(const struct cgroup *g, int fds[CGROUP_JOIN_MAX]);
+
+/*
+ * As _Fork, for a process with one thread: the child is in the groups of those
+ * descriptors from its first instruction, or puts itself there before this returns in it.
+ * -1 with errno: there is no child. In a child that could not join, *failed is an errno,
+ * else 0.
+ */
+pid_t cgroup_fork(const int *fds, size_t n, int *failed);
 
 /* Processes the kernel killed in it for want of memory. -1: not told. */
 int64_t cgroup_oom_kills(const struct cgroup *g);

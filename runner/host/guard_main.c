@@ -230,17 +230,6 @@ vector(const struct rec *r, const char *key)
     return v;
 }
 
-static int
-join_groups(const struct warden *w)
-{
-    for (size_t i = 0; i < w->n_join; i++) {
-        if (write(w->join[i], "0", 1) != 1) {
-            return errno;
-        }
-    }
-    return 0;
-}
-
 static void
 default_signals(void)
 {
@@ -255,12 +244,11 @@ default_signals(void)
 
 static _Noreturn void
 become(const struct warden *w, const struct guard_order *o, const struct rec *r,
-       const int fds[3], int report_fd)
+       const int fds[3], int report_fd, int failed)
 {
     char **argv = vector(r, "arg");
     char **envp = vector(r, "env");
     const char *cwd = rec_get(r, "cwd");
-    int failed = 0;
 
     (void)setsid();
     if (w->spaces == SANDBOX_SPACES_NONE) {
@@ -272,7 +260,6 @@ become(const struct warden *w, const struct guard_order *o, const struct rec *r,
     if (failed == 0 && o->tty && ioctl(0, TIOCSCTTY, 0) != 0) {
         failed = errno;
     }
-    failed = failed != 0 ? failed : join_groups(w);
     if (failed == 0 && chdir(cwd) != 0) {
         failed = errno;
     }
@@ -311,10 +298,11 @@ spawn(struct warden *w, const struct guard_order *o, const struct rec *r,
         return;
     }
     if (pipe2(report, O_CLOEXEC) == 0) {
-        pid = _Fork(); /* no handlers of libraries: their descriptors are gone */
+        /* No handlers of libraries: their descriptors are gone. */
+        pid = cgroup_fork(w->join, w->n_join, &failed);
     }
     if (pid == 0) {
-        become(w, o, r, fds, report[1]);
+        become(w, o, r, fds, report[1], failed);
     }
     failed = pid == -1 ? errno : 0;
     (void)fd_close(&report[1]);
