@@ -45,6 +45,9 @@ same() { cmp "$1" "$2" || fail "$3: $(stat -c %s "$1") bytes against $(stat -c %
 client_bg() {
     local out=$1 err=$2
     shift 2
+    # Now, not when the shell below gets to it: what an earlier client wrote is not its.
+    : >"$out"
+    : >"$err"
     # exec, so that $! is gpurun itself and no shell around it.
     (exec env -i PATH="$PATH" HOME="$client" GPURUN_HOME="$client/gpurun" LC_ALL=C.UTF-8 TZ=UTC \
         ${GPURUN_SSH:+GPURUN_SSH="$GPURUN_SSH"} "$BUILD/bin/gpurun" "$@") <&0 >"$out" 2>"$err" &
