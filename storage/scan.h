@@ -25,12 +25,14 @@ struct scan;
 #define SCAN_WITH_MAX 1024
 
 struct scan_options {
-    bool everything;      /* a snapshot: no ignore rules at all */
-    bool with_git;        /* .git is not built-in ignored */
-    bool allow_home;      /* a tree with .ssh or .gnupg is not refused */
-    bool one_file_system; /* directories on other file systems: the entry, not what is in
-                             it */
-    bool measure_skipped; /* count the bytes of what is ignored (walks it) */
+    bool everything;       /* a snapshot: no ignore rules at all */
+    const char *only_name; /* of the root's entries only the one of this name; NULL: all;
+                              outlives the scan */
+    bool with_git;         /* .git is not built-in ignored */
+    bool allow_home;       /* a tree with .ssh or .gnupg is not refused */
+    bool one_file_system;  /* directories on other file systems: the entry, not what is in
+                              it */
+    bool measure_skipped;  /* count the bytes of what is ignored (walks it) */
     const char *const
         *with; /* paths relative to the root that are in, whatever the rules */
     size_t n_with;

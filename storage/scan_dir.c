@@ -351,6 +351,7 @@ take_entries(struct reading *g, struct err *e)
 {
     struct scan_reader *r = g->r;
     const char *name = (const char *)r->names.data;
+    const char *only = g->n->parent == NULL ? g->s->o.only_name : NULL;
     int rc = 0;
 
     if (r->cap < r->types.len) {
@@ -358,7 +359,9 @@ take_entries(struct reading *g, struct err *e)
         r->items = xrealloc(r->items, r->cap * sizeof *r->items);
     }
     for (size_t i = 0; i < r->types.len && rc == 0; i++) {
-        rc = take_entry(g, name, r->types.data[i], e);
+        if (only == NULL || strcmp(name, only) == 0) {
+            rc = take_entry(g, name, r->types.data[i], e);
+        }
         name += strlen(name) + 1;
     }
     keep_items(r, g->n);

@@ -62,6 +62,8 @@ struct sync_send;
 struct sync_send_options {
     size_t window_bytes; /* content held in memory until it is known to be wanted; 0: 64
                             MiB */
+    const char *only;    /* sync_send_store: of the contents only what this path takes
+                            (part.h); outlives the sender; NULL: all */
     int zstd_level;      /* 0: 1 */
     unsigned n_threads;  /* that compress; 0: one per core, at most 8 */
     /*
@@ -106,6 +108,11 @@ struct sync_recv;
 struct sync_recv_options {
     uint64_t max_bytes;    /* raw bytes taken in, at most: quota; 0: no limit */
     uint64_t commit_bytes; /* commit after so much; 0: 64 MiB */
+    /*
+     * Done when the tree's own chunks are here and what this path takes of its contents
+     * (part.h); outlives the receiver; NULL: all. What arrives is checked the same.
+     */
+    const char *only;
 };
 
 /*

@@ -11,6 +11,7 @@
 #include "base/hash.h"
 #include "storage/build.h"
 #include "storage/codec.h"
+#include "storage/part.h"
 #include "storage/store.h"
 #include "storage/sync.h"
 #include "storage/tree.h"

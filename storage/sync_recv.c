@@ -213,14 +213,39 @@ need(struct missing *m, const struct sha256 *id, struct err *e)
     return m->n_batch == HAS_BATCH ? look_up_batch(m, e) : 0;
 }
 
+static int
+look_at_contents(struct missing *m, struct tree_reader *reader, struct tree_part *part,
+                 struct err *e)
+{
+    const struct tree_group *g;
+
+    while (m->n == 0) {
+        if (tree_next(reader, &g, e) != 0) {
+            return -1;
+        }
+        if (g == NULL) {
+            break;
+        }
+        if (part != NULL && !tree_part_needs(part, g)) {
+            continue;
+        }
+        for (size_t i = 0; i < g->n_chunks; i++) {
+            if (need(m, &g->chunks[i].id, e) != 0) {
+                return -1;
+            }
+        }
+    }
+    return look_up_batch(m, e);
+}
+
 /* First the tree's own chunks: without them nobody can say what else it needs. */
 static int
 look_for_missing(struct missing *m, const struct sha256 *tree, struct err *e)
 {
     struct tree_source source = tree_source_store(m->r->store);
     struct tree_reader *reader = NULL;
+    struct tree_part *part = NULL;
     const struct tree_chunk *meta;
-    const struct tree_group *g;
     size_t n_meta = 0;
     int rc = -1;
 
@@ -236,22 +261,14 @@ look_for_missing(struct missing *m, const struct sha256 *tree, struct err *e)
     if (look_up_batch(m, e) != 0) {
         goto out;
     }
-    while (m->n == 0) {
-        if (tree_next(reader, &g, e) != 0) {
-            goto out;
-        }
-        if (g == NULL) {
-            break;
-        }
-        for (size_t i = 0; i < g->n_chunks; i++) {
-            if (need(m, &g->chunks[i].id, e) != 0) {
-                goto out;
-            }
-        }
+    if (m->n == 0 && m->r->o.only != NULL &&
+        tree_part_open(&part, tree, &source, m->r->o.only, e) != 0) {
+        goto out;
     }
-    rc = look_up_batch(m, e);
+    rc = look_at_contents(m, reader, part, e);
 
 out:
+    tree_part_close(part);
     tree_close(reader);
     return rc;
 }

@@ -374,7 +374,9 @@ make_from_store(struct sync_send *s, struct sha256 *tree, struct err *e)
     struct tree_source source = tree_source_store(s->store);
 
     *tree = s->tree; /* given from the start */
-    return tree_walk_chunks(tree, &source, add_from_store, s, e);
+    return s->o.only != NULL
+               ? tree_part_walk(tree, &source, s->o.only, add_from_store, s, e)
+               : tree_walk_chunks(tree, &source, add_from_store, s, e);
 }
 
 /* The next chunks that are wanted, as far as the window has room; 0: none. */

@@ -200,6 +200,8 @@ const uint8_t *tree_encoded(const struct tree_reader *r, size_t *len);
 struct tree_arena *tree_take_arena(struct tree_reader *r);
 /* As the root tells; all zero for a stream. */
 const struct tree_totals *tree_totals(const struct tree_reader *r);
+/* Length of the root, which is one chunk; 0 for a stream. */
+uint32_t tree_root_len(const struct tree_reader *r);
 /* The chunks of the tree's own encoding, without the root. */
 const struct tree_chunk *tree_meta_chunks(const struct tree_reader *r, size_t *n);
 

@@ -174,6 +174,12 @@ tree_totals(const struct tree_reader *r)
     return &r->want;
 }
 
+uint32_t
+tree_root_len(const struct tree_reader *r)
+{
+    return r->root_len;
+}
+
 const struct tree_chunk *
 tree_meta_chunks(const struct tree_reader *r, size_t *n)
 {

@@ -258,6 +258,8 @@ workdir_snapshot(int work_fd, const char *job, struct store *s, bool live,
     }
     o.scan.everything = true;
     o.cache_path = n.scan_path;
+    /* A live one may run beside that of the end, whose cache it must not replace. */
+    o.no_cache_write = live;
     rc = build_tree(fd, &o, &sink, r, e);
     (void)fd_close(&fd);
     return rc;

@@ -105,35 +105,44 @@ local_target(const struct side *dst, const struct side *src)
 }
 
 static int
-copy_here(struct cli *c, const struct side *src, const struct side *dst, struct err *e)
+bring_here(struct cli *c, struct client *cl, const struct side *src, const char *target,
+           struct err *e)
 {
-    struct client cl = {.loop = NULL};
     struct data_ref ref = {.session = NULL};
     struct shown shown = {.progress = NULL};
     struct bring_want want = {.progress = on_progress, .ctx = &shown};
     struct land_options lo = {.replace = true};
     struct scratch *scratch = NULL;
     struct brought got;
-    char *target = local_target(dst, src);
     int rc = -1;
 
-    if (context_open(&cl, c, e) != 0 ||
-        find_data(c, &cl, src->what, true, &ref, e) != 0) {
-        goto out;
+    if (find_data(c, cl, src->what, true, &ref, e) != 0) {
+        return -1;
     }
     want.snapshot = ref.snapshot[0] != '\0' ? ref.snapshot : NULL;
     want.job = ref.job;
     want.path = src->path[0] != '\0' ? src->path : NULL;
-    shown.progress = progress_start(c, cl.loop, progress_line, &shown);
-    if (scratch_new(&scratch, cl.home, e) == 0 &&
-        bring_tree(&cl, ref.session, scratch, &want, &got, e) == 0) {
+    shown.progress = progress_start(c, cl->loop, progress_line, &shown);
+    if (scratch_new(&scratch, cl->home, e) == 0 &&
+        bring_tree(cl, ref.session, scratch, &want, &got, e) == 0) {
         rc = land_tree(scratch, &got, target, &lo, e);
     }
     progress_end(shown.progress);
-
-out:
     scratch_free(scratch);
     data_ref_close(&ref);
+    return rc;
+}
+
+static int
+copy_here(struct cli *c, const struct side *src, const struct side *dst, struct err *e)
+{
+    struct client cl = {.loop = NULL};
+    char *target = local_target(dst, src);
+    int rc = -1;
+
+    if (context_open(&cl, c, e) == 0) {
+        rc = bring_here(c, &cl, src, target, e);
+    }
     context_close(&cl);
     free(target);
     return rc;
@@ -199,7 +208,7 @@ stage_file(struct home *home, const char *from, const char *name, char **dir,
 
 static int
 put_tree(struct session *s, const char *job, const struct sha256 *tree, const char *path,
-         struct err *e)
+         const char *only, struct err *e)
 {
     struct rec *req = msg_request_new(VERB_JOB_PUT);
     struct rec *resp = NULL;
@@ -209,20 +218,53 @@ put_tree(struct session *s, const char *job, const struct sha256 *tree, const ch
     rec_add(req, "job", job);
     rec_add_hex(req, "tree", tree->b, sizeof tree->b);
     rec_add(req, "path", path);
+    if (only != NULL) {
+        rec_add(req, "only", only);
+    }
     rc = session_call(s, req, -1, &resp, e);
     rec_free(resp);
     rec_free(req);
     return rc;
 }
 
-/* dst's path, or below it where it ends in a slash or is empty. */
-static char *
-remote_target(const struct side *dst, const char *name)
+/* Is path a folder in the job's directory? */
+static int
+is_remote_dir(struct session *s, const char *job, const char *path, bool *is_dir,
+              struct err *e)
 {
-    if (dst->path[0] == '\0') {
-        return xstrdup(name);
+    struct rec *req = msg_request_new(VERB_JOB_STAT);
+    struct rec *resp = NULL;
+    const char *type;
+    int rc;
+
+    rec_add(req, "job", job);
+    rec_add(req, "path", path);
+    rc = session_call(s, req, CONTEXT_ANSWER_NS, &resp, e);
+    if (rc == 0) {
+        type = rec_get(resp, "type");
+        *is_dir = type != NULL && strcmp(type, "dir") == 0;
     }
-    return dst->slash ? path_join(dst->path, name) : xstrdup(dst->path);
+    rec_free(resp);
+    rec_free(req);
+    return rc;
+}
+
+/* Into a folder that is there, or that is asked for by a slash; else under that name. */
+static int
+remote_target(struct data_ref *ref, const struct side *dst, const char *name, char **out,
+              struct err *e)
+{
+    bool is_dir = dst->slash || dst->path[0] == '\0';
+
+    if (!is_dir && is_remote_dir(ref->session, ref->job, dst->path, &is_dir, e) != 0) {
+        return -1;
+    }
+    if (!is_dir || name == NULL) {
+        *out = xstrdup(dst->path);
+    } else {
+        *out = dst->path[0] == '\0' ? xstrdup(name) : path_join(dst->path, name);
+    }
+    return 0;
 }
 
 static int
@@ -249,41 +291,73 @@ send_dir(struct cli *c, struct client *cl, struct session *s, const char *dir,
 }
 
 static int
-send_it(struct cli *c, struct client *cl, struct data_ref *ref, const char *from,
-        const struct side *dst, bool is_dir, struct err *e)
+send_one(struct cli *c, struct client *cl, struct data_ref *ref, const char *from,
+         const char *target, bool is_dir, struct err *e)
 {
     struct shown shown = {.progress = NULL};
-    char *target = remote_target(dst, last_name(from));
+    char *into = is_dir ? xstrdup(target) : path_parent(target);
+    const char *only = is_dir ? NULL : last_name(target);
     char *staged = NULL;
-    char *copy = xstrdup(target);
-    const char *into = is_dir ? target : dirname(copy);
     struct sha256 tree;
     struct err ignored;
     int rc = -1;
 
-    if (is_dir || stage_file(cl->home, from, last_name(target), &staged, e) == 0) {
+    if (is_dir || stage_file(cl->home, from, only, &staged, e) == 0) {
         c->stage = STAGE_TRYING;
         if (send_dir(c, cl, ref->session, is_dir ? from : staged, &shown, &tree, e) ==
             0) {
             c->stage = STAGE_CHANGED;
             rc = put_tree(ref->session, ref->job, &tree,
-                          strcmp(into, ".") == 0 ? "" : into, e);
+                          strcmp(into, ".") == 0 ? "" : into, only, e);
         }
     }
     if (staged != NULL) {
         (void)!file_remove_tree(staged, &ignored);
     }
-    free(copy);
     free(staged);
+    free(into);
+    return rc;
+}
+
+/* name NULL: what is in the folder `from`, not the folder itself. */
+static int
+send_it(struct cli *c, struct client *cl, const char *from, const char *name,
+        const struct side *dst, bool is_dir, struct err *e)
+{
+    struct data_ref ref = {.session = NULL};
+    char *target = NULL;
+    int rc = -1;
+
+    if (find_data(c, cl, dst->what, true, &ref, e) != 0) {
+        return -1;
+    }
+    if (ref.job[0] == '\0') {
+        err_set(
+            e, ERR_INVALID,
+            _("'%s' does not run: snapshots are never changed (`gpurun resume` starts "
+              "a job from one)"),
+            dst->what);
+    } else if (remote_target(&ref, dst, name, &target, e) == 0) {
+        rc = send_one(c, cl, &ref, from, target, is_dir, e);
+    }
+    data_ref_close(&ref);
     free(target);
     return rc;
+}
+
+/* "." and "x/." are what is in the folder. */
+static bool
+means_contents(const char *path)
+{
+    size_t len = strlen(path);
+
+    return strcmp(path, ".") == 0 || (len > 1 && strcmp(path + len - 2, "/.") == 0);
 }
 
 static int
 copy_there(struct cli *c, const struct side *src, const struct side *dst, struct err *e)
 {
     struct client cl = {.loop = NULL};
-    struct data_ref ref = {.session = NULL};
     char *from = realpath(src->path, NULL);
     struct stat st;
     int rc = -1;
@@ -297,21 +371,53 @@ copy_there(struct cli *c, const struct side *src, const struct side *dst, struct
         free(from);
         return err_set(e, ERR_INVALID, _("'%s' is neither file nor folder"), src->path);
     }
-    if (context_open(&cl, c, e) == 0 &&
-        find_data(c, &cl, dst->what, true, &ref, e) == 0) {
-        if (ref.job[0] == '\0') {
-            err_set(e, ERR_INVALID,
-                    _("'%s' does not run: snapshots are never changed (`gpurun resume` "
-                      "starts "
-                      "a job from one)"),
-                    dst->what);
-        } else {
-            rc = send_it(c, &cl, &ref, from, dst, S_ISDIR(st.st_mode), e);
-        }
+    if (context_open(&cl, c, e) == 0) {
+        rc = send_it(c, &cl, from, means_contents(src->path) ? NULL : last_name(from),
+                     dst, S_ISDIR(st.st_mode), e);
     }
-    data_ref_close(&ref);
     context_close(&cl);
     free(from);
+    return rc;
+}
+
+/* ---- from there to there ---- */
+
+/* Through a folder here: the two may be on hosts that do not know each other. */
+static int
+copy_across(struct cli *c, const struct side *src, const struct side *dst, struct err *e)
+{
+    const char *name = src->path[0] != '\0' ? last_name(src->path) : "all";
+    struct client cl = {.loop = NULL};
+    struct side here = {.what = NULL};
+    struct err ignored;
+    char *dir = NULL;
+    struct stat st;
+    int rc = -1;
+
+    if (context_open(&cl, c, e) != 0 ||
+        home_make(cl.home, "tmp", "cp.XXXXXX", &dir, e) != 0) {
+        goto out;
+    }
+    if (mkdtemp(dir) == NULL) {
+        err_set_sys(e, errno, "cannot make '%s'", dir);
+        goto out;
+    }
+    here.path = path_join(dir, name);
+    if (bring_here(c, &cl, src, here.path, e) == 0) {
+        if (lstat(here.path, &st) != 0 ||
+            (!S_ISDIR(st.st_mode) && !S_ISREG(st.st_mode))) {
+            err_set(e, ERR_INVALID, _("'%s' is neither file nor folder"), src->path);
+        } else {
+            rc = send_it(c, &cl, here.path, src->path[0] != '\0' ? name : NULL, dst,
+                         S_ISDIR(st.st_mode), e);
+        }
+    }
+    (void)!file_remove_tree(dir, &ignored);
+
+out:
+    context_close(&cl);
+    free(here.path);
+    free(dir);
     return rc;
 }
 
@@ -329,9 +435,11 @@ run_cp(struct cli *c, const void *options, const struct words *w, struct err *e)
         rc = copy_here(c, &src, &dst, e);
     } else if (src.what == NULL && dst.what != NULL) {
         rc = copy_there(c, &src, &dst, e);
+    } else if (src.what != NULL) {
+        rc = copy_across(c, &src, &dst, e);
     } else {
         rc = err_set(e, ERR_INVALID, "%s",
-                     _("one side is JOB:path or SNAPSHOT:path, the other a path here"));
+                     _("one side at least is JOB:path or SNAPSHOT:path"));
     }
     free(src.what);
     free(src.path);
@@ -343,7 +451,7 @@ run_cp(struct cli *c, const void *options, const struct words *w, struct err *e)
 const struct command cmd_cp = {
     .name = "cp",
     .usage = N_("SRC DST"),
-    .help = N_("copy between here and a job's directory (JOB:path) or a snapshot"),
+    .help = N_("copy between here, a job's directory (JOB:path) and snapshots"),
     .about = N_("JOB:path is the job's directory while it runs, its snapshot afterwards; "
                 "JOB: alone is all of it."),
     .min_words = 2,

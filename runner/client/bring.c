@@ -237,9 +237,13 @@ begin(struct transfer *t, struct conn *c, struct err *e)
     struct channel_options co = {
         .cls = CHANNEL_BULK, .events = &channel_events, .ctx = t};
     struct sync_recv_options ro = {.max_bytes = t->want->max_bytes};
+    bool part = t->want->path != NULL && t->want->path[0] != '\0';
     struct rec *r;
     int rc;
 
+    if (part && t->want->snapshot != NULL) {
+        ro.only = t->want->path; /* the snapshot's whole tree, and this of its contents */
+    }
     sync_recv_free(t->recv);
     t->recv = NULL;
     if (t->listing != NULL) {
@@ -258,7 +262,7 @@ begin(struct transfer *t, struct conn *c, struct err *e)
     } else {
         rec_add(r, "job", t->want->job);
     }
-    if (t->want->path != NULL && t->want->path[0] != '\0') {
+    if (part) {
         rec_add(r, "path", t->want->path);
     }
     rc = mux_open(conn_mux(c), t->channel, r, e);
@@ -322,36 +326,19 @@ out:
     return rc;
 }
 
-static int
-bring(struct client *cl, struct session *s, struct scratch *to,
-      const struct bring_want *w, struct sha256 *tree, struct err *e)
-{
-    struct transfer t = {.client = cl, .session = s, .want = w, .store = to->store};
-
-    if (transfer(&t, e) != 0) {
-        return -1;
-    }
-    *tree = t.tree;
-    return 0;
-}
-
 int
 bring_tree(struct client *cl, struct session *s, struct scratch *to,
            const struct bring_want *w, struct brought *out, struct err *e)
 {
+    struct transfer t = {.client = cl, .session = s, .want = w, .store = to->store};
     const char *slash = w->path != NULL ? strrchr(w->path, '/') : NULL;
-    struct bring_want all = *w;
 
-    out->only = slash != NULL ? slash + 1 : w->path;
-    if (bring(cl, s, to, w, &out->tree, e) == 0) {
-        return 0;
-    }
-    if (w->path == NULL || e->code != ERR_VERSION) {
+    if (transfer(&t, e) != 0) {
         return -1;
     }
-    all.path = NULL;
-    out->only = w->path;
-    return bring(cl, s, to, &all, &out->tree, e);
+    out->tree = t.tree;
+    out->only = w->snapshot == NULL && slash != NULL ? slash + 1 : w->path;
+    return 0;
 }
 
 int

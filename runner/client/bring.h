@@ -35,8 +35,8 @@ struct bring_want {
 
 /*
  * What came. only is what to take out of the tree (land_tree, extract_tree), NULL for
- * all: the object's last name where the host sent it alone, its whole path where it can
- * only send everything.
+ * all: of a snapshot the want's path (the tree is the snapshot's own, with the contents
+ * of that alone), of a job's directory its last name (the tree holds nothing else).
  */
 struct brought {
     struct sha256 tree;

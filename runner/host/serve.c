@@ -167,7 +167,7 @@ static const struct serve_verb *
 find_verb(const char *name)
 {
     const struct serve_verb *tables[] = {serve_verbs_job, serve_verbs_snap,
-                                         serve_verbs_host};
+                                         serve_verbs_host, serve_verbs_data};
 
     for (size_t t = 0; t < sizeof tables / sizeof tables[0]; t++) {
         for (const struct serve_verb *v = tables[t]; v->name != NULL; v++) {
@@ -259,8 +259,10 @@ serve_open(struct serve *s, const struct mux_offer *offer)
     } else if (strcmp(type, OPEN_STDIN) == 0 || strcmp(type, OPEN_EXEC) == 0 ||
                strcmp(type, OPEN_EXEC_ERR) == 0 || strcmp(type, OPEN_PORT) == 0) {
         relay(s, offer);
-    } else if (strcmp(type, OPEN_GET) == 0 || strcmp(type, OPEN_FILES) == 0) {
+    } else if (strcmp(type, OPEN_GET) == 0) {
         serve_get_open(s, offer);
+    } else if (strcmp(type, OPEN_FILES) == 0) {
+        serve_files_open(s, offer);
     } else {
         err_set(&e, ERR_VERSION, "gpurun-agent %s does not know '%s'", GPURUN_VERSION,
                 type);
@@ -412,12 +414,14 @@ serve_main(const char *renter_id)
         goto out;
     }
     loop_run(s.loop);
+    serve_data_finish(&s);
     status = s.failed ? 1 : 0;
 
 out:
     conn_free(s.conn);
     s.mux = NULL;
     serve_gets_free(&s);
+    serve_files_free(&s);
     serve_logs_free(&s);
     serve_ships_free(&s);
     serve_links_free(&s);

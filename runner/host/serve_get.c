@@ -1,7 +1,12 @@
+#include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "base/buf.h"
+#include "base/file.h"
 #include "runner/host/serve_internal.h"
 #include "runner/host/workdirs.h"
 #include "runner/job/verbs.h"
@@ -9,11 +14,17 @@
 #include "storage/store.h"
 #include "storage/sync.h"
 
-/* A tree on its way out: a snapshot's data to a client. */
+/*
+ * A tree on its way out to a client: a snapshot's, or that of a running job's directory,
+ * which is read for it and kept nowhere.
+ */
 struct serve_get {
     struct serve *serve;
     struct serve_get *next;
-    struct store *store;
+    struct store *store; /* of a snapshot */
+    int dir_fd;          /* of a job */
+    char *path;          /* only this; NULL: all */
+    struct build_options build;
     struct sync_send *send;
     struct waker *waker;
     struct channel *channel;
@@ -35,6 +46,8 @@ get_free(struct serve_get *g)
     sync_send_free(g->send); /* its threads are gone then: nobody wakes us any more */
     waker_free(g->waker);
     store_close(g->store);
+    (void)fd_close(&g->dir_fd);
+    free(g->path);
     free(g);
 }
 
@@ -140,50 +153,95 @@ on_done(void *ctx, struct channel *c)
 /* ---- opening ---- */
 
 static int
-find_tree(struct serve_get *g, const struct rec *r, struct sha256 *tree, struct err *e)
+send_snapshot(struct serve_get *g, const char *snapshot, struct err *e)
 {
-    const char *snapshot;
+    struct sync_send_options so = {.wake = wake, .wake_ctx = g, .only = g->path};
+    char *path = workdirs_store_path(g->serve->renter);
     struct manifest *m = NULL;
+    int rc = -1;
 
-    if (rec_has(r, "path") && rec_get(r, "path")[0] != '\0') {
-        return err_set(e, ERR_VERSION, "this agent sends whole snapshots only");
+    if (store_open(&g->store, path, NULL, e) == 0 &&
+        workdirs_kept_tree(g->store, snapshot, &m, e) == 0) {
+        rc = sync_send_store(&g->send, g->store, &m->tree, &so, e);
     }
-    if (rec_need_str(r, "snapshot", &snapshot, e) != 0 ||
-        id_check(ID_SNAPSHOT, snapshot, e) != 0 ||
-        manifest_read(g->store, snapshot, &m, e) != 0) {
+    manifest_free(m);
+    free(path);
+    return rc;
+}
+
+/* The object lies in the directory that is read; nothing else of that is. */
+static int
+open_job_dir(struct serve_get *g, const char *job, const char **name, struct err *e)
+{
+    char *parent = NULL;
+    int top = -1;
+    struct stat st;
+    int rc = workdirs_open_live(g->serve->renter, job, &top, e);
+
+    *name = NULL;
+    if (rc != 0 || g->path == NULL) {
+        g->dir_fd = top;
+        return rc;
+    }
+    parent = path_parent(g->path);
+    *name = strrchr(g->path, '/') != NULL ? strrchr(g->path, '/') + 1 : g->path;
+    rc = strcmp(parent, ".") == 0
+             ? (g->dir_fd = top, top = -1, 0)
+             : file_open_beneath(top, parent, O_RDONLY | O_DIRECTORY, 0, &g->dir_fd, e);
+    if (rc == 0 && fstatat(g->dir_fd, *name, &st, AT_SYMLINK_NOFOLLOW) != 0) {
+        rc = errno == ENOENT
+                 ? err_set(e, ERR_NOT_FOUND, "job %s has no '%s'", job, g->path)
+                 : err_set_sys(e, errno, "cannot look at '%s' of job %s", g->path, job);
+    }
+    (void)fd_close(&top);
+    free(parent);
+    return rc;
+}
+
+static int
+send_job(struct serve_get *g, const char *job, struct err *e)
+{
+    struct sync_send_options so = {.wake = wake, .wake_ctx = g};
+    const char *name;
+
+    if (open_job_dir(g, job, &name, e) != 0) {
         return -1;
     }
-    *tree = m->tree;
-    manifest_free(m);
-    return 0;
+    g->build = (struct build_options){.policy = BUILD_SNAPSHOT,
+                                      .scan = {.everything = true, .only_name = name},
+                                      .live = true};
+    return sync_send_dir(&g->send, g->dir_fd, &g->build, &so, e);
 }
 
 static int
 begin(struct serve_get *g, const struct rec *r, struct err *e)
 {
-    struct sync_send_options so = {.wake = wake, .wake_ctx = g};
-    char *path = workdirs_store_path(g->serve->renter);
-    struct sha256 tree;
-    struct sha256 base;
-    bool has_base = rec_has(r, "tree");
-    int rc = -1;
+    const char *path = rec_get(r, "path");
+    const char *id = NULL;
+    int rc;
 
-    if (has_base && rec_need_hex(r, "tree", base.b, sizeof base.b, e) != 0) {
-        goto out;
+    if (path != NULL && path[0] != '\0') {
+        if (!tree_path_ok(path, strlen(path))) {
+            return err_set(e, ERR_INVALID, "'%s' is no path in a directory", path);
+        }
+        g->path = xstrdup(path);
     }
-    if (store_open(&g->store, path, NULL, e) != 0 || find_tree(g, r, &tree, e) != 0 ||
-        waker_new(&g->waker, g->serve->loop, woken, g, e) != 0) {
-        goto out;
+    if (waker_new(&g->waker, g->serve->loop, woken, g, e) != 0) {
+        return -1;
     }
     waker_set_idle(g->waker, true);
-    if (sync_send_store(&g->send, g->store, &tree, &so, e) != 0) {
-        goto out;
+    if (rec_has(r, "job")) {
+        rc = rec_need_str(r, "job", &id, e) == 0 && id_check(ID_JOB, id, e) == 0
+                 ? send_job(g, id, e)
+                 : -1;
+    } else {
+        rc = rec_need_str(r, "snapshot", &id, e) == 0 && id_check(ID_SNAPSHOT, id, e) == 0
+                 ? send_snapshot(g, id, e)
+                 : -1;
     }
-    sync_send_begin(g->send, has_base ? &base : NULL);
-    rc = 0;
-
-out:
-    free(path);
+    if (rc == 0) {
+        sync_send_begin(g->send, NULL);
+    }
     return rc;
 }
 
@@ -210,9 +268,8 @@ serve_get_open(struct serve *s, const struct mux_offer *offer)
     }
     g = xcalloc(1, sizeof *g);
     g->serve = s;
-    if (strcmp(rec_type(offer->rec), OPEN_FILES) == 0) {
-        err_set(&e, ERR_VERSION, "this agent does not list files yet");
-    } else if (begin(g, offer->rec, &e) == 0) {
+    g->dir_fd = -1;
+    if (begin(g, offer->rec, &e) == 0) {
         g->next = s->gets;
         s->gets = g;
         o.ctx = g;

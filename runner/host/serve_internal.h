@@ -39,10 +39,13 @@ struct serve_wait {
     struct rec *rec;
 };
 
-struct serve_link; /* a job this connection is busy with (serve_link.c) */
-struct serve_ship; /* a tree on its way in (serve_ship.c) */
-struct serve_log;  /* a log on its way out (serve_log.c) */
-struct serve_get;  /* a tree on its way out (serve_get.c) */
+struct store;
+
+struct serve_link;  /* a job this connection is busy with (serve_link.c) */
+struct serve_ship;  /* a tree on its way in (serve_ship.c) */
+struct serve_log;   /* a log on its way out (serve_log.c) */
+struct serve_get;   /* a tree on its way out (serve_get.c) */
+struct serve_files; /* a listing on its way out (serve_files.c) */
 
 struct serve {
     struct loop *loop;
@@ -55,6 +58,8 @@ struct serve {
     struct serve_ship *ships;
     struct serve_log *logs;
     struct serve_get *gets;
+    struct serve_files *files;
+    size_t n_works; /* threads at work for this connection; it ends after them */
     size_t n_waits;
     struct err why; /* the connection's end */
     bool failed;
@@ -151,7 +156,12 @@ void serve_ships_free(struct serve *s);
 void serve_get_open(struct serve *s, const struct mux_offer *offer);
 void serve_gets_free(struct serve *s);
 
-/* ---- verbs_job.c, verbs_snap.c, verbs_host.c: requests answered from files ---- */
+/* ---- serve_files.c ---- */
+
+void serve_files_open(struct serve *s, const struct mux_offer *offer);
+void serve_files_free(struct serve *s);
+
+/* ---- verbs_*.c: requests answered from files ---- */
 
 struct serve_verb {
     const char *name;
@@ -160,5 +170,13 @@ struct serve_verb {
 extern const struct serve_verb serve_verbs_job[];
 extern const struct serve_verb serve_verbs_snap[];
 extern const struct serve_verb serve_verbs_host[];
+extern const struct serve_verb serve_verbs_data[];
+
+/* The connection is over: wait for what is still at work for it. */
+void serve_data_finish(struct serve *s);
+
+/* The answer of a snapshot verb; with_manifest: its signed bytes too. */
+int serve_answer_snap(struct serve *s, uint64_t id, const char *verb, struct store *st,
+                      const char *snapshot, bool with_manifest, struct err *e) MUST_USE;
 
 #endif

@@ -137,10 +137,9 @@ need_snapshot(const struct rec *req, const char **out, struct err *e)
     return 0;
 }
 
-/* Answer with the snapshot as it is now; with_manifest: its signed bytes too. */
-static int
-answer_snap(struct serve *s, uint64_t id, const char *verb, struct store *st,
-            const char *snapshot, bool with_manifest, struct err *e)
+int
+serve_answer_snap(struct serve *s, uint64_t id, const char *verb, struct store *st,
+                  const char *snapshot, bool with_manifest, struct err *e)
 {
     struct manifest *m = NULL;
     struct snap_claim c;
@@ -182,7 +181,7 @@ snap_verb(struct serve *s, uint64_t id, const struct rec *req, const char *verb,
 
     if (need_snapshot(req, &snapshot, &e) != 0 || open_store(s, &st, &e) != 0 ||
         (change != NULL && change(st, snapshot, req, &e) != 0) ||
-        answer_snap(s, id, verb, st, snapshot, change == NULL, &e) != 0) {
+        serve_answer_snap(s, id, verb, st, snapshot, change == NULL, &e) != 0) {
         serve_fail(s, id, &e);
     }
     store_close(st);

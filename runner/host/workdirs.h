@@ -27,6 +27,22 @@ char *workdirs_store_path(const struct renter *r);
 int workdirs_make(const struct renter *r, const struct job_spec *spec, char **path,
                   char **note, struct err *e) MUST_USE;
 
+/*
+ * The directory of a job that has not ended. ERR_NOT_FOUND: it has ended (its snapshot is
+ * named), or has no directory yet.
+ */
+int workdirs_open_live(const struct renter *r, const char *job, int *fd,
+                       struct err *e) MUST_USE;
+
+/*
+ * The manifest of a snapshot whose data is kept. ERR_NOT_FOUND: no such snapshot here, or
+ * its data is gone (and why).
+ */
+struct manifest;
+struct store;
+int workdirs_kept_tree(struct store *s, const char *snapshot, struct manifest **out,
+                       struct err *e) MUST_USE;
+
 /* What a snapshot needs to know of the job, besides its spec. */
 struct workdirs_end {
     const struct job_spec *spec;
@@ -34,6 +50,7 @@ struct workdirs_end {
     const struct sha256 *bill;     /* of the journal's last signed point, or NULL */
     bool live;                     /* the job runs on: `snap take` */
     const char *id;                /* the snapshot's */
+    const char *name;              /* NULL or "": the job's */
 };
 
 struct workdirs_snapshot {
@@ -51,6 +68,14 @@ struct workdirs_snapshot {
 int workdirs_snapshot(const struct agent *a, const struct renter *r,
                       const struct workdirs_end *end, struct workdirs_snapshot *out,
                       struct err *e) MUST_USE;
+
+/*
+ * Keep a tree that was shipped before (its chunks are held by whoever shipped it) as
+ * snapshot id, called name ("" allowed); durable on return.
+ */
+int workdirs_keep_tree(const struct agent *a, const struct renter *r, const char *id,
+                       const char *name, const struct sha256 *tree,
+                       struct err *e) MUST_USE;
 
 /* Of ended jobs whose data is safe, keep the newest few directories. */
 #define WORKDIRS_KEPT 8
