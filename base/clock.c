@@ -119,6 +119,23 @@ clock_format_local(int64_t wall_ns, char out[CLOCK_TEXT_MAX])
     }
 }
 
+void
+clock_format_local_ms(int64_t wall_ns, char out[CLOCK_TEXT_MAX])
+{
+    int64_t rest;
+    time_t s = split_seconds(wall_ns, &rest);
+    char zone[8];
+    struct tm tm;
+    size_t n;
+
+    (void)localtime_r(&s, &tm);
+    n = strftime(out, CLOCK_TEXT_MAX, "%Y-%m-%d %H:%M:%S", &tm);
+    if (strftime(zone, sizeof zone, "%z", &tm) == 0) {
+        zone[0] = '\0';
+    }
+    (void)snprintf(out + n, CLOCK_TEXT_MAX - n, ".%03d %s", (int)(rest / 1000000), zone);
+}
+
 /* ".123" → ns; at most nine digits. */
 static const char *
 parse_fraction(const char *s, int64_t *ns)

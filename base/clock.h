@@ -39,6 +39,8 @@ void clock_set_source(int64_t (*source)(enum clock_kind kind));
 void clock_format_utc(int64_t wall_ns, int digits, char out[CLOCK_TEXT_MAX]);
 /* Local time with offset, "2026-11-23 22:42:35 +0800", for people. */
 void clock_format_local(int64_t wall_ns, char out[CLOCK_TEXT_MAX]);
+/* The same with milliseconds, "2026-11-23 22:42:35.123 +0800". */
+void clock_format_local_ms(int64_t wall_ns, char out[CLOCK_TEXT_MAX]);
 /*
  * A moment as people type it: "2026-12-31", "2026-12-31 22:42", with seconds and a
  * fraction, "T" or a blank between, "Z" or "+0800" at the end (local time without), a

@@ -1,3 +1,6 @@
+#include <regex.h>
+
+#include "base/clock.h"
 #include "base/text.h"
 #include "runner/cli/commands.h"
 #include "runner/cli/watch.h"
@@ -10,6 +13,9 @@ struct logs_options {
     bool only_out;
     bool only_err;
     const char *lines;
+    const char *since;
+    const char *grep;
+    bool timestamps;
 };
 
 static const struct opt options_logs[] = {
@@ -17,12 +23,32 @@ static const struct opt options_logs[] = {
      N_("go on until the job has ended, and exit with its code")},
     {"lines", 'n', OPT_STR, offsetof(struct logs_options, lines), "N",
      N_("only the last N lines of each stream")},
+    {"since", 0, OPT_STR, offsetof(struct logs_options, since), "T",
+     N_("only what was written since T: a time, or how long ago (10m)")},
+    {"grep", 0, OPT_STR, offsetof(struct logs_options, grep), "RE",
+     N_("only lines that match the extended regular expression RE")},
+    {"timestamps", 0, OPT_FLAG, offsetof(struct logs_options, timestamps), NULL,
+     N_("begin each line with the time the host wrote it down")},
     {"stdout", 0, OPT_FLAG, offsetof(struct logs_options, only_out), NULL,
      N_("only its stdout")},
     {"stderr", 0, OPT_FLAG, offsetof(struct logs_options, only_err), NULL,
      N_("only its stderr")},
     {NULL, 0, OPT_NONE, 0, NULL, NULL},
 };
+
+static int
+compile(regex_t *re, const char *text, struct err *e)
+{
+    char why[128];
+    int failed = regcomp(re, text, REG_EXTENDED);
+
+    if (failed != 0) {
+        (void)regerror(failed, re, why, sizeof why);
+        return err_set(e, ERR_INVALID, _("--grep: '%s' is no regular expression: %s"),
+                       text, why);
+    }
+    return 0;
+}
 
 static int
 run_logs(struct cli *c, const void *options, const struct words *w, struct err *e)
@@ -33,19 +59,38 @@ run_logs(struct cli *c, const void *options, const struct words *w, struct err *
         .err = !o->only_out || o->only_err,
         .only_present = !o->follow,
         .no_signals = true,
+        .timestamps = o->timestamps,
         .receipt = o->follow,
     };
+
+    regex_t re;
+    int rc;
 
     if (o->lines != NULL &&
         text_parse_int(o->lines, 1, LINES_MAX, "-n", &want.lines, e) != 0) {
         return -1;
     }
-    return watch_job(c, w->v[0], &want, e);
+    if (o->since != NULL &&
+        clock_parse_moment(o->since, false, &want.since_wall_ns, e) != 0) {
+        return err_wrap(e, "--since");
+    }
+    if (o->grep != NULL) {
+        if (compile(&re, o->grep, e) != 0) {
+            return -1;
+        }
+        want.grep = &re;
+    }
+    rc = watch_job(c, w->v[0], &want, e);
+    if (want.grep != NULL) {
+        regfree(&re);
+    }
+    return rc;
 }
 
 const struct command cmd_logs = {
     .name = "logs",
-    .usage = N_("[-f] [-n N] [--stdout|--stderr] JOB"),
+    .usage = N_("[-f] [-n N] [--since T] [--grep RE] [--timestamps] "
+                "[--stdout|--stderr] JOB"),
     .help = N_("a job's output, from its first byte"),
     .options = options_logs,
     .options_size = sizeof(struct logs_options),

@@ -18,8 +18,11 @@ struct watch_want {
     bool only_present;
     bool no_signals;
     bool as_json;
-    bool receipt;  /* fetch and keep it at the end */
-    int64_t lines; /* only the last so many of each stream; 0: all */
+    bool receipt;          /* fetch and keep it at the end */
+    int64_t lines;         /* only the last so many of each stream; 0: all */
+    int64_t since_wall_ns; /* and these as runner/client/follow.h has them */
+    const regex_t *grep;
+    bool timestamps;
     /* Before following: a request to make (stop). NULL: none. */
     int (*first)(struct session *s, const struct job_record *job, void *ctx,
                  struct err *e);

@@ -9,6 +9,7 @@
 #include "base/buf.h"
 #include "base/clock.h"
 #include "runner/client/i18n.h"
+#include "runner/client/lines.h"
 #include "runner/client/pump.h"
 #include "runner/client/terminal.h"
 #include "runner/job/verbs.h"
@@ -22,12 +23,13 @@
 #define REOPEN_MAX_NS (5000 * NS_PER_MS)
 #define LOG_WINDOW    ((size_t)1 << 20)
 
-enum stream { OUT = 0, ERR, IN, STREAMS };
+enum stream { OUT = 0, ERR, IN, TIMES, STREAMS };
 
 struct pipe_end {
     struct follow *f;
     struct channel *channel; /* NULL: not wanted */
     struct sink *sink;       /* OUT, ERR */
+    struct lines *lines;     /* of the sink; NULL: bytes as they are */
     bool done;               /* ended, or of no more use */
 };
 
@@ -38,6 +40,8 @@ struct follow {
     char job[JOB_ID_LEN + 1];
     struct pipe_end pipes[STREAMS];
     struct source *source;
+    struct line_times *times; /* of TIMES; NULL: not wanted */
+    struct timer *lines_go_on;
     struct timer *reopen;
     int64_t reopen_ns;
     struct signal_watch *watches[5];
@@ -158,12 +162,48 @@ on_accepted(void *ctx, struct channel *c, const struct rec *rec)
     p->f->reopen_ns = REOPEN_NS;
 }
 
+/* Times that had to wait until lines had used others. */
+static void
+take_times(struct follow *f)
+{
+    struct channel *c = f->pipes[TIMES].channel;
+    size_t len = 0;
+    const uint8_t *data = c == NULL ? NULL : channel_rx(c, &len);
+
+    if (data != NULL && len > 0) {
+        channel_rx_take(c, line_times_feed(f->times, data, len));
+    }
+}
+
+/* New times: lines that waited for them. */
+static void
+go_on_with_lines(void *ctx)
+{
+    struct follow *f = ctx;
+
+    for (int i = OUT; i <= ERR; i++) {
+        if (f->pipes[i].sink != NULL) {
+            sink_go_on(f->pipes[i].sink);
+        }
+    }
+    take_times(f);
+}
+
 static size_t
 on_data(void *ctx, struct channel *c, const uint8_t *data, size_t n)
 {
     struct pipe_end *p = ctx;
+    size_t taken;
 
-    return p->sink != NULL ? sink_take(p->sink, c, data, n) : n;
+    if (p->sink != NULL) {
+        /* Lines that are shown make room for more times. */
+        taken = sink_take(p->sink, c, data, n);
+        take_times(p->f);
+        return taken;
+    }
+    taken = p->f->times != NULL ? line_times_feed(p->f->times, data, n) : n;
+    timer_after(p->f->lines_go_on, 0);
+    return taken;
 }
 
 static void
@@ -176,7 +216,24 @@ finish_pipe(struct pipe_end *p)
 static void
 on_eof(void *ctx, struct channel *c)
 {
+    struct pipe_end *p = ctx;
+
     (void)c;
+    if (p->sink != NULL) {
+        sink_end(p->sink);
+        return;
+    }
+    if (p->f->times != NULL) {
+        line_times_complete(p->f->times);
+        timer_after(p->f->lines_go_on, 0);
+    }
+    finish_pipe(p);
+}
+
+static void
+on_written(void *ctx, struct sink *s)
+{
+    (void)s;
     finish_pipe(ctx);
 }
 
@@ -256,7 +313,7 @@ make_channel(struct follow *f, enum stream which, uint64_t from)
         .cls = CHANNEL_INTERACTIVE,
         .window_bytes = which == IN ? 0 : LOG_WINDOW,
         .send_start = which == IN ? CHANNEL_ANY : 0,
-        .recv_start = which == IN ? 0 : (f->o.lines > 0 ? CHANNEL_ANY : from),
+        .recv_start = from,
         .recv_gaps = which != IN,
         .events = &channel_events,
         .ctx = &f->pipes[which],
@@ -272,7 +329,8 @@ make_channel(struct follow *f, enum stream which, uint64_t from)
 static void
 open_channel(struct follow *f, struct conn *c, enum stream which)
 {
-    static const char *const types[STREAMS] = {OPEN_OUT, OPEN_ERR, OPEN_STDIN};
+    static const char *const types[STREAMS] = {OPEN_OUT, OPEN_ERR, OPEN_STDIN,
+                                               OPEN_TIMES};
     struct pipe_end *p = &f->pipes[which];
     struct rec *r;
     struct err e;
@@ -285,9 +343,12 @@ open_channel(struct follow *f, struct conn *c, enum stream which)
     rec_add(r, "job", f->job);
     if (which != IN) {
         rec_add_int(r, "follow", f->o.only_present ? 0 : 1);
-        if (f->o.lines > 0) {
-            rec_add_int(r, "lines", f->o.lines);
-        }
+    }
+    if ((which == OUT || which == ERR) && f->o.lines > 0) {
+        rec_add_int(r, "lines", f->o.lines);
+    }
+    if ((which == OUT || which == ERR) && f->o.since_wall_ns != 0) {
+        rec_add_int(r, "since_wall_ns", f->o.since_wall_ns);
     }
     if (mux_open(conn_mux(c), p->channel, r, &e) != 0 && e.code != ERR_LINK) {
         end_with(f, FOLLOW_FAILED, &e);
@@ -537,12 +598,30 @@ on_broken(void *ctx, struct sink *s, const struct err *why)
     end_with(f, why->sys_errno == EPIPE ? FOLLOW_STDOUT : FOLLOW_FAILED, why);
 }
 
+/* Line by line, where that was asked for. */
+static void
+make_lines(struct follow *f, struct pipe_end *p, enum logseg_stream stream)
+{
+    struct lines_options o = {.stream = stream, .grep = f->o.grep, .times = f->times};
+
+    if (f->o.grep != NULL || f->o.timestamps) {
+        p->lines = lines_new(&o);
+        sink_set_lines(p->sink, p->lines);
+    }
+}
+
 static int
 make_outputs(struct follow *f, struct err *e)
 {
+    bool from_where = f->o.lines > 0 || f->o.since_wall_ns != 0; /* the host knows */
+
+    if (f->o.timestamps) {
+        f->times = line_times_new(f->o.want_out, f->o.want_err);
+        make_channel(f, TIMES, 0);
+    }
     for (int i = OUT; i <= ERR; i++) {
         struct pipe_end *p = &f->pipes[i];
-        struct sink_events ev = {.broken = on_broken, .ctx = p};
+        struct sink_events ev = {.broken = on_broken, .ended = on_written, .ctx = p};
         bool wanted = i == OUT ? f->o.want_out : f->o.want_err;
         uint64_t from = i == OUT ? f->o.out_from : f->o.err_from;
         uint64_t *seen = NULL;
@@ -553,11 +632,12 @@ make_outputs(struct follow *f, struct err *e)
         if (f->o.seen != NULL) {
             seen = i == OUT ? &f->o.seen->out : &f->o.seen->err;
         }
-        make_channel(f, (enum stream)i, from);
+        make_channel(f, (enum stream)i, from_where ? CHANNEL_ANY : from);
         if (sink_new(&p->sink, f->client->loop, i == OUT ? STDOUT_FILENO : STDERR_FILENO,
                      seen, &ev, e) != 0) {
             return -1;
         }
+        make_lines(f, p, i == OUT ? LOGSEG_OUT : LOGSEG_ERR);
     }
     return 0;
 }
@@ -592,6 +672,7 @@ follow_new(struct follow **out, struct client *cl, struct session *s,
     memcpy(f->job, o->job, sizeof f->job);
     state_init(&f->result.state);
     f->reopen = timer_new(cl->loop, reopen, f);
+    f->lines_go_on = timer_new(cl->loop, go_on_with_lines, f);
     if (make_outputs(f, e) != 0 || make_input(f, e) != 0 || watch_signals(f, e) != 0) {
         follow_free(f);
         return -1;
@@ -662,8 +743,11 @@ follow_free(struct follow *f)
     source_free(f->source);
     for (int i = OUT; i < STREAMS; i++) {
         sink_free(f->pipes[i].sink);
+        lines_free(f->pipes[i].lines);
         channel_free(f->pipes[i].channel);
     }
+    line_times_free(f->times);
+    timer_free(f->lines_go_on);
     timer_free(f->reopen);
     if (f->o.tty) {
         terminal_restore();

@@ -1,6 +1,7 @@
 #ifndef RUNNER_CLIENT_FOLLOW_H
 #define RUNNER_CLIENT_FOLLOW_H
 
+#include <regex.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -44,6 +45,9 @@ struct follow_options {
     bool tty;          /* the job has a terminal: ours is raw, sizes are told */
     int64_t
         lines; /* only the last so many that are there now; 0: from out_from, err_from */
+    int64_t since_wall_ns; /* only what was written then or later; 0: all */
+    const regex_t *grep;   /* only lines with that; NULL: all */
+    bool timestamps;       /* before each line, when it was written */
     uint64_t out_from, err_from;
     struct job_seen *seen; /* kept up to date; NULL: not */
     const struct follow_events *events;

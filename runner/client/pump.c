@@ -37,6 +37,9 @@ struct sink {
     uint64_t *seen;
     struct sink_events ev;
     bool broken;
+    struct lines *lines; /* NULL: bytes as they are */
+    struct buf text;     /* of lines, still to be written */
+    bool ending, ended;
 };
 
 static size_t
@@ -69,6 +72,67 @@ write_some(struct sink *s, const uint8_t *data, size_t n)
     return done;
 }
 
+/* Write what lines have made; true: nothing is left of it. */
+static bool
+flush_text(struct sink *s)
+{
+    size_t n = s->broken ? s->text.len : write_some(s, s->text.data, s->text.len);
+
+    buf_drop_front(&s->text, n);
+    return s->text.len == 0;
+}
+
+static size_t
+take_lines(struct sink *s, uint64_t offset, const uint8_t *data, size_t n)
+{
+    size_t done = 0;
+    size_t k = 1;
+
+    while (flush_text(s) && k > 0 && done < n) {
+        k = lines_take(s->lines, offset + done, data + done, n - done, &s->text);
+        done += k;
+    }
+    return done;
+}
+
+/* As much as goes. Less than n: the descriptor is full, or a line has to wait. */
+static size_t
+take_some(struct sink *s, uint64_t offset, const uint8_t *data, size_t n)
+{
+    if (s->broken) {
+        return n;
+    }
+    return s->lines != NULL ? take_lines(s, offset, data, n) : write_some(s, data, n);
+}
+
+/* Told when there is room, if it is room that is missing. */
+static void
+wait_for_room(struct sink *s, bool full)
+{
+    if (s->watch != NULL) {
+        watch_arm(s->watch, full ? WATCH_WRITE : WATCH_NONE);
+    }
+}
+
+static void
+try_end(struct sink *s)
+{
+    if (!s->ending || s->ended) {
+        return;
+    }
+    if (s->lines != NULL && !s->broken) {
+        if (!lines_end(s->lines, &s->text)) {
+            return; /* sink_go_on comes */
+        }
+        if (!flush_text(s)) {
+            wait_for_room(s, true);
+            return;
+        }
+    }
+    s->ended = true;
+    s->ev.ended(s->ev.ctx, s);
+}
+
 static void
 sink_ready(void *ctx, int events)
 {
@@ -77,15 +141,20 @@ sink_ready(void *ctx, int events)
     const uint8_t *data;
 
     (void)events;
+    if (!flush_text(s)) {
+        return;
+    }
     while ((data = channel_rx(s->channel, &len)) != NULL && len > 0) {
-        size_t n = s->broken ? len : write_some(s, data, len);
+        size_t n = take_some(s, channel_recv_next(s->channel), data, len);
 
         channel_rx_take(s->channel, n);
         if (n < len) {
+            wait_for_room(s, s->lines == NULL || s->text.len > 0);
             return;
         }
     }
-    watch_arm(s->watch, WATCH_NONE);
+    wait_for_room(s, s->text.len > 0);
+    try_end(s);
 }
 
 int
@@ -119,19 +188,43 @@ sink_free(struct sink *s)
     if (s->is_private) {
         fdio_restore(&s->io);
     }
+    buf_free(&s->text);
     free(s);
+}
+
+void
+sink_set_lines(struct sink *s, struct lines *lines)
+{
+    s->lines = lines;
 }
 
 size_t
 sink_take(struct sink *s, struct channel *c, const uint8_t *data, size_t n)
 {
-    size_t done = s->broken ? n : write_some(s, data, n);
+    size_t done = take_some(s, channel_recv_next(c), data, n);
 
-    if (done < n) {
-        s->channel = c;
-        watch_arm(s->watch, WATCH_WRITE);
+    s->channel = c;
+    if (s->text.len > 0 || (done < n && s->lines == NULL)) {
+        wait_for_room(s, true);
     }
     return done;
+}
+
+void
+sink_go_on(struct sink *s)
+{
+    if (s->channel != NULL) {
+        sink_ready(s, 0);
+    } else {
+        try_end(s);
+    }
+}
+
+void
+sink_end(struct sink *s)
+{
+    s->ending = true;
+    try_end(s);
 }
 
 void

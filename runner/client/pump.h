@@ -7,6 +7,7 @@
 
 #include "base/attr.h"
 #include "base/err.h"
+#include "runner/client/lines.h"
 #include "runner/loop/loop.h"
 #include "runner/wire/channel.h"
 
@@ -26,6 +27,8 @@ struct sink;
 struct sink_events {
     /* Writing failed; from now on everything is taken and dropped. */
     void (*broken)(void *ctx, struct sink *s, const struct err *why);
+    /* After sink_end: all is written. */
+    void (*ended)(void *ctx, struct sink *s);
     void *ctx;
 };
 
@@ -35,12 +38,18 @@ struct sink_events {
  */
 int sink_new(struct sink **out, struct loop *l, int fd, uint64_t *seen,
              const struct sink_events *ev, struct err *e) MUST_USE;
+/* Show lines instead of bytes. Before the first byte; lines stays the caller's. */
+void sink_set_lines(struct sink *s, struct lines *lines);
 void sink_free(struct sink *s); /* NULL allowed; puts the descriptor back as it was */
 /* For on_data: how many were written. What is left is fetched from c when there is room.
  */
 size_t sink_take(struct sink *s, struct channel *c, const uint8_t *data, size_t n);
 /* For on_gap: bytes up to offset will not come. */
 void sink_skip(struct sink *s, uint64_t offset);
+/* More may be taken now than before (a time has come). */
+void sink_go_on(struct sink *s);
+/* For on_eof: that was all. `ended` is called, now or once what is left is written. */
+void sink_end(struct sink *s);
 bool sink_is_broken(const struct sink *s);
 
 /* ---- descriptor → channel ---- */

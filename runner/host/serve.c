@@ -256,6 +256,8 @@ serve_open(struct serve *s, const struct mux_offer *offer)
         serve_log_open(s, offer, LOGSEG_OUT);
     } else if (strcmp(type, OPEN_ERR) == 0) {
         serve_log_open(s, offer, LOGSEG_ERR);
+    } else if (strcmp(type, OPEN_TIMES) == 0) {
+        serve_log_open(s, offer, LOGSEG_NONE);
     } else if (strcmp(type, OPEN_STDIN) == 0 || strcmp(type, OPEN_EXEC) == 0 ||
                strcmp(type, OPEN_EXEC_ERR) == 0 || strcmp(type, OPEN_PORT) == 0) {
         relay(s, offer);

@@ -15,13 +15,16 @@ struct serve_log {
     struct serve *serve;
     struct serve_log *next;
     struct serve_link *link;
-    enum logseg_stream stream;
+    enum logseg_stream stream; /* LOGSEG_NONE: the index, which tells times */
     struct logr *reader;
     struct channel *channel;
     struct channel_source source;
     bool follow;
-    bool ended; /* EOF was sent */
+    bool ended;         /* EOF was sent */
+    struct timer *poll; /* the index grows without a word; NULL: not looked at */
 };
+
+#define POLL_NS ((int64_t)500000000)
 
 static void
 log_free(struct serve_log *g)
@@ -34,6 +37,7 @@ log_free(struct serve_log *g)
     if (*at == g) {
         *at = g->next;
     }
+    timer_free(g->poll);
     channel_free(g->channel);
     logr_close(g->reader);
     free(g);
@@ -58,8 +62,25 @@ source_read(void *ctx, uint64_t offset, void *to, size_t n, size_t *got,
 {
     struct serve_log *g = ctx;
 
+    if (g->stream == LOGSEG_NONE) {
+        *skip_to = offset;
+        return logr_index_bytes(g->reader, offset, to, n, got, e);
+    }
     return logr_read(g->reader, g->stream, offset, g->link->end[g->stream], to, n, got,
                      skip_to, e);
+}
+
+static uint64_t
+end_of(const struct serve_log *g)
+{
+    uint64_t end = 0;
+    struct err none;
+
+    if (g->stream != LOGSEG_NONE) {
+        return g->link->end[g->stream];
+    }
+    /* An index that cannot be read is one that tells nothing. */
+    return logr_index_end(g->reader, &end, &none) == 0 ? end : 0;
 }
 
 /* Tell the channel how far the log goes, and when that was all. */
@@ -69,10 +90,21 @@ grow(struct serve_log *g)
     if (g->ended) {
         return;
     }
-    channel_source_grow(g->channel, g->link->end[g->stream]);
+    channel_source_grow(g->channel, end_of(g));
     if (!g->follow || serve_link_is_final(g->link)) {
         g->ended = true;
         channel_send_eof(g->channel);
+    }
+}
+
+static void
+poll_index(void *ctx)
+{
+    struct serve_log *g = ctx;
+
+    grow(g);
+    if (!g->ended) {
+        timer_after(g->poll, POLL_NS);
     }
 }
 
@@ -80,7 +112,7 @@ void
 serve_log_grown(struct serve_link *l)
 {
     for (struct serve_log *g = l->serve->logs; g != NULL; g = g->next) {
-        if (g->link == l) {
+        if (g->link == l && (g->stream != LOGSEG_NONE || serve_link_is_final(l))) {
             grow(g);
         }
     }
@@ -92,7 +124,9 @@ on_acked(void *ctx, struct channel *c, uint64_t offset)
     struct serve_log *g = ctx;
 
     (void)c;
-    serve_link_acked(g->link, g->stream, offset);
+    if (g->stream != LOGSEG_NONE) {
+        serve_link_acked(g->link, g->stream, offset);
+    }
 }
 
 static void
@@ -143,7 +177,7 @@ find_start(const struct serve_log *g, const struct mux_offer *offer, uint64_t *s
     int64_t wall_ns = 0;
 
     *start = CHANNEL_ANY;
-    if (offer->recv_start != CHANNEL_ANY) {
+    if (offer->recv_start != CHANNEL_ANY || g->stream == LOGSEG_NONE) {
         return 0;
     }
     if ((rec_get(offer->rec, "lines") != NULL &&
@@ -199,12 +233,17 @@ make(struct serve *s, struct serve_link *l, const struct mux_offer *offer,
     g->next = s->logs;
     s->logs = g;
     /* The client may hold bytes already: only below the end is that believed. */
-    channel_source_grow(g->channel, l->end[stream]);
+    channel_source_grow(g->channel, end_of(g));
     if (mux_accept(s->mux, offer->stream, g->channel, NULL, e) != 0) {
         log_free(g);
         return -1;
     }
     grow(g);
+    if (stream == LOGSEG_NONE && !g->ended) {
+        g->poll = timer_new(s->loop, poll_index, g);
+        timer_set_idle(g->poll, true);
+        timer_after(g->poll, POLL_NS);
+    }
     return 0;
 }
 

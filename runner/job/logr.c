@@ -251,6 +251,63 @@ logr_end(struct logr *r, enum logseg_stream s, uint64_t *end, struct err *e)
     return 0;
 }
 
+/* *there: false where no index was ever written. */
+static int
+open_index(struct logr *r, bool *there, struct err *e)
+{
+    if (r->index_fd == -1) {
+        r->index_fd = openat(r->dir_fd, "index", O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    }
+    *there = r->index_fd != -1;
+    return *there || errno == ENOENT ? 0
+                                     : err_set_sys(e, errno, "cannot open the log index");
+}
+
+int
+logr_index_bytes(struct logr *r, uint64_t offset, void *to, size_t n, size_t *got,
+                 struct err *e)
+{
+    bool there;
+    ssize_t k;
+
+    *got = 0;
+    if (offset > LOGSEG_OFFSET_MAX) {
+        return err_set(e, ERR_RANGE, "log index out of range");
+    }
+    if (open_index(r, &there, e) != 0) {
+        return -1;
+    }
+    if (!there) {
+        return 0;
+    }
+    k = fd_pread_full(r->index_fd, to, n, (off_t)offset);
+    if (k < 0) {
+        return err_set_sys(e, errno, "cannot read the log index");
+    }
+    *got = (size_t)k;
+    return 0;
+}
+
+int
+logr_index_end(struct logr *r, uint64_t *end, struct err *e)
+{
+    struct stat sb;
+    bool there;
+
+    *end = 0;
+    if (open_index(r, &there, e) != 0) {
+        return -1;
+    }
+    if (!there) {
+        return 0;
+    }
+    if (fstat(r->index_fd, &sb) != 0) {
+        return err_set_sys(e, errno, "cannot look at the log index");
+    }
+    *end = (uint64_t)sb.st_size / LOGSEG_ENTRY_BYTES * LOGSEG_ENTRY_BYTES;
+    return 0;
+}
+
 int
 logr_index(struct logr *r, uint64_t at, struct logseg_entry *to, size_t max, size_t *n,
            struct err *e)
@@ -261,22 +318,16 @@ logr_index(struct logr *r, uint64_t at, struct logseg_entry *to, size_t max, siz
     if (at > LOGSEG_OFFSET_MAX / LOGSEG_ENTRY_BYTES) {
         return err_set(e, ERR_RANGE, "log index out of range");
     }
-    if (r->index_fd == -1) {
-        r->index_fd = openat(r->dir_fd, "index", O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-        if (r->index_fd == -1) {
-            return errno == ENOENT ? 0
-                                   : err_set_sys(e, errno, "cannot open the log index");
-        }
-    }
     while (*n < max) {
         size_t want = max - *n < 64 ? max - *n : 64;
-        ssize_t k = fd_pread_full(r->index_fd, raw, want * LOGSEG_ENTRY_BYTES,
-                                  (off_t)((at + *n) * LOGSEG_ENTRY_BYTES));
-        size_t whole = k < 0 ? 0 : (size_t)k / LOGSEG_ENTRY_BYTES;
+        size_t whole;
+        size_t k;
 
-        if (k < 0) {
-            return err_set_sys(e, errno, "cannot read the log index");
+        if (logr_index_bytes(r, (at + *n) * LOGSEG_ENTRY_BYTES, raw,
+                             want * LOGSEG_ENTRY_BYTES, &k, e) != 0) {
+            return -1;
         }
+        whole = k / LOGSEG_ENTRY_BYTES;
         for (size_t i = 0; i < whole; i++) {
             if (!logseg_entry_parse(raw + i * LOGSEG_ENTRY_BYTES, &to[*n])) {
                 return 0; /* what follows a torn entry says nothing */

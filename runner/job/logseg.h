@@ -119,6 +119,13 @@ struct logseg_entry {
 /* Entries from number `at` on (0 is the first); *n of at most max. */
 int logr_index(struct logr *r, uint64_t at, struct logseg_entry *to, size_t max,
                size_t *n, struct err *e) MUST_USE;
+/*
+ * The index as it is in its file: up to n bytes at offset, *got; and how long it is,
+ * whole entries only. 0 where there is none.
+ */
+int logr_index_bytes(struct logr *r, uint64_t offset, void *to, size_t n, size_t *got,
+                     struct err *e) MUST_USE;
+int logr_index_end(struct logr *r, uint64_t *end, struct err *e) MUST_USE;
 /* One entry from / to its bytes; false: not one. */
 bool logseg_entry_parse(const uint8_t from[LOGSEG_ENTRY_BYTES],
                         struct logseg_entry *out) MUST_USE;

@@ -30,6 +30,7 @@
 #define OPEN_SHIP     "gpurun.open.ship.v1"
 #define OPEN_OUT      "gpurun.open.out.v1"
 #define OPEN_ERR      "gpurun.open.err.v1"
+#define OPEN_TIMES    "gpurun.open.times.v1"
 #define OPEN_STDIN    "gpurun.open.stdin.v1"
 #define OPEN_EXEC     "gpurun.open.exec.v1"
 #define OPEN_EXEC_ERR "gpurun.open.exec.err.v1"

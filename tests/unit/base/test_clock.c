@@ -101,10 +101,14 @@ local__shows_the_offset(void **state)
     tzset();
     clock_format_local(INT64_C(1795473755123456789), text);
     assert_string_equal(text, "2026-11-24 06:42:35 +0800");
+    clock_format_local_ms(INT64_C(1795473755123456789), text);
+    assert_string_equal(text, "2026-11-24 06:42:35.123 +0800");
     assert_int_equal(setenv("TZ", "UTC", 1), 0);
     tzset();
     clock_format_local(-1, text);
     assert_string_equal(text, "1969-12-31 23:59:59 +0000");
+    clock_format_local_ms(-1, text);
+    assert_string_equal(text, "1969-12-31 23:59:59.999 +0000");
 }
 
 #define S INT64_C(1000000000)
