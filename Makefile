@@ -13,7 +13,7 @@
 # parts relative to its own binary in one way:
 #
 #   bin/gpurun                              the client
-#   bin/gpurun-agent                        the same file as in lib/, for owners
+#   bin/gpurun-agent                        for owners: a link to the one in lib/
 #   lib/gpurun/agent/ARCH/gpurun-agent      static; the client copies it to hosts
 #   lib/gpurun/agent/ARCH/gpurun-gpuprobe   dynamic; goes with it
 #   lib/gpurun/agent/ARCH/gpurun-agent.dyn  dynamic, for tests only: not installed
@@ -156,7 +156,7 @@ $(AGENT_DIR)/gpurun-agent.dyn: $(B)/runner/host/main_agent.o $(HOST_LIB)
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $(OBJECTS) $(AGENT_LIBS)
 $(B)/bin/gpurun-agent: $(AGENT_DIR)/gpurun-agent
 	@mkdir -p $(@D)
-	@ln -f $< $@
+	@ln -sf ../lib/gpurun/agent/$(ARCH)/gpurun-agent $@
 
 # NVML comes by dlopen in any case; the CUDA runtime only where a toolkit is.
 NVCC := $(firstword $(shell command -v nvcc) $(wildcard /usr/local/cuda/bin/nvcc))
@@ -316,8 +316,9 @@ AGENT_AT = $(INST)/lib/gpurun/agent/$(ARCH)
 SHARE_AT = $(INST)/share
 install: all
 	$(INSTALL) -d $(INST)/bin $(AGENT_AT) $(SHARE_AT)/gpurun $(SHARE_AT)/man/man1 $(SHARE_AT)/man/man8
-	$(INSTALL) -s -m 755 $(B)/bin/gpurun $(B)/bin/gpurun-agent $(INST)/bin
+	$(INSTALL) -s -m 755 $(B)/bin/gpurun $(INST)/bin
 	$(INSTALL) -s -m 755 $(AGENT_DIR)/gpurun-agent $(AGENT_DIR)/gpurun-gpuprobe $(AGENT_AT)
+	ln -sf ../lib/gpurun/agent/$(ARCH)/gpurun-agent $(INST)/bin/gpurun-agent
 	$(foreach d,$(DATA),$(INSTALL) -D -m 644 $(d) $(SHARE_AT)/gpurun/$(d);)
 	$(foreach m,$(wildcard man/*.1),$(INSTALL) -m 644 $(m) $(SHARE_AT)/man/man1;)
 	$(foreach m,$(wildcard man/*.8),$(INSTALL) -m 644 $(m) $(SHARE_AT)/man/man8;)

@@ -38,7 +38,7 @@ void buf_add_u32(struct buf *b, uint32_t v);
 void buf_add_u64(struct buf *b, uint64_t v);
 void buf_add_varint(struct buf *b, uint64_t v); /* LEB128, see bytes.h */
 void buf_printf(struct buf *b, const char *fmt, ...) PRINTF_LIKE(2, 3);
-void buf_vprintf(struct buf *b, const char *fmt, va_list ap);
+void buf_vprintf(struct buf *b, const char *fmt, va_list ap) PRINTF_LIKE(2, 0);
 void buf_drop_front(struct buf *b, size_t n); /* n <= len; O(rest) */
 
 /* The text so far as a NUL-terminated string; "" when empty. Stays b's. */

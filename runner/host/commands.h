@@ -14,6 +14,7 @@
  */
 struct command_options {
     bool help;
+    bool json; /* runner/host/owner_json.h */
     bool csv;
     bool all;
     bool dry_run;

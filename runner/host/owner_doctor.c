@@ -13,6 +13,7 @@
 #include "runner/host/devices.h"
 #include "runner/host/facts.h"
 #include "runner/host/loginenv.h"
+#include "runner/host/owner_json.h"
 #include "runner/host/runout.h"
 #include "runner/host/sandbox.h"
 
@@ -23,20 +24,35 @@
 
 struct doctor {
     const struct agent *agent;
+    struct json_writer *j; /* NULL: for people */
     int n_bad;
 };
 
 static void
-good(const char *what, const char *text)
+say(struct doctor *d, bool ok, const char *what, const char *text)
 {
-    (void)printf("ok    %-12s %s\n", what, text);
+    d->n_bad += !ok;
+    if (d->j == NULL) {
+        (void)printf("%-5s %-12s %s\n", ok ? "ok" : "LOOK", what, text);
+        return;
+    }
+    json_obj(d->j);
+    json_kbool(d->j, "ok", ok);
+    json_kstr(d->j, "what", what);
+    json_kstr(d->j, "text", text);
+    json_obj_end(d->j);
+}
+
+static void
+good(struct doctor *d, const char *what, const char *text)
+{
+    say(d, true, what, text);
 }
 
 static void
 bad(struct doctor *d, const char *what, const char *text)
 {
-    (void)printf("LOOK  %-12s %s\n", what, text);
-    d->n_bad++;
+    say(d, false, what, text);
 }
 
 static void
@@ -52,7 +68,7 @@ check_walls(struct doctor *d)
     if (w.protection == HOST_PROTECTION_NONE) {
         bad(d, "protection", text);
     } else {
-        good("protection", text);
+        good(d, "protection", text);
     }
     free(text);
 }
@@ -74,7 +90,7 @@ check_devices(struct doctor *d)
     }
     text = xasprintf("%zu, the cpu included%s%s", l.n, why[0] == '\0' ? "" : "; ", why);
     if (why[0] == '\0') {
-        good("devices", text);
+        good(d, "devices", text);
     } else {
         bad(d, "devices", text);
     }
@@ -83,7 +99,7 @@ check_devices(struct doctor *d)
                      shared ? "seen by all users of this machine"
                             : "seen by this user only: others may take the same devices");
     if (shared) {
-        good("locks", text);
+        good(d, "locks", text);
     } else {
         bad(d, "locks", text);
     }
@@ -124,7 +140,7 @@ check_python(struct doctor *d, const struct strings *env)
         char text[512];
 
         b.data[strcspn((char *)b.data, "\n")] = '\0';
-        good("python", text_escape_to(text, sizeof text, (char *)b.data));
+        good(d, "python", text_escape_to(text, sizeof text, (char *)b.data));
     }
     buf_free(&b);
     free(envp);
@@ -144,7 +160,7 @@ check_environment(struct doctor *d)
     } else {
         char *text = xasprintf("%zu variables, PATH=%s", env.n, path == NULL ? "" : path);
 
-        good("environment", text);
+        good(d, "environment", text);
         free(text);
     }
     check_python(d, &env);
@@ -163,18 +179,18 @@ check_machine(struct doctor *d)
         bad(d, "offer", e.msg);
         return;
     }
-    good("offer", "made and signed");
+    good(d, "offer", "made and signed");
     text_format_size((uint64_t)h.disk_free_bytes, size);
     if (h.disk_free_bytes < LOW_DISK) {
         bad(d, "disk", size);
     } else {
-        good("disk", size);
+        good(d, "disk", size);
     }
     clock_format_local(h.wall_ns, at);
     if (h.wall_ns < YEAR_2024_NS) {
         bad(d, "clock", at);
     } else {
-        good("clock", at);
+        good(d, "clock", at);
     }
     hostinfo_free(&h);
 }
@@ -201,25 +217,45 @@ check_ssh(struct doctor *d)
     }
 }
 
+static void
+check_all(struct doctor *d)
+{
+    check_machine(d);
+    check_walls(d);
+    check_devices(d);
+    check_environment(d);
+    check_ssh(d);
+}
+
 int
 owner_doctor(const struct command_options *o, int argc, char **argv, struct err *e)
 {
+    struct buf b = BUF_INIT;
+    struct json_writer j = json_to(&b);
     struct agent *a = NULL;
-    struct doctor d = {.n_bad = 0};
+    struct doctor d = {.j = o->json ? &j : NULL};
+    int rc = 0;
 
-    (void)o;
     (void)argc;
     (void)argv;
     if (agent_open(&a, e) != 0) {
         return -1;
     }
     d.agent = a;
-    (void)printf("gpurun-agent %s, home %s\n", GPURUN_VERSION, a->home);
-    check_machine(&d);
-    check_walls(&d);
-    check_devices(&d);
-    check_environment(&d);
-    check_ssh(&d);
+    if (o->json) {
+        json_obj(&j);
+        json_kstr(&j, "version", GPURUN_VERSION);
+        json_kstr(&j, "home", a->home);
+        json_key(&j, "checks");
+        json_arr(&j);
+        check_all(&d);
+        json_arr_end(&j);
+        json_obj_end(&j);
+        rc = owner_json_print(&b, e);
+    } else {
+        (void)printf("gpurun-agent %s, home %s\n", GPURUN_VERSION, a->home);
+        check_all(&d);
+    }
     agent_close(a);
-    return d.n_bad == 0 ? 0 : 1;
+    return rc != 0 ? rc : d.n_bad == 0 ? 0 : 1;
 }

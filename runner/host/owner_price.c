@@ -10,6 +10,7 @@
 #include "runner/host/agent.h"
 #include "runner/host/columns.h"
 #include "runner/host/commands.h"
+#include "runner/host/owner_json.h"
 
 #define NS_PER_S ((int64_t)1000000000)
 
@@ -30,6 +31,13 @@ unit_text(enum card_unit u)
     return "";
 }
 
+/* In force now, and not withdrawn. */
+static bool
+is_asked(const struct card_price *p, int64_t now_s)
+{
+    return p->from_s <= now_s && now_s < p->to_s && p->price_uyuan != CARD_WITHDRAWN;
+}
+
 static void
 print_card(const struct card *card)
 {
@@ -38,9 +46,17 @@ print_card(const struct card *card)
     size_t n;
     const struct card_price *p = card_prices(card, &n);
     struct columns *c;
+    size_t n_asked = 0;
 
     if (card_is_free(card)) {
         (void)printf("no prices: everything here is free of charge\n");
+        return;
+    }
+    for (size_t i = 0; i < n; i++) {
+        n_asked += is_asked(&p[i], now_s);
+    }
+    if (n_asked == 0) {
+        (void)printf("every price was withdrawn: nothing here is offered\n");
         return;
     }
     c = columns_new(5, titles);
@@ -48,7 +64,7 @@ print_card(const struct card *card)
         char yuan[MONEY_TEXT_MAX];
         char since[CLOCK_TEXT_MAX] = "";
 
-        if (p[i].from_s > now_s || p[i].to_s <= now_s) {
+        if (!is_asked(&p[i], now_s)) {
             continue;
         }
         money_format_uyuan(p[i].price_uyuan, yuan);
@@ -62,6 +78,37 @@ print_card(const struct card *card)
         columns_add(c, since);
     }
     columns_print_free(c);
+}
+
+static int
+print_json(const struct card *card, struct err *e)
+{
+    int64_t now_s = clock_wall_ns() / NS_PER_S;
+    struct buf b = BUF_INIT;
+    struct json_writer j = json_to(&b);
+    size_t n;
+    const struct card_price *p = card_prices(card, &n);
+
+    json_obj(&j);
+    json_kbool(&j, "free", card_is_free(card));
+    json_key(&j, "prices");
+    json_arr(&j);
+    for (size_t i = 0; i < n; i++) {
+        if (!is_asked(&p[i], now_s)) {
+            continue;
+        }
+        json_obj(&j);
+        json_kstr(&j, "class", p[i].class_name);
+        json_kstr(&j, "type", p[i].type);
+        json_kstr(&j, "unit", unit_text(p[i].unit));
+        json_kint(&j, "price_uyuan", p[i].price_uyuan);
+        owner_json_time(&j, "since",
+                        p[i].from_s == CARD_ALWAYS ? 0 : p[i].from_s * NS_PER_S);
+        json_obj_end(&j);
+    }
+    json_arr_end(&j);
+    json_obj_end(&j);
+    return owner_json_print(&b, e);
 }
 
 static int
@@ -90,7 +137,6 @@ owner_price(const struct command_options *o, int argc, char **argv, struct err *
     bool writes = strcmp(argv[0], "set") == 0 || strcmp(argv[0], "rm") == 0;
     int rc = -1;
 
-    (void)o;
     if (!(writes && argc > 1) && !(strcmp(argv[0], "ls") == 0 && argc == 1)) {
         return err_set(
             e, ERR_INVALID,
@@ -115,8 +161,12 @@ owner_price(const struct command_options *o, int argc, char **argv, struct err *
                     card_save(card, path, e) != 0))) {
         goto out;
     }
-    print_card(card);
-    rc = 0;
+    if (o->json) {
+        rc = print_json(card, e);
+    } else {
+        print_card(card);
+        rc = 0;
+    }
 
 out:
     (void)fd_close(&lock);

@@ -14,6 +14,7 @@
 #include "runner/host/columns.h"
 #include "runner/host/commands.h"
 #include "runner/host/jobdir.h"
+#include "runner/host/owner_json.h"
 
 #define PATH_BYTES 4096
 
@@ -124,6 +125,23 @@ admit(const struct agent *a, const struct authkey *k, const struct command_optio
     return rc;
 }
 
+/* What was made or changed; n_running: its jobs, -1: not told. */
+static int
+say_renter(const char *id, const char *name, int64_t n_running, struct err *e)
+{
+    struct buf b = BUF_INIT;
+    struct json_writer j = json_to(&b);
+
+    json_obj(&j);
+    json_kstr(&j, "id", id);
+    json_kstr(&j, "name", name);
+    if (n_running >= 0) {
+        json_kint(&j, "running", n_running);
+    }
+    json_obj_end(&j);
+    return owner_json_print(&b, e);
+}
+
 int
 owner_allow(const struct command_options *o, int argc, char **argv, struct err *e)
 {
@@ -149,8 +167,10 @@ owner_allow(const struct command_options *o, int argc, char **argv, struct err *
         authkeys_allow(&k, buf_str(&command), until_ns, o->name, e) != 0) {
         goto out;
     }
-    (void)printf("%s may use this host as renter %s\n", o->name, k.id);
-    rc = 0;
+    rc = o->json ? say_renter(k.id, o->name, -1, e) : 0;
+    if (!o->json) {
+        (void)printf("%s may use this host as renter %s\n", o->name, k.id);
+    }
 
 out:
     buf_free(&command);
@@ -199,7 +219,6 @@ owner_revoke(const struct command_options *o, int argc, char **argv, struct err 
     int n = 0;
     int rc = -1;
 
-    (void)o;
     (void)argc;
     if (agent_open(&a, e) != 0 || find(a, argv[0], &r, e) != 0) {
         goto out;
@@ -212,6 +231,10 @@ owner_revoke(const struct command_options *o, int argc, char **argv, struct err 
     r->revoked = true;
     if (renter_save(r, e) != 0 || authkeys_revoke(r->id, &n, e) != 0 ||
         jobdir_list_active(r, &active, e) != 0) {
+        goto out;
+    }
+    if (o->json) {
+        rc = say_renter(r->id, r->name, (int64_t)active.n, e);
         goto out;
     }
     (void)printf("%s is not let in any more (%d line%s of authorized_keys removed)\n",
@@ -232,6 +255,36 @@ out:
 }
 
 /* ---- renters ---- */
+
+static const char *
+standing(const struct renter *r)
+{
+    return r->revoked ? "revoked" : r->confined ? "admitted" : "login user";
+}
+
+static void
+add_json(struct json_writer *j, const struct renter *r)
+{
+    struct job_ids active;
+    struct err none;
+
+    json_obj(j);
+    json_kstr(j, "id", r->id);
+    json_kstr(j, "name", r->name);
+    json_kstr(j, "is", standing(r));
+    owner_json_time(j, "until", r->until_wall_ns);
+    json_key(j, "max_cost_fen");
+    if (r->max_cost_fen == RENTER_NO_CAP) {
+        json_nil(j);
+    } else {
+        json_int(j, r->max_cost_fen);
+    }
+    if (jobdir_list_active(r, &active, &none) == 0) {
+        json_kint(j, "running", (int64_t)active.n);
+        job_ids_free(&active);
+    }
+    json_obj_end(j);
+}
 
 static void
 add_row(struct columns *c, const struct renter *r)
@@ -254,7 +307,7 @@ add_row(struct columns *c, const struct renter *r)
     }
     columns_add(c, r->id);
     columns_add(c, r->name);
-    columns_add(c, r->revoked ? "revoked" : r->confined ? "admitted" : "login user");
+    columns_add(c, standing(r));
     columns_add(c, text);
     columns_add(c, money);
     columns_add(c, count);
@@ -265,11 +318,13 @@ owner_renters(const struct command_options *o, int argc, char **argv, struct err
 {
     static const char *const titles[] = {"RENTER", "NAME",     "IS",
                                          "UNTIL",  "MAX YUAN", "RUNNING"};
+    struct buf b = BUF_INIT;
+    struct json_writer j = json_to(&b);
     struct agent *a = NULL;
+    struct columns *c = NULL;
     struct renter_ids l;
-    struct columns *c;
+    int rc = 0;
 
-    (void)o;
     (void)argc;
     (void)argv;
     if (agent_open(&a, e) != 0) {
@@ -279,18 +334,35 @@ owner_renters(const struct command_options *o, int argc, char **argv, struct err
         agent_close(a);
         return -1;
     }
-    c = columns_new(6, titles);
+    if (o->json) {
+        json_obj(&j);
+        json_key(&j, "renters");
+        json_arr(&j);
+    } else {
+        c = columns_new(6, titles);
+    }
     for (size_t i = 0; i < l.n; i++) {
         struct renter *r = NULL;
         struct err none;
 
-        if (renter_open(&r, a, l.v[i], false, &none) == 0) {
-            add_row(c, r);
-            renter_close(r);
+        if (renter_open(&r, a, l.v[i], false, &none) != 0) {
+            continue;
         }
+        if (o->json) {
+            add_json(&j, r);
+        } else {
+            add_row(c, r);
+        }
+        renter_close(r);
     }
-    columns_print_free(c);
+    if (o->json) {
+        json_arr_end(&j);
+        json_obj_end(&j);
+        rc = owner_json_print(&b, e);
+    } else {
+        columns_print_free(c);
+    }
     renter_ids_free(&l);
     agent_close(a);
-    return 0;
+    return rc;
 }

@@ -13,6 +13,7 @@
 #include "runner/host/devices.h"
 #include "runner/host/facts.h"
 #include "runner/host/jobdir.h"
+#include "runner/host/owner_json.h"
 
 #define NS_PER_S ((int64_t)1000000000)
 
@@ -90,6 +91,30 @@ job_row(void *ctx, const struct renter *r, const struct job_state *st)
     free(device);
 }
 
+static void
+job_json(void *ctx, const struct renter *r, const struct job_state *st)
+{
+    owner_json_job(ctx, st, r->id, r->name);
+}
+
+static int
+jobs_json(const struct agent *a, bool all, struct err *e)
+{
+    struct buf b = BUF_INIT;
+    struct json_writer j = json_to(&b);
+
+    json_obj(&j);
+    json_key(&j, "jobs");
+    json_arr(&j);
+    if (each_job(a, all, job_json, &j, e) != 0) {
+        buf_free(&b);
+        return -1;
+    }
+    json_arr_end(&j);
+    json_obj_end(&j);
+    return owner_json_print(&b, e);
+}
+
 int
 owner_jobs(const struct command_options *o, int argc, char **argv, struct err *e)
 {
@@ -104,39 +129,56 @@ owner_jobs(const struct command_options *o, int argc, char **argv, struct err *e
     if (agent_open(&a, e) != 0) {
         return -1;
     }
-    c = columns_new(8, titles);
-    rc = each_job(a, o->all, job_row, c, e);
-    columns_print_free(c);
+    if (o->json) {
+        rc = jobs_json(a, o->all, e);
+    } else {
+        c = columns_new(8, titles);
+        rc = each_job(a, o->all, job_row, c, e);
+        columns_print_free(c);
+    }
     agent_close(a);
     return rc;
 }
 
 /* ---- devices ---- */
 
-int
-owner_devices(const struct command_options *o, int argc, char **argv, struct err *e)
+static int
+devices_json(const struct device_list *l, const char *why, struct err *e)
+{
+    struct buf b = BUF_INIT;
+    struct json_writer j = json_to(&b);
+
+    json_obj(&j);
+    json_key(&j, "devices");
+    json_arr(&j);
+    for (size_t i = 0; i < l->n; i++) {
+        const struct device *d = &l->v[i];
+
+        json_obj(&j);
+        json_kstr(&j, "class", d->device_class);
+        json_kstr(&j, "type", d->type);
+        json_kstr(&j, "state", device_free_name(d->state));
+        json_kint(&j, "memory_bytes", d->memory_bytes);
+        json_kstr(&j, "name", d->name);
+        json_kstr(&j, "uuid", d->uuid);
+        json_kstr(&j, "note", d->note);
+        json_obj_end(&j);
+    }
+    json_arr_end(&j);
+    json_kstr(&j, "why", why[0] != '\0' ? why : NULL);
+    json_obj_end(&j);
+    return owner_json_print(&b, e);
+}
+
+static void
+devices_print(const struct device_list *l)
 {
     static const char *const titles[] = {"CLASS", "TYPE", "STATE", "MEMORY",
                                          "NAME",  "UUID", "NOTE"};
-    struct agent *a = NULL;
-    struct device_list l = {NULL, 0};
-    char why[DEVICES_WHY_MAX];
-    struct columns *c;
+    struct columns *c = columns_new(7, titles);
 
-    (void)o;
-    (void)argc;
-    (void)argv;
-    if (agent_open(&a, e) != 0) {
-        return -1;
-    }
-    if (devices_list(a, true, &l, why, e) != 0) {
-        agent_close(a);
-        return -1;
-    }
-    devices_look(a, &l);
-    c = columns_new(7, titles);
-    for (size_t i = 0; i < l.n; i++) {
-        const struct device *d = &l.v[i];
+    for (size_t i = 0; i < l->n; i++) {
+        const struct device *d = &l->v[i];
         char size[TEXT_SIZE_MAX];
 
         text_format_size((uint64_t)d->memory_bytes, size);
@@ -149,12 +191,37 @@ owner_devices(const struct command_options *o, int argc, char **argv, struct err
         columns_add(c, d->note);
     }
     columns_print_free(c);
-    if (why[0] != '\0') {
-        (void)fprintf(stderr, "gpurun-agent: %s\n", why);
+}
+
+int
+owner_devices(const struct command_options *o, int argc, char **argv, struct err *e)
+{
+    struct agent *a = NULL;
+    struct device_list l = {NULL, 0};
+    char why[DEVICES_WHY_MAX];
+    int rc = 0;
+
+    (void)argc;
+    (void)argv;
+    if (agent_open(&a, e) != 0) {
+        return -1;
+    }
+    if (devices_list(a, true, &l, why, e) != 0) {
+        agent_close(a);
+        return -1;
+    }
+    devices_look(a, &l);
+    if (o->json) {
+        rc = devices_json(&l, why, e);
+    } else {
+        devices_print(&l);
+        if (why[0] != '\0') {
+            (void)fprintf(stderr, "gpurun-agent: %s\n", why);
+        }
     }
     device_list_free(&l);
     agent_close(a);
-    return 0;
+    return rc;
 }
 
 /* ---- status ---- */
@@ -184,18 +251,63 @@ count(void *ctx, const struct renter *r, const struct job_state *st)
     }
 }
 
+static int
+status_json(const struct agent *a, const struct host_info *h, const struct totals *t,
+            struct err *e)
+{
+    struct buf b = BUF_INIT;
+    struct json_writer j = json_to(&b);
+    char key[2 * SIGN_PUBLIC_LEN + 1];
+
+    sign_public_format(&a->pub, key);
+    json_obj(&j);
+    json_kstr(&j, "version", h->version);
+    json_kstr(&j, "home", a->home);
+    json_kstr(&j, "host_key", key);
+    json_kstr(&j, "arch", h->arch);
+    json_kint(&j, "cores", h->cores);
+    json_kint(&j, "disk_free_bytes", h->disk_free_bytes);
+    json_kstr(&j, "protection", host_protection_name(h->protection));
+    json_kstr(&j, "protection_why", h->protection_why);
+    json_kstr(&j, "confine", h->confine);
+    json_kint(&j, "running", (int64_t)t->running);
+    json_kint(&j, "ended", (int64_t)t->ended);
+    json_kint(&j, "lost", (int64_t)t->lost);
+    json_kint(&j, "earned_fen", t->earned_fen);
+    json_obj_end(&j);
+    return owner_json_print(&b, e);
+}
+
+static void
+status_print(const struct agent *a, const struct host_info *h, const struct totals *t)
+{
+    char key[2 * SIGN_PUBLIC_LEN + 1];
+    char money[MONEY_TEXT_MAX];
+    char size[TEXT_SIZE_MAX];
+
+    sign_public_format(&a->pub, key);
+    money_format_fen(t->earned_fen, money);
+    text_format_size((uint64_t)h->disk_free_bytes, size);
+    (void)printf("agent       %s, home %s\n", h->version, a->home);
+    (void)printf("host key    %s\n", key);
+    (void)printf("machine     %s, %lld cores, %s free on disk\n", h->arch,
+                 (long long)h->cores, size);
+    (void)printf("protection  %s%s%s (%s)\n", host_protection_name(h->protection),
+                 h->protection_why == NULL ? "" : ": ",
+                 h->protection_why == NULL ? "" : h->protection_why, h->confine);
+    (void)printf("jobs        %zu running, %zu ended, %zu lost\n", t->running, t->ended,
+                 t->lost);
+    (void)printf("earned      %s yuan\n", money);
+}
+
 int
 owner_status(const struct command_options *o, int argc, char **argv, struct err *e)
 {
     struct agent *a = NULL;
     struct host_info h;
     struct totals t = {0};
-    char key[2 * SIGN_PUBLIC_LEN + 1];
-    char money[MONEY_TEXT_MAX];
-    char size[TEXT_SIZE_MAX];
     int rc = -1;
 
-    (void)o;
     (void)argc;
     (void)argv;
     if (agent_open(&a, e) != 0) {
@@ -204,25 +316,15 @@ owner_status(const struct command_options *o, int argc, char **argv, struct err 
     if (facts_fill(&h, a, NULL, true, e) != 0) {
         goto out;
     }
-    if (each_job(a, true, count, &t, e) != 0) {
-        hostinfo_free(&h);
-        goto out;
+    if (each_job(a, true, count, &t, e) == 0) {
+        rc = 0;
+        if (o->json) {
+            rc = status_json(a, &h, &t, e);
+        } else {
+            status_print(a, &h, &t);
+        }
     }
-    sign_public_format(&a->pub, key);
-    money_format_fen(t.earned_fen, money);
-    text_format_size((uint64_t)h.disk_free_bytes, size);
-    (void)printf("agent       %s, home %s\n", h.version, a->home);
-    (void)printf("host key    %s\n", key);
-    (void)printf("machine     %s, %lld cores, %s free on disk\n", h.arch,
-                 (long long)h.cores, size);
-    (void)printf("protection  %s%s%s (%s)\n", host_protection_name(h.protection),
-                 h.protection_why == NULL ? "" : ": ",
-                 h.protection_why == NULL ? "" : h.protection_why, h.confine);
-    (void)printf("jobs        %zu running, %zu ended, %zu lost\n", t.running, t.ended,
-                 t.lost);
-    (void)printf("earned      %s yuan\n", money);
     hostinfo_free(&h);
-    rc = 0;
 
 out:
     agent_close(a);
@@ -233,6 +335,7 @@ out:
 
 struct earning_out {
     bool csv;
+    struct json_writer *j; /* one of the two, or neither */
     struct columns *c;
     int64_t total_fen;
 };
@@ -248,6 +351,10 @@ earning_row(void *ctx, const struct renter *r, const struct job_state *st)
         return;
     }
     o->total_fen += st->charge_fen;
+    if (o->j != NULL) {
+        owner_json_job(o->j, st, r->id, r->name);
+        return;
+    }
     money_format_fen(st->charge_fen, money);
     if (o->csv) {
         clock_format_utc(st->ended_wall_ns, 0, at);
@@ -264,13 +371,52 @@ earning_row(void *ctx, const struct renter *r, const struct job_state *st)
     columns_add(o->c, money);
 }
 
+static int
+earnings_json(const struct agent *a, struct err *e)
+{
+    struct buf b = BUF_INIT;
+    struct json_writer j = json_to(&b);
+    struct earning_out out = {.j = &j};
+
+    json_obj(&j);
+    json_key(&j, "jobs");
+    json_arr(&j);
+    if (each_job(a, true, earning_row, &out, e) != 0) {
+        buf_free(&b);
+        return -1;
+    }
+    json_arr_end(&j);
+    json_kint(&j, "total_fen", out.total_fen);
+    json_obj_end(&j);
+    return owner_json_print(&b, e);
+}
+
+static int
+earnings_print(const struct agent *a, bool csv, struct err *e)
+{
+    static const char *const titles[] = {"ENDED", "JOB", "RENTER", "DEVICE", "YUAN"};
+    struct earning_out out = {.csv = csv};
+    char money[MONEY_TEXT_MAX];
+    int rc;
+
+    if (csv) {
+        (void)printf("ended_utc,job,renter,name,device,count,reason,charge_yuan\n");
+    } else {
+        out.c = columns_new(5, titles);
+    }
+    rc = each_job(a, true, earning_row, &out, e);
+    if (!csv) {
+        columns_print_free(out.c);
+        money_format_fen(out.total_fen, money);
+        (void)printf("total %s yuan\n", money);
+    }
+    return rc;
+}
+
 int
 owner_earnings(const struct command_options *o, int argc, char **argv, struct err *e)
 {
-    static const char *const titles[] = {"ENDED", "JOB", "RENTER", "DEVICE", "YUAN"};
-    struct earning_out out = {.csv = o->csv};
     struct agent *a = NULL;
-    char money[MONEY_TEXT_MAX];
     int rc;
 
     (void)argc;
@@ -278,17 +424,7 @@ owner_earnings(const struct command_options *o, int argc, char **argv, struct er
     if (agent_open(&a, e) != 0) {
         return -1;
     }
-    if (o->csv) {
-        (void)printf("ended_utc,job,renter,name,device,count,reason,charge_yuan\n");
-    } else {
-        out.c = columns_new(5, titles);
-    }
-    rc = each_job(a, true, earning_row, &out, e);
-    if (!o->csv) {
-        columns_print_free(out.c);
-        money_format_fen(out.total_fen, money);
-        (void)printf("total %s yuan\n", money);
-    }
+    rc = o->json ? earnings_json(a, e) : earnings_print(a, o->csv, e);
     agent_close(a);
     return rc;
 }

@@ -8,6 +8,7 @@
 #include "base/text.h"
 #include "runner/host/agent.h"
 #include "runner/host/commands.h"
+#include "runner/host/owner_json.h"
 #include "runner/host/recover.h"
 #include "runner/host/workdirs.h"
 #include "storage/fsck.h"
@@ -60,6 +61,7 @@ say_line(void *arg, const char *line)
 
 struct gc_job {
     bool dry_run;
+    bool quiet; /* only sums are asked for */
     uint64_t freed_bytes;
     size_t n_expired;
 };
@@ -71,7 +73,7 @@ gc_one(void *ctx, const struct renter *r, const char *path, struct err *e)
     struct gc_options o = {.walk = gc_walk_tree,
                            .dry_run = j->dry_run,
                            .wait = true,
-                           .say = j->dry_run ? say_line : NULL};
+                           .say = j->dry_run && !j->quiet ? say_line : NULL};
     struct snap_expiry expiry = {0};
     struct gc_result res = {0};
     struct store *s = NULL;
@@ -101,10 +103,28 @@ out:
     return rc;
 }
 
+/* n_lost: -1 where they were not looked for. */
+static int
+print_sums(const struct gc_job *g, int64_t n_lost, struct err *e)
+{
+    struct buf b = BUF_INIT;
+    struct json_writer j = json_to(&b);
+
+    json_obj(&j);
+    json_kbool(&j, "dry_run", g->dry_run);
+    json_kint(&j, "freed_bytes", (int64_t)g->freed_bytes);
+    json_kint(&j, "expired", (int64_t)g->n_expired);
+    if (n_lost >= 0) {
+        json_kint(&j, "lost", n_lost);
+    }
+    json_obj_end(&j);
+    return owner_json_print(&b, e);
+}
+
 int
 owner_gc(const struct command_options *o, int argc, char **argv, struct err *e)
 {
-    struct gc_job j = {.dry_run = o->dry_run};
+    struct gc_job j = {.dry_run = o->dry_run, .quiet = o->json};
     struct agent *a = NULL;
     char size[TEXT_SIZE_MAX];
     int rc;
@@ -115,10 +135,13 @@ owner_gc(const struct command_options *o, int argc, char **argv, struct err *e)
         return -1;
     }
     rc = each_store(a, gc_one, &j, e);
+    agent_close(a);
+    if (o->json) {
+        return rc == 0 ? print_sums(&j, -1, e) : -1;
+    }
     text_format_size(j.freed_bytes, size);
     (void)printf("%s%s freed, %zu snapshots expired\n",
                  o->dry_run ? "nothing was changed: " : "", size, j.n_expired);
-    agent_close(a);
     return rc;
 }
 
@@ -126,15 +149,25 @@ owner_gc(const struct command_options *o, int argc, char **argv, struct err *e)
 
 struct fsck_job {
     bool clean;
+    struct json_writer *j; /* NULL: for people */
+    struct json_writer *damaged;
 };
 
 static void
 say_damaged(void *arg, const char *snap_id, const char *path, size_t path_len,
             const char *why)
 {
+    const struct fsck_job *j = arg;
     struct buf b = BUF_INIT;
 
-    (void)arg;
+    if (j->j != NULL) {
+        json_obj(j->damaged);
+        json_kstr(j->damaged, "snapshot", snap_id);
+        json_kname(j->damaged, "path", path == NULL ? "" : path, path_len);
+        json_kstr(j->damaged, "why", why);
+        json_obj_end(j->damaged);
+        return;
+    }
     text_escape(&b, path == NULL ? "" : path, path == NULL ? 0 : path_len);
     (void)printf("snapshot %s: %s%s%s\n", snap_id, buf_str(&b), path == NULL ? "" : ": ",
                  why);
@@ -148,18 +181,60 @@ fsck_one(void *ctx, const struct renter *r, const char *path, struct err *e)
     struct fsck_options o = {.walk = gc_walk_tree,
                              .files = fsck_files_tree,
                              .damaged = say_damaged,
-                             .say = say_line};
+                             .say = j->j == NULL ? say_line : NULL,
+                             .arg = j};
     struct fsck_result res = {0};
 
     if (fsck_run(path, &o, &res, e) != 0) {
         return -1;
     }
     j->clean = j->clean && fsck_clean(&res);
+    if (j->j != NULL) {
+        json_obj(j->j);
+        json_kstr(j->j, "renter", r->id);
+        json_kint(j->j, "chunks", (int64_t)res.n_chunks);
+        json_kint(j->j, "packs", (int64_t)res.n_packs);
+        json_kint(j->j, "snapshots", (int64_t)res.n_snaps);
+        json_kbool(j->j, "sound", fsck_clean(&res));
+        json_obj_end(j->j);
+        return 0;
+    }
     (void)printf("renter %s: %" PRIu64 " chunks in %" PRIu64 " packs, %" PRIu64
                  " snapshots: %s\n",
                  r->id, res.n_chunks, res.n_packs, res.n_snaps,
                  fsck_clean(&res) ? "sound" : "DAMAGED");
     return 0;
+}
+
+/* Damaged files turn up between the stores' sums: they are written aside. */
+static int
+fsck_json(const struct agent *a, struct fsck_job *job, struct err *e)
+{
+    struct buf b = BUF_INIT;
+    struct buf aside = BUF_INIT;
+    struct json_writer j = json_to(&b);
+    struct json_writer damaged = json_to(&aside);
+    int rc;
+
+    job->j = &j;
+    job->damaged = &damaged;
+    json_arr(&damaged);
+    json_obj(&j);
+    json_key(&j, "stores");
+    json_arr(&j);
+    rc = each_store(a, fsck_one, job, e);
+    json_arr_end(&j);
+    json_arr_end(&damaged);
+    /* One member more, its value ready-made. */
+    buf_add_str(&b, ",\"damaged\":");
+    buf_add(&b, aside.data, aside.len);
+    json_obj_end(&j);
+    buf_free(&aside);
+    if (rc != 0) {
+        buf_free(&b);
+        return -1;
+    }
+    return owner_json_print(&b, e);
 }
 
 int
@@ -169,13 +244,12 @@ owner_fsck(const struct command_options *o, int argc, char **argv, struct err *e
     struct agent *a = NULL;
     int rc;
 
-    (void)o;
     (void)argc;
     (void)argv;
     if (agent_open(&a, e) != 0) {
         return -1;
     }
-    rc = each_store(a, fsck_one, &j, e);
+    rc = o->json ? fsck_json(a, &j, e) : each_store(a, fsck_one, &j, e);
     agent_close(a);
     return rc != 0 ? rc : j.clean ? 0 : 1;
 }
@@ -191,14 +265,13 @@ owner_tick(const struct command_options *o, int argc, char **argv, struct err *e
     size_t n = 0;
     int rc;
 
-    (void)o;
     (void)argc;
     (void)argv;
     if (agent_open(&a, e) != 0) {
         return -1;
     }
     rc = recover_all(a, &n, e);
-    if (n > 0) {
+    if (n > 0 && !o->json) {
         (void)printf("%zu jobs were found lost\n", n);
     }
     if (each_store(a, gc_one, &j, &why) != 0 && rc == 0) {
@@ -206,5 +279,5 @@ owner_tick(const struct command_options *o, int argc, char **argv, struct err *e
         rc = -1;
     }
     agent_close(a);
-    return rc;
+    return rc == 0 && o->json ? print_sums(&j, (int64_t)n, e) : rc;
 }

@@ -131,7 +131,7 @@ wait_one(struct serve *s, struct serve_wait *w, const struct err *why)
         }
     } else if (s->mux != NULL && w->is_open) {
         struct mux_offer o = {.stream = w->stream,
-                              .cls = (enum channel_class)w->cls,
+                              .cls = w->cls,
                               .token = w->token,
                               .recv_start = w->recv_start,
                               .send_start = w->send_start,

@@ -32,7 +32,7 @@ struct serve_wait {
     bool is_open;
     uint64_t id;     /* of the request */
     uint32_t stream; /* of the offer, and what it said */
-    int cls;
+    enum channel_class cls;
     uint8_t token[CHANNEL_TOKEN_LEN];
     uint64_t recv_start, send_start;
     bool recv_gaps;
