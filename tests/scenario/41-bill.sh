@@ -18,7 +18,6 @@ as_client() {
 json() { # EXPRESSION over d, from $work/out
     /usr/bin/python3 -c 'import json, sys; d = json.load(open(sys.argv[1])); print(eval(sys.argv[2]))' "$work/out" "$1"
 }
-ended() { job_is "$1" ended || { run gpurun --json ps -a && return 1; }; }
 mkdir "$work/proj"
 cd "$work/proj"
 cat >busy.py <<'PY'
@@ -69,11 +68,11 @@ expect 0 agent earnings --csv
 
 note "the cap, with no client alive: the stop comes in time, the bill stays below"
 for cap in 3 4 7; do
-    client_bg "$work/o" "$work/e" run --name "cap$cap" --max-cost "0.0$cap" busy.py 600 </dev/null
-    await 60 "the job is up" grep -q up "$work/o"
+    client_bg "$work/o$cap" "$work/e" run --name "cap$cap" --max-cost "0.0$cap" busy.py 600 </dev/null
+    await 60 "the job is up" grep -q up "$work/o$cap"
     kill -KILL "$bg"
     wait "$bg" 2>/dev/null || true
-    await 60 "the end by the cap" ended "cap$cap"
+    await 60 "the end by the cap" job_is "cap$cap" ended
     [ "$(job_field "cap$cap" reason)" = cost ] || fail "ended by $(job_field "cap$cap" reason)"
     expect 104 gpurun -q wait "cap$cap"
     expect 0 gpurun --json bill "cap$cap"
