@@ -15,6 +15,21 @@
 
 /* ---- the flight ---- */
 
+/* With -v: what shipping really took. */
+static void
+say_shipped(const struct launch *l)
+{
+    struct sync_stats st;
+    struct err e;
+
+    if (l->ship != NULL && ship_state(l->ship, &e) == SHIP_DONE) {
+        ship_stats(l->ship, &st);
+        say_more(l->c,
+                 _("shipped: %" PRIu64 " chunks sent, %" PRIu64 " bytes on the wire"),
+                 st.n_sent, st.wire_bytes);
+    }
+}
+
 static void
 on_submitted(void *ctx, const struct rec *resp, const struct err *why, const char *hint)
 {
@@ -22,6 +37,7 @@ on_submitted(void *ctx, const struct rec *resp, const struct err *why, const cha
 
     l->submit = NULL;
     if (resp != NULL) {
+        say_shipped(l);
         l->accepted = true;
         l->c->stage = STAGE_CHANGED;
         session_set_patience(l->session, PATIENCE_NS);
