@@ -71,7 +71,7 @@ struct scan_skipped {
         uint64_t bytes;
     } top[SCAN_TOP]; /* the largest, with measure_skipped */
     size_t n_top;
-    char *secrets[SCAN_TOP]; /* the first few, to be named */
+    char *secrets[SCAN_TOP]; /* the first few by name, to be named */
     size_t n_secrets;
 };
 

@@ -35,15 +35,26 @@ insert_top(struct scan_skipped *k, char *path, enum ignore_why why, uint64_t byt
     k->n_top++;
 }
 
-/* Takes over path. */
+/* The first ones by name, whichever thread comes first. Takes over path. */
 static void
 add_secret(struct scan_skipped *k, char *path)
 {
-    if (k->n_secrets == SCAN_TOP) {
+    size_t i = k->n_secrets;
+
+    while (i > 0 && strcmp(path, k->secrets[i - 1]) < 0) {
+        i--;
+    }
+    if (i == SCAN_TOP) {
         free(path);
         return;
     }
-    k->secrets[k->n_secrets++] = path;
+    if (k->n_secrets == SCAN_TOP) {
+        free(k->secrets[--k->n_secrets]);
+    }
+    memmove(&k->secrets[i + 1], &k->secrets[i],
+            (k->n_secrets - i) * sizeof k->secrets[0]);
+    k->secrets[i] = path;
+    k->n_secrets++;
 }
 
 void

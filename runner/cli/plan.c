@@ -190,6 +190,36 @@ page_others(const struct plan *p, struct buf *out)
     }
 }
 
+/* What of it is worth a line: secrets, and the largest. */
+static void
+page_left_out(const struct scan_skipped *sk, struct buf *out)
+{
+    struct buf b = BUF_INIT;
+
+    for (size_t i = 0; i < sk->n_secrets; i++) {
+        text_escape(&b, sk->secrets[i], strlen(sk->secrets[i]));
+        buf_add_str(&b, _(" (looks secret; --with ships it)"));
+        row_steal(out, "", &b);
+    }
+    if (sk->n[IGNORE_SECRET] > sk->n_secrets) {
+        buf_printf(&b, _("and %" PRIu64 " more that look secret"),
+                   sk->n[IGNORE_SECRET] - (uint64_t)sk->n_secrets);
+        row_steal(out, "", &b);
+    }
+    for (size_t i = 0; i < sk->n_top && i < 5; i++) {
+        char size[TEXT_SIZE_MAX];
+
+        if (sk->top[i].why == IGNORE_SECRET) {
+            continue; /* named above */
+        }
+        text_format_size(sk->top[i].bytes, size);
+        buf_printf(&b, "%s ", size);
+        text_escape(&b, sk->top[i].path, strlen(sk->top[i].path));
+        buf_printf(&b, " (%s)", ignore_why_name(sk->top[i].why));
+        row_steal(out, "", &b);
+    }
+}
+
 static void
 page_ship(const struct plan *p, struct buf *out)
 {
@@ -218,11 +248,7 @@ page_ship(const struct plan *p, struct buf *out)
     if (b.len > 0) {
         row_steal(out, _("left out"), &b);
     }
-    for (size_t i = 0; i < sk->n_secrets && i < 5; i++) {
-        text_escape(&b, sk->secrets[i], strlen(sk->secrets[i]));
-        buf_add_str(&b, _(" (looks secret; --with ships it)"));
-        row_steal(out, "", &b);
-    }
+    page_left_out(sk, out);
 }
 
 static void
