@@ -1,0 +1,162 @@
+#!/bin/bash
+# What is shipped: git's own rules, judged by git itself; .gpurunignore on top; secrets,
+# environments and caches left out unless named; homes refused.
+# needs: pipe
+# limit: 180
+. "$(dirname "$0")/lib.sh"
+. "$(dirname "$0")/hosts.sh"
+use pipe
+command -v git >/dev/null || { echo "no git here"; exit 77; }
+
+quiet_git() {
+    env -i PATH="$PATH" HOME="$work/none" GIT_CONFIG_NOSYSTEM=1 GIT_CONFIG_GLOBAL=/dev/null git "$@"
+}
+
+# Files and links the job finds, NUL between them.
+cat >"$work/ls.py" <<'PY'
+import os, sys
+out = []
+for d, dirs, files in os.walk(b"."):
+    for name in files + [x for x in dirs if os.path.islink(os.path.join(d, x))]:
+        out.append(os.path.join(d, name)[2:])
+sys.stdout.buffer.write(b"\0".join(sorted(out)))
+PY
+shipped() { # OPTION...
+    expect 0 gpurun -q --dir . "$@" -- /usr/bin/python3 "$work/ls.py"
+    tr '\0' '\n' <"$work/out" | LC_ALL=C sort >"$work/shipped"
+}
+# Built-in rules leave out .git and nothing else here.
+by_git() {
+    quiet_git ls-files -z -o -c --exclude-standard | tr '\0' '\n' | LC_ALL=C sort -u >"$work/by_git"
+}
+agree() { # WHAT
+    shipped
+    by_git
+    diff "$work/by_git" "$work/shipped" >"$work/diff" || fail "$1: not as git: $(head -n 40 "$work/diff")"
+}
+
+note "a corpus of patterns"
+# All combinations of these names, and in each round one set of patterns in several places.
+cat >"$work/corpus.py" <<'PY'
+import itertools, os, random, sys
+seed = int(sys.argv[1])
+r = random.Random(seed)
+names = ["a", "b", "ab", "a.o", "b.log", "build", "out", "Foo", "x y", "#hash", "!bang", "[set]",
+         "a\\b", "tail ", "*star", "q?", ".hid", "ünï", "-dash", "deep.tar.gz"]
+patterns = ["*.o", "*.log", "/a", "a/", "/build/", "build", "**/out", "out/**", "a/**/b", "*", "!*/",
+            "!a", "!*.o", "/*", "!/ab", "?", "[ab]", "[!ab]*", "[a-z].o", "\\#hash", "#hash", "\\!bang",
+            "!bang", "\\[set\\]", "[[]set]", "tail\\ ", "tail ", "x y", "a\\\\b", "\\*star", "q\\?", ".*",
+            "!.hid", "**", "**/", "/**/a", "a/b", "a/*", "!a/b", "*/b", "Foo", "foo", "ün*", "-*", "--",
+            "*.tar.*", "[[:upper:]]*", "[[:alpha:]]", "[]-a]", "a**b", "ab/**/", "", "   ", "/", "\\",
+            "b.log ", "*.o/", "out/", "!out/", "build/**", "!build/keep", "[z-a]", "[", "a[", "\ta",
+            "dir/../a", "./a", "a//b", "**/**/b", "/**", "!**/b.log"]
+def tree(top, depth):
+    os.makedirs(top, exist_ok=True)
+    for n in r.sample(names, 9):
+        p = os.path.join(top, n)
+        if depth > 0 and r.random() < 0.35:
+            tree(p, depth - 1)
+        elif not os.path.lexists(p):
+            if r.random() < 0.1:
+                os.symlink("a", p)
+            else:
+                open(p, "w").close()
+tree(".", 3)
+dirs = ["."] + [os.path.join(d, x) for d, ds, _ in os.walk(".") for x in ds if ".git" not in d.split("/")
+                and x != ".git" and not os.path.islink(os.path.join(d, x))]
+for d in ["."] + r.sample(dirs, min(5, len(dirs))):
+    lines = r.sample(patterns, r.randint(1, 8))
+    end = "" if r.random() < 0.2 else "\n"
+    eol = "\r\n" if r.random() < 0.1 else "\n"
+    bom = "\ufeff" if r.random() < 0.1 else ""
+    with open(os.path.join(d, ".gitignore"), "w", newline="") as f:
+        f.write(bom + eol.join(lines) + end)
+PY
+for seed in $(seq 1 "${IGNORE_ROUNDS:-12}"); do
+    mkdir "$work/c$seed"
+    cd "$work/c$seed"
+    quiet_git init -q .
+    : >.git/info/exclude
+    [ $((seed % 4)) != 0 ] || printf 'ab\n*.tar.gz\n' >.git/info/exclude
+    /usr/bin/python3 "$work/corpus.py" "$seed"
+    agree "round $seed"
+done
+
+note "rules from above the folder that is shipped"
+mkdir -p "$work/repo/sub/src"
+cd "$work/repo"
+quiet_git init -q .
+printf '*.tmp\n/sub/src/only-here\n' >.gitignore
+printf '!keep.tmp\n' >sub/.gitignore
+touch sub/src/{a.tmp,keep.tmp,only-here,b}
+cd sub/src
+shipped
+[ "$(tr '\n' ' ' <"$work/shipped")" = "b keep.tmp " ] || fail "shipped: $(cat "$work/shipped")"
+
+note ".gpurunignore on top, either way"
+mkdir -p "$work/own/data" "$work/own/keep"
+cd "$work/own"
+quiet_git init -q .
+printf 'data/\n*.bin\n' >.gitignore
+printf '!*.bin\n*.csv\nkeep/not\n' >.gpurunignore
+touch a.bin b.csv c.py data/d keep/e keep/not
+shipped
+[ "$(tr '\n' ' ' <"$work/shipped")" = ".gitignore .gpurunignore a.bin c.py keep/e " ] ||
+    fail "shipped: $(cat "$work/shipped")"
+
+note "built in: repository, environments, caches, secrets; --with ships any of them"
+mkdir "$work/builtin"
+cd "$work/builtin"
+quiet_git init -q .
+mkdir -p pkg/__pycache__ .ipynb_checkpoints venv/lib conda/conda-meta .aws sub
+touch pkg/__pycache__/x.pyc .ipynb_checkpoints/n.ipynb venv/pyvenv.cfg venv/lib/y conda/conda-meta/h
+touch .aws/credentials .netrc id_rsa id_ed25519.pub server.pem tls.key sub/.env pkg/m.py
+echo CANARY-5a1f >.env
+echo CANARY-5a1f >sub/.env
+shipped
+[ "$(cat "$work/shipped")" = pkg/m.py ] || fail "shipped: $(cat "$work/shipped")"
+expect 0 gpurun plan --dir . -- true
+for what in .env .netrc id_rsa server.pem tls.key; do
+    has "$what"
+done
+! grep -rqF CANARY-5a1f "$client/gpurun" || fail "a secret is in the client's home"
+shipped --with sub/.env --with server.pem --with venv
+[ "$(tr '\n' ' ' <"$work/shipped")" = "pkg/m.py server.pem sub/.env venv/lib/y venv/pyvenv.cfg " ] ||
+    fail "shipped: $(cat "$work/shipped")"
+shipped --with-git
+grep -qx .git/HEAD "$work/shipped" || fail "--with-git did not ship .git"
+! grep -q id_rsa "$work/shipped" || fail "--with-git shipped a secret"
+expect 100 gpurun -q --with ../builtin/.env --with /etc/passwd -- true
+expect 100 gpurun -q --with nosuch -- true
+has nosuch "$work/err"
+
+note "homes, / and trees with keys are refused, by 100, unless named"
+refused() { # TEXT WORD...
+    local text=$1
+    shift
+    expect 100 gpurun -q "$@"
+    has "$text" "$work/err"
+    [ ! -s "$work/out" ] || fail "something on stdout"
+}
+cd "$client"
+touch train.py
+refused "--dir" train.py
+refused "--dir" -- true
+cd /
+refused "--dir" -- true
+mkdir -p "$work/keys/sub/.ssh" "$work/gnupg/.gnupg"
+echo "CANARY-77c2" >"$work/keys/sub/.ssh/id_rsa"
+echo "CANARY-77c2" >"$work/keys/sub/.ssh/config"
+cd "$work/keys"
+touch train.py
+refused ".ssh" train.py
+cd "$work/gnupg"
+refused ".gnupg" -- true
+cd "$work/keys"
+expect 0 gpurun -q --dir . -- find . -type f
+[ "$(cat "$work/out")" = ./train.py ] || fail "named by --dir, it shipped $(cat "$work/out")"
+! grep -rqF CANARY-77c2 "$client/gpurun" || fail "a secret is in a home"
+mkdir -p "$work/linked"
+ln -s "$client" "$work/linked/home"
+cd "$work/linked/home"
+refused "--dir" -- true
