@@ -39,6 +39,7 @@ FLAVOR := $(if $(FUZZ),fuzz,$(if $(COV),cov,$(if $(SAN),$(subst $(comma),-,$(SAN
 B      := build/$(FLAVOR)
 
 SANFLAGS := $(if $(SAN),-fsanitize=$(SAN) -fno-sanitize-recover=all -fno-omit-frame-pointer)
+SANLINK  := $(if $(SAN),-Wl$(comma)-u$(comma)san_options_here)
 COVFLAGS := $(if $(COV),--coverage -fprofile-update=atomic)
 COVLINK  := $(if $(COV),-Wl$(comma)--wrap=_exit)
 ifdef FUZZ
@@ -68,7 +69,7 @@ CMOCKA_LIBS = $(call once,CMOCKA_LIBS,$(shell $(PKG_CONFIG) --libs cmocka))
 
 BASE_CFLAGS = -std=c11 -D_GNU_SOURCE -DGPURUN_VERSION='"$(VERSION)"' -I. $(WARN)
 ALL_CFLAGS  = $(BASE_CFLAGS) $(HARDEN) $(SANFLAGS) $(COVFLAGS) $(FUZZFLAGS) $(CFLAGS) $(PKG_CFLAGS)
-ALL_LDFLAGS = $(SANFLAGS) $(COVFLAGS) $(COVLINK) $(FUZZFLAGS) -Wl,--as-needed $(LDFLAGS)
+ALL_LDFLAGS = $(SANFLAGS) $(SANLINK) $(COVFLAGS) $(COVLINK) $(FUZZFLAGS) -Wl,--as-needed $(LDFLAGS)
 OBJECTS     = $(filter %.o,$^) $(filter %.a,$^)
 COMPILE     = $(CC) $(ALL_CFLAGS) $(EXTRA_CFLAGS) $(WERROR) -MMD -MP
 
@@ -77,7 +78,7 @@ not_main  = $(foreach f,$(1),$(if $(filter main_%,$(notdir $(f))),,$(f)))
 LIB_DIRS := base meter storage images \
             runner/wire runner/job runner/loop runner/host runner/client runner/cli
 LIB_SRC  := $(call not_main,$(wildcard $(addsuffix /*.c,$(LIB_DIRS))))
-LIB_OBJ  := $(LIB_SRC:%.c=$(B)/%.o) $(if $(COV),$(B)/tests/cov_exit.o)
+LIB_OBJ  := $(LIB_SRC:%.c=$(B)/%.o) $(if $(COV),$(B)/tests/cov_exit.o) $(if $(SAN),$(B)/tests/san_options.o)
 LIB      := $(B)/libgpurun.a
 PROBE_SRC := $(filter-out runner/probe/cuda_runtime%,$(wildcard runner/probe/*.c))
 
@@ -131,6 +132,8 @@ $(CLIENT_LIB) $(HOST_LIB):
 $(B)/%.o: %.c $(B)/flags
 	$(call say,CC,$<)
 	$(Q)$(COMPILE) -c -o $@ $<
+
+$(B)/tests/san_options.o: EXTRA_CFLAGS = -DSAN_REPORTS='"$(abspath $(B))/reports/at"'
 
 # Changed flags rebuild everything; unchanged ones leave the file's time alone.
 $(B)/flags: FORCE

@@ -35,6 +35,16 @@ opt_list_free(struct opt_list *l)
     *l = (struct opt_list){NULL, 0};
 }
 
+void
+opt_free(const struct opt *table, void *target)
+{
+    for (const struct opt *o = table; o->name != NULL; o++) {
+        if (o->kind == OPT_LIST) {
+            opt_list_free((struct opt_list *)(void *)((char *)target + o->offset));
+        }
+    }
+}
+
 static size_t
 min3(size_t a, size_t b, size_t c)
 {

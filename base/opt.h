@@ -47,5 +47,7 @@ int opt_parse(const struct opt *table, void *target, int argc, char **argv,
 
 void opt_list_add(struct opt_list *l, const char *value);
 void opt_list_free(struct opt_list *l);
+/* What opt_parse has made of the table's rows in *target. */
+void opt_free(const struct opt *table, void *target);
 
 #endif

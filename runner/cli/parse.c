@@ -408,6 +408,9 @@ cli_parse(struct parsed *out, int argc, char **argv, struct err *e)
 void
 parsed_free(struct parsed *p)
 {
+    if (p->options != NULL) {
+        opt_free(p->command->options, p->options);
+    }
     free(p->options);
     free(p->w.v);
     memset(p, 0, sizeof *p);

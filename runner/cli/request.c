@@ -89,17 +89,6 @@ const struct opt resume_option_rows[] = {
 };
 
 void
-run_options_free(struct run_options *o)
-{
-    opt_list_free(&o->with);
-    opt_list_free(&o->out);
-    opt_list_free(&o->port);
-    opt_list_free(&o->env);
-    opt_list_free(&o->env_file);
-    opt_list_free(&o->secret);
-}
-
-void
 request_free(struct run_request *r)
 {
     script_free(&r->script);

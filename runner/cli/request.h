@@ -36,7 +36,6 @@ struct run_options {
 };
 extern const struct opt run_option_rows[];
 extern const struct opt resume_option_rows[];
-void run_options_free(struct run_options *o);
 
 struct port_want {
     uint16_t remote;

@@ -198,8 +198,12 @@ jobs_load(const struct home *home, const char *id, struct job_record *out, struc
     job_record_init(&j);
     if (file_read(path, JOB_RECORD_MAX, &b, e) == 0 &&
         rec_parse(&r, b.data, b.len, JOB_RECORD, e) == 0 && decode(r, &j, e) == 0) {
+        rc = strcmp(j.id, id) == 0
+                 ? 0
+                 : err_set(e, ERR_CORRUPT, _("%s holds the record of another job"), path);
+    }
+    if (rc == 0) {
         *out = j;
-        rc = 0;
     } else {
         job_record_free(&j);
     }

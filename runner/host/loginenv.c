@@ -175,9 +175,9 @@ shell_command(void)
     return buf_steal(&b);
 }
 
-/* Everything between the marks, NUL-separated; false: they are not there. */
-static bool
-take_marked(const struct buf *b, struct strings *out)
+/* Everything between the marks, NUL-separated. */
+bool
+loginenv_take(const struct buf *b, struct strings *out)
 {
     const char *begin = memmem(b->data, b->len, MARK_BEGIN, strlen(MARK_BEGIN));
     const char *limit = (const char *)b->data + b->len;
@@ -221,7 +221,7 @@ ask(const char *shell, const char *flags, const char *command, struct strings *o
     bool ok = false;
 
     if (runout(&o, &b, &status, e) == 0) {
-        ok = b.len > 0 && take_marked(&b, out);
+        ok = b.len > 0 && loginenv_take(&b, out);
         if (!ok) {
             strings_free(out);
             err_set(e, ERR_SYSTEM, "the login shell '%s' did not tell its environment",

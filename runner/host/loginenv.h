@@ -26,6 +26,13 @@ void loginenv_get(const struct agent *a, struct strings *out, char why[LOGINENV_
 /* The end of the shell's command: print this process's environment between marks. */
 int loginenv_print(void);
 
+/*
+ * Append what print-env printed, between whatever else the shell said. false: it is not
+ * there, or torn (out then has a part of it).
+ */
+struct buf;
+bool loginenv_take(const struct buf *b, struct strings *out);
+
 /* ---- working on an environment ---- */
 
 /* The value of name in env, or NULL. */

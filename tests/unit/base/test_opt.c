@@ -54,7 +54,7 @@ parse(bool stop_at_first, const char *const *words)
         free(owned[i]);
     }
     free((void *)owned);
-    opt_list_free(&g.env);
+    opt_free(table, &g);
     return buf_steal(&b);
 }
 

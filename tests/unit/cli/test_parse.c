@@ -81,7 +81,6 @@ meaning_of(int argc, char **argv)
     add_globals(&b, &p.g);
     if (p.command != NULL && p.command->options == run_option_rows && p.options != NULL) {
         add_run_options(&b, p.options);
-        run_options_free(p.options);
     }
     parsed_free(&p);
     return buf_steal(&b);
