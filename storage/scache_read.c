@@ -245,6 +245,9 @@ read_whole_group(struct scache *c, struct scache_group *g)
 bool
 scache_next(struct scache *c, struct scache_group *g, bool *damaged)
 {
+    if (c->stream.at == c->stream.end && c->marks.at != c->marks.end) {
+        c->damaged = true; /* marks of entries that never came */
+    }
     if (c->damaged || c->stream.at == c->stream.end) {
         *damaged = c->damaged;
         return false;

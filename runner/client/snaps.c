@@ -93,9 +93,10 @@ snap_info_parse(struct snap_info *out, const char *host, const void *data, size_
     kept = rec_get(r, "data");
     s.kept = kept == NULL || strcmp(kept, "kept") == 0;
     if (parse_numbers(&s, r, e) != 0) {
+        (void)err_wrap(e, _("what host '%s' tells of snapshot %s"), host, id);
         snap_info_free(&s);
         rec_free(r);
-        return err_wrap(e, _("what host '%s' tells of snapshot %s"), host, id);
+        return -1;
     }
     rec_free(r);
     *out = s;

@@ -192,11 +192,11 @@ int
 authkeys_edit(const struct buf *in, const char *renter_id, const char *blob,
               const char *line, struct buf *out, int *n, struct err *e)
 {
-    const char *at = (const char *)in->data;
+    const char *at = buf_str(in);
     const char *end = at + in->len;
 
     *n = 0;
-    while (in->len > 0 && at < end) {
+    while (at < end) {
         const char *stop = memchr(at, '\n', (size_t)(end - at));
         size_t len = stop == NULL ? (size_t)(end - at) : (size_t)(stop - at);
         bool comment = len > 0 && at[0] == '#';

@@ -217,7 +217,7 @@ make_front(struct frame_decoder *d, size_t cap)
         free(d->data);
         d->data = other;
         d->cap = cap;
-    } else {
+    } else if (d->start > 0) {
         memmove(d->data, d->data + d->start, pending);
     }
     d->start = 0;

@@ -89,7 +89,7 @@ read_jobs(void)
 
     job_record_init(&j);
     if (jobs_load(home, ID, &j, &e) == 0) {
-        must(strcmp(j.id, ID) == 0 && j.name != NULL && j.host != NULL);
+        must(strcmp(j.id, ID) == 0 && j.host != NULL);
         job_record_free(&j);
         must(jobs_find(home, "@last", &j, &e) == 0);
         job_record_free(&j);

@@ -114,8 +114,6 @@ as_device(const struct rec *r)
     struct rec *once;
     struct err e;
 
-    device_init(&d);
-    device_init(&c);
     if (device_parse(&d, r, &e) != 0) {
         return;
     }

@@ -161,8 +161,8 @@ conn__relays_and_ends_survive_the_relay(void **state)
         outer.b.relay_to = conn_mux(inner.a.c);
         assert_int_equal(mux_open(conn_mux(outer.a.c), s.c, what, &e), 0);
         pump(s.c, &s.given, s.total);
-        /* The relay lives for a few milliseconds at a time. */
-        (void)loop_run_until(outer.l, sender_done, &s, SECOND / 200);
+        /* The relay lives for a few milliseconds at a time, longer on a slow machine. */
+        (void)loop_run_until(outer.l, sender_done, &s, rounds * SECOND / 200);
         if (inner.b.eofs > 0) {
             channel_send_eof(inner.b.offered);
             (void)loop_run_until(outer.l, sender_done, &s, SECOND / 2);
