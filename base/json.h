@@ -58,6 +58,9 @@ enum json_kind {
  * beyond int64.
  */
 int json_parse(struct json **out, const void *data, size_t len, struct err *e) MUST_USE;
+/* The same, with U+0000 allowed in strings: their length is json_str_len's. */
+int json_parse_nul(struct json **out, const void *data, size_t len,
+                   struct err *e) MUST_USE;
 void json_free(struct json *root);              /* only the root */
 enum json_kind json_kind(const struct json *v); /* JSON_NONE for NULL */
 const struct json *json_get(const struct json *obj, const char *key); /* NULL if absent */

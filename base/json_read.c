@@ -107,8 +107,8 @@ value_copy(struct json *to, json_t *from)
     }
 }
 
-int
-json_parse(struct json **out, const void *data, size_t len, struct err *e)
+static int
+parse(struct json **out, const void *data, size_t len, size_t flags, struct err *e)
 {
     json_error_t why;
     json_t *tree;
@@ -121,7 +121,7 @@ json_parse(struct json **out, const void *data, size_t len, struct err *e)
                        "no JSON: it holds a zero byte"); /* jansson stops there */
     }
     tree = json_loadb(data != NULL ? data : "", len,
-                      JSON_DECODE_ANY | JSON_REJECT_DUPLICATES, &why);
+                      flags | JSON_DECODE_ANY | JSON_REJECT_DUPLICATES, &why);
     if (tree == NULL) {
         return err_set(e, ERR_INVALID, "no JSON: line %d, column %d: %s", why.line,
                        why.column, text_escape_to(shown, sizeof shown, why.text));
@@ -136,6 +136,18 @@ json_parse(struct json **out, const void *data, size_t len, struct err *e)
     }
     *out = root;
     return 0;
+}
+
+int
+json_parse(struct json **out, const void *data, size_t len, struct err *e)
+{
+    return parse(out, data, len, 0, e);
+}
+
+int
+json_parse_nul(struct json **out, const void *data, size_t len, struct err *e)
+{
+    return parse(out, data, len, JSON_ALLOW_NUL, e);
 }
 
 void

@@ -221,7 +221,7 @@ main(int argc, char **argv)
         return 2;
     }
     if (file_read(argv[1], FILE_MAX_BYTES, &text, &e) != 0 ||
-        json_parse(&root, text.data, text.len, &e) != 0) {
+        json_parse_nul(&root, text.data, text.len, &e) != 0) {
         fprintf(stderr, "vectors: %s: %s\n", argv[1], e.msg);
     } else {
         rc = run_all(root);

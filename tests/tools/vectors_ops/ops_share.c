@@ -1,7 +1,8 @@
 /* Operations of shares, tax and double entries. */
-#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
+#include "base/buf.h"
 #include "meter/refuse.h"
 #include "meter/share.h"
 #include "tests/tools/vectors_ops/call.h"
@@ -126,11 +127,12 @@ op_vat_invoice(struct call *c)
 static void
 put_account(struct call *c, const char *key, enum share_account a, const char *session)
 {
-    char name[256];
+    char *name =
+        xasprintf("%s%s%s", share_account_name(a), a == SHARE_CLEARING ? ":" : "",
+                  a == SHARE_CLEARING ? session : "");
 
-    (void)snprintf(name, sizeof name, "%s%s%s", share_account_name(a),
-                   a == SHARE_CLEARING ? ":" : "", a == SHARE_CLEARING ? session : "");
     json_kstr(&c->out, key, name);
+    free(name);
 }
 
 static int

@@ -240,6 +240,23 @@ what_was_written__is_read_again(void **state)
     buf_free(&b);
 }
 
+static void
+json_parse_nul__keeps_what_stands_behind_a_zero(void **state)
+{
+    const char *text = "\"a\\u0000b\"";
+    struct json *j = NULL;
+    struct err e = {0};
+
+    (void)state;
+    assert_int_equal(json_parse(&j, text, strlen(text), &e), -1);
+    assert_int_equal(e.code, ERR_INVALID);
+    assert_null(j);
+    assert_int_equal(json_parse_nul(&j, text, strlen(text), &e), 0);
+    assert_int_equal(json_str_len(j), 3);
+    assert_memory_equal(json_as_str(j), "a\0b", 4);
+    json_free(j);
+}
+
 int
 main(void)
 {
@@ -253,6 +270,7 @@ main(void)
         cmocka_unit_test(reader__refuses_with_a_place),
         cmocka_unit_test(reader__bounds_the_depth),
         cmocka_unit_test(what_was_written__is_read_again),
+        cmocka_unit_test(json_parse_nul__keeps_what_stands_behind_a_zero),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
