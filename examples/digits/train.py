@@ -5,7 +5,7 @@ the test. A checkpoint is written after every epoch: started again in a director
 that holds one, the training goes on where it stopped.
 
     gpurun train.py                    # 20 epochs
-    gpurun resume @last -- train.py --epochs 30
+    gpurun resume @last -- python3 train.py --epochs 30
 """
 
 import argparse

@@ -5,7 +5,7 @@ dataset-fashion-mnist, or any folder with its four files (--data, or FASHION_MNI
 A checkpoint is written after every epoch; started again beside one, it goes on.
 
     gpurun train.py --gpu 4090 -- --epochs 5
-    gpurun resume @last -- train.py --epochs 10        # on any host
+    gpurun resume @last -- python3 train.py --epochs 10        # on any host
 """
 
 import argparse
@@ -19,7 +19,7 @@ from torch import nn
 from torch.nn import functional
 
 CHECKPOINT = "fashion.pt"
-PLACES = ("/usr/share/datasets/fashion-mnist", "/usr/share/dataset-fashion-mnist")
+PLACES = ("/usr/share/datasets/fashion-mnist",)
 
 
 def find_data(given):
