@@ -215,7 +215,7 @@ test: deps
 check: tests
 	@BUILD=$(B) tests/run $(ONLY)
 demo:
-	@tests/deps demo
+	@tests/deps
 	@$(MAKE) --no-print-directory $(PAR) all
 	@BUILD=$(B) examples/demo
 

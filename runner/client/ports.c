@@ -8,18 +8,22 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/utsname.h>
 #include <unistd.h>
 
 #include "base/buf.h"
+#include "base/clock.h"
 #include "base/file.h"
+#include "runner/client/hosts.h"
 #include "runner/client/i18n.h"
 #include "runner/client/pump.h"
 #include "runner/job/verbs.h"
 #include "runner/wire/channel.h"
 #include "runner/wire/mux.h"
 
-#define BACKLOG     64
-#define TUNNELS_MAX 256 /* at a time */
+#define BACKLOG       64
+#define TUNNELS_MAX   256 /* at a time */
+#define SAME_START_NS ((int64_t)5 * 1000000000)
 
 struct tunnel {
     struct port_forward *forward;
@@ -257,6 +261,29 @@ try_listen(struct port_forward *p, uint16_t port, struct err *e)
     return 0;
 }
 
+/*
+ * Is the job's machine this one (the host `local`, or one behind loopback)? Then the
+ * remote port is the job's own to listen on, and no number for us. Two machines of one
+ * name that started in the same seconds would be taken for one, and lose nothing by it.
+ */
+static bool
+is_this_machine(const struct session *s)
+{
+    const struct host_info *h = session_info(s);
+    struct utsname u;
+    int64_t apart_ns;
+
+    if (strcmp(session_host(s)->name, HOST_LOCAL) == 0) {
+        return true;
+    }
+    if (h == NULL || h->hostname == NULL || uname(&u) != 0 ||
+        strcmp(h->hostname, u.nodename) != 0 || h->wall_ns < h->boot_ns) {
+        return false;
+    }
+    apart_ns = (h->wall_ns - h->boot_ns) - (clock_wall_ns() - clock_boot_ns());
+    return llabs(apart_ns) < SAME_START_NS;
+}
+
 int
 port_forward_new(struct port_forward **out, struct client *cl, struct session *s,
                  const char *job, uint16_t remote, uint16_t local, struct err *e)
@@ -269,7 +296,11 @@ port_forward_new(struct port_forward **out, struct client *cl, struct session *s
     p->remote = remote;
     p->fd = -1;
     (void)snprintf(p->job, sizeof p->job, "%s", job);
-    rc = try_listen(p, local != 0 ? local : remote, e);
+    if (local == 0 && is_this_machine(s)) {
+        rc = try_listen(p, 0, e);
+    } else {
+        rc = try_listen(p, local != 0 ? local : remote, e);
+    }
     if (rc != 0 && local == 0) {
         rc = try_listen(p, 0, e);
     }
