@@ -4,6 +4,7 @@
  *                    CLOCK_MONOTONIC time of its writing in ns
  * lines --delay      read such lines from stdin, print the median and the 99th percentile
  * of their age on arrival, in microseconds
+ * lines --now        print the wall clock's time now, in ns
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -112,6 +113,10 @@ measure(void)
 int
 main(int argc, char **argv)
 {
+    if (argc == 2 && strcmp(argv[1], "--now") == 0) {
+        printf("%" PRId64 "\n", clock_wall_ns());
+        return 0;
+    }
     if (argc == 2 && strcmp(argv[1], "--delay") == 0) {
         return measure();
     }

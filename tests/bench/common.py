@@ -1,0 +1,206 @@
+"""What the benchmarks share: a private sshd, timing in turn, one table.
+
+Every case runs A B A B …, each time into a fresh destination (ext4 is slow for half a
+minute after a mass unlink, so nothing is removed between rounds; all goes at the end).
+A result that is wrong stops the benchmark: a fast failure must not look like a gain.
+"""
+
+import os
+import shutil
+import signal
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+ROOT = os.path.dirname(os.path.dirname(HERE))
+
+# One line that stands for all names and contents below the current directory.
+DIGEST = "find . -type f -print0 | LC_ALL=C sort -z | xargs -0 sha256sum | sha256sum"
+
+
+def run(command, **more):
+    """Run a word list, or a bash pipeline in which every part must succeed. Its stdout."""
+    if isinstance(command, str):
+        command = ["bash", "-c", "set -o pipefail; " + command]
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                          stderr=subprocess.PIPE, **more)
+    if done.returncode != 0:
+        raise SystemExit(f"failed ({done.returncode}): {command}\n"
+                         f"{done.stderr.decode(errors='replace')[-2000:]}")
+    return done.stdout
+
+
+def seconds(command, expect=None, **more):
+    """How long it took; what it printed has to be `expect`."""
+    began = time.monotonic()
+    out = run(command, **more)
+    took = time.monotonic() - began
+    if expect is not None and out != expect:
+        raise SystemExit(f"wrong output: {command}\n{out[:500]!r}, not {expect[:500]!r}")
+    return took
+
+
+def digest(directory):
+    return run(DIGEST, cwd=directory)
+
+
+def free_port():
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+class Host:
+    """A private sshd for the user who runs this; .bashrc stays silent for all clients."""
+
+    def __init__(self, work):
+        self.dir = os.path.join(work, "sshd")
+        os.makedirs(self.dir, mode=0o700)
+        self.port = free_port()
+        for name in ("host", "user"):
+            run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", f"{self.dir}/{name}"])
+        shutil.copy(f"{self.dir}/user.pub", f"{self.dir}/authorized")
+        with open(f"{self.dir}/host.pub") as f:
+            key = " ".join(f.read().split()[:2])
+        with open(f"{self.dir}/known_hosts", "w") as f:
+            f.write(f"[127.0.0.1]:{self.port} {key}\n")
+        with open(f"{self.dir}/sshd_config", "w") as f:
+            f.write(f"Port {self.port}\nListenAddress 127.0.0.1\nHostKey {self.dir}/host\n"
+                    f"AuthorizedKeysFile {self.dir}/authorized\nPidFile none\nStrictModes no\n"
+                    "UsePAM no\nSetEnv SHLVL=5\nPermitRootLogin yes\nPrintMotd no\n")
+        if os.geteuid() == 0:
+            os.makedirs("/run/sshd", exist_ok=True)
+        self.log = open(f"{self.dir}/log", "w")
+        self.process = subprocess.Popen(["/usr/sbin/sshd", "-D", "-e", "-f", f"{self.dir}/sshd_config"],
+                                        stdin=subprocess.DEVNULL, stderr=self.log)
+        self.await_listening()
+        self.home = os.path.join(work, "home")
+        os.makedirs(f"{self.home}/.ssh", mode=0o700)
+        shutil.copy(f"{self.dir}/known_hosts", f"{self.home}/.ssh/known_hosts")
+        with open(f"{self.home}/.ssh/config", "w") as f:
+            f.write(f"Host bench\n HostName 127.0.0.1\n Port {self.port}\n"
+                    f" IdentityFile {self.dir}/user\n UserKnownHostsFile {self.dir}/known_hosts\n")
+
+    def await_listening(self):
+        deadline = time.monotonic() + 20
+        while True:
+            try:
+                socket.create_connection(("127.0.0.1", self.port), 1).close()
+                return
+            except OSError:
+                if time.monotonic() > deadline or self.process.poll() is not None:
+                    raise SystemExit("sshd did not start: " + open(f"{self.dir}/log").read())
+                time.sleep(0.02)
+
+    def ssh(self):
+        """The yardstick: curve25519, since ssh's default key exchange would flatter us."""
+        return ["ssh", "-F", f"{self.home}/.ssh/config", "-o", "KexAlgorithms=curve25519-sha256",
+                "-c", "aes128-gcm@openssh.com", "bench"]
+
+    def ssh_text(self):
+        """The same for a shell, or rsync -e, without the host's name."""
+        return " ".join(self.ssh()[:-1])
+
+    def stop(self):
+        self.process.send_signal(signal.SIGTERM)
+        self.process.wait()
+        self.log.close()
+
+
+class Bench:
+    def __init__(self, args):
+        self.args = args
+        self.rows = []
+        base = args.work or os.path.join(ROOT, "build")
+        os.makedirs(base, exist_ok=True)
+        self.work = tempfile.mkdtemp(prefix="bench.", dir=base)
+        self.host = Host(self.work)
+        self.n = 0
+        self.env = dict(os.environ, HOME=self.host.home, GPURUN_HOME=f"{self.work}/gpurun",
+                        LC_ALL="C.UTF-8")
+        self.gpurun = os.path.join(args.build, "bin/gpurun")
+        self.tools = os.path.join(args.build, "tests/tools")
+        self.at_end = [self.host.stop]
+        print(f"# {time.strftime('%Y-%m-%d %H:%M')}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}, "
+              f"{os.uname().release}; seconds unless a case says else, medians of rounds A B A B", flush=True)
+        print(f"{'case':38s} {'ours':>10s} {'peer':>10s} {'ratio':>7s} {'goal':>7s}", flush=True)
+
+    def close(self):
+        for act in reversed(self.at_end):
+            act()
+        if not self.args.keep:
+            shutil.rmtree(self.work, ignore_errors=True)
+
+    def wanted(self, *names):
+        return not self.args.only or any(self.args.only in n for n in names)
+
+    def fresh(self, name):
+        self.n += 1
+        return f"{self.work}/{name}.{self.n}"
+
+    def empty(self):
+        path = self.fresh("empty")
+        os.makedirs(path)
+        return path
+
+    def home(self, home):
+        return dict(self.env, GPURUN_HOME=home) if home else self.env
+
+    def ours(self, *words, home=None, expect=None):
+        return seconds([self.gpurun, "-q", *words], env=self.home(home), expect=expect)
+
+    def add_host(self, name, home=None):
+        """A host that is known: its agent is there, its environment captured by a first run."""
+        agent = self.fresh("agent")
+        run([self.gpurun, "-q", "host", "add", name, "bench", "--agent-home", agent], env=self.home(home))
+        run([self.gpurun, "-q", "run", "--host", name, "--dir", self.empty(), "--", "true"], env=self.home(home))
+        return agent
+
+    def case(self, name, goal, ours, peer, rounds=None):
+        """ours and peer: functions that return seconds (or another figure, less is better)."""
+        if not self.wanted(name):
+            return
+        a, b = [], []
+        for _ in range(rounds or self.args.rounds):
+            a.append(ours())
+            b.append(peer())
+        self.row(name, statistics.median(a), statistics.median(b), goal)
+
+    def row(self, name, ours, peer, goal):
+        if not self.wanted(name):
+            return
+        ratio = ours / peer
+        verdict = "met" if ratio <= goal else "MISSED"
+        self.rows.append((name, verdict))
+        print(f"{name:38s} {ours:10.4f} {peer:10.4f} {ratio:7.3f} {goal:7.3f}  {verdict}", flush=True)
+
+    def tree(self, kind, scale=100):
+        path = f"{self.work}/tree-{kind}-{scale}"
+        if not os.path.exists(path):
+            run([f"{self.tools}/mktree", kind, path, str(scale)])
+        return path
+
+    def verdict(self):
+        missed = [n for n, v in self.rows if v != "met"]
+        print(f"{len(self.rows) - len(missed)} met, {len(missed)} missed" + "".join(f"; {n}" for n in missed))
+
+
+def main(parser, cases):
+    """cases: functions of a Bench, each of which looks at bench.wanted itself."""
+    parser.add_argument("--build", default=os.path.join(ROOT, "build/dev"))
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--only", help="cases whose name holds this text")
+    parser.add_argument("--work", help="where to put what is measured (default: build/)")
+    parser.add_argument("--keep", action="store_true")
+    b = Bench(parser.parse_args())
+    try:
+        for c in cases:
+            c(b)
+        b.verdict()
+    finally:
+        b.close()
+    return 0
