@@ -17,6 +17,24 @@
 
 /* ---- the plan ---- */
 
+/*
+ * Sending is free, and the host keeps what it gets only with the tree that comes last: so
+ * it begins while the rest is still being read, unless somebody may yet say no.
+ */
+static int
+send_early(struct launch *l, struct err *e)
+{
+    const struct offer *o = session_offer(l->session);
+    struct conn *c = session_conn(l->session);
+    bool may_ask = !l->c->g.yes && ask_has_terminal(l->cl->ask);
+
+    if (l->ship == NULL || o == NULL || c == NULL || (may_ask && !o->free) ||
+        ship_state(l->ship, e) != SHIP_BUILDING) {
+        return 0;
+    }
+    return ship_send(l->ship, l->session, c, e);
+}
+
 static void
 set_env(struct launch *l, const struct host *h)
 {
@@ -285,7 +303,7 @@ attempt(struct launch *l, const struct candidate *chosen, bool only_plan, bool *
     *again = false;
     l->session = place_take(l->place, chosen);
     session_set_patience(l->session, LAUNCH_EARLY_NS);
-    if (make_plan(l, chosen, e) != 0) {
+    if ((!only_plan && send_early(l, e) != 0) || make_plan(l, chosen, e) != 0) {
         return -1;
     }
     if (only_plan) {

@@ -31,6 +31,7 @@ struct ship {
     struct waker *waker;
     struct channel *channel;
     struct session *to; /* the last one sent to; only compared */
+    struct conn *conn;  /* and the connection, likewise; while sending */
     char *base_path;    /* where the tree last sent to this host is noted */
     bool sending;
     bool done;
@@ -430,11 +431,12 @@ ship_send(struct ship *s, struct session *to, struct conn *c, struct err *e)
     struct rec *r;
     int rc;
 
-    if (s->done && s->to == to) {
+    if (s->to == to && (s->done || (s->sending && s->conn == c))) {
         return 0;
     }
     s->done = false;
     s->to = to;
+    s->conn = c;
     if (!s->fresh && start_sender(s, e) != 0) {
         return -1;
     }

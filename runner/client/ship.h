@@ -59,8 +59,9 @@ int ship_wait_built(struct ship *s, const struct build_report **r,
 void ship_scanned(const struct ship *s, uint64_t *n_entries, uint64_t *bytes);
 
 /*
- * Begin to send to the host at the other end of c, built or not. Nothing is done if it
- * was sent through this session before.
+ * Begin to send to the host at the other end of c, built or not: what is read goes out at
+ * once. Nothing is done if it was sent through this session before, or is on its way
+ * through c.
  */
 int ship_send(struct ship *s, struct session *to, struct conn *c, struct err *e) MUST_USE;
 

@@ -25,6 +25,7 @@ struct serve_ship {
     struct serve *serve;
     struct serve_ship *next;
     struct sha256 tree;
+    bool named;          /* tree is known; else it is still being read over there */
     struct buf manifest; /* of a snapshot made elsewhere; empty: plain shipping */
     struct store *store;
     struct sync_recv *recv;
@@ -184,6 +185,10 @@ look(struct serve_ship *h)
         push_output(h);
         return;
     }
+    if (!h->named) {
+        h->tree = got;
+        h->named = true;
+    }
     if (!sha256_equal(&got, &h->tree)) {
         err_set(&e, ERR_INVALID, "another tree arrived than was announced");
         ship_failed(h, &e);
@@ -289,6 +294,13 @@ take_manifest(struct serve_ship *h, const struct rec *r, struct err *e)
 }
 
 static int
+take_name(struct serve_ship *h, const struct rec *r, struct err *e)
+{
+    h->named = rec_get(r, "tree") != NULL || rec_get(r, "manifest") != NULL;
+    return h->named ? rec_need_hex(r, "tree", h->tree.b, sizeof h->tree.b, e) : 0;
+}
+
+static int
 make(struct serve *s, const struct mux_offer *offer, struct serve_ship **out,
      struct err *e)
 {
@@ -298,8 +310,7 @@ make(struct serve *s, const struct mux_offer *offer, struct serve_ship **out,
     int rc = -1;
 
     h->serve = s;
-    if (rec_need_hex(offer->rec, "tree", h->tree.b, sizeof h->tree.b, e) != 0 ||
-        take_manifest(h, offer->rec, e) != 0 ||
+    if (take_name(h, offer->rec, e) != 0 || take_manifest(h, offer->rec, e) != 0 ||
         store_open(&h->store, path, NULL, e) != 0 ||
         sync_recv_new(&h->recv, h->store, &ro, e) != 0) {
         ship_free(h);
@@ -374,13 +385,14 @@ serve_ship_has(struct serve *s, const struct sha256 *tree, struct serve_wait ***
     struct serve_ship *coming = NULL;
 
     for (struct serve_ship *h = s->ships; h != NULL; h = h->next) {
-        if (!sha256_equal(&h->tree, tree)) {
+        if (h->named && !sha256_equal(&h->tree, tree)) {
             continue;
         }
         if (h->here) {
             return true;
         }
-        if (channel_attached(h->channel)) {
+        /* One without a name may turn out to be it: then it is asked again. */
+        if (channel_attached(h->channel) && (coming == NULL || h->named)) {
             coming = h;
         }
     }
