@@ -50,7 +50,7 @@ fill_host(struct host *h, const struct host_options *o, const struct words *w,
         return err_set(e, ERR_EXISTS, "%s",
                        _("'local' is this machine, and always there; take another name"));
     }
-    if (host_parse_target(h, w->v[1], remark, e) != 0) {
+    if (host_parse_target(h, w->v[w->n > 1 ? 1 : 0], remark, e) != 0) {
         return -1;
     }
     for (size_t i = 0; i < o->price.n; i++) {
@@ -287,11 +287,11 @@ run_rm(struct cli *c, const void *options, const struct words *w, struct err *e)
 
 static const struct command sub_add = {
     .name = "add",
-    .usage = N_("NAME [USER@]HOST[:PORT] | NAME 'ssh -p 35394 root@HOST'"),
+    .usage = N_("NAME [[USER@]HOST[:PORT]] | NAME 'ssh -p 35394 root@HOST'"),
     .help = N_("make a host known: log in, put the agent there, pin its key"),
     .options = options_add,
     .options_size = sizeof(struct host_options),
-    .min_words = 2,
+    .min_words = 1,
     .max_words = 2,
     .run = run_add,
 };

@@ -17,6 +17,19 @@ grep -q '^epoch   2  ' "$work/out" || fail "no second epoch"
 /usr/bin/python3 -c 'import sys; sys.exit(not float(sys.argv[1]) >= 0.9)' "$(sed -n 's/^test accuracy //p' "$work/out")" ||
     fail "it has not learnt"
 
+note "a host by its alias in ssh_config, and nothing else"
+client_key
+sshd lab
+authorize lab
+know lab
+printf 'Host lab\n  HostName 127.0.0.1\n  Port %s\n' "${port[lab]}" >"$client/.ssh/config"
+chmod 600 "$client/.ssh/config"
+expect 0 gpurun host add lab
+has lab
+expect 101 gpurun host add nowhere.invalid
+has "nowhere.invalid" "$work/err"
+expect 0 gpurun host rm lab
+
 use libssh
 note "resume on $H"
 expect 0 gpurun -q resume @last --host "$H" "${plain[@]}" -- python3 train.py --epochs 3

@@ -217,6 +217,7 @@ other_commands__take_words_in_any_order(void **state)
         {"stop j1 --now", "stop j1 {}"},
         {"logs -n 5 j1 --stdout", "logs j1 {}"},
         {"host add n root@h:22 --price 4090=1", "host add n root@h:22 {}"},
+        {"host add n", "host add n {}"},
         {"host", "! host what?"},
         {"host lss", "! `ls`"},
         {"host zzzzz", "! there is no `host zzzzz`"},
