@@ -439,6 +439,16 @@ can_run_s(const struct meter_session *s, const struct usage_track *t, int64_t ke
     return by_cost < by_end ? by_cost : by_end;
 }
 
+/*
+ * The cap pays for all the time granted, as the default cap does to the second: then it
+ * is time that runs out, whichever clock is a microsecond ahead.
+ */
+static bool
+covers_all(const struct grant *g, const struct meter_status *st)
+{
+    return grant_max_device_s(g, st->setup_s, st->keep_fen) >= g->max_s;
+}
+
 void
 meter_session_status(const struct meter_session *s, struct meter_status *out)
 {
@@ -466,9 +476,9 @@ meter_session_status(const struct meter_session *s, struct meter_status *out)
     cost_ns = until_cost_ns(g, &t, out->keep_fen);
     end_ns = until_end_ns(s, &t, m.boot_ns);
     out->stop_in_ns = cost_ns < end_ns ? cost_ns : end_ns;
-    out->stop_why = out->stop_in_ns == INT64_MAX ? GRANT_LIMIT_NONE
-                    : cost_ns <= end_ns          ? g->cap_why
-                                                 : g->end_why;
+    out->stop_why = out->stop_in_ns == INT64_MAX               ? GRANT_LIMIT_NONE
+                    : cost_ns <= end_ns && !covers_all(g, out) ? g->cap_why
+                                                               : g->end_why;
     out->can_run_s = can_run_s(s, &t, out->keep_fen, end_ns);
     out->alert_pct = alert_level(g, &t, cost_ns == 0);
     out->since_device_ns = s->ready_boot_ns < 0 ? -1 : m.boot_ns - s->ready_boot_ns;

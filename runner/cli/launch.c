@@ -78,10 +78,10 @@ make_plan(struct launch *l, const struct candidate *chosen, struct err *e)
     set_env(l, p->host);
     grant_clear(&l->grant);
     if (lease_make(&l->grant, l->cl->home, p->offer, chosen, &l->r->spec, &want, e) !=
-            0 ||
-        lease_can_run_s(&l->grant, want.keep_bytes, &p->can_run_s, e) != 0) {
+        0) {
         return -1;
     }
+    p->can_run_s = lease_can_run_s(&l->grant, want.keep_bytes);
     return 0;
 }
 

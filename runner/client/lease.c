@@ -9,41 +9,17 @@
 #include "meter/tariff.h"
 #include "runner/client/i18n.h"
 
-#define NS_PER_S  ((int64_t)1000000000)
-#define START_S   ((int64_t)7 * 86400) /* shipping may take long */
-#define S_PER_DAY 86400
+#define NS_PER_S ((int64_t)1000000000)
+#define START_S  ((int64_t)7 * 86400) /* shipping may take long */
 
-/* Keeping what the landing reserve has to cover, in fen. */
-static int
-keeping_fen(const struct grant *g, int64_t keep_bytes, int64_t *fen, struct err *e)
+/* The least a run may be allowed to cost: its first second, its landing, and keeping. */
+static int64_t
+least_fen(const struct grant *g, int64_t keep_bytes)
 {
-    int64_t paid = keep_bytes > g->keep_free_bytes ? keep_bytes - g->keep_free_bytes : 0;
+    __int128 cost = grant_cost(g, 0, 1 + grant_billed_window_s(g));
 
-    return tariff_keeping_hold(g->keep_uyuan_per_gb_day, paid, g->keep_days * S_PER_DAY,
-                               fen, e);
-}
-
-/* The exact cost of what the stop may add: billed window and per-job price. */
-static int
-landing_fen(const struct grant *g, int64_t keep_bytes, int64_t *fen, struct err *e)
-{
-    struct tariff_segment window = {
-        .price_uyuan_per_h = grant_burn_uyuan_per_h(g),
-        .n_units = 1,
-        .used_s = grant_billed_window_s(g),
-        .discount_bps = TARIFF_BPS_ONE,
-    };
-    int64_t window_fen;
-    int64_t keep_fen;
-
-    if (tariff_charge(&window, 1, 0, &window_fen, e) != 0 ||
-        keeping_fen(g, keep_bytes, &keep_fen, e) != 0) {
-        return -1;
-    }
-    /* Each part rounded up by itself: never more than really fits. */
-    *fen = window_fen + 1 + keep_fen +
-           (g->job_uyuan + MONEY_UYUAN_PER_FEN - 1) / MONEY_UYUAN_PER_FEN;
-    return 0;
+    return (int64_t)((cost + TARIFF_COST_PER_FEN - 1) / TARIFF_COST_PER_FEN) +
+           grant_keep_hold(g, keep_bytes);
 }
 
 static bool
@@ -58,7 +34,6 @@ set_cap(struct grant *g, const struct candidate *c, const struct lease_want *w,
         struct err *e)
 {
     int64_t estimate_s;
-    int64_t landing;
 
     g->cap_why = GRANT_LIMIT_COST;
     if (!costs_anything(g)) {
@@ -80,19 +55,18 @@ set_cap(struct grant *g, const struct candidate *c, const struct lease_want *w,
         return grant_default_cap(g, w->keep_bytes, &g->cap_fen, e);
     }
     g->cap_fen = w->max_cost_fen;
-    if (landing_fen(g, w->keep_bytes, &landing, e) != 0) {
-        return -1;
-    }
-    if (grant_burn_uyuan_per_h(g) > 0 && g->cap_fen < landing) {
+    if (grant_burn_uyuan_per_h(g) > 0 &&
+        grant_max_device_s(g, 0, grant_keep_hold(g, w->keep_bytes)) < 1) {
         char need[MONEY_TEXT_MAX];
         char have[MONEY_TEXT_MAX];
 
-        money_format_fen(landing, need);
+        money_format_fen(least_fen(g, w->keep_bytes), need);
         money_format_fen(g->cap_fen, have);
-        return err_set(e, ERR_INVALID,
-                       _("--max-cost %s is less than what stopping and keeping the data "
-                         "would cost on host '%s' (%s yuan)"),
-                       have, c->host, need);
+        return err_set(
+            e, ERR_INVALID,
+            _("--max-cost %s is less than what one second, stopping and keeping "
+              "the data would cost on host '%s' (%s yuan)"),
+            have, c->host, need);
     }
     return 0;
 }
@@ -149,23 +123,12 @@ lease_make(struct grant *g, struct home *home, const struct offer *o,
     return grant_sign(g, key, e);
 }
 
-int
-lease_can_run_s(const struct grant *g, int64_t keep_bytes, int64_t *s, struct err *e)
+int64_t
+lease_can_run_s(const struct grant *g, int64_t keep_bytes)
 {
-    int64_t landing;
-    int64_t by_cost;
+    int64_t by_cost = grant_max_device_s(g, 0, grant_keep_hold(g, keep_bytes));
 
-    *s = g->max_s;
-    if (grant_burn_uyuan_per_h(g) == 0) {
-        return 0;
-    }
-    if (landing_fen(g, keep_bytes, &landing, e) != 0 ||
-        tariff_max_seconds(g->cap_fen - landing, grant_burn_uyuan_per_h(g), 1, &by_cost,
-                           e) != 0) {
-        return -1;
-    }
-    *s = by_cost < *s ? by_cost : *s;
-    return 0;
+    return by_cost < g->max_s ? by_cost : g->max_s;
 }
 
 int

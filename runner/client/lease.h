@@ -32,11 +32,10 @@ int lease_make(struct grant *g, struct home *home, const struct offer *o,
                const struct lease_want *w, struct err *e) MUST_USE;
 
 /*
- * How long the lease can run within its cap, less the landing reserve for keep_bytes; its
- * time limit if that comes first.
+ * How long, in s, the lease can run within its cap, less the landing reserve for
+ * keep_bytes; its time limit if that comes first.
  */
-int lease_can_run_s(const struct grant *g, int64_t keep_bytes, int64_t *s,
-                    struct err *e) MUST_USE;
+int64_t lease_can_run_s(const struct grant *g, int64_t keep_bytes);
 
 /* A higher cap (fen, -1: as it is) and time (s, -1): the next grant of the same lease. */
 int lease_extend(struct grant *next, struct home *home, const struct grant *g,

@@ -44,11 +44,12 @@ note "the plan: price, cap and what is reserved"
 expect 0 gpurun --json plan busy.py 3
 [ "$(json 'd["price_uyuan_per_h"], d["own_estimate"]')" = "(36000000, False)" ] || fail "the plan's price"
 # Price x 24 h, and the reserve; can_run is what is left of the cap.
-[ "$(json 'd["cap_fen"] >= 86400 and d["can_run_s"] <= 86400 and d["can_run_s"] >= 86390')" = True ] || fail "cap: $(json d)"
+[ "$(json 'd["cap_fen"] >= 86400 and d["can_run_s"] == 86400')" = True ] || fail "cap: $(json d)"
 expect 0 gpurun --json plan --max-cost 0.10 busy.py 3
-[ "$(json 'd["cap_fen"], d["can_run_s"]')" = "(10, 8)" ] || fail "a cap of 10 fen runs $(json 'd["can_run_s"]') s"
+[ "$(json 'd["cap_fen"], d["can_run_s"]')" = "(10, 9)" ] || fail "a cap of 10 fen runs $(json 'd["can_run_s"]') s"
 expect 100 gpurun plan --max-cost 0.01 busy.py 3
-has "less than what stopping and keeping" "$work/err"
+has "(0.02 yuan)" "$work/err"
+has "less than what one second, stopping and keeping" "$work/err"
 
 note "a run, its bill, and both sides' sums"
 expect 0 gpurun --name short busy.py 2
@@ -65,6 +66,12 @@ expect 0 gpurun bill --csv short
 [ "$(awk -F, 'NR > 1 { s += $10 } END { print s }' "$work/out")" = "$fen" ] || fail "the CSV's sum"
 expect 0 agent earnings --csv
 [ "$(awk -F, 'NR == 2 { print $8 }' "$work/out")" = "$(printf '%d.%02d' $((fen / 100)) $((fen % 100)))" ] || fail "owner and renter differ"
+
+note "a time limit that the default cap pays for to the second is a time limit"
+expect 104 gpurun --name timed --max-time 2s busy.py 600
+[ "$(job_field timed reason)" = time ] || fail "ended by $(job_field timed reason)"
+expect 0 gpurun --json bill timed
+[ "$(json 'd["charge_fen"]')" = 2 ] || fail "2 s cost $(json 'd["charge_fen"]') fen"
 
 note "the cap, with no client alive: the stop comes in time, the bill stays below"
 for cap in 3 4 7; do
@@ -86,7 +93,7 @@ done
 
 note "a window longer than the free minute is reserved in front"
 expect 0 gpurun --json plan --max-cost 1.00 --window 90s busy.py 3
-[ "$(json 'd["can_run_s"]')" = 68 ] || fail "100 fen, 30 billed, 1 kept, 1 rounded: $(json 'd["can_run_s"]')"
+[ "$(json 'd["can_run_s"]')" = 69 ] || fail "100 fen, 30 billed, 1 kept: $(json 'd["can_run_s"]')"
 
 note "what a job writes is reserved while it runs: keeping it stays covered"
 cat >fill.py <<'PY'
@@ -121,7 +128,7 @@ cp "$client/gpurun/receipts/$id" "$work/receipt"
 expect 0 gpurun bill --verify "$work/receipt"
 has "pinned key of host 'local'"
 expect 0 gpurun bill --verify --all
-[ "$(grep -c right "$work/out")" = 6 ] || fail "not all six"
+[ "$(grep -c right "$work/out")" = 7 ] || fail "not all seven"
 size=$(stat -c %s "$work/receipt")
 for at in 0 5 25 $((size / 3)) $((size / 2)) $((size - 200)) $((size - 1)); do
     /usr/bin/python3 - "$work/receipt" "$work/changed" "$at" <<'PY'
