@@ -159,7 +159,12 @@ on_down(void *ctx, const struct failure *why, int64_t retry_ns)
 
     (void)retry_ns;
     if (!l->said_down) {
-        ending_say_down(l->c, session_host(l->session)->name, why);
+        if (l->accepted) {
+            ending_say_down(l->c, session_host(l->session)->name, why);
+        } else {
+            say(l->c, _("the link to host '%s' is gone (%s); trying again"),
+                session_host(l->session)->name, why->err.msg);
+        }
         l->said_down = true;
     }
 }

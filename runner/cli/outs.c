@@ -3,7 +3,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
-#include <libgen.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -168,37 +167,48 @@ put_beside(const struct one *o, struct scratch *from, const struct brought *got,
            const char *conflict, struct err *e)
 {
     struct land_options lo = {.replace = false};
-    char *target = xasprintf("%s/%s.from-%s", o->parent, o->name, o->record->id);
+    char *shown = xasprintf("%s/%s.from-%s", o->parent, o->name, o->record->id);
+    char *target =
+        xasprintf("/proc/self/fd/%d/%s.from-%s", o->parent_fd, o->name, o->record->id);
     int rc = land_tree(from, got, target, &lo, e);
 
     if (rc == 0) {
         say(o->c,
             _("'%s' changed here since it was shipped, and stays; the job's comes as "
               "'%s'"),
-            conflict, target);
+            conflict, shown);
     }
     free(target);
+    free(shown);
     return rc;
 }
 
+/*
+ * No link is followed on the way, not even one of ours: it may be one that an earlier job
+ * had brought back.
+ */
 static int
 open_parent(struct one *o, const char *rel, struct err *e)
 {
-    char *full = path_join(o->record->dir, rel);
-    char *copy = xstrdup(full);
+    char *parent = path_parent(rel);
+    const char *slash = strrchr(rel, '/');
+    int root = open(o->record->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     int rc;
 
-    o->name = xstrdup(basename(copy));
-    o->parent = xstrdup(dirname(full));
-    free(copy);
-    free(full);
-    rc = file_mkdirs(o->parent, 0777, e);
-    if (rc == 0) {
-        o->parent_fd = open(o->parent, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-        if (o->parent_fd == -1) {
-            rc = err_set_sys(e, errno, _("cannot open '%s'"), o->parent);
-        }
+    o->name = xstrdup(slash != NULL ? slash + 1 : rel);
+    o->parent = strcmp(parent, ".") == 0 ? xstrdup(o->record->dir)
+                                         : path_join(o->record->dir, parent);
+    if (root == -1) {
+        rc = err_set_sys(e, errno, _("cannot open '%s'"), o->record->dir);
+    } else if (strcmp(parent, ".") == 0) {
+        o->parent_fd = root;
+        root = -1;
+        rc = 0;
+    } else {
+        rc = file_mkdirs_beneath(root, parent, 0777, &o->parent_fd, e);
     }
+    (void)fd_close(&root);
+    free(parent);
     return rc;
 }
 

@@ -32,7 +32,9 @@ struct ship {
     struct channel *channel;
     struct session *to; /* the last one sent to; only compared */
     struct conn *conn;  /* and the connection, likewise; while sending */
-    char *base_path;    /* where the tree last sent to this host is noted */
+    struct sha256 tree; /* as it was first built */
+    bool has_tree;
+    char *base_path; /* where the tree last sent to this host is noted */
     bool sending;
     bool done;
     bool failed;
@@ -116,12 +118,21 @@ finish(struct ship *s)
     const struct build_report *r;
     struct err e;
 
+    channel_send_eof(s->channel);
+    if (sync_send_built(s->send, &r, &e) == 0 && r != NULL) {
+        if (s->base_path != NULL) {
+            save_base(s, &r->tree);
+        }
+        /* After a cut it was read again; what was asked for names the first one. */
+        if (s->has_tree && !sha256_equal(&s->tree, &r->tree)) {
+            err_set(&e, ERR_BUSY, _("'%s' changed while it was sent: run it again"),
+                    s->dir);
+            fail(s, &e);
+            return;
+        }
+    }
     s->done = true;
     s->sending = false;
-    channel_send_eof(s->channel);
-    if (s->base_path != NULL && sync_send_built(s->send, &r, &e) == 0 && r != NULL) {
-        save_base(s, &r->tree);
-    }
     tell(s);
 }
 
@@ -372,7 +383,13 @@ ship_start_stored(struct ship **out, struct client *cl, struct store *store,
 int
 ship_built(struct ship *s, const struct build_report **r, struct err *e)
 {
-    return sync_send_built(s->send, r, e);
+    int rc = sync_send_built(s->send, r, e);
+
+    if (rc == 0 && *r != NULL && !s->has_tree) {
+        s->tree = (*r)->tree;
+        s->has_tree = true;
+    }
+    return rc;
 }
 
 bool
@@ -393,7 +410,7 @@ is_built(void *ctx)
 {
     struct built_wait *w = ctx;
 
-    w->rc = sync_send_built(w->s->send, &w->r, &w->e);
+    w->rc = ship_built(w->s, &w->r, &w->e);
     return w->rc != 0 || w->r != NULL;
 }
 
