@@ -1,5 +1,6 @@
 #!/bin/bash
 # The job's stdout, stderr and exit status are gpurun's, byte for byte, on every transport.
+# needs: pipe
 # limit: 400
 . "$(dirname "$0")/lib.sh"
 . "$(dirname "$0")/hosts.sh"

@@ -1,6 +1,7 @@
 #!/bin/bash
 # A client is a viewer: killed, detached, or cut off, the job goes on, and attach and
 # logs -f continue at the exact byte.
+# needs: pipe
 # limit: 300
 . "$(dirname "$0")/lib.sh"
 . "$(dirname "$0")/hosts.sh"
