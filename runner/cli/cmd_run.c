@@ -1,4 +1,5 @@
 #include "runner/cli/commands.h"
+#include "runner/cli/compare.h"
 #include "runner/cli/context.h"
 #include "runner/cli/launch.h"
 #include "runner/cli/request.h"
@@ -18,7 +19,8 @@ run_or_plan(struct cli *c, const struct run_options *o, const struct words *w,
         return -1;
     }
     if (context_open(&cl, c, e) == 0) {
-        rc = launch(c, &cl, cfg, &r, only_plan, e);
+        rc = o->compare ? compare_run(c, &cl, &r, e)
+                        : launch(c, &cl, cfg, &r, only_plan, e);
     }
     context_close(&cl);
     request_free(&r);
@@ -58,7 +60,7 @@ const struct command cmd_plan = {
     .name = "plan",
     .usage = N_("[OPTIONS] SCRIPT [ARG...] | [OPTIONS] -- COMMAND [ARG...]"),
     .help = N_("say where a run would go, what it would cost and send; start nothing"),
-    .options = run_option_rows,
+    .options = plan_option_rows,
     .options_size = sizeof(struct run_options),
     .grammar = GRAMMAR_SCRIPT,
     .word = WORD_FILE,

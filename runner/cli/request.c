@@ -80,6 +80,14 @@ const struct opt run_option_rows[] = {
     {NULL, 0, OPT_NONE, 0, NULL, NULL},
 };
 
+const struct opt plan_option_rows[] = {
+    RUN_ROWS,
+    RUN_ROWS_MORE,
+    ROW("compare", 0, OPT_FLAG, compare, NULL,
+        N_("what it would cost on every card known, cheapest first")),
+    {NULL, 0, OPT_NONE, 0, NULL, NULL},
+};
+
 const struct opt resume_option_rows[] = {
     RUN_ROWS,
     RUN_ROWS_MORE,

@@ -33,8 +33,10 @@ struct run_options {
     const char *name;
     bool tty;
     bool with_code; /* resume only */
+    bool compare;   /* plan only */
 };
 extern const struct opt run_option_rows[];
+extern const struct opt plan_option_rows[];
 extern const struct opt resume_option_rows[];
 
 struct port_want {
