@@ -390,24 +390,23 @@ jobdir_list_active(const struct renter *r, struct job_ids *out, struct err *e)
 }
 
 int
-jobdir_mark_active(const struct renter *r, const char *job, struct err *e)
+jobdir_mark_active(const struct renter *r, const char *job, int *dir_fd, struct err *e)
 {
     int dir = -1;
-    int fd = -1;
-    int rc = -1;
+    int fd;
 
     if (renter_dir(r, "active", &dir, e) != 0) {
         return -1;
     }
     fd = openat(dir, job, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
-    if (fd == -1 || fsync(dir) != 0) {
+    if (fd == -1) {
         err_set_sys(e, errno, "cannot mark job %s as active", job);
-    } else {
-        rc = 0;
+        (void)fd_close(&dir);
+        return -1;
     }
     (void)fd_close(&fd);
-    (void)fd_close(&dir);
-    return rc;
+    *dir_fd = dir;
+    return 0;
 }
 
 void

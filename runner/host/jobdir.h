@@ -70,10 +70,12 @@ void job_ids_free(struct job_ids *l);
 
 /*
  * Jobs that are not final have a mark beside the list, so that finding them does not take
- * reading all there ever were. Marked before the job is placed, durable; unmarked after
- * its final state is. A mark of a job that does not exist means nothing.
+ * reading all there ever were. Marked before the job is placed, durable once *dir_fd,
+ * which is the caller's, was synced; unmarked after its final state is. A mark of a job
+ * that does not exist means nothing.
  */
-int jobdir_mark_active(const struct renter *r, const char *job, struct err *e) MUST_USE;
+int jobdir_mark_active(const struct renter *r, const char *job, int *dir_fd,
+                       struct err *e) MUST_USE;
 void jobdir_unmark_active(const struct renter *r, const char *job);
 int jobdir_list_active(const struct renter *r, struct job_ids *out,
                        struct err *e) MUST_USE;

@@ -220,21 +220,39 @@ take_devices(struct sup *s, struct err *e)
 
 /* ---- the record ---- */
 
+/*
+ * What has to be on the disk before the record gets its name. All of it is written first
+ * and only then synced: so a journalling file system commits once, and not at each file.
+ */
+enum { PART_SPEC, PART_GRANT, PART_STATE, PART_ACTIVE, PARTS };
+
 static int
-write_file(struct sup *s, const char *name, const void *data, size_t len, struct err *e)
+write_part(struct sup *s, const char *name, const void *data, size_t len, int *fd,
+           struct err *e)
 {
-    int fd = openat(s->dir.fd, name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW,
-                    0600);
+    *fd = openat(s->dir.fd, name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW,
+                 0600);
+    if (*fd == -1 || fd_write_all(*fd, data, len) != 0) {
+        return err_set_sys(e, errno, "cannot write the job's '%s'", name);
+    }
+    /* Under way, and given its place; a hint, so how it ends is told by the sync. */
+    (void)sync_file_range(*fd, 0, 0, SYNC_FILE_RANGE_WRITE);
+    return 0;
+}
+
+/* The record's own directory is synced when it gets its name. */
+static int
+sync_parts(int fds[PARTS], struct err *e)
+{
     int failed = 0;
 
-    /* The directory is synced once for all of them, when it gets its name. */
-    if (fd == -1 || fd_write_all(fd, data, len) != 0 || fdatasync(fd) != 0) {
-        failed = errno;
+    for (int i = 0; i < PARTS && failed == 0; i++) {
+        if ((i == PART_ACTIVE ? fsync(fds[i]) : fdatasync(fds[i])) != 0 ||
+            fd_close(&fds[i]) != 0) {
+            failed = errno;
+        }
     }
-    if (fd_close(&fd) != 0 && failed == 0) {
-        failed = errno;
-    }
-    return failed == 0 ? 0 : err_set_sys(e, failed, "cannot write the job's '%s'", name);
+    return failed == 0 ? 0 : err_set_sys(e, failed, "cannot sync the job's record");
 }
 
 static char *
@@ -310,38 +328,55 @@ start_meter(struct sup *s, struct err *e)
 }
 
 static int
-make_record(struct sup *s, const struct rec *req, struct err *e)
+write_parts(struct sup *s, const struct rec *req, int fds[PARTS], struct err *e)
 {
     struct buf b = BUF_INIT;
-    struct rec *r = NULL;
+    struct rec *r = state_encode(&s->state);
     size_t spec_len;
     size_t grant_len;
     const char *spec = rec_get_bytes(req, "spec", &spec_len);
     const char *grant = rec_get_bytes(req, "grant", &grant_len);
+    int rc;
+
+    rec_encode(r, &b);
+    rec_free(r);
+    rc = write_part(s, "spec", spec, spec_len, &fds[PART_SPEC], e) == 0 &&
+                 write_part(s, "grant", grant, grant_len, &fds[PART_GRANT], e) == 0 &&
+                 write_part(s, "state", b.data, b.len, &fds[PART_STATE], e) == 0 &&
+                 jobdir_mark_active(s->renter, s->spec.job, &fds[PART_ACTIVE], e) == 0
+             ? 0
+             : -1;
+    buf_free(&b);
+    return rc;
+}
+
+static int
+make_log(struct sup *s, struct err *e)
+{
+    if (mkdirat(s->dir.fd, "log", 0700) != 0) {
+        return err_set_sys(e, errno, "cannot make the job's log directory");
+    }
+    return sup_log_open(s, e);
+}
+
+static int
+make_record(struct sup *s, const struct rec *req, struct err *e)
+{
+    int fds[PARTS] = {-1, -1, -1, -1};
     int rc = -1;
 
     if (jobdir_make(&s->dir, s->renter, s->spec.job, e) != 0) {
         return -1;
     }
     fill_state(s);
-    r = state_encode(&s->state);
-    rec_encode(r, &b);
-    if (write_file(s, "spec", spec, spec_len, e) != 0 ||
-        write_file(s, "grant", grant, grant_len, e) != 0 || start_meter(s, e) != 0 ||
-        write_file(s, "state", b.data, b.len, e) != 0 ||
-        mkdirat(s->dir.fd, "log", 0700) != 0 || sup_peer_listen(s, e) != 0 ||
-        sup_log_open(s, e) != 0 || jobdir_mark_active(s->renter, s->spec.job, e) != 0 ||
-        jobdir_place(&s->dir, e) != 0) {
-        if (e->code == ERR_NONE) {
-            err_set_sys(e, errno, "cannot make the job's log directory");
-        }
-        goto out;
+    if (write_parts(s, req, fds, e) == 0 && make_log(s, e) == 0 &&
+        sup_peer_listen(s, e) == 0 && start_meter(s, e) == 0 && sync_parts(fds, e) == 0 &&
+        jobdir_place(&s->dir, e) == 0) {
+        rc = 0;
     }
-    rc = 0;
-
-out:
-    rec_free(r);
-    buf_free(&b);
+    for (int i = 0; i < PARTS; i++) {
+        (void)fd_close(&fds[i]);
+    }
     return rc;
 }
 
@@ -351,7 +386,6 @@ sup_accept(struct sup *s, const struct rec *req, struct err *e)
     int admit_fd = -1;
     int rc = -1;
 
-    e->code = ERR_NONE;
     if (take_spec(s, req, e) == 0 && take_secrets(s, req, e) == 0 &&
         take_grant(s, req, e) == 0 && check_allowance(s, &admit_fd, e) == 0 &&
         take_devices(s, e) == 0 && make_record(s, req, e) == 0) {
