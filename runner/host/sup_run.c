@@ -434,6 +434,7 @@ sup_run_guard_event(struct sup *s, const struct guard_event *ev)
     case GUARD_EV_STARTED:
         sup_enter(s, s->stop_reason == JOB_REASON_NONE ? JOB_RUNNING : JOB_STOPPING,
                   false);
+        sup_settle_start(s);
         break;
     case GUARD_EV_NOT_STARTED:
         s->started = false;

@@ -261,6 +261,7 @@ close_down(struct sup *s)
     timer_free(s->leftover_timer);
     timer_free(s->drain_timer);
     timer_free(s->watch_timer);
+    timer_free(s->settle_timer);
     sup_held_free(s);
     meter_session_free(s->meter);
     offer_free(s->offer);

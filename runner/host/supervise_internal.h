@@ -110,6 +110,7 @@ struct sup {
 
     /* watching for limits of its own */
     struct timer *watch_timer;
+    struct timer *settle_timer;
     struct sup_held *held; /* counts what a snapshot would keep; NULL: keeping is free */
     uint64_t idle_ticks;   /* cpu ticks at the last busy moment */
     int64_t idle_since_ns;
@@ -164,6 +165,11 @@ void sup_watch_start(struct sup *s);
 /* Was the end we saw the kernel's answer to a want of memory? detail is set if so. */
 bool sup_watch_was_oom(struct sup *s, char **detail);
 int64_t sup_watch_machine_ooms(void);
+
+/* ---- sup_settle.c: the command has started ---- */
+
+/* Soon from now, give back the memory that only starting it needed. */
+void sup_settle_start(struct sup *s);
 
 /* ---- sup_held.c: bytes to keep, for the landing reserve ---- */
 
