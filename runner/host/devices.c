@@ -19,6 +19,7 @@
 #include "runner/host/devices_internal.h"
 #include "runner/host/runout.h"
 
+#define PROBE_NAME  "gpurun-gpuprobe"
 #define PROBE_TYPE  "gpurun.probe.v1"
 #define PROBE_MAX   ((size_t)4 << 20)
 #define PROBE_CACHE "devices/probe"
@@ -104,21 +105,33 @@ add_cpu(struct device_list *l)
 
 /* ---- the probe ---- */
 
-/* Beside our own program; malloc'ed. */
+/*
+ * Beside our own program, or, for an owner's PREFIX/bin/gpurun-agent, where the one for
+ * hosts lies. malloc'ed; NULL: there is none.
+ */
 static char *
 probe_path(void)
 {
     char exe[4096];
     ssize_t n = readlink("/proc/self/exe", exe, sizeof exe - 1);
-    char *slash;
+    struct utsname u;
+    char *path;
 
     if (n <= 0) {
         return NULL;
     }
     exe[n] = '\0';
-    slash = strrchr(exe, '/');
-    *slash = '\0';
-    return path_join(exe, "gpurun-gpuprobe");
+    *strrchr(exe, '/') = '\0';
+    path = path_join(exe, PROBE_NAME);
+    if (access(path, X_OK) != 0 && uname(&u) == 0) {
+        free(path);
+        path = xasprintf("%s/../lib/gpurun/agent/%s/" PROBE_NAME, exe, u.machine);
+    }
+    if (access(path, X_OK) != 0) {
+        free(path);
+        path = NULL;
+    }
+    return path;
 }
 
 static int
@@ -241,7 +254,7 @@ add_probed(const struct agent *a, bool fresh, struct device_list *l, char *why)
     struct rec *r = NULL;
     struct err e;
 
-    if (path == NULL || access(path, X_OK) != 0) {
+    if (path == NULL) {
         if (why != NULL) {
             (void)snprintf(
                 why, DEVICES_WHY_MAX,

@@ -9,20 +9,26 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/buf.h"
+#include "base/clock.h"
 #include "base/file.h"
 #include "runner/host/guard_internal.h"
+#include "runner/host/procs.h"
 
 #define START_TIMEOUT_MS 10000
+#define END_PAUSE_MS     2
+#define NS_PER_MS        ((int64_t)1000000)
 
 struct guard {
     int sock;
     pid_t pid;
     enum sandbox_spaces spaces;
-    bool gone;
+    bool gone;   /* its socket ended */
+    bool reaped; /* the process is no more */
 };
 
 /* What the process between us says before it exits. */
@@ -166,10 +172,85 @@ guard_start(struct guard **out, struct err *e)
 }
 
 void
+guard_close(struct guard *g)
+{
+    (void)fd_close(&g->sock);
+}
+
+void
+guard_kill(struct guard *g)
+{
+    if (!g->reaped) {
+        (void)kill(g->pid, SIGKILL);
+    }
+}
+
+/* pidfds are younger than some kernels: there it is a pause. */
+static void
+wait_for_exit(pid_t pid, int timeout_ms)
+{
+    int fd = (int)syscall(SYS_pidfd_open, pid, 0);
+
+    if (fd == -1) {
+        (void)poll(NULL, 0, timeout_ms < END_PAUSE_MS ? timeout_ms : END_PAUSE_MS);
+        return;
+    }
+    (void)wait_readable(fd, timeout_ms);
+    (void)close(fd);
+}
+
+/*
+ * A guard without a name space that was killed leaves what it guarded to us, its own
+ * reaper. true: there is nothing (any more).
+ */
+static bool
+end_orphans(void)
+{
+    struct proc_list l = {NULL, 0};
+    struct err none;
+    pid_t pid;
+
+    if (proc_descendants(getpid(), &l, &none) == 0) {
+        for (size_t i = 0; i < l.n; i++) {
+            (void)kill(l.v[i].pid, SIGKILL);
+        }
+        proc_list_free(&l);
+    }
+    while ((pid = waitpid(-1, NULL, WNOHANG)) > 0) {
+    }
+    return pid == -1 && errno == ECHILD;
+}
+
+bool
+guard_wait(struct guard *g, int timeout_ms)
+{
+    int64_t until_ns = clock_boot_ns() + timeout_ms * NS_PER_MS;
+
+    for (;;) {
+        int64_t left_ns = until_ns - clock_boot_ns();
+
+        if (!g->reaped) {
+            g->reaped = waitpid(g->pid, NULL, WNOHANG) != 0;
+        }
+        if (g->reaped && (g->spaces != SANDBOX_SPACES_NONE || end_orphans())) {
+            return true;
+        }
+        if (left_ns <= 0) {
+            return false;
+        }
+        if (g->reaped) {
+            (void)poll(NULL, 0, END_PAUSE_MS);
+        } else {
+            wait_for_exit(g->pid, (int)(left_ns / NS_PER_MS) + 1);
+        }
+    }
+}
+
+void
 guard_free(struct guard *g)
 {
     if (g != NULL) {
-        (void)fd_close(&g->sock);
+        guard_close(g);
         free(g);
     }
 }

@@ -29,7 +29,16 @@ struct guard; /* the supervisor's end of it; one thread */
 /* Start one, with the strongest name spaces this host allows. The log says why not more.
  */
 int guard_start(struct guard **out, struct err *e) MUST_USE;
-/* Close the socket: the guard then ends everything. It is not waited for. */
+/* Close the socket: the guard then ends everything, and itself. It is not waited for. */
+void guard_close(struct guard *g);
+/*
+ * Wait for that. true: the guard is gone, and nothing of the job lives; false: not
+ * within timeout_ms. Only from then on may what the guard holds be given to others.
+ */
+bool guard_wait(struct guard *g, int timeout_ms);
+/* SIGKILL to a guard that does not end: where it has a name space, all in it die too. */
+void guard_kill(struct guard *g);
+/* guard_close, and free. NULL allowed. */
 void guard_free(struct guard *g);
 int guard_fd(const struct guard *g);    /* to be watched for reading; non-blocking */
 pid_t guard_pid(const struct guard *g); /* as we see it; our child or grandchild's heir */

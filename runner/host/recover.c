@@ -203,8 +203,12 @@ put_right(struct lost *l, struct err *e)
     bool known;
 
     kill_all(l->dir.job);
-    if (load(l, e) != 0 || job_phase_is_final(l->state.phase)) {
-        return l->spec.args.n == 0 ? -1 : 0;
+    if (load(l, e) != 0) {
+        return -1;
+    }
+    if (job_phase_is_final(l->state.phase)) { /* cut off just before the mark went */
+        jobdir_unmark_active(l->renter, l->dir.job);
+        return 0;
     }
     known = end_is_known(&l->state);
     if (l->state.ended_wall_ns == 0) {

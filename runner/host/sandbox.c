@@ -392,13 +392,15 @@ sandbox_has_landlock(const struct sandbox *s)
 
 /*
  * What a login user who is root keeps: all but what undoes the walls (mounts, kernel
- * modules, raw memory, making device nodes, opening files by handle).
+ * modules, raw memory, making device nodes, opening files by handle, the memory and
+ * descriptors of processes that are not dumpable: the guard's). Tracing its own
+ * processes needs no capability.
  */
 #define CAPS_TAKEN                                                                       \
     (CAP_BIT(CAP_SYS_ADMIN) | CAP_BIT(CAP_SYS_MODULE) | CAP_BIT(CAP_SYS_RAWIO) |         \
-     CAP_BIT(CAP_SYS_BOOT) | CAP_BIT(CAP_MKNOD) | CAP_BIT(CAP_DAC_READ_SEARCH) |         \
-     CAP_BIT(CAP_SYS_TIME) | CAP_BIT(CAP_MAC_ADMIN) | CAP_BIT(CAP_MAC_OVERRIDE) |        \
-     CAP_BIT(38) /* PERFMON */ | CAP_BIT(39) /* BPF */ |                                 \
+     CAP_BIT(CAP_SYS_PTRACE) | CAP_BIT(CAP_SYS_BOOT) | CAP_BIT(CAP_MKNOD) |              \
+     CAP_BIT(CAP_DAC_READ_SEARCH) | CAP_BIT(CAP_SYS_TIME) | CAP_BIT(CAP_MAC_ADMIN) |     \
+     CAP_BIT(CAP_MAC_OVERRIDE) | CAP_BIT(38) /* PERFMON */ | CAP_BIT(39) /* BPF */ |     \
      CAP_BIT(40) /* CHECKPOINT_RESTORE */)
 
 static int

@@ -18,6 +18,11 @@
 #define SYNC_WAIT_NS ((int64_t)2000000)
 #define HELD_WAIT_NS ((int64_t)10000000)
 #define RETRY_NS     (2 * NS_PER_S) /* for a receipt that the disk refuses */
+/* An empty guard is gone within a millisecond; all longer waits leave the loop alone. */
+#define GUARD_WAIT_MS    20
+#define GUARD_PAUSE_NS   ((int64_t)20000000)
+#define GUARD_KILL_NS    (2 * NS_PER_S)
+#define GUARD_GIVE_UP_NS (10 * NS_PER_S)
 
 /*
  * The end of a job, in the order that a crash at any point leaves the truth: the exit
@@ -67,10 +72,10 @@ find_reason(struct sup *s)
     return WIFEXITED(s->main_status) ? JOB_EXITED : JOB_SIGNALLED;
 }
 
+/* Nothing of the job lives: its devices are for others now. */
 static void
 release_devices(struct sup *s)
 {
-    /* The guard holds the same locks, and goes only when nothing of the job lives. */
     guard_free(s->guard);
     s->guard = NULL;
     for (size_t i = 0; i < s->n_picked; i++) {
@@ -206,6 +211,35 @@ drained(void *ctx)
     close_up(s);
 }
 
+/*
+ * The guard goes when nothing of the job lives; one that a job has got at is killed. What
+ * cannot be killed (it hangs in a driver) keeps the guard, and with it the devices'
+ * locks, but not us from keeping the data.
+ */
+static void
+wait_for_guard(void *ctx)
+{
+    struct sup *s = ctx;
+    bool gone = s->guard == NULL || guard_wait(s->guard, GUARD_WAIT_MS);
+    int64_t waited_ns = clock_boot_ns() - s->ending_since_ns;
+
+    if (!gone && waited_ns < GUARD_GIVE_UP_NS) {
+        if (waited_ns >= GUARD_KILL_NS) {
+            guard_kill(s->guard);
+        }
+        timer_after(s->drain_timer, GUARD_PAUSE_NS);
+        return;
+    }
+    if (gone) {
+        release_devices(s);
+    } else {
+        sup_say(s, "something of the job cannot be ended: its devices stay locked");
+    }
+    timer_free(s->drain_timer);
+    s->drain_timer = timer_new(s->loop, drained, s);
+    timer_after(s->drain_timer, sup_log_drained(s) ? 0 : DRAIN_NS);
+}
+
 void
 sup_end(struct sup *s)
 {
@@ -234,7 +268,10 @@ sup_end(struct sup *s)
     sup_stdin_free(s);
     watch_free(s->guard_watch);
     s->guard_watch = NULL;
-    release_devices(s);
-    s->drain_timer = timer_new(s->loop, drained, s);
-    timer_after(s->drain_timer, sup_log_drained(s) ? 0 : DRAIN_NS);
+    s->ending_since_ns = clock_boot_ns();
+    if (s->guard != NULL) {
+        guard_close(s->guard);
+    }
+    s->drain_timer = timer_new(s->loop, wait_for_guard, s);
+    wait_for_guard(s);
 }

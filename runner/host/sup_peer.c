@@ -226,6 +226,10 @@ do_extend(struct sup *s, const struct rec *req, struct err *e)
     if (s->ending || s->main_exited) {
         return err_set(e, ERR_NOT_FOUND, "the job has ended");
     }
+    if (s->stop_reason != JOB_REASON_NONE) {
+        return err_set(e, ERR_INVALID, "the job is being stopped already (%s)",
+                       job_reason_name(s->stop_reason));
+    }
     if (grant_parse(&next, text, len, e) != 0 ||
         meter_session_extend(s->meter, &next, e) != 0) {
         goto out;

@@ -373,7 +373,11 @@ leftovers_over(void *ctx)
     cgroup_kill(s->cgroup);
 }
 
-/* The command is gone: what it left behind may tidy up for a moment, then goes too. */
+/*
+ * The command is gone. If it was told to stop, so was all that it started, and has the
+ * rest of the window: a shell dies of SIGTERM at once, while what it started saves its
+ * work. Else what it left behind may tidy up for a moment, then goes too.
+ */
 static void
 main_exited(struct sup *s, int status)
 {
@@ -382,6 +386,9 @@ main_exited(struct sup *s, int status)
     s->main_exited = true;
     s->main_status = status;
     s->state.ended_wall_ns = clock_wall_ns();
+    if (!s->empty && s->stop_reason != JOB_REASON_NONE && !s->killed) {
+        return; /* it still holds its devices: the state stays stopping */
+    }
     timer_cancel(s->window_timer);
     sup_meter(s, USAGE_SNAPSHOTTING, WIFEXITED(status) ? "exited" : "signalled");
     if (s->empty) {

@@ -108,7 +108,7 @@ kill_everything(struct sup *s)
 {
     struct err e;
 
-    s->killed = true;
+    s->killed = s->killed || !s->main_exited;
     if (s->guard != NULL && guard_signal(s->guard, 0, SIGKILL, &e) != 0) {
         sup_say(s, "%s", e.msg);
     }
@@ -145,8 +145,14 @@ sup_stop(struct sup *s, enum job_reason reason, bool now, const char *detail)
 {
     bool first = s->stop_reason == JOB_REASON_NONE;
 
-    if (s->ending || s->main_exited) {
-        return; /* it has ended by itself */
+    if (s->ending) {
+        return;
+    }
+    if (s->main_exited) { /* by itself; what it left behind need not be waited for */
+        if (now) {
+            kill_everything(s);
+        }
+        return;
     }
     if (first) {
         s->stop_reason = reason;

@@ -106,7 +106,8 @@ struct sup {
     struct timer *window_timer;
     struct timer *leftover_timer;
     struct timer *drain_timer;
-    bool ending; /* sup_end has begun */
+    bool ending;             /* sup_end has begun, */
+    int64_t ending_since_ns; /* then */
 
     /* watching for limits of its own */
     struct timer *watch_timer;

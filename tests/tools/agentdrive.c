@@ -64,6 +64,7 @@ struct drive {
     const char *want;
     const char *class_name;
     bool use_stdin, detach, now, no_snapshot, quiet, tty;
+    bool lease, balance; /* what an operator's book would call the end and the cap */
     int64_t mem, max_time, window, cap, idle, cores, skip_out;
 };
 
@@ -576,8 +577,8 @@ make_grant(struct drive *d, const char *job, struct buf *out)
     }
     g.window_s = d->window;
     g.max_s = d->max_time;
-    g.end_why = GRANT_LIMIT_TIME;
-    g.cap_why = GRANT_LIMIT_COST;
+    g.end_why = d->lease ? GRANT_LIMIT_LEASE : GRANT_LIMIT_TIME;
+    g.cap_why = d->balance ? GRANT_LIMIT_BALANCE : GRANT_LIMIT_COST;
     g.made_wall_ns = clock_wall_ns();
     g.until_wall_ns = g.made_wall_ns + (int64_t)3600 * 1000000000;
     g.cap_fen = d->cap;
@@ -831,7 +832,9 @@ enum {
     O_GPU,
     O_FROM,
     O_RENTER,
-    O_SKIP
+    O_SKIP,
+    O_END_WHY,
+    O_CAP_WHY
 };
 
 int
@@ -857,6 +860,8 @@ main(int argc, char **argv)
                                             {"from", 1, NULL, O_FROM},
                                             {"renter", 1, NULL, O_RENTER},
                                             {"skip-out", 1, NULL, O_SKIP},
+                                            {"end-why", 1, NULL, O_END_WHY},
+                                            {"cap-why", 1, NULL, O_CAP_WHY},
                                             {NULL, 0, NULL, 0}};
     struct drive d = {.kind = "exec",
                       .want = "any",
@@ -933,6 +938,12 @@ main(int argc, char **argv)
             break;
         case O_SKIP:
             d.skip_out = atoll(optarg);
+            break;
+        case O_END_WHY:
+            d.lease = strcmp(optarg, "lease") == 0;
+            break;
+        case O_CAP_WHY:
+            d.balance = strcmp(optarg, "balance") == 0;
             break;
         default:
             return 100;
