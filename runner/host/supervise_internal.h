@@ -72,42 +72,32 @@ struct sup {
 
     struct guard *guard;
     struct watch *guard_watch;
-    bool empty; /* no process of the job is left */
-    bool walls_stand;
 
     /* preparing */
     struct strings env; /* of the job; complete once prepared */
     char *workdir;
     char *tmpdir; /* outside the snapshot; as the host names it */
     char *work_note;
-    bool preparing; /* the work thread has env, workdir, tmpdir */
 
     /* running */
-    int log_fd; /* of log/ */
     struct logw *log;
     struct sup_pump pumps[2];
+    int log_fd; /* of log/ */
     int pty_fd; /* master; -1: no tty */
     struct timer *sync_timer;
-    bool syncing;
     struct sup_stdin *in;
     struct sup_exec *execs;
     struct sup_port *ports;
     uint32_t next_command;
-    bool started;     /* the command was started at least */
-    bool main_exited; /* and status is how */
-    int main_status;
+    int main_status;    /* once main_exited */
     int64_t oom_before; /* machine-wide kills before it started; -1 not told */
 
     /* the end */
-    enum job_reason stop_reason; /* ordered, or found out; NONE: none yet */
-    bool no_snapshot;
-    bool killed; /* SIGKILL was sent by us */
     char *stop_detail;
     struct timer *window_timer;
     struct timer *leftover_timer;
     struct timer *drain_timer;
-    bool ending;             /* sup_end has begun, */
-    int64_t ending_since_ns; /* then */
+    int64_t ending_since_ns;
 
     /* watching for limits of its own */
     struct timer *watch_timer;
@@ -119,8 +109,19 @@ struct sup {
     struct unix_listener *listener;
     struct sup_peer *peers;
     size_t n_peers;
-    bool log_told; /* a flush of log events is on its way */
     int exit_status;
+
+    enum job_reason stop_reason; /* ordered, or found out; NONE: none yet */
+    bool preparing;              /* the work thread has env, workdir, tmpdir */
+    bool walls_stand;
+    bool started;     /* the command was started at least */
+    bool main_exited; /* it is gone, main_status is how */
+    bool empty;       /* no process of the job is left */
+    bool killed;      /* SIGKILL was sent by us, before it was gone */
+    bool no_snapshot;
+    bool ending;   /* sup_end has begun */
+    bool syncing;  /* the log is being synced, on a thread */
+    bool log_told; /* a flush of log events is on its way */
 };
 
 /* ---- supervise.c: the life of a job ---- */

@@ -58,6 +58,37 @@ session__bills_device_and_setup_and_nothing_else(void **state)
     fixture_close(&f);
 }
 
+/* The default cap is the price of the whole time: then it is the time that ends it. */
+static void
+session__names_the_time_where_the_cap_covers_all_of_it(void **state)
+{
+    static const struct {
+        int64_t cap_fen;
+        enum grant_limit why;
+    } cases[] = {
+        {188, GRANT_LIMIT_TIME}, {187, GRANT_LIMIT_COST}, {500, GRANT_LIMIT_TIME}};
+
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct fixture f;
+        struct meter_session *s;
+        struct meter_status st;
+
+        fixture_open(&f, *state);
+        fixture_terms(&f, cases[i].cap_fen, 3600, 60);
+        s = fixture_start(&f);
+        fixture_state(s, USAGE_RUNNING, "ready");
+        meter_session_status(s, &st);
+        assert_int_equal(st.stop_why, cases[i].why);
+        fixture_run(s, st.stop_in_ns);
+        meter_session_status(s, &st);
+        assert_true(st.stop_in_ns <= 0);
+        assert_int_equal(st.stop_why, cases[i].why);
+        meter_session_free(s);
+        assert_int_equal(unlinkat(f.dir_fd, "usage", 0), 0);
+        fixture_close(&f);
+    }
+}
+
 /* Stop test: ordered in the last whole second that fits, and never a fen above the cap.
  */
 static void
@@ -539,6 +570,7 @@ main(void)
 {
     const struct CMUnitTest tests[] = {
         unit_test_in_dir(session__bills_device_and_setup_and_nothing_else),
+        unit_test_in_dir(session__names_the_time_where_the_cap_covers_all_of_it),
         unit_test_in_dir(session__orders_the_stop_in_the_last_second_that_fits),
         unit_test_in_dir(session__never_bills_above_the_cap),
         unit_test_in_dir(session__holds_the_time_limit_on_the_boot_clock),
