@@ -43,8 +43,10 @@ processes() {
 
 marked() {
     grep -lzxF -- "$1" /proc/[0-9]*/cmdline 2>/dev/null | while IFS=/ read -r _ _ p _; do
-        # Not the grep itself.
-        [ "$(cat "/proc/$p/comm" 2>/dev/null)" = grep ] || ! alive "$p" || echo "$p"
+        case $(cat "/proc/$p/comm" 2>/dev/null) in
+        grep | gpurun) ;; # this very search, and clients
+        *) ! alive "$p" || echo "$p" ;;
+        esac
     done
 }
 some_marked() { [ -n "$(marked "$1")" ]; }
