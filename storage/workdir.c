@@ -266,6 +266,22 @@ workdir_snapshot(int work_fd, const char *job, struct store *s, bool live,
 }
 
 int
+workdir_give_up(int work_fd, const char *job, struct err *e)
+{
+    struct names n;
+
+    if (names_of(work_fd, job, &n, e) != 0) {
+        return -1;
+    }
+    if (unlinkat(work_fd, n.scan, 0) != 0) {
+        return errno == ENOENT
+                   ? 0
+                   : err_set_sys(e, errno, "cannot remove the scan cache of job %s", job);
+    }
+    return file_remove_tree_at(work_fd, n.dir, e);
+}
+
+int
 workdir_remove(int work_fd, const char *job, struct err *e)
 {
     struct names n;

@@ -65,7 +65,13 @@ struct build_report;
 int workdir_snapshot(int work_fd, const char *job, struct store *s, bool live,
                      struct build_report *r, struct err *e) MUST_USE;
 
-/* Remove the directory and its cache. Missing is fine. */
+/*
+ * Remove the directory of an ended job, unless somebody takes it over or has done so: who
+ * removes its cache owns it.
+ */
+int workdir_give_up(int work_fd, const char *job, struct err *e) MUST_USE;
+
+/* Remove the directory, which nobody may take over, and its cache. Missing is fine. */
 int workdir_remove(int work_fd, const char *job, struct err *e) MUST_USE;
 
 /* Remove what interrupted makers left (not what is being made now: those hold a lock). */

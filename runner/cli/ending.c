@@ -131,6 +131,12 @@ say_snapshot(const struct cli *c, const struct job_state *st, const char *host)
     if (st->snapshot[0] == '\0') {
         say(c, _("no snapshot: %s"),
             st->kept_why != NULL ? st->kept_why : _("the host does not say why"));
+        if (job_data_waits(st)) {
+            say(c,
+                _("its data waits in the job's directory on %s: make room there, then "
+                  "`gpurun snap take %s`"),
+                host, st->job);
+        }
         return;
     }
     if (st->expires_wall_ns > 0) {

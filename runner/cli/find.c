@@ -103,13 +103,16 @@ use_job(struct client *cl, const struct job_record *job, bool live, struct data_
                 job->host, job->id);
         goto out;
     }
-    if (live && !job_phase_is_final(st.phase)) {
+    if (live && (!job_phase_is_final(st.phase) || job_data_waits(&st))) {
         (void)snprintf(out->job, sizeof out->job, "%s", job->id);
         rc = 0;
     } else if (st.snapshot[0] == '\0') {
         err_set(e, ERR_NOT_FOUND, _("job %s has no snapshot%s%s"), job->id,
                 st.kept_why != NULL ? ": " : " (yet)",
                 st.kept_why != NULL ? st.kept_why : "");
+        if (job_data_waits(&st)) {
+            err_wrap(e, _("`gpurun snap take %s` may still take one"), job->id);
+        }
     } else {
         (void)snprintf(out->snapshot, sizeof out->snapshot, "%s", st.snapshot);
         rc = snaps_show(out->session, st.snapshot, &out->info, NULL, e);

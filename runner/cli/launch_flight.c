@@ -30,6 +30,18 @@ say_shipped(const struct launch *l)
     }
 }
 
+/* Whose disk it is, and what helps. */
+static void
+name_full_disk(const struct launch *l, struct err *e)
+{
+    if (e->code == ERR_SPACE) {
+        (void)err_wrap(e,
+                       _("host '%s' has no room left (`gpurun snap rm` and `gpurun gc` "
+                         "make some)"),
+                       session_host(l->session)->name);
+    }
+}
+
 static void
 on_submitted(void *ctx, const struct rec *resp, const struct err *why, const char *hint)
 {
@@ -55,6 +67,7 @@ on_submitted(void *ctx, const struct rec *resp, const struct err *why, const cha
     }
     l->refused = true;
     session_peer_error(why, hint, &l->refusal);
+    name_full_disk(l, &l->refusal);
     follow_cancel(l->follow, &l->refusal);
 }
 
@@ -254,6 +267,7 @@ launch_ship_changed(void *ctx)
     struct err e;
 
     if (l->follow != NULL && !l->accepted && ship_state(l->ship, &e) == SHIP_FAILED) {
+        name_full_disk(l, &e);
         follow_cancel(l->follow, &e);
     }
 }

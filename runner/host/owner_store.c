@@ -10,6 +10,7 @@
 #include "runner/host/commands.h"
 #include "runner/host/owner_json.h"
 #include "runner/host/recover.h"
+#include "runner/host/upkeep.h"
 #include "runner/host/workdirs.h"
 #include "storage/fsck.h"
 #include "storage/gc.h"
@@ -62,44 +63,20 @@ say_line(void *arg, const char *line)
 struct gc_job {
     bool dry_run;
     bool quiet; /* only sums are asked for */
-    uint64_t freed_bytes;
-    size_t n_expired;
+    struct upkeep_gc sums;
 };
 
 static int
 gc_one(void *ctx, const struct renter *r, const char *path, struct err *e)
 {
     struct gc_job *j = ctx;
-    struct gc_options o = {.walk = gc_walk_tree,
-                           .dry_run = j->dry_run,
-                           .wait = true,
-                           .say = j->dry_run && !j->quiet ? say_line : NULL};
-    struct snap_expiry expiry = {0};
-    struct gc_result res = {0};
-    struct store *s = NULL;
-    int rc = -1;
+    int rc = upkeep_gc(r, j->dry_run, j->dry_run && !j->quiet ? say_line : NULL, NULL,
+                       &j->sums, e);
 
-    if (!j->dry_run && workdirs_trim(r, e) != 0) {
-        return -1;
+    (void)path;
+    if (rc == 0 && j->sums.clock_doubt[0] != '\0') {
+        (void)fprintf(stderr, "gpurun-agent: nothing expires: %s\n", j->sums.clock_doubt);
     }
-    if (store_open(&s, path, NULL, e) != 0) {
-        return -1;
-    }
-    if (!j->dry_run && snap_expire(s, &expiry, NULL, NULL, e) != 0) {
-        goto out;
-    }
-    if (expiry.clock_doubt[0] != '\0') {
-        (void)fprintf(stderr, "gpurun-agent: nothing expires: %s\n", expiry.clock_doubt);
-    }
-    if (gc_run(s, &o, &res, e) != 0) {
-        goto out;
-    }
-    j->freed_bytes += res.freed_bytes;
-    j->n_expired += expiry.n_expired;
-    rc = 0;
-
-out:
-    store_close(s);
     return rc;
 }
 
@@ -112,8 +89,8 @@ print_sums(const struct gc_job *g, int64_t n_lost, struct err *e)
 
     json_obj(&j);
     json_kbool(&j, "dry_run", g->dry_run);
-    json_kint(&j, "freed_bytes", (int64_t)g->freed_bytes);
-    json_kint(&j, "expired", (int64_t)g->n_expired);
+    json_kint(&j, "freed_bytes", (int64_t)g->sums.freed_bytes);
+    json_kint(&j, "expired", (int64_t)g->sums.n_expired);
     if (n_lost >= 0) {
         json_kint(&j, "lost", n_lost);
     }
@@ -139,9 +116,9 @@ owner_gc(const struct command_options *o, int argc, char **argv, struct err *e)
     if (o->json) {
         return rc == 0 ? print_sums(&j, -1, e) : -1;
     }
-    text_format_size(j.freed_bytes, size);
+    text_format_size(j.sums.freed_bytes, size);
     (void)printf("%s%s freed, %zu snapshots expired\n",
-                 o->dry_run ? "nothing was changed: " : "", size, j.n_expired);
+                 o->dry_run ? "nothing was changed: " : "", size, j.sums.n_expired);
     return rc;
 }
 

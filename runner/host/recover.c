@@ -146,7 +146,7 @@ snapshot(struct lost *l)
     struct err e;
 
     if (l->state.started_wall_ns == 0) {
-        state_set_text(&l->state.kept_why, "the command never started");
+        state_set_text(&l->state.kept_why, JOB_WHY_NOT_STARTED);
         return;
     }
     random_id("s", id);

@@ -178,8 +178,8 @@ close_up(struct sup *s)
     c->sup = s;
     c->wanted = s->started && !s->no_snapshot;
     if (!c->wanted) {
-        state_set_text(&s->state.kept_why, s->started ? "no snapshot was wanted"
-                                                      : "the command never started");
+        state_set_text(&s->state.kept_why,
+                       s->started ? JOB_WHY_NOT_WANTED : JOB_WHY_NOT_STARTED);
     }
     random_id("s", c->id);
     if (point != NULL && point->seq > 0) {

@@ -14,6 +14,7 @@
 #include "base/file.h"
 #include "base/text.h"
 #include "runner/host/supervise_internal.h"
+#include "runner/host/workdirs.h"
 
 #define SAY_MAX_BYTES ((off_t)1 << 20) /* of supervisor.log */
 #define NS_PER_S      ((int64_t)1000000000)
@@ -310,6 +311,9 @@ supervise_main(const char *renter_id, const char *job)
         signal_watch_new(&term, s.loop, SIGTERM, on_signal, &s, &e) == 0) {
         loop_run(s.loop); /* until the job has ended, or serve went before it began */
         status = s.exit_status;
+    }
+    if (s.renter != NULL && workdirs_trim(s.renter, &e) != 0) {
+        sup_say(&s, "%s", e.msg);
     }
     signal_watch_free(term);
     close_down(&s);

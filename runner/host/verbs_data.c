@@ -153,12 +153,34 @@ is_taken(const struct renter *r, const char *snapshot, bool *taken, struct err *
     return rc;
 }
 
+/* The end had no room for a snapshot, or could not write it; this one is that now. */
+static int
+take_over_from_end(struct jobdir *d, struct job_state *st, const char *id,
+                   const struct workdirs_snapshot *taken, struct err *e)
+{
+    bool got;
+
+    if (jobdir_try_lock(d, &got, e) != 0) {
+        return -1;
+    }
+    if (!got) {
+        return 0; /* its supervisor is just going */
+    }
+    memcpy(st->snapshot, id, sizeof st->snapshot);
+    st->kept = taken->partial ? JOB_KEPT_PARTIAL : JOB_KEPT_WHOLE;
+    st->kept_bytes = taken->stored_bytes;
+    st->expires_wall_ns = taken->expires_wall_ns;
+    state_set_text(&st->kept_why, NULL);
+    st->seq++;
+    return jobdir_set_state(d, st, true, e);
+}
+
 static int
 take_job(struct data_work *w, struct err *e)
 {
     const struct renter *r = w->serve->renter;
     struct workdirs_snapshot taken;
-    struct workdirs_end end = {.live = true, .id = w->snapshot};
+    struct workdirs_end end = {.live = true, .id = w->snapshot, .name = w->name};
     struct job_spec spec;
     struct job_state st;
     struct jobdir d;
@@ -177,8 +199,11 @@ take_job(struct data_work *w, struct err *e)
     if (jobdir_spec(&d, &spec, e) == 0 && jobdir_state(&d, &st, e) == 0) {
         end.spec = &spec;
         end.state = &st;
-        end.name = w->name;
+        end.live = !job_phase_is_final(st.phase);
         rc = workdirs_snapshot(w->serve->agent, r, &end, &taken, e);
+    }
+    if (rc == 0 && !end.live) {
+        rc = take_over_from_end(&d, &st, w->snapshot, &taken, e);
     }
     state_free(&st);
     spec_free(&spec);

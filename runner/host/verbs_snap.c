@@ -168,8 +168,8 @@ out:
 }
 
 /* What each verb does to the store before its answer. */
-typedef int snap_change(struct store *st, const char *snapshot, const struct rec *req,
-                        struct err *e);
+typedef int snap_change(const struct renter *r, struct store *st, const char *snapshot,
+                        const struct rec *req, struct err *e);
 
 static void
 snap_verb(struct serve *s, uint64_t id, const struct rec *req, const char *verb,
@@ -180,7 +180,7 @@ snap_verb(struct serve *s, uint64_t id, const struct rec *req, const char *verb,
     struct err e;
 
     if (need_snapshot(req, &snapshot, &e) != 0 || open_store(s, &st, &e) != 0 ||
-        (change != NULL && change(st, snapshot, req, &e) != 0) ||
+        (change != NULL && change(s->renter, st, snapshot, req, &e) != 0) ||
         serve_answer_snap(s, id, verb, st, snapshot, change == NULL, &e) != 0) {
         serve_fail(s, id, &e);
     }
@@ -194,10 +194,12 @@ snap_show(struct serve *s, uint64_t id, const struct rec *req)
 }
 
 static int
-change_keep(struct store *st, const char *snapshot, const struct rec *req, struct err *e)
+change_keep(const struct renter *r, struct store *st, const char *snapshot,
+            const struct rec *req, struct err *e)
 {
     int64_t until_ns;
 
+    (void)r;
     if (rec_need_int(req, "expires_wall_ns", 0, INT64_MAX, &until_ns, e) != 0) {
         return -1;
     }
@@ -210,11 +212,22 @@ snap_keep_verb(struct serve *s, uint64_t id, const struct rec *req)
     snap_verb(s, id, req, VERB_SNAP_KEEP, change_keep);
 }
 
+/* The directory that the job left is kept to be taken over, and no copy of the data. */
 static int
-change_rm(struct store *st, const char *snapshot, const struct rec *req, struct err *e)
+change_rm(const struct renter *r, struct store *st, const char *snapshot,
+          const struct rec *req, struct err *e)
 {
+    struct manifest *m = NULL;
+    int rc;
+
     (void)req;
-    return snap_drop(st, snapshot, "removed", e);
+    if (snap_drop(st, snapshot, "removed", e) != 0 ||
+        manifest_read(st, snapshot, &m, e) != 0) {
+        return -1;
+    }
+    rc = m->job != NULL && id_is(ID_JOB, m->job) ? workdirs_forget(r, m->job, e) : 0;
+    manifest_free(m);
+    return rc;
 }
 
 static void

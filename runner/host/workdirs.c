@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <sys/utsname.h>
 #include <unistd.h>
 
@@ -54,10 +55,11 @@ newest_first(const void *a, const void *b)
     return x->mtime_ns > y->mtime_ns ? -1 : x->mtime_ns < y->mtime_ns;
 }
 
-/* Job directories that are whole (they have a scan cache), newest first. */
+/* Job directories, newest first; whole: only those that are (they have a scan cache). */
 static int
-list_left(int work_fd, struct lefts *out, struct err *e)
+list_left(int work_fd, bool whole, struct lefts *out, struct err *e)
 {
+    const char *suffix = whole ? SCAN_SUFFIX : "";
     int fd = openat(work_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     DIR *d = fd == -1 ? NULL : fdopendir(fd);
     struct lefts l = {NULL, 0};
@@ -73,8 +75,8 @@ list_left(int work_fd, struct lefts *out, struct err *e)
         struct left one;
         struct stat sb;
 
-        if (len != JOB_ID_LEN + strlen(SCAN_SUFFIX) ||
-            strcmp(de->d_name + JOB_ID_LEN, SCAN_SUFFIX) != 0 ||
+        if (len != JOB_ID_LEN + strlen(suffix) ||
+            strcmp(de->d_name + JOB_ID_LEN, suffix) != 0 ||
             fstatat(work_fd, de->d_name, &sb, AT_SYMLINK_NOFOLLOW) != 0) {
             continue;
         }
@@ -94,25 +96,50 @@ list_left(int work_fd, struct lefts *out, struct err *e)
     return 0;
 }
 
-/* Has the job ended with all of its data in a snapshot? */
-static bool
-is_safe(const struct renter *r, const char *job)
+enum leftover {
+    LEFTOVER_NONE = 0, /* not ended, or holds what is nowhere else */
+    LEFTOVER_SAFE,     /* all of its data is in a snapshot */
+    LEFTOVER_WASTE,    /* its data is not wanted */
+};
+
+static enum leftover
+classify(const struct renter *r, const char *job)
 {
+    enum leftover what = LEFTOVER_NONE;
     struct job_state st;
     struct jobdir d;
     struct err none;
-    bool safe = false;
 
-    state_init(&st);
     if (jobdir_open(&d, r, job, &none) != 0) {
-        return false;
+        return LEFTOVER_NONE;
     }
-    if (jobdir_state(&d, &st, &none) == 0) {
-        safe = job_phase_is_final(st.phase) && st.kept == JOB_KEPT_WHOLE;
+    state_init(&st);
+    if (jobdir_state(&d, &st, &none) == 0 && job_phase_is_final(st.phase)) {
+        if (st.kept == JOB_KEPT_WHOLE) {
+            what = LEFTOVER_SAFE;
+        } else if (st.kept == JOB_KEPT_NONE && st.kept_why != NULL &&
+                   !job_data_waits(&st)) {
+            what = LEFTOVER_WASTE;
+        }
     }
     state_free(&st);
     jobdir_close(&d);
-    return safe;
+    return what;
+}
+
+static bool
+is_safe(const struct renter *r, const char *job)
+{
+    return classify(r, job) == LEFTOVER_SAFE;
+}
+
+/* With little room left, none is worth keeping. */
+static size_t
+how_many_to_keep(int work_fd)
+{
+    struct statvfs v;
+
+    return fstatvfs(work_fd, &v) == 0 && v.f_bavail < v.f_blocks / 10 ? 0 : WORKDIRS_KEPT;
 }
 
 int
@@ -121,15 +148,22 @@ workdirs_trim(const struct renter *r, struct err *e)
     struct lefts l = {NULL, 0};
     int work_fd = -1;
     size_t n_safe = 0;
+    size_t keep;
     int rc = -1;
 
-    if (renter_dir(r, "work", &work_fd, e) != 0 || list_left(work_fd, &l, e) != 0) {
+    if (renter_dir(r, "work", &work_fd, e) != 0 ||
+        list_left(work_fd, false, &l, e) != 0) {
         goto out;
     }
+    keep = how_many_to_keep(work_fd);
     rc = 0;
     for (size_t i = 0; i < l.n && rc == 0; i++) {
-        if (is_safe(r, l.v[i].job) && ++n_safe > WORKDIRS_KEPT) {
+        enum leftover what = classify(r, l.v[i].job);
+
+        if (what == LEFTOVER_WASTE) {
             rc = workdir_remove(work_fd, l.v[i].job, e);
+        } else if (what == LEFTOVER_SAFE && ++n_safe > keep) {
+            rc = workdir_give_up(work_fd, l.v[i].job, e);
         }
     }
     if (rc == 0) {
@@ -139,6 +173,22 @@ workdirs_trim(const struct renter *r, struct err *e)
 out:
     free(l.v);
     (void)fd_close(&work_fd);
+    return rc;
+}
+
+int
+workdirs_forget(const struct renter *r, const char *job, struct err *e)
+{
+    int work_fd = -1;
+    int rc = 0;
+
+    if (classify(r, job) == LEFTOVER_SAFE) {
+        rc = renter_dir(r, "work", &work_fd, e);
+        if (rc == 0) {
+            rc = workdir_give_up(work_fd, job, e);
+        }
+        (void)fd_close(&work_fd);
+    }
     return rc;
 }
 
@@ -154,7 +204,7 @@ make_from_tree(int work_fd, const struct renter *r, const char *job, struct stor
     struct lefts l = {NULL, 0};
     int rc = -1;
 
-    if (list_left(work_fd, &l, e) != 0) {
+    if (list_left(work_fd, true, &l, e) != 0) {
         return -1;
     }
     for (size_t i = 0; i < l.n && o.n_candidates < CANDIDATES_MAX; i++) {
@@ -259,7 +309,7 @@ workdirs_open_live(const struct renter *r, const char *job, int *fd, struct err 
     if (jobdir_state(&d, &st, e) != 0) {
         goto out;
     }
-    if (job_phase_is_final(st.phase)) {
+    if (job_phase_is_final(st.phase) && !job_data_waits(&st)) {
         err_set(e, ERR_NOT_FOUND, "job %s has ended%s%s", job,
                 st.snapshot[0] != '\0' ? "; its data is snapshot " : "", st.snapshot);
         goto out;
@@ -267,7 +317,8 @@ workdirs_open_live(const struct renter *r, const char *job, int *fd, struct err 
     rel = xasprintf("work/%s", job);
     rc = file_open_beneath(r->fd, rel, O_RDONLY | O_DIRECTORY, 0, fd, e);
     if (rc != 0 && e->code == ERR_NOT_FOUND) {
-        err_set(e, ERR_NOT_FOUND, "job %s has no directory yet", job);
+        err_set(e, ERR_NOT_FOUND, "job %s has no directory%s", job,
+                job_phase_is_final(st.phase) ? " any more" : " yet");
     }
 
 out:

@@ -28,8 +28,9 @@ int workdirs_make(const struct renter *r, const struct job_spec *spec, char **pa
                   char **note, struct err *e) MUST_USE;
 
 /*
- * The directory of a job that has not ended. ERR_NOT_FOUND: it has ended (its snapshot is
- * named), or has no directory yet.
+ * The directory of a job that has not ended, or that could not be kept at its end
+ * (job_data_waits). ERR_NOT_FOUND: it has ended (its snapshot is named), or has no
+ * directory yet.
  */
 int workdirs_open_live(const struct renter *r, const char *job, int *fd,
                        struct err *e) MUST_USE;
@@ -77,8 +78,14 @@ int workdirs_keep_tree(const struct agent *a, const struct renter *r, const char
                        const char *name, const struct sha256 *tree,
                        struct err *e) MUST_USE;
 
-/* Of ended jobs whose data is safe, keep the newest few directories. */
+/*
+ * Of ended jobs whose data is safe, keep the newest few directories, none when the disk
+ * is nearly full; of those whose data is not wanted, none.
+ */
 #define WORKDIRS_KEPT 8
 int workdirs_trim(const struct renter *r, struct err *e) MUST_USE;
+
+/* The job's data is given up: its directory goes too, if it was safe and is still its. */
+int workdirs_forget(const struct renter *r, const char *job, struct err *e) MUST_USE;
 
 #endif

@@ -324,6 +324,14 @@ out:
 }
 
 bool
+job_data_waits(const struct job_state *s)
+{
+    return job_phase_is_final(s->phase) && s->kept == JOB_KEPT_NONE &&
+           s->kept_why != NULL && strcmp(s->kept_why, JOB_WHY_NOT_WANTED) != 0 &&
+           strcmp(s->kept_why, JOB_WHY_NOT_STARTED) != 0;
+}
+
+bool
 job_phase_is_final(enum job_phase p)
 {
     return p == JOB_ENDED || p == JOB_LOST;

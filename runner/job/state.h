@@ -113,6 +113,13 @@ struct rec *state_encode(const struct job_state *s);
  */
 int state_parse(struct job_state *out, const struct rec *r, struct err *e) MUST_USE;
 
+/* kept_why where it is as it should be; anything else is data that waits on the host. */
+#define JOB_WHY_NOT_WANTED  "no snapshot was wanted"
+#define JOB_WHY_NOT_STARTED "the command never started"
+/* Ended, and its data is nowhere but in the directory it left: `snap take` may save it.
+ */
+bool job_data_waits(const struct job_state *s);
+
 bool job_phase_is_final(enum job_phase p);
 const char *job_phase_name(enum job_phase p);   /* "running"; "" for none */
 const char *job_reason_name(enum job_reason r); /* "exited"; "" for none */

@@ -1,0 +1,29 @@
+#ifndef RUNNER_HOST_UPKEEP_H
+#define RUNNER_HOST_UPKEEP_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/attr.h"
+#include "base/err.h"
+#include "runner/host/agent.h"
+
+/* Looking after a renter's store: for the owner's commands and for the renter's own. */
+
+struct upkeep_gc {
+    uint64_t freed_bytes;
+    size_t n_expired;
+    char clock_doubt[256]; /* "": what has expired was given up; else why nothing was */
+};
+
+/*
+ * Give up what has expired, trim the directories of ended jobs, and take away what no
+ * snapshot claims. dry_run: say what would be done (say, NULL allowed), change nothing.
+ * Sums are added to *sums. No store yet: nothing to do.
+ */
+int upkeep_gc(const struct renter *r, bool dry_run,
+              void (*say)(void *arg, const char *line), void *arg, struct upkeep_gc *sums,
+              struct err *e) MUST_USE;
+
+#endif
