@@ -26,7 +26,6 @@ struct session {
     struct session_options o;
     char *host_key;
     struct link *link;
-    struct conn *conn; /* NULL unless up */
     struct timer *retry;
     enum session_state state;
     bool was_up;
@@ -82,7 +81,6 @@ link_is_lost(struct session *s, const struct failure *why)
         s->down_since_ns = now;
         s->attempt = now - s->up_since_ns > STEADY_NS ? 0 : s->attempt;
     }
-    s->conn = NULL;
     if (!patient(s, why)) {
         fail(s, why);
         return;
@@ -177,7 +175,6 @@ refuse_now(void *ctx)
 
     link_close(s->link);
     s->link = NULL;
-    s->conn = NULL;
     fail(s, &why);
 }
 
@@ -196,10 +193,9 @@ on_hello(void *ctx, struct mux *m, const struct hello *peer)
     }
     s->state = SESSION_UP;
     s->was_up = true;
-    s->conn = link_conn(s->link);
     s->up_since_ns = clock_boot_ns();
     if (s->o.events != NULL && s->o.events->up != NULL) {
-        s->o.events->up(s->o.ctx, s, s->conn, first);
+        s->o.events->up(s->o.ctx, s, link_conn(s->link), first);
     }
 }
 
@@ -350,6 +346,10 @@ session_set_patience(struct session *s, int64_t patience_ns)
 enum session_state
 session_state(const struct session *s)
 {
+    /* The conn has ended, and the link still asks its thread why. */
+    if (s->state == SESSION_UP && session_conn(s) == NULL) {
+        return SESSION_DOWN;
+    }
     return s->state;
 }
 
@@ -362,7 +362,9 @@ session_host(const struct session *s)
 struct conn *
 session_conn(const struct session *s)
 {
-    return s->state == SESSION_UP ? s->conn : NULL;
+    struct conn *c = s->state == SESSION_UP ? link_conn(s->link) : NULL;
+
+    return c != NULL && conn_is_open(c) ? c : NULL;
 }
 
 const struct host_info *
@@ -396,7 +398,7 @@ is_settled(void *ctx)
 {
     const struct session *s = ctx;
 
-    return s->state == SESSION_UP || s->state == SESSION_FAILED;
+    return session_state(s) == SESSION_UP || s->state == SESSION_FAILED;
 }
 
 int
