@@ -30,6 +30,7 @@ struct pipe_end {
     struct channel *channel; /* NULL: not wanted */
     struct sink *sink;       /* OUT, ERR */
     struct lines *lines;     /* of the sink; NULL: bytes as they are */
+    bool heard;              /* to its end; what is left is only to be written */
     bool done;               /* ended, or of no more use */
 };
 
@@ -219,6 +220,11 @@ on_eof(void *ctx, struct channel *c)
     struct pipe_end *p = ctx;
 
     (void)c;
+    if (p == &p->f->pipes[IN]) {
+        return; /* nothing ever comes back this way: it says nothing about the way there
+                 */
+    }
+    p->heard = true;
     if (p->sink != NULL) {
         sink_end(p->sink);
         return;
@@ -235,6 +241,19 @@ on_written(void *ctx, struct sink *s)
 {
     (void)s;
     finish_pipe(ctx);
+}
+
+/* Said and heard to the end, both ways: of no more use. What came is written by itself.
+ */
+static void
+on_done(void *ctx, struct channel *c)
+{
+    struct pipe_end *p = ctx;
+
+    (void)c;
+    if (p == &p->f->pipes[IN]) {
+        finish_pipe(p);
+    }
 }
 
 static void
@@ -300,6 +319,7 @@ static const struct channel_events channel_events = {
     .on_accepted = on_accepted,
     .on_data = on_data,
     .on_eof = on_eof,
+    .on_done = on_done,
     .on_gap = on_gap,
     .on_writable = on_writable,
     .on_detached = on_detached,
@@ -335,7 +355,7 @@ open_channel(struct follow *f, struct conn *c, enum stream which)
     struct rec *r;
     struct err e;
 
-    if (p->channel == NULL || p->done || channel_attached(p->channel) ||
+    if (p->channel == NULL || p->heard || p->done || channel_attached(p->channel) ||
         channel_is_reset(p->channel)) {
         return;
     }

@@ -157,7 +157,7 @@ open_channels(struct remote *r, struct conn *c)
     struct err e;
     int rc = 0;
 
-    if (!channel_attached(r->main)) {
+    if (!r->out_ended && !channel_attached(r->main)) {
         rc = mux_open(conn_mux(c), r->main, rec, &e);
     }
     rec_free(rec);

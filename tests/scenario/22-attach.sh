@@ -50,7 +50,7 @@ for t in $(transports); do
 
     note "$t: SIGTERM and SIGHUP detach with 143 and 129"
     for s in TERM:143 HUP:129; do
-        client_bg "$work/o1" "$work/e1" --host "$H" --name "det-$t-${s%:*}" -- /usr/bin/python3 count.py $lines </dev/null
+        client_bg "$work/o1" "$work/e1" --host "$H" --name "det-$t-${s%:*}" -- /usr/bin/python3 count.py 100000 </dev/null
         p=$bg
         await 20 "output" grew "$work/o1" 100
         kill "-${s%:*}" $p
