@@ -167,7 +167,8 @@ static const struct serve_verb *
 find_verb(const char *name)
 {
     const struct serve_verb *tables[] = {serve_verbs_job, serve_verbs_snap,
-                                         serve_verbs_host, serve_verbs_data};
+                                         serve_verbs_host, serve_verbs_data,
+                                         serve_verbs_top};
 
     for (size_t t = 0; t < sizeof tables / sizeof tables[0]; t++) {
         for (const struct serve_verb *v = tables[t]; v->name != NULL; v++) {

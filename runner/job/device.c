@@ -222,6 +222,7 @@ device_init(struct device *d)
         *text_at(d, i) = xstrdup("");
     }
     d->usable = true;
+    d->memory_used_bytes = d->busy_percent = -1;
 }
 
 void
@@ -265,6 +266,12 @@ device_encode(const struct device *d)
     rec_add_int(r, "memory_bytes", d->memory_bytes);
     if (d->cores != 0) {
         rec_add_int(r, "cores", d->cores);
+    }
+    if (d->memory_used_bytes >= 0) {
+        rec_add_int(r, "memory_used_bytes", d->memory_used_bytes);
+    }
+    if (d->busy_percent >= 0) {
+        rec_add_int(r, "busy_percent", d->busy_percent);
     }
     rec_add(r, "usable", d->usable ? "yes" : "no");
     if (d->state != DEVICE_FREE_UNKNOWN) {
@@ -315,6 +322,9 @@ device_parse(struct device *out, const struct rec *r, struct err *e)
     }
     if (rec_opt_int(r, "index", -1, DEVICE_MAX, 0, &d.index, e) != 0 ||
         rec_opt_int(r, "memory_bytes", 0, INT64_MAX, 0, &d.memory_bytes, e) != 0 ||
+        rec_opt_int(r, "memory_used_bytes", -1, INT64_MAX, -1, &d.memory_used_bytes, e) !=
+            0 ||
+        rec_opt_int(r, "busy_percent", -1, 100, -1, &d.busy_percent, e) != 0 ||
         rec_opt_int(r, "cores", 0, SPEC_COUNT_MAX * 16, 0, &d.cores, e) != 0 ||
         parse_texts(&d, r, e) != 0) {
         goto out;

@@ -60,8 +60,10 @@ struct device {
     char *type;    /* as prices call it: "rtx4090" → device_type_of(name, memory) */
     char *uuid;    /* stable and unique on the host: the lock's name */
     int64_t index; /* the vendor's own numbering */
-    int64_t memory_bytes; /* 0: not told */
-    char *pci;            /* "" where there is none; the same for those below */
+    int64_t memory_bytes;      /* 0: not told */
+    int64_t memory_used_bytes; /* -1: not told; so is the next */
+    int64_t busy_percent;      /* of the probe's last sample period */
+    char *pci;                 /* "" where there is none; the same for those below */
     char *driver;
     char *cuda_driver;
     char *cuda_runtime;

@@ -7,6 +7,7 @@
  * channel's OPEN record has type OPEN_….
  */
 #define VERB_HOST_INFO   "host.info"
+#define VERB_HOST_TOP    "host.top"
 #define VERB_JOB_SUBMIT  "job.submit"
 #define VERB_JOB_LIST    "job.list"
 #define VERB_JOB_SHOW    "job.show"
@@ -24,6 +25,10 @@
 #define VERB_SNAP_RM     "snap.rm"
 #define VERB_DEVICE_LIST "device.list"
 #define VERB_PRICE_LIST  "price.list"
+
+/* One job in the answer to host.top; at most so many are told of. */
+#define SAMPLE_TYPE  "gpurun.sample.v1"
+#define TOP_JOBS_MAX 256
 
 #define EVENT_STATE "gpurun.event.state.v1" /* job, state (bytes) */
 

@@ -143,6 +143,17 @@ leftovers() {
     done
 }
 
+# A supervisor outlives everybody, also a scenario that failed; its job goes with it.
+end_jobs() {
+    local p
+    for p in /proc/[0-9]*; do
+        if grep -qaF "HOME=$work" "$p/environ" 2>/dev/null &&
+            [[ $(tr '\0' ' ' <"$p/cmdline") == *"gpurun-agent supervise"* ]]; then
+            kill -KILL "${p#/proc/}" 2>/dev/null
+        fi
+    done
+}
+
 finish_scenario() {
     local status=$? name
     trap - ERR
@@ -155,6 +166,7 @@ finish_scenario() {
     for name in "${!pid[@]}"; do
         stop "$name"
     done
+    end_jobs
     chmod -R u+rwx "$work" 2>/dev/null
     rm -rf "$work"
     exit $status
