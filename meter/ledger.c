@@ -1,0 +1,371 @@
+#include "meter/ledger.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/buf.h"
+#include "meter/ledger_internal.h"
+#include "meter/refuse.h"
+
+static int
+check_text(const char *what, const char *text, struct err *e)
+{
+    size_t len = strlen(text);
+
+    if (len == 0 || len > LEDGER_TEXT_MAX) {
+        return err_set(e, ERR_INVALID, "%s: 1 to %d characters", what, LEDGER_TEXT_MAX);
+    }
+    for (size_t i = 0; i < len; i++) {
+        if (text[i] <= 0x20 || text[i] == 0x7f) {
+            return err_set(e, ERR_INVALID, "%s: no blanks or control characters", what);
+        }
+    }
+    return 0;
+}
+
+static int
+check_fen(int64_t fen, int64_t least, struct err *e)
+{
+    if (fen < least || fen > LEDGER_FEN_MAX) {
+        return refuse(e, REFUSE_RANGE, "%" PRId64 " fen", fen);
+    }
+    return 0;
+}
+
+static void
+post(struct ledger_draft *d, const char *dr, const char *cr, int64_t fen)
+{
+    struct ledger_post *p = &d->posts[d->n_posts++];
+
+    (void)snprintf(p->dr, sizeof p->dr, "%s", dr);
+    (void)snprintf(p->cr, sizeof p->cr, "%s", cr);
+    p->fen = fen;
+}
+
+/* The shares' accounts with the session and the owner they are of. */
+static void
+name_account(char out[LEDGER_ACCOUNT_MAX], enum share_account a, const char *lease,
+             const char *host)
+{
+    const char *of = a == SHARE_CLEARING ? lease : a == SHARE_OWNER_PAYABLE ? host : NULL;
+
+    (void)snprintf(out, LEDGER_ACCOUNT_MAX, "%s%s%s", share_account_name(a),
+                   of != NULL ? ":" : "", of != NULL ? of : "");
+}
+
+static void
+post_shares(struct ledger_draft *d, const struct share_posting *p, size_t n,
+            const char *host)
+{
+    char dr[LEDGER_ACCOUNT_MAX];
+    char cr[LEDGER_ACCOUNT_MAX];
+
+    for (size_t i = 0; i < n; i++) {
+        name_account(dr, p[i].dr, d->lease, host);
+        name_account(cr, p[i].cr, d->lease, host);
+        post(d, dr, cr, p[i].fen);
+    }
+}
+
+/*
+ * How an order changes a lease and fills the draft's effects; run inside the
+ * transaction, with the lease as it stands. *nothing: there is nothing to enter.
+ */
+struct order;
+typedef int effect_fn(const struct order *o, struct ledger_draft *d,
+                      struct ledger_lease *h, int64_t *fee_bps, bool *nothing,
+                      struct err *e);
+
+struct order {
+    effect_fn *effect;
+    int64_t fen;
+    int64_t keep_fen;
+    int64_t fee_bps;
+    const char *host;
+};
+
+/* Find or make the entry, all in one transaction. Frees the draft's body. */
+static int
+carry_out(struct ledger *l, struct ledger_draft *d, const struct order *o, bool *repeated,
+          struct err *e)
+{
+    struct ledger_lease h;
+    int64_t fee_bps = 0;
+    bool found = false;
+    bool nothing = false;
+    int rc = -1;
+
+    if (ledger_enter(l, e) != 0) {
+        buf_free(&d->body);
+        return -1;
+    }
+    if (ledger_find(l, d, &found, e) != 0) {
+        goto out;
+    }
+    if (!found) {
+        if (ledger_get_lease(l, d->lease, &h, &fee_bps, e) != 0 ||
+            o->effect(o, d, &h, &fee_bps, &nothing, e) != 0) {
+            goto out;
+        }
+        if (!nothing && (ledger_append(l, d, e) != 0 ||
+                         (d->lease[0] != '\0' &&
+                          ledger_set_lease(l, d->lease, &h, fee_bps, e) != 0))) {
+            goto out;
+        }
+    }
+    if (ledger_leave(l, e) != 0) {
+        goto out;
+    }
+    if (repeated != NULL) {
+        *repeated = found;
+    }
+    rc = 0;
+
+out:
+    if (rc != 0) {
+        ledger_undo(l);
+    }
+    buf_free(&d->body);
+    return rc;
+}
+
+/* ---- money in ---- */
+
+static int
+topup_effect(const struct order *o, struct ledger_draft *d, struct ledger_lease *h,
+             int64_t *fee_bps, bool *nothing, struct err *e)
+{
+    (void)h;
+    (void)fee_bps;
+    (void)nothing;
+    (void)e;
+    post(d, "funding", LEDGER_CASH, o->fen);
+    return 0;
+}
+
+int
+ledger_topup(struct ledger *l, const char *id, int64_t fen, int64_t wall_ns,
+             bool *repeated, struct err *e)
+{
+    struct order o = {.effect = topup_effect, .fen = fen};
+    char key[LEDGER_TEXT_MAX + 16];
+    struct ledger_draft d = {.id = key, .kind = "topup", .lease = "", .wall_ns = wall_ns};
+
+    if (check_text("the reference", id, e) != 0 || check_fen(fen, 1, e) != 0) {
+        return -1;
+    }
+    (void)snprintf(key, sizeof key, "topup:%s", id);
+    buf_printf(&d.body, "fen=%" PRId64 "\n", fen);
+    return carry_out(l, &d, &o, repeated, e);
+}
+
+/* ---- holds ---- */
+
+static int
+hold_effect(const struct order *o, struct ledger_draft *d, struct ledger_lease *h,
+            int64_t *fee_bps, bool *nothing, struct err *e)
+{
+    (void)fee_bps;
+    if (h->state > LEDGER_HOLD_OPEN) {
+        return err_set(e, ERR_EXISTS, "lease %s is settled already", d->lease);
+    }
+    if (o->fen < h->held_fen) {
+        return refuse(e, REFUSE_RANGE, "a hold is raised, not lowered");
+    }
+    d->held_fen = o->fen - h->held_fen;
+    *nothing = d->held_fen == 0 && h->state == LEDGER_HOLD_OPEN;
+    h->held_fen = o->fen;
+    h->state = LEDGER_HOLD_OPEN;
+    return 0;
+}
+
+int
+ledger_hold(struct ledger *l, const char *lease, int64_t seq, int64_t total_fen,
+            int64_t wall_ns, struct err *e)
+{
+    struct order o = {.effect = hold_effect, .fen = total_fen};
+    char key[LEDGER_TEXT_MAX + 40];
+    struct ledger_draft d = {
+        .id = key, .kind = "hold", .lease = lease, .wall_ns = wall_ns};
+
+    if (check_text("the lease", lease, e) != 0 || check_fen(total_fen, 0, e) != 0) {
+        return -1;
+    }
+    (void)snprintf(key, sizeof key, "hold:%s:%" PRId64, lease, seq);
+    buf_printf(&d.body, "fen=%" PRId64 "\n", total_fen);
+    return carry_out(l, &d, &o, NULL, e);
+}
+
+static int
+release_effect(const struct order *o, struct ledger_draft *d, struct ledger_lease *h,
+               int64_t *fee_bps, bool *nothing, struct err *e)
+{
+    (void)o;
+    (void)fee_bps;
+    if (h->state > LEDGER_HOLD_OPEN) {
+        return err_set(e, ERR_EXISTS, "lease %s is settled already", d->lease);
+    }
+    *nothing = h->state == LEDGER_HOLD_NONE;
+    d->held_fen = -h->held_fen;
+    h->held_fen = 0;
+    h->state = LEDGER_HOLD_DONE;
+    return 0;
+}
+
+int
+ledger_release(struct ledger *l, const char *lease, int64_t wall_ns, struct err *e)
+{
+    struct order o = {.effect = release_effect};
+    char key[LEDGER_TEXT_MAX + 16];
+    struct ledger_draft d = {
+        .id = key, .kind = "release", .lease = lease, .wall_ns = wall_ns};
+
+    if (check_text("the lease", lease, e) != 0) {
+        return -1;
+    }
+    (void)snprintf(key, sizeof key, "release:%s", lease);
+    return carry_out(l, &d, &o, NULL, e);
+}
+
+/* ---- the end of a session ---- */
+
+static int
+settle_effect(const struct order *o, struct ledger_draft *d, struct ledger_lease *h,
+              int64_t *fee_bps, bool *nothing, struct err *e)
+{
+    struct share_posting p[SHARE_POSTINGS_MAX];
+    size_t n = 0;
+
+    (void)nothing;
+    if (h->state > LEDGER_HOLD_OPEN) {
+        return err_set(e, ERR_EXISTS, "lease %s is settled already", d->lease);
+    }
+    if (h->state == LEDGER_HOLD_OPEN && o->fen + o->keep_fen > h->held_fen) {
+        return refuse(e, REFUSE_EXCEEDS,
+                      "a charge of %" PRId64 " and %" PRId64
+                      " fen for keeping, of %" PRId64 " held",
+                      o->fen, o->keep_fen, h->held_fen);
+    }
+    if (share_post_session(o->fen, 0, o->fee_bps, p, &n, e) != 0) {
+        return -1;
+    }
+    post_shares(d, p, n, o->host);
+    d->held_fen = o->keep_fen - h->held_fen;
+    h->held_fen = o->keep_fen;
+    h->charge_fen = o->fen;
+    h->state = o->keep_fen > 0 ? LEDGER_HOLD_KEEPING : LEDGER_HOLD_DONE;
+    (void)snprintf(h->host, sizeof h->host, "%s", o->host);
+    *fee_bps = o->fee_bps;
+    return 0;
+}
+
+int
+ledger_settle(struct ledger *l, const struct ledger_close *c, int64_t wall_ns,
+              bool *repeated, struct err *e)
+{
+    struct order o = {.effect = settle_effect,
+                      .fen = c->charge_fen,
+                      .keep_fen = c->keep_fen,
+                      .fee_bps = c->fee_bps,
+                      .host = c->host};
+    char key[LEDGER_TEXT_MAX + 16];
+    char hex[SHA256_HEX_LEN + 1];
+    struct ledger_draft d = {
+        .id = key, .kind = "settle", .lease = c->lease, .wall_ns = wall_ns};
+
+    if (check_text("the lease", c->lease, e) != 0 ||
+        check_text("the host", c->host, e) != 0 || check_fen(c->charge_fen, 0, e) != 0 ||
+        check_fen(c->keep_fen, 0, e) != 0) {
+        return -1;
+    }
+    (void)snprintf(key, sizeof key, "settle:%s", c->lease);
+    sha256_format(&c->receipt, hex);
+    buf_printf(&d.body,
+               "host=%s\ncharge=%" PRId64 "\nkeep=%" PRId64 "\nfee=%" PRId64
+               "\nreceipt=%s\n",
+               c->host, c->charge_fen, c->keep_fen, c->fee_bps, hex);
+    return carry_out(l, &d, &o, repeated, e);
+}
+
+static int
+keeping_effect(const struct order *o, struct ledger_draft *d, struct ledger_lease *h,
+               int64_t *fee_bps, bool *nothing, struct err *e)
+{
+    struct share_posting p[SHARE_POSTINGS_MAX];
+    size_t n = 0;
+
+    (void)nothing;
+    if (h->state != LEDGER_HOLD_KEEPING) {
+        return err_set(e, ERR_EXISTS, "nothing is held for the data of lease %s",
+                       d->lease);
+    }
+    if (o->fen > h->held_fen) {
+        return refuse(e, REFUSE_EXCEEDS,
+                      "%" PRId64 " fen for keeping, of %" PRId64 " held", o->fen,
+                      h->held_fen);
+    }
+    if (share_post_session(o->fen, 0, *fee_bps, p, &n, e) != 0) {
+        return -1;
+    }
+    post_shares(d, p, n, h->host);
+    d->held_fen = -h->held_fen;
+    h->held_fen = 0;
+    h->charge_fen += o->fen;
+    h->state = LEDGER_HOLD_DONE;
+    return 0;
+}
+
+int
+ledger_keeping(struct ledger *l, const char *lease, int64_t charge_fen, int64_t wall_ns,
+               struct err *e)
+{
+    struct order o = {.effect = keeping_effect, .fen = charge_fen};
+    char key[LEDGER_TEXT_MAX + 16];
+    struct ledger_draft d = {
+        .id = key, .kind = "keeping", .lease = lease, .wall_ns = wall_ns};
+
+    if (check_text("the lease", lease, e) != 0 || check_fen(charge_fen, 0, e) != 0) {
+        return -1;
+    }
+    (void)snprintf(key, sizeof key, "keeping:%s", lease);
+    buf_printf(&d.body, "charge=%" PRId64 "\n", charge_fen);
+    return carry_out(l, &d, &o, NULL, e);
+}
+
+static int
+correct_effect(const struct order *o, struct ledger_draft *d, struct ledger_lease *h,
+               int64_t *fee_bps, bool *nothing, struct err *e)
+{
+    struct share_posting p[SHARE_POSTINGS_MAX];
+    size_t n = 0;
+
+    (void)nothing;
+    if (h->state < LEDGER_HOLD_KEEPING) {
+        return err_set(e, ERR_NOT_FOUND, "lease %s has not been settled", d->lease);
+    }
+    if (share_post_correction(h->charge_fen, o->fen, *fee_bps, p, &n, e) != 0) {
+        return -1;
+    }
+    post_shares(d, p, n, h->host);
+    h->charge_fen -= o->fen;
+    return 0;
+}
+
+int
+ledger_correct(struct ledger *l, const char *id, const char *lease,
+               int64_t overcharge_fen, int64_t wall_ns, struct err *e)
+{
+    struct order o = {.effect = correct_effect, .fen = overcharge_fen};
+    char key[LEDGER_TEXT_MAX + 16];
+    struct ledger_draft d = {
+        .id = key, .kind = "correct", .lease = lease, .wall_ns = wall_ns};
+
+    if (check_text("the id", id, e) != 0 || check_text("the lease", lease, e) != 0 ||
+        check_fen(overcharge_fen, 1, e) != 0) {
+        return -1;
+    }
+    (void)snprintf(key, sizeof key, "correct:%s", id);
+    buf_printf(&d.body, "fen=%" PRId64 "\n", overcharge_fen);
+    return carry_out(l, &d, &o, NULL, e);
+}

@@ -1,0 +1,147 @@
+#ifndef METER_LEDGER_H
+#define METER_LEDGER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/attr.h"
+#include "base/err.h"
+#include "base/hash.h"
+#include "meter/share.h"
+
+/*
+ * A book's ledger: double entry in one SQLite file, append-only. Every entry has an id
+ * made by who asks for it: the same id with the same content is answered as the first
+ * time and changes nothing; with other content it is refused
+ * ("idempotency_key_mismatch"). Entries are chained by SHA-256; postings always have a
+ * debit and a credit side; what accounts stand at and what is held is kept beside them
+ * and can be recomputed from them (ledger_check). A mistake is mended by a further entry,
+ * never by a change.
+ *
+ * Accounts: "renter:cash" (its credit is the money there is), "funding" (where it came
+ * from), "owner:payable:HOST", "platform:fee", "clearing:LEASE" (nothing once settled).
+ *
+ * Money held for a lease is still the renter's, but not free: balance = held + free.
+ * free is never below zero, so the balance never is.
+ *
+ * One object belongs to one thread; several processes may have the file open. Every
+ * call is one durable transaction, but between ledger_begin and ledger_commit all are
+ * one (group commit). A failed call inside such a group leaves the group as it was before
+ * it.
+ */
+#define LEDGER_VERSION  1
+#define LEDGER_TEXT_MAX 128                /* ids, leases, hosts */
+#define LEDGER_FEN_MAX  ((int64_t)1 << 52) /* of one entry */
+
+struct ledger;
+
+/*
+ * Open, made when missing. ERR_VERSION: it is from a newer program; ERR_CORRUPT: it is
+ * something else. Nothing is changed then.
+ */
+int ledger_open(struct ledger **out, const char *path, struct err *e) MUST_USE;
+void ledger_close(struct ledger *l); /* NULL allowed; a group not committed is undone */
+
+int ledger_begin(struct ledger *l, struct err *e) MUST_USE;
+int ledger_commit(struct ledger *l, struct err *e) MUST_USE;
+
+struct ledger_funds {
+    int64_t balance_fen;
+    int64_t held_fen;
+    int64_t free_fen;
+    int64_t n_entries;
+};
+int ledger_funds(struct ledger *l, struct ledger_funds *out, struct err *e) MUST_USE;
+
+/* Money in. fen > 0. *repeated (may be NULL): it was there already. */
+int ledger_topup(struct ledger *l, const char *id, int64_t fen, int64_t wall_ns,
+                 bool *repeated, struct err *e) MUST_USE;
+
+/*
+ * Hold total_fen in all for a lease: a further hold (a higher seq) may only raise it.
+ * ERR_LIMIT: not so much is free; ERR_EXISTS: the lease is settled already.
+ */
+int ledger_hold(struct ledger *l, const char *lease, int64_t seq, int64_t total_fen,
+                int64_t wall_ns, struct err *e) MUST_USE;
+
+/* The lease came to nothing (the host refused it): all is free again. */
+int ledger_release(struct ledger *l, const char *lease, int64_t wall_ns,
+                   struct err *e) MUST_USE;
+
+/*
+ * The end of a session: its charge goes to the owner and the fee, keep_fen of the hold
+ * stay held for keeping, the rest is free. A lease that was never held may be settled
+ * with what is free. "exceeds_pending" if charge and keep_fen are more than the hold.
+ */
+struct ledger_close {
+    const char *lease;
+    const char *host; /* its key's id */
+    int64_t charge_fen;
+    int64_t keep_fen;
+    int64_t fee_bps;
+    struct sha256 receipt; /* of the receipt's record */
+};
+int ledger_settle(struct ledger *l, const struct ledger_close *c, int64_t wall_ns,
+                  bool *repeated, struct err *e) MUST_USE;
+
+/* The data is gone: what keeping cost out of what is held for it; the rest is free. */
+int ledger_keeping(struct ledger *l, const char *lease, int64_t charge_fen,
+                   int64_t wall_ns, struct err *e) MUST_USE;
+
+/* A settled session was overcharged: a new entry gives it back. id is the caller's. */
+int ledger_correct(struct ledger *l, const char *id, const char *lease,
+                   int64_t overcharge_fen, int64_t wall_ns, struct err *e) MUST_USE;
+
+enum ledger_hold_state {
+    LEDGER_HOLD_NONE = 0, /* nothing known of the lease */
+    LEDGER_HOLD_OPEN,
+    LEDGER_HOLD_KEEPING, /* settled; something is held for its data */
+    LEDGER_HOLD_DONE,
+};
+struct ledger_lease {
+    enum ledger_hold_state state;
+    int64_t held_fen;
+    int64_t charge_fen; /* posted so far, corrections taken off */
+    char host[LEDGER_TEXT_MAX + 1];
+};
+int ledger_lease(struct ledger *l, const char *lease, struct ledger_lease *out,
+                 struct err *e) MUST_USE;
+/* Leases that hold something, oldest first; returns 0 when fn returned 0 for each. */
+int ledger_each_hold(struct ledger *l,
+                     int (*fn)(void *ctx, const char *lease, const struct ledger_lease *h,
+                               struct err *e),
+                     void *ctx, struct err *e) MUST_USE;
+
+struct ledger_entry {
+    int64_t n; /* 1, 2, 3, … */
+    const char *id;
+    const char *kind;  /* "topup", "hold", "release", "settle", "keeping", "correct" */
+    const char *lease; /* "" none */
+    int64_t wall_ns;
+    int64_t cash_fen; /* what it did to the balance */
+    int64_t held_fen; /* and to what is held */
+};
+/* Entries with from <= wall_ns < to, in order; memory does not grow with their number. */
+int ledger_each(struct ledger *l, int64_t from_wall_ns, int64_t to_wall_ns,
+                int (*fn)(void *ctx, const struct ledger_entry *en, struct err *e),
+                void *ctx, struct err *e) MUST_USE;
+
+struct ledger_account {
+    const char *name;
+    int64_t debit_fen;
+    int64_t credit_fen;
+};
+int ledger_each_account(struct ledger *l,
+                        int (*fn)(void *ctx, const struct ledger_account *a,
+                                  struct err *e),
+                        void *ctx, struct err *e) MUST_USE;
+
+/*
+ * Recompute everything from the entries: the chain, numbers without a gap, accounts,
+ * holds; debits = credits; clearing accounts at zero; nothing below zero at any time.
+ * ERR_CORRUPT names the first entry that is wrong.
+ */
+int ledger_check(struct ledger *l, struct err *e) MUST_USE;
+
+#endif
