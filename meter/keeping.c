@@ -116,6 +116,20 @@ keeping_make(struct keeping *k, const struct receipt *r, int64_t to_wall_ns,
     return 0;
 }
 
+int
+keeping_charge_at(const struct receipt *r, int64_t to_wall_ns, int64_t *charge_fen,
+                  struct err *e)
+{
+    struct keeping k;
+
+    keeping_init(&k);
+    if (fill(&k, r, to_wall_ns, "expired", e) != 0) {
+        return -1;
+    }
+    *charge_fen = k.charge_fen;
+    return 0;
+}
+
 static int
 parse_word(const struct rec *r, const char *key, char *out, size_t max, struct err *e)
 {

@@ -46,6 +46,12 @@ void keeping_clear(struct keeping *k);
  */
 int keeping_make(struct keeping *k, const struct receipt *r, int64_t to_wall_ns,
                  const char *reason, const struct sign_key *host, struct err *e) MUST_USE;
+/*
+ * What that line would charge, for who has only the receipt: the data of an ended keeping
+ * went at keep_until at the latest. ERR_NOT_FOUND if nothing was kept.
+ */
+int keeping_charge_at(const struct receipt *r, int64_t to_wall_ns, int64_t *charge_fen,
+                      struct err *e) MUST_USE;
 /* Signature, form and sums. host NULL: any signer; ERR_DENIED for another than host. */
 int keeping_parse(struct keeping *out, const void *data, size_t len,
                   const struct sign_public *host, struct err *e) MUST_USE;

@@ -11,6 +11,7 @@
 #include "runner/cli/out.h"
 #include "runner/client/i18n.h"
 #include "runner/client/lease.h"
+#include "runner/client/wallet.h"
 #include "runner/job/state.h"
 #include "runner/job/verbs.h"
 #include "runner/wire/msg.h"
@@ -173,6 +174,7 @@ run_extend(struct cli *c, const void *options, const struct words *w, struct err
         context_job(c, &cl, w->v[0], CONTEXT_PATIENCE_NS, &job, &s, e) == 0 &&
         present_grant(s, job.id, &g, e) == 0 && check_own(c->home, &g, job.id, e) == 0 &&
         lease_extend(&next, c->home, &g, cap_fen, max_s, e) == 0 &&
+        wallet_hold(c->home, &next, e) == 0 &&
         send_grant(s, job.id, &next, &resp, e) == 0) {
         rc = show_result(c, resp, &next, job.host, e);
     }

@@ -25,6 +25,7 @@ extern const struct command cmd_snap;
 extern const struct command cmd_stop;
 extern const struct command cmd_version;
 extern const struct command cmd_wait;
+extern const struct command cmd_wallet;
 
 /* A subcommand with a file of its own. */
 extern const struct command sub_host_doctor;

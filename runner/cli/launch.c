@@ -14,6 +14,7 @@
 #include "runner/client/hosts.h"
 #include "runner/client/i18n.h"
 #include "runner/client/lease.h"
+#include "runner/client/wallet.h"
 
 /* ---- the plan ---- */
 
@@ -264,6 +265,18 @@ end_attempt(struct launch *l)
     l->seen = NULL;
 }
 
+/* The host never took it: no job, and its money is free again. */
+static void
+forget(struct launch *l)
+{
+    struct err e;
+
+    jobs_forget(l->cl->home, l->record.id);
+    if (wallet_release(l->cl->home, l->grant.lease, &e) != 0) {
+        say(l->c, "%s", e.msg);
+    }
+}
+
 static int
 finish(struct launch *l, const struct follow_result *r, struct err *e)
 {
@@ -287,7 +300,7 @@ finish(struct launch *l, const struct follow_result *r, struct err *e)
         l->c->stage = STAGE_CHANGED;
     }
     if (!en.known) {
-        jobs_forget(l->cl->home, l->record.id);
+        forget(l);
     }
     return ending_of(&en, r, e);
 }
@@ -317,7 +330,8 @@ attempt(struct launch *l, const struct candidate *chosen, bool only_plan, bool *
         return -1;
     }
     pin_host(l);
-    if (prepare_follow(l, e) != 0) {
+    if (wallet_hold(l->cl->home, &l->grant, e) != 0 || prepare_follow(l, e) != 0) {
+        forget(l);
         goto out;
     }
     if (!l->r->spec.tty) {
@@ -330,7 +344,7 @@ attempt(struct launch *l, const struct candidate *chosen, bool only_plan, bool *
     if (l->refused && l->refusal.code == ERR_BUSY) {
         *again = true;
         *e = l->refusal;
-        jobs_forget(l->cl->home, l->record.id);
+        forget(l);
         goto out;
     }
     rc = finish(l, r, e);

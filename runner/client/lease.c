@@ -8,6 +8,7 @@
 #include "meter/money.h"
 #include "meter/tariff.h"
 #include "runner/client/i18n.h"
+#include "runner/client/wallet.h"
 
 #define NS_PER_S ((int64_t)1000000000)
 #define START_S  ((int64_t)7 * 86400) /* shipping may take long */
@@ -29,9 +30,37 @@ costs_anything(const struct grant *g)
            g->nocard_uyuan_per_h > 0 || g->keep_uyuan_per_gb_day > 0;
 }
 
+/* A cap that was asked for must be there; the default one is all there is, if that is
+ * less. */
 static int
-set_cap(struct grant *g, const struct candidate *c, const struct lease_want *w,
-        struct err *e)
+fit_wallet(struct grant *g, const struct home *home, const struct lease_want *w,
+           struct err *e)
+{
+    int64_t free_fen = 0;
+    bool used = false;
+    char have[MONEY_TEXT_MAX];
+
+    if (wallet_free(home, &used, &free_fen, e) != 0) {
+        return -1;
+    }
+    if (!used || g->cap_fen <= free_fen) {
+        return 0;
+    }
+    money_format_fen(free_fen, have);
+    if (w->max_cost_fen >= 0) {
+        return err_set(e, ERR_LIMIT,
+                       _("the wallet has %s yuan free, less than --max-cost: `gpurun "
+                         "wallet topup YUAN`"),
+                       have);
+    }
+    g->cap_fen = free_fen;
+    g->cap_why = GRANT_LIMIT_BALANCE;
+    return 0;
+}
+
+static int
+set_cap(struct grant *g, const struct home *home, const struct candidate *c,
+        const struct lease_want *w, struct err *e)
 {
     int64_t estimate_s;
 
@@ -51,10 +80,12 @@ set_cap(struct grant *g, const struct candidate *c, const struct lease_want *w,
         }
         return 0;
     }
-    if (w->max_cost_fen < 0) {
-        return grant_default_cap(g, w->keep_bytes, &g->cap_fen, e);
-    }
     g->cap_fen = w->max_cost_fen;
+    if ((w->max_cost_fen < 0 &&
+         grant_default_cap(g, w->keep_bytes, &g->cap_fen, e) != 0) ||
+        fit_wallet(g, home, w, e) != 0) {
+        return -1;
+    }
     if (grant_burn_uyuan_per_h(g) > 0 &&
         grant_max_device_s(g, 0, grant_keep_hold(g, w->keep_bytes)) < 1) {
         char need[MONEY_TEXT_MAX];
@@ -64,8 +95,12 @@ set_cap(struct grant *g, const struct candidate *c, const struct lease_want *w,
         money_format_fen(g->cap_fen, have);
         return err_set(
             e, ERR_INVALID,
-            _("--max-cost %s is less than what one second, stopping and keeping "
-              "the data would cost on host '%s' (%s yuan)"),
+            g->cap_why == GRANT_LIMIT_BALANCE
+                ? _("the %s yuan that are free in the wallet are less than what one "
+                    "second, stopping and keeping the data would cost on host '%s' (%s "
+                    "yuan): `gpurun wallet topup YUAN`")
+                : _("--max-cost %s is less than what one second, stopping and keeping "
+                    "the data would cost on host '%s' (%s yuan)"),
             have, c->host, need);
     }
     return 0;
@@ -115,7 +150,7 @@ lease_make(struct grant *g, struct home *home, const struct offer *o,
     g->keep_days = o->keep_days;
     g->max_s = spec->max_time_s;
     g->end_why = GRANT_LIMIT_TIME;
-    if (set_cap(g, c, w, e) != 0) {
+    if (set_cap(g, home, c, w, e) != 0) {
         return -1;
     }
     spec->cap_fen = costs_anything(g) ? g->cap_fen : -1;

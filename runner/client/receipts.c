@@ -14,6 +14,7 @@
 #include "runner/client/i18n.h"
 #include "runner/job/verbs.h"
 #include "runner/wire/msg.h"
+#include "runner/client/wallet.h"
 
 #define COPY_MAX     ((size_t)1 << 30) /* of a journal held here */
 #define RECEIPTS_MAX 1000000
@@ -149,6 +150,8 @@ finish(struct fetch *f)
         return;
     }
     f->state = FETCH_DONE;
+    /* What the wallet cannot take now it takes when it is next looked at. */
+    (void)!wallet_settle(f->client->home, f->receipt, &e);
 }
 
 /* ---- asking ---- */

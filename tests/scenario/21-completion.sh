@@ -68,7 +68,7 @@ types() { # LINE EXPECTED...
     got=$(bash --norc "$work/bash" "$TOP/completions/gpurun.bash" "$line" | paste -sd' ')
     [ "$got" = "$*" ] || fail "bash: '$line' becomes '$got' and not '$*'"
 }
-types 'gpurun wa' wait
+types 'gpurun wa' wait wallet
 types 'gpurun host do' doctor
 types 'gpurun run --max-' --max-cost --max-price --max-time
 types 'gpurun --host ' local

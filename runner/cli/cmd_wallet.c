@@ -1,0 +1,338 @@
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/buf.h"
+#include "base/clock.h"
+#include "base/hash.h"
+#include "base/json.h"
+#include "meter/calendar.h"
+#include "meter/money.h"
+#include "runner/cli/commands.h"
+#include "runner/cli/out.h"
+#include "runner/client/i18n.h"
+#include "runner/client/jobs.h"
+#include "runner/client/wallet.h"
+
+#define NS_PER_S ((int64_t)1000000000)
+
+struct wallet_options {
+    const char *ref;
+    const char *month;
+};
+
+static const struct opt options_wallet[] = {
+    {"ref", 0, OPT_STR, offsetof(struct wallet_options, ref), "ID",
+     N_("with topup: an id of yours; the same one again adds nothing")},
+    {"month", 0, OPT_STR, offsetof(struct wallet_options, month), "YYYY-MM",
+     N_("with log: only that month (Asia/Shanghai)")},
+    {NULL, 0, OPT_NONE, 0, NULL, NULL},
+};
+
+/* ---- what there is ---- */
+
+/* A hold, with the job it is for. */
+struct view {
+    const struct job_list *jobs;
+    struct table *table; /* or */
+    struct json_writer *json;
+};
+
+static const struct job_record *
+job_of(const struct job_list *jobs, const char *lease)
+{
+    for (size_t i = 0; i < jobs->n; i++) {
+        if (strcmp(jobs->v[i].lease, lease) == 0) {
+            return &jobs->v[i];
+        }
+    }
+    return NULL;
+}
+
+static int
+hold_row(void *ctx, const char *lease, const struct ledger_lease *h, struct err *e)
+{
+    struct view *v = ctx;
+    const struct job_record *job = job_of(v->jobs, lease);
+    bool keeping = h->state == LEDGER_HOLD_KEEPING;
+    char money[OUT_MONEY_MAX];
+
+    (void)e;
+    if (v->json != NULL) {
+        json_obj(v->json);
+        json_kstr(v->json, "lease", lease);
+        json_kstr(v->json, "job", job != NULL ? job->id : NULL);
+        json_kstr(v->json, "name", job != NULL ? job->name : NULL);
+        json_kstr(v->json, "for", keeping ? "keeping" : "run");
+        json_kint(v->json, "held_fen", h->held_fen);
+        json_obj_end(v->json);
+        return 0;
+    }
+    table_cell(v->table, job != NULL ? job->id : lease);
+    table_cell(v->table, job != NULL ? job->name : NULL);
+    table_cell(v->table, keeping ? _("keeping its data") : _("a run"));
+    table_cell(v->table, out_fen(h->held_fen, money));
+    return 0;
+}
+
+static int
+show_text(struct ledger *l, const struct ledger_funds *f, size_t n_waiting,
+          const struct job_list *jobs, struct buf *out, struct err *e)
+{
+    const char *headers[] = {_("HELD FOR"), _("NAME"), _("WHAT"), _(">AMOUNT"), NULL};
+    struct view v = {.jobs = jobs};
+    char balance[OUT_MONEY_MAX];
+    char held[OUT_MONEY_MAX];
+    char free_money[OUT_MONEY_MAX];
+    int rc;
+
+    v.table = table_new(headers);
+    rc = ledger_each_hold(l, hold_row, &v, e);
+    if (rc == 0) {
+        buf_printf(out, _("balance %s, of it held %s, free %s\n"),
+                   out_fen(f->balance_fen, balance), out_fen(f->held_fen, held),
+                   out_fen(f->free_fen, free_money));
+        if (table_rows(v.table) > 0) {
+            table_print(v.table, out);
+        }
+        if (n_waiting > 0) {
+            buf_printf(out,
+                       _("%zu without a receipt yet: `gpurun bill JOB` fetches it\n"),
+                       n_waiting);
+        }
+    }
+    table_free(v.table);
+    return rc;
+}
+
+static int
+show_json(struct ledger *l, const struct ledger_funds *f, const struct job_list *jobs,
+          struct buf *out, struct err *e)
+{
+    struct json_writer j = json_to(out);
+    struct view v = {.jobs = jobs, .json = &j};
+    int rc;
+
+    json_obj(&j);
+    json_kbool(&j, "wallet", true);
+    json_kint(&j, "balance_fen", f->balance_fen);
+    json_kint(&j, "held_fen", f->held_fen);
+    json_kint(&j, "free_fen", f->free_fen);
+    json_key(&j, "holds");
+    json_arr(&j);
+    rc = ledger_each_hold(l, hold_row, &v, e);
+    json_arr_end(&j);
+    json_obj_end(&j);
+    buf_add_str(out, "\n");
+    return rc;
+}
+
+static int
+show(const struct cli *c, struct ledger *l, struct err *e)
+{
+    struct job_list jobs = {NULL, 0};
+    struct ledger_funds f;
+    struct buf out = BUF_INIT;
+    size_t n_waiting = 0;
+    int rc = -1;
+
+    if (wallet_sync(c->home, l, &n_waiting, e) != 0 || ledger_funds(l, &f, e) != 0 ||
+        jobs_list(c->home, &jobs, e) != 0) {
+        goto out;
+    }
+    rc = c->g.json ? show_json(l, &f, &jobs, &out, e)
+                   : show_text(l, &f, n_waiting, &jobs, &out, e);
+    if (rc == 0) {
+        rc = out_write(&out, e);
+    }
+
+out:
+    job_list_free(&jobs);
+    buf_free(&out);
+    return rc;
+}
+
+static int
+show_none(const struct cli *c, struct err *e)
+{
+    struct buf out = BUF_INIT;
+    int rc;
+
+    buf_add_str(&out, c->g.json ? "{\"wallet\":false}\n"
+                                : _("no wallet: caps alone bound what a run may cost; "
+                                    "`gpurun wallet topup YUAN` begins a budget\n"));
+    rc = out_write(&out, e);
+    buf_free(&out);
+    return rc;
+}
+
+/* ---- money in ---- */
+
+static int
+topup(struct cli *c, const struct wallet_options *o, const char *yuan, struct err *e)
+{
+    struct ledger *l = NULL;
+    struct ledger_funds f;
+    struct buf out = BUF_INIT;
+    char ref[JOB_ID_LEN + 1];
+    char money[OUT_MONEY_MAX];
+    const char *id = o->ref;
+    bool repeated = false;
+    int64_t fen;
+    int rc = -1;
+
+    if (money_parse_fen(yuan, strlen(yuan), &fen, e) != 0) {
+        return -1;
+    }
+    if (fen == 0) {
+        return err_set(e, ERR_INVALID, "%s", _("topup wants more than nothing"));
+    }
+    if (id == NULL) {
+        random_id("t", ref);
+        id = ref;
+    }
+    if (wallet_open(&l, c->home, true, e) != 0 ||
+        ledger_topup(l, id, fen, clock_wall_ns(), &repeated, e) != 0 ||
+        ledger_funds(l, &f, e) != 0) {
+        goto out;
+    }
+    if (c->g.json) {
+        struct json_writer j = json_to(&out);
+
+        json_obj(&j);
+        json_kstr(&j, "id", id);
+        json_kint(&j, "fen", fen);
+        json_kbool(&j, "repeated", repeated);
+        json_kint(&j, "balance_fen", f.balance_fen);
+        json_kint(&j, "free_fen", f.free_fen);
+        json_obj_end(&j);
+        buf_add_str(&out, "\n");
+    } else {
+        buf_printf(&out, "%s\n", id);
+    }
+    say(c, repeated ? _("that was there already; balance %s") : _("balance now %s"),
+        out_fen(f.balance_fen, money));
+    rc = out_write(&out, e);
+
+out:
+    ledger_close(l);
+    buf_free(&out);
+    return rc;
+}
+
+/* ---- what happened ---- */
+
+struct log_ctx {
+    struct table *table;
+    struct json_writer *json;
+};
+
+static int
+log_row(void *ctx, const struct ledger_entry *en, struct err *e)
+{
+    struct log_ctx *c = ctx;
+    char money[OUT_MONEY_MAX];
+    char when[OUT_TIME_MAX];
+
+    (void)e;
+    if (c->json != NULL) {
+        clock_format_utc(en->wall_ns, 9, when);
+        json_obj(c->json);
+        json_kint(c->json, "n", en->n);
+        json_kstr(c->json, "id", en->id);
+        json_kstr(c->json, "kind", en->kind);
+        json_kstr(c->json, "lease", en->lease[0] != '\0' ? en->lease : NULL);
+        json_kstr(c->json, "at", when);
+        json_kint(c->json, "at_ns", en->wall_ns);
+        json_kint(c->json, "balance_change_fen", en->cash_fen);
+        json_kint(c->json, "held_change_fen", en->held_fen);
+        json_obj_end(c->json);
+        return 0;
+    }
+    table_cellf(c->table, "%" PRId64, en->n);
+    table_cell(c->table, out_time(en->wall_ns, when));
+    table_cell(c->table, en->kind);
+    table_cell(c->table, en->lease[0] != '\0' ? en->lease : NULL);
+    table_cell(c->table, out_fen(en->cash_fen, money));
+    table_cell(c->table, out_fen(en->held_fen, money));
+    return 0;
+}
+
+static int
+show_log(const struct cli *c, const struct wallet_options *o, struct ledger *l,
+         struct err *e)
+{
+    const char *headers[] = {_(">N"),       _("WHEN"),  _("WHAT"), _("LEASE"),
+                             _(">BALANCE"), _(">HELD"), NULL};
+    struct buf out = BUF_INIT;
+    struct json_writer j = json_to(&out);
+    struct log_ctx ctx = {0};
+    int64_t from_s = INT64_MIN / NS_PER_S;
+    int64_t to_s = INT64_MAX / NS_PER_S;
+    int rc = -1;
+
+    if ((o->month != NULL && calendar_parse_month(o->month, &from_s, &to_s, e) != 0) ||
+        wallet_sync(c->home, l, NULL, e) != 0) {
+        return -1;
+    }
+    if (c->g.json) {
+        ctx.json = &j;
+        json_arr(&j);
+    } else {
+        ctx.table = table_new(headers);
+    }
+    rc = ledger_each(l, from_s * NS_PER_S, to_s * NS_PER_S, log_row, &ctx, e);
+    if (c->g.json) {
+        json_arr_end(&j);
+        buf_add_str(&out, "\n");
+    } else {
+        table_print(ctx.table, &out);
+        table_free(ctx.table);
+    }
+    if (rc == 0) {
+        rc = out_write(&out, e);
+    }
+    buf_free(&out);
+    return rc;
+}
+
+static int
+run_wallet(struct cli *c, const void *options, const struct words *w, struct err *e)
+{
+    const struct wallet_options *o = options;
+    const char *verb = w->n > 0 ? w->v[0] : "";
+    bool adds = strcmp(verb, "topup") == 0;
+    bool logs = strcmp(verb, "log") == 0;
+    struct ledger *l = NULL;
+    int rc;
+
+    if ((w->n > 0 && !adds && !logs) ||
+        w->n != (adds   ? 2
+                 : logs ? 1
+                        : 0) ||
+        (o->ref != NULL && !adds) || (o->month != NULL && !logs)) {
+        return err_set(e, ERR_INVALID, "%s",
+                       _("it is `wallet`, `wallet topup YUAN [--ref ID]` or `wallet log "
+                         "[--month YYYY-MM]`"));
+    }
+    c->stage = STAGE_TRYING;
+    if (adds) {
+        return topup(c, o, w->v[1], e);
+    }
+    if (wallet_open(&l, c->home, false, e) != 0) {
+        return -1;
+    }
+    rc = l == NULL ? show_none(c, e) : logs ? show_log(c, o, l, e) : show(c, l, e);
+    ledger_close(l);
+    return rc;
+}
+
+const struct command cmd_wallet = {
+    .name = "wallet",
+    .usage = N_("[topup YUAN [--ref ID]] | log [--month YYYY-MM]"),
+    .help = N_("a budget of your own: what is there, what is held, what is free"),
+    .options = options_wallet,
+    .options_size = sizeof(struct wallet_options),
+    .max_words = 2,
+    .run = run_wallet,
+};
