@@ -12,9 +12,9 @@
 #include "base/file.h"
 #include "meter/journal.h"
 #include "runner/client/i18n.h"
+#include "runner/client/wallet.h"
 #include "runner/job/verbs.h"
 #include "runner/wire/msg.h"
-#include "runner/client/wallet.h"
 
 #define COPY_MAX     ((size_t)1 << 30) /* of a journal held here */
 #define RECEIPTS_MAX 1000000
