@@ -11,6 +11,7 @@
 #include "base/file.h"
 #include "runner/host/procs.h"
 #include "runner/host/supervise_internal.h"
+#include "runner/host/work.h"
 
 #define WATCH_NS     ((int64_t)1000000000)
 #define NS_PER_S     ((int64_t)1000000000)
@@ -98,6 +99,73 @@ check_memory(struct sup *s, const struct proc_list *l)
     }
 }
 
+/* ---- idle: the cores are, but are the devices? ---- */
+
+struct idle_look {
+    struct sup *sup;
+    struct device_list devices;
+};
+
+static int
+idle_look_run(void *ctx, struct err *e)
+{
+    struct idle_look *k = ctx;
+
+    return devices_list(k->sup->agent, true, &k->devices, NULL, e);
+}
+
+/* Does a device of the job work, as far as its driver tells? */
+static bool
+device_works(const struct sup *s, const struct device_list *now)
+{
+    for (size_t i = 0; i < s->n_picked; i++) {
+        const char *uuid = s->devices.v[s->picked[i]].uuid;
+
+        for (size_t k = 0; k < now->n; k++) {
+            if (strcmp(now->v[k].uuid, uuid) == 0 &&
+                now->v[k].busy_percent >= IDLE_PERCENT) {
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
+static void
+idle_look_done(void *ctx, int rc, const struct err *why)
+{
+    struct idle_look *k = ctx;
+    struct sup *s = k->sup;
+
+    (void)why;
+    s->idle_looking = false;
+    if (rc == 0 && device_works(s, &k->devices)) {
+        s->idle_since_ns = clock_boot_ns();
+    } else if (!s->main_exited && !s->ending && s->stop_reason == JOB_REASON_NONE) {
+        sup_stop(s, JOB_IDLE, false, "idle for as long as --idle allows");
+    }
+    device_list_free(&k->devices);
+    free(k);
+}
+
+/* The cores were idle for long enough. Asking a driver takes its time: on a thread. */
+static void
+idle_is_due(struct sup *s)
+{
+    struct idle_look *k;
+    struct err e;
+
+    if (s->idle_looking) {
+        return;
+    }
+    k = xcalloc(1, sizeof *k);
+    k->sup = s;
+    s->idle_looking = true;
+    if (work_start(s->loop, idle_look_run, idle_look_done, k, &e) != 0) {
+        idle_look_done(k, -1, &e);
+    }
+}
+
 static void
 check_idle(struct sup *s, const struct proc_list *l)
 {
@@ -116,7 +184,7 @@ check_idle(struct sup *s, const struct proc_list *l)
         s->idle_ticks = ticks;
         s->idle_since_ns = now_ns;
     } else if (now_ns - s->idle_since_ns >= s->spec.idle_s * NS_PER_S) {
-        sup_stop(s, JOB_IDLE, false, "idle for as long as --idle allows");
+        idle_is_due(s);
     }
 }
 

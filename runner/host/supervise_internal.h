@@ -105,6 +105,7 @@ struct sup {
     struct sup_held *held; /* counts what a snapshot would keep; NULL: keeping is free */
     uint64_t idle_ticks;   /* cpu ticks at the last busy moment */
     int64_t idle_since_ns;
+    bool idle_looking; /* a thread asks the devices whether they are idle, too */
 
     struct unix_listener *listener;
     struct sup_peer *peers;

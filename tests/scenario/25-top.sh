@@ -49,3 +49,15 @@ expect 0 as_client env TERM=xterm "$(tool pty_run)" '37 %' x '37 %' x '37 %' '^C
 
 gpurun -q stop --now busy >/dev/null 2>&1 || true
 gpurun -q stop --now card >/dev/null 2>&1 || true
+
+note "--idle: a GPU that works is not idle, one that rests is"
+expect 0 gpurun -q run -d --name works --gpu 4090 --idle 2s -- sleep 600
+await 60 "it runs" job_is works running
+conf=/usr/local/nvidia/lib64/libnvidia-ml.so.1.conf
+lives() { [ "$(/usr/bin/python3 -c "import json; print(sum(j['can_run_s'] < 86400 - 6 for j in json.load(open('$work/out'))['jobs']))")" = 1 ]; }
+longer() { gpurun top --json >"$work/out" && lives; }
+await 60 "longer than --idle alone would let it" longer
+job_is works running || fail "ended while its GPU worked: $(job_state works)"
+sed -i 's/|37|1$/|0|0/' "$conf"
+expect 104 gpurun -q wait works
+[ "$(job_field works reason)" = idle ] || fail "ended by $(job_field works reason)"
