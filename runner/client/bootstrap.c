@@ -401,13 +401,12 @@ choose(const struct bootstrap *b, const struct rec *facts,
     for (size_t i = 0; i < b->agents->n; i++) {
         buf_printf(&have, "%s%s", i == 0 ? "" : ", ", b->agents->v[i].arch);
     }
-    f->cause = CAUSE_NO_AGENT;
-    (void)err_set(&f->err, ERR_INVALID,
-                  _("the host is a %s machine with %s; this installation has agents for "
-                    "Linux on %s only"),
-                  text_escape_to(shown_arch, sizeof shown_arch, arch ? arch : "?"),
-                  text_escape_to(shown_os, sizeof shown_os, os ? os : "?"),
-                  buf_str(&have));
+    (void)failure_set(
+        f, CAUSE_NO_AGENT,
+        _("the host is a %s machine with %s; this installation has agents for "
+          "Linux on %s only"),
+        text_escape_to(shown_arch, sizeof shown_arch, arch ? arch : "?"),
+        text_escape_to(shown_os, sizeof shown_os, os ? os : "?"), buf_str(&have));
     buf_free(&have);
     return -1;
 }

@@ -403,19 +403,26 @@ still_there(struct link *l)
     return false;
 }
 
+/* What answers is no agent, or a broken one. */
+static void
+no_agent_of_ours(const struct link *l, struct failure *why)
+{
+    char where[WHERE_MAX];
+
+    *why = (struct failure){.cause = CAUSE_GARBAGE, .err = l->conn_why};
+    err_wrap(&why->err, _("what answers on %s does not speak as gpurun-agent does"),
+             transport_where(l->work->t, where));
+}
+
 /* The agent went away before it said HELLO: its exit status and last words tell why. */
 static void
 never_spoke(struct link *l, const struct transport_status *s, struct failure *why)
 {
-    if (s->end == TRANSPORT_END_NONE || l->work->t == NULL) {
-        why->cause = CAUSE_GARBAGE;
-        why->err = l->conn_why;
+    if (s->end == TRANSPORT_END_NONE) {
+        no_agent_of_ours(l, why);
         return;
     }
-    (void)transport_explain_end(l->work->t, s, NULL, why);
-    if (why->cause == CAUSE_NO_EXEC) {
-        why->cause = CAUSE_AGENT_FAILED;
-    }
+    (void)transport_explain_early_end(l->work->t, s, why);
 }
 
 /* Put together what the conn and the thread know. */
@@ -423,6 +430,7 @@ static void
 why_lost(struct link *l, struct failure *why)
 {
     struct transport_status s;
+    char where[WHERE_MAX];
 
     (void)pthread_mutex_lock(&l->work->m);
     *why = l->work->why;
@@ -435,8 +443,9 @@ why_lost(struct link *l, struct failure *why)
         *why = (struct failure){.cause = CAUSE_NONE};
     } else if (l->conn_why.code == ERR_VERSION) {
         *why = (struct failure){.cause = CAUSE_VERSION, .err = l->conn_why};
+        err_wrap(&why->err, "%s", transport_where(l->work->t, where));
     } else if (l->conn_why.code != ERR_LINK) {
-        *why = (struct failure){.cause = CAUSE_GARBAGE, .err = l->conn_why};
+        no_agent_of_ours(l, why);
     } else if (s.end == TRANSPORT_END_CUT && s.cut.cause != CAUSE_CANCELLED) {
         *why = s.cut;
     } else if (!l->had_hello) {

@@ -367,6 +367,21 @@ transport_explain_end(struct transport *t, const struct transport_status *s,
 }
 
 int
+transport_explain_early_end(struct transport *t, const struct transport_status *s,
+                            struct failure *f)
+{
+    char where[WHERE_MAX];
+    char said[SAID_MAX];
+    char how[64];
+
+    what_was_said(t, NULL, said);
+    how_it_ended(s, how);
+    return failure_set(f, CAUSE_AGENT_FAILED,
+                       _("%s: the agent ended before it had introduced itself (%s)%s%s"),
+                       transport_where(t, where), how, said[0] != '\0' ? ": " : "", said);
+}
+
+int
 transport_explain_silence(struct transport *t, const struct preamble *p,
                           struct failure *f)
 {

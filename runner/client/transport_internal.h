@@ -82,6 +82,8 @@ void transport_tail_clear(struct transport *t);
 /* The command ended, or was silent, before any magic line: say why. Return -1. */
 int transport_explain_end(struct transport *t, const struct transport_status *s,
                           const struct preamble *p, struct failure *f);
+int transport_explain_early_end(struct transport *t, const struct transport_status *s,
+                                struct failure *f);
 int transport_explain_silence(struct transport *t, const struct preamble *p,
                               struct failure *f);
 

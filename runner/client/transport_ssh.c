@@ -305,6 +305,8 @@ explain(struct transport *t, struct failure *f)
     if (cause == CAUSE_AUTH && !ask_can_get_secret(t->o.ask) &&
         (strstr(said, "password") != NULL || strstr(said, "keyboard") != NULL)) {
         hint = _(". It takes a password, but there is no terminal to ask at");
+    } else if (cause == CAUSE_AUTH) {
+        hint = _(" Is your key in its ~/.ssh/authorized_keys, and the user name right?");
     } else if (cause == CAUSE_REFUSED) {
         hint = _(": no sshd on that port, or the machine is still starting");
     }
