@@ -158,8 +158,8 @@ take_cpu(const struct device_list *l, int64_t count, size_t *picked, int *fds,
 
 int
 devices_take(const struct agent *a, const struct device_list *l, const char *device_class,
-             const char *type, int64_t count, size_t *picked, int *fds, size_t *n_picked,
-             struct err *e)
+             const char *type, const char *wanted, int64_t count, size_t *picked,
+             int *fds, size_t *n_picked, struct err *e)
 {
     int64_t fitting = 0;
     size_t n = 0;
@@ -175,7 +175,8 @@ devices_take(const struct agent *a, const struct device_list *l, const char *dev
     for (size_t i = 0; i < l->n && (int64_t)n < count; i++) {
         int fd;
 
-        if (!device_matches(&l->v[i], device_class, type) || !l->v[i].usable) {
+        if (!device_matches(&l->v[i], device_class, wanted) || !l->v[i].usable ||
+            (type != NULL && strcmp(l->v[i].type, type) != 0)) {
             continue;
         }
         fitting++;
@@ -191,10 +192,10 @@ devices_take(const struct agent *a, const struct device_list *l, const char *dev
         if (fitting < count) {
             err_set(e, ERR_NOT_FOUND,
                     "this host has %lld usable %s device%s of type '%s'",
-                    (long long)fitting, device_class, fitting == 1 ? "" : "s", type);
+                    (long long)fitting, device_class, fitting == 1 ? "" : "s", wanted);
         } else {
             err_set(e, ERR_BUSY, "not enough of this host's %s devices '%s' are free",
-                    device_class, type);
+                    device_class, wanted);
         }
         goto out;
     }

@@ -12,11 +12,43 @@
 #include "base/text.h"
 #include "runner/host/devices_internal.h"
 
-#define ROW_MAX   ((size_t)64 * 1024)
-#define SMALL_MAX ((size_t)4096)
-#define PCI_DIR   "/sys/bus/pci/devices"
+#define ROW_MAX     ((size_t)64 * 1024)
+#define SMALL_MAX   ((size_t)4096)
+#define PCI_DIR     "/sys/bus/pci/devices"
+#define ADDRESS_MAX 64
 
 /* ---- reading rows ---- */
+
+/* Owners write these by hand: comments and empty lines are not of the record. */
+static int
+read_row(struct rec **out, const char *path, struct err *e)
+{
+    struct buf text = BUF_INIT;
+    struct buf record = BUF_INIT;
+    const char *at;
+    int rc = -1;
+
+    if (file_read(path, ROW_MAX, &text, e) != 0) {
+        goto out;
+    }
+    at = buf_str(&text);
+    while (*at != '\0') {
+        size_t n = strcspn(at, "\n");
+
+        if (n > 0 && at[0] != '#') {
+            buf_add(&record, at, n);
+            buf_add_str(&record, "\n");
+        }
+        at += n;
+        at += *at == '\n' ? 1 : 0;
+    }
+    rc = rec_parse(out, record.data, record.len, DEVICE_CLASS_TAG, e);
+
+out:
+    buf_free(&text);
+    buf_free(&record);
+    return rc;
+}
 
 static int
 add_file(struct device_rows *rows, const char *path, struct err *e)
@@ -28,8 +60,7 @@ add_file(struct device_rows *rows, const char *path, struct err *e)
     if (rows->n == DEVICE_CLASSES_MAX) {
         return err_set(e, ERR_RANGE, "more than %d device classes", DEVICE_CLASSES_MAX);
     }
-    if (rec_load(&r, path, DEVICE_CLASS_TAG, e) != 0 ||
-        device_class_parse(&c, r, e) != 0) {
+    if (read_row(&r, path, e) != 0 || device_class_parse(&c, r, e) != 0) {
         err_wrap(e, "device class '%s'", path);
         goto out;
     }
@@ -167,10 +198,14 @@ device_find_nodes(const struct device_class *c, struct device_list *l)
         for (size_t k = 0; k < g.gl_pathc && l->n < DEVICE_MAX; k++) {
             const char *base = strrchr(g.gl_pathv[k], '/') + 1;
             const char *digits = base + strcspn(base, "0123456789");
+            /* Where nothing tells what they are, /dev/acme3 and /dev/acme5 are two acme.
+             */
+            char *kind = xasprintf("%.*s", (int)(digits - base), base);
             struct device d;
 
-            fill(&d, c, c->type != NULL ? c->type : base, base,
+            fill(&d, c, c->type != NULL ? c->type : kind, base,
                  *digits == '\0' ? (int64_t)k : strtoll(digits, NULL, 10));
+            free(kind);
             device_list_add(l, &d);
         }
         globfree(&g);
@@ -220,37 +255,59 @@ pci_fits(const struct device_class *c, const char *address)
     return false;
 }
 
-void
-device_find_pci(const struct device_class *c, struct device_list *l)
+static int
+by_name(const void *a, const void *b)
+{
+    return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+/* Addresses that fit, in the order of the bus: a vendor's own numbering follows it. */
+static void
+find_addresses(const struct device_class *c, struct strings *out)
 {
     DIR *dir = opendir(PCI_DIR);
     struct dirent *de;
-    int64_t index = 0;
 
-    while (dir != NULL && (de = readdir(dir)) != NULL && l->n < DEVICE_MAX) {
+    while (dir != NULL && (de = readdir(dir)) != NULL && out->n < DEVICE_MAX) {
+        if (de->d_name[0] != '.' && strlen(de->d_name) <= ADDRESS_MAX &&
+            pci_fits(c, de->d_name)) {
+            strings_add(out, de->d_name);
+        }
+    }
+    if (dir != NULL) {
+        (void)closedir(dir);
+    }
+    if (out->n > 1) {
+        qsort(out->v, out->n, sizeof *out->v, by_name);
+    }
+}
+
+void
+device_find_pci(const struct device_class *c, struct device_list *l)
+{
+    struct strings found = {NULL, 0};
+
+    find_addresses(c, &found);
+    for (size_t i = 0; i < found.n && l->n < DEVICE_MAX; i++) {
+        const char *address = found.v[i];
         char name[DEVICE_TEXT_MAX + 1];
         char unique[DEVICE_TEXT_MAX + 1];
         char memory[DEVICE_TEXT_MAX + 1];
         struct device d;
 
-        if (de->d_name[0] == '.' || strlen(de->d_name) > 64 || !pci_fits(c, de->d_name)) {
-            continue;
-        }
-        pci_file(de->d_name, "product_name", name);
-        pci_file(de->d_name, "unique_id", unique);
-        pci_file(de->d_name, "mem_info_vram_total", memory);
+        pci_file(address, "product_name", name);
+        pci_file(address, "unique_id", unique);
+        pci_file(address, "mem_info_vram_total", memory);
         if (name[0] == '\0') {
             char id[DEVICE_TEXT_MAX + 1];
 
-            pci_file(de->d_name, "device", id);
+            pci_file(address, "device", id);
             (void)snprintf(name, sizeof name, "%.32s %.64s", c->vendor, id);
         }
-        fill(&d, c, name, unique[0] != '\0' ? unique : de->d_name, index++);
-        device_text(&d.pci, de->d_name);
+        fill(&d, c, name, unique[0] != '\0' ? unique : address, (int64_t)i);
+        device_text(&d.pci, address);
         d.memory_bytes = strtoll(memory, NULL, 10);
         device_list_add(l, &d);
     }
-    if (dir != NULL) {
-        (void)closedir(dir);
-    }
+    strings_free(&found);
 }

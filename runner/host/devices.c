@@ -279,6 +279,15 @@ add_probed(const struct agent *a, bool fresh, struct device_list *l, char *why)
         goto out;
     }
     take_probed(l, r, why);
+    if (why != NULL && rec_get(r, "nvml") != NULL &&
+        strcmp(rec_get(r, "nvml"), "failed") == 0) {
+        const char *error = rec_get(r, "nvml_error");
+        char *text =
+            xasprintf("NVIDIA's driver does not answer: %s", error == NULL ? "?" : error);
+
+        (void)text_escape_to(why, DEVICES_WHY_MAX, text);
+        free(text);
+    }
 
 out:
     rec_free(r);

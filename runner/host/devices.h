@@ -34,15 +34,17 @@ void devices_look(const struct agent *a, struct device_list *l);
 char *devices_lock_dir(const struct agent *a, bool *shared);
 
 /*
- * Take count free devices of that class and type: indices into l in picked, the locks in
+ * Take count free devices of that class whose type is type (as prices call it; NULL: any)
+ * and that wanted, as people write it, means: indices into l in picked, the locks in
  * fds (count each). The locks go with their open files, so a process that was passed them
  * holds them too. ERR_NOT_FOUND: there are not that many here, whoever has them;
  * ERR_BUSY: there are, but not free. Nothing is held then. Class cpu: the one row, no
  * lock (fds[0] is -1); ERR_NOT_FOUND if it has fewer than count cores.
  */
 int devices_take(const struct agent *a, const struct device_list *l,
-                 const char *device_class, const char *type, int64_t count,
-                 size_t *picked, int *fds, size_t *n_picked, struct err *e) MUST_USE;
+                 const char *device_class, const char *type, const char *wanted,
+                 int64_t count, size_t *picked, int *fds, size_t *n_picked,
+                 struct err *e) MUST_USE;
 
 /*
  * Variables that show a job only its own devices, of every class the machine has: its

@@ -199,7 +199,7 @@ check_allowance(struct sup *s, int *admit_fd, struct err *e)
 
 /* ---- devices ---- */
 
-/* The type the grant was priced for; the job's own word has to mean it too. */
+/* Of the type the grant was priced for; and the job's own word has to mean it, too. */
 static int
 take_devices(struct sup *s, struct err *e)
 {
@@ -209,13 +209,9 @@ take_devices(struct sup *s, struct err *e)
     if (devices_list(s->agent, false, &s->devices, NULL, e) != 0) {
         return -1;
     }
-    if (!cpu && !device_type_matches(s->spec.device_type, row->type, row->type, 0) &&
-        strcmp(s->spec.device_type, row->type) != 0) {
-        return err_set(e, ERR_DENIED, "the grant is for '%s', the job asks for '%s'",
-                       row->type, s->spec.device_type);
-    }
-    return devices_take(s->agent, &s->devices, row->class_name, cpu ? "any" : row->type,
-                        row->n_units, s->picked, s->lock_fds, &s->n_picked, e);
+    return devices_take(s->agent, &s->devices, row->class_name, cpu ? NULL : row->type,
+                        cpu ? "any" : s->spec.device_type, row->n_units, s->picked,
+                        s->lock_fds, &s->n_picked, e);
 }
 
 /* ---- the record ---- */

@@ -40,7 +40,8 @@ static const struct device_class builtin[] = {
      .nodes = {ascend_nodes, N_OF(ascend_nodes)},
      .shared = {ascend_shared, N_OF(ascend_shared)},
      .visible_var = "ASCEND_RT_VISIBLE_DEVICES",
-     .visible_by = "index"},
+     .visible_by = "index",
+     .type = "ascend"},
 };
 
 const struct device_class *
