@@ -333,7 +333,7 @@ say_silent(struct cli *c, const struct place *p)
 int
 compare_run(struct cli *c, struct client *cl, struct run_request *r, struct err *e)
 {
-    struct launch l = {.c = c, .cl = cl, .r = r};
+    struct launch l = {.c = c, .cl = cl, .r = r, .seen_lock = -1};
     struct host_list hosts = {NULL, 0};
     struct rows rows = {NULL, 0};
     struct buf out = BUF_INIT;

@@ -216,7 +216,7 @@ prepare_follow(struct launch *l, struct err *e)
         .ctx = l,
     };
 
-    if (jobs_seen_open(l->cl->home, l->r->spec.job, &l->seen, e) != 0) {
+    if (jobs_seen_open(l->cl->home, l->r->spec.job, &l->seen, &l->seen_lock, e) != 0) {
         say_more(l->c, "%s", e->msg);
     }
     o.seen = l->seen != NULL ? l->seen : &l->unmapped;
@@ -261,7 +261,7 @@ end_attempt(struct launch *l)
     l->follow = NULL;
     fetch_free(l->fetch);
     l->fetch = NULL;
-    jobs_seen_close(l->seen);
+    jobs_seen_close(l->seen, &l->seen_lock);
     l->seen = NULL;
 }
 
@@ -407,7 +407,7 @@ int
 launch(struct cli *c, struct client *cl, const struct config *cfg, struct run_request *r,
        bool only_plan, struct err *e)
 {
-    struct launch l = {.c = c, .cl = cl, .cfg = cfg, .r = r};
+    struct launch l = {.c = c, .cl = cl, .cfg = cfg, .r = r, .seen_lock = -1};
     struct host_list hosts = {NULL, 0};
     int rc = -1;
 

@@ -39,6 +39,7 @@ struct launch {
     struct forward_progress forwarding;
     struct job_record record;
     struct job_seen *seen;
+    int seen_lock;            /* -1: another client keeps count */
     struct job_seen unmapped; /* where no file could be had */
     bool submitted;           /* asked at least once: who knows */
     bool accepted;

@@ -142,6 +142,7 @@ watch_job(struct cli *c, const char *what, const struct watch_want *w, struct er
     struct job_record job;
     struct job_seen none = {0, 0};
     struct job_seen *seen = NULL;
+    int lock = -1;
     int rc = -1;
 
     job_record_init(&job);
@@ -149,7 +150,7 @@ watch_job(struct cli *c, const char *what, const struct watch_want *w, struct er
         context_job(c, &cl, what, WATCH_PATIENCE_NS, &job, &x.session, e) != 0) {
         goto out;
     }
-    if (w->go_on && jobs_seen_open(cl.home, job.id, &seen, e) != 0) {
+    if (w->go_on && jobs_seen_open(cl.home, job.id, &seen, &lock, e) != 0) {
         say_more(c, "%s", e->msg);
     }
     if (w->first != NULL && w->first(x.session, &job, w->ctx, e) != 0) {
@@ -158,7 +159,7 @@ watch_job(struct cli *c, const char *what, const struct watch_want *w, struct er
     rc = follow_it(&x, &cl, &job, seen != NULL ? seen : &none, e);
 
 out:
-    jobs_seen_close(seen);
+    jobs_seen_close(seen, &lock);
     session_close(x.session);
     job_record_free(&job);
     context_close(&cl);

@@ -373,12 +373,13 @@ jobs_find(const struct home *home, const char *what, struct job_record *out,
 /* ---- what was seen ---- */
 
 int
-jobs_seen_open(const struct home *home, const char *id, struct job_seen **out,
+jobs_seen_open(const struct home *home, const char *id, struct job_seen **out, int *lock,
                struct err *e)
 {
     char *name = xasprintf("%s.seen", id);
     char *path = NULL;
     int fd = -1;
+    bool first;
     void *map;
     int failed;
     int rc = -1;
@@ -397,14 +398,18 @@ jobs_seen_open(const struct home *home, const char *id, struct job_seen **out,
         err_set_sys(e, failed, "cannot write '%s'", path);
         goto out;
     }
-    /* The lock lives as long as the mapping, which keeps the open file. */
+    first = flock(fd, LOCK_EX | LOCK_NB) == 0;
     map = mmap(NULL, sizeof **out, PROT_READ | PROT_WRITE,
-               flock(fd, LOCK_EX | LOCK_NB) == 0 ? MAP_SHARED : MAP_PRIVATE, fd, 0);
+               first ? MAP_SHARED : MAP_PRIVATE, fd, 0);
     if (map == MAP_FAILED) {
         err_set_sys(e, errno, "cannot map '%s'", path);
         goto out;
     }
     *out = map;
+    if (first) {
+        *lock = fd;
+        fd = -1;
+    }
     rc = 0;
 
 out:
@@ -415,9 +420,10 @@ out:
 }
 
 void
-jobs_seen_close(struct job_seen *s)
+jobs_seen_close(struct job_seen *s, int *lock)
 {
     if (s != NULL) {
         (void)munmap(s, sizeof *s);
     }
+    (void)fd_close(lock);
 }

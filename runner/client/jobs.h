@@ -76,10 +76,12 @@ struct job_seen {
 };
 /*
  * Map it (made with zeros if missing). jobs_seen_close unmaps. Only one client at a time
- * keeps count: a second one that watches the same job gets a copy of its own.
+ * keeps count: a second one that watches the same job gets a copy of its own. *lock, -1
+ * before, is what makes the first one the first; the mapping does not hold it by itself,
+ * since overlayfs (a container's root) maps another file than the one that was opened.
  */
 int jobs_seen_open(const struct home *home, const char *id, struct job_seen **out,
-                   struct err *e) MUST_USE;
-void jobs_seen_close(struct job_seen *s); /* NULL allowed */
+                   int *lock, struct err *e) MUST_USE;
+void jobs_seen_close(struct job_seen *s, int *lock); /* NULL, -1 allowed */
 
 #endif

@@ -79,7 +79,9 @@ meaning_of(int argc, char **argv)
         buf_printf(&b, " %s", p.w.rest[i]);
     }
     add_globals(&b, &p.g);
-    if (p.command != NULL && p.command->options == run_option_rows && p.options != NULL) {
+    if (p.command != NULL && p.options != NULL &&
+        (p.command->options == run_option_rows ||
+         p.command->options == plan_option_rows)) {
         add_run_options(&b, p.options);
     }
     parsed_free(&p);

@@ -113,41 +113,45 @@ static void
 jobs_seen__outlives_its_mapping(void **state)
 {
     struct job_seen *seen = NULL;
+    int seen_lock = -1;
     struct err e = {0};
 
-    assert_int_equal(jobs_seen_open(*state, "jaaaaaaaaaaaa", &seen, &e), 0);
+    assert_int_equal(jobs_seen_open(*state, "jaaaaaaaaaaaa", &seen, &seen_lock, &e), 0);
     assert_int_equal(seen->out, 0);
     seen->out = 12345678901;
     seen->err = 7;
-    jobs_seen_close(seen);
-    assert_int_equal(jobs_seen_open(*state, "jaaaaaaaaaaaa", &seen, &e), 0);
+    jobs_seen_close(seen, &seen_lock);
+    assert_int_equal(jobs_seen_open(*state, "jaaaaaaaaaaaa", &seen, &seen_lock, &e), 0);
     assert_int_equal(seen->out, 12345678901);
     assert_int_equal(seen->err, 7);
-    jobs_seen_close(seen);
+    jobs_seen_close(seen, &seen_lock);
 }
 
 static void
 jobs_seen__is_counted_by_one_client_only(void **state)
 {
     struct job_seen *first = NULL;
+    int first_lock = -1;
     struct job_seen *second = NULL;
+    int second_lock = -1;
     struct err e = {0};
 
-    assert_int_equal(jobs_seen_open(*state, "jaaaaaaaaaaaa", &first, &e), 0);
+    assert_int_equal(jobs_seen_open(*state, "jaaaaaaaaaaaa", &first, &first_lock, &e), 0);
     first->out = 100;
-    assert_int_equal(jobs_seen_open(*state, "jaaaaaaaaaaaa", &second, &e), 0);
+    assert_int_equal(jobs_seen_open(*state, "jaaaaaaaaaaaa", &second, &second_lock, &e),
+                     0);
     assert_int_equal(second->out, 100);
     second->out += 50;
     assert_int_equal(first->out, 100);
-    jobs_seen_close(first);
-    jobs_seen_close(second);
-    assert_int_equal(jobs_seen_open(*state, "jaaaaaaaaaaaa", &first, &e), 0);
+    jobs_seen_close(first, &first_lock);
+    jobs_seen_close(second, &second_lock);
+    assert_int_equal(jobs_seen_open(*state, "jaaaaaaaaaaaa", &first, &first_lock, &e), 0);
     assert_int_equal(first->out, 100);
     first->out = 101;
-    jobs_seen_close(first);
-    assert_int_equal(jobs_seen_open(*state, "jaaaaaaaaaaaa", &first, &e), 0);
+    jobs_seen_close(first, &first_lock);
+    assert_int_equal(jobs_seen_open(*state, "jaaaaaaaaaaaa", &first, &first_lock, &e), 0);
     assert_int_equal(first->out, 101); /* the lock went with the mapping */
-    jobs_seen_close(first);
+    jobs_seen_close(first, &first_lock);
 }
 
 static void
