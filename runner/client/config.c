@@ -36,9 +36,31 @@ check_duration(const char *value, struct err *e)
     return text_parse_duration(value, &ns, e);
 }
 
+static int
+check_percent(const char *value, struct err *e)
+{
+    int64_t percent;
+
+    return text_parse_int(value, 0, 100, _("a percentage"), &percent, e);
+}
+
+static int
+check_words(const char *value, struct err *e)
+{
+    if (!text_is_utf8(value, strlen(value)) || strpbrk(value, "\r\n\t\x1b") != NULL) {
+        return err_set(e, ERR_INVALID, "%s", _("one line of text, as UTF-8"));
+    }
+    return 0;
+}
+
 const struct config_key config_keys[] = {
     {"ask-above", "YUAN", "50",
      N_("on a terminal, ask before a run whose cap is above this"), check_money},
+    {"bill-tax-number", "TEXT", "", N_("the tax number that statements carry"),
+     check_words},
+    {"bill-title", "TEXT", "", N_("whom statements are made out to"), check_words},
+    {"bill-vat", "PERCENT", "6", N_("the VAT that prices include, for statements"),
+     check_percent},
     {"max-time", "DUR", "24h", N_("the time limit of a run that names none"),
      check_duration},
     {"window", "DUR", "60s", N_("between SIGTERM and SIGKILL, where a run names none"),

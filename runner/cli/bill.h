@@ -1,0 +1,110 @@
+#ifndef RUNNER_CLI_BILL_H
+#define RUNNER_CLI_BILL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/attr.h"
+#include "base/buf.h"
+#include "base/err.h"
+#include "meter/bill.h"
+#include "meter/calendar.h"
+#include "meter/receipt.h"
+#include "runner/cli/cli.h"
+#include "runner/client/config.h"
+#include "runner/client/jobs.h"
+
+/* Kept receipts as bills: of one job, of all, by day or month; text, JSON, CSV, SVG. */
+
+struct bill_options {
+    const char *month;
+    const char *by; /* "job", "day", "month"; NULL: job */
+    const char *output;
+    bool csv;
+    bool excel;
+    bool plot;
+    bool verify;
+    bool all;
+};
+
+/* A verified receipt, its bill, and what is on record here of the job. */
+struct bill_entry {
+    struct receipt *receipt;
+    struct bill bill;
+    struct job_record record; /* empty where none is kept */
+};
+
+struct bill_entries {
+    struct bill_entry *v;
+    size_t n;
+};
+
+/* month NULL: all. */
+int64_t bill_month_fen(const struct bill_entry *en, const char *month);
+bool bill_touches_month(const struct bill_entry *en, const char *month);
+
+/* ---- bill_view.c ---- */
+
+/* Who a statement is for, and the tax in it (the settings bill-title, …). */
+struct bill_paper {
+    const char *title; /* "" none */
+    const char *tax_number;
+    int64_t vat_bps;
+    int64_t net_fen;
+    int64_t tax_fen;
+};
+int bill_paper_of(struct bill_paper *p, const struct config *cfg, int64_t total_fen,
+                  struct err *e) MUST_USE;
+/* As lines of text; the last says what it is not. */
+void bill_paper_text(const struct bill_paper *p, struct buf *out);
+
+void bill_one_text(const struct bill_entry *en, const struct bill_options *o,
+                   struct buf *out);
+void bill_all_text(const struct bill_entries *l, const struct bill_options *o,
+                   struct buf *out);
+/* paper NULL: of one job, without a statement around it. */
+void bill_view_json(const struct bill_entries *l, const struct bill_options *o,
+                    const struct bill_paper *paper, struct buf *out);
+int64_t bill_sum(const struct bill_entries *l, const char *month);
+void bill_view_csv(const struct bill_entries *l, const struct bill_options *o,
+                   struct buf *out);
+
+/* ---- bill_period.c: sums of days and months ---- */
+
+struct bill_period {
+    char name[CALENDAR_MONTH_MAX]; /* "2026-11-28" or "2026-11" */
+    int64_t fen;
+    int64_t device_s;
+    size_t n_jobs;
+};
+struct bill_periods {
+    struct bill_period *v; /* in order of time */
+    size_t n;
+};
+/*
+ * Spending by day or month of Asia/Shanghai. A line that runs over midnight is divided
+ * by the time on either side with running floors, so the days of a line sum to it.
+ */
+void bill_periods_of(struct bill_periods *out, const struct bill_entries *l,
+                     const char *month, bool by_day);
+void bill_periods_free(struct bill_periods *p);
+void bill_periods_text(const struct bill_periods *p, bool by_day, struct buf *out);
+void bill_periods_json(const struct bill_periods *p, bool by_day, const char *month,
+                       struct buf *out);
+void bill_periods_csv(const struct bill_periods *p, bool by_day, struct buf *out);
+
+/* ---- bill_plot.c: spending per day and per job, as bars ---- */
+
+void bill_plot_text(const struct bill_entries *l, const char *month, struct buf *out);
+void bill_plot_svg(const struct bill_entries *l, const char *month, struct buf *out);
+
+/* ---- bill_verify.c ---- */
+
+/* The pinned key of the host a job ran on, where the host is still known. */
+bool bill_pinned_key(const struct home *home, const char *host, struct sign_public *key);
+int bill_verify_one(const struct cli *c, const char *what, bool check_all,
+                    struct err *e) MUST_USE;
+int bill_verify_all(struct cli *c, struct err *e) MUST_USE;
+
+#endif

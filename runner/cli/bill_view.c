@@ -1,0 +1,315 @@
+#include "runner/cli/bill.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/text.h"
+#include "meter/money.h"
+#include "meter/share.h"
+#include "runner/cli/out.h"
+#include "runner/client/i18n.h"
+
+/* ---- text ---- */
+
+static bool
+in_month(const struct bill_line *l, const char *month)
+{
+    return month == NULL || strcmp(l->month, month) == 0;
+}
+
+static const char *
+line_label(const struct bill_line *l)
+{
+    switch (l->kind) {
+    case BILL_FREE:
+        return usage_state_name(l->state);
+    case BILL_SETUP:
+        return _("set-up, no card");
+    case BILL_JOB:
+        return _("per job");
+    case BILL_DEVICE:
+        return _("running");
+    case BILL_WINDOW:
+        return _("stop window");
+    case BILL_KEEPING:
+        return _("keeping");
+    default:
+        return "";
+    }
+}
+
+static void
+line_row(struct table *t, const struct bill_line *l, bool with_month)
+{
+    char took[TEXT_DURATION_MAX];
+    char money[OUT_MONEY_MAX];
+    char price[OUT_MONEY_MAX];
+
+    if (with_month) {
+        table_cell(t, l->month);
+    }
+    table_cell(t, line_label(l));
+    text_format_duration(l->seconds, took);
+    table_cell(t, took);
+    if (l->kind == BILL_FREE || l->n_units == 0) {
+        table_cell(t, NULL);
+        table_cell(t, NULL);
+    } else {
+        table_cellf(t, "%" PRId64 "x %s", l->n_units,
+                    l->type[0] != '\0' ? l->type : l->class_name);
+        table_cell(t, out_price(l->price_uyuan_per_h, _("h"), price));
+    }
+    table_cell(t, out_fen(l->fen, money));
+    table_cell(t, l->why[0] != '\0' ? _(l->why) : " ");
+}
+
+void
+bill_one_text(const struct bill_entry *en, const struct bill_options *o, struct buf *out)
+{
+    const char *headers[] = {_("MONTH"),  _("WHAT"),    _(">TIME"), _("DEVICES"),
+                             _(">PRICE"), _(">AMOUNT"), "",         NULL};
+    const struct receipt *r = en->receipt;
+    struct table *t;
+    char money[OUT_MONEY_MAX];
+    char made[OUT_TIME_MAX];
+
+    buf_printf(out, _("job %s"), r->job);
+    if (en->record.name != NULL) {
+        buf_printf(out, " (%s)", en->record.name);
+    }
+    buf_printf(out, _(", lease %s, ended %s: %s"), r->lease,
+               out_time(r->last.at.wall_ns, made), r->reason);
+    if (r->exit_code >= 0) {
+        buf_printf(out, " %d", r->exit_code);
+    }
+    buf_add_str(out, "\n");
+    t = table_new(headers);
+    for (size_t i = 0; i < en->bill.n_lines; i++) {
+        if (in_month(&en->bill.lines[i], o->month)) {
+            line_row(t, &en->bill.lines[i], true);
+        }
+    }
+    table_print(t, out);
+    table_free(t);
+    buf_printf(out, _("total %s"), out_fen(en->bill.total_fen, money));
+    if (en->bill.keep_hold_fen > 0) {
+        buf_printf(out, _("; %s held for keeping the data"),
+                   out_fen(en->bill.keep_hold_fen, money));
+    }
+    if (en->bill.busy_bps >= 0) {
+        buf_printf(out,
+                   _("; the device was busy %" PRId64 ".%02d %% of its time, idle the "
+                     "rest"),
+                   en->bill.busy_bps / 100, (int)(en->bill.busy_bps % 100));
+    }
+    buf_add_str(out, _("; signed by the host, verified here\n"));
+}
+
+int64_t
+bill_month_fen(const struct bill_entry *en, const char *month)
+{
+    int64_t fen = 0;
+
+    for (size_t i = 0; i < en->bill.n_lines; i++) {
+        fen += in_month(&en->bill.lines[i], month) ? en->bill.lines[i].fen : 0;
+    }
+    return fen;
+}
+
+bool
+bill_touches_month(const struct bill_entry *en, const char *month)
+{
+    for (size_t i = 0; i < en->bill.n_lines; i++) {
+        if (in_month(&en->bill.lines[i], month)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+void
+bill_all_text(const struct bill_entries *l, const struct bill_options *o, struct buf *out)
+{
+    const char *headers[] = {_("JOB"), _("NAME"),      _("HOST"),    _("ENDED"),
+                             _("HOW"), _(">DEVICE S"), _(">AMOUNT"), NULL};
+    struct table *t = table_new(headers);
+    int64_t total_fen = 0;
+    char money[OUT_MONEY_MAX];
+    char when[OUT_TIME_MAX];
+
+    for (size_t i = 0; i < l->n; i++) {
+        const struct bill_entry *en = &l->v[i];
+        int64_t fen = bill_month_fen(en, o->month);
+
+        if (!bill_touches_month(en, o->month)) {
+            continue;
+        }
+        total_fen += fen;
+        table_cell(t, en->receipt->job);
+        table_cell(t, en->record.name);
+        table_cell(t, en->record.host);
+        table_cell(t, out_time(en->receipt->last.at.wall_ns, when));
+        if (en->receipt->exit_code >= 0) {
+            table_cellf(t, "%s %d", en->receipt->reason, en->receipt->exit_code);
+        } else {
+            table_cell(t, en->receipt->reason);
+        }
+        table_cellf(t, "%" PRId64, en->receipt->device_s);
+        table_cell(t, out_fen(fen, money));
+    }
+    table_print(t, out);
+    table_free(t);
+    buf_printf(out, _("total %s%s%s\n"), out_fen(total_fen, money),
+               o->month != NULL ? _(" in ") : "", o->month != NULL ? o->month : "");
+}
+
+/* ---- JSON and CSV ---- */
+
+static void
+entry_json(struct json_writer *j, const struct bill_entry *en)
+{
+    const struct receipt *r = en->receipt;
+    char host[2 * SIGN_PUBLIC_LEN + 1];
+    char text[CLOCK_TEXT_MAX];
+
+    sign_public_format(&r->host, host);
+    clock_format_utc(r->last.at.wall_ns, 9, text);
+    json_obj(j);
+    json_kstr(j, "job", r->job);
+    json_kstr(j, "name", en->record.name);
+    json_kstr(j, "host", en->record.host);
+    json_kstr(j, "host_key", host);
+    json_kstr(j, "lease", r->lease);
+    json_kstr(j, "reason", r->reason);
+    json_key(j, "exit_code");
+    if (r->exit_code >= 0) {
+        json_int(j, r->exit_code);
+    } else {
+        json_nil(j);
+    }
+    json_kstr(j, "ended", text);
+    json_kint(j, "ended_ns", r->last.at.wall_ns);
+    json_kint(j, "setup_s", r->setup_s);
+    json_kint(j, "device_s", r->device_s);
+    json_kint(j, "charge_fen", r->charge_fen);
+    json_kint(j, "cap_fen", r->grant.cap_fen);
+    json_kint(j, "keep_hold_fen", en->bill.keep_hold_fen);
+    json_kint(j, "busy_bps", en->bill.busy_bps);
+    json_kstr(j, "snapshot", r->snapshot[0] != '\0' ? r->snapshot : NULL);
+    json_key(j, "lines");
+    bill_json(j, &en->bill);
+    json_obj_end(j);
+}
+
+void
+bill_view_json(const struct bill_entries *l, const struct bill_options *o,
+               const struct bill_paper *paper, struct buf *out)
+{
+    struct json_writer w = json_to(out);
+    struct json_writer *j = &w;
+    int64_t total_fen = 0;
+
+    if (paper == NULL) {
+        entry_json(j, &l->v[0]);
+        buf_add_str(out, "\n");
+        return;
+    }
+    json_obj(j);
+    json_key(j, "bills");
+    json_arr(j);
+    for (size_t i = 0; i < l->n; i++) {
+        if (bill_touches_month(&l->v[i], o->month)) {
+            entry_json(j, &l->v[i]);
+            total_fen += bill_month_fen(&l->v[i], o->month);
+        }
+    }
+    json_arr_end(j);
+    json_kstr(j, "month", o->month);
+    json_kint(j, "total_fen", total_fen);
+    json_kstr(j, "title", paper->title[0] != '\0' ? paper->title : NULL);
+    json_kstr(j, "tax_number", paper->tax_number[0] != '\0' ? paper->tax_number : NULL);
+    json_kint(j, "vat_bps", paper->vat_bps);
+    json_kint(j, "net_fen", paper->net_fen);
+    json_kint(j, "tax_fen", paper->tax_fen);
+    json_kbool(j, "fapiao", false);
+    json_obj_end(j);
+    buf_add_str(out, "\n");
+}
+
+static void
+csv_of(const struct bill_entry *en, const char *month, bool header, struct buf *out)
+{
+    struct bill part = en->bill;
+    struct buf one = BUF_INIT;
+    const char *body;
+
+    part.lines = xcalloc(en->bill.n_lines + 1, sizeof *part.lines);
+    part.n_lines = 0;
+    for (size_t i = 0; i < en->bill.n_lines; i++) {
+        if (in_month(&en->bill.lines[i], month)) {
+            part.lines[part.n_lines++] = en->bill.lines[i];
+        }
+    }
+    bill_csv(&one, &part, en->receipt->job);
+    body = strchr(buf_str(&one), '\n');
+    buf_add_str(out, header || body == NULL ? buf_str(&one) : body + 1);
+    buf_free(&one);
+    free(part.lines);
+}
+
+void
+bill_view_csv(const struct bill_entries *l, const struct bill_options *o, struct buf *out)
+{
+    for (size_t i = 0; i < l->n; i++) {
+        csv_of(&l->v[i], o->month, i == 0, out);
+    }
+}
+
+/* ---- the statement ---- */
+
+int64_t
+bill_sum(const struct bill_entries *l, const char *month)
+{
+    int64_t fen = 0;
+
+    for (size_t i = 0; i < l->n; i++) {
+        fen += bill_month_fen(&l->v[i], month);
+    }
+    return fen;
+}
+
+int
+bill_paper_of(struct bill_paper *p, const struct config *cfg, int64_t total_fen,
+              struct err *e)
+{
+    int64_t percent;
+
+    if (text_parse_int(config_get(cfg, "bill-vat"), 0, 100, "bill-vat", &percent, e) !=
+        0) {
+        return -1;
+    }
+    p->title = config_get(cfg, "bill-title");
+    p->tax_number = config_get(cfg, "bill-tax-number");
+    p->vat_bps = percent * 100;
+    return share_vat(total_fen, p->vat_bps, &p->net_fen, &p->tax_fen, e);
+}
+
+void
+bill_paper_text(const struct bill_paper *p, struct buf *out)
+{
+    char net[OUT_MONEY_MAX];
+    char tax[OUT_MONEY_MAX];
+
+    if (p->title[0] != '\0') {
+        buf_printf(out, _("for %s"), p->title);
+        if (p->tax_number[0] != '\0') {
+            buf_printf(out, _(", tax number %s"), p->tax_number);
+        }
+        buf_add_str(out, "\n");
+    }
+    buf_printf(out,
+               _("of it %s net and %s VAT (%" PRId64 " %%); a statement, not a fapiao\n"),
+               out_fen(p->net_fen, net), out_fen(p->tax_fen, tax), p->vat_bps / 100);
+}

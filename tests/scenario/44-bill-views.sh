@@ -1,0 +1,102 @@
+#!/bin/bash
+# The bill by job, day and month; as text, JSON, CSV, a spreadsheet's CSV, bars and SVG: one
+# sum throughout, and the statement's words.
+# needs: pipe
+. "$(dirname "$0")/lib.sh"
+. "$(dirname "$0")/hosts.sh"
+json() { # EXPRESSION over d, from $work/out
+    /usr/bin/python3 -c 'import json, sys; d = json.load(open(sys.argv[1])); print(eval(sys.argv[2]))' "$work/out" "$1"
+}
+mkdir "$work/proj"
+cd "$work/proj"
+printf 'import sys, time\ntime.sleep(float(sys.argv[1]))\n' >busy.py
+expect 0 gpurun -q host show local
+expect 0 env -i PATH="$PATH" HOME="$client" GPURUN_AGENT_HOME="$client/gpurun/local" "$BUILD/bin/gpurun-agent" price set cpu=360
+for name in 'a<b' '训练' plain; do
+    run gpurun -q --name "$name" busy.py 1
+    [ "$rc" = 0 ] || expect 0 gpurun -q busy.py 1
+done
+month=$(TZ=Asia/Shanghai date +%Y-%m)
+
+note "each view sums to the same"
+expect 0 gpurun --json bill
+total=$(json 'd["total_fen"]')
+[ "$total" -ge 30 ] || fail "three seconds at ten fen each cost $total"
+[ "$(json 'sum(b["charge_fen"] for b in d["bills"])')" = "$total" ] || fail "by job"
+[ "$(json 'd["net_fen"] + d["tax_fen"], d["vat_bps"], d["fapiao"]')" = "($total, 600, False)" ] || fail "the tax in it"
+for by in day month; do
+    expect 0 gpurun --json bill --by $by
+    [ "$(json 'd["total_fen"], sum(x["fen"] for x in d["'$by's"]), sum(x["jobs_ended"] for x in d["'$by's"])')" = "($total, $total, 3)" ] ||
+        fail "by $by: $(cat "$work/out")"
+    expect 0 gpurun bill --by $by --csv
+    [ "$(awk -F, 'NR > 1 { s += $4 } END { print s }' "$work/out")" = "$total" ] || fail "by $by as CSV"
+    expect 0 gpurun bill --by $by
+    has "$(printf 'total ¥%d.%02d' $((total / 100)) $((total % 100)))"
+done
+expect 0 gpurun bill --csv
+[ "$(awk -F, 'NR > 1 { s += $10 } END { print s }' "$work/out")" = "$total" ] || fail "as CSV"
+[ "$(grep -c ^job, "$work/out")" = 1 ] || fail "the header is there once"
+expect 0 gpurun bill --csv --month 1999-01
+[ "$(wc -l <"$work/out")" = 1 ] || fail "lines of another month"
+expect 0 gpurun --json bill --month "$month"
+[ "$(json 'd["total_fen"]')" = "$total" ] || [ "$(TZ=Asia/Shanghai date +%d)" = 01 ] || fail "this month"
+
+note "a spreadsheet's CSV: marked as UTF-8, CRLF, otherwise the same"
+expect 0 gpurun bill --csv
+cp "$work/out" "$work/plain.csv"
+expect 0 gpurun bill --csv --excel
+/usr/bin/python3 - "$work/plain.csv" "$work/out" <<'PY' || fail "not what a spreadsheet reads"
+import csv, io, sys
+plain, excel = (open(f, "rb").read() for f in sys.argv[1:])
+assert excel.startswith(b"\xef\xbb\xbf") and b"\n" not in excel.replace(b"\r\n", b"")
+assert excel.decode("utf-8-sig").replace("\r\n", "\n") == plain.decode()
+rows = list(csv.reader(io.StringIO(excel.decode("utf-8-sig"))))
+assert len({len(r) for r in rows}) == 1 and len(rows) > 3
+PY
+
+note "bars in the terminal, and as SVG"
+expect 0 gpurun bill --plot
+has "per day"
+has "per job"
+has "█"
+expect 0 as_client LC_ALL=C "$BUILD/bin/gpurun" bill --plot
+has "###"
+hasnt "█"
+expect 0 gpurun bill --plot -o "$work/plot.svg"
+/usr/bin/python3 - "$work/plot.svg" "$total" <<'PY' || fail "no SVG of it"
+import sys, xml.etree.ElementTree as E
+ns = "{http://www.w3.org/2000/svg}"
+root = E.parse(sys.argv[1]).getroot()
+bars = [r for r in root.iter(ns + "rect") if r.get("height") != "100%"]
+money = [t.text for t in root.iter(ns + "text") if (t.text or "").startswith("¥")]
+assert len(bars) == len(money) and len(bars) >= 4, (bars, money)
+fen = [round(float(m[1:]) * 100) for m in money]
+assert sum(fen) == 2 * int(sys.argv[2]), fen
+assert all(int(b.get("width")) > 0 for b in bars)
+PY
+
+note "what a statement says"
+expect 100 gpurun config bill-vat 101
+expect 0 gpurun config bill-title '上海某某科技有限公司'
+expect 0 gpurun config bill-tax-number 91310000MA1FL00000
+expect 0 gpurun config bill-vat 13
+expect 0 gpurun bill --month "$month"
+has '上海某某科技有限公司'
+has '91310000MA1FL00000'
+has '13 %'
+has 'not a fapiao'
+expect 0 gpurun --json bill
+[ "$(json 'd["title"], d["vat_bps"], d["net_fen"] == (d["total_fen"] * 10000 * 2 + 11300) // (2 * 11300)')" = "('上海某某科技有限公司', 1300, True)" ] ||
+    fail "$(cat "$work/out")"
+
+note "options that do not go together"
+expect 100 gpurun bill --by year
+expect 100 gpurun bill --excel
+expect 100 gpurun bill -o x.svg
+expect 100 gpurun bill --plot --csv
+run gpurun bill --plot -o "$work/nodir/x.svg"
+[ "$rc" = 100 ] || [ "$rc" = 101 ] || fail "status $rc"
+
+note "the command that the man page shows recomputes every figure"
+expect 0 gpurun bill --verify --all
+[ "$(grep -c ': right, ' "$work/out")" = 3 ] || fail "not all three"
