@@ -124,20 +124,15 @@ show_result(const struct cli *c, const struct rec *resp, const struct grant *g,
     char time[TEXT_DURATION_MAX];
     struct buf out = BUF_INIT;
     struct job_state st;
-    struct rec *r = NULL;
-    size_t len;
-    const char *bytes = rec_get_bytes(resp, "state", &len);
-    int rc = 0;
+    int rc;
 
     text_format_duration(g->max_s, time);
     say(c, _("cap now %s, time limit %s"), out_fen(g->cap_fen, money), time);
-    if (!c->g.json || bytes == NULL) {
+    if (!c->g.json || !rec_has(resp, "state")) {
         return 0;
     }
     state_init(&st);
-    rc = rec_parse(&r, bytes, len, STATE_TYPE, e) == 0 && state_parse(&st, r, e) == 0
-             ? 0
-             : -1;
+    rc = state_get(resp, 0, &st, e);
     if (rc == 0) {
         struct json_writer j = json_to(&out);
 
@@ -146,7 +141,6 @@ show_result(const struct cli *c, const struct rec *resp, const struct grant *g,
         rc = out_write(&out, e);
     }
     state_free(&st);
-    rec_free(r);
     buf_free(&out);
     return rc;
 }

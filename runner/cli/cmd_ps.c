@@ -72,19 +72,14 @@ ask_host(struct listing *l, struct session *s, bool all, struct err *e)
     rec_add_int(req, "all", all ? 1 : 0);
     rc = session_call(s, req, CONTEXT_ANSWER_NS, &resp, e);
     for (size_t i = 0; rc == 0 && i < rec_count(resp, "state"); i++) {
-        struct rec *r = NULL;
-        size_t len;
-        const char *bytes = rec_get_nth(resp, "state", i, &len);
         struct row *row = add_row(l);
 
         row->host = session_host(s)->name;
-        if (rec_parse(&r, bytes, len, STATE_TYPE, e) != 0 ||
-            state_parse(&row->st, r, e) != 0) {
+        if (state_get(resp, i, &row->st, e) != 0) {
             l->n--;
             rc = err_wrap(e, _("host '%s' tells of a job in a way that cannot be read"),
                           row->host);
         }
-        rec_free(r);
     }
     rec_free(resp);
     rec_free(req);

@@ -88,30 +88,18 @@ static int
 parse_sample(struct sample *s, const void *data, size_t data_len, struct err *e)
 {
     struct rec *r = NULL;
-    struct rec *state = NULL;
-    const char *bytes;
-    size_t len = 0;
     int rc = -1;
 
     if (rec_parse(&r, data, data_len, SAMPLE_TYPE, e) != 0) {
         return -1;
     }
-    bytes = rec_get_bytes(r, "state", &len);
-    if (bytes == NULL) {
-        err_set(e, ERR_CORRUPT, "a sample without its job");
-        goto out;
-    }
-    if (rec_parse(&state, bytes, len, STATE_TYPE, e) == 0 &&
-        state_parse(&s->st, state, e) == 0 &&
+    if (state_get(r, 0, &s->st, e) == 0 &&
         rec_need_int(r, "burn_uyuan_per_h", 0, INT64_MAX, &s->burn_uyuan_per_h, e) == 0 &&
         rec_need_int(r, "processes", 0, INT64_MAX, &s->processes, e) == 0 &&
         rec_need_int(r, "cpu_ms", 0, INT64_MAX, &s->cpu_ms, e) == 0 &&
         rec_need_int(r, "rss_bytes", 0, INT64_MAX, &s->rss_bytes, e) == 0) {
         rc = parse_devices(s, r, e);
     }
-
-out:
-    rec_free(state);
     rec_free(r);
     return rc;
 }

@@ -114,18 +114,13 @@ search_host(struct search *s, struct session *ses, struct err *e)
     rc = session_call(ses, req, CONTEXT_ANSWER_NS, &resp, e);
     for (size_t i = 0; rc == 0 && i < rec_count(resp, "state"); i++) {
         struct job_state st;
-        struct rec *r = NULL;
         struct err ignored;
-        size_t len;
-        const char *bytes = rec_get_nth(resp, "state", i, &len);
 
         state_init(&st);
-        if (rec_parse(&r, bytes, len, STATE_TYPE, &ignored) == 0 &&
-            state_parse(&st, r, &ignored) == 0) {
+        if (state_get(resp, i, &st, &ignored) == 0) {
             consider(s, &st, session_host(ses)->name);
         }
         state_free(&st);
-        rec_free(r);
     }
     rec_free(resp);
     rec_free(req);

@@ -79,10 +79,7 @@ use_job(struct client *cl, const struct job_record *job, bool live, struct data_
 {
     struct rec *req = NULL;
     struct rec *resp = NULL;
-    struct rec *r = NULL;
     struct job_state st;
-    const char *bytes;
-    size_t len;
     int rc = -1;
 
     state_init(&st);
@@ -94,9 +91,7 @@ use_job(struct client *cl, const struct job_record *job, bool live, struct data_
     if (session_call(out->session, req, CONTEXT_ANSWER_NS, &resp, e) != 0) {
         goto out;
     }
-    bytes = rec_get_bytes(resp, "state", &len);
-    if (bytes == NULL || rec_parse(&r, bytes, len, STATE_TYPE, e) != 0 ||
-        state_parse(&st, r, e) != 0) {
+    if (state_get(resp, 0, &st, e) != 0) {
         err_set(e, ERR_CORRUPT,
                 _("host '%s' told the state of job %s in a way that cannot be "
                   "read"),
@@ -120,7 +115,6 @@ use_job(struct client *cl, const struct job_record *job, bool live, struct data_
 
 out:
     state_free(&st);
-    rec_free(r);
     rec_free(resp);
     rec_free(req);
     return rc;

@@ -14,7 +14,6 @@
 #include "runner/client/i18n.h"
 
 #define LABEL_COLUMNS 12
-#define PAGE_COLUMNS  96
 #define NS_PER_S      1000000000LL
 
 static bool
@@ -101,20 +100,7 @@ hostview_prices(const struct host *h, const struct offer *offer)
 static void
 row(struct buf *out, const char *label, const char *text)
 {
-    struct buf b = BUF_INIT;
-    int pad = LABEL_COLUMNS - text_width(label);
-
-    if (text == NULL || text[0] == '\0') {
-        return;
-    }
-    text_escape(&b, text, strlen(text));
-    buf_add_str(out, label);
-    for (; pad > 0; pad--) {
-        buf_add_str(out, " ");
-    }
-    out_fold(out, buf_str(&b), PAGE_COLUMNS, LABEL_COLUMNS);
-    buf_add_str(out, "\n");
-    buf_free(&b);
+    out_page_row(out, LABEL_COLUMNS, label, text);
 }
 
 static void

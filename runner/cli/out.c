@@ -358,3 +358,25 @@ out_fold(struct buf *out, const char *text, int columns, int indent)
         text += *text != '\0';
     }
 }
+
+void
+out_page_row_raw(struct buf *out, int label_columns, const char *label, const char *text)
+{
+    buf_add_str(out, label);
+    pad(out, label_columns - text_width(label));
+    out_fold(out, text, OUT_PAGE_COLUMNS, label_columns);
+    buf_add_str(out, "\n");
+}
+
+void
+out_page_row(struct buf *out, int label_columns, const char *label, const char *text)
+{
+    struct buf b = BUF_INIT;
+
+    if (text == NULL || text[0] == '\0') {
+        return;
+    }
+    text_escape(&b, text, strlen(text));
+    out_page_row_raw(out, label_columns, label, buf_str(&b));
+    buf_free(&b);
+}

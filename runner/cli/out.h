@@ -59,6 +59,16 @@ size_t table_rows(const struct table *t);
 void table_print(const struct table *t, struct buf *out);
 void table_free(struct table *t);
 
+/*
+ * One row of a page: the label, then the text folded beside it. No text, no row. The text
+ * is escaped; out_page_row_raw takes it as it is.
+ */
+#define OUT_PAGE_COLUMNS 96
+void out_page_row(struct buf *out, int label_columns, const char *label,
+                  const char *text);
+void out_page_row_raw(struct buf *out, int label_columns, const char *label,
+                      const char *text);
+
 /* Fold text at blanks to `columns`, each line after the first indented; newlines kept. */
 void out_fold(struct buf *out, const char *text, int columns, int indent);
 

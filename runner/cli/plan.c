@@ -13,7 +13,6 @@
 #include "runner/client/i18n.h"
 
 #define LABEL_COLUMNS 10
-#define PAGE_COLUMNS  96
 #define NS_PER_S      1000000000LL
 
 /* ---- phrases ---- */
@@ -129,14 +128,7 @@ keeping_text(const struct plan *p, struct buf *out)
 static void
 row(struct buf *out, const char *label, const char *text)
 {
-    int pad = LABEL_COLUMNS - text_width(label);
-
-    buf_printf(out, "%s", label);
-    for (; pad > 0; pad--) {
-        buf_add_str(out, " ");
-    }
-    out_fold(out, text, PAGE_COLUMNS, LABEL_COLUMNS);
-    buf_add_str(out, "\n");
+    out_page_row_raw(out, LABEL_COLUMNS, label, text);
 }
 
 static void

@@ -13,7 +13,6 @@
 #include "storage/tree.h"
 
 #define LABEL_COLUMNS 12
-#define PAGE_COLUMNS  96
 #define FLUSH_BYTES   ((size_t)64 * 1024)
 
 static void
@@ -83,20 +82,7 @@ snapview_list(struct buf *out, const struct snap_infos *l)
 static void
 row(struct buf *out, const char *label, const char *text)
 {
-    struct buf b = BUF_INIT;
-    int pad = LABEL_COLUMNS - text_width(label);
-
-    if (text == NULL || text[0] == '\0') {
-        return;
-    }
-    text_escape(&b, text, strlen(text));
-    buf_add_str(out, label);
-    for (; pad > 0; pad--) {
-        buf_add_str(out, " ");
-    }
-    out_fold(out, buf_str(&b), PAGE_COLUMNS, LABEL_COLUMNS);
-    buf_add_str(out, "\n");
-    buf_free(&b);
+    out_page_row(out, LABEL_COLUMNS, label, text);
 }
 
 void

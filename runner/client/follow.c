@@ -102,15 +102,10 @@ static void
 take_state(struct follow *f, const struct rec *holder)
 {
     struct job_state st;
-    struct rec *r = NULL;
     struct err e;
-    size_t len;
-    const char *bytes = rec_get_bytes(holder, "state", &len);
 
     state_init(&st);
-    if (bytes == NULL || len > STATE_MAX_BYTES ||
-        rec_parse(&r, bytes, len, STATE_TYPE, &e) != 0 || state_parse(&st, r, &e) != 0) {
-        rec_free(r);
+    if (state_get(holder, 0, &st, &e) != 0) {
         err_set(&e, ERR_CORRUPT,
                 _("host '%s' told the state of job %s in a way that "
                   "cannot be read"),
@@ -118,7 +113,6 @@ take_state(struct follow *f, const struct rec *holder)
         end_with(f, FOLLOW_FAILED, &e);
         return;
     }
-    rec_free(r);
     /* Events and answers may cross: only what is newer counts. */
     if (strcmp(st.job, f->job) != 0 ||
         (f->result.has_state && st.seq < f->result.state.seq)) {

@@ -170,25 +170,6 @@ take_state(struct serve_link *l, struct job_state *st)
     }
 }
 
-static int
-parse_state(const struct rec *r, struct job_state *out, struct err *e)
-{
-    size_t len;
-    const char *text = rec_get_bytes(r, "state", &len);
-    struct rec *sub = NULL;
-    int rc;
-
-    if (text == NULL || len > STATE_MAX_BYTES) {
-        return err_set(e, ERR_CORRUPT, "no state in what the supervisor said");
-    }
-    if (rec_parse(&sub, text, len, STATE_TYPE, e) != 0) {
-        return -1;
-    }
-    rc = state_parse(out, sub, e);
-    rec_free(sub);
-    return rc;
-}
-
 static void
 take_ends(struct serve_link *l, const struct rec *r)
 {
@@ -215,7 +196,7 @@ on_event(void *ctx, struct mux *m, const struct rec *event)
         take_ends(l, event);
         serve_log_grown(l);
     } else if (strcmp(rec_type(event), EVENT_STATE) == 0 &&
-               parse_state(event, &st, &none) == 0) {
+               state_get(event, 0, &st, &none) == 0) {
         take_state(l, &st);
     }
 }
@@ -230,7 +211,7 @@ on_followed(void *ctx, const struct rec *resp, const struct err *why, const char
     struct err none;
 
     (void)hint;
-    if (why != NULL || parse_state(resp, &st, &none) != 0) {
+    if (why != NULL || state_get(resp, 0, &st, &none) != 0) {
         return; /* the connection's end is told apart */
     }
     l->followed = true;

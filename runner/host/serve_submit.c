@@ -24,14 +24,9 @@ static void
 answer(struct serve *s, uint64_t id, const struct job_state *st)
 {
     struct rec *r = msg_answer_new(VERB_JOB_SUBMIT);
-    struct rec *state = state_encode(st);
-    struct buf b = BUF_INIT;
 
-    rec_encode(state, &b);
-    rec_add_bytes(r, "state", b.data, b.len);
+    state_put(r, st);
     mux_respond(s->mux, id, r);
-    buf_free(&b);
-    rec_free(state);
     rec_free(r);
 }
 

@@ -27,23 +27,11 @@ struct sup_peer {
 };
 
 static void
-add_state(struct rec *r, const struct job_state *st)
-{
-    struct rec *state = state_encode(st);
-    struct buf b = BUF_INIT;
-
-    rec_encode(state, &b);
-    rec_add_bytes(r, "state", b.data, b.len);
-    buf_free(&b);
-    rec_free(state);
-}
-
-static void
 answer_state(struct sup *s, struct mux *m, uint64_t id, const char *verb)
 {
     struct rec *r = msg_answer_new(verb);
 
-    add_state(r, &s->state);
+    state_put(r, &s->state);
     mux_respond(m, id, r);
     rec_free(r);
 }
@@ -64,7 +52,7 @@ sup_peer_tell_state(struct sup *s)
         if (r == NULL) {
             r = rec_new(EVENT_STATE);
             rec_add(r, "job", s->state.job);
-            add_state(r, &s->state);
+            state_put(r, &s->state);
         }
         mux_event(m, r);
     }
@@ -162,7 +150,7 @@ do_follow(struct sup_peer *p, struct mux *m, uint64_t id)
     p->follows = true;
     p->out_told = logw_end(s->log, LOGSEG_OUT);
     p->err_told = logw_end(s->log, LOGSEG_ERR);
-    add_state(r, &s->state);
+    state_put(r, &s->state);
     rec_add_int(r, "out", (int64_t)p->out_told);
     rec_add_int(r, "err", (int64_t)p->err_told);
     mux_respond(m, id, r);

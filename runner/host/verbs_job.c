@@ -11,23 +11,11 @@
 #include "runner/wire/msg.h"
 
 static void
-add_state(struct rec *r, const struct job_state *st)
-{
-    struct rec *state = state_encode(st);
-    struct buf b = BUF_INIT;
-
-    rec_encode(state, &b);
-    rec_add_bytes(r, "state", b.data, b.len);
-    buf_free(&b);
-    rec_free(state);
-}
-
-static void
 answer_state(struct serve *s, uint64_t id, const char *verb, const struct job_state *st)
 {
     struct rec *r = msg_answer_new(verb);
 
-    add_state(r, st);
+    state_put(r, st);
     mux_respond(s->mux, id, r);
     rec_free(r);
 }
@@ -93,7 +81,7 @@ list_one(struct serve *s, struct rec *r, const char *job, bool all)
             (void)!serve_link_get(s, job, &l, &none);
         }
         if (all || !final) {
-            add_state(r, &st);
+            state_put(r, &st);
         }
     }
     state_free(&st);

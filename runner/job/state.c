@@ -331,6 +331,37 @@ job_data_waits(const struct job_state *s)
            strcmp(s->kept_why, JOB_WHY_NOT_STARTED) != 0;
 }
 
+void
+state_put(struct rec *r, const struct job_state *s)
+{
+    struct rec *state = state_encode(s);
+    struct buf b = BUF_INIT;
+
+    rec_encode(state, &b);
+    rec_add_bytes(r, "state", b.data, b.len);
+    buf_free(&b);
+    rec_free(state);
+}
+
+int
+state_get(const struct rec *r, size_t i, struct job_state *out, struct err *e)
+{
+    struct rec *state = NULL;
+    size_t len;
+    const char *bytes = rec_get_nth(r, "state", i, &len);
+    int rc;
+
+    if (bytes == NULL || len > STATE_MAX_BYTES) {
+        return err_set(e, ERR_CORRUPT, "no state of a job where one should be");
+    }
+    if (rec_parse(&state, bytes, len, STATE_TYPE, e) != 0) {
+        return -1;
+    }
+    rc = state_parse(out, state, e);
+    rec_free(state);
+    return rc;
+}
+
 bool
 job_phase_is_final(enum job_phase p)
 {

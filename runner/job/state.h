@@ -120,6 +120,15 @@ int state_parse(struct job_state *out, const struct rec *r, struct err *e) MUST_
  */
 bool job_data_waits(const struct job_state *s);
 
+/*
+ * As a field `state` of an answer or event, and the i-th of these read again.
+ * ERR_CORRUPT, ERR_INVALID: there is none, or none that can be read; *out is written on
+ * success.
+ */
+void state_put(struct rec *r, const struct job_state *s);
+int state_get(const struct rec *r, size_t i, struct job_state *out,
+              struct err *e) MUST_USE;
+
 bool job_phase_is_final(enum job_phase p);
 const char *job_phase_name(enum job_phase p);   /* "running"; "" for none */
 const char *job_reason_name(enum job_reason r); /* "exited"; "" for none */
