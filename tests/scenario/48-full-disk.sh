@@ -12,7 +12,7 @@ command -v mkfs.ext4 >/dev/null || PATH=$PATH:/usr/sbin
 small_disk() { # DIR MB: a file system of its own there
     mkdir -p "$1"
     truncate -s "$2M" "$work/disk.$2"
-    mkfs.ext4 -q -m 0 "$work/disk.$2" || { echo "no mkfs.ext4"; exit 77; }
+    mkfs.ext4 -q -m 0 "$work/disk.$2" || fail "no ext4 can be made"
     mount -o loop "$work/disk.$2" "$1" 2>/dev/null || { echo "no loop mounts here"; exit 77; }
 }
 home=$client/gpurun/local
