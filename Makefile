@@ -328,6 +328,7 @@ install: all
 	$(foreach m,$(MO),$(INSTALL) -D -m 644 $(m) $(m:$(B)/%=$(INST)/%);)
 	$(foreach c,$(wildcard completions/*.bash),$(INSTALL) -D -m 644 $(c) \
 	    $(SHARE_AT)/bash-completion/completions/$(basename $(notdir $(c)));)
+	ln -sf gpurun $(SHARE_AT)/bash-completion/completions/gpurun-agent
 	$(foreach c,$(wildcard completions/_*),$(INSTALL) -D -m 644 $(c) \
 	    $(SHARE_AT)/zsh/site-functions/$(notdir $(c));)
 uninstall:
@@ -337,6 +338,7 @@ uninstall:
 	rm -f $(foreach m,$(wildcard man/*.8),$(SHARE_AT)/man/man8/$(notdir $(m)))
 	rm -f $(MO:$(B)/%=$(INST)/%)
 	rm -f $(foreach c,$(wildcard completions/*.bash),$(SHARE_AT)/bash-completion/completions/$(basename $(notdir $(c))))
+	rm -f $(SHARE_AT)/bash-completion/completions/gpurun-agent
 	rm -f $(foreach c,$(wildcard completions/_*),$(SHARE_AT)/zsh/site-functions/$(notdir $(c)))
 
 clean:

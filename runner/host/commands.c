@@ -135,6 +135,7 @@ const struct command commands_table[] = {
     {"recover", "RENTER JOB", NULL, 2, 2, no_options, owner_recover},
     {"print-env", "", NULL, 0, 0, no_options, owner_print_env},
     {"install-self", "", NULL, 0, 0, install_options, owner_install_self},
+    {"__complete", "-- WORD...", NULL, 1, WORDS_MAX, no_options, owner_complete},
     {"price", "ls | set TYPE=YUAN... | rm TYPE...", "what is asked for what is here", 1,
      WORDS_MAX, json_options, owner_price},
     {"allow", "KEYFILE", "let a renter in by its SSH public key", 1, 1, allow_options,

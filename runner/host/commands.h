@@ -54,6 +54,9 @@ int owner_doctor(const struct command_options *o, int argc, char **argv, struct 
 int owner_gc(const struct command_options *o, int argc, char **argv, struct err *e);
 int owner_fsck(const struct command_options *o, int argc, char **argv, struct err *e);
 int owner_tick(const struct command_options *o, int argc, char **argv, struct err *e);
+/* For the shells: argv is what stands behind the program's name, the last word
+ * unfinished. */
+int owner_complete(const struct command_options *o, int argc, char **argv, struct err *e);
 int owner_install_self(const struct command_options *o, int argc, char **argv,
                        struct err *e);
 

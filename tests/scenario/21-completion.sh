@@ -81,6 +81,13 @@ types 'gpurun run --port 80:8080 --na' --name
 types 'gpurun train' train.py
 types 'gpurun cp @la' @last:
 types 'gpurun run two' 'two\ words.py'
+types 'gpurun-agent re' renters revoke
+types 'gpurun-agent price ' ls rm set
+types 'gpurun-agent allow tr' train.py
+types 'gpurun-agent allow --na' --name
+types 'gpurun-agent allow --name tr'
+types 'gpurun-agent help earn' earnings
+types 'gpurun-agent sup'
 
 note "real bash and real zsh, with a tab"
 zsh -n "$TOP/completions/_gpurun"
@@ -111,9 +118,9 @@ done
 ZSH
 for shell in bash zsh; do
     timeout 60 zsh -f "$work/typist" $shell "$TOP/completions" 'gpurun host do' 'gpurun run --max-co' 'gpurun --host=lo' \
-        'gpurun run --dir fo' 'gpurun cp @la' 'gpurun two' >"$work/out" 2>"$work/err" </dev/null || fail "$shell: $?"
+        'gpurun run --dir fo' 'gpurun cp @la' 'gpurun two' 'gpurun-agent ear' >"$work/out" 2>"$work/err" </dev/null || fail "$shell: $?"
     printf '%s|\n' 'gpurun host doctor ' 'gpurun run --max-cost ' 'gpurun --host=local ' \
-        'gpurun run --dir folder/' 'gpurun cp @last:' 'gpurun two\ words.py ' >"$work/want"
+        'gpurun run --dir folder/' 'gpurun cp @last:' 'gpurun two\ words.py ' 'gpurun-agent earnings ' >"$work/want"
     diff "$work/want" "$work/out" >&2 || fail "$shell completes otherwise"
 done
 
