@@ -127,6 +127,20 @@ int ledger_each(struct ledger *l, int64_t from_wall_ns, int64_t to_wall_ns,
                 int (*fn)(void *ctx, const struct ledger_entry *en, struct err *e),
                 void *ctx, struct err *e) MUST_USE;
 
+/*
+ * Sums by kind of entry over the days of Asia/Shanghai that lie in [from, to): what a
+ * statement needs, at once however many entries there are.
+ */
+struct ledger_sum {
+    const char *kind;
+    int64_t n_entries;
+    int64_t cash_fen;
+    int64_t held_fen;
+};
+int ledger_statement(struct ledger *l, int64_t from_wall_ns, int64_t to_wall_ns,
+                     int (*fn)(void *ctx, const struct ledger_sum *sum, struct err *e),
+                     void *ctx, struct err *e) MUST_USE;
+
 struct ledger_account {
     const char *name;
     int64_t debit_fen;

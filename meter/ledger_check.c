@@ -131,6 +131,36 @@ ledger_each(struct ledger *l, int64_t from_wall_ns, int64_t to_wall_ns,
                     from_wall_ns, to_wall_ns, entry_row, &c, e);
 }
 
+struct sum_ctx {
+    int (*fn)(void *ctx, const struct ledger_sum *sum, struct err *e);
+    void *ctx;
+};
+
+static int
+sum_row(void *ctx, sqlite3_stmt *s, struct err *e)
+{
+    struct sum_ctx *c = ctx;
+    const struct ledger_sum sum = {.kind = text_at(s, 0),
+                                   .n_entries = sqlite3_column_int64(s, 1),
+                                   .cash_fen = sqlite3_column_int64(s, 2),
+                                   .held_fen = sqlite3_column_int64(s, 3)};
+
+    return c->fn(c->ctx, &sum, e);
+}
+
+int
+ledger_statement(struct ledger *l, int64_t from_wall_ns, int64_t to_wall_ns,
+                 int (*fn)(void *ctx, const struct ledger_sum *sum, struct err *e),
+                 void *ctx, struct err *e)
+{
+    struct sum_ctx c = {fn, ctx};
+
+    return each_row(l,
+                    "SELECT kind, sum(n), sum(cash), sum(held) FROM day"
+                    " WHERE day >= ?1 AND day < ?2 GROUP BY kind ORDER BY kind",
+                    ledger_day(from_wall_ns), ledger_day(to_wall_ns), sum_row, &c, e);
+}
+
 struct account_ctx {
     int (*fn)(void *ctx, const struct ledger_account *a, struct err *e);
     void *ctx;
@@ -278,6 +308,12 @@ check_sums(struct walk *w, struct err *e)
         {"not at zero: account",
          "SELECT name FROM account WHERE name GLOB 'clearing:*' AND debit <> credit"
          " LIMIT 1"},
+        {"not the sum of its entries: day",
+         "SELECT a.d FROM (SELECT (wall_ns / 1000000000 + 28800) / 86400 AS d, kind AS k,"
+         " count(*) AS c, sum(cash) AS x, sum(held) AS h FROM entry WHERE wall_ns >= 0"
+         " GROUP BY 1, 2) a FULL JOIN (SELECT * FROM day WHERE day >= 0) b"
+         " ON b.day = a.d AND b.kind = a.k"
+         " WHERE c IS NOT n OR x IS NOT cash OR h IS NOT held LIMIT 1"},
         {"not what its entries hold: lease",
          "SELECT lease.lease FROM lease LEFT JOIN"
          " (SELECT lease AS x, sum(held) AS h FROM entry GROUP BY lease)"

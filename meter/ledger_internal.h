@@ -16,19 +16,34 @@ enum ledger_statement {
     LEDGER_NEW_ACCOUNT,
     LEDGER_MOVE,
     LEDGER_TOTALS,
+    LEDGER_DAY,
+    LEDGER_HELD,
     LEDGER_LEASE,
     LEDGER_SET_LEASE,
+    LEDGER_SAVE,
+    LEDGER_KEEP,
     LEDGER_STATEMENT_COUNT
 };
+
+#define LEDGER_POSTS_MAX   4
+#define LEDGER_ACCOUNT_MAX (LEDGER_TEXT_MAX + 32)
+#define LEDGER_RECENT      8
 
 struct ledger {
     sqlite3 *db;
     sqlite3_stmt *s[LEDGER_STATEMENT_COUNT];
     bool grouped; /* between ledger_begin and ledger_commit */
-};
 
-#define LEDGER_POSTS_MAX   4
-#define LEDGER_ACCOUNT_MAX (LEDGER_TEXT_MAX + 32)
+    /* What was read or written in this group: nobody else can have changed it. */
+    bool has_last;
+    int64_t last_n;
+    struct sha256 last_chain;
+    struct {
+        char name[LEDGER_ACCOUNT_MAX];
+        int64_t n; /* 0: none */
+    } recent[LEDGER_RECENT];
+    size_t next_recent;
+};
 
 struct ledger_post {
     char dr[LEDGER_ACCOUNT_MAX];
@@ -64,6 +79,9 @@ int ledger_set_lease(struct ledger *l, const char *lease, const struct ledger_le
                      int64_t fee_bps, struct err *e) MUST_USE;
 int ledger_totals(struct ledger *l, int64_t *balance_fen, int64_t *held_fen,
                   struct err *e) MUST_USE;
+
+/* The day of Asia/Shanghai, counted from 1970. */
+int64_t ledger_day(int64_t wall_ns);
 
 /* The chain: what an entry adds to the hash of the one before. */
 void ledger_chain(struct sha256 *chain, int64_t n, const char *id, const char *kind,

@@ -4,9 +4,12 @@
 #include <string.h>
 
 #include "base/buf.h"
+#include "meter/calendar.h"
 #include "meter/ledger_internal.h"
 #include "meter/refuse.h"
 
+#define NS_PER_S       ((int64_t)1000000000)
+#define DAY_S          86400
 #define APPLICATION_ID 0x67704c31 /* "gpL1" */
 
 static const char schema[] =
@@ -24,6 +27,9 @@ static const char schema[] =
     "CREATE TABLE lease(lease TEXT PRIMARY KEY, state INTEGER NOT NULL,"
     " held INTEGER NOT NULL CHECK(held >= 0), charge INTEGER NOT NULL,"
     " host TEXT NOT NULL, fee_bps INTEGER NOT NULL) STRICT, WITHOUT ROWID;"
+    "CREATE TABLE day(day INTEGER NOT NULL, kind TEXT NOT NULL, n INTEGER NOT NULL,"
+    " cash INTEGER NOT NULL, held INTEGER NOT NULL, PRIMARY KEY(day, kind))"
+    " STRICT, WITHOUT ROWID;"
     "CREATE TABLE total(n INTEGER PRIMARY KEY CHECK(n = 1), held INTEGER NOT NULL) "
     "STRICT;"
     "INSERT INTO total VALUES(1, 0);"
@@ -48,8 +54,13 @@ static const char *const statements[LEDGER_STATEMENT_COUNT] = {
         "UPDATE account SET debit = debit + ?2, credit = credit + ?3 WHERE n = ?1",
     [LEDGER_TOTALS] = "SELECT a.credit - a.debit, t.held FROM account a, total t"
                       " WHERE a.n = 1 AND t.n = 1",
+    [LEDGER_DAY] = "INSERT INTO day VALUES(?1, ?2, 1, ?3, ?4) ON CONFLICT DO UPDATE"
+                   " SET n = n + 1, cash = cash + ?3, held = held + ?4",
+    [LEDGER_HELD] = "UPDATE total SET held = held + ?1",
     [LEDGER_LEASE] = "SELECT state, held, charge, host, fee_bps FROM lease"
                      " WHERE lease = ?1",
+    [LEDGER_SAVE] = "SAVEPOINT one",
+    [LEDGER_KEEP] = "RELEASE one",
     [LEDGER_SET_LEASE] = "INSERT OR REPLACE INTO lease VALUES(?1, ?2, ?3, ?4, ?5, ?6)",
 };
 
@@ -87,48 +98,6 @@ ledger_close(struct ledger *l)
     free(l);
 }
 
-/* ---- transactions ---- */
-
-int
-ledger_begin(struct ledger *l, struct err *e)
-{
-    if (db_exec(l->db, "BEGIN IMMEDIATE", e) != 0) {
-        return -1;
-    }
-    l->grouped = true;
-    return 0;
-}
-
-int
-ledger_commit(struct ledger *l, struct err *e)
-{
-    l->grouped = false;
-    if (db_exec(l->db, "COMMIT", e) != 0) {
-        (void)sqlite3_exec(l->db, "ROLLBACK", NULL, NULL, NULL);
-        return -1;
-    }
-    return 0;
-}
-
-int
-ledger_enter(struct ledger *l, struct err *e)
-{
-    return db_exec(l->db, l->grouped ? "SAVEPOINT one" : "BEGIN IMMEDIATE", e);
-}
-
-int
-ledger_leave(struct ledger *l, struct err *e)
-{
-    return db_exec(l->db, l->grouped ? "RELEASE one" : "COMMIT", e);
-}
-
-void
-ledger_undo(struct ledger *l)
-{
-    (void)sqlite3_exec(l->db, l->grouped ? "ROLLBACK TO one; RELEASE one" : "ROLLBACK",
-                       NULL, NULL, NULL);
-}
-
 /* ---- rows ---- */
 
 static void
@@ -147,6 +116,62 @@ run(struct ledger *l, enum ledger_statement which, struct err *e)
     (void)sqlite3_reset(l->s[which]);
     (void)sqlite3_clear_bindings(l->s[which]);
     return rc;
+}
+
+/* ---- transactions ---- */
+
+static void
+forget_recent(struct ledger *l)
+{
+    l->has_last = false;
+    memset(l->recent, 0, sizeof l->recent);
+}
+
+int
+ledger_begin(struct ledger *l, struct err *e)
+{
+    forget_recent(l);
+    if (db_exec(l->db, "BEGIN IMMEDIATE", e) != 0) {
+        return -1;
+    }
+    l->grouped = true;
+    return 0;
+}
+
+int
+ledger_commit(struct ledger *l, struct err *e)
+{
+    l->grouped = false;
+    forget_recent(l);
+    if (db_exec(l->db, "COMMIT", e) != 0) {
+        (void)sqlite3_exec(l->db, "ROLLBACK", NULL, NULL, NULL);
+        return -1;
+    }
+    return 0;
+}
+
+int
+ledger_enter(struct ledger *l, struct err *e)
+{
+    if (l->grouped) {
+        return run(l, LEDGER_SAVE, e);
+    }
+    forget_recent(l);
+    return db_exec(l->db, "BEGIN IMMEDIATE", e);
+}
+
+int
+ledger_leave(struct ledger *l, struct err *e)
+{
+    return l->grouped ? run(l, LEDGER_KEEP, e) : db_exec(l->db, "COMMIT", e);
+}
+
+void
+ledger_undo(struct ledger *l)
+{
+    forget_recent(l);
+    (void)sqlite3_exec(l->db, l->grouped ? "ROLLBACK TO one; RELEASE one" : "ROLLBACK",
+                       NULL, NULL, NULL);
 }
 
 int
@@ -183,6 +208,11 @@ last_entry(struct ledger *l, int64_t *n, struct sha256 *chain, struct err *e)
     bool row = false;
     int rc = 0;
 
+    if (l->has_last) {
+        *n = l->last_n;
+        *chain = l->last_chain;
+        return 0;
+    }
     memset(chain, 0, sizeof *chain);
     *n = 0;
     if (db_step(l->db, s, &row, e) != 0) {
@@ -206,6 +236,12 @@ account_of(struct ledger *l, const char *name, int64_t *n, struct err *e)
     sqlite3_stmt *s = l->s[LEDGER_ACCOUNT];
     bool row = false;
 
+    for (size_t i = 0; i < LEDGER_RECENT; i++) {
+        if (l->recent[i].n != 0 && strcmp(l->recent[i].name, name) == 0) {
+            *n = l->recent[i].n;
+            return 0;
+        }
+    }
     bind_text(s, 1, name);
     if (db_step(l->db, s, &row, e) != 0) {
         return -1;
@@ -219,6 +255,9 @@ account_of(struct ledger *l, const char *name, int64_t *n, struct err *e)
         }
         *n = sqlite3_last_insert_rowid(l->db);
     }
+    l->next_recent = (l->next_recent + 1) % LEDGER_RECENT;
+    (void)snprintf(l->recent[l->next_recent].name, LEDGER_ACCOUNT_MAX, "%s", name);
+    l->recent[l->next_recent].n = *n;
     return 0;
 }
 
@@ -251,6 +290,14 @@ add_post(struct ledger *l, int64_t entry, const struct ledger_post *p, struct er
     return run(l, LEDGER_POST, e) == 0 && move(l, dr, p->fen, 0, e) == 0
                ? move(l, cr, 0, p->fen, e)
                : -1;
+}
+
+int64_t
+ledger_day(int64_t wall_ns)
+{
+    int64_t local_s = wall_ns / NS_PER_S + CALENDAR_OFFSET_S;
+
+    return local_s >= 0 ? local_s / DAY_S : (local_s - DAY_S + 1) / DAY_S;
 }
 
 void
@@ -309,13 +356,24 @@ add_entry(struct ledger *l, const struct ledger_draft *d, int64_t n,
 static int
 change_held(struct ledger *l, int64_t fen, struct err *e)
 {
-    char sql[80];
-
     if (fen == 0) {
         return 0;
     }
-    (void)snprintf(sql, sizeof sql, "UPDATE total SET held = held + (%" PRId64 ")", fen);
-    return db_exec(l->db, sql, e);
+    (void)sqlite3_bind_int64(l->s[LEDGER_HELD], 1, fen);
+    return run(l, LEDGER_HELD, e);
+}
+
+/* The sums of its day, so that a statement need not read every entry. */
+static int
+add_to_day(struct ledger *l, const struct ledger_draft *d, struct err *e)
+{
+    sqlite3_stmt *s = l->s[LEDGER_DAY];
+
+    (void)sqlite3_bind_int64(s, 1, ledger_day(d->wall_ns));
+    bind_text(s, 2, d->kind);
+    (void)sqlite3_bind_int64(s, 3, cash_of(d));
+    (void)sqlite3_bind_int64(s, 4, d->held_fen);
+    return run(l, LEDGER_DAY, e);
 }
 
 int
@@ -337,7 +395,8 @@ ledger_append(struct ledger *l, const struct ledger_draft *d, struct err *e)
     n++;
     ledger_chain(&chain, n, d->id, d->kind, d->lease, d->wall_ns, d->held_fen,
                  d->body.data, d->body.len, &posts);
-    if (add_entry(l, d, n, &chain, e) != 0 || change_held(l, d->held_fen, e) != 0) {
+    if (add_entry(l, d, n, &chain, e) != 0 || add_to_day(l, d, e) != 0 ||
+        change_held(l, d->held_fen, e) != 0) {
         goto out;
     }
     for (size_t i = 0; i < d->n_posts; i++) {
@@ -348,6 +407,9 @@ ledger_append(struct ledger *l, const struct ledger_draft *d, struct err *e)
     if (ledger_totals(l, &balance, &held, e) != 0) {
         goto out;
     }
+    l->has_last = l->grouped;
+    l->last_n = n;
+    l->last_chain = chain;
     rc = held < 0 || balance < held
              ? err_set(e, ERR_LIMIT,
                        "the balance does not cover it: %" PRId64 " fen are missing",
@@ -386,6 +448,9 @@ ledger_get_lease(struct ledger *l, const char *lease, struct ledger_lease *out,
 
     memset(out, 0, sizeof *out);
     *fee_bps = 0;
+    if (lease[0] == '\0') {
+        return 0;
+    }
     bind_text(s, 1, lease);
     if (db_step(l->db, s, &row, e) != 0) {
         return -1;

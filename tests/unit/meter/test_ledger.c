@@ -120,6 +120,45 @@ ledger__follows_a_session_from_hold_to_keeping(void **state)
     ledger_close(l);
 }
 
+static int
+add_sum(void *ctx, const struct ledger_sum *sum, struct err *e)
+{
+    int64_t *total = ctx;
+
+    (void)e;
+    total[0] += sum->n_entries;
+    total[1] += sum->cash_fen;
+    total[2] += sum->held_fen;
+    return 0;
+}
+
+/* Days are those of Shanghai: eight hours ahead. */
+static void
+ledger__statement_is_that_of_its_days(void **state)
+{
+    static const int64_t midnight_ns = (1795435200 + 4 * 3600) * INT64_C(1000000000);
+    struct ledger *l = open_new(*state, "days");
+    struct err e = {0};
+    int64_t before[3] = {0};
+    int64_t after[3] = {0};
+
+    assert_ok(ledger_topup(l, "a", 100, midnight_ns - 1, NULL, &e));
+    assert_ok(ledger_topup(l, "b", 20, midnight_ns, NULL, &e));
+    assert_ok(ledger_hold(l, "l1", 1, 7, midnight_ns, &e));
+    assert_ok(ledger_statement(l, midnight_ns - 86400 * INT64_C(1000000000), midnight_ns,
+                               add_sum, before, &e));
+    assert_ok(ledger_statement(l, midnight_ns, midnight_ns + 86400 * INT64_C(1000000000),
+                               add_sum, after, &e));
+    assert_int_equal(before[0], 1);
+    assert_int_equal(before[1], 100);
+    assert_int_equal(before[2], 0);
+    assert_int_equal(after[0], 2);
+    assert_int_equal(after[1], 20);
+    assert_int_equal(after[2], 7);
+    assert_ok(ledger_check(l, &e));
+    ledger_close(l);
+}
+
 static void
 ledger__takes_an_id_once(void **state)
 {
@@ -251,6 +290,9 @@ ledger__proof_sees_every_change(void **state)
         "UPDATE account SET name = 'clearing:x' WHERE name = 'funding'",
         "UPDATE total SET held = held + 1",
         "UPDATE lease SET held = held + 1 WHERE lease = 'l1'",
+        "UPDATE day SET cash = cash + 1 WHERE kind = 'topup'",
+        "DELETE FROM day WHERE kind = 'hold'",
+        "INSERT INTO day VALUES(9, 'topup', 1, 1, 0)",
     };
     char *path = ledger_path(*state, "proof");
     struct err e = {0};
@@ -579,6 +621,7 @@ main(void)
 {
     const struct CMUnitTest tests[] = {
         unit_test_in_dir(ledger__follows_a_session_from_hold_to_keeping),
+        unit_test_in_dir(ledger__statement_is_that_of_its_days),
         unit_test_in_dir(ledger__takes_an_id_once),
         unit_test_in_dir(ledger__refuses_what_is_not_covered_and_changes_nothing),
         unit_test_in_dir(ledger__commits_a_group_at_once),

@@ -1,0 +1,286 @@
+/*
+ * bench_meter DIR [ROWS]: what metering costs, in one run on one disk. Durable journal
+ * appends and ledger entries a second against a bare SQLite insert loop with the same
+ * durability, one by one and in groups; a statement over ROWS entries (10,000,000) and
+ * the proof of all of them. Prints one line each, with the ratio to its goal.
+ */
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "base/buf.h"
+#include "base/clock.h"
+#include "base/db.h"
+#include "base/file.h"
+#include "meter/card.h"
+#include "meter/ledger.h"
+#include "meter/session.h"
+
+#define NS_PER_S  INT64_C(1000000000)
+#define RUN_NS    (2 * NS_PER_S)
+#define GROUP     1000
+#define ROW_BYTES 220 /* as many as an entry has */
+#define ROWS      10000000
+#define MONTH_NS  (30 * 86400 * NS_PER_S)
+#define START_NS  (1795435200 * NS_PER_S)
+
+static void
+must(int rc, const struct err *e)
+{
+    if (rc != 0) {
+        fprintf(stderr, "bench_meter: %s\n", e->msg);
+        exit(1);
+    }
+}
+
+static int64_t
+per_second(int64_t n, int64_t ns)
+{
+    return ns > 0 ? (int64_t)((__int128)n * NS_PER_S / ns) : 0;
+}
+
+/* ---- a bare insert loop ---- */
+
+static int64_t
+bare_inserts(const char *dir, int group)
+{
+    static const struct db_options o = {
+        .application_id = 7,
+        .version = 1,
+        .schema = "CREATE TABLE t(n INTEGER PRIMARY KEY, row BLOB NOT NULL) STRICT;"};
+    static const char row[ROW_BYTES];
+    char *path = path_join(dir, group > 1 ? "bare-group" : "bare");
+    sqlite3 *db = NULL;
+    sqlite3_stmt *s = NULL;
+    struct err e = {0};
+    int64_t start_ns;
+    int64_t n = 0;
+
+    must(db_open(&db, path, &o, &e), &e);
+    must(db_prepare(db, "INSERT INTO t(row) VALUES(?1)", &s, &e), &e);
+    start_ns = clock_mono_ns();
+    while (clock_mono_ns() - start_ns < RUN_NS) {
+        must(db_exec(db, "BEGIN IMMEDIATE", &e), &e);
+        for (int i = 0; i < group; i++, n++) {
+            bool have;
+
+            (void)sqlite3_bind_blob(s, 1, row, sizeof row, SQLITE_STATIC);
+            must(db_step(db, s, &have, &e), &e);
+        }
+        must(db_exec(db, "COMMIT", &e), &e);
+    }
+    n = per_second(n, clock_mono_ns() - start_ns);
+    (void)sqlite3_finalize(s);
+    db_close(db);
+    free(path);
+    return n;
+}
+
+/* ---- the journal ---- */
+
+static void
+make_terms(struct offer *o, struct grant *g, const struct sign_key *host,
+           const struct sign_key *renter)
+{
+    const struct offer_device gpu = {"gpu", "4090", "GPU-1", 25769803776, 1};
+    struct card *card = card_new();
+    int64_t now_ns = clock_wall_ns();
+    struct err e = {0};
+
+    must(card_set(card, "4090=1.88", 0, &e), &e);
+    offer_add_device(o, &gpu);
+    o->made_wall_ns = now_ns;
+    o->until_wall_ns = now_ns + 86400 * NS_PER_S;
+    o->own_book = true;
+    must(offer_set_card(o, card, NULL, now_ns / NS_PER_S, &e), &e);
+    must(offer_sign(o, host, &e), &e);
+    grant_init(g);
+    (void)strcpy(g->lease, "l0123456789ab");
+    (void)strcpy(g->job, "j0123456789ab");
+    sign_key_public(renter, &g->renter);
+    must(grant_set_offer(g, o, "gpu", "4090", 1, &e), &e);
+    g->cap_fen = 100000;
+    g->until_wall_ns = now_ns + 600 * NS_PER_S;
+    g->made_wall_ns = now_ns;
+    must(grant_sign(g, renter, &e), &e);
+    card_free(card);
+}
+
+static int64_t
+journal_appends(const char *dir)
+{
+    struct sign_key *host = NULL;
+    struct sign_key *renter = NULL;
+    struct offer *o = offer_new();
+    struct meter_session *s = NULL;
+    struct grant g;
+    struct err e = {0};
+    int64_t start_ns;
+    int64_t n = 0;
+    int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+    must(sign_key_new(&host, &e), &e);
+    must(sign_key_new(&renter, &e), &e);
+    make_terms(o, &g, host, renter);
+    must(meter_session_start(&s,
+                             &(struct meter_session_options){
+                                 .dir_fd = fd, .host_key = host, .offer = o, .grant = &g},
+                             &e),
+         &e);
+    start_ns = clock_mono_ns();
+    for (; clock_mono_ns() - start_ns < RUN_NS; n++) {
+        must(meter_session_state(s, n % 2 == 0 ? USAGE_PREPARING : USAGE_SHIPPING,
+                                 "bench", &e),
+             &e);
+    }
+    n = per_second(n, clock_mono_ns() - start_ns);
+    meter_session_free(s);
+    grant_clear(&g);
+    offer_free(o);
+    sign_key_free(host);
+    sign_key_free(renter);
+    (void)close(fd);
+    return n;
+}
+
+/* ---- the ledger ---- */
+
+static void
+one_entry(struct ledger *l, int64_t i, int64_t wall_ns)
+{
+    char id[40];
+    struct err e = {0};
+
+    (void)snprintf(id, sizeof id, "%" PRId64, i);
+    must(ledger_topup(l, id, 1 + i % 100, wall_ns, NULL, &e), &e);
+}
+
+static int64_t
+ledger_entries(const char *dir, int group)
+{
+    char *path = path_join(dir, group > 1 ? "ledger-group" : "ledger-one");
+    struct ledger *l = NULL;
+    struct err e = {0};
+    int64_t start_ns;
+    int64_t n = 0;
+
+    must(ledger_open(&l, path, &e), &e);
+    start_ns = clock_mono_ns();
+    while (clock_mono_ns() - start_ns < RUN_NS) {
+        if (group > 1) {
+            must(ledger_begin(l, &e), &e);
+        }
+        for (int i = 0; i < group; i++) {
+            one_entry(l, n++, START_NS);
+        }
+        if (group > 1) {
+            must(ledger_commit(l, &e), &e);
+        }
+    }
+    n = per_second(n, clock_mono_ns() - start_ns);
+    ledger_close(l);
+    free(path);
+    return n;
+}
+
+static int
+sum_up(void *ctx, const struct ledger_sum *sum, struct err *e)
+{
+    int64_t *n = ctx;
+
+    (void)e;
+    *n += sum->n_entries;
+    return 0;
+}
+
+static int64_t
+peak_kib(void)
+{
+    struct rusage r;
+
+    (void)getrusage(RUSAGE_SELF, &r);
+    return r.ru_maxrss;
+}
+
+static void
+big_ledger(const char *dir, int64_t rows)
+{
+    char *path = path_join(dir, "ledger-big");
+    struct ledger *l = NULL;
+    struct err e = {0};
+    int64_t start_ns = clock_mono_ns();
+    int64_t half_kib = 0;
+    int64_t seen = 0;
+    int64_t ns;
+
+    must(ledger_open(&l, path, &e), &e);
+    for (int64_t i = 0; i < rows;) {
+        must(ledger_begin(l, &e), &e);
+        for (int k = 0; k < 20 * GROUP && i < rows; k++, i++) {
+            one_entry(l, i, START_NS + (int64_t)((__int128)MONTH_NS * i / rows));
+        }
+        must(ledger_commit(l, &e), &e);
+        half_kib = i <= rows / 10 ? peak_kib() : half_kib;
+    }
+    ns = clock_mono_ns() - start_ns;
+    printf("ledger of %" PRId64 " entries      made in %" PRId64 " s, %" PRId64
+           " entries/s\n",
+           rows, ns / NS_PER_S, per_second(rows, ns));
+    start_ns = clock_mono_ns();
+    must(ledger_statement(l, START_NS - MONTH_NS, START_NS + 2 * MONTH_NS, sum_up, &seen,
+                          &e),
+         &e);
+    ns = clock_mono_ns() - start_ns;
+    if (seen != rows) {
+        fprintf(stderr, "bench_meter: the statement lacks entries\n");
+        exit(1);
+    }
+    printf("a month's statement of them    %" PRId64 " ms (goal 2000)\n", ns / 1000000);
+    start_ns = clock_mono_ns();
+    must(ledger_check(l, &e), &e);
+    ns = clock_mono_ns() - start_ns;
+    printf("the proof of all of them       %" PRId64 " ms (goal 6000), %" PRId64
+           " entries/s\n",
+           ns / 1000000, per_second(rows, ns));
+    printf("memory                         %" PRId64 " KiB at a tenth, %" PRId64
+           " KiB after all\n",
+           half_kib, peak_kib());
+    ledger_close(l);
+    free(path);
+}
+
+/* A ratio with two decimals, in whole numbers. */
+static void
+compare(const char *what, int64_t ours, int64_t bare)
+{
+    int64_t percent = bare > 0 ? ours * 100 / bare : 0;
+
+    printf("%-30s %8" PRId64 "/s, %" PRId64 ".%02" PRId64
+           "x of a bare insert loop's %" PRId64 "/s (goal 0.80)\n",
+           what, ours, percent / 100, percent % 100, bare);
+}
+
+int
+main(int argc, char **argv)
+{
+    int64_t rows = argc > 2 ? strtoll(argv[2], NULL, 10) : ROWS;
+    int64_t bare;
+    int64_t bare_group;
+
+    if (argc < 2 || rows < 1) {
+        fprintf(stderr, "usage: bench_meter DIR [ROWS]\n");
+        return 2;
+    }
+    bare = bare_inserts(argv[1], 1);
+    compare("journal appends, durable", journal_appends(argv[1]), bare);
+    compare("ledger entries, durable", ledger_entries(argv[1], 1), bare);
+    bare_group = bare_inserts(argv[1], GROUP);
+    compare("ledger entries, in groups", ledger_entries(argv[1], GROUP), bare_group);
+    printf("%-30s goal 10000/s\n", "");
+    big_ledger(argv[1], rows);
+    return 0;
+}
