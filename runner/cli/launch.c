@@ -416,7 +416,7 @@ launch(struct cli *c, struct client *cl, const struct config *cfg, struct run_re
     for (size_t i = 0; i < r->spec.env.n; i++) {
         strings_add(&l.own_env, r->spec.env.v[i]);
     }
-    if (launch_list_hosts(&l, &hosts, e) != 0 ||
+    if (launch_check_name(&l, e) != 0 || launch_list_hosts(&l, &hosts, e) != 0 ||
         place_open(&l.place, cl, &hosts, e) != 0 || start_ship(&l, only_plan, e) != 0) {
         goto out;
     }

@@ -56,6 +56,9 @@ int launch_list_hosts(const struct launch *l, struct host_list *out,
                       struct err *e) MUST_USE;
 int launch_find_place(struct launch *l, struct err *e) MUST_USE;
 
+/* launch_name.c: a name belongs to one running job. ERR_EXISTS. */
+int launch_check_name(struct launch *l, struct err *e) MUST_USE;
+
 /* launch_from.c: --from: find the snapshot; bring it to where the job will run. */
 int launch_find_from(struct launch *l, struct err *e) MUST_USE;
 int launch_move_from(struct launch *l, struct err *e) MUST_USE;

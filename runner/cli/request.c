@@ -521,6 +521,7 @@ fill(struct run_request *r, const struct config *cfg, const struct run_options *
     r->detach = o->detach;
     r->with_git = o->with_git;
     fill_labels(&r->spec, r->script.root);
+    r->named = o->name != NULL;
     return fill_name(&r->spec, o->name, r->script.stem != NULL ? r->script.stem : "job",
                      e);
 }

@@ -62,6 +62,7 @@ struct run_request {
     int64_t wait_ns;      /* 0: not at all */
     bool has_window;      /* --window was given */
     bool detach;
+    bool named; /* --name was given */
 };
 
 /*

@@ -1,0 +1,74 @@
+#include <string.h>
+
+#include "runner/cli/context.h"
+#include "runner/cli/launch_internal.h"
+#include "runner/cli/out.h"
+#include "runner/client/i18n.h"
+#include "runner/job/verbs.h"
+#include "runner/wire/msg.h"
+
+/* Does the job's host say that it goes on? One that cannot be asked is not in the way. */
+static bool
+goes_on(struct launch *l, const struct job_record *j)
+{
+    struct session *s = NULL;
+    struct rec *req = msg_request_new(VERB_JOB_SHOW);
+    struct rec *resp = NULL;
+    struct rec *state = NULL;
+    struct job_state st;
+    const char *bytes = NULL;
+    size_t len = 0;
+    bool runs = false;
+    struct err e;
+
+    state_init(&st);
+    rec_add(req, "job", j->id);
+    if (context_session(l->cl, j->host, 0, &s, &e) != 0 ||
+        session_call(s, req, CONTEXT_ANSWER_NS, &resp, &e) != 0) {
+        say_more(l->c, _("whether '%s' still runs is not known: %s"), j->name, e.msg);
+    } else {
+        bytes = rec_get_bytes(resp, "state", &len);
+    }
+    if (bytes != NULL && rec_parse(&state, bytes, len, STATE_TYPE, &e) == 0 &&
+        state_parse(&st, state, &e) == 0) {
+        runs = !job_phase_is_final(st.phase);
+    }
+    state_free(&st);
+    rec_free(state);
+    rec_free(resp);
+    rec_free(req);
+    session_close(s);
+    return runs;
+}
+
+int
+launch_check_name(struct launch *l, struct err *e)
+{
+    struct job_list jobs = {NULL, 0};
+    int rc = 0;
+
+    if (!l->r->named) {
+        return 0;
+    }
+    if (jobs_list(l->cl->home, &jobs, e) != 0) {
+        return -1;
+    }
+    for (size_t i = 0; i < jobs.n; i++) {
+        const struct job_record *j = &jobs.v[i];
+
+        if (strcmp(j->name, l->r->spec.name) != 0) {
+            continue;
+        }
+        /* The newest: those before had ended when it got the name. */
+        if (!j->final && goes_on(l, j)) {
+            rc = err_set(
+                e, ERR_EXISTS,
+                _("a job named '%s' runs on host '%s' (%s): take another name, or "
+                  "`gpurun stop %s` first"),
+                j->name, j->host, j->id, j->name);
+        }
+        break;
+    }
+    job_list_free(&jobs);
+    return rc;
+}
