@@ -6,10 +6,13 @@
  *     --say TEXT      to every connection, then close it
  *     --silent        accept, and never say anything
  *     --delay MS      one way, both ways
+ *     --rate KB       so many kilobytes a second, each way, with a router's patience: up
+ * to 4 MiB wait their turn
  *     --cut-after N   close a connection after N bytes from the client
  *
  * SIGUSR1: freeze (nothing passes, nothing is closed); SIGUSR2: go on; SIGHUP: cut all.
- * Prints "ready" once it listens.
+ * Prints "ready" once it listens, and "passed N" (bytes from the client) when a
+ * connection is over.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -32,6 +35,7 @@
 
 #define CONNECTIONS_MAX 512
 #define STEP            ((size_t)64 << 10)
+#define SLOW_STEP       ((size_t)4 << 10)
 #define HELD_MAX        ((size_t)4 << 20)
 #define PIECES_MAX      4096
 
@@ -49,7 +53,8 @@ struct way {
     size_t first;
     size_t n;
     uint64_t passed;
-    bool ended; /* from has; to is told when all is through */
+    int64_t busy_until_ns; /* with a rate: when the last piece will be through */
+    bool ended;            /* from has; to is told when all is through */
     bool told;
 };
 
@@ -67,6 +72,7 @@ static struct {
     const char *say;
     bool silent;
     int64_t delay_ns;
+    int64_t rate; /* bytes a second; 0: as fast as it goes */
     uint64_t cut_after;
 } opt;
 
@@ -110,6 +116,8 @@ loopback(uint16_t port, bool listening)
 static void
 end(struct connection **c)
 {
+    (void)printf("passed %llu\n", (unsigned long long)(*c)->up.passed);
+    (void)fflush(stdout);
     (void)close((*c)->up.from);
     if ((*c)->up.to != -1) {
         (void)close((*c)->up.to);
@@ -165,7 +173,8 @@ static bool
 take(struct way *w)
 {
     uint8_t data[STEP];
-    ssize_t n = recv(w->from, data, sizeof data, MSG_DONTWAIT);
+    ssize_t n = recv(w->from, data, opt.rate > 0 ? SLOW_STEP : STEP, MSG_DONTWAIT);
+    int64_t due_ns = clock_mono_ns();
 
     if (n == -1) {
         return errno == EAGAIN || errno == EINTR;
@@ -175,8 +184,15 @@ take(struct way *w)
         return true;
     }
     buf_add(&w->held, data, (size_t)n);
+    if (opt.rate > 0) {
+        int64_t now_ns = clock_mono_ns();
+
+        w->busy_until_ns = (w->busy_until_ns > now_ns ? w->busy_until_ns : now_ns) +
+                           n * 1000000000 / opt.rate;
+        due_ns = w->busy_until_ns;
+    }
     w->pieces[(w->first + w->n++) % PIECES_MAX] =
-        (struct piece){.due_ns = clock_mono_ns() + opt.delay_ns, .len = (size_t)n};
+        (struct piece){.due_ns = due_ns + opt.delay_ns, .len = (size_t)n};
     return true;
 }
 
@@ -301,8 +317,8 @@ parse(int argc, char **argv)
     if (argc < 3) {
         return -1;
     }
-    opt.port = (uint16_t)atoi(argv[1]);
-    opt.target = (uint16_t)atoi(argv[2]);
+    opt.port = (uint16_t)(int)strtol(argv[1], NULL, 10);
+    opt.target = (uint16_t)(int)strtol(argv[2], NULL, 10);
     for (int i = 3; i < argc; i++) {
         const char *value = i + 1 < argc ? argv[i + 1] : "";
 
@@ -311,11 +327,13 @@ parse(int argc, char **argv)
             continue;
         }
         if (strcmp(argv[i], "--drop") == 0) {
-            opt.drop = atoi(value);
+            opt.drop = (int)strtol(value, NULL, 10);
         } else if (strcmp(argv[i], "--say") == 0) {
             opt.say = value;
         } else if (strcmp(argv[i], "--delay") == 0) {
-            opt.delay_ns = atoi(value) * INT64_C(1000000);
+            opt.delay_ns = (int)strtol(value, NULL, 10) * INT64_C(1000000);
+        } else if (strcmp(argv[i], "--rate") == 0) {
+            opt.rate = (int)strtol(value, NULL, 10) * INT64_C(1000);
         } else if (strcmp(argv[i], "--cut-after") == 0) {
             opt.cut_after = strtoull(value, NULL, 10);
         } else {
