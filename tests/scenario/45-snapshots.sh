@@ -1,7 +1,7 @@
 #!/bin/bash
 # A snapshot at every end, and what can be done with one.
 # needs: pipe
-# limit: 240
+# limit: 300
 . "$(dirname "$0")/lib.sh"
 . "$(dirname "$0")/hosts.sh"
 use pipe
@@ -56,6 +56,17 @@ is_lost() { [ "$(job_state lo)" = lost ]; }
 await 20 "lost" is_lost
 expect 105 gpurun -q wait lo
 left lo lost
+
+note "killed in the middle of its snapshot: the end was known, and the snapshot is taken after all"
+expect 0 gpurun -q -d --name mid -- sh -c 'echo mid >wrote; head -c 150000000 /dev/urandom >large; exit 9'
+mid=$(gpurun --json ps -a | /usr/bin/python3 -c 'import json,sys; print([j["id"] for j in json.load(sys.stdin)["jobs"] if j["name"] == "mid"][0])')
+state=$(echo "$client"/gpurun/local/renters/*/jobs/"$mid"/state)
+await 60 "its snapshot" grep -qx 'state=snapshotting' "$state"
+kill -9 "$(sed -n 's/^pid=//p' "$state")"
+await 60 "its end" job_is mid ended
+expect 9 gpurun -q wait mid
+left mid exited
+[ "$(stat -c %s "$work/got/large")" = 150000000 ] || fail "a snapshot that was cut off"
 
 note "--no-snapshot: the exit code stays, and it is said"
 expect 0 gpurun -q -d --name no -- sh -c 'sleep 1000'

@@ -1,0 +1,114 @@
+#!/bin/bash
+# The power goes, at moments that nobody chose: every snapshot and receipt that was
+# acknowledged is there afterwards, what ran is lost or whole, and the store is sound.
+# needs: root
+# limit: 300
+[ -n "${IN_NAMESPACE:-}" ] || exec unshare -m env IN_NAMESPACE=1 bash "$0"
+. "$(dirname "$0")/lib.sh"
+. "$(dirname "$0")/hosts.sh"
+use pipe
+command -v mkfs.ext4 >/dev/null || PATH=$PATH:/usr/sbin
+home=$client/gpurun/local
+mkdir -p "$home" "$work/p"
+truncate -s 300M "$work/disk"
+mkfs.ext4 -q "$work/disk" || { echo "no mkfs.ext4"; exit 77; }
+plug_in() { mount -o loop,commit=60 "$work/disk" "$home" 2>/dev/null || { echo "no loop mounts here"; exit 77; }; }
+agent() { as_client env GPURUN_AGENT_HOME="$home" "$BUILD/bin/gpurun-agent" "$@"; }
+# EXT4_IOC_SHUTDOWN without flushing the log: what was not synced is gone.
+cut_power() {
+    /usr/bin/python3 -c '
+import fcntl, os, struct, sys
+fd = os.open(sys.argv[1], os.O_RDONLY)
+fcntl.ioctl(fd, 0x8004587d, struct.pack("I", 2))' "$home"
+}
+# Whatever works on the disk that went: the machine died with it.
+everybody() {
+    local p
+    for p in /proc/[0-9]*; do
+        case "$(readlink "$p/cwd" "$p/root" "$p"/fd/* 2>/dev/null)" in
+        *"$home"*) echo "${p#/proc/}" ;;
+        esac
+    done
+    return 0
+}
+bury() {
+    local p
+    for p in $(everybody); do
+        [ "$p" = $$ ] || kill -9 "$p" 2>/dev/null || true
+    done
+    umount "$home" 2>/dev/null
+}
+
+all_final() {
+    gpurun --json ps -a | /usr/bin/python3 -c '
+import json, sys
+sys.exit(any(j["state"] not in ("ended", "lost") for j in json.load(sys.stdin)["jobs"]))'
+}
+
+plug_in
+cd "$work/p"
+cat >job.sh <<'SH2'
+head -c "$1" /dev/urandom >data
+sha256sum <data
+echo "$2" >name
+SH2
+: >"$work/acked"
+rounds=${POWER_ROUNDS:-5}
+for round in $(seq "$rounds"); do
+    note "round $round"
+    # What comes back before the cut counts as acknowledged.
+    for i in 1 2; do
+        name=r$round-$i
+        expect 0 gpurun --name "$name" -- sh job.sh $((RANDOM * 40 + 10000)) "$name"
+        echo "$name $(sed -n 's/.*data: snapshot \(s[0-9a-z]*\).*/\1/p' "$work/err") $(cut -d' ' -f1 "$work/out")" >>"$work/acked"
+    done
+    expect 0 gpurun -q -d --name "long-$round" -- sh -c 'echo here >file; sleep 600'
+    long=$(cat "$work/out")
+    # Jobs that end, and folders that are taken, when the lights go out.
+    : >"$work/late"
+    late() {
+        local k o
+        for k in 1 2 3 4 5 6 7 8; do
+            o=$(gpurun --name "late-$round-$k" -- sh job.sh 300000 "late-$round-$k" 2>"$work/late-err") || break
+            echo "late-$round-$k $(sed -n 's/.*data: snapshot \(s[0-9a-z]*\).*/\1/p' "$work/late-err") $(echo "$o" | cut -d' ' -f1)" >>"$work/late"
+        done
+    }
+    late </dev/null >/dev/null 2>&1 &
+    latecomers=$!
+    sleep "$(printf '0.%03d' $((RANDOM % 900)))"
+    cut_power
+    # What was written before this moment came back before the cut.
+    cp "$work/late" "$work/late-acked"
+    kill "$latecomers" 2>/dev/null || true
+    wait $latecomers 2>/dev/null || true
+    await 60 "the dead disk to be let go" bury
+    e2fsck -fp "$work/disk" >"$work/e2fsck" 2>&1 || { rc=$?; [ $rc = 1 ] || fail "e2fsck: $(cat "$work/e2fsck")"; }
+    plug_in
+
+    # A listing finds the dead, and says so as soon as their data is safe.
+    await 60 "the long job to be lost (is $(job_state "$long"))" job_is "$long" lost
+    expect 105 gpurun -q wait "$long"
+    cat "$work/late-acked" >>"$work/acked"
+    expect 0 agent fsck
+    while read -r name snap sum; do
+        [ -n "$snap" ] || fail "$name: no snapshot was named"
+        job_is "$name" ended || fail "$name was acknowledged, and is $(job_state "$name")"
+        rm -rf "$work/got"
+        expect 0 gpurun -q snap get "$snap" -o "$work/got"
+        [ "$(sha256sum <"$work/got/data" | cut -d' ' -f1)" = "$sum" ] || fail "$name: its snapshot holds something else"
+        [ "$(cat "$work/got/name")" = "$name" ] || fail "$name: its snapshot is of another"
+        expect 0 gpurun -q bill --verify "$name"
+    done < <(tail -n 6 "$work/acked")
+    # Jobs that were caught: lost, or ended. None runs.
+    await 60 "the others to be lost or ended" all_final
+    expect 0 gpurun -q -- true
+done
+note "all that was ever acknowledged"
+while read -r name snap sum; do
+    expect 0 gpurun -q snap get "$snap" data -o "$work/data-$name"
+    [ "$(sha256sum <"$work/data-$name" | cut -d' ' -f1)" = "$sum" ] || fail "$name: lost after all"
+done <"$work/acked"
+note "$(wc -l <"$work/acked") snapshots"
+expect 0 agent gc
+expect 0 agent fsck
+await 30 "the disk to be let go" bury
