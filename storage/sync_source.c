@@ -416,7 +416,9 @@ fetch_from_store(struct sync_send *s, struct err *e)
             enum store_kind kind;
 
             if (locs[i].pack == 0) {
-                err_set(e, ERR_NOT_FOUND, "a chunk of the tree is not in the store");
+                err_set(e, ERR_CORRUPT,
+                        "a chunk of the tree is missing or damaged in the store "
+                        "(`gpurun snap verify` names the files)");
                 goto out;
             }
             buf_reset(&data);

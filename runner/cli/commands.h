@@ -12,6 +12,8 @@ extern const struct command cmd_cp;
 extern const struct command cmd_doctor;
 extern const struct command cmd_exec;
 extern const struct command cmd_extend;
+extern const struct command cmd_fsck;
+extern const struct command cmd_gc;
 extern const struct command cmd_help;
 extern const struct command cmd_host;
 extern const struct command cmd_logs;
@@ -27,7 +29,9 @@ extern const struct command cmd_version;
 extern const struct command cmd_wait;
 extern const struct command cmd_wallet;
 
-/* A subcommand with a file of its own. */
+/* Subcommands with a file of their own. */
 extern const struct command sub_host_doctor;
+extern const struct command sub_snap_take;
+extern const struct command sub_snap_verify;
 
 #endif

@@ -203,6 +203,22 @@ snapview_list_json(struct buf *out, const struct snap_infos *l, const char *sile
     buf_add_str(out, "\n");
 }
 
+int
+snapview_made(const struct cli *c, const struct snap_info *info, struct err *e)
+{
+    struct buf out = BUF_INIT;
+    int rc;
+
+    if (c->g.json) {
+        snapview_json(&out, info);
+    } else {
+        buf_printf(&out, "%s\n", info->id);
+    }
+    rc = out_write(&out, e);
+    buf_free(&out);
+    return rc;
+}
+
 /* ---- files ---- */
 
 struct listing_at {

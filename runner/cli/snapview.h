@@ -7,6 +7,10 @@
 #include "runner/cli/cli.h"
 #include "runner/client/snaps.h"
 
+/* What a command made or changed: its id, or with --json all of it; to stdout. */
+int snapview_made(const struct cli *c, const struct snap_info *info,
+                  struct err *e) MUST_USE;
+
 /* Snapshots, as people and programs are shown them. */
 void snapview_list(struct buf *out, const struct snap_infos *l);
 void snapview_list_json(struct buf *out, const struct snap_infos *l, const char *silent);

@@ -172,6 +172,7 @@ extern const struct serve_verb serve_verbs_snap[];
 extern const struct serve_verb serve_verbs_host[];
 extern const struct serve_verb serve_verbs_data[];
 extern const struct serve_verb serve_verbs_top[];
+extern const struct serve_verb serve_verbs_store[];
 
 /* The connection is over: wait for what is still at work for it. */
 void serve_data_finish(struct serve *s);

@@ -8,7 +8,7 @@
 #include "base/buf.h"
 #include "base/file.h"
 #include "runner/host/serve_internal.h"
-#include "runner/host/work.h"
+#include "runner/host/serve_work.h"
 #include "runner/host/workdirs.h"
 #include "runner/job/verbs.h"
 #include "runner/wire/msg.h"
@@ -16,107 +16,6 @@
 #include "storage/extract.h"
 #include "storage/manifest.h"
 #include "storage/store.h"
-
-#define WORKS_MAX 16 /* at once for one connection */
-
-/*
- * Requests that read or write whole directories: each has a thread of its own, while the
- * connection goes on. A client that is gone is answered nothing, but what was begun is
- * finished: it may come back and ask for the same again.
- */
-struct data_work {
-    struct serve *serve;
-    uint64_t id; /* of the request */
-    int (*run)(void *ctx, struct err *e);
-    void (*answer)(struct data_work *w);
-    /* what it is about; not all of it in each */
-    char snapshot[JOB_ID_LEN + 1];
-    char job[JOB_ID_LEN + 1];
-    bool has_job;
-    struct sha256 tree;
-    char *name;
-    char *path;
-    char *only;
-};
-
-static void
-work_free(struct data_work *w)
-{
-    free(w->name);
-    free(w->path);
-    free(w->only);
-    free(w);
-}
-
-static void
-work_done(void *ctx, int rc, const struct err *why)
-{
-    struct data_work *w = ctx;
-    struct serve *s = w->serve;
-
-    s->n_works--;
-    if (s->mux != NULL) {
-        if (rc != 0) {
-            serve_fail(s, w->id, why);
-        } else {
-            w->answer(w);
-        }
-    }
-    work_free(w);
-}
-
-static void
-start(struct data_work *w)
-{
-    struct serve *s = w->serve;
-    struct err e;
-
-    if (s->n_works >= WORKS_MAX) {
-        err_set(&e, ERR_BUSY, "too much is being done for this connection");
-    } else if (work_start(s->loop, w->run, work_done, w, &e) == 0) {
-        s->n_works++;
-        return;
-    }
-    serve_fail(s, w->id, &e);
-    work_free(w);
-}
-
-static bool
-works_are_done(void *ctx)
-{
-    const struct serve *s = ctx;
-
-    return s->n_works == 0;
-}
-
-void
-serve_data_finish(struct serve *s)
-{
-    (void)loop_run_until(s->loop, works_are_done, s, -1);
-}
-
-static struct data_work *
-work_new(struct serve *s, uint64_t id)
-{
-    struct data_work *w = xcalloc(1, sizeof *w);
-
-    w->serve = s;
-    w->id = id;
-    return w;
-}
-
-static int
-need_id(const struct rec *req, const char *key, char prefix, char to[JOB_ID_LEN + 1],
-        struct err *e)
-{
-    const char *text;
-
-    if (rec_need_str(req, key, &text, e) != 0 || id_check(prefix, text, e) != 0) {
-        return -1;
-    }
-    memcpy(to, text, JOB_ID_LEN + 1);
-    return 0;
-}
 
 /* ---- snap.take ---- */
 
@@ -176,7 +75,7 @@ take_over_from_end(struct jobdir *d, struct job_state *st, const char *id,
 }
 
 static int
-take_job(struct data_work *w, struct err *e)
+take_job(struct serve_work *w, struct err *e)
 {
     const struct renter *r = w->serve->renter;
     struct workdirs_snapshot taken;
@@ -214,7 +113,7 @@ take_job(struct data_work *w, struct err *e)
 static int
 take_run(void *ctx, struct err *e)
 {
-    struct data_work *w = ctx;
+    struct serve_work *w = ctx;
     bool taken;
 
     if (is_taken(w->serve->renter, w->snapshot, &taken, e) != 0) {
@@ -229,7 +128,7 @@ take_run(void *ctx, struct err *e)
 }
 
 static void
-take_answer(struct data_work *w)
+take_answer(struct serve_work *w)
 {
     struct store *st = NULL;
     struct err e;
@@ -265,7 +164,7 @@ tree_is_here(struct serve *s, uint64_t id, const struct rec *req,
 static void
 snap_take(struct serve *s, uint64_t id, const struct rec *req)
 {
-    struct data_work *w = work_new(s, id);
+    struct serve_work *w = serve_work_new(s, id);
     const char *name = rec_get(req, "name");
     struct err e;
 
@@ -273,18 +172,18 @@ snap_take(struct serve *s, uint64_t id, const struct rec *req)
     w->answer = take_answer;
     w->has_job = rec_has(req, "job");
     w->name = xstrdup(name != NULL ? name : "");
-    if (need_id(req, "snapshot", ID_SNAPSHOT, w->snapshot, &e) != 0 ||
-        (w->has_job ? need_id(req, "job", ID_JOB, w->job, &e)
+    if (serve_need_id(req, "snapshot", ID_SNAPSHOT, w->snapshot, &e) != 0 ||
+        (w->has_job ? serve_need_id(req, "job", ID_JOB, w->job, &e)
                     : rec_need_hex(req, "tree", w->tree.b, sizeof w->tree.b, &e)) != 0) {
         serve_fail(s, id, &e);
-        work_free(w);
+        serve_work_free(w);
         return;
     }
     if (!w->has_job && !tree_is_here(s, id, req, &w->tree)) {
-        work_free(w);
+        serve_work_free(w);
         return;
     }
-    start(w);
+    serve_work_start(w);
 }
 
 /* ---- job.put ---- */
@@ -292,7 +191,7 @@ snap_take(struct serve *s, uint64_t id, const struct rec *req)
 static int
 put_run(void *ctx, struct err *e)
 {
-    struct data_work *w = ctx;
+    struct serve_work *w = ctx;
     struct extract_options o = {.overwrite = true, .only = w->only};
     struct extract_report report;
     struct tree_source source;
@@ -321,7 +220,7 @@ out:
 }
 
 static void
-put_answer(struct data_work *w)
+put_answer(struct serve_work *w)
 {
     struct rec *r = msg_answer_new(VERB_JOB_PUT);
 
@@ -345,26 +244,27 @@ need_path(const struct rec *req, const char **path, struct err *e)
 static void
 job_put(struct serve *s, uint64_t id, const struct rec *req)
 {
-    struct data_work *w = work_new(s, id);
+    struct serve_work *w = serve_work_new(s, id);
     const char *only = rec_get(req, "only");
     const char *path = "";
     struct err e;
 
     w->run = put_run;
     w->answer = put_answer;
-    if (need_id(req, "job", ID_JOB, w->job, &e) != 0 || need_path(req, &path, &e) != 0 ||
+    if (serve_need_id(req, "job", ID_JOB, w->job, &e) != 0 ||
+        need_path(req, &path, &e) != 0 ||
         rec_need_hex(req, "tree", w->tree.b, sizeof w->tree.b, &e) != 0) {
         serve_fail(s, id, &e);
-        work_free(w);
+        serve_work_free(w);
         return;
     }
     w->path = xstrdup(path);
     w->only = only != NULL ? xstrdup(only) : NULL;
     if (!tree_is_here(s, id, req, &w->tree)) {
-        work_free(w);
+        serve_work_free(w);
         return;
     }
-    start(w);
+    serve_work_start(w);
 }
 
 /* ---- job.stat ---- */

@@ -70,6 +70,7 @@ left mid exited
 
 note "--no-snapshot: the exit code stays, and it is said"
 expect 0 gpurun -q -d --name no -- sh -c 'sleep 1000'
+await 20 "the job" job_is no running
 expect 143 gpurun stop --no-snapshot no
 expect 100 gpurun snap show no
 has 'no snapshot' "$work/err"

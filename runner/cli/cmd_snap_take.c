@@ -1,0 +1,181 @@
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "base/buf.h"
+#include "base/hash.h"
+#include "runner/cli/commands.h"
+#include "runner/cli/context.h"
+#include "runner/cli/out.h"
+#include "runner/cli/progress.h"
+#include "runner/cli/snapview.h"
+#include "runner/client/forward.h"
+#include "runner/client/i18n.h"
+#include "runner/client/ship.h"
+#include "runner/client/snaps.h"
+#include "runner/job/verbs.h"
+#include "runner/wire/msg.h"
+
+struct take_options {
+    const char *host;
+    const char *name;
+};
+
+static const struct opt options_take[] = {
+    {"host", 0, OPT_STR, offsetof(struct take_options, host), "NAME",
+     N_("put a folder into that host's store (default: local)")},
+    {"name", 0, OPT_STR, offsetof(struct take_options, name), "NAME", N_("call it NAME")},
+    {NULL, 0, OPT_NONE, 0, NULL, NULL},
+};
+
+static int
+ask_take(struct cli *c, struct session *s, const char *job, const struct sha256 *tree,
+         const char *name, struct err *e)
+{
+    struct rec *req = msg_request_new(VERB_SNAP_TAKE);
+    struct rec *resp = NULL;
+    struct snap_info info;
+    const char *bytes;
+    size_t len;
+    char id[JOB_ID_LEN + 1];
+    int rc;
+
+    random_id("s", id);
+    msg_add_key(req, NULL);
+    rec_add(req, "snapshot", id);
+    if (job != NULL) {
+        rec_add(req, "job", job);
+    } else {
+        rec_add_hex(req, "tree", tree->b, sizeof tree->b);
+    }
+    if (name != NULL) {
+        rec_add(req, "name", name);
+    }
+    c->stage = STAGE_CHANGED;
+    rc = session_call(s, req, -1, &resp, e);
+    rec_free(req);
+    if (rc != 0) {
+        c->stage = e->code == ERR_LINK ? STAGE_CHANGED : STAGE_TRYING;
+        return -1;
+    }
+    bytes = rec_get_bytes(resp, "snap", &len);
+    if (bytes == NULL ||
+        snap_info_parse(&info, session_host(s)->name, bytes, len, e) != 0) {
+        rec_free(resp);
+        return bytes != NULL ? -1
+                             : err_set(e, ERR_CORRUPT, _("the host names no snapshot"));
+    }
+    rc = snapview_made(c, &info, e);
+    snap_info_free(&info);
+    rec_free(resp);
+    return rc;
+}
+
+static int
+take_job(struct cli *c, const char *what, const struct take_options *o, struct err *e)
+{
+    struct client cl = {.loop = NULL};
+    struct session *s = NULL;
+    struct job_record job;
+    int rc = -1;
+
+    job_record_init(&job);
+    if (context_open(&cl, c, e) == 0 &&
+        context_job(c, &cl, what, CONTEXT_PATIENCE_NS, &job, &s, e) == 0) {
+        rc = ask_take(c, s, job.id, NULL, o->name, e);
+    }
+    session_close(s);
+    job_record_free(&job);
+    context_close(&cl);
+    return rc;
+}
+
+struct sending {
+    struct ship *ship;
+    struct progress *progress;
+};
+
+static void
+ship_line(void *ctx, struct buf *out)
+{
+    struct sending *x = ctx;
+    struct sync_stats st;
+
+    ship_stats(x->ship, &st);
+    buf_add_str(out, _("sending: "));
+    progress_amount(out, st.sent_bytes, 0, progress_elapsed_ns(x->progress));
+}
+
+/* Nothing is left out: who takes a snapshot of a folder wants all of it. */
+static int
+take_dir(struct cli *c, const char *dir, const struct take_options *o, struct err *e)
+{
+    struct client cl = {.loop = NULL};
+    struct ship_options so = {.everything = true, .allow_home = true};
+    struct sending x = {.ship = NULL};
+    struct session *s = NULL;
+    const struct build_report *report;
+    char *full = realpath(dir, NULL);
+    const char *base = full != NULL ? strrchr(full, '/') + 1 : "";
+    int rc = -1;
+
+    if (full == NULL) {
+        return err_set(e, ERR_NOT_FOUND, _("no directory '%s': %s"), dir,
+                       strerror(errno));
+    }
+    so.dir = full;
+    if (context_open(&cl, c, e) != 0 ||
+        context_session(&cl, o->host != NULL ? o->host : HOST_LOCAL, CONTEXT_PATIENCE_NS,
+                        &s, e) != 0) {
+        c->stage = e->code == ERR_NOT_FOUND ? STAGE_INPUT : STAGE_TRYING;
+        goto out;
+    }
+    c->stage = STAGE_TRYING;
+    if (ship_start(&x.ship, &cl, &so, e) != 0) {
+        goto out;
+    }
+    x.progress = progress_start(c, cl.loop, ship_line, &x);
+    if (forward_ship(&cl, x.ship, s, e) == 0 &&
+        ship_wait_built(x.ship, &report, e) == 0) {
+        progress_end(x.progress);
+        x.progress = NULL;
+        rc = ask_take(c, s, NULL, &report->tree,
+                      o->name != NULL ? o->name : (base[0] != '\0' ? base : "root"), e);
+    }
+
+out:
+    progress_end(x.progress);
+    ship_free(x.ship);
+    session_close(s);
+    context_close(&cl);
+    free(full);
+    return rc;
+}
+
+static int
+run_take(struct cli *c, const void *options, const struct words *w, struct err *e)
+{
+    const struct take_options *o = options;
+    struct stat st;
+
+    if (stat(w->v[0], &st) == 0 && S_ISDIR(st.st_mode)) {
+        return take_dir(c, w->v[0], o, e);
+    }
+    if (o->host != NULL || strchr(w->v[0], '/') != NULL) {
+        return err_set(e, ERR_NOT_FOUND, _("no directory '%s'"), w->v[0]);
+    }
+    return take_job(c, w->v[0], o, e);
+}
+
+const struct command sub_snap_take = {
+    .name = "take",
+    .usage = N_("DIR|JOB [--host NAME]"),
+    .help = N_("put a folder, or a running job's data, into a host's store"),
+    .options = options_take,
+    .options_size = sizeof(struct take_options),
+    .min_words = 1,
+    .max_words = 1,
+    .word = WORD_FILE,
+    .run = run_take,
+};

@@ -1,0 +1,390 @@
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/buf.h"
+#include "base/json.h"
+#include "base/text.h"
+#include "runner/cli/commands.h"
+#include "runner/cli/context.h"
+#include "runner/cli/find.h"
+#include "runner/cli/out.h"
+#include "runner/client/hosts.h"
+#include "runner/client/i18n.h"
+#include "runner/client/place.h"
+#include "runner/job/verbs.h"
+#include "runner/wire/msg.h"
+
+/*
+ * Looking after the stores on the hosts: `gc` and `fsck` ask one host after the other
+ * for the renter's own, `snap verify` for one snapshot.
+ */
+
+struct store_options {
+    const char *host;
+    bool dry_run;
+};
+
+/* Gathered from all hosts. */
+struct gathered {
+    struct buf *out;
+    struct json_writer *j; /* NULL: for people */
+    const char *host;
+    int64_t n_bad; /* hosts with damage */
+};
+
+typedef void take_fn(struct gathered *g, const struct rec *resp);
+
+static int64_t
+number(const struct rec *r, const char *key)
+{
+    struct err none;
+    int64_t v;
+
+    return rec_need_int(r, key, 0, INT64_MAX, &v, &none) == 0 ? v : 0;
+}
+
+static void
+json_escaped(struct json_writer *j, const char *text, size_t len)
+{
+    struct buf b = BUF_INIT;
+
+    text_escape(&b, text, len);
+    json_str(j, buf_str(&b));
+    buf_free(&b);
+}
+
+/* The peer's lines, each on one of ours. */
+static void
+add_lines(struct gathered *g, const struct rec *resp)
+{
+    if (g->j != NULL) {
+        json_key(g->j, "lines");
+        json_arr(g->j);
+    }
+    for (size_t i = 0; i < rec_n_fields(resp); i++) {
+        const char *value;
+        size_t len;
+        const char *key = rec_field(resp, i, &value, &len);
+
+        if (strcmp(key, "line") != 0) {
+            continue;
+        }
+        if (g->j != NULL) {
+            json_escaped(g->j, value, len);
+        } else {
+            buf_printf(g->out, "%s: ", g->host);
+            text_escape(g->out, value, len);
+            buf_add_str(g->out, "\n");
+        }
+    }
+    if (g->j != NULL) {
+        json_arr_end(g->j);
+    }
+}
+
+static void
+take_gc(struct gathered *g, const struct rec *resp)
+{
+    const char *doubt = rec_get(resp, "clock_doubt");
+    char size[TEXT_SIZE_MAX];
+
+    add_lines(g, resp);
+    if (g->j != NULL) {
+        json_kint(g->j, "freed_bytes", number(resp, "freed_bytes"));
+        json_kint(g->j, "expired", number(resp, "n_expired"));
+        json_kstr(g->j, "clock_doubt", doubt);
+        return;
+    }
+    text_format_size((uint64_t)number(resp, "freed_bytes"), size);
+    buf_printf(g->out, _("%s: %s freed, %" PRId64 " snapshots expired\n"), g->host, size,
+               number(resp, "n_expired"));
+    if (doubt != NULL) {
+        buf_printf(g->out, _("%s: nothing expires: "), g->host);
+        text_escape(g->out, doubt, strlen(doubt));
+        buf_add_str(g->out, "\n");
+    }
+}
+
+static void
+take_fsck(struct gathered *g, const struct rec *resp)
+{
+    bool clean = number(resp, "clean") == 1;
+    char size[TEXT_SIZE_MAX];
+
+    g->n_bad += !clean;
+    add_lines(g, resp);
+    if (g->j != NULL) {
+        json_kbool(g->j, "sound", clean);
+        json_kint(g->j, "chunks", number(resp, "n_chunks"));
+        json_kint(g->j, "bytes", number(resp, "bytes"));
+        json_kint(g->j, "snapshots", number(resp, "n_snaps"));
+        json_kint(g->j, "snapshots_damaged", number(resp, "n_snaps_damaged"));
+        json_kint(g->j, "files_damaged", number(resp, "n_files_damaged"));
+        return;
+    }
+    text_format_size((uint64_t)number(resp, "bytes"), size);
+    if (clean) {
+        buf_printf(g->out,
+                   _("%s: %" PRId64 " chunks, %s, %" PRId64 " snapshots: sound\n"),
+                   g->host, number(resp, "n_chunks"), size, number(resp, "n_snaps"));
+    } else {
+        buf_printf(g->out, _("%s: DAMAGED: %" PRId64 " files of %" PRId64 " snapshots\n"),
+                   g->host, number(resp, "n_files_damaged"),
+                   number(resp, "n_snaps_damaged"));
+    }
+}
+
+/* ---- asking ---- */
+
+static int
+ask_one(struct session *s, const char *verb, bool dry_run, struct gathered *g,
+        take_fn *take, struct err *e)
+{
+    struct rec *req = msg_request_new(verb);
+    struct rec *resp = NULL;
+    int rc;
+
+    if (dry_run) {
+        rec_add_int(req, "dry_run", 1);
+    }
+    rc = session_call(s, req, -1, &resp, e);
+    if (rc == 0) {
+        g->host = session_host(s)->name;
+        if (g->j != NULL) {
+            json_obj(g->j);
+            json_kstr(g->j, "host", g->host);
+        }
+        take(g, resp);
+        if (g->j != NULL) {
+            json_obj_end(g->j);
+        }
+    }
+    rec_free(resp);
+    rec_free(req);
+    return rc;
+}
+
+/* All hosts that answer; the first failure is the command's, after all were asked. */
+static int
+ask_all(struct cli *c, struct client *cl, const char *verb, bool dry_run,
+        struct gathered *g, take_fn *take, struct err *e)
+{
+    struct host_list hosts = {NULL, 0};
+    struct place *p = NULL;
+    int rc = -1;
+
+    if (hosts_list_used(cl->home, &hosts, e) != 0) {
+        return -1;
+    }
+    if (place_open(&p, cl, &hosts, e) == 0 && place_ask_all(p, e) == 0) {
+        rc = 0;
+    }
+    for (size_t i = 0; rc != -1 && i < place_n(p); i++) {
+        const struct candidate *cand = place_at(p, i);
+        struct err why;
+
+        if (session_state(cand->session) != SESSION_UP) {
+            why = session_why(cand->session)->err;
+        } else if (ask_one(cand->session, verb, dry_run, g, take, &why) == 0) {
+            continue;
+        }
+        if (rc == 0) {
+            *e = why;
+            rc = 1;
+        } else {
+            say(c, "%s", why.msg);
+        }
+    }
+    place_free(p);
+    host_list_free(&hosts);
+    return rc == 0 ? 0 : -1;
+}
+
+static int
+ask(struct cli *c, const struct store_options *o, const char *verb, take_fn *take,
+    struct err *e)
+{
+    struct client cl = {.loop = NULL};
+    struct session *s = NULL;
+    struct buf out = BUF_INIT;
+    struct json_writer j = json_to(&out);
+    struct gathered g = {.out = &out, .j = c->g.json ? &j : NULL};
+    struct err why = {0};
+    int rc = -1;
+
+    if (c->g.json) {
+        json_obj(&j);
+        json_key(&j, "hosts");
+        json_arr(&j);
+    }
+    if (context_open(&cl, c, e) == 0 && o->host != NULL) {
+        rc = context_session(&cl, o->host, CONTEXT_PATIENCE_NS, &s, e);
+        c->stage = STAGE_TRYING;
+        rc = rc == 0 ? ask_one(s, verb, o->dry_run, &g, take, e) : -1;
+    } else if (cl.loop != NULL) {
+        c->stage = STAGE_TRYING;
+        rc = ask_all(c, &cl, verb, o->dry_run, &g, take, e);
+    }
+    if (c->g.json) {
+        json_arr_end(&j);
+        json_obj_end(&j);
+        buf_add_str(&out, "\n");
+    }
+    /* What the others said is shown, whatever went wrong with one. */
+    if (out_write(&out, &why) != 0 && rc == 0) {
+        *e = why;
+        rc = -1;
+    }
+    if (rc == 0 && g.n_bad > 0) {
+        rc = err_set(e, ERR_CORRUPT, "%s",
+                     _("damage was found: the files named above cannot be given back "
+                       "until they are shipped or kept again"));
+    }
+    session_close(s);
+    context_close(&cl);
+    buf_free(&out);
+    return rc;
+}
+
+static int
+run_gc(struct cli *c, const void *options, const struct words *w, struct err *e)
+{
+    (void)w;
+    return ask(c, options, VERB_STORE_GC, take_gc, e);
+}
+
+static int
+run_fsck(struct cli *c, const void *options, const struct words *w, struct err *e)
+{
+    (void)w;
+    return ask(c, options, VERB_STORE_FSCK, take_fsck, e);
+}
+
+/* ---- snap verify ---- */
+
+static void
+show_verified(const struct cli *c, const struct data_ref *ref, const struct rec *resp,
+              struct buf *out)
+{
+    struct json_writer j = json_to(out);
+    char size[TEXT_SIZE_MAX];
+
+    if (c->g.json) {
+        json_obj(&j);
+        json_kstr(&j, "id", ref->snapshot);
+        json_kbool(&j, "sound", number(resp, "n_damaged") == 0);
+        json_kint(&j, "bytes", number(resp, "bytes"));
+        json_kint(&j, "damaged", number(resp, "n_damaged"));
+        json_key(&j, "files");
+        json_arr(&j);
+    }
+    for (size_t i = 0; i < rec_n_fields(resp); i++) {
+        const char *value;
+        size_t len;
+        const char *key = rec_field(resp, i, &value, &len);
+
+        if (c->g.json && strcmp(key, "damaged") == 0) {
+            json_obj(&j);
+            json_kname(&j, "name", value, len);
+        } else if (c->g.json && strcmp(key, "damaged_why") == 0) {
+            json_key(&j, "why");
+            json_escaped(&j, value, len);
+            json_obj_end(&j);
+        } else if (strcmp(key, "damaged") == 0) {
+            text_escape(out, value, len);
+        } else if (strcmp(key, "damaged_why") == 0) {
+            buf_add_str(out, ": ");
+            text_escape(out, value, len);
+            buf_add_str(out, "\n");
+        }
+    }
+    if (c->g.json) {
+        json_arr_end(&j);
+        json_obj_end(&j);
+        buf_add_str(out, "\n");
+    } else if (number(resp, "n_damaged") == 0) {
+        text_format_size((uint64_t)number(resp, "bytes"), size);
+        buf_printf(out, _("%s: %s read, every chunk has its hash: sound\n"),
+                   ref->snapshot, size);
+    }
+}
+
+static int
+run_verify(struct cli *c, const void *options, const struct words *w, struct err *e)
+{
+    struct client cl = {.loop = NULL};
+    struct data_ref ref = {.session = NULL};
+    struct rec *req = NULL;
+    struct rec *resp = NULL;
+    struct buf out = BUF_INIT;
+    int rc = -1;
+
+    (void)options;
+    if (context_open(&cl, c, e) != 0 || find_data(c, &cl, w->v[0], false, &ref, e) != 0) {
+        goto out;
+    }
+    req = msg_request_new(VERB_SNAP_VERIFY);
+    rec_add(req, "snapshot", ref.snapshot);
+    if (session_call(ref.session, req, -1, &resp, e) != 0) {
+        goto out;
+    }
+    show_verified(c, &ref, resp, &out);
+    rc = out_write(&out, e);
+    if (rc == 0 && number(resp, "n_damaged") > 0) {
+        rc = err_set(e, ERR_CORRUPT, _("snapshot %s is damaged: %" PRId64 " files"),
+                     ref.snapshot, number(resp, "n_damaged"));
+    }
+
+out:
+    rec_free(resp);
+    rec_free(req);
+    data_ref_close(&ref);
+    context_close(&cl);
+    buf_free(&out);
+    return rc;
+}
+
+/* ---- the table ---- */
+
+static const struct opt options_gc[] = {
+    {"dry-run", 0, OPT_FLAG, offsetof(struct store_options, dry_run), NULL,
+     N_("say what would be done and why, and change nothing")},
+    {"host", 0, OPT_STR, offsetof(struct store_options, host), "NAME",
+     N_("only on this host")},
+    {NULL, 0, OPT_NONE, 0, NULL, NULL},
+};
+
+static const struct opt options_fsck[] = {
+    {"host", 0, OPT_STR, offsetof(struct store_options, host), "NAME",
+     N_("only on this host")},
+    {NULL, 0, OPT_NONE, 0, NULL, NULL},
+};
+
+const struct command cmd_gc = {
+    .name = "gc",
+    .usage = N_("[--dry-run] [--host NAME]"),
+    .help = N_("give the room back that no snapshot needs any more"),
+    .options = options_gc,
+    .options_size = sizeof(struct store_options),
+    .run = run_gc,
+};
+
+const struct command cmd_fsck = {
+    .name = "fsck",
+    .usage = N_("[--host NAME]"),
+    .help = N_("read and check every byte that is kept, and mend what can be mended"),
+    .options = options_fsck,
+    .options_size = sizeof(struct store_options),
+    .run = run_fsck,
+};
+
+const struct command sub_snap_verify = {
+    .name = "verify",
+    .usage = N_("SNAPSHOT"),
+    .help = N_("read a snapshot whole on its host, and check every chunk by its hash"),
+    .min_words = 1,
+    .max_words = 1,
+    .word = WORD_JOB_OR_SNAPSHOT,
+    .run = run_verify,
+};

@@ -1,0 +1,39 @@
+#ifndef RUNNER_HOST_SERVE_WORK_H
+#define RUNNER_HOST_SERVE_WORK_H
+
+#include "runner/host/serve_internal.h"
+
+/*
+ * Requests that read or write whole directories or stores: each has a thread of its own,
+ * while the connection goes on. A client that is gone is answered nothing, but what was
+ * begun is finished: it may come back and ask for the same again.
+ */
+struct serve_work {
+    struct serve *serve;
+    uint64_t id; /* of the request */
+    /* On the thread, with the work as ctx. */
+    int (*run)(void *ctx, struct err *e);
+    /* On the loop, after run went well and while the client is there. */
+    void (*answer)(struct serve_work *w);
+    /* what it is about; not all of it in each */
+    char snapshot[JOB_ID_LEN + 1];
+    char job[JOB_ID_LEN + 1];
+    bool has_job;
+    bool dry_run;
+    struct sha256 tree;
+    char *name;
+    char *path;
+    char *only;
+    struct rec *reply; /* run may begin the answer */
+};
+
+struct serve_work *serve_work_new(struct serve *s, uint64_t id);
+/* Takes over w, also when it cannot be started: then the request was answered so. */
+void serve_work_start(struct serve_work *w);
+void serve_work_free(struct serve_work *w); /* not started */
+
+/* A field that is an id; checked. */
+int serve_need_id(const struct rec *req, const char *key, char prefix,
+                  char to[JOB_ID_LEN + 1], struct err *e) MUST_USE;
+
+#endif

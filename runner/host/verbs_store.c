@@ -1,0 +1,199 @@
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/buf.h"
+#include "base/file.h"
+#include "base/text.h"
+#include "runner/host/serve_work.h"
+#include "runner/host/upkeep.h"
+#include "runner/host/workdirs.h"
+#include "runner/job/verbs.h"
+#include "runner/wire/msg.h"
+#include "storage/fsck.h"
+#include "storage/manifest.h"
+#include "storage/store.h"
+#include "storage/verify.h"
+
+/* Lines of one answer: the first ones tell what is wrong, the sums tell how much. */
+#define LINES_MAX      1000
+#define LINE_BYTES_MAX ((size_t)5000)
+
+struct lines {
+    struct rec *to;
+    size_t n;
+};
+
+static void
+add_line(void *arg, const char *line)
+{
+    struct lines *l = arg;
+
+    if (l->n < LINES_MAX && strlen(line) <= LINE_BYTES_MAX) {
+        rec_add_bytes(l->to, "line", line, strlen(line));
+        l->n++;
+    }
+}
+
+static void
+answer_reply(struct serve_work *w)
+{
+    mux_respond(w->serve->mux, w->id, w->reply);
+}
+
+/* ---- snap.verify ---- */
+
+static void
+add_damaged(void *arg, const char *path, size_t path_len, const char *why)
+{
+    struct lines *l = arg;
+
+    if (l->n < LINES_MAX) {
+        rec_add_bytes(l->to, "damaged", path, path_len);
+        rec_add_bytes(l->to, "damaged_why", why, strlen(why));
+        l->n++;
+    }
+}
+
+static int
+verify_run(void *ctx, struct err *e)
+{
+    struct serve_work *w = ctx;
+    char *path = workdirs_store_path(w->serve->renter);
+    struct lines l = {.to = w->reply};
+    struct verify_result sums = {0};
+    struct manifest *m = NULL;
+    struct store *s = NULL;
+    int rc = -1;
+
+    if (store_open(&s, path, NULL, e) == 0 &&
+        workdirs_kept_tree(s, w->snapshot, &m, e) == 0 &&
+        verify_tree(s, &m->tree, add_damaged, &l, &sums, e) == 0) {
+        rec_add_int(w->reply, "n_entries", (int64_t)sums.n_entries);
+        rec_add_int(w->reply, "n_chunks", (int64_t)sums.n_chunks);
+        rec_add_int(w->reply, "bytes", (int64_t)sums.bytes);
+        rec_add_int(w->reply, "n_damaged", (int64_t)sums.n_damaged);
+        rc = 0;
+    }
+    manifest_free(m);
+    store_close(s);
+    free(path);
+    return rc;
+}
+
+static void
+snap_verify(struct serve *s, uint64_t id, const struct rec *req)
+{
+    struct serve_work *w = serve_work_new(s, id);
+    struct err e;
+
+    w->run = verify_run;
+    w->answer = answer_reply;
+    w->reply = msg_answer_new(VERB_SNAP_VERIFY);
+    if (serve_need_id(req, "snapshot", ID_SNAPSHOT, w->snapshot, &e) != 0) {
+        serve_fail(s, id, &e);
+        serve_work_free(w);
+        return;
+    }
+    serve_work_start(w);
+}
+
+/* ---- store.gc ---- */
+
+static int
+gc_run_work(void *ctx, struct err *e)
+{
+    struct serve_work *w = ctx;
+    struct lines l = {.to = w->reply};
+    struct upkeep_gc sums = {0};
+
+    if (upkeep_gc(w->serve->renter, w->dry_run, w->dry_run ? add_line : NULL, &l, &sums,
+                  e) != 0) {
+        return -1;
+    }
+    rec_add_int(w->reply, "freed_bytes", (int64_t)sums.freed_bytes);
+    rec_add_int(w->reply, "n_expired", (int64_t)sums.n_expired);
+    if (sums.clock_doubt[0] != '\0') {
+        rec_add(w->reply, "clock_doubt", sums.clock_doubt);
+    }
+    return 0;
+}
+
+static void
+store_gc(struct serve *s, uint64_t id, const struct rec *req)
+{
+    struct serve_work *w = serve_work_new(s, id);
+    struct err e;
+
+    w->run = gc_run_work;
+    w->answer = answer_reply;
+    w->reply = msg_answer_new(VERB_STORE_GC);
+    if (serve_flag(req, "dry_run", &w->dry_run, &e) != 0) {
+        serve_fail(s, id, &e);
+        serve_work_free(w);
+        return;
+    }
+    serve_work_start(w);
+}
+
+/* ---- store.fsck ---- */
+
+static void
+say_damaged(void *arg, const char *snap_id, const char *path, size_t path_len,
+            const char *why)
+{
+    struct buf b = BUF_INIT;
+
+    buf_printf(&b, "snapshot %s: ", snap_id);
+    if (path != NULL) {
+        text_escape(&b, path, path_len);
+        buf_add_str(&b, ": ");
+    }
+    buf_add_str(&b, why);
+    add_line(arg, buf_str(&b));
+    buf_free(&b);
+}
+
+static int
+fsck_run_work(void *ctx, struct err *e)
+{
+    struct serve_work *w = ctx;
+    struct lines l = {.to = w->reply};
+    struct fsck_options o = {.walk = gc_walk_tree,
+                             .files = fsck_files_tree,
+                             .damaged = say_damaged,
+                             .say = add_line,
+                             .arg = &l};
+    char *path = workdirs_store_path(w->serve->renter);
+    struct fsck_result res = {0};
+    int rc = file_exists(path) ? fsck_run(path, &o, &res, e) : 0;
+
+    if (rc == 0) {
+        rec_add_int(w->reply, "clean", fsck_clean(&res) ? 1 : 0);
+        rec_add_int(w->reply, "n_chunks", (int64_t)res.n_chunks);
+        rec_add_int(w->reply, "bytes", (int64_t)res.bytes);
+        rec_add_int(w->reply, "n_snaps", (int64_t)res.n_snaps);
+        rec_add_int(w->reply, "n_snaps_damaged", (int64_t)res.n_snaps_damaged);
+        rec_add_int(w->reply, "n_files_damaged", (int64_t)res.n_files_damaged);
+    }
+    free(path);
+    return rc;
+}
+
+static void
+store_fsck(struct serve *s, uint64_t id, const struct rec *req)
+{
+    struct serve_work *w = serve_work_new(s, id);
+
+    (void)req;
+    w->run = fsck_run_work;
+    w->answer = answer_reply;
+    w->reply = msg_answer_new(VERB_STORE_FSCK);
+    serve_work_start(w);
+}
+
+const struct serve_verb serve_verbs_store[] = {
+    {VERB_SNAP_VERIFY, snap_verify},
+    {VERB_STORE_GC, store_gc},
+    {VERB_STORE_FSCK, store_fsck},
+    {NULL, NULL},
+};

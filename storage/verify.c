@@ -1,0 +1,105 @@
+#include "storage/verify.h"
+
+#include <stdbool.h>
+#include <string.h>
+
+#include "base/buf.h"
+#include "storage/tree.h"
+
+struct verify {
+    struct store *store;
+    void (*damaged)(void *arg, const char *path, size_t path_len, const char *why);
+    void *arg;
+    struct verify_result sums;
+    struct buf data;
+    struct buf path; /* of the big file that goes on in the next group */
+    bool told;       /* that one was */
+};
+
+static void
+tell(struct verify *v, const char *path, size_t len, const char *why)
+{
+    v->sums.n_damaged++;
+    if (v->damaged != NULL) {
+        v->damaged(v->arg, path, len, why);
+    }
+}
+
+/* The files whose contents reach into [from, to) of the group's. */
+static void
+tell_files(struct verify *v, const struct tree_group *g, uint64_t from, uint64_t to,
+           size_t *next, const char *why)
+{
+    uint64_t at = 0;
+
+    for (size_t i = 0; i < g->n_entries; i++) {
+        uint64_t end = at + g->entries[i].stored;
+
+        if (i >= *next && g->entries[i].stored > 0 && at < to && end > from) {
+            tell(v, g->entries[i].path, g->entries[i].path_len, why);
+            *next = i + 1; /* a file in two bad chunks is one file */
+        }
+        at = end;
+    }
+}
+
+static void
+check_group(struct verify *v, const struct tree_group *g)
+{
+    bool big = g->more || g->continues;
+    uint64_t at = 0;
+    size_t next = 0;
+
+    if (!g->continues && g->more) {
+        const struct tree_entry *file = &g->entries[g->n_entries - 1];
+
+        buf_reset(&v->path);
+        buf_add(&v->path, file->path, file->path_len);
+        v->told = false;
+    }
+    v->sums.n_entries += g->n_entries;
+    for (size_t i = 0; i < g->n_chunks; i++) {
+        const struct tree_chunk *c = &g->chunks[i];
+        struct err why = {0};
+
+        buf_reset(&v->data);
+        v->sums.n_chunks++;
+        v->sums.bytes += c->len;
+        if (store_get(v->store, &c->id, &v->data, &why) == 0 && v->data.len != c->len) {
+            err_set(&why, ERR_CORRUPT, "a chunk of another length");
+        }
+        if (why.code == ERR_NONE) {
+            at += c->len;
+            continue;
+        }
+        if (!big) {
+            tell_files(v, g, at, at + c->len, &next, why.msg);
+        } else if (!v->told) {
+            tell(v, buf_str(&v->path), v->path.len, why.msg);
+            v->told = true;
+        }
+        at += c->len;
+    }
+}
+
+int
+verify_tree(struct store *s, const struct sha256 *tree,
+            void (*damaged)(void *arg, const char *path, size_t path_len,
+                            const char *why),
+            void *arg, struct verify_result *out, struct err *e)
+{
+    struct tree_source source = tree_source_store(s);
+    struct verify v = {.store = s, .damaged = damaged, .arg = arg};
+    const struct tree_group *g = NULL;
+    struct tree_reader *r = NULL;
+    int rc = tree_open(&r, tree, &source, e);
+
+    while (rc == 0 && (rc = tree_next(r, &g, e)) == 0 && g != NULL) {
+        check_group(&v, g);
+    }
+    tree_close(r);
+    buf_free(&v.data);
+    buf_free(&v.path);
+    *out = v.sums;
+    return rc;
+}

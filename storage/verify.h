@@ -1,0 +1,30 @@
+#ifndef STORAGE_VERIFY_H
+#define STORAGE_VERIFY_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/attr.h"
+#include "base/err.h"
+#include "base/hash.h"
+#include "storage/store.h"
+
+/*
+ * Is all of one tree here and sound? Every chunk it needs is read, decoded and hashed.
+ * Changes nothing but what reading may (a chunk found damaged is set aside).
+ */
+struct verify_result {
+    uint64_t n_entries, n_chunks, bytes; /* looked at; bytes of content */
+    uint64_t n_damaged;                  /* files that cannot be given back whole */
+};
+
+/*
+ * damaged (NULL allowed) is told each file that needs a chunk that is missing or damaged.
+ * 0 also then. -1: the tree itself cannot be read to its end: what came before was told.
+ */
+int verify_tree(struct store *s, const struct sha256 *tree,
+                void (*damaged)(void *arg, const char *path, size_t path_len,
+                                const char *why),
+                void *arg, struct verify_result *out, struct err *e) MUST_USE;
+
+#endif

@@ -1,0 +1,110 @@
+#!/bin/bash
+# gc, fsck and verify by command: what is not needed goes, what is damaged is named and
+# repaired by the next ship, an index that is lost is made anew.
+# needs: pipe
+# limit: 180
+. "$(dirname "$0")/lib.sh"
+. "$(dirname "$0")/hosts.sh"
+use pipe
+home=$client/gpurun/local
+agent() { as_client env GPURUN_AGENT_HOME="$home" "$BUILD/bin/gpurun-agent" "$@"; }
+packs() { du -cb "$home"/renters/*/store/packs | tail -n 1 | cut -f1; }
+field() { /usr/bin/python3 -c '
+import json, sys
+v = json.load(open(sys.argv[1]))
+for k in sys.argv[2].split("."):
+    v = v[int(k)] if isinstance(v, list) else v[k]
+print(v)' "$work/out" "$1"; }
+
+mkdir "$work/p" "$work/keep"
+cd "$work/p"
+echo print >small
+expect 0 gpurun -q --name one -- sh -c 'head -c 4000000 /dev/urandom >one'
+expect 0 gpurun -q --name two -- sh -c 'head -c 4000000 /dev/urandom >two; sha256sum <two'
+two=$(cat "$work/out")
+
+note "gc takes nothing that a snapshot needs, and all that none needs"
+before=$(packs)
+expect 0 gpurun gc
+[ "$(packs)" = "$before" ] || fail "gc took something that is needed"
+expect 0 gpurun snap rm one
+expect 0 gpurun gc --dry-run
+has 'would be'
+[ "$(packs)" = "$before" ] || fail "--dry-run changed something"
+expect 0 gpurun --json gc
+[ "$(field hosts.0.host)" = local ] && [ "$(field hosts.0.freed_bytes)" -gt 3900000 ] || fail "gc: $(cat "$work/out")"
+[ "$(packs)" -lt $((before - 3900000)) ] || fail "nothing was given back"
+! find "$home"/renters/*/work -name one | grep -q . || fail "the directory of a removed snapshot stays"
+expect 0 gpurun snap verify two
+has sound
+expect 0 gpurun -q snap get two two -o "$work/two"
+[ "$(sha256sum <"$work/two")" = "$two" ] || fail "gc harmed a snapshot"
+expect 0 agent gc --dry-run
+expect 0 agent tick
+expect 0 agent fsck
+expect 0 gpurun fsck
+has sound
+expect 100 gpurun gc --host nosuch
+expect 100 gpurun snap verify nosuch
+
+note "the index is lost: made anew from the packs, and equal"
+rm "$home"/renters/*/store/index.db
+expect 0 gpurun snap verify two
+expect 0 gpurun --json fsck
+[ "$(field hosts.0.sound)" = True ] || fail "fsck after the index was lost: $(cat "$work/out")"
+
+note "a byte turns: every file that needs it is named, by verify and by fsck"
+mkdir -p folder
+for i in 1 2 3 4; do
+    head -c 1000000 /dev/urandom >"folder/f$i"
+done
+expect 0 gpurun snap take folder --name hurt
+snap=$(cat "$work/out")
+cp -a folder "$work/keep/"
+# Somewhere in the middle of the largest pack.
+pack=$(ls -S "$home"/renters/*/store/packs/*.pack | head -n 1)
+/usr/bin/python3 - "$pack" <<'PY'
+import os, sys
+with open(sys.argv[1], "r+b") as f:
+    f.seek(os.path.getsize(sys.argv[1]) // 2)
+    b = f.read(1)
+    f.seek(-1, 1)
+    f.write(bytes([b[0] ^ 0x10]))
+PY
+expect 101 gpurun fsck
+cp "$work/out" "$work/fsck-out"
+has 'DAMAGED' "$work/fsck-out"
+has 'damage was found' "$work/err"
+file=$(sed -n "s/^local: snapshot $snap: \\([^:]*\\):.*/\\1/p" "$work/fsck-out" | head -n 1)
+[ -n "$file" ] || fail "fsck names no file of $snap: $(cat "$work/fsck-out")"
+expect 101 gpurun snap verify "$snap"
+has "$file"
+expect 101 gpurun --json snap verify "$snap"
+[ "$(field sound)" = False ] && [ "$(field files.0.name)" = "$file" ] || fail "verify: $(cat "$work/out")"
+rm -rf "$work/got"
+run gpurun -q snap get "$snap" -o "$work/got"
+[ $rc = 101 ] || fail "a damaged snapshot was fetched with $rc"
+[ ! -e "$work/got" ] || fail "a damaged snapshot left something"
+note "every other file comes, one by one"
+n=0
+expect 0 gpurun --json snap files "$snap"
+/usr/bin/python3 - "$work/out" >"$work/names" <<'PY'
+import json, sys
+for line in open(sys.argv[1]):
+    e = json.loads(line)
+    if e["type"] == "file":
+        print(e["name"])
+PY
+while read -r name; do
+    [ "$name" != "$file" ] || continue
+    expect 0 gpurun -q snap get "$snap" "$name" -o "$work/got-$n"
+    n=$((n + 1))
+done <"$work/names"
+note "the next ship of those bytes repairs it"
+[ -e "$work/keep/folder/$file" ] || fail "the damage hit '$file' of $snap, not the folder"
+expect 0 gpurun snap take folder --name again
+expect 0 gpurun snap verify "$snap"
+expect 0 gpurun fsck
+rm -rf "$work/got"
+expect 0 gpurun -q snap get "$snap" -o "$work/got"
+diff -r "$work/keep/folder" "$work/got" || fail "repaired to something else"
