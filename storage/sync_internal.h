@@ -21,12 +21,15 @@
  *
  *   OFFER    ids, 32 bytes each
  *   WANT     u64 number of the first id it is about (counted over all OFFERs), u32 how
- * many ids, then that many bits, lowest first CHUNK    u8 kind, u8 codec, 2 zero bytes,
- * u32 raw length, u32 stored length, id, then the stored bytes; as many as fit MORE the
- * stored bytes go on TREE     id: all that was asked for was sent, is it whole? MISSING
- * u8 last, 7 zero bytes, ids that the tree needs and that are not there UNKNOWN  id: not
- * even the tree's root is there DONE     id: whole and committed FAIL     error code's
- * name, a newline, the message
+ *            many ids, then that many bits, lowest first
+ *   CHUNK    u8 kind, u8 codec, 2 zero bytes, u32 raw length, u32 stored length, id,
+ *            then the stored bytes; as many as fit
+ *   MORE     the stored bytes go on
+ *   TREE     id: all that was asked for was sent, is it whole?
+ *   MISSING  u8 last, 7 zero bytes, ids that the tree needs and that are not there
+ *   UNKNOWN  id: not even the tree's root is there
+ *   DONE     id: whole and committed
+ *   FAIL     error code's name, a newline, the message
  */
 enum sync_frame {
     SYNC_FRAME_NONE = 0,

@@ -11,11 +11,13 @@
 /*
  * A job's output, kept: bytes at absolute offsets, stdout and stderr apart.
  *
- *   out.<20-digit start>, err.<…>   raw bytes; a file's size says how far it goes. A new
- * one starts every LOGSEG_BYTES (a 16th of a small cap) and after every hole. None is
- * ever renamed or truncated. index                           LOGSEG_ENTRY_BYTES each,
- * little endian: u8 stream, u8 flags, 6 zero bytes, u64 end offset, i64 wall ns: by then
- * the stream had grown to there, in this order between the streams.
+ *   out.<20-digit start>, err.<…>
+ *            raw bytes; a file's size says how far it goes. A new one starts every
+ *            LOGSEG_BYTES (a 16th of a small cap) and after every hole. None is ever
+ *            renamed or truncated.
+ *   index    LOGSEG_ENTRY_BYTES each, little endian: u8 stream, u8 flags, 6 zero bytes,
+ *            u64 end offset, i64 wall ns: by then the stream had grown to there, in this
+ *            order between the streams.
  *
  * Bytes that are in no file are gone: a hole, told to readers as a gap. Holes come from
  * the cap (whole old segments dropped) and from a full disk (new bytes dropped). The

@@ -50,6 +50,41 @@ state__comes_back_as_it_was(void **state)
     state_free(&s);
 }
 
+static void
+state_get__is_what_state_put_made_and_refuses_the_rest(void **state)
+{
+    struct rec *r = rec_new("gpurun.answer.v1");
+    struct job_state s;
+    struct job_state got;
+    char *too_long = xcalloc(1, STATE_MAX_BYTES + 2);
+    struct err e = {0};
+
+    (void)state;
+    memset(too_long, 'x', STATE_MAX_BYTES + 1);
+    state_init(&s);
+    memcpy(s.job, "j0123456789ab", JOB_ID_LEN + 1);
+    memcpy(s.renter, "0123456789abcdef", SIGN_ID_LEN + 1);
+    s.phase = JOB_RUNNING;
+    for (int seq = 0; seq < 2; seq++) {
+        s.seq = seq;
+        state_put(r, &s);
+    }
+    rec_add(r, "state", "gpurun.other.v1\n");
+    rec_add(r, "state", too_long);
+    for (size_t i = 0; i < 2; i++) {
+        assert_int_equal(state_get(r, i, &got, &e), 0);
+        assert_int_equal(got.seq, (int64_t)i);
+        assert_int_equal(got.phase, JOB_RUNNING);
+        state_free(&got);
+    }
+    assert_refused(state_get(r, 2, &got, &e), ERR_VERSION);
+    assert_refused(state_get(r, 3, &got, &e), ERR_CORRUPT);
+    assert_refused(state_get(r, 4, &got, &e), ERR_CORRUPT); /* there is none */
+    rec_free(r);
+    state_free(&s);
+    free(too_long);
+}
+
 struct exit_case {
     enum job_phase phase;
     enum job_reason reason;
@@ -162,6 +197,7 @@ main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(state__comes_back_as_it_was),
+        cmocka_unit_test(state_get__is_what_state_put_made_and_refuses_the_rest),
         cmocka_unit_test(exit_code__is_what_the_command_line_promises),
         cmocka_unit_test(phrase__says_how_it_is),
         cmocka_unit_test(signal__has_names_and_numbers),
