@@ -85,6 +85,11 @@ bill_one_text(const struct bill_entry *en, const struct bill_options *o, struct 
         buf_printf(out, " %d", r->exit_code);
     }
     buf_add_str(out, "\n");
+    if (r->offer->level[0] != '\0') {
+        buf_printf(out, _("at level %s: %" PRId64 ".%02d %% of the host's price\n"),
+                   r->offer->level, r->offer->level_bps / 100,
+                   (int)(r->offer->level_bps % 100));
+    }
     t = table_new(headers);
     for (size_t i = 0; i < en->bill.n_lines; i++) {
         if (in_month(&en->bill.lines[i], o->month)) {
@@ -191,6 +196,7 @@ entry_json(struct json_writer *j, const struct bill_entry *en)
     }
     json_kstr(j, "ended", text);
     json_kint(j, "ended_ns", r->last.at.wall_ns);
+    json_kstr(j, "level", r->offer->level[0] != '\0' ? r->offer->level : NULL);
     json_kint(j, "setup_s", r->setup_s);
     json_kint(j, "device_s", r->device_s);
     json_kint(j, "charge_fen", r->charge_fen);

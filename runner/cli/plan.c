@@ -55,6 +55,13 @@ price_text(const struct plan *p, char out[2 * OUT_MONEY_MAX])
         (void)snprintf(out, 2 * OUT_MONEY_MAX, "%s",
                        out_price(p->chosen->uyuan_per_h, per, money));
     }
+    if (p->offer->level[0] != '\0' && p->chosen->uyuan_per_h > 0) {
+        size_t n = strlen(out);
+
+        (void)snprintf(out + n, 2 * OUT_MONEY_MAX - n, _(" (%.20s: %" PRId64 ".%02d %%)"),
+                       p->offer->level, p->offer->level_bps / 100,
+                       (int)(p->offer->level_bps % 100));
+    }
     return out;
 }
 
@@ -392,6 +399,8 @@ plan_json(const struct plan *p, struct buf *out)
     json_kstr(j, "device_name", p->chosen->device_name);
     json_kint(j, "count", s->count);
     json_kint(j, "price_uyuan_per_h", p->chosen->uyuan_per_h);
+    json_kstr(j, "level", p->offer->level[0] != '\0' ? p->offer->level : NULL);
+    json_kint(j, "level_bps", p->offer->level[0] != '\0' ? p->offer->level_bps : 10000);
     json_kbool(j, "own_estimate", p->chosen->own_estimate);
     json_kint(j, "estimate_uyuan_per_h",
               p->chosen->own_estimate ? p->chosen->estimate_uyuan : 0);

@@ -45,6 +45,14 @@ static const struct opt allow_options[] = {
     {"max-cost", 0, OPT_STR, AT(max_cost), "YUAN", "what all its jobs may cost together"},
     END,
 };
+static const struct opt member_options[] = {
+    {"help", 'h', OPT_FLAG, AT(help), NULL, "say what this does"},
+    {"json", 0, OPT_FLAG, AT(json), NULL, "print results and errors as JSON"},
+    {"from", 0, OPT_STR, AT(from), "T",
+     "from then on: a date, a time, or how long from now"},
+    {"to", 0, OPT_STR, AT(to), "T", "until then"},
+    {NULL, 0, OPT_NONE, 0, NULL, NULL},
+};
 static const struct opt jobs_options[] = {
     HELP,
     JSON,
@@ -142,6 +150,8 @@ const struct command commands_table[] = {
      owner_allow},
     {"renters", "", "who may use this host", 0, 0, json_options, owner_renters},
     {"revoke", "NAME", "let a renter in no more", 1, 1, json_options, owner_revoke},
+    {"member", "ls | level NAME=PERCENT | set RENTER LEVEL | rm RENTER",
+     "who pays less, by how much and for how long", 1, 3, member_options, owner_member},
     {"status", "", "this host at a glance", 0, 0, json_options, owner_status},
     {"jobs", "", "what runs here now", 0, 0, jobs_options, owner_jobs},
     {"devices", "", "what there is, and what is free", 0, 0, json_options, owner_devices},

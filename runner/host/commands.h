@@ -6,6 +6,7 @@
 #include "base/attr.h"
 #include "base/err.h"
 #include "base/opt.h"
+#include "runner/host/agent.h"
 
 /*
  * The commands of gpurun-agent. One table drives dispatch, help and the check that the
@@ -21,6 +22,8 @@ struct command_options {
     const char *renter;
     const char *name;
     const char *until;
+    const char *from;
+    const char *to;
     const char *max_cost;
     const char *sha256;
 };
@@ -46,6 +49,7 @@ int owner_allow(const struct command_options *o, int argc, char **argv, struct e
 int owner_renters(const struct command_options *o, int argc, char **argv, struct err *e);
 int owner_revoke(const struct command_options *o, int argc, char **argv, struct err *e);
 int owner_price(const struct command_options *o, int argc, char **argv, struct err *e);
+int owner_member(const struct command_options *o, int argc, char **argv, struct err *e);
 int owner_status(const struct command_options *o, int argc, char **argv, struct err *e);
 int owner_jobs(const struct command_options *o, int argc, char **argv, struct err *e);
 int owner_devices(const struct command_options *o, int argc, char **argv, struct err *e);
@@ -57,6 +61,9 @@ int owner_tick(const struct command_options *o, int argc, char **argv, struct er
 /* For the shells: argv is what stands behind the program's name, the last word
  * unfinished. */
 int owner_complete(const struct command_options *o, int argc, char **argv, struct err *e);
+/* The renter of that name or id. ERR_NOT_FOUND. */
+int owner_find_renter(const struct agent *a, const char *what, struct renter **out,
+                      struct err *e) MUST_USE;
 int owner_install_self(const struct command_options *o, int argc, char **argv,
                        struct err *e);
 

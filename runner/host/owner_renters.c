@@ -181,8 +181,9 @@ out:
 
 /* ---- revoke ---- */
 
-static int
-find(const struct agent *a, const char *what, struct renter **out, struct err *e)
+int
+owner_find_renter(const struct agent *a, const char *what, struct renter **out,
+                  struct err *e)
 {
     struct renter_ids l;
     bool found = false;
@@ -220,7 +221,7 @@ owner_revoke(const struct command_options *o, int argc, char **argv, struct err 
     int rc = -1;
 
     (void)argc;
-    if (agent_open(&a, e) != 0 || find(a, argv[0], &r, e) != 0) {
+    if (agent_open(&a, e) != 0 || owner_find_renter(a, argv[0], &r, e) != 0) {
         goto out;
     }
     if (!r->confined) {
