@@ -44,11 +44,11 @@ const struct command cmd_run = {
     .name = "run",
     .usage = N_("[OPTIONS] SCRIPT [ARG...] | [OPTIONS] -- COMMAND [ARG...]"),
     .help = N_("run a script or a command on a leased host"),
-    .about =
-        N_("Right after SCRIPT, --gpu, --cpu, --host, --image and --max-cost are still "
-           "gpurun's, up to the first word that is none of them or --; the rest is the "
-           "script's own. gpurun exits with the job's exit code (128+n for signal n); "
-           "100 to 105 are its own failures, see gpurun(1)."),
+    .about = N_(
+        "Right after SCRIPT, --gpu, --cpu, --host and --max-cost are still gpurun's, up "
+        "to the first word that is none of them or --; the rest is the script's own. "
+        "gpurun exits with the job's exit code (128+n for signal n); 100 to 105 are its "
+        "own failures, see gpurun(1)."),
     .options = run_option_rows,
     .options_size = sizeof(struct run_options),
     .grammar = GRAMMAR_SCRIPT,

@@ -274,14 +274,38 @@ become(const struct warden *w, const struct guard_order *o, const struct rec *r,
     _exit(127);
 }
 
+/* What people type who think of a script: it is there, but a command is looked for in
+ * PATH. */
+static bool
+is_in_directory(const struct rec *r, const char *what)
+{
+    char *path;
+    bool there;
+
+    if (r == NULL || what == NULL || strchr(what, '/') != NULL ||
+        rec_get(r, "cwd") == NULL) {
+        return false;
+    }
+    path = xasprintf("%s/%s", rec_get(r, "cwd"), what);
+    there = access(path, F_OK) == 0;
+    free(path);
+    return there;
+}
+
 static void
 start_failed(const struct warden *w, uint32_t id, int sys_errno, const struct rec *r)
 {
     char text[GUARD_TEXT_MAX];
     const char *what = r == NULL ? NULL : rec_get(r, "arg");
 
-    (void)snprintf(text, sizeof text, "cannot run '%.200s': %s",
-                   what == NULL ? "?" : what, strerror(sys_errno));
+    if (sys_errno == ENOENT && is_in_directory(r, what)) {
+        (void)snprintf(text, sizeof text,
+                       "'%.99s' is no command but a file: say ./%.99s, or python3 %.99s",
+                       what, what, what);
+    } else {
+        (void)snprintf(text, sizeof text, "cannot run '%.200s': %s",
+                       what == NULL ? "?" : what, strerror(sys_errno));
+    }
     say_failed(w, GUARD_EV_NOT_STARTED, id, sys_errno, text);
 }
 

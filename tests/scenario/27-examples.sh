@@ -1,5 +1,5 @@
 #!/bin/bash
-# limit: 240
+# limit: 400
 # The examples as their README says: digits is trained, resumed elsewhere from its snapshot, and
 # served over HTTP from that snapshot, reached through --port; here and over SSH.
 . "$(dirname "$0")/lib.sh"
@@ -36,6 +36,9 @@ expect 0 gpurun -q resume @last --host "$H" "${plain[@]}" -- python3 train.py --
 grep -q '^going on after epoch 2$' "$work/out" || fail "it began anew"
 grep -q '^epoch   3  ' "$work/out" || fail "no third epoch"
 trained=$(gpurun --json ps -a | /usr/bin/python3 -c 'import json, sys; print(json.load(sys.stdin)["jobs"][0]["id"])')
+
+expect 102 gpurun -q resume "$trained" --host "$H" -- train.py --epochs 4
+has "say ./train.py, or python3 train.py" "$work/err"
 
 cd ../inference
 # The number the job listens on is taken by whoever asks first, here and there being one machine.
