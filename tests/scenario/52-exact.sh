@@ -1,0 +1,115 @@
+#!/bin/bash
+# A folder kept and brought back as root, exactly: owners, setuid, devices, attributes, ACLs,
+# hard links, holes, times. And without --exact nothing that could do harm.
+# needs: root
+. "$(dirname "$0")/lib.sh"
+. "$(dirname "$0")/hosts.sh"
+use pipe
+
+mkdir -p "$work/from/dir/locked"
+cd "$work/from"
+/usr/bin/python3 - <<'PY'
+import os, socket, struct
+def put(name, data=b"x", mode=0o644, uid=0, gid=0):
+    with open(name, "wb") as f:
+        f.write(data)
+    os.chown(name, uid, gid)
+    os.chmod(name, mode)
+put("plain")
+put("setuid", b"#!/bin/sh\n", 0o4755)
+put("setgid", b"#!/bin/sh\n", 0o2755, 0, 7)
+put("owned", b"of 1234", 0o640, 1234, 4321)
+put("dir/locked/in")
+put("big", os.urandom(1_000_000))
+os.link("big", "dir/linked")
+os.symlink("/etc/shadow", "link")
+os.lchown("link", 1234, 4321)
+os.mkfifo("fifo")
+s = socket.socket(socket.AF_UNIX)
+s.bind("sock")
+with open("hole", "wb") as f:
+    f.truncate(1 << 30)
+    f.seek(1 << 29)
+    f.write(b"middle")
+os.mkdir("sticky")
+os.chmod("sticky", 0o1777)
+os.chown("dir", 99, 99)
+os.chmod("dir/locked", 0o500)
+for name, value in (("user.note", b"kept"), ("user.bin", bytes(range(256)))):
+    try:
+        os.setxattr("plain", name, value)
+    except OSError:
+        pass
+acl = struct.pack("<I", 2)
+for tag, perm, who in ((1, 6, -1), (2, 4, 1234), (4, 4, -1), (0x10, 4, -1), (0x20, 4, -1)):
+    acl += struct.pack("<HHI", tag, perm, who & 0xffffffff)
+try:
+    os.setxattr("plain", "system.posix_acl_access", acl)
+except OSError as e:
+    print("no ACLs here:", e)
+os.utime("plain", ns=(-1_000_000_001, -1_000_000_001))
+os.utime("dir", ns=(5, 5))
+PY
+devices=yes
+mknod null c 1 3 2>/dev/null && mknod loop b 7 200 2>/dev/null || devices=no
+note "device nodes: $devices"
+
+describe() {
+    (cd "$1" && /usr/bin/python3 - <<'PY'
+import hashlib, os, stat
+first = {}
+def visit(path):
+    st = os.lstat(path)
+    what = [path, oct(st.st_mode), "%d:%d" % (st.st_uid, st.st_gid), str(st.st_mtime_ns)]
+    if stat.S_ISREG(st.st_mode):
+        what += [str(st.st_size), hashlib.sha256(open(path, "rb").read()).hexdigest()[:12] if st.st_size < 1 << 24
+                 else "%d blocks" % (st.st_blocks > 1000)]
+        if st.st_nlink > 1:
+            what.append("= " + first.setdefault(st.st_ino, path))
+    elif stat.S_ISLNK(st.st_mode):
+        what.append(os.readlink(path))
+    elif stat.S_ISCHR(st.st_mode) or stat.S_ISBLK(st.st_mode):
+        what.append("%d,%d" % (os.major(st.st_rdev), os.minor(st.st_rdev)))
+    if not stat.S_ISLNK(st.st_mode):
+        what += ["%s=%s" % (n, os.getxattr(path, n).hex()) for n in sorted(os.listxattr(path))]
+    print(" ".join(what))
+    if stat.S_ISDIR(st.st_mode):
+        for name in sorted(os.listdir(path)):
+            visit(os.path.join(path, name))
+visit(".")
+PY
+    )
+}
+
+expect 0 gpurun snap take . --name all
+describe "$work/from" >"$work/want"
+note "exactly, as root"
+expect 0 gpurun -q snap get all --exact -o "$work/exact"
+describe "$work/exact" >"$work/got"
+diff "$work/want" "$work/got" >"$work/diff" || fail "--exact: $(head -c 2000 "$work/diff")"
+if command -v rsync >/dev/null; then
+    rsync -anHAXc --delete --numeric-ids --itemize-changes "$work/from/" "$work/exact/" >"$work/rsync"
+    [ ! -s "$work/rsync" ] || fail "rsync sees a difference: $(cat "$work/rsync")"
+fi
+note "to another host and back: the same"
+client_key
+sshd far
+authorize far
+know far
+expect 0 gpurun -q host add far "127.0.0.1:${port[far]}"
+expect 0 gpurun -q --host far --from all --name moved -- true
+expect 0 gpurun -q snap get all --exact -o "$work/again"
+describe "$work/again" >"$work/got"
+cmp -s "$work/want" "$work/got" || fail "after the move: $(diff "$work/want" "$work/got")"
+
+note "without --exact: nobody else's files, no setuid, no devices"
+expect 0 gpurun -q snap get all -o "$work/plain"
+[ -z "$(find "$work/plain" ! -uid 0)" ] || fail "somebody else's: $(find "$work/plain" ! -uid 0)"
+[ -z "$(find "$work/plain" -perm /6000 -type f)" ] || fail "setuid: $(find "$work/plain" -perm /6000 -type f)"
+[ -z "$(find "$work/plain" -type b -o -type c)" ] || fail "a device came"
+cmp "$work/from/big" "$work/plain/dir/linked" || fail "the contents differ"
+[ "$work/plain/big" -ef "$work/plain/dir/linked" ] || fail "a hard link became two files"
+[ "$(stat -c %s "$work/plain/hole")" = $((1 << 30)) ] && [ "$(stat -c %b "$work/plain/hole")" -lt 1000 ] || fail "the hole is filled"
+note "a job that is started from it gets the same treatment"
+expect 0 gpurun -q --host local --from all -- sh -c 'find . -type b -o -type c -o -type f -perm /6000; stat -c %u owned'
+[ "$(cat "$work/out")" = 0 ] || fail "in a job: $(cat "$work/out")"
