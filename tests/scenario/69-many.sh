@@ -1,0 +1,59 @@
+#!/bin/bash
+# Many jobs in a row leave no process, mount, control group or temporary file behind, and the
+# agent's home grows by their records and snapshots only. COUNT=1000 in tests/soak.d.
+# needs: pipe
+# limit: 300
+. "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+. "$(dirname "${BASH_SOURCE[0]}")/hosts.sh"
+. "$(dirname "${BASH_SOURCE[0]}")/jobs.sh"
+
+COUNT=${COUNT:-100}
+mkdir -p "$work/p"
+cd "$work/p"
+echo 'import sys; print(sys.argv[1])' >job.py
+
+groups() { find /sys/fs/cgroup -type d -name "gpurun-j*" 2>/dev/null; }
+# What is ours and nobody's job: all of the agent's home but records, packs, indices and manifests.
+other_files() {
+    find "$agent_home" \( -path '*/jobs/*' -o -path '*/store/*' -o -path '*/work/*' \) -prune -o -type f -print | LC_ALL=C sort
+}
+locks() { find /run/lock/gpurun-devices -type f 2>/dev/null | wc -l; }
+ids() { find "$agent_home"/renters/*/jobs -mindepth 1 -maxdepth 1 -name 'j*' -printf '%f\n'; }
+
+# one N: the five kinds of life in turn.
+one() {
+    case $(($1 % 5)) in
+    0) expect 0 gpurun -q job.py "$1" ;;
+    1) expect 3 gpurun -q -- sh -c 'sleep 600 & exit 3' ;;
+    2) expect 143 gpurun -q -- sh -c 'setsid sleep 600 & kill $$' ;;
+    3) expect 102 gpurun -q -- /no/such/program ;;
+    4)
+        expect 0 gpurun -q -d --name "d$1" -- sleep 600
+        expect 137 gpurun -q stop --now "d$1"
+        ;;
+    esac
+}
+
+for n in 1 2 3 4 5 6 7 8 9 10; do one $n; done
+files=$(other_files) locks=$(locks)
+mounts=$(wc -l </proc/self/mountinfo)
+shm=$(find /dev/shm -name '*gpurun*' 2>/dev/null | wc -l)
+for ((n = 11; n <= COUNT; n++)); do one $n; done
+
+[ "$(ids | wc -l)" = "$COUNT" ] || fail "$(ids | wc -l) records of $COUNT jobs"
+[ -z "$(leftovers)" ] || fail "processes: $(leftovers)"
+[ "$(wc -l </proc/self/mountinfo)" = "$mounts" ] || fail "mounts: $mounts before, $(wc -l </proc/self/mountinfo) now"
+[ "$(locks)" = "$locks" ] || fail "device locks: $locks before, $(locks) now"
+[ "$(find /dev/shm -name '*gpurun*' 2>/dev/null | wc -l)" = "$shm" ] || fail "shared memory"
+diff <(echo "$files") <(other_files) >"$work/out" || fail "the agent's home has other files"
+for id in $(ids); do
+    [ ! -e "${TMPDIR:-/tmp}/gpurun-$id" ] && [ ! -e "/tmp/gpurun-$id" ] || fail "temporary files of $id"
+    [ -z "$(groups | grep -F "$id")" ] || fail "control groups of $id"
+    d=$(record "$id")
+    [ ! -e "$d/sock" ] || fail "a socket of $id"
+    is "$id" state ended || fail "$id is $(field "$id" state)"
+done
+# The newest few directories are kept to be taken over; what else is there is theirs.
+left=$(find "$agent_home"/renters/*/work -mindepth 1 -maxdepth 1 -type d | wc -l)
+[ "$left" -le 12 ] || fail "$left job directories are left"
+expect 0 owner fsck
