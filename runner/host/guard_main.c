@@ -159,6 +159,14 @@ take_strings(struct strings *to, const struct rec *r, const char *key)
     }
 }
 
+static bool
+is_confined(const struct rec *walls)
+{
+    const char *confined = rec_get(walls, "confined");
+
+    return confined != NULL && strcmp(confined, "1") == 0;
+}
+
 static int
 hide(const struct warden *w, const struct rec *r, struct err *e)
 {
@@ -172,7 +180,7 @@ hide(const struct warden *w, const struct rec *r, struct err *e)
     if (w->spaces == SANDBOX_SPACES_NONE) {
         return 0;
     }
-    if (tmp != NULL && sandbox_bind_over(tmp, "/tmp", e) != 0) {
+    if (is_confined(r) && geteuid() == 0 && sandbox_mask_private("/etc", e) != 0) {
         return -1;
     }
     if (home == NULL) {
@@ -184,7 +192,7 @@ hide(const struct warden *w, const struct rec *r, struct err *e)
         binds[i].path = i < n_rw ? rec_get_nth(r, "show", i, NULL)
                                  : rec_get_nth(r, "show_ro", i - n_rw, NULL);
     }
-    rc = sandbox_hide(home, binds, n_rw + n_ro, e);
+    rc = sandbox_hide(home, tmp, binds, n_rw + n_ro, e);
     free(binds);
     return rc;
 }
@@ -197,9 +205,8 @@ build_walls(struct warden *w, const struct rec *r)
     struct strings ro = {NULL, 0};
     struct guard_event ev = {.kind = GUARD_EV_DONE};
     struct err e = {0};
-    const char *confined = rec_get(r, "confined");
 
-    o.confined = confined != NULL && strcmp(confined, "1") == 0;
+    o.confined = is_confined(r);
     take_strings(&rw, r, "rw");
     take_strings(&ro, r, "ro");
     o.rw = &rw;

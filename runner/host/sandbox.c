@@ -194,8 +194,21 @@ make_target(const struct sandbox_bind *b, struct err *e)
     return fd_close(&fd) == 0 ? 0 : err_set_sys(e, errno, "cannot close '%s'", b->path);
 }
 
+static int
+own_tmp(const char *tmp, const char *home, struct err *e)
+{
+    if (tmp == NULL) {
+        return 0;
+    }
+    if (mount(tmp, "/tmp", NULL, MS_BIND | MS_REC, NULL) != 0) {
+        return err_set_sys(e, errno, "cannot put '%s' over '/tmp'", tmp);
+    }
+    return strncmp(home, "/tmp/", 5) == 0 ? file_mkdirs(home, 0700, e) : 0;
+}
+
 int
-sandbox_hide(const char *home, struct sandbox_bind *binds, size_t n_binds, struct err *e)
+sandbox_hide(const char *home, const char *tmp, struct sandbox_bind *binds,
+             size_t n_binds, struct err *e)
 {
     int rc = -1;
 
@@ -209,6 +222,9 @@ sandbox_hide(const char *home, struct sandbox_bind *binds, size_t n_binds, struc
             err_set_sys(e, failed, "cannot open '%s'", binds[i].path);
             goto out;
         }
+    }
+    if (own_tmp(tmp, home, e) != 0) {
+        goto out;
     }
     if (mount("gpurun", home, "tmpfs", MS_NOSUID | MS_NODEV, "size=256k,mode=0700") !=
         0) {
@@ -233,15 +249,6 @@ out:
         (void)fd_close(&binds[i].fd);
     }
     return rc;
-}
-
-int
-sandbox_bind_over(const char *source, const char *target, struct err *e)
-{
-    if (mount(source, target, NULL, MS_BIND | MS_REC, NULL) != 0) {
-        return err_set_sys(e, errno, "cannot put '%s' over '%s'", source, target);
-    }
-    return 0;
 }
 
 /* ---- Landlock ---- */

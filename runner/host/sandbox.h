@@ -50,12 +50,17 @@ struct sandbox_bind {
 
 /*
  * Put an empty directory over home, with only the binds (paths beneath home) shown in
- * it. Needs a mount name space of our own.
+ * it; before that, tmp over /tmp, where it is not NULL (home may lie beneath /tmp: then
+ * its path is made in tmp). Needs a mount name space of our own.
  */
-int sandbox_hide(const char *home, struct sandbox_bind *binds, size_t n_binds,
-                 struct err *e) MUST_USE;
-/* Bind source over target (a directory each). */
-int sandbox_bind_over(const char *source, const char *target, struct err *e) MUST_USE;
+int sandbox_hide(const char *home, const char *tmp, struct sandbox_bind *binds,
+                 size_t n_binds, struct err *e) MUST_USE;
+/*
+ * Cover what not everybody may read beneath dir (shadow files, host keys), for a renter
+ * who was let in where we are root: such a job is no user like the others, but would read
+ * as the owner of these files. Landlock knows no exceptions beneath what it allows.
+ */
+int sandbox_mask_private(const char *dir, struct err *e) MUST_USE;
 
 /* ---- what a command of the job enters just before exec ---- */
 
