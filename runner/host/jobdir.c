@@ -286,7 +286,7 @@ jobdir_spec(const struct jobdir *d, struct job_spec *out, struct err *e)
     }
     rc = spec_parse(out, r, e);
     rec_free(r);
-    return rc;
+    return rc == 0 ? 0 : err_wrap(e, "job %s", d->job);
 }
 
 int
@@ -300,7 +300,7 @@ jobdir_state(const struct jobdir *d, struct job_state *out, struct err *e)
     }
     rc = state_parse(out, r, e);
     rec_free(r);
-    return rc;
+    return rc == 0 ? 0 : err_wrap(e, "job %s", d->job);
 }
 
 /* As file_replace_at without waiting for the disk. */
