@@ -12,6 +12,7 @@
 #include "runner/client/lines.h"
 #include "runner/client/pump.h"
 #include "runner/client/terminal.h"
+#include "runner/client/wishes.h"
 #include "runner/job/verbs.h"
 #include "runner/wire/channel.h"
 #include "runner/wire/msg.h"
@@ -50,7 +51,8 @@ struct follow {
     int64_t last_int_ns; /* boot clock; 0: none */
     int n_int;
     bool stop_wanted;
-    int signals_waiting; /* SIGINTs to send once the link is up */
+    int signals_waiting; /* SIGINTs for a job that is not there yet */
+    struct wishes *wishes;
     struct call *follow_call;
     bool job_exists;
     bool over;
@@ -391,32 +393,21 @@ reopen(void *ctx)
 
 /* ---- requests about the job ---- */
 
-static void
-ignore_answer(void *ctx, const struct rec *resp, const struct err *why, const char *hint)
+static struct rec *
+about_job(const struct follow *f, const char *verb)
 {
-    (void)ctx;
-    (void)resp;
-    (void)why;
-    (void)hint;
-}
+    struct rec *req = msg_request_new(verb);
 
-static void
-wish(struct conn *c, struct rec *req)
-{
-    struct err e;
-
-    /* A refusal here means the link is about to go, which is told by itself. */
-    (void)!mux_request(conn_mux(c), req, ignore_answer, NULL, NULL, &e);
-    rec_free(req);
+    rec_add(req, "job", f->job);
+    return req;
 }
 
 static void
 ask_follow(struct follow *f, struct conn *c)
 {
-    struct rec *req = msg_request_new(VERB_JOB_FOLLOW);
+    struct rec *req = about_job(f, VERB_JOB_FOLLOW);
     struct err e;
 
-    rec_add(req, "job", f->job);
     call_cancel(f->follow_call);
     f->follow_call = NULL;
     (void)!call_start(&f->follow_call, c, req, -1, on_follow_answer, f, &e);
@@ -427,24 +418,22 @@ static void
 send_wishes(struct follow *f)
 {
     struct conn *c = session_conn(f->session);
-    struct rec *req;
 
-    if (c == NULL || !f->job_exists) {
+    if (!f->job_exists) {
         return;
     }
     for (; f->signals_waiting > 0; f->signals_waiting--) {
-        req = msg_request_new(VERB_JOB_SIGNAL);
-        msg_add_key(req, NULL);
-        rec_add(req, "job", f->job);
+        struct rec *req = about_job(f, VERB_JOB_SIGNAL);
+
         rec_add_int(req, "signal", SIGINT);
-        wish(c, req);
+        wishes_add(f->wishes, req);
     }
     if (f->stop_wanted) {
         f->stop_wanted = false;
-        req = msg_request_new(VERB_JOB_STOP);
-        msg_add_key(req, NULL);
-        rec_add(req, "job", f->job);
-        wish(c, req);
+        wishes_add(f->wishes, about_job(f, VERB_JOB_STOP));
+    }
+    if (c != NULL) {
+        wishes_send(f->wishes, c);
     }
 }
 
@@ -683,6 +672,7 @@ follow_new(struct follow **out, struct client *cl, struct session *s,
     f->session = s;
     f->o = *o;
     f->reopen_ns = REOPEN_NS;
+    f->wishes = wishes_new();
     memcpy(f->job, o->job, sizeof f->job);
     state_init(&f->result.state);
     f->reopen = timer_new(cl->loop, reopen, f);
@@ -751,6 +741,7 @@ follow_free(struct follow *f)
     }
     session_set_events(f->session, NULL, NULL);
     call_cancel(f->follow_call);
+    wishes_free(f->wishes);
     for (size_t i = 0; i < f->n_watches; i++) {
         signal_watch_free(f->watches[i]);
     }

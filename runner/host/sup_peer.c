@@ -184,18 +184,42 @@ do_stop(struct sup *s, const struct rec *req, struct err *e)
     return 0;
 }
 
+/*
+ * Was this very request carried out before? A client whose link went before the answer
+ * came asks again. All others are harmless when repeated; a signal is not.
+ */
+static bool
+was_sent(const struct sup *s, const uint8_t key[MSG_KEY_LEN])
+{
+    for (size_t i = 0; i < SUP_SIGNALS_KEPT; i++) {
+        if (i < s->n_signals && memcmp(s->signal_keys[i], key, MSG_KEY_LEN) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static int
 do_signal(struct sup *s, const struct rec *req, struct err *e)
 {
+    uint8_t key[MSG_KEY_LEN];
     int64_t signo;
 
-    if (rec_need_int(req, "signal", 1, 64, &signo, e) != 0) {
+    if (rec_need_int(req, "signal", 1, 64, &signo, e) != 0 ||
+        msg_need_key(req, key, e) != 0) {
         return -1;
+    }
+    if (was_sent(s, key)) {
+        return 0;
     }
     if (!s->started || s->main_exited || s->guard == NULL) {
         return err_set(e, ERR_NOT_FOUND, "the job's command is not running");
     }
-    return guard_signal(s->guard, SUP_COMMAND_MAIN, (int)signo, e);
+    if (guard_signal(s->guard, SUP_COMMAND_MAIN, (int)signo, e) != 0) {
+        return -1;
+    }
+    memcpy(s->signal_keys[s->n_signals++ % SUP_SIGNALS_KEPT], key, MSG_KEY_LEN);
+    return 0;
 }
 
 static int

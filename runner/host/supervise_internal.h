@@ -23,14 +23,16 @@
 #include "runner/loop/conn.h"
 #include "runner/loop/loop.h"
 #include "runner/loop/unix.h"
+#include "runner/wire/msg.h"
 
 /* Commands of the guard, by number. Those of exec come after. */
 #define SUP_COMMAND_MAIN  1
 #define SUP_COMMAND_SETUP 2
 #define SUP_COMMAND_EXEC  16
 
-#define SUP_DEVICES_MAX 64 /* of one job; also JOURNAL_DEVICES_MAX */
-#define SUP_PEERS_MAX   256
+#define SUP_DEVICES_MAX  64 /* of one job; also JOURNAL_DEVICES_MAX */
+#define SUP_SIGNALS_KEPT 64
+#define SUP_PEERS_MAX    256
 
 struct sup_exec;
 struct sup_port;
@@ -106,6 +108,10 @@ struct sup {
     uint64_t idle_ticks;   /* cpu ticks at the last busy moment */
     int64_t idle_since_ns;
     bool idle_looking; /* a thread asks the devices whether they are idle, too */
+
+    uint8_t signal_keys[SUP_SIGNALS_KEPT]
+                       [MSG_KEY_LEN]; /* of the last ones sent, a ring */
+    size_t n_signals;
 
     struct unix_listener *listener;
     struct sup_peer *peers;

@@ -803,6 +803,7 @@ command(struct drive *d, const char *what, int argc, char **argv)
                       argv[0]);
     if (strcmp(what, "signal") == 0) {
         rec_add(req, "signal", argv[1]);
+        msg_add_key(req, NULL);
     }
     rec_add_int(req, "now", d->now ? 1 : 0);
     rec_add_int(req, "no_snapshot", d->no_snapshot ? 1 : 0);

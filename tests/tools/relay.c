@@ -317,8 +317,8 @@ parse(int argc, char **argv)
     if (argc < 3) {
         return -1;
     }
-    opt.port = (uint16_t)(int)strtol(argv[1], NULL, 10);
-    opt.target = (uint16_t)(int)strtol(argv[2], NULL, 10);
+    opt.port = (uint16_t)strtol(argv[1], NULL, 10);
+    opt.target = (uint16_t)strtol(argv[2], NULL, 10);
     for (int i = 3; i < argc; i++) {
         const char *value = i + 1 < argc ? argv[i + 1] : "";
 
