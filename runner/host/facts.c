@@ -200,7 +200,7 @@ facts_fill(struct host_info *out, const struct agent *a, const struct renter *r,
         goto out;
     }
     devices_look(a, &h.devices);
-    if (offers_current(&offer, a, r == NULL ? NULL : r->id, &h.devices, e) != 0) {
+    if (offers_current(&offer, a, r, &h.devices, e) != 0) {
         goto out;
     }
     h.offer = xmemdup(offer->bytes.data, offer->bytes.len);

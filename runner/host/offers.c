@@ -66,13 +66,14 @@ add_devices(struct offer *o, const struct device_list *l)
 }
 
 static int
-draft(struct offer **out, const struct agent *a, const char *renter,
+draft(struct offer **out, const struct agent *a, const struct renter *renter,
       const struct device_list *devices, struct err *e)
 {
     struct offer *o = offer_new();
     struct card *card = NULL;
     struct card_members *members = NULL;
     const struct card_member *member = NULL;
+    struct card_member by_key;
     char *card_path = agent_path(a, "card");
     char *members_path = agent_path(a, "members");
     int64_t now_s = clock_wall_ns() / NS_PER_S;
@@ -83,8 +84,14 @@ draft(struct offer **out, const struct agent *a, const char *renter,
         card_members_load(&members, members_path, e) != 0) {
         goto out;
     }
-    if (renter != NULL) {
-        member = card_members_at(members, renter, now_s);
+    /* The grant is held against the renter's key: one that is not known has no level. */
+    if (renter != NULL && renter->has_key) {
+        member = card_members_at(members, renter->id, now_s);
+    }
+    if (member != NULL) { /* here the renter is a name of ours, there it is the key */
+        by_key = *member;
+        sign_public_id(&renter->key, by_key.renter);
+        member = &by_key;
     }
     o->made_wall_ns = now_s * NS_PER_S;
     o->until_wall_ns = (now_s + OFFERS_VALID_S) * NS_PER_S;
@@ -93,9 +100,6 @@ draft(struct offer **out, const struct agent *a, const char *renter,
         (void)snprintf(o->arch, sizeof o->arch, "%s", u.machine);
     }
     (void)snprintf(o->isolation, sizeof o->isolation, "process");
-    if (member != NULL) {
-        (void)snprintf(o->renter, sizeof o->renter, "%s", renter);
-    }
     add_devices(o, devices);
     if (add_books(o, a, e) != 0 || offer_set_card(o, card, member, now_s, e) != 0 ||
         offer_sign(o, a->key, e) != 0) {
@@ -201,7 +205,7 @@ publish(const struct agent *a, const struct offer *o, const char *current, struc
 }
 
 int
-offers_current(struct offer **out, const struct agent *a, const char *renter,
+offers_current(struct offer **out, const struct agent *a, const struct renter *renter,
                const struct device_list *devices, struct err *e)
 {
     struct offer *fresh = NULL;

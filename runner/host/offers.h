@@ -17,7 +17,7 @@
 #define OFFERS_RENEW_S ((int64_t)86400) /* a new one when less than this is left */
 
 /* The offer for a renter (NULL: any). *out is the caller's (offer_free). */
-int offers_current(struct offer **out, const struct agent *a, const char *renter,
+int offers_current(struct offer **out, const struct agent *a, const struct renter *renter,
                    const struct device_list *devices, struct err *e) MUST_USE;
 
 /* One that was published. ERR_DENIED: this host never made it. */

@@ -199,11 +199,21 @@ set_member(struct books *b, const struct command_options *o, const char *renter,
     if (owner_find_renter(b->agent, renter, &r, e) != 0) {
         return -1;
     }
+    /* Their offer is made before we know who logged in: only a forced command tells. */
+    if (!r->confined) {
+        err_set(e, ERR_DENIED,
+                "renter %s logs in as yourself: levels are for renters let in by "
+                "`gpurun-agent allow`",
+                r->id);
+        goto out;
+    }
     (void)strcpy(who.renter, r->id);
     (void)strcpy(who.level, level);
     if (card_members_set(b->members, b->card, &who, e) == 0) {
         rc = card_members_save(b->members, b->members_path, e);
     }
+
+out:
     renter_close(r);
     return rc;
 }
