@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/buf.h"
+#include "base/clock.h"
 #include "base/file.h"
 #include "base/json.h"
 #include "base/text.h"
@@ -33,6 +34,34 @@ static const struct opt options_ls[] = {
     {NULL, 0, OPT_NONE, 0, NULL, NULL},
 };
 
+#define WARN_NS (3 * 86400 * NS_PER_S)
+
+/* What goes within three days, and how to keep it. */
+static void
+warn_of_expiry(const struct cli *c, const struct snap_infos *l)
+{
+    int64_t now_ns = clock_wall_ns();
+    int64_t n_soon = 0;
+    const struct snap_info *first = NULL;
+    char when[OUT_TIME_MAX];
+
+    for (size_t i = 0; i < l->n; i++) {
+        const struct snap_info *s = &l->v[i];
+
+        if (s->kept && s->expires_wall_ns > 0 && s->expires_wall_ns - now_ns < WARN_NS) {
+            n_soon++;
+            first =
+                first == NULL || s->expires_wall_ns < first->expires_wall_ns ? s : first;
+        }
+    }
+    if (first != NULL) {
+        say(c,
+            _("snapshots that expire within 3 days: %" PRId64 ", first %s %s; "
+              "`gpurun snap keep %s --days N` keeps it"),
+            n_soon, first->id, out_when(first->expires_wall_ns, now_ns, when), first->id);
+    }
+}
+
 static int
 run_ls(struct cli *c, const void *options, const struct words *w, struct err *e)
 {
@@ -53,6 +82,7 @@ run_ls(struct cli *c, const void *options, const struct words *w, struct err *e)
             snapview_list(&out, &l);
         }
         rc = out_write(&out, e);
+        warn_of_expiry(c, &l);
     }
     context_close(&cl);
     snap_infos_free(&l);

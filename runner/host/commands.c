@@ -12,6 +12,7 @@
 #include "runner/host/recover.h"
 #include "runner/host/serve.h"
 #include "runner/host/supervise.h"
+#include "runner/host/upkeep.h"
 
 #define WORDS_MAX 1000
 #define AT(field) offsetof(struct command_options, field)
@@ -106,6 +107,15 @@ owner_recover(const struct command_options *o, int argc, char **argv, struct err
 }
 
 static int
+owner_upkeep(const struct command_options *o, int argc, char **argv, struct err *e)
+{
+    (void)o;
+    (void)argc;
+    (void)e;
+    return upkeep_main(argv[0]);
+}
+
+static int
 owner_print_env(const struct command_options *o, int argc, char **argv, struct err *e)
 {
     (void)o;
@@ -141,6 +151,7 @@ const struct command commands_table[] = {
      owner_serve},
     {"supervise", "RENTER JOB", NULL, 2, 2, no_options, owner_supervise},
     {"recover", "RENTER JOB", NULL, 2, 2, no_options, owner_recover},
+    {"upkeep", "RENTER", NULL, 1, 1, no_options, owner_upkeep},
     {"print-env", "", NULL, 0, 0, no_options, owner_print_env},
     {"install-self", "", NULL, 0, 0, install_options, owner_install_self},
     {"__complete", "-- WORD...", NULL, 1, WORDS_MAX, no_options, owner_complete},

@@ -10,6 +10,7 @@
 #include "base/buf.h"
 #include "runner/host/facts.h"
 #include "runner/host/serve_internal.h"
+#include "runner/host/upkeep.h"
 #include "runner/job/verbs.h"
 #include "runner/wire/hello.h"
 #include "runner/wire/msg.h"
@@ -311,6 +312,32 @@ admit(struct serve *s, const struct hello *peer, struct err *e)
 }
 
 static void
+upkeep_done(void *ctx, const struct child_end *end)
+{
+    struct serve *s = ctx;
+
+    (void)end;
+    child_free(s->upkeep);
+    s->upkeep = NULL;
+}
+
+/* No process of ours waits on an idle host: what is due is done when somebody comes. */
+static void
+look_after(struct serve *s)
+{
+    char *argv[] = {(char *)(uintptr_t) "gpurun-agent", (char *)(uintptr_t) "upkeep",
+                    s->renter->id, NULL};
+    struct child_options o = {
+        .file = "/proc/self/exe", .argv = argv, .new_session = true};
+    struct err e;
+
+    if (upkeep_is_due(s->renter) &&
+        child_start(&s->upkeep, s->loop, &o, upkeep_done, s, &e) != 0) {
+        s->upkeep = NULL; /* tomorrow, then */
+    }
+}
+
+static void
 on_hello(void *ctx, struct mux *m, const struct hello *peer)
 {
     struct serve *s = ctx;
@@ -321,7 +348,9 @@ on_hello(void *ctx, struct mux *m, const struct hello *peer)
         renter_close(s->renter);
         s->renter = NULL;
         conn_finish(s->conn, &e, NULL, FINISH_NS);
+        return;
     }
+    look_after(s);
 }
 
 static void
@@ -423,6 +452,7 @@ serve_main(const char *renter_id)
 out:
     conn_free(s.conn);
     s.mux = NULL;
+    child_free(s.upkeep);
     serve_gets_free(&s);
     serve_files_free(&s);
     serve_logs_free(&s);

@@ -59,7 +59,8 @@ struct serve {
     struct serve_log *logs;
     struct serve_get *gets;
     struct serve_files *files;
-    size_t n_works; /* threads at work for this connection; it ends after them */
+    struct child *upkeep; /* goes on when this connection does not */
+    size_t n_works;       /* threads at work for this connection; it ends after them */
     size_t n_waits;
     struct err why; /* the connection's end */
     bool failed;

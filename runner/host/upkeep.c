@@ -1,13 +1,25 @@
 #include "runner/host/upkeep.h"
 
+#include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
+#include "base/clock.h"
 #include "base/file.h"
 #include "runner/host/workdirs.h"
 #include "storage/gc.h"
 #include "storage/snap.h"
 #include "storage/store.h"
+
+#define MARKER    "upkeep"
+#define EVERY_S   ((int64_t)86400)
+#define NICE_LAST 19
+#define NS_PER_S  ((int64_t)1000000000)
 
 static int
 gc_pass(const char *path, const struct gc_options *o, struct upkeep_gc *sums, bool *more,
@@ -63,5 +75,50 @@ upkeep_gc(const struct renter *r, bool dry_run, void (*say)(void *arg, const cha
         }
     }
     free(path);
+    return rc;
+}
+
+bool
+upkeep_is_due(const struct renter *r)
+{
+    int64_t now_s = clock_wall_ns() / NS_PER_S;
+    bool due = false;
+    struct stat st;
+    int fd = openat(r->fd, MARKER, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+
+    if (fd != -1) { /* seen for the first time */
+        (void)fd_close(&fd);
+        return false;
+    }
+    fd = openat(r->fd, MARKER, O_RDWR | O_NOFOLLOW | O_CLOEXEC);
+    if (fd != -1 && flock(fd, LOCK_EX | LOCK_NB) == 0 && fstat(fd, &st) == 0) {
+        due = now_s - st.st_mtim.tv_sec >= EVERY_S;
+        /* Ahead of us by a day: it was set by a wrong clock. */
+        if (due || st.st_mtim.tv_sec - now_s >= EVERY_S) {
+            due = futimens(fd, NULL) == 0 && due;
+        }
+    }
+    (void)fd_close(&fd);
+    return due;
+}
+
+int
+upkeep_main(const char *renter_id)
+{
+    struct upkeep_gc sums = {0};
+    struct agent *a = NULL;
+    struct renter *r = NULL;
+    struct err e;
+    int rc = 1;
+
+    (void)setpriority(PRIO_PROCESS, 0, NICE_LAST);
+    if (agent_open(&a, &e) == 0 && renter_open(&r, a, renter_id, false, &e) == 0 &&
+        upkeep_gc(r, false, NULL, NULL, &sums, &e) == 0) {
+        rc = 0;
+    } else {
+        (void)fprintf(stderr, "gpurun-agent: %s\n", e.msg);
+    }
+    renter_close(r);
+    agent_close(a);
     return rc;
 }

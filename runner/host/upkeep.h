@@ -26,4 +26,13 @@ int upkeep_gc(const struct renter *r, bool dry_run,
               void (*say)(void *arg, const char *line), void *arg, struct upkeep_gc *sums,
               struct err *e) MUST_USE;
 
+/*
+ * Once a day, by whoever comes first: true to one of them. The first day begins when the
+ * renter is first seen. A wrong wall clock makes it earlier or later, never harmful.
+ */
+bool upkeep_is_due(const struct renter *r);
+
+/* `gpurun-agent upkeep RENTER`, started by serve when it is due; low priority. */
+int upkeep_main(const char *renter_id);
+
 #endif

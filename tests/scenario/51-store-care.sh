@@ -108,3 +108,28 @@ expect 0 gpurun fsck
 rm -rf "$work/got"
 expect 0 gpurun -q snap get "$snap" -o "$work/got"
 diff -r "$work/keep/folder" "$work/got" || fail "repaired to something else"
+
+note "once a day the agent looks after its stores by itself, when somebody comes"
+expect 0 gpurun snap rm again
+expect 0 gpurun snap rm hurt
+before=$(packs)
+expect 0 gpurun -q snap ls
+[ "$(packs)" = "$before" ] || fail "it was not due yet"
+rm "$home"/renters/*/store/clock
+touch -d '2 days ago' "$home"/renters/*/upkeep
+expect 0 gpurun -q snap ls
+[ "$(find "$home"/renters/*/upkeep -newermt '1 hour ago' | wc -l)" = 1 ] || fail "nobody took it on"
+looked_at_the_clock() { [ -s "$(echo "$home"/renters/*/store/clock)" ]; }
+await 30 "expiry and gc" looked_at_the_clock
+upkeep_is_over() { ! pgrep -f "gpurun-agent upkeep $(basename "$(echo "$home"/renters/*)")" >/dev/null; }
+await 30 "its end" upkeep_is_over
+expect 0 gpurun fsck
+
+note "what expires soon is said"
+expect 0 gpurun snap keep two --days 1
+expect 0 gpurun snap ls
+has "expire within 3 days: 1, first" "$work/err"
+has "snap keep" "$work/err"
+expect 0 gpurun snap keep two --days 30
+expect 0 gpurun snap ls
+hasnt "expire within" "$work/err"
