@@ -103,19 +103,70 @@ static bool
 is_made(const struct extract_work *k, size_t i)
 {
     const struct tree_entry *entry = &k->group.entries[i];
+    bool wanted = k->actions[i] == EXTRACT_MAKE || k->actions[i] == EXTRACT_REFRESH;
 
-    return k->actions[i] == EXTRACT_MAKE && entry->type != TREE_DIR && !entry->hard_link;
+    return wanted && entry->type != TREE_DIR && !entry->hard_link;
 }
 
+/* Is any of the bytes from..end wanted? They begin in entry i, which begins at at. */
 static bool
-needs_content(const struct extract_work *k)
+is_wanted(const struct extract_work *k, size_t i, uint64_t at, uint64_t end)
 {
-    for (size_t i = 0; i < k->group.n_entries; i++) {
-        if (is_made(k, i) && k->group.entries[i].stored > 0) {
+    for (; i < k->group.n_entries && at < end; i++) {
+        if (k->group.entries[i].stored > 0 && is_made(k, i)) {
             return true;
         }
+        at += k->group.entries[i].stored;
     }
     return false;
+}
+
+/* The contents of the group, with gaps where nothing is wanted. */
+static int
+get_contents(struct extract *x, struct worker *w, const struct extract_work *k,
+             struct err *e)
+{
+    const struct tree_group *g = &k->group;
+    uint64_t at = 0; /* where entry i begins */
+    size_t i = 0;
+
+    buf_reset(&w->content);
+    for (size_t c = 0; c < g->n_chunks; c++) {
+        size_t len = g->chunks[c].len;
+        size_t from = w->content.len;
+
+        while (i < g->n_entries && at + g->entries[i].stored <= from) {
+            at += g->entries[i++].stored;
+        }
+        if (!is_wanted(k, i, at, from + len)) {
+            buf_reserve(&w->content, len);
+            w->content.len += len;
+        } else if (get_chunk(x, &g->chunks[c], &w->content, e) != 0) {
+            return -1;
+        }
+    }
+    return 0;
+}
+
+static int
+make_one(struct extract *x, struct worker *w, const struct extract_work *k, size_t i,
+         uint64_t at, struct err *e)
+{
+    const struct tree_entry *entry = &k->group.entries[i];
+    const char *path = extract_path(x, entry->path);
+    struct scache_mark *mark = k->marks != NULL ? &k->marks[i] : NULL;
+
+    if (!is_made(k, i)) {
+        return 0;
+    }
+    if (k->actions[i] == EXTRACT_REFRESH) {
+        return extract_refresh_file(x, &w->parent, entry, path, w->content.data + at,
+                                    mark, e);
+    }
+    return entry->type == TREE_FILE
+               ? extract_make_file(x, &w->parent, entry, path, w->content.data + at, mark,
+                                   e)
+               : extract_make_other(x, &w->parent, entry, path, mark, e);
 }
 
 static int
@@ -124,28 +175,14 @@ make_group(struct extract *x, struct worker *w, const struct extract_work *k,
 {
     uint64_t at = 0;
 
-    buf_reset(&w->content);
-    for (size_t i = 0; needs_content(k) && i < k->group.n_chunks; i++) {
-        if (get_chunk(x, &k->group.chunks[i], &w->content, e) != 0) {
-            return -1;
-        }
+    if (get_contents(x, w, k, e) != 0) {
+        return -1;
     }
     for (size_t i = 0; i < k->group.n_entries; i++) {
-        const struct tree_entry *entry = &k->group.entries[i];
-        const char *path = extract_path(x, entry->path);
-        struct scache_mark *mark = k->marks != NULL ? &k->marks[i] : NULL;
-        int rc = 0;
-
-        if (is_made(k, i)) {
-            rc = entry->type == TREE_FILE
-                     ? extract_make_file(x, &w->parent, entry, path, w->content.data + at,
-                                         mark, e)
-                     : extract_make_other(x, &w->parent, entry, path, mark, e);
-        }
-        if (rc != 0) {
+        if (make_one(x, w, k, i, at, e) != 0) {
             return -1;
         }
-        at += entry->stored;
+        at += k->group.entries[i].stored;
     }
     return 0;
 }
@@ -430,7 +467,9 @@ begin_entry(struct extract *x, const struct tree_entry *entry, uint8_t *action,
     if (*action == EXTRACT_META) {
         return set_meta_now(x, entry, mark, e);
     }
-    *action = (uint8_t)possible(x, entry);
+    if (*action == EXTRACT_MAKE) {
+        *action = (uint8_t)possible(x, entry);
+    }
     if (*action == EXTRACT_SKIP) {
         return 0;
     }

@@ -23,6 +23,9 @@ enum extract_action {
     EXTRACT_MAKE = 0,
     EXTRACT_SKIP, /* not selected, or kept as it is */
     EXTRACT_META, /* it is there: only its metadata is to be set */
+    /* A file is there, with this one name: it is to hold this in the end. With a mark its
+     * metadata is right already, and if its content is so too it is left alone. */
+    EXTRACT_REFRESH,
 };
 
 /* A group on its way to a worker, or a stretch of a big file. */
@@ -149,6 +152,11 @@ int extract_make_file(struct extract *x, struct extract_parent *p,
                       const struct tree_entry *entry, const char *path,
                       const uint8_t *content, struct scache_mark *mark,
                       struct err *e) MUST_USE;
+/* The same in place (EXTRACT_REFRESH). */
+int extract_refresh_file(struct extract *x, struct extract_parent *p,
+                         const struct tree_entry *entry, const char *path,
+                         const uint8_t *content, struct scache_mark *mark,
+                         struct err *e) MUST_USE;
 /* Symbolic links, FIFOs, sockets, devices. */
 int extract_make_other(struct extract *x, struct extract_parent *p,
                        const struct tree_entry *entry, const char *path,

@@ -165,15 +165,20 @@ extract_make_dir(struct extract *x, const char *path, struct err *e)
 
 /* ---- files ---- */
 
+static mode_t
+new_mode(const struct extract *x, const struct tree_entry *entry)
+{
+    /* attributes need a file that may be written */
+    return entry->n_xattrs > 0 ? 0600 : extract_mode(x, entry) & 0777;
+}
+
 static int
 create_file(const struct extract *x, int dir_fd, const char *name,
             const struct tree_entry *entry)
 {
-    /* attributes need a file that may be written */
-    mode_t mode = entry->n_xattrs > 0 ? 0600 : extract_mode(x, entry) & 0777;
-
     return openat(dir_fd, name,
-                  O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC | O_NOCTTY, mode);
+                  O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC | O_NOCTTY,
+                  new_mode(x, entry));
 }
 
 int
@@ -218,6 +223,83 @@ out:
         (void)unlinkat(p->fd, staged, 0);
     }
     free(staged);
+    return rc;
+}
+
+/* Does the file hold these bytes and no more? */
+static bool
+holds(int fd, const struct stat *st, const uint8_t *content, uint64_t len)
+{
+    uint8_t block[16384];
+
+    if ((uint64_t)st->st_size != len) {
+        return false;
+    }
+    for (uint64_t at = 0; at < len;) {
+        size_t n = len - at < sizeof block ? (size_t)(len - at) : sizeof block;
+
+        if (fd_pread_full(fd, block, n, (off_t)at) != (ssize_t)n ||
+            memcmp(block, content + at, n) != 0) {
+            return false;
+        }
+        at += n;
+    }
+    return true;
+}
+
+/*
+ * In place: the file keeps its inode. Making many files soon after as many were removed
+ * is slow on ext4, which looks for inodes that nobody freed of late.
+ */
+int
+extract_refresh_file(struct extract *x, struct extract_parent *p,
+                     const struct tree_entry *entry, const char *path,
+                     const uint8_t *content, struct scache_mark *mark, struct err *e)
+{
+    const char *name;
+    struct stat st;
+    int fd = -1;
+    int rc = -1;
+
+    if (extract_parent_of(p, path, &name, e) != 0) {
+        return -1;
+    }
+    fd = openat(p->fd, name, O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC | O_NOCTTY);
+    if (fd == -1 || fstat(fd, &st) != 0) {
+        cannot_make(path, errno, e);
+        goto out;
+    }
+    if (!S_ISREG(st.st_mode) || st.st_nlink != 1) {
+        cannot_make(path, EEXIST, e); /* another thing than was seen there */
+        goto out;
+    }
+    if (holds(fd, &st, content, entry->stored)) {
+        if (mark != NULL && mark->ino != 0) {
+            rc = 0;
+            goto out;
+        }
+    } else if (fd_pwrite_all(fd, content, (size_t)entry->stored, 0) != 0 ||
+               ftruncate(fd, (off_t)entry->stored) != 0) {
+        err_set_sys(e, errno, "cannot write '%s'", path);
+        goto out;
+    }
+    /* A new file has its mode from the beginning, and is taken to have it. */
+    if (fchmod(fd, new_mode(x, entry)) != 0) {
+        cannot_make(path, errno, e);
+        goto out;
+    }
+    if (extract_meta_fd(x, fd, entry, path, e) != 0) {
+        goto out;
+    }
+    mark_fd(fd, mark);
+    if (fd_close(&fd) != 0) {
+        err_set_sys(e, errno, "cannot write '%s'", path);
+        goto out;
+    }
+    rc = 0;
+
+out:
+    (void)fd_close(&fd);
     return rc;
 }
 

@@ -13,11 +13,14 @@
 #include "base/buf.h"
 #include "base/file.h"
 #include "storage/build.h"
+#include "storage/change.h"
 #include "storage/extract.h"
 #include "storage/scache.h"
 #include "storage/scan.h"
 
 #define JOB_NAME_MAX ((size_t)64)
+/* Directories looked at whether they are near enough to be changed: each is a sweep. */
+#define CHANGED_MAX 2
 
 /* The names of one job beneath work/, and a path of its cache that needs no working
  * directory. */
@@ -99,6 +102,16 @@ out:
     return rc;
 }
 
+/* The cache at that name beneath work/. */
+static struct scache *
+open_cache(int work_fd, const char *name)
+{
+    char path[JOB_NAME_MAX + 64];
+
+    (void)snprintf(path, sizeof path, "/proc/self/fd/%d/%s", work_fd, name);
+    return scache_open(path);
+}
+
 /*
  * Renaming the cache is what takes the directory: one taker wins, and from then on nobody
  * trusts it until the new cache name is there.
@@ -124,28 +137,18 @@ take_over(int work_fd, const char *from, const struct names *n,
         return errno == ENOENT ? 0
                                : err_set_sys(e, errno, "cannot take a directory over");
     }
-    {
-        char path[sizeof n->scan_path];
-
-        (void)snprintf(path, sizeof path, "/proc/self/fd/%d/%s", work_fd, n->making);
-        c = scache_open(path);
-    }
+    c = open_cache(work_fd, n->making);
     if (c != NULL) {
         scache_tree(c, &has);
     }
-    if (c == NULL || !sha256_equal(&has, tree_id)) {
-        /* Of another tree: give it back for whoever wants that one. */
+    /* Of another tree, or touched: given back, for whoever wants that one or changes it.
+     * Whatever else is wrong with it, it is only not to be used. */
+    if (c == NULL || !sha256_equal(&has, tree_id) ||
+        open_dir(work_fd, old.dir, &fd, &ignored) != 0 ||
+        is_untouched(fd, c, &r->n_kept, &same, &ignored) != 0 || !same) {
         rc = renameat(work_fd, n->making, work_fd, old.scan) == 0
                  ? 0
                  : err_set_sys(e, errno, "cannot give a directory back");
-        goto out;
-    }
-    /* Whatever is wrong with it, it is only not to be used. */
-    if (open_dir(work_fd, old.dir, &fd, &ignored) != 0 ||
-        is_untouched(fd, c, &r->n_kept, &same, &ignored) != 0 || !same) {
-        rc = unlinkat(work_fd, n->making, 0) == 0
-                 ? 0
-                 : err_set_sys(e, errno, "cannot remove a scan cache");
         goto out;
     }
     if (renameat(work_fd, old.dir, work_fd, n->dir) != 0 ||
@@ -156,6 +159,68 @@ take_over(int work_fd, const char *from, const struct names *n,
     r->way = WORKDIR_TAKEN_OVER;
     (void)snprintf(r->from, sizeof r->from, "%s", from);
     *taken = true;
+    rc = 0;
+
+out:
+    scache_close(c);
+    (void)fd_close(&fd);
+    return rc;
+}
+
+/*
+ * The directory of another tree, changed where that differs. Whatever goes wrong with it
+ * after it was touched, it is only not to be used; what matters is said by extraction.
+ */
+static int
+change_over(int work_fd, const char *from, const struct names *n, struct store *s,
+            const struct sha256 *tree_id, const struct workdir_options *o,
+            struct workdir_report *r, bool *taken, struct err *e)
+{
+    struct tree_source source = tree_source_store(s);
+    struct change_options co = {.cache_path = n->scan_path, .n_threads = o->n_threads};
+    struct change_report report = {0};
+    struct scache *c = NULL;
+    struct err ignored = {0};
+    struct names old;
+    bool touched = false;
+    int fd = -1;
+    int rc = -1;
+
+    *taken = false;
+    if (names_of(work_fd, from, &old, e) != 0) {
+        return -1;
+    }
+    if (renameat(work_fd, old.scan, work_fd, n->making) != 0) {
+        return errno == ENOENT ? 0
+                               : err_set_sys(e, errno, "cannot take a directory over");
+    }
+    c = open_cache(work_fd, n->making);
+    if (c != NULL && open_dir(work_fd, old.dir, &fd, &ignored) == 0) {
+        touched =
+            change_tree(fd, c, tree_id, &source, &co, &report, taken, &ignored) != 0 ||
+            *taken;
+    }
+    if (*taken && renameat2(work_fd, old.dir, work_fd, n->dir, RENAME_NOREPLACE) != 0) {
+        (void)unlinkat(work_fd, n->scan, 0);
+        *taken = false;
+    }
+    if (!touched && renameat(work_fd, n->making, work_fd, old.scan) != 0) {
+        err_set_sys(e, errno, "cannot give a directory back");
+        goto out;
+    }
+    if (touched) {
+        (void)unlinkat(work_fd, n->making, 0);
+    }
+    if (touched && !*taken) { /* without a cache nobody would ever remove it */
+        (void)!file_remove_tree_at(work_fd, old.dir, &ignored);
+    }
+    if (*taken) {
+        r->way = WORKDIR_TAKEN_OVER;
+        r->n_kept = report.n_kept;
+        r->n_made = report.n_made;
+        r->n_removed = report.n_removed;
+        (void)snprintf(r->from, sizeof r->from, "%s", from);
+    }
     rc = 0;
 
 out:
@@ -236,6 +301,15 @@ workdir_make(int work_fd, const char *job, struct store *s, const struct sha256 
             return 0;
         }
         r->n_kept = 0;
+    }
+    for (size_t i = 0; o != NULL && i < o->n_candidates && i < CHANGED_MAX; i++) {
+        if (change_over(work_fd, o->candidates[i], &n, s, tree_id, o, r, &taken, e) !=
+            0) {
+            return -1;
+        }
+        if (taken) {
+            return 0;
+        }
     }
     return extract(work_fd, &n, s, tree_id, o, r, e);
 }

@@ -1,0 +1,99 @@
+#include <string.h>
+
+#include "storage/change_internal.h"
+
+static bool
+same_text(const char *a, const char *b)
+{
+    return (a == NULL || b == NULL) ? a == b : strcmp(a, b) == 0;
+}
+
+static bool
+same_xattrs(const struct tree_entry *a, const struct tree_entry *b)
+{
+    if (a->n_xattrs != b->n_xattrs) {
+        return false;
+    }
+    for (size_t i = 0; i < a->n_xattrs; i++) {
+        const struct tree_xattr *x = &a->xattrs[i];
+        const struct tree_xattr *y = &b->xattrs[i];
+
+        if (strcmp(x->name, y->name) != 0 || x->len != y->len ||
+            (x->len > 0 && memcmp(x->value, y->value, x->len) != 0)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool
+same_extents(const struct tree_entry *a, const struct tree_entry *b)
+{
+    if (a->sparse != b->sparse || a->n_extents != b->n_extents) {
+        return false;
+    }
+    for (size_t i = 0; i < a->n_extents; i++) {
+        if (a->extents[i].at != b->extents[i].at ||
+            a->extents[i].len != b->extents[i].len) {
+            return false;
+        }
+    }
+    return true;
+}
+
+bool
+change_same_meta(const struct tree_entry *a, const struct tree_entry *b)
+{
+    return a->type == b->type && a->damage == b->damage && a->opaque == b->opaque &&
+           a->hard_link == b->hard_link && a->mode == b->mode && a->uid == b->uid &&
+           a->gid == b->gid && same_text(a->user, b->user) &&
+           same_text(a->group, b->group) && a->mtime_ns == b->mtime_ns &&
+           a->size == b->size && a->stored == b->stored &&
+           a->target_len == b->target_len && same_text(a->target, b->target) &&
+           a->dev_major == b->dev_major && a->dev_minor == b->dev_minor &&
+           same_xattrs(a, b) && same_extents(a, b);
+}
+
+/* The chunk that byte s->at is in, and which of its bytes that is. */
+static size_t
+first_chunk(const struct change_span *s, uint64_t *skip)
+{
+    size_t i = 0;
+
+    *skip = s->at;
+    while (i < s->n_chunks && *skip >= s->chunks[i].len) {
+        *skip -= s->chunks[i].len;
+        i++;
+    }
+    return i;
+}
+
+bool
+change_same_span(const struct change_span *a, const struct change_span *b)
+{
+    uint64_t skip_a;
+    uint64_t skip_b;
+    uint64_t seen;
+    size_t i;
+    size_t k;
+
+    if (a->len != b->len) {
+        return false;
+    }
+    if (a->len == 0) {
+        return true;
+    }
+    i = first_chunk(a, &skip_a);
+    k = first_chunk(b, &skip_b);
+    if (skip_a != skip_b) {
+        return false;
+    }
+    for (seen = 0; seen < skip_a + a->len; i++, k++) {
+        if (i == a->n_chunks || k == b->n_chunks ||
+            !sha256_equal(&a->chunks[i].id, &b->chunks[k].id)) {
+            return false;
+        }
+        seen += a->chunks[i].len;
+    }
+    return true;
+}

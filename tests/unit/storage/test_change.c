@@ -1,0 +1,414 @@
+#include "tests/unit/storage/store_util.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+
+#include "base/file.h"
+#include "storage/build.h"
+#include "storage/change_internal.h"
+#include "storage/workdir.h"
+
+/*
+ * A directory of one tree changed into another, at random: the judge is a tree built from
+ * what lies there afterwards, without any cache.
+ */
+
+#define ROUNDS 14
+#define DIRS   5
+#define FILES  12
+
+static uint64_t rng_state;
+
+static uint64_t
+rng(uint64_t below)
+{
+    rng_state = rng_state * 6364136223846793005ull + 1442695040888963407ull;
+    return (rng_state >> 33) % below;
+}
+
+static void
+write_file(int dir_fd, const char *name, size_t len)
+{
+    int fd = openat(dir_fd, name, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+    uint8_t *data = xmalloc(len + 1);
+
+    assert_true(fd >= 0);
+    for (size_t i = 0; i < len; i++) {
+        data[i] = (uint8_t)rng(256);
+    }
+    assert_int_equal(fd_write_all(fd, data, len), 0);
+    assert_int_equal(fd_close(&fd), 0);
+    free(data);
+}
+
+static void
+any_name(char out[64])
+{
+    uint64_t d = rng(DIRS);
+    uint64_t f = rng(FILES);
+
+    if (rng(6) == 0) {
+        (void)snprintf(out, 64, "top%d", (int)f);
+    } else if (rng(4) == 0) {
+        (void)snprintf(out, 64, "d%d/sub/f%d", (int)d, (int)f);
+    } else {
+        (void)snprintf(out, 64, "d%d/f%d", (int)d, (int)f);
+    }
+}
+
+/* Everything of a name away, whatever it is. */
+static void
+clear(int fd, const char *name)
+{
+    const char *slash = strrchr(name, '/');
+    char *dir =
+        slash == NULL ? xstrdup(".") : xasprintf("%.*s", (int)(slash - name), name);
+    int parent = openat(fd, dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+    if (parent != -1) {
+        OK(file_remove_tree_at(parent, slash == NULL ? name : slash + 1, e));
+        (void)close(parent);
+    }
+    free(dir);
+}
+
+static void
+mutate(int fd)
+{
+    char name[64];
+    struct stat sb;
+
+    any_name(name);
+    switch (rng(9)) {
+    case 0:
+    case 1:
+    case 2:
+        if (fstatat(fd, name, &sb, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(sb.st_mode)) {
+            write_file(fd, name, rng(3000));
+        }
+        break;
+    case 3:
+        clear(fd, name);
+        break;
+    case 4:
+        clear(fd, name);
+        (void)!symlinkat("somewhere", fd, name);
+        break;
+    case 5:
+        clear(fd, name);
+        if (mkdirat(fd, name, 0755) == 0) {
+            char below[80];
+
+            (void)snprintf(below, sizeof below, "%s/new", name);
+            write_file(fd, below, rng(100));
+        }
+        break;
+    case 6:
+        (void)!fchmodat(fd, name, (mode_t)(0600 + rng(2) * 0111), 0);
+        break;
+    case 7:
+        (void)snprintf(name, sizeof name, "d%d", (int)rng(DIRS));
+        if (rng(4) == 0) {
+            clear(fd, name);
+            write_file(fd, name, 10); /* a directory becomes a file */
+        } else {
+            (void)!fchmodat(fd, name, 0700, 0);
+        }
+        break;
+    default:
+        if (fstatat(fd, "big", &sb, 0) == 0) {
+            int big = openat(fd, "big", O_WRONLY | O_CLOEXEC);
+
+            assert_int_equal(pwrite(big, "changed", 7, (off_t)rng(900000)), 7);
+            (void)close(big);
+        }
+    }
+}
+
+static void
+fill(int fd)
+{
+    for (int d = 0; d < DIRS; d++) {
+        char name[64];
+
+        (void)snprintf(name, sizeof name, "d%d", d);
+        assert_int_equal(mkdirat(fd, name, 0755), 0);
+        (void)snprintf(name, sizeof name, "d%d/sub", d);
+        assert_int_equal(mkdirat(fd, name, 0755), 0);
+        for (int f = 0; f < FILES; f++) {
+            (void)snprintf(name, sizeof name, "d%d/f%d", d, f);
+            write_file(fd, name, rng(40) == 0 ? 200000 : rng(30000));
+            (void)snprintf(name, sizeof name, "d%d/sub/f%d", d, f);
+            write_file(fd, name, rng(500));
+        }
+    }
+    write_file(fd, "big", 1000000);
+    assert_int_equal(symlinkat("big", fd, "link"), 0);
+    assert_int_equal(mkfifoat(fd, "fifo", 0600), 0);
+}
+
+static struct sha256
+tree_of(int fd, struct store *s)
+{
+    struct build_store_sink into = {.store = s};
+    struct build_sink sink = build_sink_store(&into);
+    struct build_options o = {.policy = BUILD_SNAPSHOT, .scan = {.everything = true}};
+    struct build_report report;
+    struct sha256 id;
+
+    OK(build_tree(fd, &o, &sink, &report, e));
+    id = report.tree;
+    build_report_free(&report);
+    OK(store_commit(s, e));
+    return id;
+}
+
+/* Younger than a tick of the file system's clock is not trusted. */
+static void
+settle(int fd)
+{
+    struct stat first;
+    struct stat now;
+
+    write_file(fd, ".tick", 0);
+    assert_int_equal(fstatat(fd, ".tick", &first, 0), 0);
+    do {
+        write_file(fd, ".tick", 1);
+        assert_int_equal(fstatat(fd, ".tick", &now, 0), 0);
+    } while (now.st_ctim.tv_sec == first.st_ctim.tv_sec &&
+             now.st_ctim.tv_nsec < first.st_ctim.tv_nsec + 20000000);
+    assert_int_equal(unlinkat(fd, ".tick", 0), 0);
+}
+
+struct place {
+    char *scratch;
+    int src;
+    int work;
+    struct store *store;
+};
+
+static struct place
+place_new(void)
+{
+    struct place p = {.scratch = scratch_dir()};
+    char *store = path_join(p.scratch, "store");
+    char *src = path_join(p.scratch, "src");
+    char *work = path_join(p.scratch, "work");
+
+    assert_int_equal(mkdir(src, 0755), 0);
+    assert_int_equal(mkdir(work, 0700), 0);
+    p.src = open(src, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    p.work = open(work, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    assert_true(p.src >= 0 && p.work >= 0);
+    OK(store_open(&p.store, store, NULL, e));
+    fill(p.src);
+    free(store);
+    free(src);
+    free(work);
+    return p;
+}
+
+static void
+place_free(struct place *p)
+{
+    store_close(p->store);
+    (void)close(p->src);
+    (void)close(p->work);
+    scratch_free(p->scratch);
+}
+
+static struct sha256
+tree_at(const struct place *p, const char *job)
+{
+    int fd = openat(p->work, job, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    struct sha256 id;
+
+    assert_true(fd >= 0);
+    id = tree_of(fd, p->store);
+    (void)close(fd);
+    return id;
+}
+
+static struct sha256
+snapshot(const struct place *p, const char *job)
+{
+    struct build_report report;
+    struct sha256 id;
+
+    OK(workdir_snapshot(p->work, job, p->store, false, &report, e));
+    id = report.tree;
+    build_report_free(&report);
+    OK(store_commit(p->store, e));
+    return id;
+}
+
+static void
+assert_same(const struct sha256 *a, const struct sha256 *b)
+{
+    assert_true(sha256_equal(a, b));
+}
+
+static void
+change__makes_the_new_tree_whatever_differs(void **state)
+{
+    int taken = 0;
+
+    (void)state;
+    for (int round = 0; round < ROUNDS; round++) {
+        struct place p;
+        struct workdir_report r;
+        const char *candidates[] = {"j1"};
+        struct workdir_options o = {.candidates = candidates, .n_candidates = 1};
+        struct sha256 wanted;
+        struct sha256 got;
+
+        rng_state = (uint64_t)round + 1;
+        p = place_new();
+        wanted = tree_of(p.src, p.store);
+        OK(workdir_make(p.work, "j1", p.store, &wanted, NULL, &r, e));
+        settle(p.work);
+        got = snapshot(&p, "j1");
+        assert_same(&got, &wanted);
+        /* In odd rounds the old directory is not what its cache says either. */
+        for (uint64_t n = round % 2 == 1 ? rng(4) + 1 : 0; n > 0; n--) {
+            int fd = openat(p.work, "j1", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+            mutate(fd);
+            (void)close(fd);
+        }
+        for (uint64_t n = rng(6) + 1; n > 0; n--) {
+            mutate(p.src);
+        }
+        wanted = tree_of(p.src, p.store);
+        OK(workdir_make(p.work, "j2", p.store, &wanted, &o, &r, e));
+        got = tree_at(&p, "j2");
+        if (!sha256_equal(&got, &wanted)) {
+            fail_msg("round %d: another tree", round);
+        }
+        taken += r.way == WORKDIR_TAKEN_OVER;
+        assert_int_equal(faccessat(p.work, "j1.scan", F_OK, 0),
+                         r.way == WORKDIR_TAKEN_OVER ? -1 : 0);
+        assert_int_equal(faccessat(p.work, ".j2.new", F_OK, 0), -1);
+        /* And the cache it left is true: the next snapshot by it is the same. */
+        settle(p.work);
+        got = snapshot(&p, "j2");
+        assert_same(&got, &wanted);
+        place_free(&p);
+    }
+    assert_true(taken > ROUNDS / 2);
+}
+
+static void
+change__touches_only_what_differs(void **state)
+{
+    struct place p;
+    struct workdir_report r;
+    const char *candidates[] = {"j1"};
+    struct workdir_options o = {.candidates = candidates, .n_candidates = 1};
+    struct sha256 wanted;
+    struct stat before;
+    struct stat after;
+
+    (void)state;
+    rng_state = 99;
+    p = place_new();
+    wanted = tree_of(p.src, p.store);
+    OK(workdir_make(p.work, "j1", p.store, &wanted, NULL, &r, e));
+    settle(p.work);
+    (void)snapshot(&p, "j1");
+    assert_int_equal(fstatat(p.work, "j1/d3/f3", &before, 0), 0);
+    write_file(p.src, "d1/f1", 777);
+    wanted = tree_of(p.src, p.store);
+    OK(workdir_make(p.work, "j2", p.store, &wanted, &o, &r, e));
+    assert_int_equal(r.way, WORKDIR_TAKEN_OVER);
+    assert_int_equal(fstatat(p.work, "j2/d3/f3", &after, 0), 0);
+    assert_true(before.st_ino == after.st_ino);
+    assert_int_equal(r.n_removed, 0); /* changed in place */
+    assert_true(r.n_made < r.n_kept); /* those in one chunk with it, and its directory */
+    place_free(&p);
+}
+
+static void
+change__an_unlike_directory_is_given_back(void **state)
+{
+    struct place p;
+    struct workdir_report r;
+    const char *candidates[] = {"j1"};
+    struct workdir_options o = {.candidates = candidates, .n_candidates = 1};
+    struct sha256 first;
+    struct sha256 wanted;
+
+    (void)state;
+    rng_state = 7;
+    p = place_new();
+    first = tree_of(p.src, p.store);
+    OK(workdir_make(p.work, "j1", p.store, &first, NULL, &r, e));
+    settle(p.work);
+    (void)snapshot(&p, "j1");
+    for (int d = 0; d < DIRS; d++) {
+        char name[16];
+
+        (void)snprintf(name, sizeof name, "d%d", d);
+        clear(p.src, name);
+    }
+    write_file(p.src, "only", 5);
+    wanted = tree_of(p.src, p.store);
+    OK(workdir_make(p.work, "j2", p.store, &wanted, &o, &r, e));
+    assert_int_equal(r.way, WORKDIR_EXTRACTED);
+    wanted = tree_at(&p, "j1");
+    assert_same(&wanted, &first);
+    OK(workdir_make(p.work, "j3", p.store, &first, &o, &r, e));
+    assert_int_equal(r.way, WORKDIR_TAKEN_OVER);
+    assert_int_equal(r.n_made, 0);
+    place_free(&p);
+}
+
+static struct tree_chunk
+chunk(uint8_t name, uint32_t len)
+{
+    struct tree_chunk c = {.len = len};
+
+    c.id.b[0] = name;
+    return c;
+}
+
+static void
+change__spans_are_compared_by_chunk_and_place(void **state)
+{
+    struct tree_chunk a[] = {chunk(1, 10), chunk(2, 10), chunk(3, 10)};
+    struct tree_chunk b[] = {chunk(9, 7), chunk(2, 10), chunk(3, 10), chunk(4, 1)};
+    struct change_span x = {a, 3, 10, 20};
+    struct change_span y = {b, 4, 7, 20};
+
+    (void)state;
+    assert_true(change_same_span(&x, &y));
+    x.len = y.len = 10;
+    assert_true(change_same_span(&x, &y));
+    x.at = 11;
+    assert_false(change_same_span(&x, &y)); /* another place in the chunk */
+    y.at = 8;
+    assert_true(change_same_span(&x, &y));
+    x.at = 9;
+    y.at = 6;
+    assert_false(change_same_span(&x, &y)); /* other chunks */
+    x.len = 9;
+    assert_false(change_same_span(&x, &y)); /* other lengths */
+    x.len = y.len = 0;
+    assert_true(change_same_span(&x, &y));
+    x = (struct change_span){a, 3, 20, 11}; /* more than there is: never the same */
+    y = x;
+    assert_false(change_same_span(&x, &y));
+}
+
+int
+main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(change__makes_the_new_tree_whatever_differs),
+        cmocka_unit_test(change__touches_only_what_differs),
+        cmocka_unit_test(change__an_unlike_directory_is_given_back),
+        cmocka_unit_test(change__spans_are_compared_by_chunk_and_place),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
