@@ -113,6 +113,29 @@ open_cache(int work_fd, const char *name)
 }
 
 /*
+ * Take the directory of that name: its cache is ours from now on, under n->making, and
+ * locked, so that a sweep leaves it alone. *lock_fd -1: there is nothing to take.
+ */
+static int
+take_cache(int work_fd, const struct names *old, const struct names *n, int *lock_fd,
+           struct err *e)
+{
+    int fd = openat(work_fd, old->scan, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+    int rc = 0;
+
+    *lock_fd = -1;
+    if (fd == -1 || flock(fd, LOCK_EX | LOCK_NB) != 0 ||
+        renameat(work_fd, old->scan, work_fd, n->making) != 0) {
+        if (errno != ENOENT && errno != EWOULDBLOCK) {
+            rc = err_set_sys(e, errno, "cannot take a directory over");
+        }
+        (void)fd_close(&fd);
+    }
+    *lock_fd = fd;
+    return rc;
+}
+
+/*
  * Renaming the cache is what takes the directory: one taker wins, and from then on nobody
  * trusts it until the new cache name is there.
  */
@@ -126,6 +149,7 @@ take_over(int work_fd, const char *from, const struct names *n,
     struct scache *c = NULL;
     struct err ignored = {0};
     bool same = false;
+    int lock_fd;
     int fd = -1;
     int rc = -1;
 
@@ -133,9 +157,11 @@ take_over(int work_fd, const char *from, const struct names *n,
     if (names_of(work_fd, from, &old, e) != 0) {
         return -1;
     }
-    if (renameat(work_fd, old.scan, work_fd, n->making) != 0) {
-        return errno == ENOENT ? 0
-                               : err_set_sys(e, errno, "cannot take a directory over");
+    if (take_cache(work_fd, &old, n, &lock_fd, e) != 0) {
+        return -1;
+    }
+    if (lock_fd == -1) {
+        return 0;
     }
     c = open_cache(work_fd, n->making);
     if (c != NULL) {
@@ -164,6 +190,7 @@ take_over(int work_fd, const char *from, const struct names *n,
 out:
     scache_close(c);
     (void)fd_close(&fd);
+    (void)fd_close(&lock_fd);
     return rc;
 }
 
@@ -183,6 +210,7 @@ change_over(int work_fd, const char *from, const struct names *n, struct store *
     struct err ignored = {0};
     struct names old;
     bool touched = false;
+    int lock_fd;
     int fd = -1;
     int rc = -1;
 
@@ -190,9 +218,11 @@ change_over(int work_fd, const char *from, const struct names *n, struct store *
     if (names_of(work_fd, from, &old, e) != 0) {
         return -1;
     }
-    if (renameat(work_fd, old.scan, work_fd, n->making) != 0) {
-        return errno == ENOENT ? 0
-                               : err_set_sys(e, errno, "cannot take a directory over");
+    if (take_cache(work_fd, &old, n, &lock_fd, e) != 0) {
+        return -1;
+    }
+    if (lock_fd == -1) {
+        return 0;
     }
     c = open_cache(work_fd, n->making);
     if (c != NULL && open_dir(work_fd, old.dir, &fd, &ignored) == 0) {
@@ -226,6 +256,7 @@ change_over(int work_fd, const char *from, const struct names *n, struct store *
 out:
     scache_close(c);
     (void)fd_close(&fd);
+    (void)fd_close(&lock_fd);
     return rc;
 }
 
