@@ -1,6 +1,7 @@
 #ifndef METER_LEDGER_INTERNAL_H
 #define METER_LEDGER_INTERNAL_H
 
+#include "base/buf.h"
 #include "base/db.h"
 #include "base/hash.h"
 #include "meter/ledger.h"
