@@ -40,6 +40,9 @@ struct bill_entries {
     size_t n;
 };
 
+/* Every receipt kept here, verified, in order of time. bill_entries_free in any case. */
+int bill_entries_all(const struct cli *c, struct bill_entries *l, struct err *e) MUST_USE;
+void bill_entries_free(struct bill_entries *l);
 /* month NULL: all. */
 int64_t bill_month_fen(const struct bill_entry *en, const char *month);
 bool bill_touches_month(const struct bill_entry *en, const char *month);

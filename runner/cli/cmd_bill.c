@@ -40,8 +40,8 @@ static const struct opt options_bill[] = {
     {NULL, 0, OPT_NONE, 0, NULL, NULL},
 };
 
-static void
-entries_free(struct bill_entries *l)
+void
+bill_entries_free(struct bill_entries *l)
 {
     for (size_t i = 0; i < l->n; i++) {
         bill_clear(&l->v[i].bill);
@@ -89,8 +89,8 @@ by_time(const void *a, const void *b)
                                                                  : 0;
 }
 
-static int
-add_all(const struct cli *c, struct bill_entries *l, struct err *e)
+int
+bill_entries_all(const struct cli *c, struct bill_entries *l, struct err *e)
 {
     struct receipt_ids ids = {NULL, 0};
     int rc = receipts_list(c->home, &ids, e);
@@ -256,7 +256,7 @@ print_bills(struct cli *c, const struct bill_options *o, const struct words *w,
     if (w->n == 1) {
         rc = fetch_receipt(c, w->v[0], id, e) == 0 ? add_entry(c, &l, id, e) : -1;
     } else {
-        rc = add_all(c, &l, e);
+        rc = bill_entries_all(c, &l, e);
     }
     if (rc != 0 && e->code != ERR_NOT_FOUND && e->code != ERR_INVALID) {
         c->stage = STAGE_TRYING; /* a receipt that is not right is no mistake of typing */
@@ -269,7 +269,7 @@ print_bills(struct cli *c, const struct bill_options *o, const struct words *w,
         rc = write_view(c, o, &out, e);
     }
     buf_free(&out);
-    entries_free(&l);
+    bill_entries_free(&l);
     config_free(cfg);
     return rc;
 }

@@ -5,6 +5,7 @@
 
 /* The rows of the command table; each stands in cmd_<name>.c. */
 extern const struct command cmd_attach;
+extern const struct command cmd_audit;
 extern const struct command cmd_bill;
 extern const struct command cmd_complete;
 extern const struct command cmd_config;

@@ -95,6 +95,33 @@ expect 0 gpurun --json wallet log
 [ "$(json 'sum(x["balance_change_fen"] for x in d)')" = "$free" ] || fail "the log does not add up"
 [ "$(json 'sum(x["held_change_fen"] for x in d)')" = 0 ] || fail "the holds do not add up"
 
+note "the audit finds all of it right, and names what is not"
+expect 0 gpurun audit
+has "agree to the fen"
+expect 0 gpurun --json audit
+[ "$(json 'd["right"], d["wallet"], d["sessions"] >= 5, d["ns"]["running"] > 0')" = "(True, True, True, True)" ] || fail "$(cat "$work/out")"
+cp "$client/gpurun/ledger" "$work/ledger"
+/usr/bin/python3 - "$client/gpurun/ledger" <<'PY'
+import sqlite3, sys
+db = sqlite3.connect(sys.argv[1])
+db.execute("UPDATE lease SET charge = charge + 1 WHERE charge > 0 AND state = 3")
+db.commit()
+PY
+expect 101 gpurun audit
+has "WRONG: job"
+cp "$work/ledger" "$client/gpurun/ledger"
+/usr/bin/python3 - "$client/gpurun/ledger" <<'PY'
+import sqlite3, sys
+db = sqlite3.connect(sys.argv[1])
+db.execute("DROP TRIGGER entry_stays")
+db.execute("UPDATE entry SET wall_ns = wall_ns + 1 WHERE n = 3")
+db.commit()
+PY
+expect 101 gpurun audit
+has "WRONG: the ledger: entry 3"
+cp "$work/ledger" "$client/gpurun/ledger"
+expect 0 gpurun audit
+
 note "a ledger that is newer, or none, is refused and left alone"
 cp "$client/gpurun/ledger" "$work/ledger"
 /usr/bin/python3 -c 'import sqlite3, sys; sqlite3.connect(sys.argv[1]).execute("PRAGMA user_version = 2")' "$client/gpurun/ledger"

@@ -1,0 +1,300 @@
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/buf.h"
+#include "base/json.h"
+#include "base/text.h"
+#include "meter/calendar.h"
+#include "meter/keeping.h"
+#include "runner/cli/bill.h"
+#include "runner/cli/commands.h"
+#include "runner/cli/out.h"
+#include "runner/client/i18n.h"
+#include "runner/client/wallet.h"
+
+struct audit_options {
+    const char *month;
+};
+
+static const struct opt options_audit[] = {
+    {"month", 0, OPT_STR, offsetof(struct audit_options, month), "YYYY-MM",
+     N_("only sessions that ended in that month (Asia/Shanghai)")},
+    {NULL, 0, OPT_NONE, 0, NULL, NULL},
+};
+
+/* What was found. Problems are lines for people; none: everything agrees. */
+struct audit {
+    struct strings problems;
+    int64_t ns[USAGE_STATE_COUNT]; /* of all sessions, by the state it was booked to */
+    int64_t charge_fen;
+    size_t n_sessions;
+    bool has_wallet;
+    size_t n_waiting;
+};
+
+static bool
+ended_in(const struct bill_entry *en, const char *month)
+{
+    char name[CALENDAR_MONTH_MAX];
+
+    calendar_month(en->receipt->last.at.wall_ns / USAGE_NS_PER_S, name);
+    return month == NULL || strcmp(name, month) == 0;
+}
+
+static void
+problem(struct audit *a, char *text)
+{
+    strings_add(&a->problems, text);
+    free(text);
+}
+
+/* Each second in one state: the intervals, one behind the other, are the totals. */
+static void
+check_states(struct audit *a, const struct receipt *r)
+{
+    struct usage_totals sum = {{0}};
+
+    for (size_t i = 0; i < r->n_intervals; i++) {
+        for (int s = 0; s < USAGE_STATE_COUNT; s++) {
+            sum.ns[s] += r->intervals[i].spent.ns[s];
+        }
+    }
+    for (int s = 0; s < USAGE_STATE_COUNT; s++) {
+        if (sum.ns[s] != r->last.total.ns[s]) {
+            problem(a,
+                    xasprintf(_("job %s: time in state %s is not that of its intervals"),
+                              r->job, usage_state_name((enum usage_state)s)));
+        }
+        a->ns[s] += r->last.total.ns[s];
+    }
+}
+
+/* The renter's ledger holds what the host's receipt says, to the fen. */
+static int
+check_ledger(struct audit *a, struct ledger *l, const struct receipt *r, struct err *e)
+{
+    struct ledger_lease h;
+    int64_t kept = 0;
+    struct err none;
+
+    if (ledger_lease(l, r->lease, &h, e) != 0) {
+        return -1;
+    }
+    if (h.state == LEDGER_HOLD_NONE) {
+        return 0; /* from before there was a wallet, or nothing to hold */
+    }
+    if (h.state == LEDGER_HOLD_DONE && r->keep_hold_fen > 0 &&
+        keeping_charge_at(r, r->keep_until_wall_ns, &kept, &none) != 0) {
+        kept = 0;
+    }
+    if (h.state == LEDGER_HOLD_OPEN || h.charge_fen != r->charge_fen + kept) {
+        problem(a, xasprintf(_("job %s: the ledger has %" PRId64
+                               " fen for it, the host's receipt %" PRId64),
+                             r->job, h.charge_fen, r->charge_fen + kept));
+    }
+    return 0;
+}
+
+/* From and to when a session held its devices, by the labels of its records. */
+static bool
+held_span(const struct receipt *r, int64_t *from_ns, int64_t *to_ns)
+{
+    bool any = false;
+
+    for (size_t i = 0; i < r->n_intervals; i++) {
+        const struct receipt_interval *v = &r->intervals[i];
+
+        if (v->spent.ns[USAGE_RUNNING] + v->spent.ns[USAGE_WINDOW] > 0) {
+            *from_ns = any ? *from_ns : v->from_wall_ns;
+            *to_ns = v->to_wall_ns;
+            any = true;
+        }
+    }
+    return any;
+}
+
+/* Cores are shared; any other device is one session's at a time. */
+static const struct journal_device *
+common_device(const struct receipt *a, const struct receipt *b)
+{
+    for (size_t i = 0; i < a->n_devices; i++) {
+        for (size_t k = 0; k < b->n_devices; k++) {
+            if (strcmp(a->devices[i].class_name, "cpu") != 0 &&
+                strcmp(a->devices[i].uuid, b->devices[k].uuid) == 0) {
+                return &a->devices[i];
+            }
+        }
+    }
+    return NULL;
+}
+
+static void
+check_overlaps(struct audit *a, const struct bill_entries *l, size_t i)
+{
+    const struct receipt *r = l->v[i].receipt;
+    int64_t from = 0;
+    int64_t to = 0;
+
+    if (!held_span(r, &from, &to)) {
+        return;
+    }
+    for (size_t k = 0; k < i; k++) {
+        const struct receipt *o = l->v[k].receipt;
+        const struct journal_device *d;
+        int64_t f = 0;
+        int64_t t = 0;
+
+        if (memcmp(o->host.b, r->host.b, sizeof r->host.b) != 0 ||
+            !held_span(o, &f, &t) || f >= to || from >= t) {
+            continue;
+        }
+        d = common_device(r, o);
+        if (d != NULL) {
+            problem(a,
+                    xasprintf(_("jobs %s and %s were both billed for device %s at once"),
+                              o->job, r->job, d->uuid));
+        }
+    }
+}
+
+static int
+look(struct audit *a, const struct cli *c, const struct bill_entries *l,
+     const char *month, struct err *e)
+{
+    struct ledger *ledger = NULL;
+    struct err why;
+    int rc = wallet_open(&ledger, c->home, false, e);
+
+    a->has_wallet = ledger != NULL;
+    if (rc == 0 && ledger != NULL) {
+        rc = wallet_sync(c->home, ledger, &a->n_waiting, e);
+        if (rc == 0 && ledger_check(ledger, &why) != 0) {
+            problem(a, xasprintf(_("the ledger: %s"), why.msg));
+        }
+    }
+    for (size_t i = 0; rc == 0 && i < l->n; i++) {
+        if (!ended_in(&l->v[i], month)) {
+            continue;
+        }
+        a->n_sessions++;
+        a->charge_fen += l->v[i].receipt->charge_fen;
+        check_states(a, l->v[i].receipt);
+        check_overlaps(a, l, i);
+        rc = ledger != NULL ? check_ledger(a, ledger, l->v[i].receipt, e) : 0;
+    }
+    ledger_close(ledger);
+    return rc;
+}
+
+/* ---- telling ---- */
+
+static void
+print_text(const struct audit *a, struct buf *out)
+{
+    const char *headers[] = {_("STATE"), _(">SECONDS"), "", NULL};
+    struct table *t = table_new(headers);
+    char money[OUT_MONEY_MAX];
+
+    for (int s = USAGE_SHIPPING; s < USAGE_ENDED; s++) {
+        if (a->ns[s] > 0) {
+            table_cell(t, usage_state_name((enum usage_state)s));
+            table_cellf(t, "%" PRId64 ".%03d", (int64_t)(a->ns[s] / USAGE_NS_PER_S),
+                        (int)(a->ns[s] % USAGE_NS_PER_S / 1000000));
+            table_cell(t, _(usage_state_why((enum usage_state)s)));
+        }
+    }
+    table_print(t, out);
+    table_free(t);
+    buf_printf(out, _("%zu sessions, charged %s\n"), a->n_sessions,
+               out_fen(a->charge_fen, money));
+    if (a->n_waiting > 0) {
+        buf_printf(out, _("%zu leases hold money and have no receipt here yet\n"),
+                   a->n_waiting);
+    }
+    for (size_t i = 0; i < a->problems.n; i++) {
+        buf_printf(out, _("WRONG: %s\n"), a->problems.v[i]);
+    }
+    if (a->problems.n == 0) {
+        buf_add_str(out,
+                    a->has_wallet
+                        ? _("receipts, bills and the ledger agree to the fen\n")
+                        : _("receipts and bills agree to the fen; there is no wallet\n"));
+    }
+}
+
+static void
+print_json(const struct audit *a, const char *month, struct buf *out)
+{
+    struct json_writer w = json_to(out);
+    struct json_writer *j = &w;
+
+    json_obj(j);
+    json_kstr(j, "month", month);
+    json_kbool(j, "right", a->problems.n == 0);
+    json_kint(j, "sessions", (int64_t)a->n_sessions);
+    json_kint(j, "charge_fen", a->charge_fen);
+    json_kbool(j, "wallet", a->has_wallet);
+    json_kint(j, "waiting", (int64_t)a->n_waiting);
+    json_key(j, "ns");
+    json_obj(j);
+    for (int s = USAGE_SHIPPING; s < USAGE_ENDED; s++) {
+        if (a->ns[s] > 0) {
+            json_kint(j, usage_state_name((enum usage_state)s), a->ns[s]);
+        }
+    }
+    json_obj_end(j);
+    json_key(j, "problems");
+    json_arr(j);
+    for (size_t i = 0; i < a->problems.n; i++) {
+        json_str(j, a->problems.v[i]);
+    }
+    json_arr_end(j);
+    json_obj_end(j);
+    buf_add_str(out, "\n");
+}
+
+static int
+run_audit(struct cli *c, const void *options, const struct words *w, struct err *e)
+{
+    const struct audit_options *o = options;
+    struct bill_entries l = {NULL, 0};
+    struct audit a = {.problems = {NULL, 0}};
+    struct buf out = BUF_INIT;
+    int64_t from_s;
+    int64_t to_s;
+    int rc = -1;
+
+    (void)w;
+    if (o->month != NULL && calendar_parse_month(o->month, &from_s, &to_s, e) != 0) {
+        return -1;
+    }
+    c->stage = STAGE_TRYING;
+    if (bill_entries_all(c, &l, e) != 0 || look(&a, c, &l, o->month, e) != 0) {
+        goto out;
+    }
+    if (c->g.json) {
+        print_json(&a, o->month, &out);
+    } else {
+        print_text(&a, &out);
+    }
+    if (out_write(&out, e) != 0) {
+        goto out;
+    }
+    rc = a.problems.n == 0 ? CLI_OK : CLI_FAILED;
+
+out:
+    strings_free(&a.problems);
+    bill_entries_free(&l);
+    buf_free(&out);
+    return rc;
+}
+
+const struct command cmd_audit = {
+    .name = "audit",
+    .usage = N_("[--month YYYY-MM]"),
+    .help = N_("prove that receipts, bills and the wallet's ledger agree"),
+    .options = options_audit,
+    .options_size = sizeof(struct audit_options),
+    .run = run_audit,
+};
