@@ -334,6 +334,7 @@ spawn_main(struct sup *s, struct err *e)
                                   .err_fd = c.err,
                                   .tty = s->spec.tty};
 
+        sup_watch_start(s); /* knows by the group what it has to watch itself */
         rc = guard_spawn(s->guard, &g, e);
     }
     close_ends(&c);
@@ -351,7 +352,6 @@ sup_run_ready(struct sup *s)
     sup_meter(s, USAGE_RUNNING, "ready");
     s->started = true;
     s->empty = false;
-    sup_watch_start(s);
     sup_held_start(s);
     if (spawn_main(s, &e) != 0) {
         s->started = false;

@@ -188,6 +188,30 @@ check_idle(struct sup *s, const struct proc_list *l)
     }
 }
 
+/*
+ * Version 1 kills one process and leaves the others, which may wait for it for ever, at
+ * the renter's cost; version 2 ends all of the group by itself.
+ */
+static bool
+watches_kills(const struct sup *s)
+{
+    return s->spec.mem_bytes > 0 && cgroup_limits_memory(s->cgroup) &&
+           cgroup_kind(s->cgroup) == CGROUP_V1;
+}
+
+static void
+check_kills(struct sup *s)
+{
+    char *detail;
+
+    if (cgroup_oom_kills(s->cgroup) > 0) {
+        detail = xasprintf("out of memory: more than the %" PRId64 " MiB asked for",
+                           s->spec.mem_bytes >> 20);
+        sup_stop(s, JOB_MEMORY, true, detail);
+        free(detail);
+    }
+}
+
 static void
 look(void *ctx)
 {
@@ -199,7 +223,11 @@ look(void *ctx)
         return;
     }
     timer_after(s->watch_timer, WATCH_NS);
+    if (s->stop_reason == JOB_REASON_NONE && watches_kills(s)) {
+        check_kills(s);
+    }
     if (s->stop_reason != JOB_REASON_NONE ||
+        (!watches_memory(s) && s->spec.idle_s == 0) ||
         proc_descendants(guard_pid(s->guard), &l, &e) != 0) {
         return;
     }
@@ -216,7 +244,7 @@ void
 sup_watch_start(struct sup *s)
 {
     s->oom_before = sup_watch_machine_ooms();
-    if (!watches_memory(s) && s->spec.idle_s == 0) {
+    if (!watches_memory(s) && !watches_kills(s) && s->spec.idle_s == 0) {
         return; /* nothing to look at: no wake-ups */
     }
     s->watch_timer = timer_new(s->loop, look, s);
