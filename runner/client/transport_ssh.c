@@ -288,6 +288,18 @@ ssh_complains(struct transport *t)
     return yes;
 }
 
+static bool
+anything_said(struct transport *t)
+{
+    struct buf b = BUF_INIT;
+    bool yes;
+
+    transport_stderr(t, &b);
+    yes = b.len > 0;
+    buf_free(&b);
+    return yes;
+}
+
 /* ssh itself ended with 255, or by a signal. */
 static void
 explain(struct transport *t, struct failure *f)
@@ -444,8 +456,8 @@ after_end(struct transport *t, struct ssh_way *w, int n_try, int n_key, struct f
 
     transport_child_wait(t, &w->child);
     transport_child_status(&w->child, &s);
-    if (s.end == TRANSPORT_END_EXIT && s.code != SSH_FAILED) {
-        return 0; /* it was the command that ended */
+    if (s.end == TRANSPORT_END_EXIT && (s.code != SSH_FAILED || !anything_said(t))) {
+        return 0; /* it was the command that ended: with 255 and no word, by a signal */
     }
     explain(t, f);
     if (f->cause >= CAUSE_HOST_KEY_UNKNOWN && f->cause <= CAUSE_HOST_KEY_REVOKED) {
