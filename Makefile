@@ -3,7 +3,7 @@
 # make test             everything that is tested; ONLY=pattern runs a part
 # make lint             format, tidy, layers, headers, no-float
 # make deps             Debian's packages (tests/packages) that are missing
-# make fuzz cov mutants soak bench bench-meter vectors    see the targets
+# make fuzz cov mutants soak bench bench-meter bench-storage vectors    see the targets
 # make install          DESTDIR=, PREFIX=/usr/local
 #
 # Knobs: V=1 (whole command lines), DEV=1 (warnings are errors), SAN=address,undefined or SAN=thread,
@@ -107,7 +107,7 @@ DATA_BUILT := $(DATA:%=$(B)/share/gpurun/%)
 PO         := $(wildcard po/*.po)
 MO         := $(PO:po/%.po=$(B)/share/locale/%/LC_MESSAGES/gpurun.mo)
 
-.PHONY: all deps demo test check tests bench bench-meter soak vectors fuzz fuzz-run cov mutants \
+.PHONY: all deps demo test check tests bench bench-meter bench-storage soak vectors fuzz fuzz-run cov mutants \
         print-compile print-test-libs \
         lint lint-all layers nofloat format headers tidy words manuals install uninstall clean FORCE
 .DELETE_ON_ERROR:
@@ -230,6 +230,10 @@ bench-meter:
 	@$(MAKE) --no-print-directory $(PAR) $(B)/tests/tools/bench_meter
 	@dir=$$(mktemp -d $(B)/bench-meter.XXXXXX) && trap 'rm -rf "$$dir"' EXIT && \
 	    $(B)/tests/tools/bench_meter "$$dir" $(ROWS)
+bench-storage:
+	@tests/deps bench
+	@$(MAKE) --no-print-directory $(PAR) tests
+	@/usr/bin/python3 tests/bench/storage.py --build $(B) $(if $(ONLY),--only '$(ONLY)')
 soak:
 	@tests/deps
 	@$(MAKE) --no-print-directory $(PAR) tests

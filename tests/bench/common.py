@@ -44,6 +44,20 @@ def seconds(command, expect=None, **more):
     return took
 
 
+def measured(words, env):
+    """Seconds, standard output, and the peak of memory (KiB) of the largest process."""
+    began = time.monotonic()
+    reader, writer = os.pipe()
+    pid = os.posix_spawnp(words[0], words, env, file_actions=[(os.POSIX_SPAWN_DUP2, writer, 1)])
+    os.close(writer)
+    with os.fdopen(reader) as out:
+        said = out.read()
+    _, status, used = os.wait4(pid, 0)
+    if status != 0:
+        raise SystemExit(f"failed ({status}): {words}")
+    return time.monotonic() - began, said, used.ru_maxrss
+
+
 def digest(directory):
     return run(DIGEST, cwd=directory)
 
@@ -115,7 +129,7 @@ class Bench:
     def __init__(self, args):
         self.args = args
         self.rows = []
-        base = args.work or os.path.join(ROOT, "build")
+        base = os.path.abspath(args.work or os.path.join(ROOT, "build"))
         os.makedirs(base, exist_ok=True)
         self.work = tempfile.mkdtemp(prefix="bench.", dir=base)
         self.host = Host(self.work)
