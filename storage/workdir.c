@@ -309,9 +309,9 @@ out:
     return rc;
 }
 
-int
-workdir_make(int work_fd, const char *job, struct store *s, const struct sha256 *tree_id,
-             const struct workdir_options *o, struct workdir_report *r, struct err *e)
+static int
+make(int work_fd, const char *job, struct store *s, const struct sha256 *tree_id,
+     const struct workdir_options *o, struct workdir_report *r, struct err *e)
 {
     struct names n;
     struct stat sb;
@@ -367,6 +367,27 @@ workdir_snapshot(int work_fd, const char *job, struct store *s, bool live,
     o.no_cache_write = live;
     rc = build_tree(fd, &o, &sink, r, e);
     (void)fd_close(&fd);
+    return rc;
+}
+
+/*
+ * Makers share the place, a sweep has it alone. Their locks on what they make would not
+ * do: the name passes from one thing to the next, and a sweep may have looked at the one
+ * and remove the other.
+ */
+int
+workdir_make(int work_fd, const char *job, struct store *s, const struct sha256 *tree_id,
+             const struct workdir_options *o, struct workdir_report *r, struct err *e)
+{
+    int place = openat(work_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int rc = -1;
+
+    if (place == -1 || flock(place, LOCK_SH) != 0) {
+        err_set_sys(e, errno, "cannot lock the place of job directories");
+    } else {
+        rc = make(work_fd, job, s, tree_id, o, r, e);
+    }
+    (void)fd_close(&place);
     return rc;
 }
 
@@ -427,6 +448,14 @@ workdir_sweep(int work_fd, struct err *e)
         err_set_sys(e, errno, "cannot list job directories");
         (void)fd_close(&fd);
         return -1;
+    }
+    if (flock(fd, LOCK_EX | LOCK_NB) != 0) { /* somebody is making one: another time */
+        rc = errno == EWOULDBLOCK ? 0
+                                  : err_set_sys(e, errno,
+                                                "cannot lock the place of "
+                                                "job directories");
+        (void)closedir(d);
+        return rc;
     }
     while (rc == 0 && (de = readdir(d)) != NULL) {
         size_t len = strlen(de->d_name);

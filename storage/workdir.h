@@ -74,7 +74,10 @@ int workdir_give_up(int work_fd, const char *job, struct err *e) MUST_USE;
 /* Remove the directory, which nobody may take over, and its cache. Missing is fine. */
 int workdir_remove(int work_fd, const char *job, struct err *e) MUST_USE;
 
-/* Remove what interrupted makers left (not what is being made now: those hold a lock). */
+/*
+ * Remove what interrupted makers left. Does nothing while anybody makes a directory
+ * there: what is left over then goes the next time.
+ */
 int workdir_sweep(int work_fd, struct err *e) MUST_USE;
 
 #endif

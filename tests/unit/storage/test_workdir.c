@@ -1,6 +1,7 @@
 #include "tests/unit/storage/store_util.h"
 
 #include <fcntl.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 
 #include "base/file.h"
@@ -201,10 +202,38 @@ workdir__refuses_names_that_lead_elsewhere(void **state)
     place_free(&p);
 }
 
+/*
+ * What is at a name under way may be another thing by the time it is removed, so a sweep
+ * and a maker are never at work at once.
+ */
+static void
+sweep__waits_for_another_time_while_somebody_makes_one(void **state)
+{
+    struct place p = place_new();
+    int maker = openat(p.work_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int other = openat(p.work_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+    (void)state;
+    assert_true(maker != -1 && other != -1);
+    assert_int_equal(flock(maker, LOCK_SH), 0);
+    assert_int_equal(mkdirat(p.work_fd, ".j9.new", 0700), 0);
+    OK(workdir_sweep(p.work_fd, e));
+    assert_int_equal(faccessat(p.work_fd, ".j9.new", F_OK, 0), 0);
+    (void)make(&p, "j1", NULL); /* makers do not keep each other waiting */
+    assert_int_equal(flock(other, LOCK_EX | LOCK_NB), -1);
+    (void)close(maker);
+    assert_int_equal(flock(other, LOCK_EX | LOCK_NB), 0); /* and leave no lock behind */
+    (void)close(other);
+    OK(workdir_sweep(p.work_fd, e));
+    assert_int_equal(faccessat(p.work_fd, ".j9.new", F_OK, 0), -1);
+    place_free(&p);
+}
+
 int
 main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(sweep__waits_for_another_time_while_somebody_makes_one),
         cmocka_unit_test(workdir__is_extracted_then_taken_over),
         cmocka_unit_test(workdir__what_was_touched_is_not_handed_on),
         cmocka_unit_test(workdir__refuses_names_that_lead_elsewhere),
