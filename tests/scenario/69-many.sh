@@ -29,6 +29,7 @@ one() {
     3) expect 102 gpurun -q -- /no/such/program ;;
     4)
         expect 0 gpurun -q -d --name "d$1" -- sleep 600
+        await 30 "d$1 runs" is "d$1" state running # stopped before that it has no status: 102
         expect 137 gpurun -q stop --now "d$1"
         ;;
     esac
