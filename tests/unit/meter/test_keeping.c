@@ -112,6 +112,40 @@ keeping__is_read_only_as_it_was_written(void **state)
     fixture_close(&f);
 }
 
+/* The same line with its first two fields the other way round, signed as well as it. */
+static void
+keeping__has_one_spelling(void **state)
+{
+    struct fixture f;
+    struct receipt *r = kept(&f, *state, 1000);
+    struct rec *was = NULL;
+    struct rec *other;
+    struct buf text = BUF_INIT;
+    struct keeping k;
+    struct err e = {0};
+
+    assert_ok(keeping_make(&k, r, r->made_wall_ns + DAY_NS, "removed", f.host, &e));
+    assert_ok(rec_parse(&was, k.bytes.data, k.bytes.len, NULL, &e));
+    other = rec_new(rec_type(was));
+    for (size_t i = 0; i + 2 < rec_n_fields(was); i++) {
+        const char *value;
+        size_t len;
+        const char *key = rec_field(was, i < 2 ? 1 - i : i, &value, &len);
+
+        rec_add_bytes(other, key, value, len);
+    }
+    sign_rec(other, f.host);
+    rec_encode(other, &text);
+    assert_int_equal(text.len, k.bytes.len);
+    keeping_clear(&k);
+    assert_refused(keeping_parse(&k, text.data, text.len, NULL, &e), ERR_CORRUPT);
+    buf_free(&text);
+    rec_free(was);
+    rec_free(other);
+    receipt_free(r);
+    fixture_close(&f);
+}
+
 int
 main(void)
 {
@@ -119,6 +153,7 @@ main(void)
         fixture_test(keeping__is_priced_by_the_days_it_lasted),
         fixture_test(keeping__never_costs_more_than_is_held),
         fixture_test(keeping__is_read_only_as_it_was_written),
+        fixture_test(keeping__has_one_spelling),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
