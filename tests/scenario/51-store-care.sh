@@ -61,8 +61,8 @@ done
 expect 0 gpurun snap take folder --name hurt
 snap=$(cat "$work/out")
 cp -a folder "$work/keep/"
-# Somewhere in the middle of the largest pack.
-pack=$(ls -S "$home"/renters/*/store/packs/*.pack | head -n 1)
+# Somewhere in the middle of the pack that came with the folder.
+pack=$(find "$home"/renters/*/store/packs -name '*.pack' -size +3M -printf '%T@ %p\n' | sort -n | tail -n 1 | cut -d' ' -f2-)
 /usr/bin/python3 - "$pack" <<'PY'
 import os, sys
 with open(sys.argv[1], "r+b") as f:
