@@ -123,7 +123,8 @@ for c in far-libssh far-ssh dying-libssh dying-ssh near-libssh near-ssh local se
 done
 begin logs -q logs -f far-libssh </dev/null
 begin port -q port server "$web:$((web + 1))" </dev/null
-begin exec -q exec far-libssh -- sh -c 'cat; echo inside >&2; exit 9' <"$work/exec_in"
+# Into the job that ends last: whoever is slow must not find its job ended.
+begin exec -q exec server -- sh -c 'cat; echo inside >&2; exit 9' <"$work/exec_in"
 echo before >&7
 echo before >&8
 for c in cat logs port exec; do
