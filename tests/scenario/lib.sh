@@ -145,11 +145,13 @@ leftovers() {
 
 # A supervisor outlives everybody, also a scenario that failed; its job goes with it.
 end_jobs() {
-    local p
+    local p job
     for p in /proc/[0-9]*; do
         if grep -qaF "HOME=$work" "$p/environ" 2>/dev/null &&
             [[ $(tr '\0' ' ' <"$p/cmdline") == *"gpurun-agent supervise"* ]]; then
+            job=$(tr '\0' '\n' <"$p/cmdline" | tail -n 1)
             kill -KILL "${p#/proc/}" 2>/dev/null
+            rm -rf "/tmp/gpurun-$job" # its TMPDIR
         fi
     done
 }
