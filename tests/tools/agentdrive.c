@@ -634,6 +634,7 @@ run(struct drive *d, int argc, char **argv)
         if (call_start(&k, d->conn, req, -1, submit_answered, d, &e) != 0) {
             die("submit", &e);
         }
+        rec_free(req);
     }
     (void)fprintf(stderr, "job: %s\n", job);
     return follow(d, job);
@@ -864,13 +865,14 @@ main(int argc, char **argv)
                                             {"end-why", 1, NULL, O_END_WHY},
                                             {"cap-why", 1, NULL, O_CAP_WHY},
                                             {NULL, 0, NULL, 0}};
-    struct drive d = {.kind = "exec",
-                      .want = "any",
-                      .class_name = "cpu",
-                      .cores = 1,
-                      .max_time = 3600,
-                      .window = 60,
-                      .cap = -1};
+    /* Static: what it holds when the program exits is no leak. */
+    static struct drive d = {.kind = "exec",
+                             .want = "any",
+                             .class_name = "cpu",
+                             .cores = 1,
+                             .max_time = 3600,
+                             .window = 60,
+                             .cap = -1};
     const char *renter = NULL;
     const char *home = getenv("GPURUN_HOME");
     char *key;
