@@ -76,12 +76,13 @@ def warm(b, kind, tree, goals):
     if not b.wanted(*names.values()):
         return
     text, dest = b.host.ssh_text(), b.fresh("dest")
-    b.add_host("w")
+    warm_host = "w-" + kind
+    b.add_host(warm_host)
     files = sorted(os.path.join(d, f) for d, _, fs in os.walk(tree) for f in fs)
     turn = [0]
 
     def ours():
-        return b.ours("run", "--host", "w", "--dir", tree, "--", "true", expect=b"")
+        return b.ours("run", "--host", warm_host, "--dir", tree, "--", "true", expect=b"")
 
     def peer():
         return seconds(f"rsync -a --delete -e '{text}' {tree}/ bench:{dest}/ && {text} bench 'sync -f {dest}'"
@@ -100,7 +101,7 @@ def warm(b, kind, tree, goals):
 
         b.case(names[label], goal, lambda: after_change(ours), lambda: after_change(peer))
     peer()
-    check_there(b, "w", tree)
+    check_there(b, warm_host, tree)
     if digest(dest) != digest(tree):
         raise SystemExit("the peer's copy is wrong")
 

@@ -205,7 +205,7 @@ class Bench:
 
 def main(parser, cases):
     """cases: functions of a Bench, each of which looks at bench.wanted itself."""
-    parser.add_argument("--build", default=os.path.join(ROOT, "build/dev"))
+    parser.add_argument("--build", type=os.path.abspath, default=os.path.join(ROOT, "build/dev"))
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--only", help="cases whose name holds this text")
     parser.add_argument("--work", help="where to put what is measured (default: build/)")
