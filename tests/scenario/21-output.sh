@@ -7,8 +7,9 @@
 
 mkdir -p "$work/p"
 cd "$work/p"
-# 1 GB through libssh, a part of it through the others (make soak: 1 GB through all).
-big_bytes() { [ "$1" = libssh ] && echo 1073741824 || echo "${BIG_BYTES:-134217728}"; }
+# Under a sanitizer (TRANSPORTS=pipe) an eighth of it: there every byte is looked at.
+BIG_BYTES=${BIG_BYTES:-1073741824}
+[ "${TRANSPORTS:-}" != pipe ] || BIG_BYTES=134217728
 
 cat >status.py <<'PY'
 import os, signal, sys
@@ -67,9 +68,8 @@ has '/no/such/program' "$work/err"
 
 for t in $(transports); do
     use "$t"
-    n=$(big_bytes "$t")
-    note "$t: $n bytes of output"
-    gpurun -q --host "$H" -- sh -c "head -c $n /dev/zero | tr '\0' 'x'" | sha256sum >"$work/sum"
-    head -c "$n" /dev/zero | tr '\0' x | sha256sum >"$work/want"
+    note "$t: $BIG_BYTES bytes of output"
+    gpurun -q --host "$H" -- sh -c "head -c $BIG_BYTES /dev/zero | tr '\0' 'x'" | sha256sum >"$work/sum"
+    head -c "$BIG_BYTES" /dev/zero | tr '\0' x | sha256sum >"$work/want"
     same "$work/sum" "$work/want" "the big output"
 done
