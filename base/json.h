@@ -37,6 +37,10 @@ void json_nil(struct json_writer *w);
 void json_kstr(struct json_writer *w, const char *key, const char *s);
 void json_kint(struct json_writer *w, const char *key, int64_t v);
 void json_kbool(struct json_writer *w, const char *key, bool v);
+/* v, or null where it is `none`. */
+void json_kint_or_nil(struct json_writer *w, const char *key, int64_t v, int64_t none);
+/* A moment is two members: key (RFC 3339, UTC) and key_ns (since 1970); null: not > 0. */
+void json_ktime(struct json_writer *w, const char *key, int64_t wall_ns);
 /* A name that may not be UTF-8: "key": lossy, and "key_b64" only where it is not. */
 void json_kname(struct json_writer *w, const char *key, const void *name, size_t len);
 

@@ -2,8 +2,10 @@
 
 #include <assert.h>
 #include <inttypes.h>
+#include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/text.h"
 #include "base/utf8.h"
 
@@ -193,4 +195,29 @@ json_kname(struct json_writer *w, const char *key, const void *name, size_t len)
         buf_add_u8(w->out, '"');
         buf_free(&b64_key);
     }
+}
+
+void
+json_kint_or_nil(struct json_writer *w, const char *key, int64_t v, int64_t none)
+{
+    json_key(w, key);
+    if (v == none) {
+        json_nil(w);
+    } else {
+        json_int(w, v);
+    }
+}
+
+void
+json_ktime(struct json_writer *w, const char *key, int64_t wall_ns)
+{
+    char text[CLOCK_TEXT_MAX];
+    char *key_ns = xasprintf("%s_ns", key);
+
+    if (wall_ns > 0) {
+        clock_format_utc(wall_ns, 9, text);
+    }
+    json_kstr(w, key, wall_ns > 0 ? text : NULL);
+    json_kint_or_nil(w, key_ns, wall_ns > 0 ? wall_ns : 0, 0);
+    free(key_ns);
 }

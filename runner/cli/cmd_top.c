@@ -13,6 +13,7 @@
 #include "runner/cli/ending.h"
 #include "runner/cli/out.h"
 #include "runner/client/i18n.h"
+#include "runner/client/jobs.h"
 #include "runner/client/place.h"
 #include "runner/job/verbs.h"
 #include "runner/wire/msg.h"
@@ -46,7 +47,7 @@ struct top {
     struct cli *c;
     struct client cl;
     struct place *place;
-    const char *job; /* as typed; NULL: all */
+    const char *job; /* its id, or the word as typed; NULL: all */
     struct samples now, before;
     bool over; /* ^C */
 };
@@ -300,17 +301,6 @@ print_text(const struct top *t, struct buf *out)
 }
 
 static void
-json_int_if(struct json_writer *j, const char *key, int64_t v)
-{
-    json_key(j, key);
-    if (v >= 0) {
-        json_int(j, v);
-    } else {
-        json_nil(j);
-    }
-}
-
-static void
 print_json(const struct top *t, struct buf *out)
 {
     struct json_writer j = json_to(out);
@@ -326,13 +316,12 @@ print_json(const struct top *t, struct buf *out)
         json_kstr(&j, "name", s->st.name);
         json_kstr(&j, "host", s->host);
         json_kstr(&j, "state", job_phase_name(s->st.phase));
-        json_int_if(&j, "cpu_permille", s->cpu_permille);
+        json_kint_or_nil(&j, "cpu_permille", s->cpu_permille, -1);
         json_kint(&j, "processes", s->processes);
         json_kint(&j, "rss_bytes", s->rss_bytes);
         json_kint(&j, "burn_uyuan_per_h", s->burn_uyuan_per_h);
         json_kint(&j, "cost_fen", s->st.cost_fen);
-        json_int_if(&j, "can_run_s",
-                    s->st.can_run_s == JOB_NOT_SET ? -1 : s->st.can_run_s);
+        json_kint_or_nil(&j, "can_run_s", s->st.can_run_s, JOB_NOT_SET);
         json_key(&j, "devices");
         json_arr(&j);
         for (size_t k = 0; k < s->devices.n; k++) {
@@ -341,8 +330,8 @@ print_json(const struct top *t, struct buf *out)
             json_obj(&j);
             json_kstr(&j, "type", d->type);
             json_kstr(&j, "uuid", d->uuid);
-            json_int_if(&j, "busy_percent", d->busy_percent);
-            json_int_if(&j, "memory_used_bytes", d->memory_used_bytes);
+            json_kint_or_nil(&j, "busy_percent", d->busy_percent, -1);
+            json_kint_or_nil(&j, "memory_used_bytes", d->memory_used_bytes, -1);
             json_kint(&j, "memory_bytes", d->memory_bytes);
             json_obj_end(&j);
         }
@@ -411,15 +400,33 @@ go_on(struct top *t, struct err *e)
     return rc;
 }
 
+/* A job known here by whatever it is called, else the word itself: a host may know it. */
+static int
+find_job(struct top *t, const struct words *w, struct job_record *known, struct err *e)
+{
+    if (w->n == 0) {
+        return 0;
+    }
+    t->job = w->v[0];
+    if (jobs_find(t->c->home, w->v[0], known, e) == 0) {
+        t->job = known->id;
+        return 0;
+    }
+    return e->code == ERR_NOT_FOUND ? 0 : -1;
+}
+
 static int
 run_top(struct cli *c, const void *options, const struct words *w, struct err *e)
 {
-    struct top t = {.c = c, .job = w->n > 0 ? w->v[0] : NULL};
+    struct top t = {.c = c};
+    struct job_record known;
     struct host_list hosts = {NULL, 0};
     int rc = -1;
 
     (void)options;
-    if (hosts_list_used(c->home, &hosts, e) != 0) {
+    job_record_init(&known);
+    if (find_job(&t, w, &known, e) != 0 || hosts_list_used(c->home, &hosts, e) != 0) {
+        job_record_free(&known);
         return -1;
     }
     c->stage = STAGE_TRYING;
@@ -430,7 +437,7 @@ run_top(struct cli *c, const void *options, const struct words *w, struct err *e
     if (t.job != NULL && t.now.n == 0) {
         c->stage = STAGE_INPUT;
         err_set(e, ERR_NOT_FOUND,
-                _("no job '%s' is running (`gpurun ps` lists those that are)"), t.job);
+                _("no job '%s' is running (`gpurun ps` lists those that are)"), w->v[0]);
         goto out;
     }
     if (t.now.n > 0 && (place_nap(t.place, FIRST_NS, e) != 0 || look(&t, e) != 0)) {
@@ -439,6 +446,7 @@ run_top(struct cli *c, const void *options, const struct words *w, struct err *e
     rc = !c->g.json && out_is_terminal(STDOUT_FILENO) ? go_on(&t, e) : show(&t, false, e);
 
 out:
+    job_record_free(&known);
     samples_free(&t.now);
     samples_free(&t.before);
     place_free(t.place);

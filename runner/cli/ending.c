@@ -39,50 +39,6 @@ job_word(const struct job_record *r)
 
 /* ---- JSON ---- */
 
-static void
-json_time(struct json_writer *j, const char *key, int64_t wall_ns)
-{
-    char text[CLOCK_TEXT_MAX];
-    char *key_ns = xasprintf("%s_ns", key);
-
-    if (wall_ns > 0) {
-        clock_format_utc(wall_ns, 9, text);
-        json_kstr(j, key, text);
-        json_kint(j, key_ns, wall_ns);
-    } else {
-        json_kstr(j, key, NULL);
-        json_key(j, key_ns);
-        json_nil(j);
-    }
-    free(key_ns);
-}
-
-static void
-json_int_or_null(struct json_writer *j, const char *key, int64_t v)
-{
-    json_key(j, key);
-    if (v == JOB_NOT_SET) {
-        json_nil(j);
-    } else {
-        json_int(j, v);
-    }
-}
-
-static void
-json_devices(struct json_writer *j, const struct job_state *st)
-{
-    json_key(j, "devices");
-    json_arr(j);
-    for (size_t i = 0; i < st->n_devices; i++) {
-        json_obj(j);
-        json_kstr(j, "class", st->devices[i].device_class);
-        json_kstr(j, "type", st->devices[i].type);
-        json_kstr(j, "uuid", st->devices[i].uuid);
-        json_obj_end(j);
-    }
-    json_arr_end(j);
-}
-
 void
 ending_json_state(struct json_writer *j, const struct job_state *st, const char *host)
 {
@@ -94,8 +50,8 @@ ending_json_state(struct json_writer *j, const struct job_state *st, const char 
     json_kstr(j, "host", host);
     json_kstr(j, "state", job_phase_name(st->phase));
     json_kstr(j, "reason", job_reason_name(st->reason));
-    json_int_or_null(j, "exit_code", st->exit_code);
-    json_int_or_null(j, "signal", st->signal);
+    json_kint_or_nil(j, "exit_code", st->exit_code, JOB_NOT_SET);
+    json_kint_or_nil(j, "signal", st->signal, JOB_NOT_SET);
     json_kstr(j, "detail", st->detail);
     json_key(j, "gpurun_exit");
     if (final) {
@@ -104,20 +60,20 @@ ending_json_state(struct json_writer *j, const struct job_state *st, const char 
         json_nil(j);
     }
     json_kstr(j, "command", st->command);
-    json_time(j, "made", st->made_wall_ns);
-    json_time(j, "started", st->started_wall_ns);
-    json_time(j, "ended", st->ended_wall_ns);
-    json_devices(j, st);
+    json_ktime(j, "made", st->made_wall_ns);
+    json_ktime(j, "started", st->started_wall_ns);
+    json_ktime(j, "ended", st->ended_wall_ns);
+    state_json_devices(j, st);
     json_kint(j, "count", st->count);
-    json_int_or_null(j, "price_uyuan_per_h", st->price_uyuan);
+    json_kint_or_nil(j, "price_uyuan_per_h", st->price_uyuan, JOB_NOT_SET);
     json_kint(j, "cost_fen", st->cost_fen);
-    json_int_or_null(j, "cap_fen", st->cap_fen);
-    json_int_or_null(j, "can_run_s", st->can_run_s);
-    json_int_or_null(j, "charge_fen", st->charge_fen);
+    json_kint_or_nil(j, "cap_fen", st->cap_fen, JOB_NOT_SET);
+    json_kint_or_nil(j, "can_run_s", st->can_run_s, JOB_NOT_SET);
+    json_kint_or_nil(j, "charge_fen", st->charge_fen, JOB_NOT_SET);
     json_kstr(j, "snapshot", st->snapshot[0] != '\0' ? st->snapshot : NULL);
     json_kstr(j, "snapshot_state", job_kept_name(st->kept));
     json_kstr(j, "snapshot_why", st->kept_why);
-    json_time(j, "expires", st->expires_wall_ns);
+    json_ktime(j, "expires", st->expires_wall_ns);
     json_obj_end(j);
 }
 

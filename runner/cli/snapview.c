@@ -128,25 +128,6 @@ snapview_page(struct buf *out, const struct snap_info *s)
 /* ---- JSON ---- */
 
 static void
-json_time(struct json_writer *j, const char *key, int64_t wall_ns)
-{
-    char text[CLOCK_TEXT_MAX];
-    char *key_ns = xasprintf("%s_ns", key);
-
-    if (wall_ns > 0) {
-        clock_format_utc(wall_ns, 9, text);
-    }
-    json_kstr(j, key, wall_ns > 0 ? text : NULL);
-    json_key(j, key_ns);
-    if (wall_ns > 0) {
-        json_int(j, wall_ns);
-    } else {
-        json_nil(j);
-    }
-    free(key_ns);
-}
-
-static void
 one_json(struct json_writer *j, const struct snap_info *s)
 {
     json_obj(j);
@@ -165,9 +146,9 @@ one_json(struct json_writer *j, const struct snap_info *s)
         json_nil(j);
     }
     json_kint(j, "signal", s->signal);
-    json_time(j, "made", s->made_wall_ns);
-    json_time(j, "ended", s->ended_wall_ns);
-    json_time(j, "expires", s->expires_wall_ns);
+    json_ktime(j, "made", s->made_wall_ns);
+    json_ktime(j, "ended", s->ended_wall_ns);
+    json_ktime(j, "expires", s->expires_wall_ns);
     json_kbool(j, "kept", s->kept);
     json_kbool(j, "partial", s->partial);
     json_kint(j, "files", s->n_files);

@@ -10,34 +10,6 @@
 #define NS_DIGITS 9
 
 void
-owner_json_time(struct json_writer *j, const char *key, int64_t wall_ns)
-{
-    char *key_ns = xasprintf("%s_ns", key);
-    char text[CLOCK_TEXT_MAX];
-
-    if (wall_ns == 0) {
-        json_kstr(j, key, NULL);
-        json_kstr(j, key_ns, NULL);
-    } else {
-        clock_format_utc(wall_ns, NS_DIGITS, text);
-        json_kstr(j, key, text);
-        json_kint(j, key_ns, wall_ns);
-    }
-    free(key_ns);
-}
-
-void
-owner_json_int(struct json_writer *j, const char *key, int64_t v)
-{
-    json_key(j, key);
-    if (v == JOB_NOT_SET) {
-        json_nil(j);
-    } else {
-        json_int(j, v);
-    }
-}
-
-void
 owner_json_job(struct json_writer *j, const struct job_state *st, const char *renter_id,
                const char *renter_name)
 {
@@ -48,27 +20,18 @@ owner_json_job(struct json_writer *j, const struct job_state *st, const char *re
     json_kstr(j, "renter_name", renter_name);
     json_kstr(j, "state", job_phase_name(st->phase));
     json_kstr(j, "reason", job_reason_name(st->reason));
-    owner_json_int(j, "exit_code", st->exit_code);
-    owner_json_int(j, "signal", st->signal);
+    json_kint_or_nil(j, "exit_code", st->exit_code, JOB_NOT_SET);
+    json_kint_or_nil(j, "signal", st->signal, JOB_NOT_SET);
     json_kstr(j, "command", st->command);
-    owner_json_time(j, "made", st->made_wall_ns);
-    owner_json_time(j, "started", st->started_wall_ns);
-    owner_json_time(j, "ended", st->ended_wall_ns);
-    json_key(j, "devices");
-    json_arr(j);
-    for (size_t i = 0; i < st->n_devices; i++) {
-        json_obj(j);
-        json_kstr(j, "class", st->devices[i].device_class);
-        json_kstr(j, "type", st->devices[i].type);
-        json_kstr(j, "uuid", st->devices[i].uuid);
-        json_obj_end(j);
-    }
-    json_arr_end(j);
+    json_ktime(j, "made", st->made_wall_ns);
+    json_ktime(j, "started", st->started_wall_ns);
+    json_ktime(j, "ended", st->ended_wall_ns);
+    state_json_devices(j, st);
     json_kint(j, "count", st->count);
-    owner_json_int(j, "price_uyuan_per_h", st->price_uyuan);
+    json_kint_or_nil(j, "price_uyuan_per_h", st->price_uyuan, JOB_NOT_SET);
     json_kint(j, "cost_fen", st->cost_fen);
-    owner_json_int(j, "cap_fen", st->cap_fen);
-    owner_json_int(j, "charge_fen", st->charge_fen);
+    json_kint_or_nil(j, "cap_fen", st->cap_fen, JOB_NOT_SET);
+    json_kint_or_nil(j, "charge_fen", st->charge_fen, JOB_NOT_SET);
     json_obj_end(j);
 }
 

@@ -14,10 +14,6 @@
  * (since 1970), both null where there is none. The members are listed in
  * gpurun-agent(8), and only ever added to.
  */
-void owner_json_time(struct json_writer *j, const char *key,
-                     int64_t wall_ns); /* 0: none */
-/* JOB_NOT_SET is null. */
-void owner_json_int(struct json_writer *j, const char *key, int64_t v);
 void owner_json_job(struct json_writer *j, const struct job_state *st,
                     const char *renter_id, const char *renter_name);
 /* Print what was written, and free it. */

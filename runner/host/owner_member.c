@@ -131,9 +131,8 @@ print_json(const struct books *b, struct err *e)
         json_obj(&j);
         json_kstr(&j, "renter", m[i].renter);
         json_kstr(&j, "level", m[i].level);
-        owner_json_time(&j, "from",
-                        m[i].from_s == CARD_ALWAYS ? 0 : m[i].from_s * NS_PER_S);
-        owner_json_time(&j, "to", m[i].to_s == CARD_FOREVER ? 0 : m[i].to_s * NS_PER_S);
+        json_ktime(&j, "from", m[i].from_s == CARD_ALWAYS ? 0 : m[i].from_s * NS_PER_S);
+        json_ktime(&j, "to", m[i].to_s == CARD_FOREVER ? 0 : m[i].to_s * NS_PER_S);
         json_obj_end(&j);
     }
     json_arr_end(&j);

@@ -102,8 +102,7 @@ print_json(const struct card *card, struct err *e)
         json_kstr(&j, "type", p[i].type);
         json_kstr(&j, "unit", unit_text(p[i].unit));
         json_kint(&j, "price_uyuan", p[i].price_uyuan);
-        owner_json_time(&j, "since",
-                        p[i].from_s == CARD_ALWAYS ? 0 : p[i].from_s * NS_PER_S);
+        json_ktime(&j, "since", p[i].from_s == CARD_ALWAYS ? 0 : p[i].from_s * NS_PER_S);
         json_obj_end(&j);
     }
     json_arr_end(&j);

@@ -273,13 +273,8 @@ add_json(struct json_writer *j, const struct renter *r)
     json_kstr(j, "id", r->id);
     json_kstr(j, "name", r->name);
     json_kstr(j, "is", standing(r));
-    owner_json_time(j, "until", r->until_wall_ns);
-    json_key(j, "max_cost_fen");
-    if (r->max_cost_fen == RENTER_NO_CAP) {
-        json_nil(j);
-    } else {
-        json_int(j, r->max_cost_fen);
-    }
+    json_ktime(j, "until", r->until_wall_ns);
+    json_kint_or_nil(j, "max_cost_fen", r->max_cost_fen, RENTER_NO_CAP);
     if (jobdir_list_active(r, &active, &none) == 0) {
         json_kint(j, "running", (int64_t)active.n);
         job_ids_free(&active);

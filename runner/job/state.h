@@ -8,6 +8,7 @@
 #include "base/attr.h"
 #include "base/clock.h"
 #include "base/err.h"
+#include "base/json.h"
 #include "base/rec.h"
 #include "base/sign.h"
 #include "runner/job/ids.h"
@@ -160,5 +161,8 @@ void job_phrase(const struct job_state *s, char out[JOB_PHRASE_MAX]);
 const char *job_signal_name(int signo, char out[16]);
 /* "TERM", "SIGTERM" or "15". ERR_INVALID. */
 int job_signal_parse(const char *text, int *signo, struct err *e) MUST_USE;
+
+/* "devices": [{class, type, uuid}, …], as every listing shows them. */
+void state_json_devices(struct json_writer *j, const struct job_state *st);
 
 #endif

@@ -47,8 +47,14 @@ note "on a terminal it goes on until ^C"
 expect 0 as_client env TERM=xterm "$(tool pty_run)" '37 %' x '37 %' x '37 %' '^C' -- "$BUILD/bin/gpurun" top
 [ "$(grep -c $'\033\\[H' "$work/out")" -ge 3 ] || fail "not three looks"
 
-gpurun -q stop --now busy >/dev/null 2>&1 || true
-gpurun -q stop --now card >/dev/null 2>&1 || true
+expect 0 gpurun top @last
+has card
+hasnt busy
+run gpurun -q stop --now busy
+run gpurun -q stop --now card
+{ job_is busy ended && job_is card ended; } || fail "they did not stop"
+expect 100 gpurun top @last
+has "no job '@last' is running" "$work/err"
 
 note "--idle: a GPU that works is not idle, one that rests is"
 expect 0 gpurun -q run -d --name works --gpu 4090 --idle 2s -- sleep 600

@@ -257,10 +257,34 @@ json_parse_nul__keeps_what_stands_behind_a_zero(void **state)
     json_free(j);
 }
 
+static void
+writer__writes_null_for_what_is_not_there(void **state)
+{
+    struct buf b = BUF_INIT;
+    struct json_writer w = json_to(&b);
+
+    (void)state;
+    json_obj(&w);
+    json_kint_or_nil(&w, "a", 5, -1);
+    json_kint_or_nil(&w, "b", -1, -1);
+    json_kint_or_nil(&w, "c", 0, -1);
+    json_ktime(&w, "t", INT64_C(1795867200250000000));
+    json_ktime(&w, "u", 0);
+    json_ktime(&w, "v", -1);
+    json_obj_end(&w);
+    assert_string_equal(buf_str(&b),
+                        "{\"a\":5,\"b\":null,\"c\":0,"
+                        "\"t\":\"2026-11-28T12:00:00.250000000Z\","
+                        "\"t_ns\":1795867200250000000,\"u\":null,\"u_ns\":null,"
+                        "\"v\":null,\"v_ns\":null}");
+    buf_free(&b);
+}
+
 int
 main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(writer__writes_null_for_what_is_not_there),
         cmocka_unit_test(writer__puts_commas_and_quotes),
         cmocka_unit_test(writer__replaces_what_is_no_utf8),
         cmocka_unit_test(reader__gives_values_by_name_and_number),
