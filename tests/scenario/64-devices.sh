@@ -113,9 +113,9 @@ run gpurun -q --cpu $(($(nproc) + 1)) -- true
 has cores "$work/err"
 
 note "--wait runs it when the devices are free"
-gpurun -q --gpu 4090:3 --wait 60s --name waits -- sh -c 'echo "$CUDA_VISIBLE_DEVICES"' >"$work/w.out" 2>"$work/w.err" &
+gpurun --gpu 4090:3 --wait 60s --name waits -- sh -c 'echo "$CUDA_VISIBLE_DEVICES"' >"$work/w.out" 2>"$work/w.err" &
 w=$!
-sleep 1
+await 30 "it says that it waits" grep -q 'waiting: no gpu 4090:3 is free now' "$work/w.err"
 [ ! -s "$work/w.out" ] || fail "it did not wait"
 for j in first all1 all2; do
     gpurun -q stop --now $j >/dev/null 2>&1 || true

@@ -101,7 +101,6 @@ printf %s "$CANARY" >"$(field secret workdir)/told"
 await 20 "it has it" sh -c "grep -q 'right one' '$(record secret)'/log/out.*"
 rm "$(field secret workdir)/told"
 # While it runs: command lines of everybody.
-sleep 0.1
 printf '%s\n' "$CANARY" >"$work/canary" # not as an argument of the search
 cat /proc/[0-9]*/cmdline 2>/dev/null | tr '\0' '\n' | grep -Ff "$work/canary" >"$work/argv" || true
 [ ! -s "$work/argv" ] || fail "in a command line: $(cat "$work/argv")"
