@@ -166,6 +166,19 @@ check_header(sqlite3 *db, const struct db_options *o, bool *empty, struct err *e
     return 0;
 }
 
+/* At one moment: another process may be making the schema just now. */
+static int
+look_at_header(sqlite3 *db, const struct db_options *o, bool *empty, struct err *e)
+{
+    int rc = db_exec(db, "BEGIN", e);
+
+    if (rc == 0) {
+        rc = check_header(db, o, empty, e);
+        (void)sqlite3_exec(db, "ROLLBACK", NULL, NULL, NULL);
+    }
+    return rc;
+}
+
 /* Under the write lock: of two that come at once the second finds it made. */
 static int
 make_schema(sqlite3 *db, const struct db_options *o, struct err *e)
@@ -223,7 +236,7 @@ open_checked(sqlite3 **db, const char *path, const struct db_options *o, struct 
         return *db != NULL ? db_fail(*db, "cannot open it", e)
                            : err_set(e, ERR_SYSTEM, "cannot open it: out of memory");
     }
-    if (configure(*db, o, e) != 0 || check_header(*db, o, &empty, e) != 0) {
+    if (configure(*db, o, e) != 0 || look_at_header(*db, o, &empty, e) != 0) {
         return -1;
     }
     if (!empty) {
