@@ -86,8 +86,7 @@ for kind in pipe libssh ssh; do
     expect 0 on "$kind" "tell source 300000000" "pause 100" cancel
     [ $((SECONDS - began)) -lt 5 ] || fail "cancelling took $((SECONDS - began)) s"
 done
-no_agents() { ! leftovers | grep -q 'gpurun-agent'; }
-await 5 "agents are gone" no_agents
+await_none 5 gpurun-agent
 
 for kind in libssh ssh; do
     note "$kind: 1 GB each way"

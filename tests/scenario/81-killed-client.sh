@@ -86,5 +86,4 @@ for t in $(transports); do
         [ "$ran" = "$known" ] || fail "$t-$i ran $ran times and is known $known times"
     done
 done
-no_agents() { ! leftovers | grep -q 'gpurun-agent'; }
-await 60 "nothing is left running" no_agents
+await_none 120 gpurun-agent

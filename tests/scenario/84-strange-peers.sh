@@ -164,5 +164,4 @@ for t in libssh ssh; do
     mv "$work/id" "$client/.ssh/id_ed25519"
     mv "$work/id.pub" "$client/.ssh/id_ed25519.pub"
 done
-no_agents() { ! leftovers | grep -q 'gpurun-agent\|fake.py'; }
-await 20 "nothing is left running" no_agents
+await_none 120 'gpurun-agent|fake.py'

@@ -143,6 +143,16 @@ leftovers() {
     done
 }
 
+# await_none SECONDS REGEX: no such process is left. What is left is read first and
+# searched then: a grep beside the search would find itself.
+await_none() {
+    local end=$((SECONDS + $1)) left
+    while left=$(leftovers) && [[ $left =~ $2 ]]; do
+        [ $SECONDS -lt $end ] || fail "left over after $1 s: $left"
+        sleep 0.05
+    done
+}
+
 # A supervisor outlives everybody, also a scenario that failed; its job goes with it.
 end_jobs() {
     local p job
