@@ -1,5 +1,5 @@
 #!/bin/bash
-# The job's stdout, stderr and exit status are gpurun's, byte for byte, on every transport.
+# The job's stdout and stderr are gpurun's, byte for byte, on every transport.
 # needs: pipe
 # limit: 400
 . "$(dirname "$0")/lib.sh"
@@ -11,15 +11,6 @@ cd "$work/p"
 BIG_BYTES=${BIG_BYTES:-1073741824}
 [ "${TRANSPORTS:-}" != pipe ] || BIG_BYTES=134217728
 
-cat >status.py <<'PY'
-import os, signal, sys
-# status.py CODE | status.py -SIGNAL
-n = int(sys.argv[1])
-if n >= 0:
-    os._exit(n)
-signal.signal(-n, signal.SIG_DFL) if -n not in (9, 19) else None
-os.kill(os.getpid(), -n)
-PY
 /usr/bin/python3 -c 'import sys; sys.stdout.buffer.write(bytes(range(256)) * 300 + b"no newline at the end")' >binary
 
 for t in $(transports); do
@@ -50,18 +41,6 @@ for t in $(transports); do
 done
 
 use pipe
-note "exit codes 0 to 255"
-codes='0 1 2 3 42 77 99 100 101 102 103 104 105 106 125 126 127 128 129 130 137 143 200 254 255'
-[ -z "${ALL_CODES:-}" ] || codes=$(seq 0 255)
-for c in $codes; do
-    expect "$c" gpurun -q -- /usr/bin/python3 status.py "$c"
-done
-
-note "signals 1 to 15"
-for s in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15; do
-    expect $((128 + s)) gpurun -q -- /usr/bin/python3 status.py -$s
-done
-
 note "a script that cannot be run is 102 when the host finds out"
 expect 102 gpurun -q -- /no/such/program
 has '/no/such/program' "$work/err"

@@ -1,0 +1,30 @@
+#!/bin/bash
+# Every exit status and signal is gpurun's own, and the output beside it, on every transport.
+# needs: pipe
+# limit: 900
+. "$(dirname "$0")/lib.sh"
+. "$(dirname "$0")/hosts.sh"
+
+mkdir -p "$work/p"
+cd "$work/p"
+for t in $(transports); do
+    use "$t"
+    note "$t: exit statuses 0 to 255"
+    for ((c = 0; c <= 255; c++)); do
+        run gpurun -q --host "$H" -- sh -c "printf 'code $c'; printf e$c >&2; exit $c"
+        [ "$rc" = "$c" ] || fail "$t: exit status $rc instead of $c"
+        [ "$(cat "$work/out")/$(cat "$work/err")" = "code $c/e$c" ] || fail "$t: output of $c"
+    done
+
+    note "$t: signals 1 to 15"
+    for ((s = 1; s <= 15; s++)); do
+        run gpurun -q --host "$H" -- /usr/bin/python3 -c "
+import os, signal
+if $s != 9:
+    signal.signal($s, signal.SIG_DFL)
+os.write(1, b'until $s')
+os.kill(os.getpid(), $s)"
+        [ "$rc" = $((128 + s)) ] || fail "$t: exit status $rc for signal $s"
+        [ "$(cat "$work/out")" = "until $s" ] || fail "$t: output before signal $s"
+    done
+done
