@@ -6,6 +6,7 @@
 
 #include "base/buf.h"
 #include "base/clock.h"
+#include "base/file.h"
 #include "base/hash.h"
 #include "base/json.h"
 #include "runner/cli/ending.h"
@@ -161,6 +162,7 @@ save_record(struct launch *l, struct err *e)
     rec->shipped_wall_ns = l->ship_wall_ns;
     rec->made_wall_ns = clock_wall_ns();
     rec->cap_fen = l->grant.cap_fen;
+    clock_boot_id(rec->unsent);
     return jobs_save(l->cl->home, rec, e);
 }
 
@@ -263,18 +265,37 @@ end_attempt(struct launch *l)
     l->fetch = NULL;
     jobs_seen_close(l->seen, &l->seen_lock);
     l->seen = NULL;
+    (void)fd_close(&l->wallet_guard);
 }
 
-/* The host never took it: no job, and its money is free again. */
+/*
+ * The host never took it: no job, and its money is free again. The record goes last: as
+ * long as it is there, who is killed here leaves something that tells what is held.
+ */
 static void
 forget(struct launch *l)
 {
     struct err e;
 
-    jobs_forget(l->cl->home, l->record.id);
     if (wallet_release(l->cl->home, l->grant.lease, &e) != 0) {
         say(l->c, "%s", e.msg);
     }
+    jobs_forget(l->cl->home, l->record.id);
+}
+
+/* Hold the cap; from then on the host may be asked. */
+static int
+hold(struct launch *l, struct err *e)
+{
+    int rc = -1;
+
+    if (wallet_hold(l->cl->home, &l->grant, e) != 0 || prepare_follow(l, e) != 0) {
+        return -1;
+    }
+    l->record.unsent[0] = '\0';
+    rc = l->wallet_guard != -1 ? jobs_save(l->cl->home, &l->record, e) : 0;
+    (void)fd_close(&l->wallet_guard);
+    return rc;
 }
 
 static int
@@ -326,11 +347,11 @@ attempt(struct launch *l, const struct candidate *chosen, bool only_plan, bool *
     l->progress = NULL;
     plan_remarks(l->c, &l->plan);
     if (ask_user(l, e) != 0 || launch_move_from(l, e) != 0 || encode_spec(l, e) != 0 ||
-        save_record(l, e) != 0) {
+        wallet_begin(l->cl->home, &l->wallet_guard, e) != 0 || save_record(l, e) != 0) {
         return -1;
     }
     pin_host(l);
-    if (wallet_hold(l->cl->home, &l->grant, e) != 0 || prepare_follow(l, e) != 0) {
+    if (hold(l, e) != 0) {
         forget(l);
         goto out;
     }
@@ -407,7 +428,8 @@ int
 launch(struct cli *c, struct client *cl, const struct config *cfg, struct run_request *r,
        bool only_plan, struct err *e)
 {
-    struct launch l = {.c = c, .cl = cl, .cfg = cfg, .r = r, .seen_lock = -1};
+    struct launch l = {
+        .c = c, .cl = cl, .cfg = cfg, .r = r, .seen_lock = -1, .wallet_guard = -1};
     struct host_list hosts = {NULL, 0};
     int rc = -1;
 

@@ -41,6 +41,7 @@ struct launch {
     struct job_seen *seen;
     int seen_lock;            /* -1: another client keeps count */
     struct job_seen unmapped; /* where no file could be had */
+    int wallet_guard;         /* held from before the hold until the host is asked */
     bool submitted;           /* asked at least once: who knows */
     bool accepted;
     bool refused; /* the host's answer to submit: refusal */

@@ -62,6 +62,7 @@ encode(const struct job_record *j)
     add_if(r, "dir", j->dir);
     add_if(r, "tree", j->tree);
     add_if(r, "lease", j->lease);
+    add_if(r, "unsent", j->unsent);
     for (size_t i = 0; i < j->outs.n; i++) {
         rec_add(r, "out", j->outs.v[i]);
     }
@@ -119,8 +120,12 @@ decode_end(const struct rec *r, struct job_record *j, struct err *e)
 static int
 decode(const struct rec *r, struct job_record *j, struct err *e)
 {
+    const char *unsent;
+
     copy_id(j->id, r, "job", ID_JOB);
     copy_id(j->lease, r, "lease", ID_LEASE);
+    unsent = rec_get(r, "unsent");
+    (void)snprintf(j->unsent, sizeof j->unsent, "%s", unsent != NULL ? unsent : "");
     j->name = dup_field(r, "name");
     j->host = dup_field(r, "host");
     j->command = dup_field(r, "command");

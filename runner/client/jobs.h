@@ -6,6 +6,7 @@
 #include <stdint.h>
 
 #include "base/attr.h"
+#include "base/clock.h"
 #include "base/err.h"
 #include "runner/client/home.h"
 #include "runner/job/ids.h"
@@ -29,6 +30,8 @@ struct job_record {
     int64_t shipped_wall_ns; /* before the first of its files was read */
     char *tree;              /* hex id of what was shipped, or NULL */
     char lease[JOB_ID_LEN + 1];
+    char
+        unsent[BOOT_ID_LEN + 1]; /* since that boot, not submitted to the host; "" sent */
     int64_t made_wall_ns;
     int64_t cap_fen;
     bool final; /* the end was seen here: */

@@ -27,6 +27,21 @@ wallet_open(struct ledger **out, const struct home *home, bool make, struct err 
     return rc;
 }
 
+int
+wallet_begin(const struct home *home, int *guard, struct err *e)
+{
+    char *ledger = home_path(home, "ledger", NULL);
+    char *path = home_path(home, "ledger.runs", NULL);
+    int rc = 0;
+
+    if (file_exists(ledger)) {
+        rc = file_lock(path, false, true, guard, e);
+    }
+    free(path);
+    free(ledger);
+    return rc;
+}
+
 static int
 settle(struct ledger *l, const struct receipt *r, struct err *e)
 {
@@ -98,16 +113,50 @@ job_of(const struct job_list *jobs, const char *lease)
     return NULL;
 }
 
+/*
+ * The run was killed between its hold and its submit: no host has heard of it. Not while
+ * another run is just there, and not across a boot, where the record may be older than
+ * what was done.
+ */
 static int
-sync_one(const struct home *home, struct ledger *l, const struct held *h, const char *job,
-         bool *waits, struct err *e)
+release_unsent(const struct home *home, struct ledger *l, const char *job, bool *waits,
+               struct err *e)
 {
+    char *path = home_path(home, "ledger.runs", NULL);
+    char boot[BOOT_ID_LEN + 1];
+    struct job_record now;
+    struct err none;
+    int lock = -1;
+    int rc = 0;
+
+    job_record_init(&now);
+    clock_boot_id(boot);
+    if (file_lock(path, true, false, &lock, &none) == 0 &&
+        jobs_load(home, job, &now, &none) == 0 && strcmp(now.unsent, boot) == 0) {
+        rc = ledger_release(l, now.lease, clock_wall_ns(), e);
+        if (rc == 0) {
+            jobs_forget(home, job);
+            *waits = false;
+        }
+    }
+    (void)fd_close(&lock);
+    job_record_free(&now);
+    free(path);
+    return rc;
+}
+
+static int
+sync_one(const struct home *home, struct ledger *l, const struct held *h,
+         const struct job_record *j, bool *waits, struct err *e)
+{
+    const char *job = j->id;
     struct receipt *r = NULL;
     int rc = 0;
 
     *waits = h->state == LEDGER_HOLD_OPEN;
     if (!receipts_kept(home, job)) {
-        return 0;
+        return *waits && j->unsent[0] != '\0' ? release_unsent(home, l, job, waits, e)
+                                              : 0;
     }
     if (receipts_load(home, job, NULL, &r, e) != 0) {
         return err_wrap(e, "the receipt of job %s", job);
@@ -136,7 +185,7 @@ wallet_sync(const struct home *home, struct ledger *l, size_t *n_waiting, struct
         bool waits = holds.v[i].state == LEDGER_HOLD_OPEN;
 
         if (job != NULL) {
-            rc = sync_one(home, l, &holds.v[i], job->id, &waits, e);
+            rc = sync_one(home, l, &holds.v[i], job, &waits, e);
         }
         n += waits ? 1 : 0;
     }

@@ -18,8 +18,15 @@
  * holds its whole cap before it is submitted; its receipt, once kept here, settles it.
  *
  * A crash anywhere leaves a hold that is too large, never one that is missing:
- * wallet_sync mends it from what is kept here, whenever the wallet is looked at.
+ * wallet_sync mends it from what is kept here, whenever the wallet is looked at. So that
+ * the hold of a run that was killed before it asked its host is known for what it is, the
+ * job's record says "unsent" until then, and from before the hold until that is taken
+ * back a run holds the lock of wallet_begin.
  */
+
+/* *guard (-1 before): from now on this run's hold is no orphan, until guard is closed.
+ * Stays -1 where there is no wallet. */
+int wallet_begin(const struct home *home, int *guard, struct err *e) MUST_USE;
 
 /* *used: there is a wallet. Then *free_fen is what a run may hold. Settles first. */
 int wallet_free(const struct home *home, bool *used, int64_t *free_fen,

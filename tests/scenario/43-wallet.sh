@@ -86,6 +86,21 @@ wait "$bg" 2>/dev/null || true
 await 60 "its end" job_is three ended
 expect 0 gpurun bill three
 
+note "killed between the hold and the submit: the hold is given back, and nothing else is"
+expect 0 gpurun --json wallet
+held=$(json 'd["held_fen"]')
+run as_client LD_PRELOAD="$BUILD/tests/libs/dieat.so" DIE_AT=rename:/jobs/j:2 \
+    ASAN_OPTIONS=verify_asan_link_order=0 "$BUILD/bin/gpurun" run --name orphan --max-cost 0.03 busy.py 0
+[ "$rc" = 137 ] || fail "not killed there: $rc"
+exec 8<"$client/gpurun/ledger.runs"
+flock -s 8
+expect 0 gpurun --json wallet
+[ "$(json 'd["held_fen"]')" = $((held + 3)) ] || fail "not held, or given back beside a run that may be it"
+exec 8<&-
+expect 0 gpurun --json wallet
+[ "$(json 'd["held_fen"]')" = "$held" ] || fail "still held: $(cat "$work/out")"
+[ "$(job_state orphan)" = "" ] || fail "the host knows it"
+
 note "a job that cannot start leaves nothing held; the log tells all of it"
 expect 0 gpurun --json wallet
 [ "$(json 'd["held_fen"]')" = 0 ] || fail "still held: $(cat "$work/out")"
