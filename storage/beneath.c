@@ -27,6 +27,25 @@ beneath_open(int root_fd, const char *path, int flags, mode_t mode)
     }
 }
 
+void
+beneath_read(int root_fd, const char *path, size_t max_bytes, struct buf *out)
+{
+    int fd = beneath_open(root_fd, path, O_RDONLY | O_NONBLOCK, 0);
+    struct stat st;
+    ssize_t n;
+
+    if (fd < 0) {
+        return;
+    }
+    if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_size > 0 &&
+        (uint64_t)st.st_size <= max_bytes) {
+        buf_reserve(out, (size_t)st.st_size);
+        n = fd_read_full(fd, out->data + out->len, (size_t)st.st_size);
+        out->len += n > 0 ? (size_t)n : 0;
+    }
+    (void)fd_close(&fd);
+}
+
 enum tree_type
 tree_type_of_mode(mode_t mode)
 {

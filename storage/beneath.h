@@ -5,6 +5,7 @@
 #include <sys/types.h>
 
 #include "base/attr.h"
+#include "base/buf.h"
 #include "storage/tree.h"
 
 /*
@@ -17,6 +18,12 @@
  * followed. The descriptor, or -errno (a link in the way is ELOOP).
  */
 int beneath_open(int root_fd, const char *path, int flags, mode_t mode) MUST_USE;
+
+/*
+ * Append what is in a file without ever waiting (it may be a FIFO by now). What is not
+ * readable, no regular file or longer than max_bytes counts as empty.
+ */
+void beneath_read(int root_fd, const char *path, size_t max_bytes, struct buf *out);
 
 enum tree_type tree_type_of_mode(mode_t mode);
 mode_t tree_mode_of_type(enum tree_type type); /* S_IF…, 0 for TREE_NONE */

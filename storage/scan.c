@@ -316,6 +316,7 @@ scan_open(struct scan **out, int root_fd, const struct scan_options *o, struct e
     }
     s = xcalloc(1, sizeof *s);
     s->root_fd = root_fd;
+    s->git_dir_fd = -1;
     s->o = *o;
     s->reader = scan_reader_new();
     (void)pthread_mutex_init(&s->lock, NULL);
@@ -364,10 +365,7 @@ scan_close(struct scan *s)
         }
         s->at = parent;
     }
-    for (size_t i = s->n_above; i-- > 0;) {
-        ignore_dir_free(s->above[i]);
-    }
-    free(s->above);
+    scan_rules_free(s);
     free(s->threads);
     scan_reader_free(s->reader);
     scan_skipped_free(&s->skipped);

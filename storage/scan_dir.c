@@ -108,10 +108,10 @@ load_rules(const struct scan_reader *r, struct scan_node *n, int fd)
     struct buf own = BUF_INIT;
 
     if (has_name(r, ".gitignore")) {
-        scan_read_rules(fd, ".gitignore", &git);
+        beneath_read(fd, ".gitignore", IGNORE_FILE_MAX_BYTES, &git);
     }
     if (has_name(r, ".gpurunignore")) {
-        scan_read_rules(fd, ".gpurunignore", &own);
+        beneath_read(fd, ".gpurunignore", IGNORE_FILE_MAX_BYTES, &own);
     }
     if (git.len > 0 || own.len > 0) {
         n->own_rules =
@@ -138,6 +138,7 @@ struct verdict {
     enum ignore_why why; /* IGNORE_NOT: no rule is against it */
     bool forced;         /* a --with path is here or above */
     bool leads;          /* a --with path is below */
+    bool only_tracked;   /* let in for what git tracks below it */
 };
 
 static void
@@ -168,6 +169,10 @@ judge(const struct reading *g, const char *name, bool is_dir)
     v.why = ignore_builtin(name, strlen(name), is_dir, g->s->o.with_git);
     if (v.why == IGNORE_NOT) {
         v.why = ignore_match(g->n->rules, path, len, is_dir);
+    }
+    if (v.why == IGNORE_GIT || (v.why == IGNORE_NOT && g->n->only_tracked)) {
+        v.only_tracked = scan_tracked(g->s, path, len, is_dir);
+        v.why = v.only_tracked ? IGNORE_NOT : IGNORE_GIT;
     }
     return v;
 }
@@ -262,6 +267,7 @@ add_child(const struct reading *g, struct scan_item *item, const struct verdict 
     child = scan_node_new(g->s, g->n, item->name);
     child->dev = item->st.dev;
     child->forced = v->forced;
+    child->only_tracked = v->only_tracked;
     child->in_ignored = (g->n->in_ignored || v->why != IGNORE_NOT) && !v->forced;
     item->child = child;
 }

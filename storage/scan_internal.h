@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 
 #include "base/buf.h"
+#include "storage/git_index.h"
 #include "storage/scan.h"
 
 /*
@@ -33,8 +34,9 @@ struct scan_node {
     char *match_path; /* relative to the root of matching (the git root) */
     const char *path; /* its tail, relative to the root of the scan */
     size_t path_len;
-    bool forced;     /* a --with path is here or above: no rule counts */
-    bool in_ignored; /* entered only because a --with path lies below */
+    bool forced;       /* a --with path is here or above: no rule counts */
+    bool in_ignored;   /* entered only because a --with path lies below */
+    bool only_tracked; /* git ignores it: only what its index holds is in */
     dev_t dev;
     const struct ignore_dir *rules; /* that hold for what is in it */
     struct ignore_dir *own_rules;   /* freed with the node */
@@ -59,7 +61,10 @@ struct scan {
     struct scan_options o;
     struct ignore_dir **above; /* rules from above the root, outermost first */
     size_t n_above;
-    size_t prefix_len; /* of match_path before path */
+    size_t prefix_len;         /* of match_path before path */
+    int git_dir_fd;            /* -1: none */
+    struct git_index *tracked; /* read by the first who asks, under lock */
+    bool tracked_read;
 
     /* the walker's */
     struct scan_reader *reader;
@@ -106,8 +111,9 @@ void scan_fill_stat(struct scan_entry *to, const struct stat *st);
 /* Rules from the git root above the scanned directory; sets above, n_above, prefix_len.
  */
 void scan_find_rules_above(struct scan *s, struct scan_node *root);
-/* A file of rules; what is not readable, not a file or absurdly long counts as none. */
-void scan_read_rules(int dir_fd, const char *name, struct buf *out);
+/* Does git track the path, or (of a directory) one below it? Any thread's. */
+bool scan_tracked(struct scan *s, const char *path, size_t len, bool is_dir);
+void scan_rules_free(struct scan *s);
 
 /* ---- scan_skipped.c ---- */
 

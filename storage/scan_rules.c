@@ -8,29 +8,10 @@
 #include <unistd.h>
 
 #include "base/file.h"
+#include "storage/beneath.h"
 #include "storage/scan_internal.h"
 
 #define ABOVE_MAX 64 /* levels looked at above the scanned directory */
-
-void
-scan_read_rules(int dir_fd, const char *name, struct buf *out)
-{
-    /* not blocking: it may be a FIFO by now */
-    int fd = openat(dir_fd, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
-    struct stat st;
-    ssize_t n;
-
-    if (fd == -1) {
-        return;
-    }
-    if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_size > 0 &&
-        (uint64_t)st.st_size <= IGNORE_FILE_MAX_BYTES) {
-        buf_reserve(out, (size_t)st.st_size);
-        n = fd_read_full(fd, out->data + out->len, (size_t)st.st_size);
-        out->len += n > 0 ? (size_t)n : 0;
-    }
-    (void)fd_close(&fd);
-}
 
 /* Open the directory n levels above; its path in out. -1: no such. */
 static int
@@ -89,17 +70,56 @@ innermost(const struct scan *s)
     return s->n_above > 0 ? s->above[s->n_above - 1] : NULL;
 }
 
-/* .git/info/exclude stands below every .gitignore. */
 static void
-load_exclude(struct scan *s, int git_root_fd)
+drop_above(struct scan *s)
 {
+    while (s->n_above > 0) {
+        ignore_dir_free(s->above[--s->n_above]);
+    }
+}
+
+/* info/exclude stands below every .gitignore. */
+static void
+load_exclude(struct scan *s, int git_dir_fd)
+{
+    int fd = git_common_dir_open(git_dir_fd);
     struct buf b = BUF_INIT;
 
-    scan_read_rules(git_root_fd, ".git/info/exclude", &b);
+    if (fd != -1) {
+        beneath_read(fd, "info/exclude", IGNORE_FILE_MAX_BYTES, &b);
+        (void)fd_close(&fd);
+    }
     if (b.len > 0) {
-        add_above(s, ignore_dir_new(NULL, "", b.data, b.len, NULL, 0));
+        add_above(s, ignore_dir_new(innermost(s), "", b.data, b.len, NULL, 0));
     }
     buf_free(&b);
+}
+
+bool
+scan_tracked(struct scan *s, const char *path, size_t len, bool is_dir)
+{
+    const struct git_index *x;
+
+    if (s->git_dir_fd == -1) {
+        return false;
+    }
+    (void)pthread_mutex_lock(&s->lock);
+    if (!s->tracked_read) {
+        s->tracked_read = true;
+        s->tracked = git_index_read(s->git_dir_fd);
+    }
+    x = s->tracked;
+    (void)pthread_mutex_unlock(&s->lock);
+    return git_index_has(x, path, len) || (is_dir && git_index_below(x, path, len));
+}
+
+void
+scan_rules_free(struct scan *s)
+{
+    drop_above(s);
+    free(s->above);
+    git_index_free(s->tracked);
+    (void)fd_close(&s->git_dir_fd);
 }
 
 static void
@@ -108,22 +128,14 @@ load_level(struct scan *s, int fd, const char *path)
     struct buf git = BUF_INIT;
     struct buf own = BUF_INIT;
 
-    scan_read_rules(fd, ".gitignore", &git);
-    scan_read_rules(fd, ".gpurunignore", &own);
+    beneath_read(fd, ".gitignore", IGNORE_FILE_MAX_BYTES, &git);
+    beneath_read(fd, ".gpurunignore", IGNORE_FILE_MAX_BYTES, &own);
     if (git.len > 0 || own.len > 0) {
         add_above(
             s, ignore_dir_new(innermost(s), path, git.data, git.len, own.data, own.len));
     }
     buf_free(&git);
     buf_free(&own);
-}
-
-static void
-drop_above(struct scan *s)
-{
-    while (s->n_above > 0) {
-        ignore_dir_free(s->above[--s->n_above]);
-    }
 }
 
 /*
@@ -178,11 +190,15 @@ scan_find_rules_above(struct scan *s, struct scan_node *root)
     }
     fd = open(git_root, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (fd != -1) {
-        load_exclude(s, fd);
+        s->git_dir_fd = git_dir_open(fd);
         (void)fd_close(&fd);
+    }
+    if (s->git_dir_fd != -1) {
+        load_exclude(s, s->git_dir_fd);
     }
     if (levels > 0 && !load_levels(s, dir, git_root, levels)) {
         drop_above(s);
+        (void)fd_close(&s->git_dir_fd);
         return;
     }
     if (levels > 0) {

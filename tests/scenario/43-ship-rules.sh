@@ -79,7 +79,65 @@ for seed in $(seq 1 "${IGNORE_ROUNDS:-12}"); do
     [ $((seed % 4)) != 0 ] || printf 'ab\n*.tar.gz\n' >.git/info/exclude
     /usr/bin/python3 "$work/corpus.py" "$seed"
     agree "round $seed"
+    # What git tracks is shipped whatever the rules say; every form of its index.
+    find . -path ./.git -prune -o \( -type f -o -type l \) -print0 | shuf -z --random-source="$work/corpus.py" -n 20 |
+        quiet_git add -f --pathspec-from-file=- --pathspec-file-nul
+    quiet_git update-index --index-version $((2 + seed % 3))
+    agree "round $seed with an index"
 done
+
+note "what git tracks though it is ignored, in a sha256 repository, a worktree and a submodule"
+tracked() {
+    mkdir -p out/deep/er && touch .gitignore out/log out/deep/er/kept out/deep/lost plain.bin kept.bin
+    printf 'out/\n*.bin\n' >.gitignore
+    quiet_git add -f .gitignore out/deep/er/kept kept.bin
+}
+mkdir "$work/sha256"
+cd "$work/sha256"
+quiet_git init -q --object-format=sha256 .
+tracked
+agree "a sha256 repository"
+[ "$(tr '\n' ' ' <"$work/shipped")" = ".gitignore kept.bin out/deep/er/kept " ] || fail "shipped: $(cat "$work/shipped")"
+echo 'out/deep/er/kept' >.gpurunignore
+shipped
+[ "$(tr '\n' ' ' <"$work/shipped")" = ".gitignore .gpurunignore kept.bin " ] || fail "shipped: $(cat "$work/shipped")"
+echo CANARY-5a1f >.env
+quiet_git add -f .env
+shipped
+! grep -qx .env "$work/shipped" || fail "a tracked secret is shipped"
+touch later
+quiet_git add -N later # the index's version 3
+agree_but() { # what our own rules leave out beside git's
+    shipped
+    by_git
+    grep -vxE "$1" "$work/by_git" | diff - "$work/shipped" >"$work/diff" || fail "not as git: $(head -n 40 "$work/diff")"
+}
+agree_but '\.env|out/deep/er/kept'
+mkdir "$work/main-tree"
+cd "$work/main-tree"
+quiet_git init -q .
+tracked
+quiet_git -c user.name=a -c user.email=a@b commit -qm one
+quiet_git worktree add -q "$work/worktree"
+echo '*.note' >>.git/info/exclude
+cd "$work/worktree"
+touch new.bin a.note
+agree_but '\.git'
+grep -qx kept.bin "$work/shipped" || fail "a worktree's index is not read"
+! grep -qx a.note "$work/shipped" || fail "info/exclude is not read from a worktree"
+mkdir "$work/outer"
+cd "$work/outer"
+quiet_git init -q .
+quiet_git -c protocol.file.allow=always submodule --quiet add "$work/main-tree" sub
+cd sub
+touch new.bin
+agree_but '\.git'
+grep -qx kept.bin "$work/shipped" || fail "a submodule's index is not read"
+cd "$work/sha256"
+head -c 100 .git/index >"$work/torn"
+cp "$work/torn" .git/index
+shipped # an index that nobody can read is none
+! grep -qx kept.bin "$work/shipped" || fail "a torn index was believed"
 
 note "rules from above the folder that is shipped"
 mkdir -p "$work/repo/sub/src"

@@ -37,5 +37,5 @@ note "sshd turned away $refused connections"
 ps_json >"$work/out"
 n=$(/usr/bin/python3 -c 'import json, sys; print(len([j for j in json.load(open(sys.argv[1]))["jobs"] if j["state"] == "ended" and j["reason"] == "exited"]))' "$work/out")
 [ "$n" = "$CROWD" ] || fail "$n jobs instead of $CROWD"
-await_none 120 gpurun
+await_none 120 '[0-9]+: [^ ]*/gpurun(-[a-z]+)? '
 [ -z "$(find "$client/gpurun" -name '*.tmp')" ] || fail "left over: $(find "$client/gpurun" -name '*.tmp')"

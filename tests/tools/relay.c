@@ -63,7 +63,8 @@ struct connection {
     struct way down;
 };
 
-static volatile sig_atomic_t signalled; /* the last of SIGUSR1, SIGUSR2, SIGHUP */
+static volatile sig_atomic_t frozen; /* SIGUSR1 came, SIGUSR2 did not yet */
+static volatile sig_atomic_t to_cut; /* SIGHUP came */
 
 static struct {
     uint16_t port;
@@ -79,7 +80,11 @@ static struct {
 static void
 on_signal(int signo)
 {
-    signalled = signo;
+    if (signo == SIGHUP) {
+        to_cut = 1;
+    } else {
+        frozen = signo == SIGUSR1;
+    }
 }
 
 static int
@@ -272,36 +277,35 @@ serve(int listener)
     static struct connection *v[CONNECTIONS_MAX];
     static struct pollfd p[2 * CONNECTIONS_MAX + 1];
     int n = 0;
-    bool frozen = false;
 
     for (;;) {
         nfds_t n_p = 1;
+        bool stands = frozen != 0; /* the same for a whole round */
 
-        if (signalled == SIGUSR1 || signalled == SIGUSR2) {
-            frozen = signalled == SIGUSR1;
+        if (to_cut) {
+            to_cut = 0; /* first: the next one may follow the first "passed" */
+            for (; n > 0; n--) {
+                end(&v[n - 1]);
+            }
         }
-        for (; signalled == SIGHUP && n > 0; n--) {
-            end(&v[n - 1]);
-        }
-        signalled = 0;
         p[0] =
             (struct pollfd){.fd = n < CONNECTIONS_MAX ? listener : -1, .events = POLLIN};
-        for (int i = 0; i < n && !frozen; i++) {
+        for (int i = 0; i < n && !stands; i++) {
             p[n_p++] = (struct pollfd){.fd = v[i]->up.from,
                                        .events = interest(&v[i]->up, &v[i]->down)};
             p[n_p++] = (struct pollfd){.fd = v[i]->up.to,
                                        .events = interest(&v[i]->down, &v[i]->up)};
         }
-        if (poll(p, n_p, frozen ? 1000 : next_ms(v, n)) == -1) {
+        if (poll(p, n_p, stands ? 1000 : next_ms(v, n)) == -1) {
             continue;
         }
-        for (int i = 0; i < n && !frozen; i++) {
+        for (int i = 0; i < n && !stands; i++) {
             if (!move(v[i])) {
                 end(&v[i]);
                 v[i--] = v[--n];
             }
         }
-        if ((p[0].revents & POLLIN) != 0 && !frozen) {
+        if ((p[0].revents & POLLIN) != 0 && !stands) {
             struct connection *c = begin(listener);
 
             if (c != NULL) {
