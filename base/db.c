@@ -139,8 +139,10 @@ configure(sqlite3 *db, const struct db_options *o, struct err *e)
     return o->read_only ? 0 : set_journal_mode(db, e);
 }
 
+enum found { FOUND_EMPTY, FOUND_OLD, FOUND_RIGHT };
+
 static int
-check_header(sqlite3 *db, const struct db_options *o, bool *empty, struct err *e)
+check_header(sqlite3 *db, const struct db_options *o, enum found *found, struct err *e)
 {
     int64_t id;
     int64_t version;
@@ -151,15 +153,16 @@ check_header(sqlite3 *db, const struct db_options *o, bool *empty, struct err *e
         query_int(db, "SELECT count(*) FROM sqlite_schema", &n_tables, e) != 0) {
         return -1;
     }
-    *empty = id == 0 && version == 0 && n_tables == 0;
-    if (*empty) {
+    *found = FOUND_EMPTY;
+    if (id == 0 && version == 0 && n_tables == 0) {
         return 0;
     }
     if (id != o->application_id) {
         return err_set(e, ERR_CORRUPT, "application id %" PRId64 " instead of %" PRId64,
                        id, o->application_id);
     }
-    if (version != o->version) {
+    *found = version == o->version ? FOUND_RIGHT : FOUND_OLD;
+    if (version != o->version && (version != o->version - 1 || o->upgrade == NULL)) {
         return err_set(e, ERR_VERSION, "version %" PRId64 "; this program knows %" PRId64,
                        version, o->version);
     }
@@ -168,12 +171,12 @@ check_header(sqlite3 *db, const struct db_options *o, bool *empty, struct err *e
 
 /* At one moment: another process may be making the schema just now. */
 static int
-look_at_header(sqlite3 *db, const struct db_options *o, bool *empty, struct err *e)
+look_at_header(sqlite3 *db, const struct db_options *o, enum found *found, struct err *e)
 {
     int rc = db_exec(db, "BEGIN", e);
 
     if (rc == 0) {
-        rc = check_header(db, o, empty, e);
+        rc = check_header(db, o, found, e);
         (void)sqlite3_exec(db, "ROLLBACK", NULL, NULL, NULL);
     }
     return rc;
@@ -184,7 +187,8 @@ static int
 make_schema(sqlite3 *db, const struct db_options *o, struct err *e)
 {
     char header[128];
-    bool empty = false;
+    enum found found;
+    const char *sql;
 
     (void)snprintf(header, sizeof header,
                    "PRAGMA application_id=%" PRId64 "; PRAGMA user_version=%" PRId64,
@@ -192,13 +196,20 @@ make_schema(sqlite3 *db, const struct db_options *o, struct err *e)
     if (db_exec(db, "BEGIN IMMEDIATE", e) != 0) {
         return -1;
     }
-    if (check_header(db, o, &empty, e) != 0 ||
-        (empty && (db_exec(db, o->schema, e) != 0 || db_exec(db, header, e) != 0)) ||
+    if (check_header(db, o, &found, e) != 0) {
+        goto undo;
+    }
+    sql = found == FOUND_EMPTY ? o->schema : o->upgrade;
+    if ((found != FOUND_RIGHT &&
+         (db_exec(db, sql, e) != 0 || db_exec(db, header, e) != 0)) ||
         db_exec(db, "COMMIT", e) != 0) {
-        (void)sqlite3_exec(db, "ROLLBACK", NULL, NULL, NULL);
-        return -1;
+        goto undo;
     }
     return 0;
+
+undo:
+    (void)sqlite3_exec(db, "ROLLBACK", NULL, NULL, NULL);
+    return -1;
 }
 
 /* SQLite would make the file readable by others, and not sync its name. */
@@ -224,7 +235,7 @@ open_checked(sqlite3 **db, const char *path, const struct db_options *o, struct 
 {
     int flags = SQLITE_OPEN_NOMUTEX |
                 (o->read_only ? SQLITE_OPEN_READONLY : SQLITE_OPEN_READWRITE);
-    bool empty = false;
+    enum found found;
 
     if (!file_exists(path) && o->read_only) {
         return err_set(e, ERR_NOT_FOUND, "it does not exist");
@@ -236,14 +247,18 @@ open_checked(sqlite3 **db, const char *path, const struct db_options *o, struct 
         return *db != NULL ? db_fail(*db, "cannot open it", e)
                            : err_set(e, ERR_SYSTEM, "cannot open it: out of memory");
     }
-    if (configure(*db, o, e) != 0 || look_at_header(*db, o, &empty, e) != 0) {
+    if (configure(*db, o, e) != 0 || look_at_header(*db, o, &found, e) != 0) {
         return -1;
     }
-    if (!empty) {
+    if (found == FOUND_RIGHT) {
         return 0;
     }
-    return o->read_only ? err_set(e, ERR_NOT_FOUND, "it is empty")
-                        : make_schema(*db, o, e);
+    if (o->read_only) {
+        return found == FOUND_EMPTY
+                   ? err_set(e, ERR_NOT_FOUND, "it is empty")
+                   : err_set(e, ERR_VERSION, "an older version, opened to be read only");
+    }
+    return make_schema(*db, o, e);
 }
 
 int

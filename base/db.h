@@ -22,6 +22,7 @@ struct db_options {
     int64_t application_id; /* PRAGMA application_id; another one is ERR_CORRUPT */
     int64_t version;        /* PRAGMA user_version; a newer one is ERR_VERSION */
     const char *schema;     /* SQL that makes an empty database version `version` */
+    const char *upgrade;    /* SQL from the version before to this one; NULL: refused */
     bool read_only;
 };
 

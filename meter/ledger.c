@@ -45,10 +45,13 @@ post(struct ledger_draft *d, const char *dr, const char *cr, int64_t fen)
 
 /* The shares' accounts with the session and the owner they are of. */
 static void
-name_account(char out[LEDGER_ACCOUNT_MAX], enum share_account a, const char *lease,
-             const char *host)
+name_account(char out[LEDGER_ACCOUNT_MAX], enum share_account a,
+             const struct ledger_draft *d, const char *host)
 {
-    const char *of = a == SHARE_CLEARING ? lease : a == SHARE_OWNER_PAYABLE ? host : NULL;
+    const char *of = a == SHARE_CLEARING                              ? d->lease
+                     : a == SHARE_OWNER_PAYABLE                       ? host
+                     : a == SHARE_RENTER_CASH && d->wallet[0] != '\0' ? d->wallet
+                                                                      : NULL;
 
     (void)snprintf(out, LEDGER_ACCOUNT_MAX, "%s%s%s", share_account_name(a),
                    of != NULL ? ":" : "", of != NULL ? of : "");
@@ -62,8 +65,8 @@ post_shares(struct ledger_draft *d, const struct share_posting *p, size_t n,
     char cr[LEDGER_ACCOUNT_MAX];
 
     for (size_t i = 0; i < n; i++) {
-        name_account(dr, p[i].dr, d->lease, host);
-        name_account(cr, p[i].cr, d->lease, host);
+        name_account(dr, p[i].dr, d, host);
+        name_account(cr, p[i].cr, d, host);
         post(d, dr, cr, p[i].fen);
     }
 }
@@ -83,11 +86,30 @@ struct order {
     int64_t keep_fen;
     int64_t fee_bps;
     const char *host;
+    bool needs_due;
+    int64_t due_fen; /* to the owner of host */
 };
+
+/* Whose the entry is: the wallet's in use, or of the lease that it is about. */
+static int
+choose_wallet(const struct ledger *l, struct ledger_draft *d, struct ledger_lease *h,
+              struct err *e)
+{
+    const char *of = h->state != LEDGER_HOLD_NONE ? h->wallet : l->wallet;
+
+    if (d->of_wallet && strcmp(of, d->wallet) != 0) {
+        return err_set(e, ERR_DENIED, "lease %s is of another wallet", d->lease);
+    }
+    if (!d->of_wallet) {
+        (void)snprintf(d->wallet, sizeof d->wallet, "%s", of);
+    }
+    (void)snprintf(h->wallet, sizeof h->wallet, "%s", d->wallet);
+    return 0;
+}
 
 /* Find or make the entry, all in one transaction. Frees the draft's body. */
 static int
-carry_out(struct ledger *l, struct ledger_draft *d, const struct order *o, bool *repeated,
+carry_out(struct ledger *l, struct ledger_draft *d, struct order *o, bool *repeated,
           struct err *e)
 {
     struct ledger_lease h;
@@ -105,6 +127,8 @@ carry_out(struct ledger *l, struct ledger_draft *d, const struct order *o, bool 
     }
     if (!found) {
         if (ledger_get_lease(l, d->lease, &h, &fee_bps, e) != 0 ||
+            choose_wallet(l, d, &h, e) != 0 ||
+            (o->needs_due && ledger_due(l, o->host, &o->due_fen, e) != 0) ||
             o->effect(o, d, &h, &fee_bps, &nothing, e) != 0) {
             goto out;
         }
@@ -136,12 +160,69 @@ static int
 topup_effect(const struct order *o, struct ledger_draft *d, struct ledger_lease *h,
              int64_t *fee_bps, bool *nothing, struct err *e)
 {
+    char cash[LEDGER_ACCOUNT_MAX];
+
     (void)h;
     (void)fee_bps;
     (void)nothing;
     (void)e;
-    post(d, "funding", LEDGER_CASH, o->fen);
+    ledger_cash_name(cash, d->wallet);
+    post(d, "funding", cash, o->fen);
     return 0;
+}
+
+static int
+refund_effect(const struct order *o, struct ledger_draft *d, struct ledger_lease *h,
+              int64_t *fee_bps, bool *nothing, struct err *e)
+{
+    char cash[LEDGER_ACCOUNT_MAX];
+
+    (void)h;
+    (void)fee_bps;
+    (void)nothing;
+    (void)e;
+    ledger_cash_name(cash, d->wallet);
+    post(d, cash, "funding", o->fen);
+    return 0;
+}
+
+static int
+payout_effect(const struct order *o, struct ledger_draft *d, struct ledger_lease *h,
+              int64_t *fee_bps, bool *nothing, struct err *e)
+{
+    char payable[LEDGER_ACCOUNT_MAX];
+
+    (void)h;
+    (void)fee_bps;
+    (void)nothing;
+    if (o->fen > o->due_fen) {
+        return err_set(e, ERR_LIMIT, "%" PRId64 " fen are due to host %s, not %" PRId64,
+                       o->due_fen, o->host, o->fen);
+    }
+    name_account(payable, SHARE_OWNER_PAYABLE, d, o->host);
+    post(d, payable, "funding", o->fen);
+    return 0;
+}
+
+/* kind and id of an entry that moves money in or out of the wallet in use. */
+static int
+move_money(struct ledger *l, const char *kind, const char *id, struct order *o,
+           int64_t wall_ns, bool *repeated, struct err *e)
+{
+    char key[LEDGER_TEXT_MAX + 16];
+    struct ledger_draft d = {
+        .id = key, .kind = kind, .lease = "", .of_wallet = true, .wall_ns = wall_ns};
+
+    if (check_text("the reference", id, e) != 0 || check_fen(o->fen, 1, e) != 0) {
+        return -1;
+    }
+    (void)snprintf(d.wallet, sizeof d.wallet, "%s", l->wallet);
+    (void)snprintf(key, sizeof key, "%s:%s", kind, id);
+    if (o->host != NULL) {
+        buf_printf(&d.body, "host=%s\n", o->host);
+    }
+    buf_printf(&d.body, "fen=%" PRId64 "\n", o->fen);
+    return carry_out(l, &d, o, repeated, e);
 }
 
 int
@@ -149,15 +230,30 @@ ledger_topup(struct ledger *l, const char *id, int64_t fen, int64_t wall_ns,
              bool *repeated, struct err *e)
 {
     struct order o = {.effect = topup_effect, .fen = fen};
-    char key[LEDGER_TEXT_MAX + 16];
-    struct ledger_draft d = {.id = key, .kind = "topup", .lease = "", .wall_ns = wall_ns};
 
-    if (check_text("the reference", id, e) != 0 || check_fen(fen, 1, e) != 0) {
+    return move_money(l, "topup", id, &o, wall_ns, repeated, e);
+}
+
+int
+ledger_refund(struct ledger *l, const char *id, int64_t fen, int64_t wall_ns,
+              bool *repeated, struct err *e)
+{
+    struct order o = {.effect = refund_effect, .fen = fen};
+
+    return move_money(l, "refund", id, &o, wall_ns, repeated, e);
+}
+
+int
+ledger_payout(struct ledger *l, const char *id, const char *host, int64_t fen,
+              int64_t wall_ns, bool *repeated, struct err *e)
+{
+    struct order o = {
+        .effect = payout_effect, .fen = fen, .host = host, .needs_due = true};
+
+    if (check_text("the host", host, e) != 0) {
         return -1;
     }
-    (void)snprintf(key, sizeof key, "topup:%s", id);
-    buf_printf(&d.body, "fen=%" PRId64 "\n", fen);
-    return carry_out(l, &d, &o, repeated, e);
+    return move_money(l, "payout", id, &o, wall_ns, repeated, e);
 }
 
 /* ---- holds ---- */
@@ -177,24 +273,45 @@ hold_effect(const struct order *o, struct ledger_draft *d, struct ledger_lease *
     *nothing = d->held_fen == 0 && h->state == LEDGER_HOLD_OPEN;
     h->held_fen = o->fen;
     h->state = LEDGER_HOLD_OPEN;
+    if (o->host != NULL) {
+        (void)snprintf(h->host, sizeof h->host, "%s", o->host);
+    }
     return 0;
+}
+
+int
+ledger_promise(struct ledger *l, const struct ledger_promise *p, int64_t wall_ns,
+               bool *repeated, struct err *e)
+{
+    struct order o = {.effect = hold_effect, .fen = p->total_fen, .host = p->host};
+    char key[LEDGER_TEXT_MAX + 40];
+    struct ledger_draft d = {.id = key,
+                             .kind = "hold",
+                             .lease = p->lease,
+                             .of_wallet = true,
+                             .wall_ns = wall_ns};
+
+    if (check_text("the lease", p->lease, e) != 0 || check_fen(p->total_fen, 0, e) != 0 ||
+        (p->host != NULL && check_text("the host", p->host, e) != 0)) {
+        return -1;
+    }
+    (void)snprintf(d.wallet, sizeof d.wallet, "%s", l->wallet);
+    (void)snprintf(key, sizeof key, "hold:%s:%" PRId64, p->lease, p->seq);
+    buf_printf(&d.body, "fen=%" PRId64 "\n", p->total_fen);
+    if (p->host != NULL) {
+        buf_printf(&d.body, "host=%s\n", p->host);
+    }
+    buf_add_str(&d.body, p->note != NULL ? p->note : "");
+    return carry_out(l, &d, &o, repeated, e);
 }
 
 int
 ledger_hold(struct ledger *l, const char *lease, int64_t seq, int64_t total_fen,
             int64_t wall_ns, struct err *e)
 {
-    struct order o = {.effect = hold_effect, .fen = total_fen};
-    char key[LEDGER_TEXT_MAX + 40];
-    struct ledger_draft d = {
-        .id = key, .kind = "hold", .lease = lease, .wall_ns = wall_ns};
+    const struct ledger_promise p = {.lease = lease, .seq = seq, .total_fen = total_fen};
 
-    if (check_text("the lease", lease, e) != 0 || check_fen(total_fen, 0, e) != 0) {
-        return -1;
-    }
-    (void)snprintf(key, sizeof key, "hold:%s:%" PRId64, lease, seq);
-    buf_printf(&d.body, "fen=%" PRId64 "\n", total_fen);
-    return carry_out(l, &d, &o, NULL, e);
+    return ledger_promise(l, &p, wall_ns, NULL, e);
 }
 
 static int

@@ -6,6 +6,7 @@
 #include <stdint.h>
 
 #include "base/attr.h"
+#include "base/buf.h"
 #include "base/err.h"
 #include "base/hash.h"
 #include "meter/share.h"
@@ -19,8 +20,12 @@
  * and can be recomputed from them (ledger_check). A mistake is mended by a further entry,
  * never by a change.
  *
- * Accounts: "renter:cash" (its credit is the money there is), "funding" (where it came
- * from), "owner:payable:HOST", "platform:fee", "clearing:LEASE" (nothing once settled).
+ * Accounts: "renter:cash" (its credit is the money there is; of a renter of an operator's
+ * book "renter:cash:WALLET"), "funding" (where it came from), "owner:payable:HOST",
+ * "platform:fee", "clearing:LEASE" (nothing once settled).
+ *
+ * One ledger may keep the money of many renters, each in a wallet of its own: ledger_use
+ * says whose is asked for. A lease is of the wallet that held for it first.
  *
  * Money held for a lease is still the renter's, but not free: balance = held + free.
  * free is never below zero, so the balance never is.
@@ -30,7 +35,7 @@
  * one (group commit). A failed call inside such a group leaves the group as it was before
  * it.
  */
-#define LEDGER_VERSION  1
+#define LEDGER_VERSION  2
 #define LEDGER_TEXT_MAX 128                /* ids, leases, hosts */
 #define LEDGER_FEN_MAX  ((int64_t)1 << 52) /* of one entry */
 
@@ -46,6 +51,12 @@ void ledger_close(struct ledger *l); /* NULL allowed; a group not committed is u
 int ledger_begin(struct ledger *l, struct err *e) MUST_USE;
 int ledger_commit(struct ledger *l, struct err *e) MUST_USE;
 
+/*
+ * Whose money the calls below are about: a renter's id; "" (at first) the only one there
+ * is, of one's own book; NULL all of them, for reading only.
+ */
+void ledger_use(struct ledger *l, const char *wallet);
+
 struct ledger_funds {
     int64_t balance_fen;
     int64_t held_fen;
@@ -58,12 +69,34 @@ int ledger_funds(struct ledger *l, struct ledger_funds *out, struct err *e) MUST
 int ledger_topup(struct ledger *l, const char *id, int64_t fen, int64_t wall_ns,
                  bool *repeated, struct err *e) MUST_USE;
 
+/* Money given back to where it came from. ERR_LIMIT: not so much is free. */
+int ledger_refund(struct ledger *l, const char *id, int64_t fen, int64_t wall_ns,
+                  bool *repeated, struct err *e) MUST_USE;
+
+/* What an owner has earned, paid out. ERR_LIMIT: not so much is due. */
+int ledger_payout(struct ledger *l, const char *id, const char *host, int64_t fen,
+                  int64_t wall_ns, bool *repeated, struct err *e) MUST_USE;
+
 /*
  * Hold total_fen in all for a lease: a further hold (a higher seq) may only raise it.
- * ERR_LIMIT: not so much is free; ERR_EXISTS: the lease is settled already.
+ * ERR_LIMIT: not so much is free; ERR_EXISTS: the lease is settled already; ERR_DENIED:
+ * it is of another wallet.
  */
 int ledger_hold(struct ledger *l, const char *lease, int64_t seq, int64_t total_fen,
                 int64_t wall_ns, struct err *e) MUST_USE;
+/* With what it is for: host's id, and lines "key=value" that the entry's body keeps. */
+struct ledger_promise {
+    const char *lease;
+    int64_t seq;
+    int64_t total_fen;
+    const char *host;
+    const char *note;
+};
+int ledger_promise(struct ledger *l, const struct ledger_promise *p, int64_t wall_ns,
+                   bool *repeated, struct err *e) MUST_USE;
+/* The body of the entry of that id, appended to out. ERR_NOT_FOUND. */
+int ledger_body(struct ledger *l, const char *id, struct buf *out,
+                struct err *e) MUST_USE;
 
 /* The lease came to nothing (the host refused it): all is free again. */
 int ledger_release(struct ledger *l, const char *lease, int64_t wall_ns,
@@ -102,12 +135,13 @@ enum ledger_hold_state {
 struct ledger_lease {
     enum ledger_hold_state state;
     int64_t held_fen;
-    int64_t charge_fen; /* posted so far, corrections taken off */
-    char host[LEDGER_TEXT_MAX + 1];
+    int64_t charge_fen;               /* posted so far, corrections taken off */
+    char host[LEDGER_TEXT_MAX + 1];   /* "" not known before it is settled */
+    char wallet[LEDGER_TEXT_MAX + 1]; /* whose it is */
 };
 int ledger_lease(struct ledger *l, const char *lease, struct ledger_lease *out,
                  struct err *e) MUST_USE;
-/* Leases that hold something, oldest first; returns 0 when fn returned 0 for each. */
+/* Leases of all wallets that hold something; returns 0 when fn returned 0 for each. */
 int ledger_each_hold(struct ledger *l,
                      int (*fn)(void *ctx, const char *lease, const struct ledger_lease *h,
                                struct err *e),
@@ -116,13 +150,16 @@ int ledger_each_hold(struct ledger *l,
 struct ledger_entry {
     int64_t n; /* 1, 2, 3, … */
     const char *id;
-    const char *kind;  /* "topup", "hold", "release", "settle", "keeping", "correct" */
-    const char *lease; /* "" none */
+    const char *kind;   /* "topup", "refund", "payout", "hold", "release", "settle",
+                           "keeping", "correct" */
+    const char *lease;  /* "" none */
+    const char *wallet; /* whose */
     int64_t wall_ns;
-    int64_t cash_fen; /* what it did to the balance */
-    int64_t held_fen; /* and to what is held */
+    int64_t cash_fen; /* what it did to that wallet's balance */
+    int64_t held_fen; /* and to what is held of it */
 };
-/* Entries with from <= wall_ns < to, in order; memory does not grow with their number. */
+/* Entries of the wallet in use with from <= wall_ns < to, in order; memory does not grow
+ * with their number. */
 int ledger_each(struct ledger *l, int64_t from_wall_ns, int64_t to_wall_ns,
                 int (*fn)(void *ctx, const struct ledger_entry *en, struct err *e),
                 void *ctx, struct err *e) MUST_USE;

@@ -14,7 +14,7 @@ ledger_funds(struct ledger *l, struct ledger_funds *out, struct err *e)
     bool row = false;
     struct ledger_funds f;
 
-    if (ledger_totals(l, &f.balance_fen, &f.held_fen, e) != 0 ||
+    if (ledger_totals(l, l->wallet, &f.balance_fen, &f.held_fen, e) != 0 ||
         db_step(l->db, s, &row, e) != 0) {
         return -1;
     }
@@ -33,7 +33,8 @@ ledger_lease(struct ledger *l, const char *lease, struct ledger_lease *out, stru
     return ledger_get_lease(l, lease, out, &fee_bps, e);
 }
 
-/* fn for each row of sql, whose parameters are two integers. */
+/* fn for each row of sql, whose parameters are two integers, and the wallet (NULL: all).
+ */
 static int
 each_row(struct ledger *l, const char *sql, int64_t a, int64_t b,
          int (*fn)(void *ctx, sqlite3_stmt *s, struct err *e), void *ctx, struct err *e)
@@ -47,6 +48,7 @@ each_row(struct ledger *l, const char *sql, int64_t a, int64_t b,
     }
     (void)sqlite3_bind_int64(s, 1, a);
     (void)sqlite3_bind_int64(s, 2, b);
+    (void)sqlite3_bind_text(s, 3, l->all ? NULL : l->wallet, -1, SQLITE_STATIC);
     while (row) {
         if (db_step(l->db, s, &row, e) != 0 || (row && fn(ctx, s, e) != 0)) {
             goto out;
@@ -81,6 +83,7 @@ hold_row(void *ctx, sqlite3_stmt *s, struct err *e)
                              .charge_fen = sqlite3_column_int64(s, 3)};
 
     (void)snprintf(h.host, sizeof h.host, "%s", text_at(s, 4));
+    (void)snprintf(h.wallet, sizeof h.wallet, "%s", text_at(s, 5));
     return c->fn(c->ctx, text_at(s, 0), &h, e);
 }
 
@@ -93,7 +96,7 @@ ledger_each_hold(struct ledger *l,
     struct hold_ctx c = {fn, ctx};
 
     return each_row(l,
-                    "SELECT lease, state, held, charge, host FROM lease"
+                    "SELECT lease, state, held, charge, host, wallet FROM lease"
                     " WHERE held > 0 OR state = 1 ORDER BY lease",
                     0, 0, hold_row, &c, e);
 }
@@ -113,7 +116,8 @@ entry_row(void *ctx, sqlite3_stmt *s, struct err *e)
                                     .lease = text_at(s, 3),
                                     .wall_ns = sqlite3_column_int64(s, 4),
                                     .held_fen = sqlite3_column_int64(s, 5),
-                                    .cash_fen = sqlite3_column_int64(s, 6)};
+                                    .cash_fen = sqlite3_column_int64(s, 6),
+                                    .wallet = text_at(s, 7)};
 
     return c->fn(c->ctx, &en, e);
 }
@@ -126,8 +130,9 @@ ledger_each(struct ledger *l, int64_t from_wall_ns, int64_t to_wall_ns,
     struct entry_ctx c = {fn, ctx};
 
     return each_row(l,
-                    "SELECT n, id, kind, lease, wall_ns, held, cash FROM entry"
-                    " WHERE wall_ns >= ?1 AND wall_ns < ?2 ORDER BY n",
+                    "SELECT n, id, kind, lease, wall_ns, held, cash, wallet FROM entry"
+                    " WHERE wall_ns >= ?1 AND wall_ns < ?2"
+                    " AND (?3 IS NULL OR wallet = ?3) ORDER BY n",
                     from_wall_ns, to_wall_ns, entry_row, &c, e);
 }
 
@@ -157,7 +162,8 @@ ledger_statement(struct ledger *l, int64_t from_wall_ns, int64_t to_wall_ns,
 
     return each_row(l,
                     "SELECT kind, sum(n), sum(cash), sum(held) FROM day"
-                    " WHERE day >= ?1 AND day < ?2 GROUP BY kind ORDER BY kind",
+                    " WHERE day >= ?1 AND day < ?2 AND (?3 IS NULL OR wallet = ?3)"
+                    " GROUP BY kind ORDER BY kind",
                     ledger_day(from_wall_ns), ledger_day(to_wall_ns), sum_row, &c, e);
 }
 
@@ -190,6 +196,13 @@ ledger_each_account(struct ledger *l,
 
 /* ---- the proof ---- */
 
+/* What one wallet stands at. */
+struct standing {
+    char id[LEDGER_TEXT_MAX + 1];
+    int64_t balance_fen;
+    int64_t held_fen;
+};
+
 /* The postings of one entry after the other: a second statement that keeps pace. */
 struct walk {
     struct ledger *l;
@@ -197,10 +210,56 @@ struct walk {
     bool have; /* posts stands on a row */
     int64_t n; /* entries so far */
     struct sha256 chain;
-    int64_t balance_fen;
-    int64_t held_fen;
+    struct standing *wallets; /* by id */
+    size_t n_wallets;
     struct buf text;
 };
+
+/* The wallet of that id, made with nothing in it. */
+static struct standing *
+wallet_of(struct walk *w, const char *id)
+{
+    size_t from = 0;
+    size_t to = w->n_wallets;
+
+    while (from < to) {
+        size_t mid = from + (to - from) / 2;
+
+        if (strcmp(w->wallets[mid].id, id) < 0) {
+            from = mid + 1;
+        } else {
+            to = mid;
+        }
+    }
+    if (from == w->n_wallets || strcmp(w->wallets[from].id, id) != 0) {
+        w->wallets = xrealloc(w->wallets, (w->n_wallets + 1) * sizeof *w->wallets);
+        memmove(&w->wallets[from + 1], &w->wallets[from],
+                (w->n_wallets - from) * sizeof *w->wallets);
+        memset(&w->wallets[from], 0, sizeof *w->wallets);
+        (void)snprintf(w->wallets[from].id, sizeof w->wallets[from].id, "%s", id);
+        w->n_wallets++;
+    }
+    return &w->wallets[from];
+}
+
+/* A posting moves the money of the entry's own wallet, or of none. */
+static int
+move_cash(struct standing *of, const char *account, int64_t fen, int64_t entry,
+          struct err *e)
+{
+    char cash[LEDGER_ACCOUNT_MAX];
+
+    if (strncmp(account, LEDGER_CASH, sizeof LEDGER_CASH - 1) != 0) {
+        return 0;
+    }
+    ledger_cash_name(cash, of->id);
+    if (strcmp(cash, account) != 0) {
+        return err_set(e, ERR_CORRUPT, "entry %" PRId64 " moves another wallet's money",
+                       entry);
+    }
+    of->balance_fen += fen;
+    return 0;
+}
 
 static int
 next_post(struct walk *w, struct err *e)
@@ -209,17 +268,17 @@ next_post(struct walk *w, struct err *e)
 }
 
 static int
-take_posts(struct walk *w, int64_t entry, struct err *e)
+take_posts(struct walk *w, int64_t entry, struct standing *of, struct err *e)
 {
     buf_reset(&w->text);
     while (w->have && sqlite3_column_int64(w->posts, 0) == entry) {
         int64_t fen = sqlite3_column_int64(w->posts, 3);
         const char *dr = text_at(w->posts, 1);
+        const char *cr = text_at(w->posts, 2);
 
-        ledger_chain_post(&w->text, dr, text_at(w->posts, 2), fen);
-        w->balance_fen -= strcmp(dr, LEDGER_CASH) == 0 ? fen : 0;
-        w->balance_fen += strcmp(text_at(w->posts, 2), LEDGER_CASH) == 0 ? fen : 0;
-        if (next_post(w, e) != 0) {
+        ledger_chain_post(&w->text, dr, cr, fen);
+        if (move_cash(of, dr, -fen, entry, e) != 0 ||
+            move_cash(of, cr, fen, entry, e) != 0 || next_post(w, e) != 0) {
             return -1;
         }
     }
@@ -231,19 +290,20 @@ check_entry(void *ctx, sqlite3_stmt *s, struct err *e)
 {
     struct walk *w = ctx;
     int64_t n = sqlite3_column_int64(s, 0);
+    struct standing *of = wallet_of(w, text_at(s, 9));
     int64_t cash_fen;
 
     if (n != w->n + 1) {
         return err_set(e, ERR_CORRUPT, "entry %" PRId64 " is missing", w->n + 1);
     }
     w->n = n;
-    cash_fen = -w->balance_fen;
-    if (take_posts(w, n, e) != 0) {
+    cash_fen = -of->balance_fen;
+    if (take_posts(w, n, of, e) != 0) {
         return -1;
     }
-    cash_fen += w->balance_fen;
-    w->held_fen += sqlite3_column_int64(s, 5);
-    ledger_chain(&w->chain, n, text_at(s, 1), text_at(s, 2), text_at(s, 3),
+    cash_fen += of->balance_fen;
+    of->held_fen += sqlite3_column_int64(s, 5);
+    ledger_chain(&w->chain, n, text_at(s, 1), text_at(s, 2), of->id, text_at(s, 3),
                  sqlite3_column_int64(s, 4), sqlite3_column_int64(s, 5),
                  sqlite3_column_blob(s, 6), (size_t)sqlite3_column_bytes(s, 6), &w->text);
     if (sqlite3_column_bytes(s, 7) != (int)sizeof w->chain.b ||
@@ -255,7 +315,7 @@ check_entry(void *ctx, sqlite3_stmt *s, struct err *e)
         return err_set(e, ERR_CORRUPT, "entry %" PRId64 " is not the sum of its postings",
                        n);
     }
-    if (w->held_fen < 0 || w->balance_fen < w->held_fen) {
+    if (of->held_fen < 0 || of->balance_fen < of->held_fen) {
         return err_set(e, ERR_CORRUPT, "entry %" PRId64 " takes more than there is", n);
     }
     return 0;
@@ -271,8 +331,8 @@ check_chain(struct walk *w, struct err *e)
                    &w->posts, e) != 0 ||
         next_post(w, e) != 0 ||
         each_row(w->l,
-                 "SELECT n, id, kind, lease, wall_ns, held, body, chain, cash FROM entry"
-                 " ORDER BY n",
+                 "SELECT n, id, kind, lease, wall_ns, held, body, chain, cash, wallet"
+                 " FROM entry ORDER BY n",
                  0, 0, check_entry, w, e) != 0) {
         return -1;
     }
@@ -293,6 +353,41 @@ wrong_row(void *ctx, sqlite3_stmt *s, struct err *e)
 }
 
 static int
+note_wallet(void *ctx, sqlite3_stmt *s, struct err *e)
+{
+    (void)e;
+    (void)wallet_of(ctx, text_at(s, 0));
+    return 0;
+}
+
+/* Totals that are kept beside the entries are those of the entries. */
+static int
+check_wallets(struct walk *w, struct err *e)
+{
+    if (each_row(w->l, "SELECT id FROM wallet", 0, 0, note_wallet, w, e) != 0) {
+        return -1;
+    }
+    for (size_t i = 0; i < w->n_wallets; i++) {
+        const struct standing *is = &w->wallets[i];
+        int64_t balance = 0;
+        int64_t held = 0;
+
+        if (ledger_totals(w->l, is->id, &balance, &held, e) != 0) {
+            return -1;
+        }
+        if (balance != is->balance_fen || held != is->held_fen) {
+            return err_set(e, ERR_CORRUPT,
+                           "the totals%s%s (%" PRId64 ", %" PRId64
+                           " held) are not those of the entries (%" PRId64 ", %" PRId64
+                           ")",
+                           is->id[0] != '\0' ? " of " : "", is->id, balance, held,
+                           is->balance_fen, is->held_fen);
+        }
+    }
+    return 0;
+}
+
+static int
 check_sums(struct walk *w, struct err *e)
 {
     static const struct {
@@ -308,19 +403,24 @@ check_sums(struct walk *w, struct err *e)
         {"not at zero: account",
          "SELECT name FROM account WHERE name GLOB 'clearing:*' AND debit <> credit"
          " LIMIT 1"},
+        {"less than nothing: account",
+         "SELECT name FROM account WHERE name GLOB 'owner:payable:*' AND debit > credit"
+         " LIMIT 1"},
         {"not the sum of its entries: day",
          "SELECT a.d FROM (SELECT (wall_ns / 1000000000 + 28800) / 86400 AS d, kind AS k,"
-         " count(*) AS c, sum(cash) AS x, sum(held) AS h FROM entry WHERE wall_ns >= 0"
-         " GROUP BY 1, 2) a FULL JOIN (SELECT * FROM day WHERE day >= 0) b"
-         " ON b.day = a.d AND b.kind = a.k"
+         " wallet AS w, count(*) AS c, sum(cash) AS x, sum(held) AS h FROM entry"
+         " WHERE wall_ns >= 0 GROUP BY 1, 2, 3) a"
+         " FULL JOIN (SELECT * FROM day WHERE day >= 0) b"
+         " ON b.day = a.d AND b.kind = a.k AND b.wallet = a.w"
          " WHERE c IS NOT n OR x IS NOT cash OR h IS NOT held LIMIT 1"},
         {"not what its entries hold: lease",
          "SELECT lease.lease FROM lease LEFT JOIN"
          " (SELECT lease AS x, sum(held) AS h FROM entry GROUP BY lease)"
          " ON x = lease.lease WHERE held <> coalesce(h, 0) LIMIT 1"},
+        {"not of the wallet that its entries are of: lease",
+         "SELECT lease.lease FROM lease JOIN entry ON entry.lease = lease.lease"
+         " WHERE lease.wallet <> entry.wallet LIMIT 1"},
     };
-    int64_t balance = 0;
-    int64_t held = 0;
 
     for (size_t i = 0; i < sizeof checks / sizeof *checks; i++) {
         if (each_row(w->l, checks[i].sql, 0, 0, wrong_row,
@@ -328,16 +428,7 @@ check_sums(struct walk *w, struct err *e)
             return -1;
         }
     }
-    if (ledger_totals(w->l, &balance, &held, e) != 0) {
-        return -1;
-    }
-    if (balance != w->balance_fen || held != w->held_fen) {
-        return err_set(e, ERR_CORRUPT,
-                       "the totals (%" PRId64 ", %" PRId64
-                       " held) are not those of the entries (%" PRId64 ", %" PRId64 ")",
-                       balance, held, w->balance_fen, w->held_fen);
-    }
-    return 0;
+    return check_wallets(w, e);
 }
 
 int
@@ -354,6 +445,7 @@ ledger_check(struct ledger *l, struct err *e)
         rc = 0;
     }
     (void)sqlite3_finalize(w.posts);
+    free(w.wallets);
     buf_free(&w.text);
     if (!l->grouped) {
         (void)sqlite3_exec(l->db, "COMMIT", NULL, NULL, NULL);

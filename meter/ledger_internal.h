@@ -23,6 +23,9 @@ enum ledger_statement {
     LEDGER_SET_LEASE,
     LEDGER_SAVE,
     LEDGER_KEEP,
+    LEDGER_NEW_WALLET,
+    LEDGER_DUE,
+    LEDGER_BODY,
     LEDGER_STATEMENT_COUNT
 };
 
@@ -33,7 +36,9 @@ enum ledger_statement {
 struct ledger {
     sqlite3 *db;
     sqlite3_stmt *s[LEDGER_STATEMENT_COUNT];
-    bool grouped; /* between ledger_begin and ledger_commit */
+    bool grouped;                     /* between ledger_begin and ledger_commit */
+    char wallet[LEDGER_TEXT_MAX + 1]; /* in use */
+    bool all;                         /* all of them, to be read */
 
     /* What was read or written in this group: nobody else can have changed it. */
     bool has_last;
@@ -57,6 +62,8 @@ struct ledger_draft {
     const char *id;
     const char *kind;
     const char *lease; /* "" none */
+    bool of_wallet;    /* asked for by a wallet, so only that may ask again */
+    char wallet[LEDGER_TEXT_MAX + 1];
     int64_t wall_ns;
     int64_t held_fen; /* change of what is held */
     struct buf body;  /* what was asked: compared when the id comes again */
@@ -78,16 +85,23 @@ int ledger_get_lease(struct ledger *l, const char *lease, struct ledger_lease *o
                      int64_t *fee_bps, struct err *e) MUST_USE;
 int ledger_set_lease(struct ledger *l, const char *lease, const struct ledger_lease *h,
                      int64_t fee_bps, struct err *e) MUST_USE;
-int ledger_totals(struct ledger *l, int64_t *balance_fen, int64_t *held_fen,
-                  struct err *e) MUST_USE;
+/* Nothing at all of a wallet that is not there. */
+int ledger_totals(struct ledger *l, const char *wallet, int64_t *balance_fen,
+                  int64_t *held_fen, struct err *e) MUST_USE;
+/* What is due to the owner of that host. */
+int ledger_due(struct ledger *l, const char *host, int64_t *fen, struct err *e) MUST_USE;
+
+/* "renter:cash", or with the wallet's id behind. */
+void ledger_cash_name(char out[LEDGER_ACCOUNT_MAX], const char *wallet);
 
 /* The day of Asia/Shanghai, counted from 1970. */
 int64_t ledger_day(int64_t wall_ns);
 
 /* The chain: what an entry adds to the hash of the one before. */
 void ledger_chain(struct sha256 *chain, int64_t n, const char *id, const char *kind,
-                  const char *lease, int64_t wall_ns, int64_t held_fen, const void *body,
-                  size_t body_len, const struct buf *posts);
+                  const char *wallet, const char *lease, int64_t wall_ns,
+                  int64_t held_fen, const void *body, size_t body_len,
+                  const struct buf *posts);
 void ledger_chain_post(struct buf *out, const char *dr, const char *cr, int64_t fen);
 
 #define LEDGER_CASH "renter:cash"

@@ -16,7 +16,7 @@ static const char schema[] =
     "CREATE TABLE entry(n INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE,"
     " kind TEXT NOT NULL, lease TEXT NOT NULL, wall_ns INTEGER NOT NULL,"
     " held INTEGER NOT NULL, cash INTEGER NOT NULL, body BLOB NOT NULL,"
-    " chain BLOB NOT NULL) STRICT;"
+    " chain BLOB NOT NULL, wallet TEXT NOT NULL DEFAULT '') STRICT;"
     "CREATE TABLE account(n INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE,"
     " debit INTEGER NOT NULL DEFAULT 0, credit INTEGER NOT NULL DEFAULT 0) STRICT;"
     "CREATE TABLE posting(n INTEGER PRIMARY KEY,"
@@ -26,14 +26,16 @@ static const char schema[] =
     " fen INTEGER NOT NULL CHECK(fen > 0)) STRICT;"
     "CREATE TABLE lease(lease TEXT PRIMARY KEY, state INTEGER NOT NULL,"
     " held INTEGER NOT NULL CHECK(held >= 0), charge INTEGER NOT NULL,"
-    " host TEXT NOT NULL, fee_bps INTEGER NOT NULL) STRICT, WITHOUT ROWID;"
-    "CREATE TABLE day(day INTEGER NOT NULL, kind TEXT NOT NULL, n INTEGER NOT NULL,"
-    " cash INTEGER NOT NULL, held INTEGER NOT NULL, PRIMARY KEY(day, kind))"
+    " host TEXT NOT NULL, fee_bps INTEGER NOT NULL, wallet TEXT NOT NULL DEFAULT '')"
     " STRICT, WITHOUT ROWID;"
-    "CREATE TABLE total(n INTEGER PRIMARY KEY CHECK(n = 1), held INTEGER NOT NULL) "
-    "STRICT;"
-    "INSERT INTO total VALUES(1, 0);"
+    "CREATE TABLE day(wallet TEXT NOT NULL, day INTEGER NOT NULL, kind TEXT NOT NULL,"
+    " n INTEGER NOT NULL, cash INTEGER NOT NULL, held INTEGER NOT NULL,"
+    " PRIMARY KEY(wallet, day, kind)) STRICT, WITHOUT ROWID;"
     "INSERT INTO account(n, name) VALUES(1, 'renter:cash');"
+    "CREATE TABLE wallet(id TEXT PRIMARY KEY, cash INTEGER NOT NULL REFERENCES "
+    "account(n),"
+    " held INTEGER NOT NULL) STRICT, WITHOUT ROWID;"
+    "INSERT INTO wallet VALUES('', 1, 0);"
     "CREATE TRIGGER entry_stays BEFORE UPDATE ON entry"
     " BEGIN SELECT raise(ABORT, 'entries are never changed'); END;"
     "CREATE TRIGGER entry_remains BEFORE DELETE ON entry"
@@ -43,32 +45,55 @@ static const char schema[] =
     "CREATE TRIGGER posting_remains BEFORE DELETE ON posting"
     " BEGIN SELECT raise(ABORT, 'postings are never removed'); END;";
 
+/* Version 1 knew one wallet only. */
+static const char upgrade[] =
+    "ALTER TABLE entry ADD COLUMN wallet TEXT NOT NULL DEFAULT '';"
+    "ALTER TABLE lease ADD COLUMN wallet TEXT NOT NULL DEFAULT '';"
+    "ALTER TABLE day RENAME TO day1;"
+    "CREATE TABLE day(wallet TEXT NOT NULL, day INTEGER NOT NULL, kind TEXT NOT NULL,"
+    " n INTEGER NOT NULL, cash INTEGER NOT NULL, held INTEGER NOT NULL,"
+    " PRIMARY KEY(wallet, day, kind)) STRICT, WITHOUT ROWID;"
+    "INSERT INTO day SELECT '', day, kind, n, cash, held FROM day1;"
+    "DROP TABLE day1;"
+    "CREATE TABLE wallet(id TEXT PRIMARY KEY, cash INTEGER NOT NULL REFERENCES "
+    "account(n),"
+    " held INTEGER NOT NULL) STRICT, WITHOUT ROWID;"
+    "INSERT INTO wallet SELECT '', 1, held FROM total;"
+    "DROP TABLE total;";
+
 static const char *const statements[LEDGER_STATEMENT_COUNT] = {
-    [LEDGER_FIND] = "SELECT kind, lease, body FROM entry WHERE id = ?1",
+    [LEDGER_FIND] = "SELECT kind, lease, body, wallet FROM entry WHERE id = ?1",
     [LEDGER_LAST] = "SELECT n, chain FROM entry ORDER BY n DESC LIMIT 1",
-    [LEDGER_ADD] = "INSERT INTO entry VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+    [LEDGER_ADD] = "INSERT INTO entry VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9,"
+                   " ?10)",
     [LEDGER_POST] = "INSERT INTO posting(entry, dr, cr, fen) VALUES(?1, ?2, ?3, ?4)",
     [LEDGER_ACCOUNT] = "SELECT n FROM account WHERE name = ?1",
     [LEDGER_NEW_ACCOUNT] = "INSERT INTO account(name) VALUES(?1)",
     [LEDGER_MOVE] =
         "UPDATE account SET debit = debit + ?2, credit = credit + ?3 WHERE n = ?1",
-    [LEDGER_TOTALS] = "SELECT a.credit - a.debit, t.held FROM account a, total t"
-                      " WHERE a.n = 1 AND t.n = 1",
-    [LEDGER_DAY] = "INSERT INTO day VALUES(?1, ?2, 1, ?3, ?4) ON CONFLICT DO UPDATE"
+    [LEDGER_TOTALS] = "SELECT a.credit - a.debit, w.held FROM wallet w"
+                      " JOIN account a ON a.n = w.cash WHERE w.id = ?1",
+    [LEDGER_DAY] = "INSERT INTO day VALUES(?5, ?1, ?2, 1, ?3, ?4) ON CONFLICT DO UPDATE"
                    " SET n = n + 1, cash = cash + ?3, held = held + ?4",
-    [LEDGER_HELD] = "UPDATE total SET held = held + ?1",
-    [LEDGER_LEASE] = "SELECT state, held, charge, host, fee_bps FROM lease"
+    [LEDGER_HELD] = "UPDATE wallet SET held = held + ?1 WHERE id = ?2",
+    [LEDGER_NEW_WALLET] = "INSERT OR IGNORE INTO wallet VALUES(?1, ?2, 0)",
+    [LEDGER_DUE] = "SELECT credit - debit FROM account WHERE name = ?1",
+    [LEDGER_BODY] = "SELECT body FROM entry WHERE id = ?1",
+    [LEDGER_LEASE] = "SELECT state, held, charge, host, fee_bps, wallet FROM lease"
                      " WHERE lease = ?1",
     [LEDGER_SAVE] = "SAVEPOINT one",
     [LEDGER_KEEP] = "RELEASE one",
-    [LEDGER_SET_LEASE] = "INSERT OR REPLACE INTO lease VALUES(?1, ?2, ?3, ?4, ?5, ?6)",
+    [LEDGER_SET_LEASE] =
+        "INSERT OR REPLACE INTO lease VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7)",
 };
 
 int
 ledger_open(struct ledger **out, const char *path, struct err *e)
 {
-    const struct db_options o = {
-        .application_id = APPLICATION_ID, .version = LEDGER_VERSION, .schema = schema};
+    const struct db_options o = {.application_id = APPLICATION_ID,
+                                 .version = LEDGER_VERSION,
+                                 .schema = schema,
+                                 .upgrade = upgrade};
     struct ledger *l = xcalloc(1, sizeof *l);
 
     if (db_open(&l->db, path, &o, e) != 0) {
@@ -191,7 +216,9 @@ ledger_find(struct ledger *l, const struct ledger_draft *d, bool *found, struct 
         same = strcmp((const char *)sqlite3_column_text(s, 0), d->kind) == 0 &&
                strcmp((const char *)sqlite3_column_text(s, 1), d->lease) == 0 &&
                len == d->body.len &&
-               (len == 0 || memcmp(sqlite3_column_blob(s, 2), d->body.data, len) == 0);
+               (len == 0 || memcmp(sqlite3_column_blob(s, 2), d->body.data, len) == 0) &&
+               (!d->of_wallet ||
+                strcmp((const char *)sqlite3_column_text(s, 3), d->wallet) == 0);
     }
     (void)sqlite3_reset(s);
     if (row && !same) {
@@ -307,15 +334,23 @@ ledger_chain_post(struct buf *out, const char *dr, const char *cr, int64_t fen)
 }
 
 void
+ledger_cash_name(char out[LEDGER_ACCOUNT_MAX], const char *wallet)
+{
+    (void)snprintf(out, LEDGER_ACCOUNT_MAX, "%s%s%s", LEDGER_CASH,
+                   wallet[0] != '\0' ? ":" : "", wallet);
+}
+
+void
 ledger_chain(struct sha256 *chain, int64_t n, const char *id, const char *kind,
-             const char *lease, int64_t wall_ns, int64_t held_fen, const void *body,
-             size_t body_len, const struct buf *posts)
+             const char *wallet, const char *lease, int64_t wall_ns, int64_t held_fen,
+             const void *body, size_t body_len, const struct buf *posts)
 {
     struct buf b = BUF_INIT;
 
     buf_add(&b, chain->b, sizeof chain->b);
-    buf_printf(&b, "%" PRId64 "\n%s\n%s\n%s\n%" PRId64 " %" PRId64 " %zu\n", n, id, kind,
-               lease, wall_ns, held_fen, body_len);
+    buf_printf(&b, "%" PRId64 "\n%s\n%s%s%s\n%s\n%" PRId64 " %" PRId64 " %zu\n", n, id,
+               kind, wallet[0] != '\0' ? " " : "", wallet, lease, wall_ns, held_fen,
+               body_len);
     buf_add(&b, body, body_len);
     buf_add(&b, posts->data, posts->len);
     sha256_of(b.data, b.len, chain);
@@ -325,11 +360,13 @@ ledger_chain(struct sha256 *chain, int64_t n, const char *id, const char *kind,
 static int64_t
 cash_of(const struct ledger_draft *d)
 {
+    char cash[LEDGER_ACCOUNT_MAX];
     int64_t fen = 0;
 
+    ledger_cash_name(cash, d->wallet);
     for (size_t i = 0; i < d->n_posts; i++) {
-        fen += strcmp(d->posts[i].cr, LEDGER_CASH) == 0 ? d->posts[i].fen : 0;
-        fen -= strcmp(d->posts[i].dr, LEDGER_CASH) == 0 ? d->posts[i].fen : 0;
+        fen += strcmp(d->posts[i].cr, cash) == 0 ? d->posts[i].fen : 0;
+        fen -= strcmp(d->posts[i].dr, cash) == 0 ? d->posts[i].fen : 0;
     }
     return fen;
 }
@@ -350,16 +387,32 @@ add_entry(struct ledger *l, const struct ledger_draft *d, int64_t n,
     (void)sqlite3_bind_blob64(s, 8, d->body.len > 0 ? d->body.data : (const void *)"",
                               d->body.len, SQLITE_STATIC);
     (void)sqlite3_bind_blob(s, 9, chain->b, (int)sizeof chain->b, SQLITE_STATIC);
+    bind_text(s, 10, d->wallet);
     return run(l, LEDGER_ADD, e);
 }
 
 static int
-change_held(struct ledger *l, int64_t fen, struct err *e)
+change_held(struct ledger *l, const char *wallet, int64_t fen, struct err *e)
 {
+    char cash[LEDGER_ACCOUNT_MAX];
+    int64_t account = 0;
+
+    if (wallet[0] != '\0') {
+        ledger_cash_name(cash, wallet);
+        if (account_of(l, cash, &account, e) != 0) {
+            return -1;
+        }
+        bind_text(l->s[LEDGER_NEW_WALLET], 1, wallet);
+        (void)sqlite3_bind_int64(l->s[LEDGER_NEW_WALLET], 2, account);
+        if (run(l, LEDGER_NEW_WALLET, e) != 0) {
+            return -1;
+        }
+    }
     if (fen == 0) {
         return 0;
     }
     (void)sqlite3_bind_int64(l->s[LEDGER_HELD], 1, fen);
+    bind_text(l->s[LEDGER_HELD], 2, wallet);
     return run(l, LEDGER_HELD, e);
 }
 
@@ -373,6 +426,7 @@ add_to_day(struct ledger *l, const struct ledger_draft *d, struct err *e)
     bind_text(s, 2, d->kind);
     (void)sqlite3_bind_int64(s, 3, cash_of(d));
     (void)sqlite3_bind_int64(s, 4, d->held_fen);
+    bind_text(s, 5, d->wallet);
     return run(l, LEDGER_DAY, e);
 }
 
@@ -393,10 +447,10 @@ ledger_append(struct ledger *l, const struct ledger_draft *d, struct err *e)
         goto out;
     }
     n++;
-    ledger_chain(&chain, n, d->id, d->kind, d->lease, d->wall_ns, d->held_fen,
+    ledger_chain(&chain, n, d->id, d->kind, d->wallet, d->lease, d->wall_ns, d->held_fen,
                  d->body.data, d->body.len, &posts);
     if (add_entry(l, d, n, &chain, e) != 0 || add_to_day(l, d, e) != 0 ||
-        change_held(l, d->held_fen, e) != 0) {
+        change_held(l, d->wallet, d->held_fen, e) != 0) {
         goto out;
     }
     for (size_t i = 0; i < d->n_posts; i++) {
@@ -404,7 +458,7 @@ ledger_append(struct ledger *l, const struct ledger_draft *d, struct err *e)
             goto out;
         }
     }
-    if (ledger_totals(l, &balance, &held, e) != 0) {
+    if (ledger_totals(l, d->wallet, &balance, &held, e) != 0) {
         goto out;
     }
     l->has_last = l->grouped;
@@ -422,21 +476,65 @@ out:
 }
 
 int
-ledger_totals(struct ledger *l, int64_t *balance_fen, int64_t *held_fen, struct err *e)
+ledger_totals(struct ledger *l, const char *wallet, int64_t *balance_fen,
+              int64_t *held_fen, struct err *e)
 {
     sqlite3_stmt *s = l->s[LEDGER_TOTALS];
     bool row = false;
 
+    bind_text(s, 1, wallet);
     if (db_step(l->db, s, &row, e) != 0) {
         return -1;
     }
-    if (!row) {
+    if (!row && wallet[0] == '\0') {
         return err_set(e, ERR_CORRUPT, "the ledger has no totals");
     }
-    *balance_fen = sqlite3_column_int64(s, 0);
-    *held_fen = sqlite3_column_int64(s, 1);
+    *balance_fen = row ? sqlite3_column_int64(s, 0) : 0;
+    *held_fen = row ? sqlite3_column_int64(s, 1) : 0;
     (void)sqlite3_reset(s);
     return 0;
+}
+
+int
+ledger_due(struct ledger *l, const char *host, int64_t *fen, struct err *e)
+{
+    sqlite3_stmt *s = l->s[LEDGER_DUE];
+    char name[LEDGER_ACCOUNT_MAX];
+    bool row = false;
+
+    (void)snprintf(name, sizeof name, "%s:%s", share_account_name(SHARE_OWNER_PAYABLE),
+                   host);
+    bind_text(s, 1, name);
+    if (db_step(l->db, s, &row, e) != 0) {
+        return -1;
+    }
+    *fen = row ? sqlite3_column_int64(s, 0) : 0;
+    (void)sqlite3_reset(s);
+    return 0;
+}
+
+int
+ledger_body(struct ledger *l, const char *id, struct buf *out, struct err *e)
+{
+    sqlite3_stmt *s = l->s[LEDGER_BODY];
+    bool row = false;
+
+    bind_text(s, 1, id);
+    if (db_step(l->db, s, &row, e) != 0) {
+        return -1;
+    }
+    if (row) {
+        buf_add(out, sqlite3_column_blob(s, 0), (size_t)sqlite3_column_bytes(s, 0));
+    }
+    (void)sqlite3_reset(s);
+    return row ? 0 : err_set(e, ERR_NOT_FOUND, "no entry '%s'", id);
+}
+
+void
+ledger_use(struct ledger *l, const char *wallet)
+{
+    l->all = wallet == NULL;
+    (void)snprintf(l->wallet, sizeof l->wallet, "%s", wallet != NULL ? wallet : "");
 }
 
 int
@@ -462,6 +560,8 @@ ledger_get_lease(struct ledger *l, const char *lease, struct ledger_lease *out,
         (void)snprintf(out->host, sizeof out->host, "%s",
                        (const char *)sqlite3_column_text(s, 3));
         *fee_bps = sqlite3_column_int64(s, 4);
+        (void)snprintf(out->wallet, sizeof out->wallet, "%s",
+                       (const char *)sqlite3_column_text(s, 5));
     }
     (void)sqlite3_reset(s);
     return 0;
@@ -479,5 +579,6 @@ ledger_set_lease(struct ledger *l, const char *lease, const struct ledger_lease 
     (void)sqlite3_bind_int64(s, 4, h->charge_fen);
     bind_text(s, 5, h->host);
     (void)sqlite3_bind_int64(s, 6, fee_bps);
+    bind_text(s, 7, h->wallet);
     return run(l, LEDGER_SET_LEASE, e);
 }

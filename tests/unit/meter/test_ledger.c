@@ -288,11 +288,18 @@ ledger__proof_sees_every_change(void **state)
         "UPDATE account SET credit = credit + 1 WHERE n = 1",
         "UPDATE account SET debit = debit + 1 WHERE name = 'funding'",
         "UPDATE account SET name = 'clearing:x' WHERE name = 'funding'",
-        "UPDATE total SET held = held + 1",
+        "UPDATE wallet SET held = held + 1 WHERE id = ''",
+        "UPDATE wallet SET held = held + 1 WHERE id = 'bob'",
+        "DELETE FROM wallet WHERE id = 'bob'",
+        "INSERT INTO wallet VALUES('eve', 1, 0)",
+        "UPDATE entry SET wallet = 'bob' WHERE n = 4",
+        "UPDATE entry SET wallet = '' WHERE n = 5",
+        "UPDATE lease SET wallet = 'bob' WHERE lease = 'l2'",
         "UPDATE lease SET held = held + 1 WHERE lease = 'l1'",
         "UPDATE day SET cash = cash + 1 WHERE kind = 'topup'",
         "DELETE FROM day WHERE kind = 'hold'",
-        "INSERT INTO day VALUES(9, 'topup', 1, 1, 0)",
+        "INSERT INTO day VALUES('', 9, 'topup', 1, 1, 0)",
+        "INSERT INTO day VALUES('eve', 0, 'topup', 1, 1, 0)",
     };
     char *path = ledger_path(*state, "proof");
     struct err e = {0};
@@ -305,6 +312,8 @@ ledger__proof_sees_every_change(void **state)
         assert_ok(ledger_hold(l, "l1", 1, 5, 1, &e));
         assert_ok(settle(l, "l1", 3, 2, 0, NULL, &e));
         assert_ok(ledger_hold(l, "l2", 1, 5, 1, &e));
+        ledger_use(l, "bob");
+        assert_ok(ledger_topup(l, "t3", 10, 1, NULL, &e));
         assert_ok(ledger_check(l, &e));
         ledger_close(l);
         assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
@@ -320,7 +329,9 @@ ledger__proof_sees_every_change(void **state)
                                       "DROP TRIGGER posting_remains",
                                       NULL, NULL, NULL),
                          SQLITE_OK);
-        assert_int_equal(sqlite3_exec(db, changes[i], NULL, NULL, NULL), SQLITE_OK);
+        if (sqlite3_exec(db, changes[i], NULL, NULL, NULL) != SQLITE_OK) {
+            fail_msg("%s: %s", changes[i], sqlite3_errmsg(db));
+        }
         assert_int_equal(sqlite3_close(db), SQLITE_OK);
         assert_ok(ledger_open(&l, path, &e));
         if (ledger_check(l, &e) == 0) {
@@ -344,7 +355,7 @@ ledger__refuses_files_that_are_none_or_newer(void **state)
 
     ledger_close(l);
     assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
-    assert_int_equal(sqlite3_exec(db, "PRAGMA user_version = 2", NULL, NULL, NULL),
+    assert_int_equal(sqlite3_exec(db, "PRAGMA user_version = 3", NULL, NULL, NULL),
                      SQLITE_OK);
     assert_int_equal(sqlite3_close(db), SQLITE_OK);
     assert_ok(file_read(path, 1 << 20, &before, &e));
@@ -359,6 +370,123 @@ ledger__refuses_files_that_are_none_or_newer(void **state)
     assert_int_equal(e.code, ERR_CORRUPT);
     buf_free(&before);
     buf_free(&after);
+    free(path);
+}
+
+static void
+ledger__keeps_the_wallets_of_many_apart(void **state)
+{
+    struct ledger *l = open_new(*state, "many");
+    const struct ledger_promise p = {
+        .lease = "l1", .seq = 1, .total_fen = 60, .host = "h1", .note = "terms=aa\n"};
+    struct ledger_lease h;
+    struct buf body = BUF_INIT;
+    struct err e = {0};
+    bool repeated = true;
+
+    ledger_use(l, "ann");
+    assert_funds(l, 0, 0);
+    assert_int_equal(ledger_promise(l, &p, 1, NULL, &e), -1);
+    assert_int_equal(e.code, ERR_LIMIT);
+    assert_ok(ledger_topup(l, "t1", 100, 1, NULL, &e));
+    ledger_use(l, "bob");
+    assert_ok(ledger_topup(l, "t2", 50, 1, NULL, &e));
+    assert_int_equal(ledger_promise(l, &p, 1, NULL, &e), -1); /* not with ann's money */
+    assert_int_equal(e.code, ERR_LIMIT);
+    /* Another's reference is not ours to repeat. */
+    assert_int_equal(ledger_topup(l, "t1", 100, 1, NULL, &e), -1);
+    assert_int_equal(refuse_of(&e), REFUSE_KEY_MISMATCH);
+    ledger_use(l, "ann");
+    assert_ok(ledger_promise(l, &p, 2, &repeated, &e));
+    assert_false(repeated);
+    assert_ok(ledger_promise(l, &p, 3, &repeated, &e));
+    assert_true(repeated);
+    assert_funds(l, 100, 60);
+    assert_ok(ledger_body(l, "hold:l1:1", &body, &e));
+    assert_string_equal(buf_str(&body), "fen=60\nhost=h1\nterms=aa\n");
+    ledger_use(l, "bob");
+    assert_funds(l, 50, 0);
+    assert_int_equal(ledger_hold(l, "l1", 2, 70, 4, &e), -1);
+    assert_int_equal(e.code, ERR_DENIED);
+    /* The lease says whose money it is, whoever brings the receipt. */
+    assert_ok(settle(l, "l1", 40, 5, 2500, NULL, &e));
+    assert_funds(l, 50, 0);
+    ledger_use(l, "ann");
+    assert_funds(l, 60, 5);
+    assert_ok(ledger_lease(l, "l1", &h, &e));
+    assert_string_equal(h.wallet, "ann");
+    assert_int_equal(account(l, "renter:cash:ann"), 60);
+    assert_int_equal(account(l, "owner:payable:h1"), 30);
+    assert_ok(ledger_check(l, &e));
+    buf_free(&body);
+    ledger_close(l);
+}
+
+static void
+ledger__gives_back_and_pays_out_what_there_is(void **state)
+{
+    struct ledger *l = open_new(*state, "out");
+    struct err e = {0};
+    bool repeated = true;
+
+    ledger_use(l, "ann");
+    assert_ok(ledger_topup(l, "t1", 100, 1, NULL, &e));
+    assert_ok(ledger_hold(l, "l1", 1, 60, 2, &e));
+    assert_int_equal(ledger_refund(l, "r1", 41, 3, NULL, &e), -1);
+    assert_int_equal(e.code, ERR_LIMIT);
+    assert_ok(ledger_refund(l, "r1", 40, 3, &repeated, &e));
+    assert_false(repeated);
+    assert_ok(ledger_refund(l, "r1", 40, 3, &repeated, &e));
+    assert_true(repeated);
+    assert_funds(l, 60, 60);
+    assert_ok(settle(l, "l1", 60, 0, 1000, NULL, &e));
+    ledger_use(l, "");
+    assert_int_equal(ledger_payout(l, "p1", "h1", 55, 4, NULL, &e), -1);
+    assert_int_equal(e.code, ERR_LIMIT);
+    assert_int_equal(ledger_payout(l, "p1", "h2", 1, 4, NULL, &e), -1);
+    assert_ok(ledger_payout(l, "p1", "h1", 54, 4, &repeated, &e));
+    assert_ok(ledger_payout(l, "p1", "h1", 54, 4, &repeated, &e));
+    assert_true(repeated);
+    assert_int_equal(ledger_payout(l, "p2", "h1", 1, 4, NULL, &e), -1);
+    assert_int_equal(account(l, "owner:payable:h1"), 0);
+    assert_int_equal(account(l, "platform:fee"), 6);
+    assert_ok(ledger_check(l, &e));
+    ledger_close(l);
+}
+
+/* A ledger as the first version made it, with what it held. */
+static void
+ledger__of_version_1_is_taken_over(void **state)
+{
+    static const char back[] =
+        "ALTER TABLE entry DROP COLUMN wallet; ALTER TABLE lease DROP COLUMN wallet;"
+        "CREATE TABLE total(n INTEGER PRIMARY KEY CHECK(n = 1), held INTEGER NOT NULL)"
+        " STRICT; INSERT INTO total SELECT 1, held FROM wallet; DROP TABLE wallet;"
+        "ALTER TABLE day RENAME TO day2;"
+        "CREATE TABLE day(day INTEGER NOT NULL, kind TEXT NOT NULL, n INTEGER NOT NULL,"
+        " cash INTEGER NOT NULL, held INTEGER NOT NULL, PRIMARY KEY(day, kind))"
+        " STRICT, WITHOUT ROWID; INSERT INTO day SELECT day, kind, n, cash, held FROM "
+        "day2;"
+        "DROP TABLE day2; PRAGMA user_version = 1";
+    char *path = ledger_path(*state, "old");
+    struct ledger *l = open_new(*state, "old");
+    sqlite3 *db = NULL;
+    struct err e = {0};
+
+    assert_ok(ledger_topup(l, "t1", 1000, 1, NULL, &e));
+    assert_ok(ledger_hold(l, "l1", 1, 5, 1, &e));
+    assert_ok(settle(l, "l1", 3, 2, 0, NULL, &e));
+    ledger_close(l);
+    assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
+    assert_int_equal(sqlite3_exec(db, back, NULL, NULL, NULL), SQLITE_OK);
+    assert_int_equal(sqlite3_close(db), SQLITE_OK);
+    assert_ok(ledger_open(&l, path, &e));
+    assert_funds(l, 997, 2);
+    assert_ok(ledger_check(l, &e));
+    assert_ok(ledger_keeping(l, "l1", 1, 9, &e));
+    assert_funds(l, 996, 0);
+    assert_ok(ledger_check(l, &e));
+    ledger_close(l);
     free(path);
 }
 
@@ -627,6 +755,9 @@ main(void)
         unit_test_in_dir(ledger__commits_a_group_at_once),
         unit_test_in_dir(ledger__proof_sees_every_change),
         unit_test_in_dir(ledger__refuses_files_that_are_none_or_newer),
+        unit_test_in_dir(ledger__keeps_the_wallets_of_many_apart),
+        unit_test_in_dir(ledger__gives_back_and_pays_out_what_there_is),
+        unit_test_in_dir(ledger__of_version_1_is_taken_over),
         unit_test_in_dir(ledger__stands_where_a_model_stands),
         unit_test_in_dir(ledger__stands_wherever_its_writer_is_killed),
     };
