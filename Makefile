@@ -58,7 +58,7 @@ WERROR := $(if $(DEV),$(if $(SAN)$(COV)$(FUZZ),,-Werror))
 # fresh machine it comes with `make deps`, in this same run.
 once = $(eval $(1) := $(2))$($(1))
 PKGS_BASE   = libcrypto jansson sqlite3 libzstd
-PKGS_CLIENT = libssh
+PKGS_CLIENT = libssh libarchive
 PKGS        = $(PKGS_BASE) libuv $(PKGS_CLIENT)
 PKG_CFLAGS  = $(call once,PKG_CFLAGS,$(shell $(PKG_CONFIG) --cflags $(PKGS)))
 LIBS        = $(call once,LIBS,$(shell $(PKG_CONFIG) --libs $(PKGS)) -lpthread)

@@ -186,7 +186,10 @@ struct tree_reader;
 /* Read the root of tree_id. ERR_CORRUPT: not a tree; ERR_NOT_FOUND from the source. */
 int tree_open(struct tree_reader **out, const struct sha256 *tree_id,
               const struct tree_source *source, struct err *e) MUST_USE;
-/* The same groups from a plain byte stream (read returns short at the end). */
+/*
+ * The same groups from a plain byte stream: read gives what there is, nothing at the end,
+ * and is not called while a whole group is at hand.
+ */
 int tree_open_stream(struct tree_reader **out,
                      int (*read)(void *ctx, void *to, size_t n, size_t *got,
                                  struct err *e),

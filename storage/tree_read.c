@@ -198,7 +198,7 @@ read_stream(struct tree_reader *r, struct err *e)
     }
     assert(got <= READ_BYTES);
     r->input.len += got;
-    r->input_ended = got < READ_BYTES;
+    r->input_ended = got == 0;
     return 0;
 }
 

@@ -436,13 +436,14 @@ static const struct command sub_rm = {
     .word = WORD_JOB_OR_SNAPSHOT,
     .run = run_rm,
 };
-static const struct command *const subs[] = {&sub_ls,  &sub_show,        &sub_files,
-                                             &sub_get, &sub_snap_take,   &sub_keep,
-                                             &sub_rm,  &sub_snap_verify, NULL};
+static const struct command *const subs[] = {
+    &sub_ls,          &sub_show,        &sub_files, &sub_get,
+    &sub_snap_take,   &sub_keep,        &sub_rm,    &sub_snap_verify,
+    &sub_snap_export, &sub_snap_import, NULL};
 
 const struct command cmd_snap = {
     .name = "snap",
-    .usage = N_("ls|show|files|get|take|keep|rm|verify ..."),
+    .usage = N_("ls|show|files|get|take|keep|rm|verify|export|import ..."),
     .help = N_("the data jobs left behind"),
     .subs = subs,
 };

@@ -32,6 +32,8 @@ extern const struct command cmd_wallet;
 
 /* Subcommands with a file of their own. */
 extern const struct command sub_host_doctor;
+extern const struct command sub_snap_export;
+extern const struct command sub_snap_import;
 extern const struct command sub_snap_take;
 extern const struct command sub_snap_verify;
 

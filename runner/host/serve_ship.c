@@ -116,6 +116,35 @@ claim_anew(struct serve_ship *h, const char *id, struct err *e)
     return rc;
 }
 
+/*
+ * A snapshot that comes from elsewhere is wanted now, whatever became of it here before
+ * and however old it is.
+ */
+static int
+claim_snapshot(struct serve_ship *h, int64_t now_ns, int64_t until_ns, struct err *e)
+{
+    struct manifest *m = NULL;
+    struct snap_claim c;
+    int rc = -1;
+
+    if (manifest_write_encoded(h->store, h->manifest.data, h->manifest.len, e) != 0 ||
+        manifest_parse(&m, h->manifest.data, h->manifest.len, e) != 0 ||
+        snap_claim_get(h->store, m->id, &c, e) != 0) {
+        goto out;
+    }
+    if (c.data == SNAP_DATA_GONE) {
+        rc = snap_regain(h->store, m->id, until_ns, e);
+    } else if (c.expires_wall_ns != 0 && c.expires_wall_ns < now_ns + RENEW_NS) {
+        rc = snap_keep(h->store, m->id, until_ns, e);
+    } else {
+        rc = 0;
+    }
+
+out:
+    manifest_free(m);
+    return rc;
+}
+
 static int
 claim(struct serve_ship *h, struct err *e)
 {
@@ -126,7 +155,7 @@ claim(struct serve_ship *h, struct err *e)
     bool found;
 
     if (h->manifest.len > 0) {
-        return manifest_write_encoded(h->store, h->manifest.data, h->manifest.len, e);
+        return claim_snapshot(h, now_ns, until_ns, e);
     }
     if (find_claim(h->store, &h->tree, id, &was, &found, e) != 0) {
         return -1;
