@@ -56,7 +56,7 @@ struct shim_file { /* with changes that are not synced */
 };
 
 struct shim_name { /* a change of names that is not synced */
-    char kind;     /* c create, u unlink, r rename */
+    char kind;     /* c create, d mkdir, u unlink, r rename, o renamed to elsewhere */
     char dir[300];
     char path[300];
     char from[300];
@@ -77,6 +77,9 @@ static struct {
     size_t n_names;
     uint64_t n_saves;
     bool dying;
+    /* If not NULL, told of each call before it is made: its name, and what it is about.
+     */
+    void (*watch)(const char *call, const char *path);
 } shim;
 
 static uint64_t
@@ -251,6 +254,58 @@ shim_synced(int fd)
     shim.n_names = kept;
 }
 
+/* Would a power cut change the file's bytes? */
+static bool
+shim_has_changes(const struct shim_file *f)
+{
+    for (size_t i = 0; i < f->n_ops; i++) {
+        if (f->ops[i].data != NULL || (size_t)f->ops[i].at < f->base_len) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/*
+ * Does root/sub hold anything that a power cut could take back: names of these kinds, or,
+ * with kind b, bytes of a file? Then what, else NULL. Only in the modes that lose things.
+ */
+static inline const char *
+shim_unsynced(const char *sub, const char *kinds)
+{
+    static char what[360];
+    char dir[300];
+
+    (void)snprintf(dir, sizeof dir, "%s%s%s", shim.root, sub[0] == '\0' ? "" : "/", sub);
+    for (size_t i = 0; i < shim.n_names; i++) {
+        const struct shim_name *n = &shim.names[i];
+
+        if (strcmp(n->dir, dir) == 0 && strchr(kinds, n->kind) != NULL) {
+            (void)snprintf(what, sizeof what, "the name %s (%c)", n->path, n->kind);
+            return what;
+        }
+    }
+    for (size_t i = 0; i < shim.n_files && strchr(kinds, 'b') != NULL; i++) {
+        char link[64];
+        char path[300];
+        ssize_t n;
+
+        if (!shim_has_changes(&shim.files[i])) {
+            continue;
+        }
+        (void)snprintf(link, sizeof link, "/proc/self/fd/%d", shim.files[i].fd);
+        n = readlink(link, path, sizeof path - 1);
+        path[n > 0 ? n : 0] = '\0';
+        if (strncmp(path, dir, strlen(dir)) == 0 && path[strlen(dir)] == '/' &&
+            strchr(path + strlen(dir) + 1, '/') == NULL &&
+            strstr(path, " (deleted)") == NULL) {
+            (void)snprintf(what, sizeof what, "bytes of %s", path);
+            return what;
+        }
+    }
+    return NULL;
+}
+
 /* ---- dying ---- */
 
 static void
@@ -293,6 +348,13 @@ shim_rewrite(const struct shim_file *f, bool some)
 static void
 shim_undo_name(const struct shim_name *n)
 {
+    if (n->kind == 'o') {
+        return; /* a file that has moved is taken to be where it went, or not yet */
+    }
+    if (n->kind == 'd') {
+        (void)syscall(SYS_unlinkat, AT_FDCWD, n->path, AT_REMOVEDIR);
+        return;
+    }
     if (n->kind == 'c') {
         (void)syscall(SYS_unlinkat, AT_FDCWD, n->path, 0);
         return;
@@ -344,10 +406,13 @@ enum shim_fate { SHIM_GO, SHIM_HALF, SHIM_FAIL };
 
 /* Another call that changes something: what becomes of it? */
 static enum shim_fate
-shim_next(bool is_write, bool needs_room)
+shim_next(const char *call, const char *path, bool is_write, bool needs_room)
 {
     uint64_t n = ++*shim.count;
 
+    if (shim.watch != NULL) {
+        shim.watch(call, path);
+    }
     if (shim.mode == SHIM_COUNT || n < shim.die_at) {
         return SHIM_GO;
     }
@@ -383,7 +448,7 @@ shim_write(int fd, const void *data, size_t len, off_t at)
     ssize_t n;
 
     if (shim_path(fd, path)) {
-        switch (shim_next(true, true)) {
+        switch (shim_next("write", path, true, true)) {
         case SHIM_FAIL:
             return -1;
         case SHIM_HALF:
@@ -457,7 +522,7 @@ ftruncate(int fd, off_t len)
     char path[300];
 
     if (shim_path(fd, path)) {
-        if (shim_next(false, false) == SHIM_FAIL) {
+        if (shim_next("truncate", path, false, false) == SHIM_FAIL) {
             return -1;
         }
         shim_note(fd, len, NULL, 0);
@@ -477,7 +542,7 @@ shim_sync(int fd, long call)
     char path[300];
 
     if (shim_path(fd, path)) {
-        if (shim_next(false, false) == SHIM_FAIL) {
+        if (shim_next("sync", path, false, false) == SHIM_FAIL) {
             return -1;
         }
         shim_synced(fd);
@@ -506,7 +571,7 @@ shim_open(int dir_fd, const char *name, int flags, mode_t mode)
     int fd;
 
     if (ours && syscall(SYS_faccessat, AT_FDCWD, path, F_OK) == -1) {
-        if (shim_next(false, true) == SHIM_FAIL) {
+        if (shim_next("create", path, false, true) == SHIM_FAIL) {
             return -1;
         }
     } else {
@@ -573,13 +638,33 @@ open64(const char *name, int flags, ...)
 }
 
 int
+mkdirat(int dir_fd, const char *name, mode_t mode)
+{
+    char path[300];
+    char dir[300];
+    bool ours = shim_path_at(dir_fd, name, path, dir) &&
+                syscall(SYS_faccessat, AT_FDCWD, path, F_OK) == -1;
+
+    if (ours && shim_next("mkdir", path, false, true) == SHIM_FAIL) {
+        return -1;
+    }
+    if (syscall(SYS_mkdirat, dir_fd, name, mode) == -1) {
+        return -1;
+    }
+    if (ours) {
+        shim_note_name('d', path, dir, "", NULL);
+    }
+    return 0;
+}
+
+int
 unlinkat(int dir_fd, const char *name, int flags)
 {
     char path[300];
     char dir[300];
 
     if (flags == 0 && shim_path_at(dir_fd, name, path, dir)) {
-        if (shim_next(false, false) == SHIM_FAIL) {
+        if (shim_next("unlink", path, false, false) == SHIM_FAIL) {
             return -1;
         }
         if (syscall(SYS_faccessat, AT_FDCWD, path, F_OK) == 0) {
@@ -599,17 +684,21 @@ int
 renameat(int from_fd, const char *from, int to_fd, const char *to)
 {
     char from_path[300];
+    char from_dir[300];
     char path[300];
     char dir[300];
 
-    if (shim_path_at(from_fd, from, from_path, dir) &&
+    if (shim_path_at(from_fd, from, from_path, from_dir) &&
         shim_path_at(to_fd, to, path, dir)) {
         bool replaces = syscall(SYS_faccessat, AT_FDCWD, path, F_OK) == 0;
 
-        if (shim_next(false, true) == SHIM_FAIL) {
+        if (shim_next("rename", path, false, true) == SHIM_FAIL) {
             return -1;
         }
         shim_note_name('r', path, dir, from_path, replaces ? path : NULL);
+        if (strcmp(dir, from_dir) != 0) {
+            shim_note_name('o', from_path, from_dir, "", NULL);
+        }
     }
     return (int)syscall(SYS_renameat2, from_fd, from, to_fd, to, 0);
 }
