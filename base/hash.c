@@ -28,13 +28,22 @@ must(int ok, const char *what)
     }
 }
 
+/*
+ * The machine's openssl.cnf may name modules to load, which a static program cannot;
+ * nothing we use is configured there.
+ */
+void
+hash_alone(void)
+{
+    (void)OPENSSL_init_crypto(
+        OPENSSL_INIT_NO_LOAD_CONFIG | OPENSSL_INIT_NO_LOAD_CRYPTO_STRINGS |
+            OPENSSL_INIT_NO_ADD_ALL_CIPHERS | OPENSSL_INIT_NO_ADD_ALL_DIGESTS,
+        NULL);
+}
+
 static void
 sha256_look_up(void)
 {
-    /*
-     * The machine's openssl.cnf may name modules to load, which a static
-     * program cannot; nothing we use is configured there.
-     */
     (void)OPENSSL_init_crypto(OPENSSL_INIT_NO_LOAD_CONFIG, NULL);
     sha256_md = EVP_MD_fetch(NULL, "SHA256", NULL);
     must(sha256_md != NULL, "finding SHA-256");

@@ -17,6 +17,13 @@ struct sha256 {
 
 struct sha256_ctx; /* one thread at a time */
 
+/*
+ * For a program in which nobody but us uses libcrypto: it then reads no configuration
+ * and makes no tables of names, which costs more than all a short process does with it.
+ * First in main. Never where a library has it look up ciphers by name, as libssh does.
+ */
+void hash_alone(void);
+
 void sha256_of(const void *data, size_t len, struct sha256 *out);
 struct sha256_ctx *sha256_new(void);
 void sha256_update(struct sha256_ctx *c, const void *data, size_t len);

@@ -3,11 +3,13 @@
 #include <string.h>
 
 #include "base/err.h"
+#include "base/hash.h"
 #include "runner/host/commands.h"
 
 /* gpurun-agent: what serves jobs on a host, and what its owner uses. */
 int
 main(int argc, char **argv)
 {
+    hash_alone();
     return commands_run(argc - 1, argv + 1);
 }

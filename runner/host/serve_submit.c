@@ -146,16 +146,16 @@ starter_ended(void *ctx, const struct child_end *end)
 }
 
 static int
-start_supervisor(struct submit *u, int fd, struct err *e)
+start_supervisor(struct serve_link *l, int fd, struct err *e)
 {
-    struct serve *s = u->serve;
+    struct serve *s = l->serve;
     char *argv[] = {(char *)(uintptr_t) "gpurun-agent", (char *)(uintptr_t) "supervise",
-                    s->renter->id, u->link->job, NULL};
+                    s->renter->id, l->job, NULL};
     int fds[4] = {-1, -1, -1, fd};
     struct child_options o = {
         .file = "/proc/self/exe", .argv = argv, .fds = fds, .n_fds = 4};
 
-    return child_start(&u->link->starter, s->loop, &o, starter_ended, u->link, e);
+    return child_start(&l->starter, s->loop, &o, starter_ended, l, e);
 }
 
 static int
@@ -195,33 +195,60 @@ start_request(const struct rec *req)
     return r;
 }
 
+/* A supervisor that has no job yet; it ends should its connection end first. */
 static int
-start(struct serve_link *l, uint64_t id, const struct rec *req, struct err *e)
+call_supervisor(struct serve_link *l, struct err *e)
 {
-    struct submit *u = xcalloc(1, sizeof *u);
-    struct rec *r = NULL;
     int fds[2] = {-1, -1};
     int rc = -1;
 
-    *u = (struct submit){l->serve, l, id};
-    if (unix_pair(fds, e) != 0 || start_supervisor(u, fds[1], e) != 0) {
-        goto out;
+    child_free(l->starter); /* of one that was called early, and is gone */
+    l->starter = NULL;
+    if (unix_pair(fds, e) == 0 && start_supervisor(l, fds[1], e) == 0) {
+        rc = connect_new(l, fds[0], e);
+        fds[0] = -1;
     }
-    rc = connect_new(l, fds[0], e);
-    fds[0] = -1;
-    if (rc != 0) {
-        goto out;
-    }
-    r = start_request(req);
-    rc = mux_request(conn_mux(l->conn), r, on_started, u, NULL, e);
-    u = rc == 0 ? NULL : u;
-
-out:
-    rec_free(r);
     (void)fd_close(&fds[0]);
     (void)fd_close(&fds[1]);
-    free(u);
     return rc;
+}
+
+static int
+start(struct serve_link *l, uint64_t id, const struct rec *req, struct err *e)
+{
+    struct submit *u;
+    struct rec *r;
+    int rc;
+
+    if (l->conn == NULL && call_supervisor(l, e) != 0) {
+        return -1;
+    }
+    u = xcalloc(1, sizeof *u);
+    *u = (struct submit){l->serve, l, id};
+    r = start_request(req);
+    rc = mux_request(conn_mux(l->conn), r, on_started, u, NULL, e);
+    rec_free(r);
+    if (rc != 0) {
+        free(u);
+    }
+    return rc;
+}
+
+/*
+ * The files are on their way: a supervisor gets itself ready meanwhile. One of all that
+ * wait on this connection, for many may wait for long.
+ */
+static void
+start_early(struct serve_link *l)
+{
+    struct err none; /* when it is needed it is tried again, and told */
+
+    for (const struct serve_link *o = l->serve->links; o != NULL; o = o->next) {
+        if (o->submitting && (o->conn != NULL || o->starter != NULL)) {
+            return;
+        }
+    }
+    (void)!call_supervisor(l, &none);
 }
 
 /* ---- the request ---- */
@@ -297,6 +324,8 @@ serve_submit(struct serve *s, uint64_t id, const struct rec *req)
     if (check_shipped(s, id, &spec, req, &done, &e) != 0 ||
         (!done && start(l, id, req, &e) != 0)) {
         give_up(l, id, &e);
+    } else if (done) {
+        start_early(l);
     }
 
 out:

@@ -96,7 +96,7 @@ sup_prepare(struct sup *s)
     struct err e;
 
     /* Before any thread: the guard is made by forks that go on running our code. */
-    if (guard_start(&s->guard, &e) != 0 ||
+    if ((s->guard == NULL && guard_start(&s->guard, &e) != 0) ||
         watch_new(&s->guard_watch, s->loop, guard_fd(s->guard), guard_readable, s, &e) !=
             0) {
         goto failed;

@@ -249,6 +249,13 @@ open_up(struct sup *s, const char *renter_id, struct err *e)
         return -1;
     }
     s->window_timer = timer_new(s->loop, window_over, s);
+    /*
+     * While serve still takes in what the job needs. It is forked before any thread is,
+     * and goes with us should there be no job; if it fails it is tried again, and told.
+     */
+    if (guard_start(&s->guard, e) != 0) {
+        s->guard = NULL;
+    }
     return sup_peer_add(s, SUPERVISE_FD, e);
 }
 

@@ -49,8 +49,12 @@ for t in libssh ssh; do
     p=$bg
     half_way() { [ "$(stored)" -gt $((before + BYTES / 2)) ]; }
     await 30 "half of it is there" half_way
+    kill -USR1 "${pid[slow]}" # frozen
+    [[ $(leftovers) =~ "gpurun-agent supervise" ]] || fail "no supervisor is ready for when all is there"
     kill -KILL $p
     wait $p 2>/dev/null || true
+    kill -USR2 "${pid[slow]}"
+    await_none 30 'gpurun-agent supervise' # it got no job, so it went, and its guard too
     expect 0 gpurun -q --host slow -- sh -c 'sha256sum <big'
     [ "$(cat "$work/out")" = "$sum" ] || fail "the job saw other bytes"
     await 20 "the last connection to be over" connections slow 3
