@@ -98,4 +98,10 @@ int snap_expire(struct store *s, struct snap_expiry *out,
                 void (*done)(void *arg, const struct snap *sn), void *arg,
                 struct err *e) MUST_USE;
 
+/*
+ * Why nothing would expire now, without remembering anything; empty: the clock is
+ * trusted, or this store has never looked at it.
+ */
+void snap_clock_doubt(struct store *s, char doubt[256]);
+
 #endif

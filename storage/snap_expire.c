@@ -102,13 +102,14 @@ contradiction(const struct seen *last, const struct seen *now, char why[256])
     }
 }
 
-/* Look at the clock, and remember what it said. */
-static int
-check_clock(struct store *s, struct seen *now, char doubt[256], struct err *e)
+/* What the clock says now, and whether that agrees with the last time. */
+static void
+look_at_clock(struct store *s, struct seen *seen_last, struct seen *now, char doubt[256])
 {
     struct seen last;
 
     load_seen(s, &last);
+    *seen_last = last;
     memset(now, 0, sizeof *now);
     clock_boot_id(now->boot);
     now->boot_ns = clock_boot_ns();
@@ -128,6 +129,27 @@ check_clock(struct store *s, struct seen *now, char doubt[256], struct err *e)
                        "the clock was set %" PRId64 " s ago; believed after a day",
                        (now->wall_ns - now->steady_wall_ns) / NS);
     }
+}
+
+void
+snap_clock_doubt(struct store *s, char doubt[256])
+{
+    struct seen last;
+    struct seen now;
+
+    look_at_clock(s, &last, &now, doubt);
+    if (!last.known) {
+        doubt[0] = '\0'; /* nothing has been kept here for long */
+    }
+}
+
+/* Look at the clock, and remember what it said. */
+static int
+check_clock(struct store *s, struct seen *now, char doubt[256], struct err *e)
+{
+    struct seen last;
+
+    look_at_clock(s, &last, now, doubt);
     if (last.known && now->doubt == last.doubt && doubt[0] == '\0' &&
         strcmp(last.boot, now->boot) == 0 &&
         now->wall_ns - last.wall_ns < SAVE_EVERY_NS && now->wall_ns >= last.wall_ns) {

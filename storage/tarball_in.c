@@ -6,6 +6,7 @@
 #include "base/buf.h"
 #include "storage/manifest.h"
 #include "storage/putq.h"
+#include "storage/run.h"
 #include "storage/tarball.h"
 #include "storage/tarball_internal.h"
 
@@ -408,7 +409,7 @@ take_member(struct in *x, const struct tree_entry *entry, struct err *e)
 }
 
 static int
-take_run(struct in *x, const struct tarball_run *run, struct err *e)
+take_run(struct in *x, const struct tree_run *run, struct err *e)
 {
     x->chunks = run->group.chunks;
     x->n_chunks = run->group.n_chunks;
@@ -431,12 +432,12 @@ take_tree(struct in *x, struct store *s, struct err *e)
     struct tree_sink sink = tree_sink_store(s);
     struct tree_writer *w = tree_writer_new(&sink);
     struct tree_reader *r = NULL;
-    struct tarball_run run = {.encoded = NULL};
+    struct tree_run run = {.encoded = NULL};
     bool end = false;
     int rc;
 
     rc = tree_open_stream(&r, read_tree, x, e);
-    while (rc == 0 && (rc = tarball_run_next(&run, r, &end, e)) == 0 && !end) {
+    while (rc == 0 && (rc = tree_run_next(&run, r, &end, e)) == 0 && !end) {
         if ((rc = take_run(x, &run, e)) == 0) {
             rc = tree_writer_add(w, &run.group, NULL, e);
         }
@@ -444,7 +445,7 @@ take_tree(struct in *x, struct store *s, struct err *e)
     if (rc == 0 && (rc = compare(x, e)) == 0) {
         rc = tree_writer_finish(w, &x->sums.tree, NULL, e);
     }
-    tarball_run_free(&run);
+    tree_run_free(&run);
     tree_close(r);
     tree_writer_free(w);
     return rc;

@@ -34,22 +34,4 @@ tarball_is_member(const struct tree_entry *entry)
            entry->damage == TREE_CHANGED;
 }
 
-/*
- * One group, or a file's group and all that continue it: entries, and every chunk.
- * Valid until the next tarball_run_next.
- */
-struct tarball_run {
-    struct tree_group group; /* with more and continues taken away */
-    struct tree_arena *arena;
-    struct tree_chunk *chunks; /* of a file in parts; else NULL */
-    size_t cap;
-    /* The groups' bytes as they were, if wanted. */
-    struct buf *encoded;
-};
-
-/* *end: there is none. */
-int tarball_run_next(struct tarball_run *run, struct tree_reader *r, bool *end,
-                     struct err *e) MUST_USE;
-void tarball_run_free(struct tarball_run *run);
-
 #endif

@@ -10,6 +10,7 @@
 
 #include "base/bytes.h"
 #include "base/text.h"
+#include "storage/run.h"
 #include "storage/tarball.h"
 #include "storage/tarball_internal.h"
 
@@ -461,7 +462,7 @@ leave_out(struct out *x, const struct tree_entry *entry)
 }
 
 static int
-write_run(struct out *x, const struct tarball_run *run, struct err *e)
+write_run(struct out *x, const struct tree_run *run, struct err *e)
 {
     x->chunks = run->group.chunks;
     x->n_chunks = run->group.n_chunks;
@@ -491,18 +492,18 @@ static int
 write_tree(struct out *x, struct tree_reader *r, struct err *e)
 {
     struct buf encoded = BUF_INIT;
-    struct tarball_run run = {.encoded = &encoded};
+    struct tree_run run = {.encoded = &encoded};
     bool end = false;
     int rc;
 
-    while ((rc = tarball_run_next(&run, r, &end, e)) == 0 && !end) {
+    while ((rc = tree_run_next(&run, r, &end, e)) == 0 && !end) {
         rc = write_pieces(x, TARBALL_TREE, encoded.data, encoded.len, e);
         buf_reset(&encoded);
         if (rc != 0 || (rc = write_run(x, &run, e)) != 0) {
             break;
         }
     }
-    tarball_run_free(&run);
+    tree_run_free(&run);
     buf_free(&encoded);
     return rc;
 }

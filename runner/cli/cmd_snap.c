@@ -17,8 +17,7 @@
 #include "runner/client/bring.h"
 #include "runner/client/i18n.h"
 #include "runner/client/snaps.h"
-#include "runner/job/verbs.h"
-#include "runner/wire/msg.h"
+#include "storage/manifest.h"
 
 #define NS_PER_S ((int64_t)1000000000)
 
@@ -34,31 +33,104 @@ static const struct opt options_ls[] = {
     {NULL, 0, OPT_NONE, 0, NULL, NULL},
 };
 
-#define WARN_NS (3 * 86400 * NS_PER_S)
+#define DAY_NS (86400 * NS_PER_S)
 
-/* What goes within three days, and how to keep it. */
+/* When the data of a snapshot goes, its last copy; 0: not at all, or it has gone. */
+static int64_t
+goes_at(const struct snap_infos *l, size_t at, size_t end)
+{
+    int64_t last_ns = 0;
+
+    for (size_t i = at; i < end; i++) {
+        const struct snap_info *s = &l->v[i];
+
+        if (s->kept && s->expires_wall_ns == 0) {
+            return 0;
+        }
+        if (s->kept && s->expires_wall_ns > last_ns) {
+            last_ns = s->expires_wall_ns;
+        }
+    }
+    return last_ns;
+}
+
+/* What goes within so many days, and how to keep it; how many. */
+static int64_t
+warn_within(const struct cli *c, const struct snap_infos *l, int days)
+{
+    int64_t now_ns = clock_wall_ns();
+    int64_t first_ns = 0;
+    int64_t n_soon = 0;
+    const char *id = NULL;
+    char when[OUT_TIME_MAX];
+    char date[OUT_TIME_MAX];
+
+    for (size_t at = 0, end; at < l->n; at = end) {
+        int64_t goes_ns;
+
+        end = snapview_copies(l, at);
+        goes_ns = goes_at(l, at, end);
+        if (goes_ns > 0 && goes_ns - now_ns < days * DAY_NS) {
+            n_soon++;
+            if (id == NULL || goes_ns < first_ns) {
+                first_ns = goes_ns;
+                id = l->v[at].id;
+            }
+        }
+    }
+    if (id == NULL) {
+        return 0;
+    }
+    (void)out_when(first_ns, now_ns, when);
+    (void)out_time(first_ns, date);
+    if (days == 1) {
+        say(c,
+            _("snapshots that expire within a day: %" PRId64
+              ", first %s %s (%s); `gpurun "
+              "snap keep %s --days N` keeps it"),
+            n_soon, id, when, date, id);
+    } else {
+        say(c,
+            _("snapshots that expire within %d days: %" PRId64 ", first %s %s (%s); "
+              "`gpurun snap keep %s --days N` keeps it"),
+            days, n_soon, id, when, date, id);
+    }
+    return n_soon;
+}
+
+/* The nearer warning speaks for both, unless there is more in the further one. */
 static void
 warn_of_expiry(const struct cli *c, const struct snap_infos *l)
 {
+    int64_t n_day = warn_within(c, l, 1);
+    int64_t n_days = 0;
     int64_t now_ns = clock_wall_ns();
-    int64_t n_soon = 0;
-    const struct snap_info *first = NULL;
-    char when[OUT_TIME_MAX];
 
-    for (size_t i = 0; i < l->n; i++) {
-        const struct snap_info *s = &l->v[i];
+    for (size_t at = 0, end; at < l->n; at = end) {
+        int64_t goes_ns;
 
-        if (s->kept && s->expires_wall_ns > 0 && s->expires_wall_ns - now_ns < WARN_NS) {
-            n_soon++;
-            first =
-                first == NULL || s->expires_wall_ns < first->expires_wall_ns ? s : first;
-        }
+        end = snapview_copies(l, at);
+        goes_ns = goes_at(l, at, end);
+        n_days += goes_ns > 0 && goes_ns - now_ns < 3 * DAY_NS;
     }
-    if (first != NULL) {
-        say(c,
-            _("snapshots that expire within 3 days: %" PRId64 ", first %s %s; "
-              "`gpurun snap keep %s --days N` keeps it"),
-            n_soon, first->id, out_when(first->expires_wall_ns, now_ns, when), first->id);
+    if (n_day == 0) {
+        (void)warn_within(c, l, 3);
+    } else if (n_days > n_day) {
+        say(c, _("and %" PRId64 " more within 3 days"), n_days - n_day);
+    }
+}
+
+/* Hosts whose clock is not believed: a line each. */
+static void
+say_doubts(const struct cli *c, const struct buf *doubts)
+{
+    const char *line = buf_str(doubts);
+
+    while (*line != '\0') {
+        size_t len = strcspn(line, "\n");
+
+        say(c, "%.*s", (int)len, line);
+        line += len + (line[len] == '\n');
     }
 }
 
@@ -69,24 +141,27 @@ run_ls(struct cli *c, const void *options, const struct words *w, struct err *e)
     struct client cl = {.loop = NULL};
     struct snap_infos l = {NULL, 0};
     struct buf silent = BUF_INIT;
+    struct buf doubts = BUF_INIT;
     struct buf out = BUF_INIT;
     int rc = -1;
 
     (void)w;
     c->stage = STAGE_TRYING;
     if (context_open(&cl, c, e) == 0 &&
-        find_all_snapshots(c, &cl, o->all, &l, &silent, e) == 0) {
+        find_all_snapshots(c, &cl, o->all, &l, &silent, &doubts, e) == 0) {
         if (c->g.json) {
-            snapview_list_json(&out, &l, buf_str(&silent));
+            snapview_list_json(&out, &l, buf_str(&silent), buf_str(&doubts));
         } else {
             snapview_list(&out, &l);
         }
         rc = out_write(&out, e);
         warn_of_expiry(c, &l);
+        say_doubts(c, &doubts);
     }
     context_close(&cl);
     snap_infos_free(&l);
     buf_free(&silent);
+    buf_free(&doubts);
     buf_free(&out);
     return rc;
 }
@@ -98,18 +173,27 @@ run_show(struct cli *c, const void *options, const struct words *w, struct err *
 {
     struct client cl = {.loop = NULL};
     struct data_ref ref = {.session = NULL};
+    struct snap_info again;
+    struct manifest *m = NULL;
+    struct buf signed_bytes = BUF_INIT;
     struct buf out = BUF_INIT;
     int rc = -1;
 
     (void)options;
-    if (context_open(&cl, c, e) == 0 && find_data(c, &cl, w->v[0], false, &ref, e) == 0) {
+    snap_info_init(&again);
+    if (context_open(&cl, c, e) == 0 && find_data(c, &cl, w->v[0], false, &ref, e) == 0 &&
+        snaps_show(ref.session, ref.snapshot, &again, &signed_bytes, e) == 0 &&
+        manifest_parse(&m, signed_bytes.data, signed_bytes.len, e) == 0) {
         if (c->g.json) {
-            snapview_json(&out, &ref.info);
+            snapview_page_json(&out, &again, m);
         } else {
-            snapview_page(&out, &ref.info);
+            snapview_page(&out, &again, m);
         }
         rc = out_write(&out, e);
     }
+    manifest_free(m);
+    snap_info_free(&again);
+    buf_free(&signed_bytes);
     data_ref_close(&ref);
     context_close(&cl);
     buf_free(&out);
@@ -299,84 +383,6 @@ out:
     return rc;
 }
 
-/* ---- keep, rm ---- */
-
-struct keep_options {
-    const char *days;
-};
-
-static const struct opt options_keep[] = {
-    {"days", 0, OPT_STR, offsetof(struct keep_options, days), "N",
-     N_("keep its data so many days from the recorded end")},
-    {NULL, 0, OPT_NONE, 0, NULL, NULL},
-};
-
-static int
-ask_snap(struct cli *c, const char *verb, const char *what, int64_t days, struct err *e)
-{
-    struct client cl = {.loop = NULL};
-    struct data_ref ref = {.session = NULL};
-    struct rec *req = NULL;
-    struct rec *resp = NULL;
-    struct snap_info info;
-    const char *bytes;
-    size_t len;
-    int rc = -1;
-
-    if (context_open(&cl, c, e) != 0 || find_data(c, &cl, what, false, &ref, e) != 0) {
-        goto out;
-    }
-    req = msg_request_new(verb);
-    msg_add_key(req, NULL);
-    rec_add(req, "snapshot", ref.snapshot);
-    if (days >= 0) {
-        int64_t from =
-            ref.info.ended_wall_ns > 0 ? ref.info.ended_wall_ns : ref.info.made_wall_ns;
-
-        rec_add_int(req, "expires_wall_ns", from + days * 86400 * NS_PER_S);
-    }
-    if (session_call(ref.session, req, CONTEXT_ANSWER_NS, &resp, e) != 0) {
-        goto out;
-    }
-    bytes = rec_get_bytes(resp, "snap", &len);
-    if (bytes == NULL) {
-        err_set(e, ERR_CORRUPT, _("the host names no snapshot"));
-    } else if (snap_info_parse(&info, session_host(ref.session)->name, bytes, len, e) ==
-               0) {
-        rc = snapview_made(c, &info, e);
-        snap_info_free(&info);
-    }
-
-out:
-    rec_free(resp);
-    rec_free(req);
-    data_ref_close(&ref);
-    context_close(&cl);
-    return rc;
-}
-
-static int
-run_keep(struct cli *c, const void *options, const struct words *w, struct err *e)
-{
-    const struct keep_options *o = options;
-    int64_t days;
-
-    if (o->days == NULL) {
-        return err_set(e, ERR_INVALID, "%s", _("keep wants --days N"));
-    }
-    if (text_parse_int(o->days, 0, 36500, "--days", &days, e) != 0) {
-        return -1;
-    }
-    return ask_snap(c, VERB_SNAP_KEEP, w->v[0], days, e);
-}
-
-static int
-run_rm(struct cli *c, const void *options, const struct words *w, struct err *e)
-{
-    (void)options;
-    return ask_snap(c, VERB_SNAP_RM, w->v[0], -1, e);
-}
-
 /* ---- the table ---- */
 
 static const struct command sub_ls = {
@@ -416,34 +422,14 @@ static const struct command sub_get = {
     .word = WORD_JOB_OR_SNAPSHOT,
     .run = run_get,
 };
-static const struct command sub_keep = {
-    .name = "keep",
-    .usage = N_("SNAPSHOT --days N"),
-    .help = N_("keep a snapshot's data longer, or less long"),
-    .options = options_keep,
-    .options_size = sizeof(struct keep_options),
-    .min_words = 1,
-    .max_words = 1,
-    .word = WORD_JOB_OR_SNAPSHOT,
-    .run = run_keep,
-};
-static const struct command sub_rm = {
-    .name = "rm",
-    .usage = N_("SNAPSHOT"),
-    .help = N_("give up a snapshot's data; what it was stays on record"),
-    .min_words = 1,
-    .max_words = 1,
-    .word = WORD_JOB_OR_SNAPSHOT,
-    .run = run_rm,
-};
 static const struct command *const subs[] = {
-    &sub_ls,          &sub_show,        &sub_files, &sub_get,
-    &sub_snap_take,   &sub_keep,        &sub_rm,    &sub_snap_verify,
-    &sub_snap_export, &sub_snap_import, NULL};
+    &sub_ls,          &sub_show,        &sub_files,       &sub_snap_diff,
+    &sub_get,         &sub_snap_take,   &sub_snap_keep,   &sub_snap_rm,
+    &sub_snap_verify, &sub_snap_export, &sub_snap_import, NULL};
 
 const struct command cmd_snap = {
     .name = "snap",
-    .usage = N_("ls|show|files|get|take|keep|rm|verify|export|import ..."),
+    .usage = N_("ls|show|files|get|diff|take|keep|rm|verify|export|import ..."),
     .help = N_("the data jobs left behind"),
     .subs = subs,
 };

@@ -32,8 +32,11 @@ extern const struct command cmd_wallet;
 
 /* Subcommands with a file of their own. */
 extern const struct command sub_host_doctor;
+extern const struct command sub_snap_diff;
 extern const struct command sub_snap_export;
 extern const struct command sub_snap_import;
+extern const struct command sub_snap_keep;
+extern const struct command sub_snap_rm;
 extern const struct command sub_snap_take;
 extern const struct command sub_snap_verify;
 

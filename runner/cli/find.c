@@ -26,7 +26,7 @@ data_ref_close(struct data_ref *r)
 
 int
 find_all_snapshots(struct cli *c, struct client *cl, bool all, struct snap_infos *out,
-                   struct buf *silent, struct err *e)
+                   struct buf *silent, struct buf *doubts, struct err *e)
 {
     struct host_list hosts = {NULL, 0};
     struct snap_infos l = {NULL, 0};
@@ -43,7 +43,7 @@ find_all_snapshots(struct cli *c, struct client *cl, bool all, struct snap_infos
         const struct candidate *cand = place_at(p, i);
         bool up = session_state(cand->session) == SESSION_UP;
 
-        if (!up || snaps_list(cand->session, all, &l, e) != 0) {
+        if (!up || snaps_list(cand->session, all, &l, doubts, e) != 0) {
             say(c, "%s", up ? e->msg : session_why(cand->session)->err.msg);
             buf_printf(silent, "%s%s", silent->len > 0 ? ", " : "", cand->host);
         }
@@ -148,7 +148,7 @@ search_hosts(struct cli *c, struct client *cl, const char *what, struct data_ref
     struct snap_infos l = {NULL, 0};
     struct buf silent = BUF_INIT;
     const struct snap_info *s = NULL;
-    int rc = find_all_snapshots(c, cl, true, &l, &silent, e);
+    int rc = find_all_snapshots(c, cl, true, &l, &silent, NULL, e);
 
     if (rc == 0) {
         rc = snaps_find(&l, what, &s, e);

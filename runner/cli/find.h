@@ -26,8 +26,11 @@ int find_data(struct cli *c, struct client *cl, const char *what, bool live,
               struct data_ref *out, struct err *e) MUST_USE;
 void data_ref_close(struct data_ref *r);
 
-/* Every snapshot of every host that answers; silent hosts are appended to silent. */
+/*
+ * Every snapshot of every host that answers; silent hosts are appended to silent, and to
+ * doubts (NULL allowed) why nothing expires where a clock is not believed.
+ */
 int find_all_snapshots(struct cli *c, struct client *cl, bool all, struct snap_infos *out,
-                       struct buf *silent, struct err *e) MUST_USE;
+                       struct buf *silent, struct buf *doubts, struct err *e) MUST_USE;
 
 #endif

@@ -9,10 +9,14 @@
 #include "base/json.h"
 #include "base/text.h"
 #include "runner/cli/out.h"
+#include "runner/client/hosts.h"
 #include "runner/client/i18n.h"
+#include "runner/job/change.h"
+#include "storage/manifest.h"
 #include "storage/tree.h"
 
 #define LABEL_COLUMNS 12
+#define DAMAGE_SHOWN  10
 #define FLUSH_BYTES   ((size_t)64 * 1024)
 
 static void
@@ -42,6 +46,69 @@ until_text(const struct snap_info *s, char out[OUT_TIME_MAX])
     return out;
 }
 
+size_t
+snapview_copies(const struct snap_infos *l, size_t at)
+{
+    size_t end = at + 1;
+
+    while (end < l->n && strcmp(l->v[end].id, l->v[at].id) == 0) {
+        end++;
+    }
+    return end;
+}
+
+/* The copy to tell of: one that is kept, the longest. */
+static const struct snap_info *
+best_copy(const struct snap_infos *l, size_t at, size_t end)
+{
+    const struct snap_info *best = &l->v[at];
+
+    for (size_t i = at + 1; i < end; i++) {
+        const struct snap_info *s = &l->v[i];
+        bool longer =
+            best->expires_wall_ns != 0 &&
+            (s->expires_wall_ns == 0 || s->expires_wall_ns > best->expires_wall_ns);
+
+        if (s->kept && (!best->kept || longer)) {
+            best = s;
+        }
+    }
+    return best;
+}
+
+static bool
+is_local(const struct snap_info *s)
+{
+    return strcmp(s->host, HOST_LOCAL) == 0;
+}
+
+/* "h1 + laptop", "only on h1", "local"; this machine comes last. */
+static void
+where_text(const struct snap_infos *l, size_t at, size_t end, struct buf *out)
+{
+    const struct snap_info *first = NULL;
+    size_t n = 0;
+
+    for (int local = 0; local < 2; local++) {
+        for (size_t i = at; i < end; i++) {
+            const struct snap_info *s = &l->v[i];
+
+            if (s->kept && is_local(s) == (local == 1)) {
+                first = first != NULL ? first : s;
+                buf_printf(out, "%s%s", n > 0 ? " + " : "",
+                           n > 0 && local == 1 ? _("laptop") : s->host);
+                n++;
+            }
+        }
+    }
+    if (n == 0) {
+        buf_add_str(out, l->v[at].host);
+    } else if (n == 1 && !is_local(first)) {
+        buf_reset(out);
+        buf_printf(out, _("only on %s"), first->host);
+    }
+}
+
 void
 snapview_list(struct buf *out, const struct snap_infos *l)
 {
@@ -52,14 +119,18 @@ snapview_list(struct buf *out, const struct snap_infos *l)
     char text[OUT_TIME_MAX];
     char size[TEXT_SIZE_MAX];
 
-    for (size_t i = 0; i < l->n; i++) {
-        const struct snap_info *s = &l->v[i];
+    for (size_t at = 0, end; at < l->n; at = end) {
+        const struct snap_info *s;
         struct buf how = BUF_INIT;
+        struct buf where = BUF_INIT;
 
+        end = snapview_copies(l, at);
+        s = best_copy(l, at, end);
+        where_text(l, at, end, &where);
         how_text(s, &how);
         table_cell(t, s->id);
         table_cell(t, s->name);
-        table_cell(t, s->host);
+        table_cell(t, buf_str(&where));
         table_cell(t, out_time(s->made_wall_ns, text));
         table_cellf(t, "%" PRId64, s->n_files);
         text_format_size((uint64_t)s->content_bytes, size);
@@ -72,6 +143,7 @@ snapview_list(struct buf *out, const struct snap_infos *l)
         table_cell(t, until_text(s, text));
         table_cell(t, buf_str(&how));
         buf_free(&how);
+        buf_free(&where);
     }
     table_print(t, out);
     table_free(t);
@@ -85,8 +157,56 @@ row(struct buf *out, const char *label, const char *text)
     out_page_row(out, LABEL_COLUMNS, label, text);
 }
 
+static void
+row_list(struct buf *out, const char *label, const struct manifest_list *l)
+{
+    struct buf b = BUF_INIT;
+
+    for (size_t i = 0; i < l->n; i++) {
+        buf_printf(&b, "%s%s", i > 0 ? ", " : "", l->v[i]);
+    }
+    row(out, label, b.len > 0 ? buf_str(&b) : NULL);
+    buf_free(&b);
+}
+
+/* What the host has signed of it, besides what every listing tells. */
+static void
+manifest_rows(struct buf *out, const struct manifest *m)
+{
+    char hash[SHA256_HEX_LEN + 1];
+    char key[2 * SIGN_PUBLIC_LEN + 1];
+    char *line;
+
+    row(out, _("why"), m->detail);
+    line = xasprintf(_("%" PRIu64 " folders, links and others, %" PRIu64 " chunks"),
+                     m->n_dirs + m->n_links + m->n_other, m->n_chunks);
+    row(out, _("and"), line);
+    free(line);
+    row(out, _("image"), m->image);
+    row(out, _("set-up"), m->setup);
+    row_list(out, _("data"), &m->data);
+    sha256_format(&m->tree, hash);
+    row(out, _("tree"), hash);
+    if (m->has_bill) {
+        sha256_format(&m->bill, hash);
+        row(out, _("bill"), hash);
+    }
+    hex_format(m->signer.b, sizeof m->signer.b, key);
+    row(out, _("signed by"), key);
+    for (size_t i = 0; i < m->n_damage && i < DAMAGE_SHOWN; i++) {
+        line = xasprintf("%s (%s)", m->damage[i].path, m->damage[i].why);
+        row(out, i == 0 ? _("damaged") : "", line);
+        free(line);
+    }
+    if (m->n_damaged > DAMAGE_SHOWN) {
+        line = xasprintf(_("%" PRIu64 " in all"), m->n_damaged);
+        row(out, "", line);
+        free(line);
+    }
+}
+
 void
-snapview_page(struct buf *out, const struct snap_info *s)
+snapview_page(struct buf *out, const struct snap_info *s, const struct manifest *m)
 {
     char text[OUT_TIME_MAX];
     char until[2 * OUT_TIME_MAX + 8];
@@ -123,14 +243,16 @@ snapview_page(struct buf *out, const struct snap_info *s)
     } else {
         row(out, _("expires"), until_text(s, text));
     }
+    if (m != NULL) {
+        manifest_rows(out, m);
+    }
 }
 
 /* ---- JSON ---- */
 
 static void
-one_json(struct json_writer *j, const struct snap_info *s)
+fields_json(struct json_writer *j, const struct snap_info *s)
 {
-    json_obj(j);
     json_kstr(j, "id", s->id);
     json_kstr(j, "host", s->host);
     json_kstr(j, "kind", s->kind);
@@ -154,20 +276,67 @@ one_json(struct json_writer *j, const struct snap_info *s)
     json_kint(j, "files", s->n_files);
     json_kint(j, "bytes", s->content_bytes);
     json_kint(j, "stored_bytes", s->stored_bytes);
-    json_obj_end(j);
+}
+
+static void
+manifest_json(struct json_writer *j, const struct manifest *m)
+{
+    char hash[SHA256_HEX_LEN + 1];
+    char key[2 * SIGN_PUBLIC_LEN + 1];
+
+    json_kint(j, "others", (int64_t)(m->n_dirs + m->n_links + m->n_other));
+    json_kint(j, "chunks", (int64_t)m->n_chunks);
+    json_kstr(j, "image", m->image);
+    json_kstr(j, "setup", m->setup);
+    json_kstr(j, "cwd", m->cwd);
+    json_kstr(j, "arch", m->arch);
+    json_key(j, "args");
+    json_arr(j);
+    for (size_t i = 0; i < m->arg.n; i++) {
+        json_str(j, m->arg.v[i]);
+    }
+    json_arr_end(j);
+    sha256_format(&m->tree, hash);
+    json_kstr(j, "tree", hash);
+    sha256_format(&m->bill, hash);
+    json_kstr(j, "bill", m->has_bill ? hash : NULL);
+    hex_format(m->signer.b, sizeof m->signer.b, key);
+    json_kstr(j, "signer", key);
+    json_kint(j, "n_damaged", (int64_t)m->n_damaged);
+    json_key(j, "damaged");
+    json_arr(j);
+    for (size_t i = 0; i < m->n_damage; i++) {
+        json_obj(j);
+        json_kname(j, "name", m->damage[i].path, strlen(m->damage[i].path));
+        json_kstr(j, "why", m->damage[i].why);
+        json_obj_end(j);
+    }
+    json_arr_end(j);
+}
+
+void
+snapview_page_json(struct buf *out, const struct snap_info *s, const struct manifest *m)
+{
+    struct json_writer j = json_to(out);
+
+    json_obj(&j);
+    fields_json(&j, s);
+    if (m != NULL) {
+        manifest_json(&j, m);
+    }
+    json_obj_end(&j);
+    buf_add_str(out, "\n");
 }
 
 void
 snapview_json(struct buf *out, const struct snap_info *s)
 {
-    struct json_writer j = json_to(out);
-
-    one_json(&j, s);
-    buf_add_str(out, "\n");
+    snapview_page_json(out, s, NULL);
 }
 
 void
-snapview_list_json(struct buf *out, const struct snap_infos *l, const char *silent)
+snapview_list_json(struct buf *out, const struct snap_infos *l, const char *silent,
+                   const char *doubts)
 {
     struct json_writer w = json_to(out);
     struct json_writer *j = &w;
@@ -175,11 +344,23 @@ snapview_list_json(struct buf *out, const struct snap_infos *l, const char *sile
     json_obj(j);
     json_key(j, "snapshots");
     json_arr(j);
-    for (size_t i = 0; i < l->n; i++) {
-        one_json(j, &l->v[i]);
+    for (size_t at = 0, end; at < l->n; at = end) {
+        end = snapview_copies(l, at);
+        json_obj(j);
+        fields_json(j, best_copy(l, at, end));
+        json_key(j, "copies");
+        json_arr(j);
+        for (size_t i = at; i < end; i++) {
+            if (l->v[i].kept) {
+                json_str(j, l->v[i].host);
+            }
+        }
+        json_arr_end(j);
+        json_obj_end(j);
     }
     json_arr_end(j);
     json_kstr(j, "silent_hosts", silent);
+    json_kstr(j, "clock_doubts", doubts);
     json_obj_end(j);
     buf_add_str(out, "\n");
 }
@@ -218,15 +399,6 @@ read_listing(void *ctx, void *to, size_t n, size_t *got, struct err *e)
     memcpy(to, l->listing->data + l->at, *got);
     l->at += *got;
     return 0;
-}
-
-static const char *
-type_name(enum tree_type t)
-{
-    static const char *const names[] = {"",       "dir",  "file",  "symlink", "fifo",
-                                        "socket", "char", "block", "whiteout"};
-
-    return (size_t)t < sizeof names / sizeof names[0] ? names[t] : "";
 }
 
 static void
@@ -272,7 +444,7 @@ entry_json(const struct tree_entry *en, struct buf *out)
 
     json_obj(j);
     json_kname(j, "name", en->path, en->path_len);
-    json_kstr(j, "type", type_name(en->type));
+    json_kstr(j, "type", change_type_name(en->type));
     json_kint(j, "mode", en->mode);
     json_kint(j, "bytes", (int64_t)en->size);
     json_kint(j, "mtime_ns", en->mtime_ns);

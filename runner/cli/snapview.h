@@ -12,9 +12,19 @@ int snapview_made(const struct cli *c, const struct snap_info *info,
                   struct err *e) MUST_USE;
 
 /* Snapshots, as people and programs are shown them. */
+/*
+ * The copies of one snapshot, next to each other in a sorted list, are one row, which
+ * says where they are; [at, snapview_copies(l, at)) are those of the one at `at`.
+ */
+size_t snapview_copies(const struct snap_infos *l, size_t at);
 void snapview_list(struct buf *out, const struct snap_infos *l);
-void snapview_list_json(struct buf *out, const struct snap_infos *l, const char *silent);
-void snapview_page(struct buf *out, const struct snap_info *s);
+void snapview_list_json(struct buf *out, const struct snap_infos *l, const char *silent,
+                        const char *doubts);
+/* m: the manifest, which tells more (NULL: not at hand). */
+struct manifest;
+void snapview_page(struct buf *out, const struct snap_info *s, const struct manifest *m);
+void snapview_page_json(struct buf *out, const struct snap_info *s,
+                        const struct manifest *m);
 /* One object and a newline. */
 void snapview_json(struct buf *out, const struct snap_info *s);
 

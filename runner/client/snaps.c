@@ -114,7 +114,8 @@ snap_infos_free(struct snap_infos *l)
 }
 
 int
-snaps_list(struct session *s, bool all, struct snap_infos *l, struct err *e)
+snaps_list(struct session *s, bool all, struct snap_infos *l, struct buf *doubts,
+           struct err *e)
 {
     struct rec *req = msg_request_new(VERB_SNAP_LIST);
     struct rec *resp = NULL;
@@ -129,6 +130,10 @@ snaps_list(struct session *s, bool all, struct snap_infos *l, struct err *e)
         l->v = xrealloc(l->v, (l->n + 1) * sizeof *l->v);
         rc = snap_info_parse(&l->v[l->n], session_host(s)->name, bytes, len, e);
         l->n += rc == 0;
+    }
+    if (rc == 0 && doubts != NULL && rec_get(resp, "clock_doubt") != NULL) {
+        buf_printf(doubts, _("%s%s: nothing expires: %s"), doubts->len > 0 ? "\n" : "",
+                   session_host(s)->name, rec_get(resp, "clock_doubt"));
     }
     rec_free(resp);
     rec_free(req);

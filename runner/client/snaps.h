@@ -44,8 +44,13 @@ struct snap_infos {
     size_t n;
 };
 void snap_infos_free(struct snap_infos *l);
-/* Append what the host of s has; all: also those whose data is gone. */
-int snaps_list(struct session *s, bool all, struct snap_infos *l, struct err *e) MUST_USE;
+/*
+ * Append what the host of s has; all: also those whose data is gone. Where the host does
+ * not believe its clock, so that nothing expires there, a line says so in doubts (NULL:
+ * not wanted).
+ */
+int snaps_list(struct session *s, bool all, struct snap_infos *l, struct buf *doubts,
+               struct err *e) MUST_USE;
 /* Newest first. */
 void snaps_sort(struct snap_infos *l);
 

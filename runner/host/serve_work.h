@@ -17,6 +17,7 @@ struct serve_work {
     void (*answer)(struct serve_work *w);
     /* what it is about; not all of it in each */
     char snapshot[JOB_ID_LEN + 1];
+    char other[JOB_ID_LEN + 1]; /* snapshot */
     char job[JOB_ID_LEN + 1];
     bool has_job;
     bool dry_run;

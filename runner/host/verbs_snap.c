@@ -92,6 +92,23 @@ open_store(struct serve *s, struct store **out, struct err *e)
     return rc;
 }
 
+/* Is something still kept that should have expired? */
+static bool
+is_overdue(const struct snap_list *l)
+{
+    int64_t now_ns = clock_wall_ns();
+
+    for (size_t i = 0; i < l->n; i++) {
+        const struct snap_claim *c = &l->v[i].claim;
+
+        if (l->v[i].m != NULL && c->data == SNAP_DATA_KEPT && c->expires_wall_ns != 0 &&
+            c->expires_wall_ns <= now_ns) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static void
 snap_ls(struct serve *s, uint64_t id, const struct rec *req)
 {
@@ -99,6 +116,7 @@ snap_ls(struct serve *s, uint64_t id, const struct rec *req)
     struct store *st = NULL;
     struct rec *r;
     struct err e;
+    char doubt[256];
     bool all;
 
     if (serve_flag(req, "all", &all, &e) != 0 || open_store(s, &st, &e) != 0 ||
@@ -108,6 +126,10 @@ snap_ls(struct serve *s, uint64_t id, const struct rec *req)
         return;
     }
     r = msg_answer_new(VERB_SNAP_LIST);
+    if (is_overdue(&l)) { /* else there is nothing to wonder about */
+        snap_clock_doubt(st, doubt);
+        add_text(r, "clock_doubt", doubt);
+    }
     for (size_t i = 0; i < l.n; i++) {
         const struct snap *n = &l.v[i];
 

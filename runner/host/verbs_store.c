@@ -7,8 +7,10 @@
 #include "runner/host/serve_work.h"
 #include "runner/host/upkeep.h"
 #include "runner/host/workdirs.h"
+#include "runner/job/change.h"
 #include "runner/job/verbs.h"
 #include "runner/wire/msg.h"
+#include "storage/diff.h"
 #include "storage/fsck.h"
 #include "storage/manifest.h"
 #include "storage/store.h"
@@ -90,6 +92,93 @@ snap_verify(struct serve *s, uint64_t id, const struct rec *req)
     w->answer = answer_reply;
     w->reply = msg_answer_new(VERB_SNAP_VERIFY);
     if (serve_need_id(req, "snapshot", ID_SNAPSHOT, w->snapshot, &e) != 0) {
+        serve_fail(s, id, &e);
+        serve_work_free(w);
+        return;
+    }
+    serve_work_start(w);
+}
+
+/* ---- snap.diff ---- */
+
+struct changes {
+    struct rec *to;
+    size_t n;
+    size_t n_bytes;
+};
+
+/* Times alone are counted; they are told of nowhere else. */
+static int
+add_change(void *ctx, const struct diff_change *d, struct err *e)
+{
+    struct changes *l = ctx;
+    struct buf b = BUF_INIT;
+    struct change c;
+    struct rec *r;
+
+    (void)e;
+    if (d->what == DIFF_TIME || l->n >= CHANGES_MAX || l->n_bytes >= CHANGES_MAX_BYTES) {
+        return 0;
+    }
+    change_of(d, &c);
+    r = change_rec(&c);
+    rec_encode(r, &b);
+    rec_add_bytes(l->to, "change", b.data, b.len);
+    l->n++;
+    l->n_bytes += b.len;
+    buf_free(&b);
+    rec_free(r);
+    change_free(&c);
+    return 0;
+}
+
+static int
+diff_run(void *ctx, struct err *e)
+{
+    struct serve_work *w = ctx;
+    char *path = workdirs_store_path(w->serve->renter);
+    struct changes l = {.to = w->reply};
+    struct diff_result sums = {0};
+    struct manifest *before = NULL;
+    struct manifest *after = NULL;
+    struct store *s = NULL;
+    struct tree_source source;
+    int rc = -1;
+
+    if (store_open(&s, path, NULL, e) != 0 ||
+        workdirs_kept_tree(s, w->snapshot, &before, e) != 0 ||
+        workdirs_kept_tree(s, w->other, &after, e) != 0) {
+        goto out;
+    }
+    source = tree_source_store(s);
+    if (diff_trees(&before->tree, &source, &after->tree, &source, add_change, &l, &sums,
+                   e) == 0) {
+        rec_add_int(w->reply, "n_added", (int64_t)sums.n_added);
+        rec_add_int(w->reply, "n_removed", (int64_t)sums.n_removed);
+        rec_add_int(w->reply, "n_changed", (int64_t)sums.n_changed);
+        rec_add_int(w->reply, "n_touched", (int64_t)sums.n_touched);
+        rc = 0;
+    }
+
+out:
+    manifest_free(before);
+    manifest_free(after);
+    store_close(s);
+    free(path);
+    return rc;
+}
+
+static void
+snap_diff(struct serve *s, uint64_t id, const struct rec *req)
+{
+    struct serve_work *w = serve_work_new(s, id);
+    struct err e;
+
+    w->run = diff_run;
+    w->answer = answer_reply;
+    w->reply = msg_answer_new(VERB_SNAP_DIFF);
+    if (serve_need_id(req, "snapshot", ID_SNAPSHOT, w->snapshot, &e) != 0 ||
+        serve_need_id(req, "other", ID_SNAPSHOT, w->other, &e) != 0) {
         serve_fail(s, id, &e);
         serve_work_free(w);
         return;
@@ -193,6 +282,7 @@ store_fsck(struct serve *s, uint64_t id, const struct rec *req)
 
 const struct serve_verb serve_verbs_store[] = {
     {VERB_SNAP_VERIFY, snap_verify},
+    {VERB_SNAP_DIFF, snap_diff},
     {VERB_STORE_GC, store_gc},
     {VERB_STORE_FSCK, store_fsck},
     {NULL, NULL},

@@ -23,6 +23,7 @@
 #define VERB_SNAP_TAKE   "snap.take"
 #define VERB_SNAP_KEEP   "snap.keep"
 #define VERB_SNAP_VERIFY "snap.verify"
+#define VERB_SNAP_DIFF   "snap.diff"
 #define VERB_STORE_GC    "store.gc"
 #define VERB_STORE_FSCK  "store.fsck"
 #define VERB_SNAP_RM     "snap.rm"

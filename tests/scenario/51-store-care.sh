@@ -125,11 +125,57 @@ upkeep_is_over() { ! pgrep -f "gpurun-agent upkeep $(basename "$(echo "$home"/re
 await 30 "its end" upkeep_is_over
 expect 0 gpurun fsck
 
-note "what expires soon is said"
-expect 0 gpurun snap keep two --days 1
+note "what expires soon is said, at three days and at one"
+expect 0 gpurun snap keep two --days 3
 expect 0 gpurun snap ls
 has "expire within 3 days: 1, first" "$work/err"
 has "snap keep" "$work/err"
-expect 0 gpurun snap keep two --days 30
+expect 0 gpurun snap keep two --days 1
 expect 0 gpurun snap ls
-hasnt "expire within" "$work/err"
+has "expire within a day: 1, first" "$work/err"
+hasnt "3 days" "$work/err"
+expect 0 gpurun -q --name three -- true
+expect 0 gpurun snap keep three --days 2
+expect 0 gpurun snap ls
+has "within a day: 1, first" "$work/err"
+has "and 1 more within 3 days" "$work/err"
+expect 0 gpurun snap keep two --days 30
+expect 0 gpurun snap keep three --days 30
+expect 0 gpurun snap ls
+hasnt "expire" "$work/err"
+
+note "what has expired goes, but never by a clock that jumped, and that is said"
+clock=$(echo "$home"/renters/*/store/clock)
+# The clock has run steadily for two days, so far as the store knows.
+believed() {
+    /usr/bin/python3 - "$clock" "$1" <<'PY'
+import re, sys, time
+text = open(sys.argv[1]).read()
+wall = time.time_ns() - int(sys.argv[2])
+boot = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+for key, v in ("wall_ns", wall), ("boot_ns", boot), ("steady_wall_ns", wall - 2 * 86400 * 10**9), ("doubt", 0):
+    text = re.sub(r"(?m)^%s=.*$" % key, "%s=%d" % (key, v), text)
+open(sys.argv[1], "w").write(text)
+PY
+}
+expect 0 gpurun snap keep three --days 0
+believed 1728000000000000 # ns: the wall clock has moved 20 days since, the machine has not
+expect 0 gpurun snap ls
+has "local: nothing expires: the clock jumped by 1728000 s" "$work/err"
+expect 0 gpurun --json snap ls
+/usr/bin/python3 -c 'import json, sys; assert "jumped" in json.load(sys.stdin)["clock_doubts"]' <"$work/out"
+expect 0 gpurun gc
+has "nothing expires: the clock jumped"
+has "0 snapshots expired"
+expect 0 gpurun -q snap get three -o "$work/three"
+expect 0 gpurun gc
+has "believed after a day"
+expect 0 gpurun snap ls
+has "nothing expires: the clock was set" "$work/err"
+believed 0
+expect 0 gpurun gc
+has "1 snapshots expired"
+expect 0 gpurun snap show three
+has gone
+expect 0 gpurun snap ls
+hasnt "nothing expires" "$work/err"

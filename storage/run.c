@@ -1,11 +1,10 @@
+#include "storage/run.h"
+
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/buf.h"
-#include "storage/tarball_internal.h"
-
 void
-tarball_run_free(struct tarball_run *run)
+tree_run_free(struct tree_run *run)
 {
     tree_arena_free(run->arena);
     free(run->chunks);
@@ -15,7 +14,7 @@ tarball_run_free(struct tarball_run *run)
 }
 
 static void
-note(struct tarball_run *run, const struct tree_reader *r)
+note(struct tree_run *run, const struct tree_reader *r)
 {
     const uint8_t *data;
     size_t len;
@@ -27,7 +26,7 @@ note(struct tarball_run *run, const struct tree_reader *r)
 }
 
 static void
-add_chunks(struct tarball_run *run, const struct tree_group *g, size_t *n)
+add_chunks(struct tree_run *run, const struct tree_group *g, size_t *n)
 {
     if (g->n_chunks == 0) {
         return;
@@ -41,12 +40,12 @@ add_chunks(struct tarball_run *run, const struct tree_group *g, size_t *n)
 }
 
 int
-tarball_run_next(struct tarball_run *run, struct tree_reader *r, bool *end, struct err *e)
+tree_run_next(struct tree_run *run, struct tree_reader *r, bool *end, struct err *e)
 {
     const struct tree_group *g = NULL;
     size_t n = 0;
 
-    tarball_run_free(run);
+    tree_run_free(run);
     if (tree_next(r, &g, e) != 0) {
         return -1;
     }
