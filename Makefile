@@ -261,11 +261,11 @@ cov:
 	@BUILD=build/cov SLOW=2 tests/run $(ONLY)
 	@tests/cov build/cov $(COV_MIN)
 
-# MUTANTS small mistakes, one at a time: do the unit tests see them?
+# MUTANTS small mistakes, one at a time: do the tests see them? KEEP=DIR keeps the built tree.
 MUTANTS = 200
 mutants:
 	@tests/deps mutants
-	@tests/mutants --count $(MUTANTS) --jobs $(NPROC) $(ONLY)
+	@tests/mutants --count $(MUTANTS) --jobs $(NPROC) $(if $(KEEP),--keep '$(KEEP)') $(ONLY)
 
 # What tests/mutants compiles and links one changed file with.
 print-compile:
