@@ -40,8 +40,8 @@ ask_store(void *ctx, const struct tree_chunk *chunks, size_t n, bool *need_data,
     if (s->held) {
         return 0;
     }
-    ids = xmalloc((n + 1) * sizeof *ids);
-    bits = xcalloc(n / 8 + 1, 1);
+    ids = xmalloc(n * sizeof *ids);
+    bits = xcalloc((n + 7) / 8, 1);
     for (size_t i = 0; i < n; i++) {
         ids[i] = chunks[i].id;
     }

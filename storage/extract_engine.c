@@ -562,7 +562,7 @@ extract_add(struct extract *x, struct tree_arena *arena, const struct tree_group
             const uint8_t *actions, const struct scache_mark *marks, struct err *e)
 {
     struct scache_mark *m = new_marks(x, g, marks);
-    uint8_t *act = xcalloc(g->n_entries + 1, 1);
+    uint8_t *act = xcalloc(g->n_entries, 1);
     struct extract_work *k;
     bool queue = false;
     int rc = -1;

@@ -61,7 +61,7 @@ count_row(struct fsck *f, const struct index_row *r)
 
     if (p == NULL && r->pack <= last) {
         f->r->n_index_errors++;
-    } else if (p != NULL && p->n_in_index != UINT64_MAX) {
+    } else if (p != NULL) {
         p->n_in_index++;
     }
 }
@@ -108,7 +108,7 @@ fsck_index(struct fsck *f, struct err *e)
     for (size_t i = 0; i < f->n_packs; i++) {
         const struct fsck_pack *p = &f->packs[i];
 
-        if (p->n_in_index != UINT64_MAX && p->n_in_index != p->n_rows) {
+        if (!p->mended && p->n_in_index != p->n_rows) {
             fsck_say(f,
                      "the index has %" PRIu64 " chunks in a pack where %" PRIu64
                      " are as it says",

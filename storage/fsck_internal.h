@@ -9,6 +9,7 @@ struct fsck_pack {
     struct index_pack_row row;
     uint64_t n_rows;     /* rows of the index that name this pack and an entry in it */
     uint64_t n_in_index; /* rows of the index that name this pack */
+    bool mended;         /* its rows went to another: nothing to compare */
 };
 
 struct fsck {

@@ -66,8 +66,8 @@ swap_rows(struct fsck *f, const struct fsck_pack *p, const struct pack_writer *w
           const struct pack_list *bad, struct err *e)
 {
     struct index_pack fresh = {w->name, w->entries.v, w->entries.n, w->end};
-    struct index_moved *moved = xcalloc(w->entries.n + 1, sizeof *moved);
-    struct index_dead *dead = xcalloc(bad->n + 1, sizeof *dead);
+    struct index_moved *moved = xcalloc(w->entries.n, sizeof *moved);
+    struct index_dead *dead = xcalloc(bad->n, sizeof *dead);
     struct index_swap sw = {.old = &p->row.no,
                             .n_old = 1,
                             .fresh = &fresh,
@@ -141,7 +141,7 @@ mend(struct fsck *f, struct fsck_pack *p, int fd, const struct findings *fi,
     }
     f->r->n_bad_chunks += n_lost;
     f->r->n_healed += n_scarred - bad.n;
-    p->n_in_index = UINT64_MAX; /* its rows went elsewhere: nothing to compare */
+    p->mended = true;
     fsck_say(f, "a damaged pack was written anew: %" PRIu64 " of its chunks are lost",
              n_lost);
     rc = 0;
@@ -156,7 +156,7 @@ static int
 check_pack(struct fsck *f, struct fsck_pack *p, struct err *e)
 {
     struct findings fi = {0};
-    char file[PACK_FILE_NAME_LEN + 1];
+    char file[PACK_FILE_NAME_BYTES];
     int fd = -1;
     int rc = -1;
 
@@ -203,7 +203,7 @@ fsck_packs(struct fsck *f, struct err *e)
     free(f->packs);
     f->all_bytes = 0;
     f->done_bytes = 0;
-    f->packs = xcalloc(f->n_packs + 1, sizeof *f->packs);
+    f->packs = xcalloc(f->n_packs, sizeof *f->packs);
     for (size_t i = 0; i < f->n_packs; i++) {
         f->packs[i].row = rows[i];
         f->all_bytes += rows[i].bytes;

@@ -37,7 +37,7 @@ static int
 check_packs(struct gc *g, struct err *e)
 {
     for (size_t i = 0; i < g->n_packs; i++) {
-        char file[PACK_FILE_NAME_LEN + 1];
+        char file[PACK_FILE_NAME_BYTES];
 
         pack_file_name(&g->packs[i].row.name, file);
         if (faccessat(g->s->packs_fd, file, F_OK, AT_SYMLINK_NOFOLLOW) == -1) {
@@ -56,7 +56,7 @@ load_packs(struct gc *g, struct err *e)
     if (index_packs(g->s->ix, &rows, &g->n_packs, e) == -1) {
         return -1;
     }
-    g->packs = xcalloc(g->n_packs + 1, sizeof *g->packs);
+    g->packs = xcalloc(g->n_packs, sizeof *g->packs);
     for (size_t i = 0; i < g->n_packs; i++) {
         g->packs[i].row = rows[i];
     }

@@ -91,7 +91,7 @@ look_at_claims(struct gc *g, struct seen_snap **out, size_t *n, struct err *e)
     if (index_totals(g->s->ix, &totals, e) == -1 || snap_ids(g->s, &ids, e) == -1) {
         return -1;
     }
-    v = xcalloc(ids.n + 1, sizeof *v);
+    v = xcalloc(ids.n, sizeof *v);
     for (size_t i = 0; i < ids.n; i++) {
         bool known;
 

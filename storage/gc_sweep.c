@@ -65,7 +65,7 @@ is_needed(struct gc *g, int fd, bool *needed, struct err *e)
 static int
 remove_orphan(struct gc *g, const struct pack_name *name, struct err *e)
 {
-    char file[PACK_FILE_NAME_LEN + 1];
+    char file[PACK_FILE_NAME_BYTES];
     uint32_t no = 0;
     bool needed;
     int fd = -1;
@@ -246,7 +246,7 @@ group_add(struct gc *g, struct group *gr, struct pack_use *p, struct err *e)
         *e = why;
         goto out;
     }
-    fates = xcalloc(list.n + 1, 1);
+    fates = xcalloc(list.n, 1);
     if (judge_pack(g, p, &list, fates, &spoilt, e) == -1) {
         goto out;
     }
@@ -277,7 +277,7 @@ static int
 remove_old(struct gc *g, const struct group *gr, struct err *e)
 {
     for (size_t i = 0; i < gr->n_old; i++) {
-        char file[PACK_FILE_NAME_LEN + 1];
+        char file[PACK_FILE_NAME_BYTES];
 
         pack_file_name(&gr->old[i]->row.name, file);
         if (unlinkat(g->s->packs_fd, file, 0) == -1 && errno != ENOENT) {
@@ -372,7 +372,7 @@ cmp_gain(const void *a, const void *b)
 static struct pack_use **
 choose(struct gc *g, size_t *n)
 {
-    struct pack_use **v = xcalloc(g->n_packs + 1, sizeof *v);
+    struct pack_use **v = xcalloc(g->n_packs, sizeof *v);
     size_t n_small = 0;
 
     *n = 0;
@@ -391,7 +391,7 @@ choose(struct gc *g, size_t *n)
 static void
 say_choice(struct gc *g, const struct pack_use *p)
 {
-    char file[PACK_FILE_NAME_LEN + 1];
+    char file[PACK_FILE_NAME_BYTES];
 
     pack_file_name(&p->row.name, file);
     gc_say(g,

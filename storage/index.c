@@ -101,11 +101,13 @@ index_open(struct index **out, const char *path, bool create, struct err *e)
 void
 index_close(struct index *ix)
 {
+    sqlite3_stmt *s;
+
     if (ix == NULL) {
         return;
     }
-    for (size_t i = 0; i < SQL_COUNT; i++) {
-        (void)sqlite3_finalize(ix->sql[i]);
+    while ((s = sqlite3_next_stmt(ix->db, NULL)) != NULL) {
+        (void)sqlite3_finalize(s);
     }
     db_close(ix->db);
     (void)pthread_mutex_destroy(&ix->mu);
@@ -145,8 +147,10 @@ index_bind_id(sqlite3_stmt *s, int at, const struct sha256 *id)
 void
 index_rollback(struct index *ix)
 {
-    for (size_t i = 0; i < SQL_COUNT; i++) {
-        (void)sqlite3_reset(ix->sql[i]);
+    sqlite3_stmt *s = NULL;
+
+    while ((s = sqlite3_next_stmt(ix->db, s)) != NULL) {
+        (void)sqlite3_reset(s);
     }
     if (sqlite3_get_autocommit(ix->db) == 0) {
         (void)sqlite3_exec(ix->db, "ROLLBACK", NULL, NULL, NULL);
@@ -555,7 +559,7 @@ index_add(struct index *ix, const struct index_pack *packs, size_t n, uint32_t *
     for (size_t i = 0; i < n; i++) {
         n_rows += packs[i].n_entries;
     }
-    rows = xmalloc((n_rows + 1) * sizeof *rows);
+    rows = xmalloc(n_rows * sizeof *rows);
     n_rows = 0;
     (void)pthread_mutex_lock(&ix->mu);
     if (index_run(ix, SQL_BEGIN_WRITE, e) == -1) {

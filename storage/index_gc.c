@@ -424,7 +424,7 @@ drop_packs(struct index *ix, const struct index_swap *sw, struct err *e)
 int
 index_swap(struct index *ix, const struct index_swap *sw, bool *done, struct err *e)
 {
-    uint32_t *nos = xcalloc(sw->n_fresh + 1, sizeof *nos);
+    uint32_t *nos = xcalloc(sw->n_fresh, sizeof *nos);
     bool all = false;
     int rc = -1;
 

@@ -17,12 +17,17 @@
  */
 #define SECTOR ((size_t)512)
 
-#define FILE_NAME_MAX (MANIFEST_ID_MAX + sizeof ".manifest")
+struct file_name {
+    char s[MANIFEST_ID_MAX + sizeof ".manifest"];
+};
 
-static void
-file_name(const char *id, char out[FILE_NAME_MAX])
+static struct file_name
+file_name(const char *id)
 {
-    (void)snprintf(out, FILE_NAME_MAX, "%s.manifest", id);
+    struct file_name n;
+
+    (void)snprintf(n.s, sizeof n.s, "%s.manifest", id);
+    return n;
 }
 
 static void
@@ -68,14 +73,14 @@ static int
 read_file(struct store *s, const char *id, struct buf *file, struct manifest **out,
           size_t *at, size_t *len, struct err *e)
 {
-    char name[FILE_NAME_MAX];
+    struct file_name name;
     size_t half;
 
     if (!manifest_id_valid(id)) {
         return err_set(e, ERR_NOT_FOUND, "no snapshot has that id");
     }
-    file_name(id, name);
-    if (file_read_at(s->snaps_fd, name, 2 * (MANIFEST_MAX_BYTES + SECTOR), file, e) ==
+    name = file_name(id);
+    if (file_read_at(s->snaps_fd, name.s, 2 * (MANIFEST_MAX_BYTES + SECTOR), file, e) ==
         -1) {
         return e->code == ERR_NOT_FOUND
                    ? err_set(e, ERR_NOT_FOUND, "there is no snapshot %s", id)
@@ -149,11 +154,10 @@ static int
 write_file(struct store *s, const char *id, const void *data, size_t len, struct err *e)
 {
     struct buf file = BUF_INIT;
-    char name[FILE_NAME_MAX];
+    struct file_name name = file_name(id);
     bool there;
     int rc = -1;
 
-    file_name(id, name);
     if (look_for(s, id, data, len, &there, e) == -1) {
         return -1;
     }
@@ -165,7 +169,7 @@ write_file(struct store *s, const char *id, const void *data, size_t len, struct
         return 0;
     }
     make_file(data, len, &file);
-    rc = file_replace_at(s->snaps_fd, name, file.data, file.len, e);
+    rc = file_replace_at(s->snaps_fd, name.s, file.data, file.len, e);
     buf_free(&file);
     return rc == -1 ? err_wrap(e, "snapshot %s", id) : 0;
 }
@@ -204,7 +208,7 @@ manifest_repair(struct store *s, const char *id, bool *repaired, struct err *e)
     struct buf file = BUF_INIT;
     struct buf want = BUF_INIT;
     struct manifest *m = NULL;
-    char name[FILE_NAME_MAX];
+    struct file_name name = file_name(id);
     size_t at;
     size_t len;
     int rc = -1;
@@ -214,8 +218,7 @@ manifest_repair(struct store *s, const char *id, bool *repaired, struct err *e)
     }
     make_file(file.data + at, len, &want);
     *repaired = want.len != file.len || memcmp(want.data, file.data, want.len) != 0;
-    file_name(id, name);
-    rc = *repaired ? file_replace_at(s->snaps_fd, name, want.data, want.len, e) : 0;
+    rc = *repaired ? file_replace_at(s->snaps_fd, name.s, want.data, want.len, e) : 0;
 
 out:
     manifest_free(m);

@@ -25,7 +25,7 @@ pack_list_free(struct pack_list *l)
 }
 
 void
-pack_file_name(const struct pack_name *name, char out[PACK_FILE_NAME_LEN + 1])
+pack_file_name(const struct pack_name *name, char out[PACK_FILE_NAME_BYTES])
 {
     hex_format(name->b, PACK_NAME_LEN, out);
     memcpy(out + 2 * (size_t)PACK_NAME_LEN, ".pack", 6);

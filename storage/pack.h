@@ -23,14 +23,15 @@
  * Memory is the caller's unless said otherwise. A struct pack_writer is guarded by the
  * caller; pack_write_entry alone may run beside other calls.
  */
-#define PACK_NAME_LEN      16 /* random bytes; the file is their hex and ".pack" */
-#define PACK_FILE_NAME_LEN (2 * PACK_NAME_LEN + 5)
-#define PACK_HEADER_LEN    64
-#define PACK_ENTRY_LEN     64
-#define PACK_ROW_LEN       48
-#define PACK_TRAILER_LEN   32
-#define PACK_FULL_BYTES    ((uint64_t)32 << 20)  /* a pack is sealed beyond this */
-#define PACK_FILE_MAX      ((uint64_t)128 << 20) /* a longer one is not ours */
+#define PACK_NAME_LEN        16 /* random bytes; the file is their hex and ".pack" */
+#define PACK_FILE_NAME_LEN   (2 * PACK_NAME_LEN + 5)
+#define PACK_FILE_NAME_BYTES (PACK_FILE_NAME_LEN + 1) /* with the NUL */
+#define PACK_HEADER_LEN      64
+#define PACK_ENTRY_LEN       64
+#define PACK_ROW_LEN         48
+#define PACK_TRAILER_LEN     32
+#define PACK_FULL_BYTES      ((uint64_t)32 << 20)  /* a pack is sealed beyond this */
+#define PACK_FILE_MAX        ((uint64_t)128 << 20) /* a longer one is not ours */
 
 struct pack_name {
     uint8_t b[PACK_NAME_LEN];
@@ -54,7 +55,7 @@ struct pack_list {
 void pack_list_add(struct pack_list *l, const struct pack_entry *en);
 void pack_list_free(struct pack_list *l);
 
-void pack_file_name(const struct pack_name *name, char out[PACK_FILE_NAME_LEN + 1]);
+void pack_file_name(const struct pack_name *name, char out[PACK_FILE_NAME_BYTES]);
 bool pack_file_parse(const char *file, struct pack_name *name) MUST_USE;
 
 /* ---- writing ---- */

@@ -17,7 +17,7 @@
 int
 pack_open(int packs_fd, const struct pack_name *name, int *out_fd, struct err *e)
 {
-    char file[PACK_FILE_NAME_LEN + 1];
+    char file[PACK_FILE_NAME_BYTES];
     int fd;
 
     pack_file_name(name, file);
@@ -175,8 +175,7 @@ find_entry(int fd, uint64_t at, uint64_t size, uint64_t *found, struct err *e)
                 break;
             }
             i = (size_t)(hit - block);
-            if (memcmp(hit, magic, sizeof magic) == 0 &&
-                pack_entry_decode(hit, &en, &crc, &ignored) == 0) {
+            if (pack_entry_decode(hit, &en, &crc, &ignored) == 0) {
                 *found = at + i;
                 rc = 0;
                 goto out;
@@ -198,11 +197,8 @@ table_at(int fd, uint64_t at)
 {
     struct pack_list list = {0};
     struct err ignored;
-    uint8_t magic[8];
     uint64_t size;
     bool is = pack_read_table(fd, &list, &ignored) == 0 &&
-              read_at(fd, magic, sizeof magic, at, &ignored) == 0 &&
-              memcmp(magic, PACK_TABLE_MAGIC, sizeof magic) == 0 &&
               file_size(fd, &size, &ignored) == 0 &&
               at + 8 + list.n * PACK_ROW_LEN + PACK_TRAILER_LEN == size;
 

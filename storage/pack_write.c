@@ -51,7 +51,7 @@ int
 pack_create(struct pack_writer **out, int packs_fd, struct err *e)
 {
     uint8_t header[PACK_HEADER_LEN];
-    char file[PACK_FILE_NAME_LEN + 1];
+    char file[PACK_FILE_NAME_BYTES];
     struct pack_writer *w = xcalloc(1, sizeof *w);
 
     w->fd = -1;
@@ -205,7 +205,7 @@ pack_seal(struct pack_writer *w, struct err *e)
 void
 pack_writer_free(struct pack_writer *w, int packs_fd, bool discard)
 {
-    char file[PACK_FILE_NAME_LEN + 1];
+    char file[PACK_FILE_NAME_BYTES];
 
     if (w == NULL) {
         return;

@@ -234,7 +234,7 @@ out:
 int
 packs_put_away(int dir_fd, int packs_fd, const struct pack_name *name, struct err *e)
 {
-    char file[PACK_FILE_NAME_LEN + 1];
+    char file[PACK_FILE_NAME_BYTES];
     int bad_fd = openat(dir_fd, "bad", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     int rc = -1;
 
@@ -254,7 +254,7 @@ out:
 static int
 remove_pack(int packs_fd, const struct pack_name *name, struct err *e)
 {
-    char file[PACK_FILE_NAME_LEN + 1];
+    char file[PACK_FILE_NAME_BYTES];
 
     pack_file_name(name, file);
     if (unlinkat(packs_fd, file, 0) == -1 && errno != ENOENT) {

@@ -67,7 +67,7 @@ pending_add(struct pending_table *t, const struct sha256 *id)
 {
     struct pending *p;
 
-    if (t->cap == 0 || t->n >= t->cap / 2) {
+    if (t->n >= t->cap / 2) {
         remake(t, t->cap == 0 ? 256 : t->cap * 2, 0);
     }
     p = insert(t, id);

@@ -17,14 +17,20 @@
 
 #define CLAIM_TYPE      "gpurun.claim.v1"
 #define CLAIM_MAX_BYTES 4096
-#define CLAIM_NAME_MAX  (MANIFEST_ID_MAX + sizeof ".claim")
 
 /* ---- claims ---- */
 
-static void
-claim_name(const char *id, char out[CLAIM_NAME_MAX])
+struct claim_name {
+    char s[MANIFEST_ID_MAX + sizeof ".claim"];
+};
+
+static struct claim_name
+claim_name(const char *id)
 {
-    (void)snprintf(out, CLAIM_NAME_MAX, "%s.claim", id);
+    struct claim_name n;
+
+    (void)snprintf(n.s, sizeof n.s, "%s.claim", id);
+    return n;
 }
 
 static int
@@ -59,12 +65,11 @@ read_claim(struct store *s, const char *id, struct snap_claim *out, bool *found,
     static const struct snap_claim kept = {.data = SNAP_DATA_KEPT};
     struct buf text = BUF_INIT;
     struct rec *r = NULL;
-    char name[CLAIM_NAME_MAX];
+    struct claim_name name = claim_name(id);
     int rc = 0;
 
-    claim_name(id, name);
     *found = true;
-    if (file_read_at(s->snaps_fd, name, CLAIM_MAX_BYTES, &text, e) == -1) {
+    if (file_read_at(s->snaps_fd, name.s, CLAIM_MAX_BYTES, &text, e) == -1) {
         if (e->code == ERR_NOT_FOUND) {
             *found = false;
         } else if (e->code == ERR_RANGE) {
@@ -99,7 +104,7 @@ snap_claim_put(struct store *s, const char *id, const struct snap_claim *c, stru
 {
     struct rec *r = rec_new(CLAIM_TYPE);
     struct buf text = BUF_INIT;
-    char name[CLAIM_NAME_MAX];
+    struct claim_name name = claim_name(id);
     int rc;
 
     rec_add(r, "id", id);
@@ -112,8 +117,7 @@ snap_claim_put(struct store *s, const char *id, const struct snap_claim *c, stru
         rec_add(r, "why", c->why);
     }
     rec_encode(r, &text);
-    claim_name(id, name);
-    rc = file_replace_at(s->snaps_fd, name, text.data, text.len, e);
+    rc = file_replace_at(s->snaps_fd, name.s, text.data, text.len, e);
     buf_free(&text);
     rec_free(r);
     return rc;
@@ -317,7 +321,7 @@ snap_list(struct store *s, struct snap_list *out, struct err *e)
     if (snap_ids(s, &ids, e) == -1) {
         return -1;
     }
-    l.v = xcalloc(ids.n + 1, sizeof *l.v);
+    l.v = xcalloc(ids.n, sizeof *l.v);
     for (size_t i = 0; i < ids.n; i++) {
         l.n++;
         if (load(s, ids.v[i], &l.v[i], e) == -1) {

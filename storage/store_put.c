@@ -108,7 +108,7 @@ index_sealed(struct store *s, struct err *e)
 {
     uint32_t from = s->n_done;
     uint32_t n = s->n_sealed - from;
-    struct pack_writer **w = xcalloc((size_t)n + 1, sizeof *w);
+    struct pack_writer **w = xcalloc(n, sizeof *w);
     int rc;
 
     for (uint32_t i = 0; i < n; i++) {

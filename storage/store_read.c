@@ -60,8 +60,8 @@ static int
 locate_rest(struct store *s, const struct sha256 *ids, struct store_loc *locs,
             const uint32_t *rest, size_t n_rest, struct err *e)
 {
-    struct sha256 *some_ids = xmalloc((n_rest + 1) * sizeof *some_ids);
-    struct store_loc *some_locs = xmalloc((n_rest + 1) * sizeof *some_locs);
+    struct sha256 *some_ids = xmalloc(n_rest * sizeof *some_ids);
+    struct store_loc *some_locs = xmalloc(n_rest * sizeof *some_locs);
     int rc;
 
     for (size_t i = 0; i < n_rest; i++) {
@@ -94,7 +94,7 @@ store_locate(struct store *s, const struct sha256 *ids, size_t n, struct store_l
     if (!some_pending) {
         return index_lookup(s->ix, ids, n, locs, e);
     }
-    rest = xmalloc((n + 1) * sizeof *rest);
+    rest = xmalloc(n * sizeof *rest);
     if (locate_pending(s, ids, n, locs, rest, &n_rest, e) == 0) {
         rc = n_rest == 0 ? 0 : locate_rest(s, ids, locs, rest, n_rest, e);
     }
@@ -107,7 +107,7 @@ store_has(struct store *s, const struct sha256 *ids, size_t n, uint8_t *bits,
           struct err *e)
 {
     size_t slice = n < HAS_SLICE ? n : HAS_SLICE;
-    struct store_loc *locs = xmalloc((slice + 1) * sizeof *locs);
+    struct store_loc *locs = xmalloc(slice * sizeof *locs);
     int rc = -1;
 
     memset(bits, 0, (n + 7) / 8);
@@ -252,7 +252,7 @@ cmp_locs(const void *a, const void *b)
 void
 store_prefetch(struct store *s, const struct store_loc *locs, size_t n)
 {
-    struct store_loc *v = xmalloc((n + 1) * sizeof *v);
+    struct store_loc *v = xmalloc(n * sizeof *v);
     size_t i = 0;
 
     memcpy(v, locs, n * sizeof *v);

@@ -239,7 +239,7 @@ get_extents(struct decoder *d, struct tree_entry *entry)
     if (d->c.bad || n > TREE_EXTENTS_MAX || n > d->c.left / 2) {
         return wrong(d, "the number of extents");
     }
-    x = arena_alloc(&d->a->heap, ((size_t)n + 1) * sizeof *x);
+    x = arena_alloc(&d->a->heap, (size_t)n * sizeof *x);
     for (size_t i = 0; i < n; i++) {
         uint64_t gap = cursor_varint(&d->c);
         uint64_t len = cursor_varint(&d->c);

@@ -101,8 +101,8 @@ static void
 owners_collect(struct owners *o, const struct tree_group *g)
 {
     o->n = 0;
-    o->v = xmalloc((g->n_entries + 1) * sizeof *o->v);
-    o->index = xmalloc((g->n_entries + 1) * sizeof *o->index);
+    o->v = xmalloc(g->n_entries * sizeof *o->v);
+    o->index = xmalloc(g->n_entries * sizeof *o->index);
     for (size_t i = 0; i < g->n_entries; i++) {
         const struct tree_entry *entry = &g->entries[i];
         size_t k = i > 0 ? o->index[i - 1] : 0;
