@@ -400,6 +400,194 @@ change__spans_are_compared_by_chunk_and_place(void **state)
     assert_false(change_same_span(&x, &y));
 }
 
+/* Chunks of other names, though all else agrees; and a list that ends before the span. */
+static void
+change__spans_of_other_chunks_are_not_the_same(void **state)
+{
+    struct tree_chunk a[] = {chunk(1, 10), chunk(2, 10), chunk(3, 10)};
+    struct tree_chunk b[] = {chunk(1, 10), chunk(2, 10), chunk(4, 10)};
+    struct change_span x = {a, 3, 0, 20};
+    struct change_span y = {b, 3, 0, 20};
+
+    (void)state;
+    assert_true(change_same_span(&x, &y));
+    x.len = y.len = 21;
+    assert_false(change_same_span(&x, &y));
+    x.at = y.at = 20;
+    x.len = y.len = 10;
+    assert_false(change_same_span(&x, &y));
+    y = (struct change_span){a, 2, 20, 10};
+    x.len = 10;
+    assert_false(change_same_span(&x, &y));
+    assert_false(change_same_span(&y, &x));
+}
+
+/* One thing about an entry that may differ. */
+static void
+differ(struct tree_entry *t, int how)
+{
+    static const struct tree_xattr other_value[] = {{"user.a", (const uint8_t *)"xz", 2},
+                                                    {"user.b", NULL, 0}};
+    static const struct tree_xattr other_name[] = {{"user.c", (const uint8_t *)"xy", 2},
+                                                   {"user.b", NULL, 0}};
+    static const struct tree_xattr other_len[] = {{"user.a", (const uint8_t *)"xy", 1},
+                                                  {"user.b", NULL, 0}};
+    static const struct tree_extent other_at[] = {{0, 5}, {11, 5}};
+    static const struct tree_extent other_end[] = {{0, 5}, {10, 6}};
+
+    switch (how) {
+    case 0:
+        t->type = TREE_SYMLINK;
+        break;
+    case 1:
+        t->damage = TREE_CHANGED;
+        break;
+    case 2:
+        t->opaque = true;
+        break;
+    case 3:
+        t->hard_link = true;
+        break;
+    case 4:
+        t->mode++;
+        break;
+    case 5:
+        t->uid++;
+        break;
+    case 6:
+        t->gid++;
+        break;
+    case 7:
+        t->user = "v";
+        break;
+    case 8:
+        t->group = NULL;
+        break;
+    case 9:
+        t->mtime_ns++;
+        break;
+    case 10:
+        t->size++;
+        break;
+    case 11:
+        t->stored++;
+        break;
+    case 12:
+        t->target = "u";
+        break;
+    case 13:
+        t->target_len++;
+        break;
+    case 14:
+        t->dev_major++;
+        break;
+    case 15:
+        t->dev_minor++;
+        break;
+    case 16:
+        t->n_xattrs--;
+        break;
+    case 17:
+        t->xattrs = other_value;
+        break;
+    case 18:
+        t->xattrs = other_name;
+        break;
+    case 19:
+        t->xattrs = other_len;
+        break;
+    case 20:
+        t->sparse = false;
+        break;
+    case 21:
+        t->n_extents--;
+        break;
+    case 22:
+        t->extents = other_at;
+        break;
+    default:
+        t->extents = other_end;
+    }
+}
+
+static void
+change__metadata_is_the_same_only_as_a_whole(void **state)
+{
+    static const struct tree_xattr xattrs[] = {{"user.a", (const uint8_t *)"xy", 2},
+                                               {"user.b", NULL, 0}};
+    static const struct tree_xattr copies[] = {{"user.a", (const uint8_t *)"xy", 2},
+                                               {"user.b", (const uint8_t *)"", 0}};
+    static const struct tree_extent extents[] = {{0, 5}, {10, 5}};
+    struct tree_entry a = {.path = "p",
+                           .type = TREE_FILE,
+                           .mode = 0644,
+                           .user = "u",
+                           .group = "g",
+                           .target = "t",
+                           .target_len = 1,
+                           .size = 15,
+                           .stored = 10,
+                           .xattrs = xattrs,
+                           .n_xattrs = 2,
+                           .sparse = true,
+                           .extents = extents,
+                           .n_extents = 2};
+    struct tree_entry b = a;
+
+    (void)state;
+    b.xattrs = copies;
+    assert_true(change_same_meta(&a, &b));
+    a.user = b.user = NULL;
+    assert_true(change_same_meta(&a, &b));
+    a.user = b.user = "u";
+    for (int how = 0; how < 24; how++) {
+        b = a;
+        differ(&b, how);
+        if (change_same_meta(&a, &b) || change_same_meta(&b, &a)) {
+            fail_msg("difference %d", how);
+        }
+    }
+}
+
+/* A file is changed in place as long as it is, and will be, a small one. */
+static void
+change__big_files_are_not_changed_in_place(void **state)
+{
+    static const struct {
+        size_t before;
+        size_t after;
+        uint64_t n_removed;
+    } cases[] = {{TREE_BIG_FILE_BYTES - 1, TREE_BIG_FILE_BYTES - 1, 0},
+                 {TREE_BIG_FILE_BYTES - 1, TREE_BIG_FILE_BYTES, 1},
+                 {TREE_BIG_FILE_BYTES, TREE_BIG_FILE_BYTES - 1, 1}};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct place p;
+        struct workdir_report r;
+        const char *candidates[] = {"j1"};
+        struct workdir_options o = {.candidates = candidates, .n_candidates = 1};
+        struct sha256 wanted;
+        struct sha256 got;
+
+        rng_state = 5 + i;
+        p = place_new();
+        write_file(p.src, "d1/f1", cases[i].before);
+        wanted = tree_of(p.src, p.store);
+        OK(workdir_make(p.work, "j1", p.store, &wanted, NULL, &r, e));
+        settle(p.work);
+        (void)snapshot(&p, "j1");
+        write_file(p.src, "d1/f1", cases[i].after);
+        wanted = tree_of(p.src, p.store);
+        OK(workdir_make(p.work, "j2", p.store, &wanted, &o, &r, e));
+        assert_int_equal(r.way, WORKDIR_TAKEN_OVER);
+        assert_int_equal(r.n_removed, cases[i].n_removed);
+        got = tree_at(&p, "j2");
+        assert_same(&got, &wanted);
+        place_free(&p);
+    }
+}
+
 int
 main(void)
 {
@@ -408,6 +596,9 @@ main(void)
         cmocka_unit_test(change__touches_only_what_differs),
         cmocka_unit_test(change__an_unlike_directory_is_given_back),
         cmocka_unit_test(change__spans_are_compared_by_chunk_and_place),
+        cmocka_unit_test(change__spans_of_other_chunks_are_not_the_same),
+        cmocka_unit_test(change__metadata_is_the_same_only_as_a_whole),
+        cmocka_unit_test(change__big_files_are_not_changed_in_place),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

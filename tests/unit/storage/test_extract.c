@@ -532,6 +532,45 @@ big__comes_together_from_many_hands(void **state)
     free(want);
 }
 
+/* Given up while parts of a big file wait to be written: no half of it is left. */
+static void
+big__that_is_given_up_leaves_nothing(void **state)
+{
+    enum { N = 100, LEN = 3000 };
+    struct world *w = *state;
+    struct tree_sink sink = mem_sink(&w->m);
+    struct tree_entry entries[] = {entry_of("", TREE_DIR, 0), entry_of("d", TREE_DIR, 0),
+                                   entry_of("d/big", TREE_FILE, N * LEN),
+                                   entry_of("d/small", TREE_FILE, PIECE)};
+    struct tree_chunk chunks[N + 1];
+    struct tree_group g = {.entries = entries, .n_entries = 2};
+    struct extract_options o = {.only = "d", .max_bytes = N * LEN, .n_threads = 1};
+    struct extract_report r = {0};
+    struct err e = {0};
+
+    for (uint64_t i = 0; i < N; i++) {
+        chunks[i] = chunk_of(w, 100 + i, LEN);
+    }
+    chunks[N] = chunk_of(w, 1, PIECE);
+    w->w = tree_writer_new(&sink);
+    assert_ok(tree_writer_add(w->w, &g, NULL, &e));
+    g = (struct tree_group){
+        .entries = &entries[2], .n_entries = 1, .chunks = chunks, .n_chunks = N};
+    assert_ok(tree_writer_add(w->w, &g, NULL, &e));
+    g = (struct tree_group){
+        .entries = &entries[3], .n_entries = 1, .chunks = &chunks[N], .n_chunks = 1};
+    assert_ok(tree_writer_add(w->w, &g, NULL, &e));
+    assert_ok(tree_writer_finish(w->w, &w->tree, &w->totals, &e));
+    tree_writer_free(w->w);
+    assert_refused(extract(w, &o, &r, &e), ERR_SPACE);
+    assert_int_equal(unlinkat(w->fd, "d", AT_REMOVEDIR), 0); /* it is empty */
+    mem_find(&w->m, &chunks[N - 1].id)->len--;
+    o.max_bytes = 0;
+    assert_refused(extract(w, &o, &r, &e), ERR_CORRUPT);
+    (void)unlinkat(w->fd, "d/small", 0);
+    assert_int_equal(unlinkat(w->fd, "d", AT_REMOVEDIR), 0);
+}
+
 #define T(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
 
 int
@@ -550,6 +589,7 @@ main(void)
         T(present__links_lead_nowhere),
         T(chunk__of_another_length_is_refused),
         T(big__comes_together_from_many_hands),
+        T(big__that_is_given_up_leaves_nothing),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

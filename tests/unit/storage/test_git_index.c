@@ -96,7 +96,7 @@ names_are_found(void **state)
     assert_non_null(x);
     assert_true(has(x, "a-b/c") && has(x, "a/b/c") && has(x, "ab"));
     assert_false(has(x, "a") || has(x, "a/b") || has(x, "abc") || has(x, "b") ||
-                 has(x, ""));
+                 has(x, "") || has(x, "aa") || has(x, "a-a/c") || has(x, "a/b/b"));
     assert_true(below(x, "a") && below(x, "a/b") && below(x, "a-b"));
     assert_false(below(x, "a/b/c") || below(x, "ab") || below(x, "") || below(x, "a-"));
     git_index_free(x);

@@ -119,6 +119,155 @@ manifest__names_so_much_damage_and_counts_all(void **state)
     free(path);
 }
 
+/* To the last name, and to the last byte of them. */
+static void
+manifest__names_damage_up_to_the_limits(void **state)
+{
+    struct manifest *m = manifest_new(MANIFEST_SNAPSHOT);
+    struct manifest *got = NULL;
+    struct buf text = BUF_INIT;
+    char *path = xmalloc(MANIFEST_NAMED_MAX_BYTES);
+
+    (void)state;
+    manifest_set(&m->id, "s0123456789ab");
+    for (int i = 0; i < MANIFEST_NAMED_MAX + 5; i++) {
+        manifest_add_damage(m, "p", "w");
+    }
+    assert_int_equal(m->n_damage, MANIFEST_NAMED_MAX);
+    assert_int_equal(m->n_damaged, MANIFEST_NAMED_MAX + 5);
+    OK(manifest_encode(m, key, &text, e));
+    OK(manifest_parse(&got, text.data, text.len, e));
+    assert_int_equal(got->n_damage, MANIFEST_NAMED_MAX);
+    manifest_free(got);
+    m->damage = xrealloc(m->damage, (MANIFEST_NAMED_MAX + 1) * sizeof *m->damage);
+    m->damage[m->n_damage].path = xstrdup("p"); /* by another program than ours */
+    m->damage[m->n_damage++].why = xstrdup("w");
+    buf_reset(&text);
+    OK(manifest_encode(m, key, &text, e));
+    FAILS(manifest_parse(&got, text.data, text.len, e), ERR_CORRUPT);
+    manifest_free(m);
+
+    m = manifest_new(MANIFEST_SNAPSHOT);
+    memset(path, 'p', MANIFEST_NAMED_MAX_BYTES);
+    path[MANIFEST_NAMED_MAX_BYTES - 1] = '\0';
+    manifest_add_damage(m, "", ""); /* no byte of them */
+    manifest_add_damage(m, path, "ww");
+    assert_int_equal(m->n_damage, 1);
+    manifest_add_damage(m, path, "w");
+    assert_int_equal(m->n_damage, 2);
+    manifest_add_damage(m, "", "w");
+    assert_int_equal(m->n_damage, 2);
+    manifest_free(m);
+    free(path);
+    buf_free(&text);
+}
+
+/* A signed manifest with fields changed by edit, and whether it is taken. */
+static int
+parse_edited(const char *key_of, const char *value, struct err *why)
+{
+    struct manifest *m = full_manifest();
+    struct manifest *got = NULL;
+    struct buf text = BUF_INIT;
+    struct buf edited = BUF_INIT;
+    struct rec *r = NULL;
+    struct rec *out = rec_new(MANIFEST_TYPE);
+    int rc;
+
+    OK(manifest_encode(m, key, &text, e));
+    OK(rec_parse(&r, text.data, text.len, MANIFEST_TYPE, e));
+    for (size_t i = 0; i < rec_n_fields(r); i++) {
+        size_t len;
+        const char *v;
+        const char *name = rec_field(r, i, &v, &len);
+
+        if (strcmp(name, "signer") == 0 || strcmp(name, "sig") == 0) {
+            continue;
+        }
+        if (strcmp(name, key_of) == 0) {
+            if (value != NULL) {
+                rec_add(out, name, value);
+            }
+        } else {
+            rec_add_bytes(out, name, v, len);
+        }
+    }
+    sign_rec(out, key);
+    rec_encode(out, &edited);
+    rc = manifest_parse(&got, edited.data, edited.len, why);
+    manifest_free(got);
+    manifest_free(m);
+    rec_free(r);
+    rec_free(out);
+    buf_free(&text);
+    buf_free(&edited);
+    return rc;
+}
+
+static void
+manifest__refuses_fields_that_cannot_be(void **state)
+{
+    static const struct {
+        const char *key;
+        const char *value;  /* NULL: the field is not there */
+        enum err_code code; /* ERR_NONE: it is taken */
+    } cases[] = {
+        {"kind", "image", ERR_NONE},
+        {"kind", "none", ERR_VERSION},
+        {"kind", "other", ERR_VERSION},
+        {"kind", NULL, ERR_CORRUPT},
+        {"id", "s0123456789a", ERR_CORRUPT},
+        {"id", NULL, ERR_CORRUPT},
+        {"id", "szzzzzzzzz000", ERR_NONE},
+        {"id", "saaaaaaaaa999", ERR_NONE},
+        {"id", "s{aaaaaaaaaaa", ERR_CORRUPT},
+        {"id", "s`aaaaaaaaaaa", ERR_CORRUPT},
+        {"id", "s/aaaaaaaaaaa", ERR_CORRUPT},
+        {"id", "s:aaaaaaaaaaa", ERR_CORRUPT},
+        {"id", "aaaaaaaaaaaaa", ERR_CORRUPT},
+        {"tree", "00", ERR_CORRUPT},
+        {"tree", NULL, ERR_CORRUPT},
+        {"n_files", "-1", ERR_CORRUPT},
+        {"n_files", "9223372036854775807", ERR_NONE},
+        {"n_files", NULL, ERR_CORRUPT},
+        {"exit_code", "2147483647", ERR_NONE},
+        {"exit_code", "2147483648", ERR_CORRUPT},
+        {"exit_code", "-2147483648", ERR_NONE},
+        {"exit_code", "-2147483649", ERR_CORRUPT},
+        {"exit_code", NULL, ERR_NONE},
+        {"signal", "1024", ERR_NONE},
+        {"signal", "1025", ERR_CORRUPT},
+        {"signal", "-1", ERR_CORRUPT},
+        {"bill", "00", ERR_CORRUPT},
+        {"bill", NULL, ERR_NONE},
+        {"made_wall_ns", NULL, ERR_CORRUPT},
+        {"ended_wall_ns", "x", ERR_CORRUPT},
+        {"expires_wall_ns", "0", ERR_NONE},
+        {"expires_wall_ns", "-1", ERR_CORRUPT},
+        {"expires_wall_ns", "9223372036854775807", ERR_NONE},
+        {"partial", "0", ERR_NONE},
+        {"partial", "2", ERR_CORRUPT},
+        {"partial", "-1", ERR_CORRUPT},
+        {"n_damaged", "1", ERR_NONE},
+        {"n_damaged", "0", ERR_CORRUPT}, /* one is named */
+        {"damaged_why", NULL, ERR_CORRUPT},
+        {"damaged", NULL, ERR_CORRUPT},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct err e = {0};
+        int rc = parse_edited(cases[i].key, cases[i].value, &e);
+
+        if ((rc == 0) != (cases[i].code == ERR_NONE) ||
+            (rc == -1 && e.code != cases[i].code)) {
+            fail_msg("%s=%s: %d %s %s", cases[i].key,
+                     cases[i].value != NULL ? cases[i].value : "-", rc,
+                     err_code_name(e.code), e.msg);
+        }
+    }
+}
+
 static void
 manifest__needs_a_kind_and_an_id(void **state)
 {
@@ -231,6 +380,48 @@ read__survives_one_flipped_byte_anywhere(void **state)
     scratch_free(dir);
 }
 
+/* A half that was damaged is there again, and nothing is written where all is well. */
+static void
+repair__makes_both_halves_whole(void **state)
+{
+    char *dir = scratch_dir();
+    char *path = path_join(dir, "snaps/s0123456789ab.manifest");
+    struct store *s = NULL;
+    struct manifest *m = full_manifest();
+    struct buf whole = BUF_INIT;
+    bool repaired = true;
+
+    (void)state;
+    OK(store_open(&s, dir, NULL, e));
+    OK(manifest_write(s, m, key, e));
+    OK(file_read(path, 1 << 20, &whole, e));
+    OK(manifest_repair(s, m->id, &repaired, e));
+    assert_false(repaired);
+    for (size_t i = 0; i < 3; i++) {
+        struct buf damaged = BUF_INIT;
+        struct buf now = BUF_INIT;
+
+        /* a byte of each half; the file's end */
+        buf_add(&damaged, whole.data, i == 2 ? whole.len - 1 : whole.len);
+        if (i < 2) {
+            damaged.data[i * (whole.len / 2) + 100] ^= 1;
+        }
+        OK(file_replace(path, damaged.data, damaged.len, e));
+        OK(manifest_repair(s, m->id, &repaired, e));
+        assert_true(repaired);
+        OK(file_read(path, 1 << 20, &now, e));
+        assert_int_equal(now.len, whole.len);
+        assert_memory_equal(now.data, whole.data, whole.len);
+        buf_free(&damaged);
+        buf_free(&now);
+    }
+    store_close(s);
+    manifest_free(m);
+    buf_free(&whole);
+    free(path);
+    scratch_free(dir);
+}
+
 static int
 make_key(void **state)
 {
@@ -255,9 +446,12 @@ main(void)
         cmocka_unit_test(manifest__comes_back_as_it_was),
         cmocka_unit_test(manifest__with_any_byte_changed_is_refused),
         cmocka_unit_test(manifest__names_so_much_damage_and_counts_all),
+        cmocka_unit_test(manifest__names_damage_up_to_the_limits),
+        cmocka_unit_test(manifest__refuses_fields_that_cannot_be),
         cmocka_unit_test(manifest__needs_a_kind_and_an_id),
         cmocka_unit_test(write__commits_the_store_and_refuses_another),
         cmocka_unit_test(read__survives_one_flipped_byte_anywhere),
+        cmocka_unit_test(repair__makes_both_halves_whole),
     };
 
     return cmocka_run_group_tests(tests, make_key, free_key);

@@ -1,5 +1,6 @@
 #include "tests/unit/storage/store_util.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
@@ -132,6 +133,50 @@ store__answers_for_many_at_once_in_any_order(void **state)
     scratch_free(dir);
 }
 
+static size_t
+n_open_files(void)
+{
+    DIR *d = opendir("/proc/self/fd");
+    size_t n = 0;
+
+    assert_non_null(d);
+    while (readdir(d) != NULL) {
+        n++;
+    }
+    (void)closedir(d);
+    return n;
+}
+
+/* One descriptor for each pack, as long as there are not too many of them. */
+static void
+store__opens_a_pack_once(void **state)
+{
+    enum { PACKS = 34 }; /* two more than are kept open */
+    char *dir = scratch_dir();
+    struct store *s = open_store(dir);
+    size_t before;
+
+    (void)state;
+    for (uint64_t i = 0; i < PACKS; i++) {
+        (void)put_chunk_n(s, 2 * i, CHUNK, NULL);
+        (void)put_chunk_n(s, 2 * i + 1, CHUNK, NULL);
+        OK(store_commit(s, e));
+    }
+    before = n_open_files();
+    for (uint64_t i = 0; i < 2 * PACKS; i++) {
+        check_chunk(s, i % 8, CHUNK);
+        assert_true(n_open_files() <= before + 4);
+    }
+    for (uint64_t i = 0; i < (uint64_t)4 * PACKS; i++) {
+        check_chunk(s, i % ((uint64_t)2 * PACKS), CHUNK);
+    }
+    assert_int_equal(n_open_files(), before + 32);
+    store_close(s);
+    assert_true(n_open_files() < before);
+    store_close(NULL);
+    scratch_free(dir);
+}
+
 static void
 store__refuses_impossible_chunks(void **state)
 {
@@ -153,6 +198,82 @@ store__refuses_impossible_chunks(void **state)
     free(big);
     store_close(s);
     scratch_free(dir);
+}
+
+/* What is refused before a byte is decoded, and what is taken at its very limit. */
+static void
+store__takes_encoded_chunks_of_possible_lengths(void **state)
+{
+    char *dir = scratch_dir();
+    struct store *s = open_store(dir);
+    uint8_t *big = xcalloc(1, STORE_CHUNK_MAX_BYTES + 1);
+    struct sha256 one;
+    struct sha256 most;
+    bool added = false;
+
+    (void)state;
+    sha256_of(big, 1, &one);
+    sha256_of(big, STORE_CHUNK_MAX_BYTES, &most);
+    FAILS(store_put_encoded(s, STORE_KIND_DATA, &one, STORE_CODEC_RAW, 1, big, 0, &added,
+                            e),
+          ERR_RANGE);
+    FAILS(store_put_encoded(s, STORE_KIND_DATA, &one, STORE_CODEC_RAW, 1, big, 2, &added,
+                            e),
+          ERR_RANGE);
+    FAILS(store_put_encoded(s, STORE_KIND_DATA, &one, STORE_CODEC_ZSTD, 1, big, 1, &added,
+                            e),
+          ERR_RANGE);
+    FAILS(store_put_encoded(s, STORE_KIND_DATA, &one, STORE_CODEC_RAW,
+                            STORE_CHUNK_MAX_BYTES + 1, big, STORE_CHUNK_MAX_BYTES + 1,
+                            &added, e),
+          ERR_RANGE);
+    OK(store_put_encoded(s, STORE_KIND_DATA, &one, STORE_CODEC_RAW, 1, big, 1, &added,
+                         e));
+    assert_true(added);
+    OK(store_put_encoded(s, STORE_KIND_META, &most, STORE_CODEC_RAW,
+                         STORE_CHUNK_MAX_BYTES, big, STORE_CHUNK_MAX_BYTES, &added, e));
+    assert_true(added);
+    OK(store_commit(s, e));
+    assert_true(has_one(s, &one) && has_one(s, &most));
+    free(big);
+    store_close(s);
+    scratch_free(dir);
+}
+
+/* Duplicates over packs and within one: each chunk has one row, the first pack's. */
+static void
+rebuild__counts_each_chunk_once(void **state)
+{
+    enum { N = 40 };
+    char *dir = scratch_dir();
+    char *other_dir = scratch_dir();
+    struct rebuild_result r;
+    struct store *s;
+    char *cmd;
+
+    (void)state;
+    for (int round = 0; round < 2; round++) { /* two stores with the same chunks */
+        s = open_store(round == 0 ? dir : other_dir);
+        for (uint64_t i = 0; i < N + (uint64_t)round; i++) {
+            (void)put_chunk_n(s, i, CHUNK, NULL);
+        }
+        OK(store_commit(s, e));
+        store_close(s);
+    }
+    cmd = xasprintf("cp %s/packs/* %s/packs/", other_dir, dir);
+    assert_int_equal(system(cmd), 0); /* NOLINT: a test's own command */
+    OK(store_rebuild(dir, &r, e));
+    assert_int_equal(r.n_packs, 2);
+    assert_int_equal(r.n_salvaged, 0);
+    assert_int_equal(r.n_chunks, N + 1);
+    s = open_store(dir);
+    for (uint64_t i = 0; i < N + 1; i++) {
+        check_chunk(s, i, CHUNK);
+    }
+    store_close(s);
+    free(cmd);
+    scratch_free(dir);
+    scratch_free(other_dir);
 }
 
 static void
@@ -567,7 +688,9 @@ main(void)
         cmocka_unit_test(store__gives_back_what_was_put),
         cmocka_unit_test(store__forgets_what_was_not_committed),
         cmocka_unit_test(store__answers_for_many_at_once_in_any_order),
+        cmocka_unit_test(store__opens_a_pack_once),
         cmocka_unit_test(store__refuses_impossible_chunks),
+        cmocka_unit_test(store__takes_encoded_chunks_of_possible_lengths),
         cmocka_unit_test(store__passes_encoded_chunks_on_as_they_are),
         cmocka_unit_test(store__opens_only_stores),
         cmocka_unit_test(store__takes_puts_from_many_threads),
@@ -578,6 +701,7 @@ main(void)
         cmocka_unit_test(store__reads_the_second_copy_of_metadata),
         cmocka_unit_test(store__makes_a_lost_index_anew),
         cmocka_unit_test(rebuild__takes_over_what_is_good_in_a_damaged_pack),
+        cmocka_unit_test(rebuild__counts_each_chunk_once),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
