@@ -14,6 +14,7 @@
 #
 #   bin/gpurun                              the client
 #   bin/gpurun-agent                        for owners: a link to the one in lib/
+#   bin/gpurun-book                         for operators
 #   lib/gpurun/agent/ARCH/gpurun-agent      static; the client copies it to hosts
 #   lib/gpurun/agent/ARCH/gpurun-gpuprobe   dynamic; goes with it
 #   lib/gpurun/agent/ARCH/gpurun-agent.dyn  dynamic, for tests only: not installed
@@ -76,7 +77,7 @@ COMPILE     = $(CC) $(ALL_CFLAGS) $(EXTRA_CFLAGS) $(WERROR) -MMD -MP
 # Every source is found; a main_*.c makes a program and is in no library.
 not_main  = $(foreach f,$(1),$(if $(filter main_%,$(notdir $(f))),,$(f)))
 LIB_DIRS := base meter storage images \
-            runner/wire runner/job runner/loop runner/host runner/client runner/cli
+            runner/wire runner/job runner/loop runner/host runner/client runner/cli runner/book
 LIB_SRC  := $(call not_main,$(wildcard $(addsuffix /*.c,$(LIB_DIRS))))
 LIB_OBJ  := $(LIB_SRC:%.c=$(B)/%.o) $(if $(COV),$(B)/tests/cov_exit.o) $(if $(SAN),$(B)/tests/san_options.o)
 LIB      := $(B)/libgpurun.a
@@ -99,6 +100,7 @@ HEADERS  := $(wildcard base/*.h meter/*.h storage/*.h images/*.h runner/*/*.h \
 # A program is built as soon as its main is there.
 AGENT_DIR := $(B)/lib/gpurun/agent/$(ARCH)
 PROGRAMS  := $(if $(wildcard runner/cli/main_gpurun.c),$(B)/bin/gpurun) \
+             $(if $(wildcard runner/book/main_book.c),$(B)/bin/gpurun-book) \
              $(if $(wildcard runner/host/main_agent.c),$(AGENT_DIR)/gpurun-agent \
                  $(AGENT_DIR)/gpurun-agent.dyn $(B)/bin/gpurun-agent) \
              $(if $(wildcard runner/probe/main_gpuprobe.c),$(AGENT_DIR)/gpurun-gpuprobe)
@@ -122,9 +124,11 @@ $(LIB): $(LIB_OBJ)
 # call things of their own by the same name.
 CLIENT_LIB := $(B)/libclient.a
 HOST_LIB   := $(B)/libhost.a
-$(CLIENT_LIB): $(filter-out $(B)/runner/host/%,$(LIB_OBJ))
-$(HOST_LIB): $(filter-out $(B)/runner/client/% $(B)/runner/cli/%,$(LIB_OBJ))
-$(CLIENT_LIB) $(HOST_LIB):
+BOOK_LIB   := $(B)/libbook.a
+$(CLIENT_LIB): $(filter-out $(B)/runner/host/% $(B)/runner/book/%,$(LIB_OBJ))
+$(HOST_LIB): $(filter-out $(B)/runner/client/% $(B)/runner/cli/% $(B)/runner/book/%,$(LIB_OBJ))
+$(BOOK_LIB): $(filter-out $(B)/runner/client/% $(B)/runner/cli/% $(B)/runner/host/%,$(LIB_OBJ))
+$(CLIENT_LIB) $(HOST_LIB) $(BOOK_LIB):
 	$(call say,AR,$@)
 	@rm -f $@
 	$(Q)$(AR) rcsT $@ $^
@@ -144,6 +148,10 @@ $(B)/flags: FORCE
 $(B)/bin/gpurun: $(B)/runner/cli/main_gpurun.o $(CLIENT_LIB)
 	$(call say,LD,$@)
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $(OBJECTS) $(LIBS)
+
+$(B)/bin/gpurun-book: $(B)/runner/book/main_book.o $(BOOK_LIB)
+	$(call say,LD,$@)
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $(OBJECTS) $(AGENT_LIBS)
 
 # The agent goes to machines we know nothing of, hence static. Sanitizers and
 # gcov cannot be linked so: those flavours test the dynamic one.
@@ -298,10 +306,12 @@ words:
 
 # The manuals name every command and option there is, and none that is not.
 MANUALS := $(if $(wildcard tests/tools/table_gpurun.c),man/gpurun.1) \
-           $(if $(wildcard tests/tools/table_agent.c),man/gpurun-agent.8)
+           $(if $(wildcard tests/tools/table_agent.c),man/gpurun-agent.8) \
+           $(if $(wildcard tests/tools/table_book.c),man/gpurun-book.8)
 manuals: $(MANUALS:%=$(L)/%.manual)
 $(L)/man/gpurun.1.manual: $(B)/tests/tools/table_gpurun
 $(L)/man/gpurun-agent.8.manual: $(B)/tests/tools/table_agent
+$(L)/man/gpurun-book.8.manual: $(B)/tests/tools/table_book
 $(L)/%.manual: % tests/lint/man
 	@mkdir -p $(@D)
 	@mandoc -Tlint -Wwarning $<
@@ -330,7 +340,7 @@ AGENT_AT = $(INST)/lib/gpurun/agent/$(ARCH)
 SHARE_AT = $(INST)/share
 install: all
 	$(INSTALL) -d $(INST)/bin $(AGENT_AT) $(SHARE_AT)/gpurun $(SHARE_AT)/man/man1 $(SHARE_AT)/man/man8
-	$(INSTALL) -s -m 755 $(B)/bin/gpurun $(INST)/bin
+	$(INSTALL) -s -m 755 $(B)/bin/gpurun $(B)/bin/gpurun-book $(INST)/bin
 	$(INSTALL) -s -m 755 $(AGENT_DIR)/gpurun-agent $(AGENT_DIR)/gpurun-gpuprobe $(AGENT_AT)
 	ln -sf ../lib/gpurun/agent/$(ARCH)/gpurun-agent $(INST)/bin/gpurun-agent
 	$(foreach d,$(DATA),$(INSTALL) -D -m 644 $(d) $(SHARE_AT)/gpurun/$(d);)
@@ -340,23 +350,24 @@ install: all
 	$(foreach c,$(wildcard completions/*.bash),$(INSTALL) -D -m 644 $(c) \
 	    $(SHARE_AT)/bash-completion/completions/$(basename $(notdir $(c)));)
 	ln -sf gpurun $(SHARE_AT)/bash-completion/completions/gpurun-agent
+	ln -sf gpurun $(SHARE_AT)/bash-completion/completions/gpurun-book
 	$(foreach c,$(wildcard completions/_*),$(INSTALL) -D -m 644 $(c) \
 	    $(SHARE_AT)/zsh/site-functions/$(notdir $(c));)
 uninstall:
 	rm -rf $(INST)/lib/gpurun $(SHARE_AT)/gpurun
-	rm -f $(INST)/bin/gpurun $(INST)/bin/gpurun-agent
+	rm -f $(INST)/bin/gpurun $(INST)/bin/gpurun-agent $(INST)/bin/gpurun-book
 	rm -f $(foreach m,$(wildcard man/*.1),$(SHARE_AT)/man/man1/$(notdir $(m)))
 	rm -f $(foreach m,$(wildcard man/*.8),$(SHARE_AT)/man/man8/$(notdir $(m)))
 	rm -f $(MO:$(B)/%=$(INST)/%)
 	rm -f $(foreach c,$(wildcard completions/*.bash),$(SHARE_AT)/bash-completion/completions/$(basename $(notdir $(c))))
-	rm -f $(SHARE_AT)/bash-completion/completions/gpurun-agent
+	rm -f $(SHARE_AT)/bash-completion/completions/gpurun-agent $(SHARE_AT)/bash-completion/completions/gpurun-book
 	rm -f $(foreach c,$(wildcard completions/_*),$(SHARE_AT)/zsh/site-functions/$(notdir $(c)))
 
 clean:
 	rm -rf build
 
 -include $(LIB_OBJ:.o=.d) $(PROBE_OBJ:.o=.d) $(TESTS_C:%.c=$(B)/%.d)
--include $(B)/runner/cli/main_gpurun.d $(B)/runner/host/main_agent.d
+-include $(B)/runner/cli/main_gpurun.d $(B)/runner/host/main_agent.d $(B)/runner/book/main_book.d
 ifneq ($(filter lint-all headers tidy,$(MAKECMDGOALS)),)
 -include $(HEADERS:%=$(L)/%.alone.d) $(LINT_C:%=$(L)/%.tidy.d)
 endif

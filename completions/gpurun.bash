@@ -1,4 +1,4 @@
-# bash completion for gpurun(1) and gpurun-agent(8). All it offers comes from their own command tables.
+# bash completion for gpurun(1), gpurun-agent(8) and gpurun-book(8). All it offers comes from their own command tables.
 _gpurun()
 {
     local left=$COMP_LINE words=() word line files='' i
@@ -44,4 +44,4 @@ _gpurun()
         done < <(compgen "$i" -- "$word")
     fi
 }
-complete -F _gpurun gpurun gpurun-agent
+complete -F _gpurun gpurun gpurun-agent gpurun-book

@@ -259,6 +259,19 @@ encode_frozen(struct rec *r, const struct grant *g)
     }
 }
 
+void
+grant_terms(const struct grant *g, struct sha256 *out)
+{
+    struct rec *r = rec_new(GRANT_TYPE);
+    struct buf b = BUF_INIT;
+
+    encode_frozen(r, g);
+    rec_encode(r, &b);
+    sha256_of(b.data, b.len, out);
+    rec_free(r);
+    buf_free(&b);
+}
+
 int
 grant_check_extends(const struct grant *g, const struct grant *next, struct err *e)
 {

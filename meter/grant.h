@@ -108,6 +108,9 @@ int grant_check_terms(const struct grant *g, const struct offer *o,
 int grant_check_extends(const struct grant *g, const struct grant *next,
                         struct err *e) MUST_USE;
 
+/* Hash of what no extension may change: two grants of one lease must have the same. */
+void grant_terms(const struct grant *g, struct sha256 *out);
+
 /* Summed price of all rows, micro-yuan per hour. */
 int64_t grant_burn_uyuan_per_h(const struct grant *g);
 /* Seconds of the stop window that are billed. */

@@ -31,6 +31,7 @@ journal_reader_free(struct journal_reader *r)
     }
     free(r->lease);
     buf_free(&r->waiting);
+    buf_free(&r->last_signed);
     buf_free(&r->unchecked);
     for (size_t i = 0; i < sizeof r->unchecked_cosign / sizeof *r->unchecked_cosign;
          i++) {
@@ -330,6 +331,8 @@ check_signature(struct journal_reader *r, const struct journal_entry *x,
     if (memcmp(x->signer.b, r->host.b, sizeof r->host.b) != 0) {
         return err_set(e, ERR_CORRUPT, "signed by another key than the host's");
     }
+    buf_reset(&r->last_signed);
+    buf_add(&r->last_signed, record, len);
     buf_reset(&r->unchecked);
     if (r->check_all || x->r.kind == JOURNAL_RECEIPT) {
         return journal_entry_check_sig(x, record, &r->host, e);

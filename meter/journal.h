@@ -153,6 +153,16 @@ void journal_cosign_make(struct buf *out, enum journal_signer by, const char *le
 int journal_cosign_parse(struct journal_cosign *out, const void *data, size_t len,
                          struct err *e) MUST_USE;
 
+/*
+ * A checkpoint (or receipt) by itself, as a book is shown it: form and the host's
+ * signature. The chain before it is covered by that, but not seen.
+ */
+int journal_point_parse(struct journal_point *out, char lease[GRANT_ID_MAX + 1],
+                        const void *record, size_t len, const struct sign_public *host,
+                        struct err *e) MUST_USE;
+/* The bytes of the last signed record of the reader; NULL: none yet. They stay r's. */
+const struct buf *journal_reader_signed(const struct journal_reader *r);
+
 /* Highest device seconds countersigned by renter and by book so far. */
 void journal_reader_cosigned(const struct journal_reader *r, int64_t *by_renter_s,
                              int64_t *by_book_s);

@@ -107,3 +107,50 @@ journal_cosign_parse(struct journal_cosign *out, const void *data, size_t len,
 {
     return journal_cosign_read(out, data, len, true, e);
 }
+
+int
+journal_point_parse(struct journal_point *out, char lease[GRANT_ID_MAX + 1],
+                    const void *record, size_t len, const struct sign_public *host,
+                    struct err *e)
+{
+    struct sha256_ctx *hasher = sha256_new();
+    struct journal_entry x;
+    int rc = -1;
+
+    memset(&x, 0, sizeof x);
+    if (len > JOURNAL_RECORD_MAX) {
+        err_set(e, ERR_CORRUPT, "a record of %zu bytes", len);
+        goto out;
+    }
+    if (journal_entry_parse(&x, record, len, hasher, e) != 0) {
+        goto out;
+    }
+    if (!journal_kind_is_signed(x.r.kind)) {
+        err_set(e, ERR_CORRUPT, "a record of kind %s is no checkpoint",
+                journal_kind_name(x.r.kind));
+        goto out;
+    }
+    if (journal_entry_check_sig(&x, record, host, e) != 0) {
+        goto out;
+    }
+    *out = (struct journal_point){
+        .seq = x.r.seq,
+        .hash = x.r.hash,
+        .device_s = usage_device_s(&x.r.total),
+        .setup_s = usage_setup_s(&x.r.total),
+        .cost_fen = x.r.cost_fen,
+    };
+    memcpy(lease, x.lease, sizeof x.lease);
+    rc = 0;
+
+out:
+    journal_entry_clear(&x);
+    sha256_free(hasher);
+    return rc;
+}
+
+const struct buf *
+journal_reader_signed(const struct journal_reader *r)
+{
+    return r->last_signed.len > 0 ? &r->last_signed : NULL;
+}

@@ -107,6 +107,7 @@ struct journal_reader {
 
     struct journal_point points[JOURNAL_POINTS]; /* ring */
     uint64_t n_points;
+    struct buf last_signed;         /* bytes of the last signed record */
     struct buf unchecked;           /* last signed record, signature put off; or empty */
     struct buf unchecked_cosign[3]; /* by enum journal_signer */
     int64_t cosigned_s[3];

@@ -136,6 +136,7 @@ struct ledger_lease {
     enum ledger_hold_state state;
     int64_t held_fen;
     int64_t charge_fen;               /* posted so far, corrections taken off */
+    int64_t fee_bps;                  /* once settled: with which fee */
     char host[LEDGER_TEXT_MAX + 1];   /* "" not known before it is settled */
     char wallet[LEDGER_TEXT_MAX + 1]; /* whose it is */
 };

@@ -28,9 +28,11 @@ ledger_funds(struct ledger *l, struct ledger_funds *out, struct err *e)
 int
 ledger_lease(struct ledger *l, const char *lease, struct ledger_lease *out, struct err *e)
 {
-    int64_t fee_bps;
+    int64_t fee_bps = 0;
+    int rc = ledger_get_lease(l, lease, out, &fee_bps, e);
 
-    return ledger_get_lease(l, lease, out, &fee_bps, e);
+    out->fee_bps = fee_bps;
+    return rc;
 }
 
 /* fn for each row of sql, whose parameters are two integers, and the wallet (NULL: all).

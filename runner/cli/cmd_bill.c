@@ -18,6 +18,7 @@
 #include "runner/client/hosts.h"
 #include "runner/client/i18n.h"
 #include "runner/client/jobs.h"
+#include "runner/client/purse.h"
 #include "runner/client/receipts.h"
 
 static const struct opt options_bill[] = {
@@ -117,6 +118,7 @@ fetch_receipt(struct cli *c, const char *what, char id[JOB_ID_LEN + 1], struct e
     struct fetch *f = NULL;
     struct receipt *r = NULL;
     struct job_record job;
+    struct err why;
     int rc = -1;
 
     job_record_init(&job);
@@ -137,6 +139,9 @@ fetch_receipt(struct cli *c, const char *what, char id[JOB_ID_LEN + 1], struct e
     if (fetch_wait_present(f, CONTEXT_ANSWER_NS, &r, e) == 0) {
         receipt_free(r);
         rc = 0;
+        if (purse_deliver(&cl, id, &why) != 0) {
+            say(c, "%s", why.msg);
+        }
     }
 
 out:

@@ -11,7 +11,6 @@
 #include "runner/cli/out.h"
 #include "runner/client/i18n.h"
 #include "runner/client/lease.h"
-#include "runner/client/wallet.h"
 #include "runner/job/state.h"
 #include "runner/job/verbs.h"
 #include "runner/wire/msg.h"
@@ -84,7 +83,8 @@ present_grant(struct session *s, const char *job, struct grant *g, struct err *e
 }
 
 static int
-check_own(struct home *home, const struct grant *g, const char *job, struct err *e)
+check_own(struct home *home, const struct purse *p, const struct grant *g,
+          const char *job, struct err *e)
 {
     const struct sign_key *key;
     struct sign_public own;
@@ -93,9 +93,16 @@ check_own(struct home *home, const struct grant *g, const char *job, struct err 
         return -1;
     }
     sign_key_public(key, &own);
-    if (strcmp(g->job, job) != 0 || memcmp(own.b, g->book.b, sizeof own.b) != 0) {
+    if (strcmp(g->job, job) != 0 || memcmp(own.b, g->renter.b, sizeof own.b) != 0) {
         return err_set(e, ERR_DENIED,
                        _("the grant of job %s was not given with the key of this home"),
+                       job);
+    }
+    own = purse_book(p) != NULL ? *purse_book(p) : own;
+    if (g->cap_fen > 0 && memcmp(own.b, g->book.b, sizeof own.b) != 0) {
+        return err_set(e, ERR_DENIED,
+                       _("job %s is paid by another book than the one in use (`gpurun "
+                         "wallet use`)"),
                        job);
     }
     return 0;
@@ -150,6 +157,7 @@ run_extend(struct cli *c, const void *options, const struct words *w, struct err
 {
     struct client cl = {.loop = NULL};
     struct session *s = NULL;
+    struct purse *purse = NULL;
     struct job_record job;
     struct grant g;
     struct grant next;
@@ -164,11 +172,12 @@ run_extend(struct cli *c, const void *options, const struct words *w, struct err
     grant_init(&g);
     grant_init(&next);
     job_record_init(&job);
-    if (context_open(&cl, c, e) == 0 &&
+    if (context_open(&cl, c, e) == 0 && purse_open(&purse, &cl, e) == 0 &&
         context_job(c, &cl, w->v[0], CONTEXT_PATIENCE_NS, &job, &s, e) == 0 &&
-        present_grant(s, job.id, &g, e) == 0 && check_own(c->home, &g, job.id, e) == 0 &&
+        present_grant(s, job.id, &g, e) == 0 &&
+        check_own(c->home, purse, &g, job.id, e) == 0 &&
         lease_extend(&next, c->home, &g, cap_fen, max_s, e) == 0 &&
-        wallet_hold(c->home, &next, e) == 0 &&
+        purse_hold(purse, &next, session_offer(s), e) == 0 &&
         send_grant(s, job.id, &next, &resp, e) == 0) {
         rc = show_result(c, resp, &next, job.host, e);
     }
@@ -176,6 +185,7 @@ run_extend(struct cli *c, const void *options, const struct words *w, struct err
     grant_clear(&next);
     grant_clear(&g);
     session_close(s);
+    purse_close(purse);
     job_record_free(&job);
     context_close(&cl);
     return rc;

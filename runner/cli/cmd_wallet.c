@@ -10,8 +10,10 @@
 #include "meter/money.h"
 #include "runner/cli/commands.h"
 #include "runner/cli/out.h"
+#include "runner/cli/walletview.h"
 #include "runner/client/i18n.h"
 #include "runner/client/jobs.h"
+#include "runner/client/purse.h"
 #include "runner/client/wallet.h"
 
 #define NS_PER_S ((int64_t)1000000000)
@@ -19,6 +21,7 @@
 struct wallet_options {
     const char *ref;
     const char *month;
+    const char *host_key;
 };
 
 static const struct opt options_wallet[] = {
@@ -26,6 +29,8 @@ static const struct opt options_wallet[] = {
      N_("with topup: an id of yours; the same one again adds nothing")},
     {"month", 0, OPT_STR, offsetof(struct wallet_options, month), "YYYY-MM",
      N_("with log: only that month (Asia/Shanghai)")},
+    {"host-key", 0, OPT_STR, offsetof(struct wallet_options, host_key), "SHA256:...",
+     N_("with use: the SSH host key that the book's host must have")},
     {NULL, 0, OPT_NONE, 0, NULL, NULL},
 };
 
@@ -297,28 +302,11 @@ show_log(const struct cli *c, const struct wallet_options *o, struct ledger *l,
 }
 
 static int
-run_wallet(struct cli *c, const void *options, const struct words *w, struct err *e)
+run_own(struct cli *c, const struct wallet_options *o, bool logs, struct err *e)
 {
-    const struct wallet_options *o = options;
-    const char *verb = w->n > 0 ? w->v[0] : "";
-    bool adds = strcmp(verb, "topup") == 0;
-    bool logs = strcmp(verb, "log") == 0;
     struct ledger *l = NULL;
     int rc;
 
-    if ((w->n > 0 && !adds && !logs) ||
-        w->n != (adds   ? 2
-                 : logs ? 1
-                        : 0) ||
-        (o->ref != NULL && !adds) || (o->month != NULL && !logs)) {
-        return err_set(e, ERR_INVALID, "%s",
-                       _("it is `wallet`, `wallet topup YUAN [--ref ID]` or `wallet log "
-                         "[--month YYYY-MM]`"));
-    }
-    c->stage = STAGE_TRYING;
-    if (adds) {
-        return topup(c, o, w->v[1], e);
-    }
     if (wallet_open(&l, c->home, false, e) != 0) {
         return -1;
     }
@@ -327,10 +315,63 @@ run_wallet(struct cli *c, const void *options, const struct words *w, struct err
     return rc;
 }
 
+static int
+run_operators(struct cli *c, const struct wallet_options *o, bool adds, bool logs,
+              struct err *e)
+{
+    int64_t from_s = INT64_MIN / NS_PER_S;
+    int64_t to_s = INT64_MAX / NS_PER_S;
+
+    if (adds) {
+        return err_set(e, ERR_DENIED, "%s",
+                       _("the book in use is an operator's, who takes deposits; for a "
+                         "budget of your own `gpurun wallet use own` first"));
+    }
+    if (o->month != NULL && calendar_parse_month(o->month, &from_s, &to_s, e) != 0) {
+        return -1;
+    }
+    return logs ? walletview_log(c, from_s * NS_PER_S, to_s * NS_PER_S, e)
+                : walletview_funds(c, e);
+}
+
+static int
+run_wallet(struct cli *c, const void *options, const struct words *w, struct err *e)
+{
+    const struct wallet_options *o = options;
+    const char *verb = w->n > 0 ? w->v[0] : "";
+    bool adds = strcmp(verb, "topup") == 0;
+    bool logs = strcmp(verb, "log") == 0;
+    bool uses = strcmp(verb, "use") == 0;
+    int want = adds || uses ? 2 : logs ? 1 : 0;
+    struct host book;
+    bool operators = false;
+
+    if (w->n != want || (o->ref != NULL && !adds) || (o->month != NULL && !logs) ||
+        (o->host_key != NULL && !uses)) {
+        return err_set(e, ERR_INVALID, "%s",
+                       _("it is `wallet`, `wallet topup YUAN [--ref ID]`, `wallet log "
+                         "[--month YYYY-MM]` or `wallet use own|[USER@]HOST[:PORT]`"));
+    }
+    if (uses) {
+        return walletview_use(c, w->v[1], o->host_key, e);
+    }
+    c->stage = STAGE_TRYING;
+    if (purse_in_use(c->home, &operators, &book, e) != 0) {
+        return -1;
+    }
+    if (operators) {
+        host_free(&book);
+        return run_operators(c, o, adds, logs, e);
+    }
+    return adds ? topup(c, o, w->v[1], e) : run_own(c, o, logs, e);
+}
+
 const struct command cmd_wallet = {
     .name = "wallet",
-    .usage = N_("[topup YUAN [--ref ID]] | log [--month YYYY-MM]"),
-    .help = N_("a budget of your own: what is there, what is held, what is free"),
+    .usage = N_("[topup YUAN [--ref ID]] | log [--month YYYY-MM] | use "
+                "own|[USER@]HOST[:PORT]"),
+    .help = N_("the money runs are paid from: a budget of your own, or an operator's "
+               "book"),
     .options = options_wallet,
     .options_size = sizeof(struct wallet_options),
     .max_words = 2,

@@ -13,6 +13,7 @@
 #include "runner/cli/out.h"
 #include "runner/cli/outs.h"
 #include "runner/client/i18n.h"
+#include "runner/client/purse.h"
 
 #define NS_PER_S        ((int64_t)1000000000)
 #define RECEIPT_WAIT_NS (30 * NS_PER_S)
@@ -180,6 +181,11 @@ collect_receipt(struct ending *en, const struct job_state *st)
     if (fetch_wait(en->fetch, RECEIPT_WAIT_NS, &receipt, &e) == 0) {
         charge_fen = receipt->charge_fen;
         receipt_free(receipt);
+        if (purse_deliver(en->cl, en->record->id, &e) != 0) {
+            say(en->c,
+                _("%s; it gets the receipt with the next run, or by `gpurun wallet`"),
+                e.msg);
+        }
         return charge_fen;
     }
     if (e.code == ERR_LINK) {

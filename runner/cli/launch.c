@@ -15,7 +15,6 @@
 #include "runner/client/hosts.h"
 #include "runner/client/i18n.h"
 #include "runner/client/lease.h"
-#include "runner/client/wallet.h"
 
 /* ---- the plan ---- */
 
@@ -79,7 +78,7 @@ make_plan(struct launch *l, const struct candidate *chosen, struct err *e)
     p->grant = &l->grant;
     set_env(l, p->host);
     grant_clear(&l->grant);
-    if (lease_make(&l->grant, l->cl->home, p->offer, chosen, &l->r->spec, &want, e) !=
+    if (lease_make(&l->grant, l->cl, l->purse, p->offer, chosen, &l->r->spec, &want, e) !=
         0) {
         return -1;
     }
@@ -275,9 +274,10 @@ end_attempt(struct launch *l)
 static void
 forget(struct launch *l)
 {
+    bool up = l->session != NULL && session_state(l->session) == SESSION_UP;
     struct err e;
 
-    if (wallet_release(l->cl->home, l->grant.lease, &e) != 0) {
+    if (purse_release(l->purse, up ? l->session : NULL, &l->grant, &e) != 0) {
         say(l->c, "%s", e.msg);
     }
     jobs_forget(l->cl->home, l->record.id);
@@ -289,7 +289,8 @@ hold(struct launch *l, struct err *e)
 {
     int rc = -1;
 
-    if (wallet_hold(l->cl->home, &l->grant, e) != 0 || prepare_follow(l, e) != 0) {
+    if (purse_hold(l->purse, &l->grant, session_offer(l->session), e) != 0 ||
+        prepare_follow(l, e) != 0) {
         return -1;
     }
     l->record.unsent[0] = '\0';
@@ -347,7 +348,7 @@ attempt(struct launch *l, const struct candidate *chosen, bool only_plan, bool *
     l->progress = NULL;
     plan_remarks(l->c, &l->plan);
     if (ask_user(l, e) != 0 || launch_move_from(l, e) != 0 || encode_spec(l, e) != 0 ||
-        wallet_begin(l->cl->home, &l->wallet_guard, e) != 0 || save_record(l, e) != 0) {
+        purse_begin(l->purse, &l->wallet_guard, e) != 0 || save_record(l, e) != 0) {
         return -1;
     }
     pin_host(l);
@@ -438,7 +439,8 @@ launch(struct cli *c, struct client *cl, const struct config *cfg, struct run_re
     for (size_t i = 0; i < r->spec.env.n; i++) {
         strings_add(&l.own_env, r->spec.env.v[i]);
     }
-    if (launch_check_name(&l, e) != 0 || launch_list_hosts(&l, &hosts, e) != 0 ||
+    if (purse_open(&l.purse, cl, e) != 0 || launch_check_name(&l, e) != 0 ||
+        launch_list_hosts(&l, &hosts, e) != 0 ||
         place_open(&l.place, cl, &hosts, e) != 0 || start_ship(&l, only_plan, e) != 0) {
         goto out;
     }
@@ -455,6 +457,7 @@ out:
     ship_free(l.ship);
     session_close(l.session);
     place_free(l.place);
+    purse_close(l.purse);
     host_list_free(&hosts);
     grant_clear(&l.grant);
     buf_free(&l.spec_bytes);

@@ -14,6 +14,7 @@
 #include "runner/client/jobs.h"
 #include "runner/client/place.h"
 #include "runner/client/ports.h"
+#include "runner/client/purse.h"
 #include "runner/client/receipts.h"
 #include "runner/client/session.h"
 #include "runner/client/ship.h"
@@ -25,6 +26,7 @@ struct launch {
     const struct config *cfg;
     struct run_request *r;
     struct strings own_env; /* the request's, without the host's */
+    struct purse *purse;    /* whose book pays */
     struct place *place;
     struct session *session;
     struct ship *ship;

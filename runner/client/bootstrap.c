@@ -538,6 +538,7 @@ bootstrap_run(const struct bootstrap *b, struct buf *rest, struct failure *f)
     int rc = -1;
 
     f->cause = CAUSE_CONFIG;
+    buf_add_str(&command, b->command != NULL ? b->command : "");
     /* The pipe starts its own agent and is given no command. */
     if ((b->agents != NULL &&
          bootstrap_command(b->agents, b->agent_home, &command, &f->err) != 0) ||
@@ -547,7 +548,7 @@ bootstrap_run(const struct bootstrap *b, struct buf *rest, struct failure *f)
         goto out;
     }
     if (kind == PREAMBLE_IS_MISSING && b->agents == NULL) {
-        (void)failure_set(f, CAUSE_GARBAGE, _("our own agent says that it is missing"));
+        (void)failure_set(f, CAUSE_GARBAGE, _("what answers is no program of ours"));
         goto out;
     }
     if (kind == PREAMBLE_IS_MISSING) {

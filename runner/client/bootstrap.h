@@ -68,6 +68,7 @@ int bootstrap_command(const struct bootstrap_agents *agents, const char *agent_h
 struct bootstrap {
     struct transport *transport;           /* open */
     const struct bootstrap_agents *agents; /* NULL: the pipe, which has its own */
+    const char *command; /* start this instead, and put nothing there; NULL */
     const char *agent_home;
     int64_t start_timeout_ms; /* to the first answer; an upload may take as long as it
                                  moves */

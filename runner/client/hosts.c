@@ -40,6 +40,7 @@ host_free(struct host *h)
     free(h->identity);
     free(h->jump);
     free(h->agent_home);
+    free(h->command);
     free(h->info);
     host_init(h);
 }
@@ -60,6 +61,7 @@ host_copy(struct host *to, const struct host *from)
     to->identity = dup_or_null(from->identity);
     to->jump = dup_or_null(from->jump);
     to->agent_home = dup_or_null(from->agent_home);
+    to->command = dup_or_null(from->command);
     to->info = from->info != NULL ? xmemdup(from->info, from->info_len) : NULL;
     to->env = xcalloc(from->n_env + 1, sizeof *to->env);
     for (size_t i = 0; i < from->n_env; i++) {
@@ -179,6 +181,7 @@ host_to_rec(const struct host *h)
     add_if(r, "identity", h->identity);
     add_if(r, "jump", h->jump);
     add_if(r, "agent_home", h->agent_home);
+    add_if(r, "command", h->command);
     for (size_t i = 0; i < h->n_env; i++) {
         rec_add(r, "env", h->env[i]);
     }
@@ -234,6 +237,7 @@ host_from_rec(const struct rec *r, struct host *h, struct err *e)
     h->identity = dup_or_null(rec_get(r, "identity"));
     h->jump = dup_or_null(rec_get(r, "jump"));
     h->agent_home = dup_or_null(rec_get(r, "agent_home"));
+    h->command = dup_or_null(rec_get(r, "command"));
     if (!h->local && h->address == NULL) {
         return err_set(e, ERR_CORRUPT, "the record has no address");
     }
@@ -268,8 +272,8 @@ by_name(const void *a, const void *b)
     return strcmp(x->name, y->name);
 }
 
-static int
-load_file(const char *path, struct host *out, struct err *e)
+int
+hosts_load_file(const char *path, struct host *out, struct err *e)
 {
     struct rec *r = NULL;
     struct host h;
@@ -288,6 +292,16 @@ load_file(const char *path, struct host *out, struct err *e)
     return 0;
 }
 
+int
+hosts_save_file(const char *path, const struct host *h, struct err *e)
+{
+    struct rec *r = host_to_rec(h);
+    int rc = rec_save(r, path, e);
+
+    rec_free(r);
+    return rc;
+}
+
 static void
 make_local(struct host *h)
 {
@@ -301,7 +315,7 @@ add_record(const struct home *home, const char *name, struct host_list *l, struc
 {
     char *path = home_path(home, "hosts", name);
     struct host h;
-    int rc = load_file(path, &h, e);
+    int rc = hosts_load_file(path, &h, e);
 
     free(path);
     if (rc != 0) {
@@ -457,7 +471,7 @@ hosts_load(const struct home *home, const char *name, struct host *out, struct e
     }
     path = home_path(home, "hosts", name);
     if (file_exists(path)) {
-        rc = load_file(path, out, e);
+        rc = hosts_load_file(path, out, e);
     } else if (strcmp(name, HOST_LOCAL) == 0) {
         make_local(out);
         rc = 0;

@@ -39,6 +39,7 @@ struct host {
     char *identity;   /* private key file, or NULL */
     char *jump;       /* ProxyJump, or NULL */
     char *agent_home; /* on the host, or NULL for its default */
+    char *command;    /* what is started there instead of the agent (a book); NULL */
     char **env;       /* K=V for every job there */
     size_t n_env;
     struct host_price *prices;
@@ -83,6 +84,11 @@ int hosts_load(const struct home *home, const char *name, struct host *out,
 int hosts_save(const struct home *home, const struct host *h, bool fresh,
                struct err *e) MUST_USE;
 int hosts_remove(const struct home *home, const char *name, struct err *e) MUST_USE;
+
+/* The same with a file of the caller's choice, for what is no host but reached like one.
+ */
+int hosts_load_file(const char *path, struct host *out, struct err *e) MUST_USE;
+int hosts_save_file(const char *path, const struct host *h, struct err *e) MUST_USE;
 
 struct host_list {
     struct host *v;

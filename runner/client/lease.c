@@ -8,7 +8,6 @@
 #include "meter/money.h"
 #include "meter/tariff.h"
 #include "runner/client/i18n.h"
-#include "runner/client/wallet.h"
 
 #define NS_PER_S ((int64_t)1000000000)
 #define START_S  ((int64_t)7 * 86400) /* shipping may take long */
@@ -33,20 +32,25 @@ costs_anything(const struct grant *g)
 /* A cap that was asked for must be there; the default one is all there is, if that is
  * less. */
 static int
-fit_wallet(struct grant *g, const struct home *home, const struct lease_want *w,
-           struct err *e)
+fit_purse(struct grant *g, struct purse *p, const struct lease_want *w, struct err *e)
 {
     int64_t free_fen = 0;
     bool used = false;
     char have[MONEY_TEXT_MAX];
 
-    if (wallet_free(home, &used, &free_fen, e) != 0) {
+    if (purse_free_fen(p, &used, &free_fen, e) != 0) {
         return -1;
     }
     if (!used || g->cap_fen <= free_fen) {
         return 0;
     }
     money_format_fen(free_fen, have);
+    if (w->max_cost_fen >= 0 && purse_book(p) != NULL) {
+        return err_set(e, ERR_LIMIT,
+                       _("the book has %s yuan free for you, less than --max-cost: its "
+                         "operator takes deposits"),
+                       have);
+    }
     if (w->max_cost_fen >= 0) {
         return err_set(e, ERR_LIMIT,
                        _("the wallet has %s yuan free, less than --max-cost: `gpurun "
@@ -59,7 +63,7 @@ fit_wallet(struct grant *g, const struct home *home, const struct lease_want *w,
 }
 
 static int
-set_cap(struct grant *g, const struct home *home, const struct candidate *c,
+set_cap(struct grant *g, struct purse *p, const struct candidate *c,
         const struct lease_want *w, struct err *e)
 {
     int64_t estimate_s;
@@ -83,7 +87,7 @@ set_cap(struct grant *g, const struct home *home, const struct candidate *c,
     g->cap_fen = w->max_cost_fen;
     if ((w->max_cost_fen < 0 &&
          grant_default_cap(g, w->keep_bytes, &g->cap_fen, e) != 0) ||
-        fit_wallet(g, home, w, e) != 0) {
+        fit_purse(g, p, w, e) != 0) {
         return -1;
     }
     if (grant_burn_uyuan_per_h(g) > 0 &&
@@ -122,20 +126,15 @@ set_window(struct grant *g, const struct offer *o, struct job_spec *spec,
 }
 
 int
-lease_make(struct grant *g, struct home *home, const struct offer *o,
+lease_make(struct grant *g, struct client *cl, struct purse *p, const struct offer *o,
            const struct candidate *c, struct job_spec *spec, const struct lease_want *w,
            struct err *e)
 {
     const struct sign_key *key;
 
     grant_init(g);
-    if (home_key(home, &key, e) != 0) {
+    if (home_key(cl->home, &key, e) != 0) {
         return -1;
-    }
-    if (!o->own_book) {
-        return err_set(
-            e, ERR_DENIED,
-            _("the owner of host '%s' takes only grants of an operator's book"), c->host);
     }
     random_id("l", g->lease);
     (void)snprintf(g->job, sizeof g->job, "%s", spec->job);
@@ -150,12 +149,12 @@ lease_make(struct grant *g, struct home *home, const struct offer *o,
     g->keep_days = o->keep_days;
     g->max_s = spec->max_time_s;
     g->end_why = GRANT_LIMIT_TIME;
-    if (set_cap(g, home, c, w, e) != 0) {
+    if (set_cap(g, p, c, w, e) != 0) {
         return -1;
     }
     spec->cap_fen = costs_anything(g) ? g->cap_fen : -1;
     spec->max_time_s = g->max_s;
-    return grant_sign(g, key, e);
+    return purse_sign(p, g, o, e);
 }
 
 int64_t
@@ -181,6 +180,7 @@ lease_extend(struct grant *next, struct home *home, const struct grant *g,
     n.cap_fen = cap_fen >= 0 ? cap_fen : g->cap_fen;
     n.max_s = max_s >= 0 ? max_s : g->max_s;
     n.made_wall_ns = clock_wall_ns();
+    n.until_wall_ns = n.made_wall_ns + START_S * NS_PER_S;
     if (n.cap_fen < g->cap_fen || (n.max_s < g->max_s && g->max_s != GRANT_NO_END)) {
         return err_set(e, ERR_INVALID, "%s",
                        _("extend can only raise a limit; to end the job earlier, "

@@ -275,13 +275,14 @@ start_agent(struct work *w, struct buf *rest, struct failure *f)
     struct bootstrap b = {
         .transport = w->t,
         .agent_home = w->t->host.agent_home,
+        .command = w->t->host.command,
         .start_timeout_ms = w->start_timeout_ms,
         .progress = on_progress,
         .ctx = w,
     };
     int rc;
 
-    if (!w->t->host.local) {
+    if (!w->t->host.local && b.command == NULL) {
         f->cause = CAUSE_CONFIG;
         if (bootstrap_find_agents(w->home, &agents, &f->err) != 0) {
             return -1;

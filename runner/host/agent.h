@@ -74,6 +74,12 @@ int renter_pin_key(struct renter *r, const struct sign_public *key,
                    struct err *e) MUST_USE;
 /* May it start something now? ERR_DENIED says why not (revoked, over). */
 int renter_check_admitted(const struct renter *r, struct err *e) MUST_USE;
+/*
+ * While a job is being accepted (shared; exclusive where what all of them cost is
+ * counted) or a lease declined (exclusive). *fd holds the lock.
+ */
+int renter_lock_admission(const struct renter *r, bool exclusive, int *fd,
+                          struct err *e) MUST_USE;
 /* A directory beneath the renter's, made 0700 when missing. */
 int renter_dir(const struct renter *r, const char *name, int *fd, struct err *e) MUST_USE;
 

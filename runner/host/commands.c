@@ -54,6 +54,12 @@ static const struct opt member_options[] = {
     {"to", 0, OPT_STR, AT(to), "T", "until then"},
     {NULL, 0, OPT_NONE, 0, NULL, NULL},
 };
+static const struct opt book_options[] = {
+    HELP,
+    JSON,
+    {"name", 0, OPT_STR, AT(name), "NAME", "with allow: what to call the book"},
+    END,
+};
 static const struct opt jobs_options[] = {
     HELP,
     JSON,
@@ -163,6 +169,8 @@ const struct command commands_table[] = {
     {"revoke", "NAME", "let a renter in no more", 1, 1, json_options, owner_revoke},
     {"member", "ls | level NAME=PERCENT | set RENTER LEVEL | rm RENTER",
      "who pays less, by how much and for how long", 1, 3, member_options, owner_member},
+    {"book", "ls | allow KEYFILE | rm NAME | own yes|no",
+     "whose promises to pay are taken", 1, 2, book_options, owner_book},
     {"status", "", "this host at a glance", 0, 0, json_options, owner_status},
     {"jobs", "", "what runs here now", 0, 0, jobs_options, owner_jobs},
     {"devices", "", "what there is, and what is free", 0, 0, json_options, owner_devices},

@@ -49,6 +49,7 @@ int owner_allow(const struct command_options *o, int argc, char **argv, struct e
 int owner_renters(const struct command_options *o, int argc, char **argv, struct err *e);
 int owner_revoke(const struct command_options *o, int argc, char **argv, struct err *e);
 int owner_price(const struct command_options *o, int argc, char **argv, struct err *e);
+int owner_book(const struct command_options *o, int argc, char **argv, struct err *e);
 int owner_member(const struct command_options *o, int argc, char **argv, struct err *e);
 int owner_status(const struct command_options *o, int argc, char **argv, struct err *e);
 int owner_jobs(const struct command_options *o, int argc, char **argv, struct err *e);

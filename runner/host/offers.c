@@ -34,9 +34,13 @@ add_books(struct offer *o, const struct agent *a, struct err *e)
         (void)fd_close(&fd);
         return -1;
     }
+    o->own_book = true;
     while ((de = readdir(d)) != NULL && o->n_books < OFFER_BOOKS_MAX) {
         struct sign_public key;
 
+        if (strcmp(de->d_name, OFFERS_NO_OWN) == 0) {
+            o->own_book = false;
+        }
         if (hex_parse(de->d_name, strlen(de->d_name), key.b, sizeof key.b)) {
             offer_add_book(o, &key);
         }
@@ -95,7 +99,6 @@ draft(struct offer **out, const struct agent *a, const struct renter *renter,
     }
     o->made_wall_ns = now_s * NS_PER_S;
     o->until_wall_ns = (now_s + OFFERS_VALID_S) * NS_PER_S;
-    o->own_book = true;
     if (uname(&u) == 0) {
         (void)snprintf(o->arch, sizeof o->arch, "%s", u.machine);
     }

@@ -16,6 +16,9 @@
 #define OFFERS_VALID_S ((int64_t)7 * 86400)
 #define OFFERS_RENEW_S ((int64_t)86400) /* a new one when less than this is left */
 
+/* In books/: with it there, no grants of renters' own books are taken. */
+#define OFFERS_NO_OWN "no-own"
+
 /* The offer for a renter (NULL: any). *out is the caller's (offer_free). */
 int offers_current(struct offer **out, const struct agent *a, const struct renter *renter,
                    const struct device_list *devices, struct err *e) MUST_USE;

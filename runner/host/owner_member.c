@@ -4,11 +4,11 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/columns.h"
 #include "base/file.h"
 #include "meter/card.h"
 #include "meter/money.h"
 #include "runner/host/agent.h"
-#include "runner/host/columns.h"
 #include "runner/host/commands.h"
 #include "runner/host/owner_json.h"
 

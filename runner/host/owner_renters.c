@@ -4,19 +4,20 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/authkeys.h"
 #include "base/buf.h"
 #include "base/clock.h"
+#include "base/columns.h"
 #include "base/file.h"
 #include "base/text.h"
 #include "meter/money.h"
 #include "runner/host/agent.h"
-#include "runner/host/authkeys.h"
-#include "runner/host/columns.h"
 #include "runner/host/commands.h"
 #include "runner/host/jobdir.h"
 #include "runner/host/owner_json.h"
 
 #define PATH_BYTES 4096
+#define SERVES     "serve --renter"
 
 /* ---- allow ---- */
 
@@ -164,7 +165,7 @@ owner_allow(const struct command_options *o, int argc, char **argv, struct err *
     }
     /* The record first: a key that is let in without one would be turned away. */
     if (admit(a, &k, o, until_ns, cap_fen, e) != 0 ||
-        authkeys_allow(&k, buf_str(&command), until_ns, o->name, e) != 0) {
+        authkeys_allow(&k, buf_str(&command), SERVES, until_ns, o->name, e) != 0) {
         goto out;
     }
     rc = o->json ? say_renter(k.id, o->name, -1, e) : 0;
@@ -230,7 +231,7 @@ owner_revoke(const struct command_options *o, int argc, char **argv, struct err 
         goto out;
     }
     r->revoked = true;
-    if (renter_save(r, e) != 0 || authkeys_revoke(r->id, &n, e) != 0 ||
+    if (renter_save(r, e) != 0 || authkeys_revoke(SERVES, r->id, &n, e) != 0 ||
         jobdir_list_active(r, &active, e) != 0) {
         goto out;
     }

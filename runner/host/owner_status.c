@@ -5,10 +5,10 @@
 
 #include "base/buf.h"
 #include "base/clock.h"
+#include "base/columns.h"
 #include "base/text.h"
 #include "meter/money.h"
 #include "runner/host/agent.h"
-#include "runner/host/columns.h"
 #include "runner/host/commands.h"
 #include "runner/host/devices.h"
 #include "runner/host/facts.h"

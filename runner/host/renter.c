@@ -300,6 +300,16 @@ renter_dir(const struct renter *r, const char *name, int *fd, struct err *e)
 }
 
 int
+renter_lock_admission(const struct renter *r, bool exclusive, int *fd, struct err *e)
+{
+    *fd = openat(r->fd, "admit.lock", O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (*fd == -1 || flock(*fd, exclusive ? LOCK_EX : LOCK_SH) != 0) {
+        return err_set_sys(e, errno, "cannot lock the renter's allowance");
+    }
+    return 0;
+}
+
+int
 renter_list(const struct agent *a, struct renter_ids *out, struct err *e)
 {
     struct renter_ids l = {NULL, 0};

@@ -2,13 +2,13 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/buf.h"
 #include "base/clock.h"
 #include "base/file.h"
+#include "runner/host/declines.h"
 #include "runner/host/offers.h"
 #include "runner/host/procs.h"
 #include "runner/host/supervise_internal.h"
@@ -165,7 +165,10 @@ committed_fen(const struct sup *s, int64_t *total, struct err *e)
     return 0;
 }
 
-/* Two jobs accepted at once must not both fit into what is left for one. */
+/*
+ * Two jobs accepted at once must not both fit into what is left for one; nor may a lease
+ * be declined while its job is being accepted.
+ */
 static int
 check_allowance(struct sup *s, int *admit_fd, struct err *e)
 {
@@ -174,13 +177,13 @@ check_allowance(struct sup *s, int *admit_fd, struct err *e)
     if (renter_check_admitted(s->renter, e) != 0) {
         return -1;
     }
+    if (renter_lock_admission(s->renter, s->renter->max_cost_fen != RENTER_NO_CAP,
+                              admit_fd, e) != 0 ||
+        declines_check(s->renter, s->grant.lease, e) != 0) {
+        return -1;
+    }
     if (s->renter->max_cost_fen == RENTER_NO_CAP) {
         return 0;
-    }
-    *admit_fd = openat(s->renter->fd, "admit.lock",
-                       O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
-    if (*admit_fd == -1 || flock(*admit_fd, LOCK_EX) != 0) {
-        return err_set_sys(e, errno, "cannot lock the renter's allowance");
     }
     if (committed_fen(s, &total, e) != 0) {
         return -1;

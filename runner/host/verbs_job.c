@@ -1,10 +1,15 @@
+#include <dirent.h>
 #include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/buf.h"
 #include "base/file.h"
+#include "base/text.h"
 #include "meter/grant.h"
+#include "runner/host/declines.h"
 #include "runner/host/serve_internal.h"
 #include "runner/host/supervise.h"
 #include "runner/job/verbs.h"
@@ -50,13 +55,14 @@ link_of(struct serve *s, uint64_t id, const struct rec *req)
 /* ---- listing ---- */
 
 static void
-add_file(struct rec *r, const struct jobdir *d, const char *name, size_t max_bytes)
+add_file(struct rec *r, const char *key, const struct jobdir *d, const char *name,
+         size_t max_bytes)
 {
     struct buf b = BUF_INIT;
     struct err none;
 
     if (jobdir_read(d, name, max_bytes, &b, &none) == 0) {
-        rec_add_bytes(r, name, b.data, b.len);
+        rec_add_bytes(r, key, b.data, b.len);
     }
     buf_free(&b);
 }
@@ -111,19 +117,49 @@ job_list(struct serve *s, uint64_t id, const struct rec *req)
     job_ids_free(&ids);
 }
 
+/* The one in force: an extension is numbered, and has to be followed by a higher one. */
+static void
+newest_grant(const struct jobdir *d, char name[32])
+{
+    int fd = openat(d->fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    DIR *dir = fd == -1 ? NULL : fdopendir(fd);
+    const struct dirent *entry;
+    int64_t newest = 0;
+
+    (void)snprintf(name, 32, "grant");
+    while (dir != NULL && (entry = readdir(dir)) != NULL) {
+        struct err none;
+        int64_t seq;
+
+        if (strncmp(entry->d_name, "grant.", 6) == 0 &&
+            text_parse_int(entry->d_name + 6, 1, INT64_MAX, "seq", &seq, &none) == 0 &&
+            seq > newest) {
+            newest = seq;
+            (void)snprintf(name, 32, "grant.%" PRId64, seq);
+        }
+    }
+    if (dir != NULL) {
+        (void)closedir(dir);
+    } else {
+        (void)fd_close(&fd);
+    }
+}
+
 static void
 job_show(struct serve *s, uint64_t id, const struct rec *req)
 {
     struct serve_link *l = link_of(s, id, req);
+    char grant[32];
     struct rec *r;
 
     if (l == NULL) {
         return;
     }
     r = msg_answer_new(VERB_JOB_SHOW);
-    add_file(r, &l->dir, "spec", SPEC_MAX_BYTES);
-    add_file(r, &l->dir, "grant", GRANT_MAX_BYTES);
-    add_file(r, &l->dir, "state", STATE_MAX_BYTES);
+    newest_grant(&l->dir, grant);
+    add_file(r, "spec", &l->dir, "spec", SPEC_MAX_BYTES);
+    add_file(r, "grant", &l->dir, grant, GRANT_MAX_BYTES);
+    add_file(r, "state", &l->dir, "state", STATE_MAX_BYTES);
     mux_respond(s->mux, id, r);
     rec_free(r);
 }
@@ -245,14 +281,37 @@ job_usage(struct serve *s, uint64_t id, const struct rec *req)
     rec_free(r);
 }
 
+/* ---- leases that came to nothing ---- */
+
+static void
+lease_decline(struct serve *s, uint64_t id, const struct rec *req)
+{
+    struct buf out = BUF_INIT;
+    struct rec *r;
+    struct err e;
+    size_t len;
+    const char *grant = rec_get_bytes(req, "grant", &len);
+
+    if (grant == NULL || len > GRANT_MAX_BYTES) {
+        err_set(&e, ERR_INVALID, "the grant is missing or too long");
+        serve_fail(s, id, &e);
+        return;
+    }
+    if (declines_make(s->agent, s->renter, grant, len, &out, &e) != 0) {
+        serve_fail(s, id, &e);
+        return;
+    }
+    r = msg_answer_new(VERB_LEASE_DECLINE);
+    rec_add_bytes(r, "declined", out.data, out.len);
+    mux_respond(s->mux, id, r);
+    rec_free(r);
+    buf_free(&out);
+}
+
 const struct serve_verb serve_verbs_job[] = {
-    {VERB_JOB_SUBMIT, serve_submit},
-    {VERB_JOB_LIST, job_list},
-    {VERB_JOB_SHOW, job_show},
-    {VERB_JOB_FOLLOW, job_follow},
-    {VERB_JOB_STOP, job_stop},
-    {VERB_JOB_SIGNAL, forward},
-    {VERB_JOB_EXTEND, forward},
-    {VERB_JOB_USAGE, job_usage},
-    {NULL, NULL},
+    {VERB_LEASE_DECLINE, lease_decline}, {VERB_JOB_SUBMIT, serve_submit},
+    {VERB_JOB_LIST, job_list},           {VERB_JOB_SHOW, job_show},
+    {VERB_JOB_FOLLOW, job_follow},       {VERB_JOB_STOP, job_stop},
+    {VERB_JOB_SIGNAL, forward},          {VERB_JOB_EXTEND, forward},
+    {VERB_JOB_USAGE, job_usage},         {NULL, NULL},
 };

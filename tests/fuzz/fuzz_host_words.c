@@ -4,7 +4,7 @@
  */
 #include <string.h>
 
-#include "runner/host/authkeys.h"
+#include "base/authkeys.h"
 #include "runner/host/loginenv.h"
 #include "tests/fuzz/fuzz.h"
 
@@ -31,14 +31,16 @@ edit(const struct buf *in)
     int n = 0;
     int m = 0;
 
-    if (authkeys_edit(in, RENTER, NULL, NULL, &out, &n, &e) == 0) {
+    if (authkeys_edit(in, "serve --renter", RENTER, NULL, NULL, &out, &n, &e) == 0) {
         must(count_lines(&out) + (size_t)n == count_lines(in));
-        must(authkeys_edit(&out, RENTER, NULL, NULL, &again, &m, &e) == 0 && m == 0);
+        must(authkeys_edit(&out, "serve --renter", RENTER, NULL, NULL, &again, &m, &e) ==
+                 0 &&
+             m == 0);
         must(again.len == out.len &&
              (again.len == 0 || memcmp(again.data, out.data, out.len) == 0));
     }
     buf_reset(&out);
-    if (authkeys_edit(in, RENTER, "AAAA", "x", &out, &n, &e) != 0) {
+    if (authkeys_edit(in, "serve --renter", RENTER, "AAAA", "x", &out, &n, &e) != 0) {
         must(e.code == ERR_EXISTS);
     } else {
         must(out.len >= 2 && memcmp(out.data + out.len - 2, "x\n", 2) == 0);

@@ -14,6 +14,7 @@ BEGIN {
     both = shared " runner/wire runner/job runner/loop"
     allow("runner/host",   both)
     allow("runner/client", both)
+    allow("runner/book",   "base meter runner/wire runner/job runner/loop")
     allow("runner/cli",    both " runner/client")
     allow("runner/probe",  "base")
 }

@@ -1,4 +1,4 @@
-#include "runner/host/authkeys.h"
+#include "base/authkeys.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -177,11 +177,11 @@ holds(const char *line, size_t n, const char *what)
     return memmem(line, n, what, strlen(what)) != NULL;
 }
 
-/* Ours: a forced command that serves this renter. */
+/* Ours: a forced command that serves this id. */
 static bool
-is_ours(const char *line, size_t n, const char *renter_id)
+is_ours(const char *line, size_t n, const char *words, const char *id)
 {
-    char *command = xasprintf(" serve --renter %s\"", renter_id);
+    char *command = xasprintf(" %s %s\"", words, id);
     bool ours = holds(line, n, "command=\"") && holds(line, n, command);
 
     free(command);
@@ -189,7 +189,7 @@ is_ours(const char *line, size_t n, const char *renter_id)
 }
 
 int
-authkeys_edit(const struct buf *in, const char *renter_id, const char *blob,
+authkeys_edit(const struct buf *in, const char *words, const char *id, const char *blob,
               const char *line, struct buf *out, int *n, struct err *e)
 {
     const char *at = buf_str(in);
@@ -201,7 +201,7 @@ authkeys_edit(const struct buf *in, const char *renter_id, const char *blob,
         size_t len = stop == NULL ? (size_t)(end - at) : (size_t)(stop - at);
         bool comment = len > 0 && at[0] == '#';
 
-        if (is_ours(at, len, renter_id)) {
+        if (is_ours(at, len, words, id)) {
             (*n)++;
         } else if (!comment && blob != NULL && holds(at, len, blob)) {
             return err_set(e, ERR_EXISTS,
@@ -303,7 +303,8 @@ replace(const struct place *p, const struct buf *text, struct err *e)
 }
 
 static int
-change(const char *renter_id, const char *blob, const char *line, int *n, struct err *e)
+change(const char *words, const char *id, const char *blob, const char *line, int *n,
+       struct err *e)
 {
     struct place p;
     struct buf was = BUF_INIT;
@@ -318,7 +319,7 @@ change(const char *renter_id, const char *blob, const char *line, int *n, struct
         *e = why;
         goto out;
     }
-    if (authkeys_edit(&was, renter_id, blob, line, &now, n, e) != 0) {
+    if (authkeys_edit(&was, words, id, blob, line, &now, n, e) != 0) {
         goto out;
     }
     rc = line == NULL && *n == 0 ? 0 : replace(&p, &now, e);
@@ -331,15 +332,15 @@ out:
 }
 
 int
-authkeys_allow(const struct authkey *k, const char *command, int64_t until_wall_ns,
-               const char *label, struct err *e)
+authkeys_allow(const struct authkey *k, const char *command, const char *words,
+               int64_t until_wall_ns, const char *label, struct err *e)
 {
     struct buf line = BUF_INIT;
     int n;
     int rc;
 
     if (strpbrk(command, "\"\\\n") != NULL) {
-        return err_set(e, ERR_INVALID, "the path of the agent holds quotes: move it");
+        return err_set(e, ERR_INVALID, "the path of this program holds quotes: move it");
     }
     buf_add_str(&line, "restrict,");
     if (until_wall_ns != 0) {
@@ -350,15 +351,15 @@ authkeys_allow(const struct authkey *k, const char *command, int64_t until_wall_
         buf_printf(&line, "expiry-time=\"%04d%02d%02d%02d%02dZ\",", tm.tm_year + 1900,
                    tm.tm_mon + 1, tm.tm_mday, tm.tm_hour, tm.tm_min);
     }
-    buf_printf(&line, "command=\"%s serve --renter %s\" %s %s gpurun:%s", command, k->id,
+    buf_printf(&line, "command=\"%s %s %s\" %s %s gpurun:%s", command, words, k->id,
                k->type, k->blob, label);
-    rc = change(k->id, k->blob, buf_str(&line), &n, e);
+    rc = change(words, k->id, k->blob, buf_str(&line), &n, e);
     buf_free(&line);
     return rc;
 }
 
 int
-authkeys_revoke(const char *renter_id, int *n, struct err *e)
+authkeys_revoke(const char *words, const char *id, int *n, struct err *e)
 {
-    return change(renter_id, NULL, NULL, n, e);
+    return change(words, id, NULL, NULL, n, e);
 }

@@ -1,5 +1,5 @@
-#ifndef RUNNER_HOST_COLUMNS_H
-#define RUNNER_HOST_COLUMNS_H
+#ifndef BASE_COLUMNS_H
+#define BASE_COLUMNS_H
 
 #include <stddef.h>
 

@@ -1,4 +1,4 @@
-#include "runner/host/columns.h"
+#include "base/columns.h"
 
 #include <stdio.h>
 #include <stdlib.h>

@@ -3,7 +3,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "runner/host/authkeys.h"
+#include "base/authkeys.h"
 
 #define BLOB "AAAAC3NzaC1lZDI1NTE5AAAAIOMqqnkVzrm0SdG6UOoqKLsabgH5C9okWi0dh2l9GKJl"
 #define KEY  "ssh-ed25519 " BLOB
@@ -78,7 +78,8 @@ edit__touches_our_lines_only(void **state)
         int n = -1;
 
         buf_add_str(&in, cases[i].in);
-        assert_ok(authkeys_edit(&in, ID, "other-blob", cases[i].line, &out, &n, &e));
+        assert_ok(authkeys_edit(&in, "serve --renter", ID, "other-blob", cases[i].line,
+                                &out, &n, &e));
         assert_string_equal(buf_str(&out), cases[i].out);
         assert_int_equal(n, cases[i].n);
         buf_free(&in);
@@ -97,11 +98,12 @@ edit__refuses_a_key_that_has_a_line_of_its_own(void **state)
 
     (void)state;
     buf_add_str(&in, "x\n" KEY " me@home\n");
-    assert_refused(authkeys_edit(&in, ID, BLOB, "new", &out, &n, &e), ERR_EXISTS);
+    assert_refused(authkeys_edit(&in, "serve --renter", ID, BLOB, "new", &out, &n, &e),
+                   ERR_EXISTS);
     buf_reset(&out);
     buf_reset(&in);
     buf_add_str(&in, "# " KEY " was here\n"); /* a comment lets nobody in */
-    assert_ok(authkeys_edit(&in, ID, BLOB, "new", &out, &n, &e));
+    assert_ok(authkeys_edit(&in, "serve --renter", ID, BLOB, "new", &out, &n, &e));
     buf_free(&in);
     buf_free(&out);
 }
@@ -121,7 +123,7 @@ file__keeps_mode_link_and_everything_else(void **state)
     assert_int_equal(setenv("HOME", *state, 1), 0);
     assert_ok(authkey_parse(&k, KEY, &e));
     /* Nothing there yet: made, closed to others. */
-    assert_ok(authkeys_allow(&k, "/x/gpurun-agent", 0, "ann", &e));
+    assert_ok(authkeys_allow(&k, "/x/gpurun-agent", "serve --renter", 0, "ann", &e));
     assert_int_equal(stat(link_path, &sb), 0);
     assert_int_equal(sb.st_mode & 07777, 0600);
     assert_int_equal(unlink(link_path), 0);
@@ -129,8 +131,10 @@ file__keeps_mode_link_and_everything_else(void **state)
     assert_ok(file_replace(target, "mine\n", 5, &e));
     assert_int_equal(chmod(target, 0640), 0);
     assert_int_equal(symlink(target, link_path), 0);
-    assert_ok(authkeys_allow(&k, "/x/gpurun-agent", 4070908800000000000, "ann", &e));
-    assert_ok(authkeys_allow(&k, "/x/gpurun-agent", 4070908800000000000, "ann", &e));
+    assert_ok(authkeys_allow(&k, "/x/gpurun-agent", "serve --renter", 4070908800000000000,
+                             "ann", &e));
+    assert_ok(authkeys_allow(&k, "/x/gpurun-agent", "serve --renter", 4070908800000000000,
+                             "ann", &e));
     assert_int_equal(lstat(link_path, &sb), 0);
     assert_true(S_ISLNK(sb.st_mode));
     assert_int_equal(stat(target, &sb), 0);
@@ -141,15 +145,17 @@ file__keeps_mode_link_and_everything_else(void **state)
     assert_non_null(strstr(buf_str(&b), KEY " gpurun:ann\n"));
     assert_null(strstr(strstr(buf_str(&b), "restrict") + 1, "restrict")); /* once */
 
-    assert_ok(authkeys_revoke("fedcba9876543210", &n, &e));
+    assert_ok(authkeys_revoke("serve --renter", "fedcba9876543210", &n, &e));
     assert_int_equal(n, 0);
-    assert_ok(authkeys_revoke(k.id, &n, &e));
+    assert_ok(authkeys_revoke("serve --renter", k.id, &n, &e));
     assert_int_equal(n, 1);
     buf_reset(&b);
     assert_ok(file_read(target, 10000, &b, &e));
     assert_string_equal(buf_str(&b), "mine\n");
 
-    assert_refused(authkeys_allow(&k, "/a\"b/gpurun-agent", 0, "ann", &e), ERR_INVALID);
+    assert_refused(
+        authkeys_allow(&k, "/a\"b/gpurun-agent", "serve --renter", 0, "ann", &e),
+        ERR_INVALID);
     buf_reset(&b);
     assert_ok(file_read(target, 10000, &b, &e));
     assert_string_equal(buf_str(&b), "mine\n");

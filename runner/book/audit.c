@@ -1,0 +1,221 @@
+#include <dirent.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/buf.h"
+#include "base/file.h"
+#include "meter/keeping.h"
+#include "meter/money.h"
+#include "meter/receipt.h"
+#include "runner/book/commands.h"
+#include "runner/job/ids.h"
+
+/*
+ * The proof: the ledger adds up (ledger_check); every lease that is settled has a receipt
+ * signed by its host, under a grant of ours, of exactly what was posted; every receipt is
+ * posted; and what came in is where it should be.
+ */
+struct audit {
+    struct book *book;
+    size_t n_receipts;
+    size_t n_wrong;
+    int64_t charges_fen; /* by the receipts and lines of keeping */
+    struct json_writer *json;
+};
+
+static void
+wrong(struct audit *a, const char *lease, const char *why)
+{
+    a->n_wrong++;
+    if (a->json != NULL) {
+        json_obj(a->json);
+        json_kstr(a->json, "lease", lease);
+        json_kstr(a->json, "why", why);
+        json_obj_end(a->json);
+    } else {
+        (void)printf("WRONG: %s%s%s\n", lease != NULL ? lease : "",
+                     lease != NULL ? ": " : "", why);
+    }
+}
+
+/* What keeping cost: the host's line, or the end by the receipt. */
+static int
+keeping_of(const struct audit *a, const struct receipt *r, int64_t *fen, struct err *e)
+{
+    struct buf data = BUF_INIT;
+    struct keeping k;
+    char *path = NULL;
+    int rc = -1;
+
+    keeping_init(&k);
+    if (book_path(a->book, "keepings", r->lease, &path, e) != 0) {
+        return -1;
+    }
+    if (!file_exists(path)) {
+        rc = keeping_charge_at(r, r->keep_until_wall_ns, fen, e);
+    } else if (file_read(path, KEEPING_MAX_BYTES, &data, e) == 0 &&
+               keeping_parse(&k, data.data, data.len, &r->host, e) == 0 &&
+               keeping_check(&k, r, e) == 0) {
+        *fen = k.charge_fen;
+        rc = 0;
+    }
+    keeping_clear(&k);
+    buf_free(&data);
+    free(path);
+    return rc;
+}
+
+static void
+check_receipt(struct audit *a, const char *lease, const char *path)
+{
+    const struct receipt_pins pins = {.book = &a->book->pub};
+    struct receipt *r = NULL;
+    struct ledger_lease h;
+    int64_t kept = 0;
+    char text[160];
+    struct err e;
+
+    a->n_receipts++;
+    if (receipt_verify_file(&r, path, &pins, &e) != 0 ||
+        ledger_lease(a->book->ledger, lease, &h, &e) != 0) {
+        wrong(a, lease, e.msg);
+        goto out;
+    }
+    if (strcmp(r->lease, lease) != 0 || h.state < LEDGER_HOLD_KEEPING) {
+        wrong(a, lease, "a receipt that is not in the ledger");
+        goto out;
+    }
+    if (h.state == LEDGER_HOLD_DONE && r->keep_hold_fen > 0 &&
+        keeping_of(a, r, &kept, &e) != 0) {
+        wrong(a, lease, e.msg);
+        goto out;
+    }
+    a->charges_fen += r->charge_fen + kept;
+    if (h.charge_fen != r->charge_fen + kept) {
+        (void)snprintf(text, sizeof text,
+                       "%" PRId64 " fen in the ledger, %" PRId64 " by the receipt",
+                       h.charge_fen, r->charge_fen + kept);
+        wrong(a, lease, text);
+    }
+
+out:
+    receipt_free(r);
+}
+
+static int
+check_receipts(struct audit *a, struct err *e)
+{
+    const struct dirent *entry;
+    char *dir = NULL;
+    DIR *d;
+
+    if (book_path(a->book, "receipts", NULL, &dir, e) != 0) {
+        return -1;
+    }
+    d = opendir(dir);
+    if (d == NULL) {
+        err_set_sys(e, errno, "cannot list '%s'", dir);
+        free(dir);
+        return -1;
+    }
+    while ((entry = readdir(d)) != NULL) {
+        if (id_is(ID_LEASE, entry->d_name)) {
+            char *path = path_join(dir, entry->d_name);
+
+            check_receipt(a, entry->d_name, path);
+            free(path);
+        }
+    }
+    (void)closedir(d);
+    free(dir);
+    return 0;
+}
+
+struct sums {
+    int64_t renters_fen;
+    int64_t owners_fen; /* credited in all, paid out or not */
+    int64_t fee_fen;
+};
+
+static int
+add_account(void *ctx, const struct ledger_account *a, struct err *e)
+{
+    struct sums *s = ctx;
+
+    (void)e;
+    if (strncmp(a->name, "owner:payable:", 14) == 0) {
+        s->owners_fen += a->credit_fen;
+    } else if (strcmp(a->name, "platform:fee") == 0) {
+        s->fee_fen += a->credit_fen - a->debit_fen;
+    } else if (strncmp(a->name, "renter:cash", 11) == 0) {
+        s->renters_fen += a->credit_fen - a->debit_fen;
+    }
+    return 0;
+}
+
+static int
+report(struct audit *a, const struct sums *s, struct buf *out, struct err *e)
+{
+    char charges[MONEY_TEXT_MAX];
+    char owners[MONEY_TEXT_MAX];
+    char fee[MONEY_TEXT_MAX];
+
+    if (a->json != NULL) {
+        json_arr_end(a->json);
+        json_kbool(a->json, "right", a->n_wrong == 0);
+        json_kint(a->json, "receipts", (int64_t)a->n_receipts);
+        json_kint(a->json, "charges_fen", a->charges_fen);
+        json_kint(a->json, "owners_fen", s->owners_fen);
+        json_kint(a->json, "fee_fen", s->fee_fen);
+        json_kint(a->json, "renters_fen", s->renters_fen);
+        json_obj_end(a->json);
+        return book_print_json(out, e);
+    }
+    money_format_fen(a->charges_fen, charges);
+    money_format_fen(s->owners_fen, owners);
+    money_format_fen(s->fee_fen, fee);
+    (void)printf("%zu receipts: charges %s = owners %s + fee %s%s\n", a->n_receipts,
+                 charges, owners, fee, a->n_wrong == 0 ? ": all of it agrees" : "");
+    return 0;
+}
+
+int
+book_cmd_audit(const struct book_options *o, int argc, char **argv, struct err *e)
+{
+    struct buf out = BUF_INIT;
+    struct json_writer j = json_to(&out);
+    struct audit a = {.json = o->json ? &j : NULL};
+    struct sums s = {0, 0, 0};
+    struct err why;
+    int rc = -1;
+
+    (void)argc;
+    (void)argv;
+    json_obj(&j);
+    json_key(&j, "wrong");
+    json_arr(&j);
+    if (book_open(&a.book, e) != 0) {
+        goto out;
+    }
+    if (ledger_check(a.book->ledger, &why) != 0) {
+        wrong(&a, NULL, why.msg);
+    }
+    if (check_receipts(&a, e) != 0 ||
+        ledger_each_account(a.book->ledger, add_account, &s, e) != 0) {
+        goto out;
+    }
+    if (a.charges_fen != s.owners_fen + s.fee_fen) {
+        wrong(&a, NULL, "the charges are not what owners and fee were credited");
+    }
+    if (report(&a, &s, &out, e) == 0) {
+        rc = a.n_wrong == 0 ? 0 : 1;
+    }
+
+out:
+    buf_free(&out);
+    book_close(a.book);
+    return rc;
+}

@@ -1,0 +1,374 @@
+#include "runner/cli/walletview.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/buf.h"
+#include "base/clock.h"
+#include "base/json.h"
+#include "base/text.h"
+#include "runner/cli/context.h"
+#include "runner/cli/out.h"
+#include "runner/client/hosts.h"
+#include "runner/client/i18n.h"
+#include "runner/client/jobs.h"
+#include "runner/client/known_hosts.h"
+#include "runner/client/purse.h"
+#include "runner/job/verbs.h"
+#include "runner/wire/msg.h"
+
+#define NUMBER_MAX 24
+
+/* ---- which book ---- */
+
+static int
+meet(struct cli *c, struct host *h, const char *host_key, struct err *e)
+{
+    struct client cl = {.loop = NULL};
+    char hex[2 * SIGN_PUBLIC_LEN + 1];
+    struct buf out = BUF_INIT;
+    struct json_writer j = json_to(&out);
+    int rc = -1;
+
+    if (context_open(&cl, c, e) == 0 && purse_use(&cl, h, host_key, e) == 0) {
+        char *where = host_where(h);
+
+        sign_public_format(&h->key, hex);
+        say(c, _("runs are paid by the book at %s from now on"), where);
+        if (c->g.json) {
+            json_obj(&j);
+            json_kstr(&j, "book", hex);
+            json_kstr(&j, "where", where);
+            json_obj_end(&j);
+            buf_add_str(&out, "\n");
+        } else {
+            buf_printf(&out, "%s\n", hex);
+        }
+        free(where);
+        rc = out_write(&out, e);
+    }
+    buf_free(&out);
+    context_close(&cl);
+    return rc;
+}
+
+int
+walletview_use(struct cli *c, const char *target, const char *host_key, struct err *e)
+{
+    struct host h;
+    char *remark = NULL;
+    int rc = -1;
+
+    if (strcmp(target, "own") == 0) {
+        rc = purse_use_own(c->home, e);
+        if (rc == 0) {
+            say(c, "%s", _("runs are paid by your own book from now on"));
+        }
+        return rc;
+    }
+    host_init(&h);
+    h.name = xstrdup("book");
+    h.command = xstrdup(COUNTER_COMMAND);
+    h.added_wall_ns = clock_wall_ns();
+    if (host_key != NULL && ssh_fingerprint_check(host_key, e) != 0) {
+        (void)err_wrap(e, "--host-key");
+    } else if (host_parse_target(&h, target, &remark, e) == 0) {
+        if (remark != NULL) {
+            say(c, "%s", remark);
+        }
+        c->stage = STAGE_TRYING;
+        rc = meet(c, &h, host_key, e);
+    }
+    free(remark);
+    host_free(&h);
+    return rc;
+}
+
+/* ---- what it says ---- */
+
+/* The next of a line's words, cut off it; NULL: there is none. */
+static char *
+word(char **line)
+{
+    return strsep(line, " ");
+}
+
+static const struct job_record *
+job_of(const struct job_list *jobs, const char *lease)
+{
+    for (size_t i = 0; i < jobs->n; i++) {
+        if (strcmp(jobs->v[i].lease, lease) == 0) {
+            return &jobs->v[i];
+        }
+    }
+    return NULL;
+}
+
+static int
+bad_line(struct err *e)
+{
+    return err_set(e, ERR_CORRUPT, "%s", _("the book says something unreadable"));
+}
+
+static int
+put_hold(const char *text, const struct job_list *jobs, struct table *t,
+         struct json_writer *j, struct err *e)
+{
+    char *copy = xstrdup(text);
+    char *line = copy;
+    const char *lease = word(&line);
+    const char *what = word(&line);
+    const char *fen_text = word(&line);
+    const struct job_record *job = job_of(jobs, lease);
+    char money[OUT_MONEY_MAX];
+    int64_t fen = 0;
+    int rc = -1;
+
+    if (fen_text == NULL || text_parse_int(fen_text, 0, INT64_MAX, "fen", &fen, e) != 0) {
+        (void)bad_line(e);
+    } else if (j != NULL) {
+        json_obj(j);
+        json_kstr(j, "lease", lease);
+        json_kstr(j, "job", job != NULL ? job->id : NULL);
+        json_kstr(j, "name", job != NULL ? job->name : NULL);
+        json_kstr(j, "for", what);
+        json_kint(j, "held_fen", fen);
+        json_obj_end(j);
+        rc = 0;
+    } else {
+        table_cell(t, job != NULL ? job->id : lease);
+        table_cell(t, job != NULL ? job->name : NULL);
+        table_cell(t, strcmp(what, "keeping") == 0 ? _("keeping its data") : _("a run"));
+        table_cell(t, out_fen(fen, money));
+        rc = 0;
+    }
+    free(copy);
+    return rc;
+}
+
+static int
+put_holds(const struct rec *r, const struct job_list *jobs, struct table *t,
+          struct json_writer *j, struct err *e)
+{
+    for (size_t i = 0; i < rec_count(r, "hold"); i++) {
+        if (put_hold(rec_get_nth(r, "hold", i, NULL), jobs, t, j, e) != 0) {
+            return -1;
+        }
+    }
+    return 0;
+}
+
+static int
+show_funds(struct cli *c, const struct rec *r, const struct host *h, size_t n_waiting,
+           struct err *e)
+{
+    const char *headers[] = {_("HELD FOR"), _("NAME"), _("WHAT"), _(">AMOUNT"), NULL};
+    struct job_list jobs = {NULL, 0};
+    struct buf out = BUF_INIT;
+    struct json_writer j = json_to(&out);
+    struct table *t = table_new(headers);
+    char *where = host_where(h);
+    char hex[2 * SIGN_PUBLIC_LEN + 1];
+    char a[OUT_MONEY_MAX];
+    char b[OUT_MONEY_MAX];
+    char f[OUT_MONEY_MAX];
+    int64_t balance = 0;
+    int64_t held = 0;
+    int64_t free_fen = 0;
+    int rc = -1;
+
+    if (jobs_list(c->home, &jobs, e) != 0 ||
+        rec_need_int(r, "balance", 0, INT64_MAX, &balance, e) != 0 ||
+        rec_need_int(r, "held", 0, INT64_MAX, &held, e) != 0 ||
+        rec_need_int(r, "free", 0, INT64_MAX, &free_fen, e) != 0) {
+        goto out;
+    }
+    sign_public_format(&h->key, hex);
+    if (c->g.json) {
+        json_obj(&j);
+        json_kbool(&j, "wallet", true);
+        json_kstr(&j, "book", hex);
+        json_kstr(&j, "where", where);
+        json_kstr(&j, "account", rec_get(r, "account"));
+        json_kint(&j, "balance_fen", balance);
+        json_kint(&j, "held_fen", held);
+        json_kint(&j, "free_fen", free_fen);
+        json_kint(&j, "waiting", (int64_t)n_waiting);
+        json_key(&j, "holds");
+        json_arr(&j);
+        rc = put_holds(r, &jobs, NULL, &j, e);
+        json_arr_end(&j);
+        json_obj_end(&j);
+        buf_add_str(&out, "\n");
+    } else {
+        buf_printf(&out, _("the book at %s: balance %s, of it held %s, free %s\n"), where,
+                   out_fen(balance, a), out_fen(held, b), out_fen(free_fen, f));
+        rc = put_holds(r, &jobs, t, NULL, e);
+        if (rc == 0 && table_rows(t) > 0) {
+            table_print(t, &out);
+        }
+        if (n_waiting > 0) {
+            buf_printf(&out,
+                       _("%zu without a receipt yet: `gpurun bill JOB` fetches it\n"),
+                       n_waiting);
+        }
+    }
+    rc = rc == 0 ? out_write(&out, e) : -1;
+
+out:
+    table_free(t);
+    free(where);
+    buf_free(&out);
+    job_list_free(&jobs);
+    return rc;
+}
+
+int
+walletview_funds(struct cli *c, struct err *e)
+{
+    struct client cl = {.loop = NULL};
+    struct purse *p = NULL;
+    struct rec *req = msg_request_new(VERB_BOOK_FUNDS);
+    struct rec *resp = NULL;
+    struct host h;
+    size_t n_waiting = 0;
+    bool used = false;
+    struct err why;
+    int rc = -1;
+
+    host_init(&h);
+    if (context_open(&cl, c, e) != 0 || purse_open(&p, &cl, e) != 0 ||
+        purse_in_use(c->home, &used, &h, e) != 0) {
+        goto out;
+    }
+    if (purse_sync(&cl, &n_waiting, &why) != 0) {
+        say(c, "%s", why.msg);
+    }
+    if (counter_call(purse_counter(p), req, &resp, e) == 0) {
+        rc = show_funds(c, resp, &h, n_waiting, e);
+    }
+
+out:
+    rec_free(resp);
+    rec_free(req);
+    purse_close(p);
+    host_free(&h);
+    context_close(&cl);
+    return rc;
+}
+
+/* ---- what happened ---- */
+
+static int
+put_entry(const char *text, struct table *t, struct json_writer *j, int64_t *n,
+          struct err *e)
+{
+    char *copy = xstrdup(text);
+    char *line = copy;
+    const char *w[7];
+    int64_t v[4] = {0, 0, 0, 0};
+    char when[OUT_TIME_MAX > CLOCK_TEXT_MAX ? OUT_TIME_MAX : CLOCK_TEXT_MAX];
+    char money[OUT_MONEY_MAX];
+    int rc = -1;
+
+    for (size_t i = 0; i < 7; i++) {
+        w[i] = word(&line);
+        if (w[i] == NULL) {
+            (void)bad_line(e);
+            goto out;
+        }
+    }
+    if (text_parse_int(w[0], 1, INT64_MAX, "n", &v[0], e) != 0 ||
+        text_parse_int(w[4], INT64_MIN, INT64_MAX, "at", &v[1], e) != 0 ||
+        text_parse_int(w[5], INT64_MIN, INT64_MAX, "fen", &v[2], e) != 0 ||
+        text_parse_int(w[6], INT64_MIN, INT64_MAX, "fen", &v[3], e) != 0) {
+        (void)bad_line(e);
+        goto out;
+    }
+    *n = v[0];
+    if (j != NULL) {
+        clock_format_utc(v[1], 9, when);
+        json_obj(j);
+        json_kint(j, "n", v[0]);
+        json_kstr(j, "id", w[1]);
+        json_kstr(j, "kind", w[2]);
+        json_kstr(j, "lease", strcmp(w[3], "-") != 0 ? w[3] : NULL);
+        json_kstr(j, "at", when);
+        json_kint(j, "at_ns", v[1]);
+        json_kint(j, "balance_change_fen", v[2]);
+        json_kint(j, "held_change_fen", v[3]);
+        json_obj_end(j);
+    } else {
+        table_cell(t, w[0]);
+        table_cell(t, out_time(v[1], when));
+        table_cell(t, w[2]);
+        table_cell(t, strcmp(w[3], "-") != 0 ? w[3] : NULL);
+        table_cell(t, out_fen(v[2], money));
+        table_cell(t, out_fen(v[3], money));
+    }
+    rc = 0;
+
+out:
+    free(copy);
+    return rc;
+}
+
+/* One answer holds so many entries; the next begins behind its last. */
+static int
+ask_log(struct purse *p, int64_t from_ns, int64_t to_ns, struct table *t,
+        struct json_writer *j, struct err *e)
+{
+    int64_t after = 0;
+    size_t n = BOOK_LOG_MAX;
+    int rc = 0;
+
+    while (rc == 0 && n == BOOK_LOG_MAX) {
+        struct rec *req = msg_request_new(VERB_BOOK_LOG);
+        struct rec *resp = NULL;
+
+        rec_add_int(req, "from_wall_ns", from_ns);
+        rec_add_int(req, "to_wall_ns", to_ns);
+        rec_add_int(req, "after", after);
+        rc = counter_call(purse_counter(p), req, &resp, e);
+        n = rc == 0 ? rec_count(resp, "entry") : 0;
+        for (size_t i = 0; i < n && rc == 0; i++) {
+            rc = put_entry(rec_get_nth(resp, "entry", i, NULL), t, j, &after, e);
+        }
+        rec_free(req);
+        rec_free(resp);
+    }
+    return rc;
+}
+
+int
+walletview_log(struct cli *c, int64_t from_wall_ns, int64_t to_wall_ns, struct err *e)
+{
+    const char *headers[] = {_(">N"),       _("WHEN"),  _("WHAT"), _("LEASE"),
+                             _(">BALANCE"), _(">HELD"), NULL};
+    struct client cl = {.loop = NULL};
+    struct purse *p = NULL;
+    struct buf out = BUF_INIT;
+    struct json_writer j = json_to(&out);
+    struct table *t = table_new(headers);
+    int rc = -1;
+
+    json_arr(&j);
+    if (context_open(&cl, c, e) == 0 && purse_open(&p, &cl, e) == 0) {
+        rc = ask_log(p, from_wall_ns, to_wall_ns, t, c->g.json ? &j : NULL, e);
+    }
+    json_arr_end(&j);
+    if (c->g.json) {
+        buf_add_str(&out, "\n");
+    } else {
+        buf_reset(&out);
+        table_print(t, &out);
+    }
+    rc = rc == 0 ? out_write(&out, e) : -1;
+    table_free(t);
+    buf_free(&out);
+    purse_close(p);
+    context_close(&cl);
+    return rc;
+}

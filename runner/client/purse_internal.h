@@ -1,0 +1,31 @@
+#ifndef RUNNER_CLIENT_PURSE_INTERNAL_H
+#define RUNNER_CLIENT_PURSE_INTERNAL_H
+
+#include <stdbool.h>
+
+#include "base/attr.h"
+#include "base/buf.h"
+#include "base/err.h"
+#include "meter/grant.h"
+#include "runner/client/counter.h"
+#include "runner/client/purse.h"
+
+/* Shared by purse.c (a run's money) and purse_sync.c (what was left behind). */
+
+int purse_load_book(const struct home *home, const struct sign_public *key,
+                    struct host *out, struct err *e) MUST_USE;
+
+/* ---- <home>/pending ---- */
+
+/* A shared lock, held from before a lease is pending until its host may have it. */
+int purse_pending_begin(const struct home *home, int *guard, struct err *e) MUST_USE;
+int purse_pending_add(const struct home *home, const struct grant *g,
+                      const struct sign_public *book, struct err *e) MUST_USE;
+void purse_pending_drop(const struct home *home, const char *job);
+bool purse_pending_has(const struct home *home, const char *job);
+
+/* The host's word that nothing began under that grant, taken to the book. */
+int purse_decline(const struct home *home, struct counter *c, struct session *s,
+                  const char *job, const struct buf *grant, struct err *e) MUST_USE;
+
+#endif

@@ -1,0 +1,363 @@
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/buf.h"
+#include "base/clock.h"
+#include "base/file.h"
+#include "base/hash.h"
+#include "base/rec.h"
+#include "runner/client/i18n.h"
+#include "runner/client/jobs.h"
+#include "runner/client/purse_internal.h"
+#include "runner/client/receipts.h"
+#include "runner/job/ids.h"
+#include "runner/job/verbs.h"
+#include "runner/wire/msg.h"
+
+#define PENDING_TYPE "gpurun.pending.v1"
+#define ASK_NS       ((int64_t)60 * 1000000000)
+
+/* ---- <home>/pending ---- */
+
+int
+purse_pending_begin(const struct home *home, int *guard, struct err *e)
+{
+    char *path = NULL;
+    int rc = -1;
+
+    if (home_make(home, "pending", "runs.lock", &path, e) == 0) {
+        rc = file_lock(path, false, true, guard, e);
+    }
+    free(path);
+    return rc;
+}
+
+int
+purse_pending_add(const struct home *home, const struct grant *g,
+                  const struct sign_public *book, struct err *e)
+{
+    struct rec *r = rec_new(PENDING_TYPE);
+    char *path = NULL;
+    int rc = -1;
+
+    rec_add(r, "lease", g->lease);
+    rec_add_hex(r, "book", book->b, sizeof book->b);
+    rec_add_bytes(r, "grant", g->bytes.data, g->bytes.len);
+    if (home_make(home, "pending", g->job, &path, e) == 0) {
+        rc = rec_save(r, path, e);
+    }
+    rec_free(r);
+    free(path);
+    return rc;
+}
+
+void
+purse_pending_drop(const struct home *home, const char *job)
+{
+    char *path = home_path(home, "pending", job);
+
+    (void)unlink(path);
+    free(path);
+}
+
+bool
+purse_pending_has(const struct home *home, const char *job)
+{
+    char *path = home_path(home, "pending", job);
+    bool has = file_exists(path);
+
+    free(path);
+    return has;
+}
+
+struct pending {
+    char job[JOB_ID_LEN + 1];
+    char lease[JOB_ID_LEN + 1];
+    struct sign_public book;
+    struct buf grant;
+};
+
+static int
+load_pending(const struct home *home, const char *job, struct pending *out, struct err *e)
+{
+    char *path = home_path(home, "pending", job);
+    struct rec *r = NULL;
+    const char *lease;
+    const char *grant;
+    size_t len;
+    int rc = -1;
+
+    memset(out, 0, sizeof *out);
+    (void)snprintf(out->job, sizeof out->job, "%s", job);
+    if (rec_load(&r, path, PENDING_TYPE, e) == 0 &&
+        rec_need_str(r, "lease", &lease, e) == 0 && id_check(ID_LEASE, lease, e) == 0 &&
+        rec_need_hex(r, "book", out->book.b, sizeof out->book.b, e) == 0) {
+        grant = rec_get_bytes(r, "grant", &len);
+        if (grant == NULL) {
+            err_set(e, ERR_CORRUPT, "%s: no grant", path);
+        } else {
+            (void)snprintf(out->lease, sizeof out->lease, "%s", lease);
+            buf_add(&out->grant, grant, len);
+            rc = 0;
+        }
+    }
+    rec_free(r);
+    free(path);
+    return rc;
+}
+
+/* ---- what the books wait for ---- */
+
+static int
+send_receipt(struct counter *c, const char *lease, const struct buf *data, struct err *e)
+{
+    for (size_t at = 0;;) {
+        size_t n = data->len - at < BOOK_CHUNK_MAX ? data->len - at : BOOK_CHUNK_MAX;
+        bool last = at + n == data->len;
+        struct rec *req = msg_request_new(VERB_BOOK_RECEIPT);
+        struct rec *resp = NULL;
+        int rc;
+
+        rec_add(req, "lease", lease);
+        rec_add_int(req, "from", (int64_t)at);
+        rec_add_bytes(req, "data", data->data + at, n);
+        rec_add_int(req, "end", last ? 1 : 0);
+        rc = counter_call(c, req, &resp, e);
+        rec_free(req);
+        rec_free(resp);
+        if (rc != 0 || last) {
+            return rc;
+        }
+        at += n;
+    }
+}
+
+int
+purse_decline(const struct home *home, struct counter *c, struct session *s,
+              const char *job, const struct buf *grant, struct err *e)
+{
+    struct rec *req = msg_request_new(VERB_LEASE_DECLINE);
+    struct rec *word = NULL;
+    struct rec *resp = NULL;
+    const char *text;
+    size_t len;
+    int rc;
+
+    rec_add_bytes(req, "grant", grant->data, grant->len);
+    rc = session_call(s, req, ASK_NS, &word, e);
+    rec_free(req);
+    if (rc != 0) {
+        return -1;
+    }
+    text = rec_get_bytes(word, "declined", &len);
+    if (text == NULL) {
+        rec_free(word);
+        return err_set(e, ERR_CORRUPT, "%s", _("the host does not say what it declines"));
+    }
+    req = msg_request_new(VERB_BOOK_DECLINE);
+    rec_add_bytes(req, "declined", text, len);
+    rc = counter_call(c, req, &resp, e);
+    if (rc != 0 && e->code == ERR_NOT_FOUND) {
+        rc = 0; /* the book was never asked: it holds nothing */
+    }
+    if (rc == 0) {
+        purse_pending_drop(home, job);
+    }
+    rec_free(req);
+    rec_free(resp);
+    rec_free(word);
+    return rc;
+}
+
+static int
+deliver(struct client *cl, struct counter *c, const struct pending *p, struct err *e)
+{
+    char *path = home_path(cl->home, "receipts", p->job);
+    struct buf data = BUF_INIT;
+    int rc = -1;
+
+    if (file_read(path, (size_t)1 << 30, &data, e) == 0 &&
+        send_receipt(c, p->lease, &data, e) == 0) {
+        purse_pending_drop(cl->home, p->job);
+        rc = 0;
+    }
+    buf_free(&data);
+    free(path);
+    return rc;
+}
+
+static int
+open_counter(struct client *cl, const struct sign_public *key, struct counter **out,
+             struct err *e)
+{
+    struct host h;
+    int rc;
+
+    if (purse_load_book(cl->home, key, &h, e) != 0) {
+        return -1;
+    }
+    rc = counter_open(out, cl, &h, NULL, e);
+    host_free(&h);
+    return rc;
+}
+
+int
+purse_deliver(struct client *cl, const char *job, struct err *e)
+{
+    struct counter *c = NULL;
+    struct pending p;
+    int rc = 0;
+
+    if (!purse_pending_has(cl->home, job)) {
+        return 0;
+    }
+    rc = load_pending(cl->home, job, &p, e) == 0 && open_counter(cl, &p.book, &c, e) == 0
+             ? deliver(cl, c, &p, e)
+             : -1;
+    counter_close(c);
+    buf_free(&p.grant);
+    return rc;
+}
+
+/*
+ * Was the run killed before its host was asked? Not while one is just there, and not
+ * across a boot, where the record may be older than what was done. A job whose record is
+ * gone was taken back, and only the host's word is missing.
+ */
+static bool
+was_never_sent(const struct home *home, const char *job)
+{
+    char *path = home_path(home, "pending", "runs.lock");
+    char boot[BOOT_ID_LEN + 1];
+    struct job_record r;
+    struct err none;
+    bool never = false;
+    int lock = -1;
+
+    job_record_init(&r);
+    clock_boot_id(boot);
+    if (file_lock(path, true, false, &lock, &none) == 0) {
+        never = jobs_load(home, job, &r, &none) != 0 || strcmp(r.unsent, boot) == 0;
+    }
+    (void)fd_close(&lock);
+    job_record_free(&r);
+    free(path);
+    return never;
+}
+
+/* The host that the grant is for, among those known. */
+static int
+open_host(struct client *cl, const struct pending *p, struct session **out, struct err *e)
+{
+    struct session_options o = {.patience_ns = 0, .host_key_ask = true};
+    struct host_list l = {NULL, 0};
+    struct grant g;
+    int rc = -1;
+
+    grant_init(&g);
+    if (grant_parse(&g, p->grant.data, p->grant.len, e) != 0 ||
+        hosts_list(cl->home, true, &l, e) != 0) {
+        goto out;
+    }
+    err_set(e, ERR_NOT_FOUND, _("the host of lease %s is not known any more"), p->lease);
+    for (size_t i = 0; i < l.n && rc != 0; i++) {
+        if (l.v[i].pinned && memcmp(l.v[i].key.b, g.host.b, sizeof g.host.b) == 0) {
+            rc = session_open(out, cl, &l.v[i], &o, e) == 0 ? session_wait_up(*out, e)
+                                                            : -1;
+            break;
+        }
+    }
+
+out:
+    host_list_free(&l);
+    grant_clear(&g);
+    return rc;
+}
+
+static int
+give_back(struct client *cl, struct counter *c, const struct pending *p, bool *waits,
+          struct err *e)
+{
+    struct session *s = NULL;
+    int rc = open_host(cl, p, &s, e);
+
+    if (rc == 0) {
+        rc = purse_decline(cl->home, c, s, p->job, &p->grant, e);
+        if (rc == 0) {
+            jobs_forget(cl->home, p->job);
+            *waits = false;
+        } else if (e->code == ERR_EXISTS) {
+            rc = 0; /* it did begin: its receipt comes some day */
+        }
+    }
+    session_close(s);
+    return rc;
+}
+
+static int
+sync_one(struct client *cl, const char *job, bool *waits, struct err *e)
+{
+    struct counter *c = NULL;
+    struct pending p;
+    bool has_receipt = receipts_kept(cl->home, job);
+    int rc = 0;
+
+    *waits = true;
+    if (!has_receipt && !was_never_sent(cl->home, job)) {
+        return 0;
+    }
+    if (load_pending(cl->home, job, &p, e) != 0) {
+        return -1;
+    }
+    rc = open_counter(cl, &p.book, &c, e);
+    if (rc == 0 && has_receipt) {
+        rc = deliver(cl, c, &p, e);
+        *waits = rc != 0;
+    } else if (rc == 0) {
+        rc = give_back(cl, c, &p, waits, e);
+    }
+    counter_close(c);
+    buf_free(&p.grant);
+    return rc;
+}
+
+int
+purse_sync(struct client *cl, size_t *n_waiting, struct err *e)
+{
+    char *path = home_path(cl->home, "pending", NULL);
+    DIR *d = opendir(path);
+    const struct dirent *entry;
+    struct strings jobs = {NULL, 0};
+    size_t n = 0;
+    int rc = 0;
+
+    free(path);
+    while (d != NULL && (entry = readdir(d)) != NULL) {
+        if (id_is(ID_JOB, entry->d_name)) {
+            strings_add(&jobs, entry->d_name);
+        }
+    }
+    if (d != NULL) {
+        (void)closedir(d);
+    }
+    for (size_t i = 0; i < jobs.n; i++) {
+        bool waits = false;
+        struct err why;
+
+        if (sync_one(cl, jobs.v[i], &waits, &why) != 0 && rc == 0) {
+            *e = why;
+            rc = err_wrap(e, _("job %s"), jobs.v[i]);
+        }
+        n += waits ? 1 : 0;
+    }
+    strings_free(&jobs);
+    if (n_waiting != NULL) {
+        *n_waiting = n;
+    }
+    return rc;
+}
