@@ -10,6 +10,9 @@
 #include <string.h>
 #include <unistd.h>
 
+#include <linux/magic.h>
+#include <sys/vfs.h>
+
 #include <cmocka.h>
 
 #include "base/buf.h"
@@ -50,6 +53,23 @@ scratch_dir(void)
 
     assert_non_null(mkdtemp(dir));
     return dir;
+}
+
+/*
+ * For the main of tests with scan caches, which trust no file system in memory: their
+ * directories are to be on a disk, wherever the others are.
+ */
+static inline void
+scratch_on_disk(void)
+{
+    const char *tmp = getenv("TMPDIR");
+    const char *disk = getenv("DISK_TMPDIR");
+    struct statfs st;
+
+    if (tmp == NULL || statfs(tmp, &st) != 0 || st.f_type == TMPFS_MAGIC ||
+        st.f_type == RAMFS_MAGIC) {
+        assert_int_equal(setenv("TMPDIR", disk != NULL ? disk : "/var/tmp", 1), 0);
+    }
 }
 
 static inline void

@@ -683,5 +683,6 @@ main(void)
         build_test(store_sink__keeps_what_can_be_read_again),
     };
 
+    scratch_on_disk();
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

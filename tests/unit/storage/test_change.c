@@ -601,5 +601,6 @@ main(void)
         cmocka_unit_test(change__big_files_are_not_changed_in_place),
     };
 
+    scratch_on_disk();
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

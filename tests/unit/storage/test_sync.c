@@ -4,7 +4,6 @@
 #include <poll.h>
 #include <sys/stat.h>
 
-#include "base/bytes.h"
 #include "base/file.h"
 #include "storage/build.h"
 #include "storage/sync.h"
@@ -326,6 +325,7 @@ sync__a_small_change_sends_little(void **state)
     assert_false(sha256_equal(&cold.tree, &warm.tree));
     check_whole(&w, &warm.tree);
     assert_true(warm.wire_bytes < cold.wire_bytes / 4);
+    assert_true(warm.sent.n_offered > 0 && warm.sent.n_sent > 0);
     assert_true(warm.n_turns <= 4);
     world_free(&w);
 }
@@ -408,83 +408,59 @@ sync__a_quota_refuses_and_says_so(void **state)
     world_free(&w);
 }
 
-/* ---- a hostile sender ---- */
-
+/* A cache of another tree than the base says nothing of what lies there. */
 static void
-frame(struct buf *b, uint8_t type, const void *p, size_t n)
-{
-    buf_add_u32(b, (uint32_t)n);
-    buf_add_u8(b, type);
-    buf_add(b, "\0\0", 3);
-    buf_add(b, p, n);
-}
-
-static void
-refused(const struct world *w, const struct buf *b, const char *what)
-{
-    struct store *store = NULL;
-    struct sync_recv *r = NULL;
-    struct err why = {0};
-    size_t len;
-
-    OK(store_open(&store, w->store_dir, NULL, e));
-    OK(sync_recv_new(&r, store, NULL, e));
-    if (sync_recv_input(r, b->data, b->len, &why) == 0) {
-        fail_msg("%s was accepted", what);
-    }
-    assert_true(why.code == ERR_CORRUPT || why.code == ERR_INVALID ||
-                why.code == ERR_RANGE);
-    assert_int_equal(sync_recv_state(r, NULL), SYNC_FAILED);
-    assert_non_null(sync_recv_output(r, &len)); /* and the sender is told */
-    sync_recv_free(r);
-    store_close(store);
-}
-
-static void
-sync__refuses_a_hostile_sender(void **state)
+sync__asks_when_the_cache_is_of_another_tree(void **state)
 {
     struct world w = world_new();
-    struct buf b = BUF_INIT;
-    uint8_t chunk[12 + 32 + 5] = {1, 1, 0, 0, 5, 0, 0, 0, 5};
-    const struct {
-        const char *what;
-        uint8_t type;
-        size_t len;
-    } malformed[] = {
-        {"type 0", 0, 32},
-        {"type 10", 10, 32},
-        {"an empty offer", 1, 0},
-        {"half an id", 1, 33},
-        {"a receiver's WANT", 2, 13},
-        {"MORE without CHUNK", 4, 5},
-        {"a short tree", 5, 31},
-        {"a receiver's DONE", 8, 32},
-    };
-    uint8_t zeros[64] = {0};
+    struct outcome first;
+    struct outcome o;
+    char *store = xstrdup(w.store_dir);
 
     (void)state;
-    for (size_t i = 0; i < sizeof malformed / sizeof malformed[0]; i++) {
-        buf_reset(&b);
-        frame(&b, malformed[i].type, zeros, malformed[i].len);
-        refused(&w, &b, malformed[i].what);
-    }
-    buf_reset(&b);
-    frame(&b, 3, chunk, sizeof chunk); /* five bytes that are not that hash */
-    refused(&w, &b, "a chunk of another name");
-    chunk[4] = 4;
-    buf_reset(&b);
-    frame(&b, 3, chunk, sizeof chunk);
-    refused(&w, &b, "a chunk stored longer than it is");
-    chunk[4] = 5;
-    chunk[0] = 7;
-    buf_reset(&b);
-    frame(&b, 3, chunk, sizeof chunk);
-    refused(&w, &b, "a chunk of an unknown kind");
-    buf_reset(&b);
-    buf_add_u32(&b, (uint32_t)SYNC_FRAME_MAX_BYTES);
-    buf_add(&b, "\1\0\0\0", 4);
-    refused(&w, &b, "a frame above the limit");
-    buf_free(&b);
+    fill(&w);
+    first = ship(&w, (struct ship){0});
+    assert_int_equal(first.state, SYNC_DONE);
+    assert_true(first.sent.n_offered > 0);
+    assert_true(first.sent.n_wanted <= first.sent.n_offered);
+    write_file(&w, "big", 4711, 3000000);
+    settle(&w);
+    free(w.store_dir);
+    w.store_dir = path_join(w.scratch, "another");
+    o = ship(&w, (struct ship){0}); /* the cache is of this tree now */
+    assert_int_equal(o.state, SYNC_DONE);
+    free(w.store_dir);
+    w.store_dir = store;
+    o = ship(&w, (struct ship){.base = &first.tree});
+    assert_int_equal(o.state, SYNC_DONE);
+    check_whole(&w, &o.tree);
+    assert_true(o.sent.n_offered > 10);
+    assert_true(o.sent.sent_bytes > 2900000 && o.sent.sent_bytes < 3300000);
+    world_free(&w);
+}
+
+/* To the last byte that may be sent, and not one more. */
+static void
+sync__a_quota_is_met_to_the_byte(void **state)
+{
+    struct world w = world_new();
+    struct outcome o;
+    uint64_t all;
+
+    (void)state;
+    write_file(&w, "f", 1, 50000);
+    settle(&w);
+    o = ship(&w, (struct ship){0});
+    assert_int_equal(o.state, SYNC_DONE);
+    all = o.sent.sent_bytes;
+    free(w.store_dir);
+    w.store_dir = path_join(w.scratch, "another");
+    o = ship(&w, (struct ship){.max_bytes = all - 1});
+    assert_int_equal(o.state, SYNC_FAILED);
+    free(w.store_dir);
+    w.store_dir = path_join(w.scratch, "third");
+    o = ship(&w, (struct ship){.max_bytes = all});
+    assert_int_equal(o.state, SYNC_DONE);
     world_free(&w);
 }
 
@@ -499,10 +475,10 @@ main(void)
         cmocka_unit_test(sync__a_small_window_is_only_slower),
         cmocka_unit_test(sync__goes_on_after_a_cut),
         cmocka_unit_test(sync__a_quota_refuses_and_says_so),
-        cmocka_unit_test(sync__refuses_a_hostile_sender),
+        cmocka_unit_test(sync__asks_when_the_cache_is_of_another_tree),
+        cmocka_unit_test(sync__a_quota_is_met_to_the_byte),
     };
 
-    /* Scan caches trust no file system in memory. */
-    assert_int_equal(setenv("TMPDIR", "/var/tmp", 0), 0);
+    scratch_on_disk();
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -239,7 +239,6 @@ main(void)
         cmocka_unit_test(workdir__refuses_names_that_lead_elsewhere),
     };
 
-    /* Scan caches trust no file system in memory. */
-    assert_int_equal(setenv("TMPDIR", "/var/tmp", 0), 0);
+    scratch_on_disk();
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
