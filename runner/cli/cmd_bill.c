@@ -317,15 +317,15 @@ run_bill(struct cli *c, const void *options, const struct words *w, struct err *
     if (!o->verify) {
         return print_bills(c, o, w, e);
     }
-    if (o->all ? w->n != 0 : w->n != 1) {
+    if (w->n == 0 && !o->all) {
         return err_set(e, ERR_INVALID, "%s",
                        _("--verify wants a FILE or a JOB, or --all"));
     }
     /* A receipt that is not right is no mistake of typing. */
-    if ((o->all ? bill_verify_all(c, e) : bill_verify_one(c, w->v[0], true, e)) == 0) {
+    if ((w->n == 0 ? bill_verify_all(c, e) : bill_verify_one(c, w->v[0], true, e)) == 0) {
         return 0;
     }
-    c->stage = e->code == ERR_NOT_FOUND && !o->all ? STAGE_INPUT : STAGE_TRYING;
+    c->stage = e->code == ERR_NOT_FOUND && w->n == 1 ? STAGE_INPUT : STAGE_TRYING;
     if (c->stage == STAGE_TRYING && e->code != ERR_SYSTEM) {
         e->code = ERR_CORRUPT;
     }

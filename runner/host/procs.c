@@ -27,6 +27,8 @@ enum stat_word {
     STAT_PPID = 1,
     STAT_UTIME = 11,
     STAT_STIME = 12,
+    STAT_CUTIME = 13,
+    STAT_CSTIME = 14,
     STAT_START = 19,
     STAT_RSS = 21,
     STAT_WORDS
@@ -92,6 +94,8 @@ proc_read_stat(pid_t pid, struct proc_stat *out)
     int64_t ppid;
     int64_t utime;
     int64_t stime;
+    int64_t cutime;
+    int64_t cstime;
     int64_t start;
     int64_t rss;
     char *p;
@@ -106,6 +110,8 @@ proc_read_stat(pid_t pid, struct proc_stat *out)
         !number(w[STAT_PPID], INT_MAX, &ppid) ||
         !number(w[STAT_UTIME], INT64_MAX / 4, &utime) ||
         !number(w[STAT_STIME], INT64_MAX / 4, &stime) ||
+        !number(w[STAT_CUTIME], INT64_MAX / 4, &cutime) ||
+        !number(w[STAT_CSTIME], INT64_MAX / 4, &cstime) ||
         !number(w[STAT_START], INT64_MAX, &start) ||
         !number(w[STAT_RSS], INT64_MAX / 65536, &rss)) {
         return false;
@@ -115,6 +121,7 @@ proc_read_stat(pid_t pid, struct proc_stat *out)
     out->state = w[STAT_STATE][0];
     out->start = (uint64_t)start;
     out->cpu_ticks = (uint64_t)(utime + stime);
+    out->child_ticks = (uint64_t)(cutime + cstime);
     out->rss_bytes = (uint64_t)rss * (uint64_t)sysconf(_SC_PAGESIZE);
     return true;
 }

@@ -16,9 +16,10 @@
 struct proc_stat {
     pid_t pid;
     pid_t ppid;
-    char state;         /* 'R', 'S', 'Z', … */
-    uint64_t start;     /* clock ticks after boot */
-    uint64_t cpu_ticks; /* user + system, without children */
+    char state;           /* 'R', 'S', 'Z', … */
+    uint64_t start;       /* clock ticks after boot */
+    uint64_t cpu_ticks;   /* user + system, without children */
+    uint64_t child_ticks; /* of descendants that were waited for */
     uint64_t rss_bytes;
 };
 

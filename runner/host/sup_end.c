@@ -257,6 +257,7 @@ sup_end(struct sup *s)
         timer_cancel(s->watch_timer);
     }
     (void)sup_held_stop(s);
+    sup_busy_stop(s);
     if (s->state.ended_wall_ns == 0) {
         s->state.ended_wall_ns = clock_wall_ns();
     }

@@ -57,6 +57,7 @@ meter_due(void *ctx)
     struct meter_status m;
     struct err e;
 
+    sup_busy_note(s);
     if (meter_session_tick(s->meter, &e) != 0) {
         sup_say(s, "usage journal: %s", e.msg);
     }
@@ -353,6 +354,7 @@ sup_run_ready(struct sup *s)
     s->started = true;
     s->empty = false;
     sup_held_start(s);
+    sup_busy_start(s);
     if (spawn_main(s, &e) != 0) {
         s->started = false;
         fail(s, e.code == ERR_NOT_FOUND ? JOB_FAILED : JOB_FAULT, e.msg);

@@ -96,6 +96,7 @@ sup_meter(struct sup *s, enum usage_state state, const char *reason)
 {
     struct err e;
 
+    sup_busy_note(s);
     if (meter_session_state(s->meter, state, reason, &e) != 0) {
         sup_say(s, "usage journal: %s", e.msg);
     }
@@ -277,6 +278,7 @@ close_down(struct sup *s)
     timer_free(s->watch_timer);
     timer_free(s->settle_timer);
     sup_held_free(s);
+    sup_busy_free(s);
     meter_session_free(s->meter);
     offer_free(s->offer);
     grant_clear(&s->grant);

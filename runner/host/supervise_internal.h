@@ -39,6 +39,7 @@ struct sup_port;
 struct sup_stdin;
 struct sup_peer;
 struct sup_held;
+struct sup_busy;
 
 /* One stream of the job's output on its way to the log. */
 struct sup_pump {
@@ -105,6 +106,7 @@ struct sup {
     struct timer *watch_timer;
     struct timer *settle_timer;
     struct sup_held *held; /* counts what a snapshot would keep; NULL: keeping is free */
+    struct sup_busy *busy; /* NULL before ready */
     uint64_t idle_ticks;   /* cpu ticks at the last busy moment */
     int64_t idle_since_ns;
     bool idle_looking; /* a thread asks the devices whether they are idle, too */
@@ -187,6 +189,14 @@ void sup_held_start(struct sup *s);
 /* A count under way soon ends, and counts no more; false: it has not ended yet. */
 bool sup_held_stop(struct sup *s);
 void sup_held_free(struct sup *s); /* once it has */
+
+/* ---- sup_busy.c: the device's busy time, for the bill ---- */
+
+void sup_busy_start(struct sup *s); /* ready: from now on */
+/* Tell the meter; before a record and before each change of state. */
+void sup_busy_note(struct sup *s);
+void sup_busy_stop(struct sup *s); /* ask no driver any more */
+void sup_busy_free(struct sup *s);
 
 /* ---- sup_log.c ---- */
 

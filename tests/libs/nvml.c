@@ -5,7 +5,7 @@
  *
  *   driver 550.54.14
  *   cuda 12040
- *   device NAME|UUID|MEMORY_BYTES|PCI|BUSY_PERCENT|N_PROCESSES
+ *   device NAME|UUID|MEMORY_BYTES|PCI|BUSY_PERCENT|N_PROCESSES     -1 busy: not told
  *   slice NAME|UUID|MEMORY_BYTES          a MIG slice of the device above
  *   fail init 9                           nvmlInit answers 9
  *   fail device 1 15                      opening device 1 answers 15 (GPU lost)
@@ -204,7 +204,7 @@ int
 nvmlDeviceGetMemoryInfo(struct device *d, unsigned long long *out)
 {
     out[0] = d->memory;
-    out[2] = d->memory / 100 * (unsigned long long)d->busy;
+    out[2] = d->busy < 0 ? 0 : d->memory / 100 * (unsigned long long)d->busy;
     out[1] = out[0] - out[2];
     return OK;
 }
@@ -260,7 +260,7 @@ nvmlDeviceGetMigDeviceHandleByIndex(struct device *d, unsigned i, struct device 
 int
 nvmlDeviceGetUtilizationRates(struct device *d, unsigned *out)
 {
-    if (d->parent != -1) {
+    if (d->parent != -1 || d->busy < 0) {
         return NOT_SUPPORTED;
     }
     out[0] = (unsigned)d->busy;
