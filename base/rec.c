@@ -393,6 +393,12 @@ rec_need_int(const struct rec *r, const char *key, int64_t min, int64_t max, int
 }
 
 int
+rec_need_count(const struct rec *r, const char *key, int64_t *out, struct err *e)
+{
+    return rec_need_int(r, key, 0, INT64_MAX, out, e);
+}
+
+int
 rec_opt_int(const struct rec *r, const char *key, int64_t min, int64_t max, int64_t dflt,
             int64_t *out, struct err *e)
 {

@@ -66,6 +66,9 @@ int rec_need_hex(const struct rec *r, const char *key, void *out, size_t len,
                  struct err *e) MUST_USE;
 int rec_need_str(const struct rec *r, const char *key, const char **out,
                  struct err *e) MUST_USE;
+/* A number of something: any integer that is not negative. */
+int rec_need_count(const struct rec *r, const char *key, int64_t *out,
+                   struct err *e) MUST_USE;
 /* Optional integer: absent gives dflt; present but malformed is ERR_INVALID. */
 int rec_opt_int(const struct rec *r, const char *key, int64_t min, int64_t max,
                 int64_t dflt, int64_t *out, struct err *e) MUST_USE;

@@ -330,6 +330,28 @@ sign_rec_check(const struct rec *r, struct sign_public *by, struct err *e)
     return rc;
 }
 
+bool
+sign_rec_says(const struct rec *r, const struct rec *said)
+{
+    size_t n = rec_n_fields(said);
+
+    if (rec_n_fields(r) != n + 2 || strcmp(rec_type(r), rec_type(said)) != 0) {
+        return false;
+    }
+    for (size_t i = 0; i < n; i++) {
+        const char *a;
+        const char *b;
+        size_t na;
+        size_t nb;
+
+        if (strcmp(rec_field(r, i, &a, &na), rec_field(said, i, &b, &nb)) != 0 ||
+            na != nb || memcmp(a, b, na) != 0) {
+            return false;
+        }
+    }
+    return true;
+}
+
 void
 sign_public_format(const struct sign_public *p, char out[2 * SIGN_PUBLIC_LEN + 1])
 {

@@ -1,6 +1,7 @@
 #ifndef BASE_SIGN_H
 #define BASE_SIGN_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -46,6 +47,12 @@ void sign_rec(struct rec *r, const struct sign_key *k);
  * the signature does not hold.
  */
 int sign_rec_check(const struct rec *r, struct sign_public *by, struct err *e) MUST_USE;
+/*
+ * Whether the signed record r holds the fields of `said`, in their order, and its signer=
+ * and sig=, and nothing else. A reader that writes down again what it understood, and
+ * asks this, takes one spelling only: order, repeats and unknown fields are all refused.
+ */
+bool sign_rec_says(const struct rec *r, const struct rec *said);
 
 void sign_public_format(const struct sign_public *p, char out[2 * SIGN_PUBLIC_LEN + 1]);
 /* The short id of a key: first 16 hex digits of the SHA-256 of its public half. */

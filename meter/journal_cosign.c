@@ -50,8 +50,8 @@ parse_fields(struct journal_cosign *c, const struct rec *r, struct err *e)
     if (rec_need_str(r, "by", &by, e) != 0 || rec_need_str(r, "lease", &lease, e) != 0 ||
         rec_need_int(r, "seq", 1, INT64_MAX, &c->seq, e) != 0 ||
         rec_need_hex(r, "hash", c->hash.b, sizeof c->hash.b, e) != 0 ||
-        rec_need_int(r, "device", 0, INT64_MAX, &c->device_s, e) != 0 ||
-        rec_need_int(r, "setup", 0, INT64_MAX, &c->setup_s, e) != 0 ||
+        rec_need_count(r, "device", &c->device_s, e) != 0 ||
+        rec_need_count(r, "setup", &c->setup_s, e) != 0 ||
         rec_need_hex(r, "signer", c->signer.b, sizeof c->signer.b, e) != 0) {
         return -1;
     }
@@ -72,7 +72,6 @@ journal_cosign_read(struct journal_cosign *out, const void *data, size_t len,
     struct journal_cosign c;
     struct rec *r = NULL;
     struct rec *again = NULL;
-    struct buf text = BUF_INIT;
     int rc = -1;
 
     memset(&c, 0, sizeof c);
@@ -85,9 +84,7 @@ journal_cosign_read(struct journal_cosign *out, const void *data, size_t len,
     }
     again = rec_new(COSIGN_TYPE);
     encode(again, &c);
-    rec_encode(again, &text);
-    if (rec_n_fields(r) != rec_n_fields(again) + 2 || text.len > len ||
-        memcmp(text.data, data, text.len) != 0) {
+    if (!sign_rec_says(r, again)) {
         err_set(e, ERR_CORRUPT, "a countersignature that is not written as one");
         goto out;
     }
@@ -97,7 +94,6 @@ journal_cosign_read(struct journal_cosign *out, const void *data, size_t len,
 out:
     rec_free(r);
     rec_free(again);
-    buf_free(&text);
     return rc;
 }
 

@@ -405,8 +405,8 @@ scan_common(struct scan *s, struct journal_record *r)
     r->seq = NEED_INT(s, "seq", 1);
     v = TAKE(s, "at", &len);
     w = words_of(v != NULL ? v : "", len);
-    r->at.mono_ns = words_int(&w, 0, INT64_MAX);
-    r->at.boot_ns = words_int(&w, 0, INT64_MAX);
+    r->at.mono_ns = words_count(&w);
+    r->at.boot_ns = words_count(&w);
     r->at.wall_ns = words_int(&w, INT64_MIN, INT64_MAX);
     s->bad = s->bad || v == NULL || !words_done(&w);
     v = TAKE(s, "state", &len);

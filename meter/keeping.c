@@ -154,13 +154,13 @@ parse_fields(struct keeping *k, const struct rec *r, struct err *e)
         parse_word(r, "job", k->job, GRANT_ID_MAX, e) != 0 ||
         parse_word(r, "snapshot", k->snapshot, GRANT_ID_MAX, e) != 0 ||
         rec_need_hex(r, "receipt", k->receipt.b, sizeof k->receipt.b, e) != 0 ||
-        rec_need_int(r, "paid", 0, INT64_MAX, &k->paid_bytes, e) != 0 ||
+        rec_need_count(r, "paid", &k->paid_bytes, e) != 0 ||
         rec_need_int(r, "price", 0, CARD_PRICE_MAX_UYUAN, &k->uyuan_per_gb_day, e) != 0 ||
         rec_need_int(r, "from", INT64_MIN, INT64_MAX, &k->from_wall_ns, e) != 0 ||
         rec_need_int(r, "to", INT64_MIN, INT64_MAX, &k->to_wall_ns, e) != 0 ||
-        rec_need_int(r, "kept", 0, INT64_MAX, &k->kept_s, e) != 0 ||
-        rec_need_int(r, "hold", 0, INT64_MAX, &k->hold_fen, e) != 0 ||
-        rec_need_int(r, "charge", 0, INT64_MAX, &k->charge_fen, e) != 0) {
+        rec_need_count(r, "kept", &k->kept_s, e) != 0 ||
+        rec_need_count(r, "hold", &k->hold_fen, e) != 0 ||
+        rec_need_count(r, "charge", &k->charge_fen, e) != 0) {
         return -1;
     }
     return parse_word(r, "why", k->reason, JOURNAL_WORD_MAX, e);
@@ -191,7 +191,6 @@ keeping_parse(struct keeping *out, const void *data, size_t len,
     struct sign_public signer;
     struct rec *r = NULL;
     struct rec *again = NULL;
-    struct buf text = BUF_INIT;
     int rc = -1;
 
     keeping_init(&k);
@@ -205,10 +204,7 @@ keeping_parse(struct keeping *out, const void *data, size_t len,
     }
     again = rec_new(KEEPING_TYPE);
     encode(again, &k);
-    rec_encode(again, &text);
-    if (rec_n_fields(r) != rec_n_fields(again) + 2 || text.len > len ||
-        memcmp(text.data, data, text.len) != 0 ||
-        memcmp(signer.b, k.host.b, sizeof signer.b) != 0) {
+    if (!sign_rec_says(r, again) || memcmp(signer.b, k.host.b, sizeof signer.b) != 0) {
         err_set(e, ERR_CORRUPT, "a keeping line that is not written as one");
         goto out;
     }
@@ -223,7 +219,6 @@ keeping_parse(struct keeping *out, const void *data, size_t len,
 out:
     rec_free(r);
     rec_free(again);
-    buf_free(&text);
     return rc;
 }
 
@@ -238,7 +233,8 @@ keeping_check(const struct keeping *k, const struct receipt *r, struct err *e)
     if (!sha256_equal(&k->receipt, &want.receipt) ||
         memcmp(k->host.b, want.host.b, sizeof k->host.b) != 0 ||
         memcmp(k->renter.b, want.renter.b, sizeof k->renter.b) != 0 ||
-        strcmp(k->lease, want.lease) != 0 || strcmp(k->snapshot, want.snapshot) != 0) {
+        strcmp(k->lease, want.lease) != 0 || strcmp(k->job, want.job) != 0 ||
+        strcmp(k->snapshot, want.snapshot) != 0) {
         return err_set(e, ERR_DENIED, "a keeping line of another receipt");
     }
     if (k->paid_bytes != want.paid_bytes || k->hold_fen != want.hold_fen ||

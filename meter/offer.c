@@ -369,7 +369,7 @@ parse_level(struct offer *o, const struct rec *r, struct err *e)
     }
     w = words_of(v, len);
     words_name(&w, o->level, sizeof o->level);
-    o->level_bps = words_int(&w, 0, TARIFF_BPS_ONE);
+    o->level_bps = words_count(&w);
     o->level_until_s = words_int_or(&w, CARD_FOREVER);
     return words_done(&w) ? 0
                           : err_set(e, ERR_CORRUPT, "an offer with an unreadable level");
@@ -397,7 +397,7 @@ parse_terms(struct offer *o, const struct rec *r, struct err *e)
     int64_t own = 0;
 
     for (size_t i = 0; i < sizeof ints / sizeof *ints; i++) {
-        if (rec_need_int(r, ints[i].key, 0, INT64_MAX, ints[i].to, e) != 0) {
+        if (rec_need_count(r, ints[i].key, ints[i].to, e) != 0) {
             return -1;
         }
     }
@@ -422,8 +422,8 @@ parse_device(const char *v, size_t len, struct offer_device *d)
 
     words_name(&w, d->class_name, sizeof d->class_name);
     words_name(&w, d->type, sizeof d->type);
-    d->n_units = words_int(&w, 1, UNITS_MAX);
-    d->mem_bytes = words_int(&w, 0, INT64_MAX);
+    d->n_units = words_count(&w);
+    d->mem_bytes = words_count(&w);
     words_text(&w, d->uuid, sizeof d->uuid);
     return words_done(&w);
 }
@@ -435,8 +435,8 @@ parse_price(const char *v, size_t len, struct offer_price *p)
 
     words_name(&w, p->class_name, sizeof p->class_name);
     words_name(&w, p->type, sizeof p->type);
-    p->list_uyuan_per_h = words_int(&w, 0, CARD_PRICE_MAX_UYUAN);
-    p->uyuan_per_h = words_int(&w, 0, CARD_PRICE_MAX_UYUAN);
+    p->list_uyuan_per_h = words_count(&w);
+    p->uyuan_per_h = words_count(&w);
     return words_done(&w);
 }
 
@@ -449,9 +449,6 @@ parse_lists(struct offer *o, const struct rec *r, struct err *e)
         const char *key = rec_field(r, i, &v, &len);
         bool ok = true;
 
-        if (i > OFFER_DEVICES_MAX + OFFER_PRICES_MAX + CARD_ROWS_MAX) {
-            return err_set(e, ERR_CORRUPT, "an offer of too many rows");
-        }
         if (strcmp(key, "device") == 0) {
             ok = parse_device(v, len, CARD_GROW(o->devices, o->n_devices));
         } else if (strcmp(key, "price") == 0) {
@@ -470,26 +467,15 @@ parse_lists(struct offer *o, const struct rec *r, struct err *e)
     return 0;
 }
 
-/* One meaning, one spelling: order, repeats and unknown fields are all caught here. */
 static bool
 is_canonical(const struct offer *o, const struct rec *r)
 {
-    size_t n = rec_n_fields(r);
     struct rec *again = rec_new(OFFER_TYPE);
     bool same;
 
     encode_terms(again, o);
     encode_lists(again, o);
-    same = rec_n_fields(again) + 2 == n; /* and signer, sig */
-    for (size_t i = 0; same && i < n - 2; i++) {
-        const char *a;
-        const char *b;
-        size_t na;
-        size_t nb;
-
-        same = strcmp(rec_field(r, i, &a, &na), rec_field(again, i, &b, &nb)) == 0 &&
-               na == nb && memcmp(a, b, na) == 0;
-    }
+    same = sign_rec_says(r, again);
     rec_free(again);
     return same;
 }

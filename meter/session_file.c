@@ -126,7 +126,7 @@ meter_session_start(struct meter_session **out, const struct meter_session_optio
         goto out;
     }
     rc = put_open(s, o, e);
-    if (rc == 0 && (fsync(s->fd) == -1 || fsync(s->dir_fd) == -1)) {
+    if (rc == 0 && fsync(s->dir_fd) == -1) { /* the file is synced: now its name */
         rc = err_set_sys(e, errno, "cannot sync the usage journal '%s'", s->name);
     }
     if (rc != 0) {

@@ -115,6 +115,12 @@ words_int(struct words *w, int64_t min, int64_t max)
 }
 
 int64_t
+words_count(struct words *w)
+{
+    return words_int(w, 0, INT64_MAX);
+}
+
+int64_t
 words_int_or(struct words *w, int64_t nothing)
 {
     size_t len = 0;

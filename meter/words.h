@@ -25,6 +25,7 @@ void words_name(struct words *w, char *out, size_t size);
 /* Printable ASCII without space and backslash, at most size - 1; "-" gives "". */
 void words_text(struct words *w, char *out, size_t size);
 int64_t words_int(struct words *w, int64_t min, int64_t max);
+int64_t words_count(struct words *w); /* any integer that is not negative */
 /* An integer, or "-" for nothing. */
 int64_t words_int_or(struct words *w, int64_t nothing);
 /* Nothing was bad and nothing is left. */

@@ -17,6 +17,7 @@ static struct {
     atomic_int fail_at;   /* the call that fails, counted from 1; 0: none */
     atomic_int fail_with; /* errno of it */
     atomic_int n;         /* calls since */
+    off_t bytes[64];      /* how long each synced file was then, the first ones */
 } syncs;
 
 static inline void
@@ -50,7 +51,11 @@ syncs_call(int fd)
     if (S_ISDIR(st.st_mode)) {
         syncs.n_dirs++;
     } else {
-        syncs.n_files++;
+        int i = syncs.n_files++;
+
+        if (i < (int)(sizeof syncs.bytes / sizeof *syncs.bytes)) {
+            syncs.bytes[i] = st.st_size;
+        }
     }
     return 0;
 }

@@ -201,6 +201,62 @@ records__can_be_countersigned(void **state)
     sign_key_free(client);
 }
 
+/* The signed record with these fields, one letter each, "k=v". */
+static struct rec *
+signed_rec(const char *type, const char *const *fields, const struct sign_key *k)
+{
+    struct rec *r = rec_new(type);
+
+    for (size_t i = 0; fields[i] != NULL; i++) {
+        char key[2] = {fields[i][0], '\0'};
+
+        rec_add(r, key, fields[i] + 2);
+    }
+    if (k != NULL) {
+        sign_rec(r, k);
+    }
+    return r;
+}
+
+static void
+records__say_what_was_understood_and_nothing_else(void **state)
+{
+    static const char *const said[] = {"a=1", "b=22", NULL};
+    static const struct {
+        const char *type;
+        const char *fields[4];
+        bool same;
+    } cases[] = {
+        {"t.v1", {"a=1", "b=22"}, true},
+        {"t.v2", {"a=1", "b=22"}, false},
+        {"t.v1", {"a=1"}, false},
+        {"t.v1", {"a=1", "b=22", "c=3"}, false},
+        {"t.v1", {"a=1", "b=22", "b=22"}, false},
+        {"t.v1", {"b=22", "a=1"}, false},
+        {"t.v1", {"a=1", "c=22"}, false},
+        {"t.v1", {"a=1", "b=23"}, false},
+        {"t.v1", {"a=1", "b=2"}, false},
+        {"t.v1", {"a=1", "b=222"}, false},
+    };
+    struct rec *want = signed_rec("t.v1", said, NULL);
+    struct sign_key *k = NULL;
+    struct err e;
+
+    (void)state;
+    assert_ok(sign_key_new(&k, &e));
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct rec *r = signed_rec(cases[i].type, cases[i].fields, k);
+
+        if (sign_rec_says(r, want) != cases[i].same) {
+            fail_msg("case %zu", i);
+        }
+        rec_free(r);
+    }
+    assert_false(sign_rec_says(want, want)); /* not signed */
+    rec_free(want);
+    sign_key_free(k);
+}
+
 static void
 key_open__makes_one_and_keeps_it(void **state)
 {
@@ -348,6 +404,7 @@ main(void)
         cmocka_unit_test(records__do_not_stand_a_changed_byte),
         cmocka_unit_test(records__with_fields_behind_the_signature_are_refused),
         cmocka_unit_test(records__can_be_countersigned),
+        cmocka_unit_test(records__say_what_was_understood_and_nothing_else),
         unit_test_in_dir(key_open__makes_one_and_keeps_it),
         unit_test_in_dir(key_open__of_many_at_once_ends_with_one),
         unit_test_in_dir(key_open__refuses_bad_files_and_changes_nothing),

@@ -1,5 +1,6 @@
 #include "meter/keeping.h"
 #include "tests/unit/meter/fixture.h"
+#include "tests/unit/meter/respell.h"
 
 int64_t fixture_mono_ns;
 int64_t fixture_boot_ns;
@@ -146,6 +147,137 @@ keeping__has_one_spelling(void **state)
     fixture_close(&f);
 }
 
+static void
+keeping__is_taken_only_as_its_host_wrote_it(void **state)
+{
+    static const struct {
+        const char *key;
+        const char *value;
+        enum err_code code;
+    } cases[] = {
+        {"host", "00", ERR_INVALID},
+        {"renter", "00", ERR_INVALID},
+        {"receipt", "00", ERR_INVALID},
+        {"lease", "two words", ERR_CORRUPT},
+        {"job", "two words", ERR_CORRUPT},
+        {"snapshot", "two words", ERR_CORRUPT},
+        {"why", "two words", ERR_CORRUPT},
+        {"why", NULL, ERR_INVALID},
+        {"paid", "-1", ERR_INVALID},
+        {"price", "-1", ERR_INVALID},
+        {"price", "1000000000001", ERR_INVALID},
+        {"from", "x", ERR_INVALID},
+        {"to", "x", ERR_INVALID},
+        {"kept", "-1", ERR_INVALID},
+        {"kept", "1", ERR_CORRUPT},
+        {"hold", "-1", ERR_INVALID},
+        {"charge", "-1", ERR_INVALID},
+        {"charge", "14", ERR_CORRUPT},
+        {"charge", "16", ERR_CORRUPT},
+        {"colour", "red", ERR_CORRUPT},
+    };
+    struct fixture f;
+    struct receipt *r = kept(&f, *state, 1000);
+    struct keeping k;
+    struct keeping got;
+    struct buf b = BUF_INIT;
+    struct err e = {0};
+
+    assert_ok(keeping_make(&k, r, r->made_wall_ns + DAY_NS, "removed", f.host, &e));
+    assert_int_equal(k.charge_fen, 15);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        respell(&b, &k.bytes, cases[i].key, cases[i].value, f.host);
+        if (keeping_parse(&got, b.data, b.len, NULL, &e) != -1 ||
+            e.code != cases[i].code) {
+            fail_msg("%s=%s: %s: %s", cases[i].key,
+                     cases[i].value != NULL ? cases[i].value : "", err_code_name(e.code),
+                     e.msg);
+        }
+    }
+    /* Another's signature under this host's name; and this one's, wanted from another. */
+    respell(&b, &k.bytes, NULL, NULL, f.renter);
+    assert_refused(keeping_parse(&got, b.data, b.len, NULL, &e), ERR_CORRUPT);
+    respell(&b, &k.bytes, NULL, NULL, f.host);
+    assert_ok(keeping_parse(&got, b.data, b.len, &f.host_public, &e));
+    keeping_clear(&got);
+    assert_refused(keeping_parse(&got, b.data, b.len, &f.renter_public, &e), ERR_DENIED);
+    /* A hold that is less than the price is the charge. */
+    respell(&b, &k.bytes, "hold", "14", f.host);
+    assert_refused(keeping_parse(&got, b.data, b.len, NULL, &e), ERR_CORRUPT);
+    respell(&b, &k.bytes, "hold", "15", f.host);
+    assert_ok(keeping_parse(&got, b.data, b.len, NULL, &e));
+    keeping_clear(&got);
+    respell_padded(&b, "gpurun.keeping.v1", KEEPING_MAX_BYTES + 1);
+    assert_refused(keeping_parse(&got, b.data, b.len, NULL, &e), ERR_CORRUPT);
+    assert_non_null(strstr(e.msg, "a keeping line of 8193 bytes"));
+    respell_padded(&b, "gpurun.keeping.v1", KEEPING_MAX_BYTES);
+    assert_refused(keeping_parse(&got, b.data, b.len, NULL, &e), ERR_CORRUPT);
+    assert_non_null(strstr(e.msg, "not signed"));
+    keeping_clear(&k);
+    buf_free(&b);
+    receipt_free(r);
+    fixture_close(&f);
+}
+
+/* Each thing that a line says is held against the receipt. */
+static void
+keeping__is_of_one_receipt_and_on_its_terms(void **state)
+{
+    struct fixture f;
+    struct receipt *r = kept(&f, *state, 1000);
+    struct keeping made;
+    struct keeping k;
+    struct err e = {0};
+
+    assert_ok(keeping_make(&made, r, r->made_wall_ns + DAY_NS, "removed", f.host, &e));
+#define DENIED(change, words)                                                            \
+    do {                                                                                 \
+        k = made;                                                                        \
+        change;                                                                          \
+        assert_refused(keeping_check(&k, r, &e), ERR_DENIED);                            \
+        assert_non_null(strstr(e.msg, words));                                           \
+    } while (0)
+    DENIED(k.receipt.b[0] ^= 1, "another receipt");
+    DENIED(k.host.b[0] ^= 1, "another receipt");
+    DENIED(k.renter.b[0] ^= 1, "another receipt");
+    DENIED(k.lease[1] ^= 1, "another receipt");
+    DENIED(k.job[1] ^= 1, "another receipt");
+    DENIED(k.snapshot[1] ^= 1, "another receipt");
+    DENIED(k.paid_bytes ^= 1, "other terms");
+    DENIED(k.hold_fen ^= 1, "other terms");
+    DENIED(k.uyuan_per_gb_day ^= 1, "other terms");
+    DENIED(k.from_wall_ns ^= 1, "other terms");
+    DENIED(k.charge_fen ^= 1, "other terms");
+    /* Kept longer than was promised, or gone before it was there. */
+    DENIED(k.to_wall_ns = r->keep_until_wall_ns + 1, "other terms");
+    DENIED(k.to_wall_ns = r->made_wall_ns - 1, "other terms");
+#undef DENIED
+    assert_ok(keeping_check(&made, r, &e));
+    keeping_clear(&made);
+    /* Whole seconds, and nothing for data within the quota. */
+    assert_ok(
+        keeping_make(&made, r, r->made_wall_ns + NS_PER_S - 1, "removed", f.host, &e));
+    assert_int_equal(made.kept_s, 0);
+    keeping_clear(&made);
+    assert_ok(keeping_make(&made, r, r->made_wall_ns + NS_PER_S, "removed", f.host, &e));
+    assert_int_equal(made.kept_s, 1);
+    keeping_clear(&made);
+    r->kept_bytes = 5000000000;
+    assert_ok(keeping_make(&made, r, r->made_wall_ns + DAY_NS, "removed", f.host, &e));
+    assert_int_equal(made.paid_bytes, 0);
+    assert_int_equal(made.charge_fen, 0);
+    keeping_clear(&made);
+    r->kept_bytes = 4000000000;
+    assert_ok(keeping_make(&made, r, r->made_wall_ns + DAY_NS, "removed", f.host, &e));
+    assert_int_equal(made.paid_bytes, 0);
+    keeping_clear(&made);
+    r->snapshot[0] = '\0';
+    assert_refused(keeping_make(&made, r, r->made_wall_ns, "removed", f.host, &e),
+                   ERR_NOT_FOUND);
+    receipt_free(r);
+    fixture_close(&f);
+}
+
 int
 main(void)
 {
@@ -154,6 +286,8 @@ main(void)
         fixture_test(keeping__never_costs_more_than_is_held),
         fixture_test(keeping__is_read_only_as_it_was_written),
         fixture_test(keeping__has_one_spelling),
+        fixture_test(keeping__is_taken_only_as_its_host_wrote_it),
+        fixture_test(keeping__is_of_one_receipt_and_on_its_terms),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
