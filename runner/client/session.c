@@ -283,7 +283,6 @@ make_hello(struct session *s, struct err *e)
 {
     const struct sign_key *key;
 
-    hello_init(&s->hello, HELLO_ROLE_CLIENT, GPURUN_VERSION);
     if (home_key(s->client->home, &key, e) != 0) {
         return -1;
     }
@@ -305,7 +304,12 @@ session_open(struct session **out, struct client *cl, const struct host *h,
     hostinfo_init(&s->info);
     host_copy(&s->host, h);
     s->retry = timer_new(cl->loop, connect_again, s);
-    if (make_hello(s, e) != 0 || open_link(s, e) != 0) {
+    /*
+     * The way there is opened first: with the key libcrypto makes itself ready, and the
+     * HELLO is read when the host answers, by this thread.
+     */
+    hello_init(&s->hello, HELLO_ROLE_CLIENT, GPURUN_VERSION);
+    if (open_link(s, e) != 0 || make_hello(s, e) != 0) {
         session_close(s);
         return -1;
     }
