@@ -30,6 +30,13 @@ struct build_chunk {
     struct sha256 id;
 };
 
+/* A group whose chunks the scan cache knows; nothing of it was read. */
+struct build_known {
+    const struct tree_chunk *chunks;
+    size_t n;
+    bool need_data; /* false; the sink sets it to have the files read and put after all */
+};
+
 /* Where the chunks go. Called from several threads at a time, and may block. */
 struct build_sink {
     void *ctx;
@@ -40,11 +47,10 @@ struct build_sink {
     int (*put)(void *ctx, enum store_kind kind, struct build_chunk *chunks, size_t n,
                struct err *e);
     /*
-     * A group whose chunks the scan cache knows; nothing was read. *need_data: have
-     * the files read and put after all. NULL: never needed.
+     * Many at a time, since asking costs the more the more often it is done; by the
+     * caller's thread. NULL: the data is never needed.
      */
-    int (*known)(void *ctx, const struct tree_chunk *chunks, size_t n, bool *need_data,
-                 struct err *e);
+    int (*known)(void *ctx, struct build_known *groups, size_t n, struct err *e);
 };
 
 /*

@@ -154,6 +154,9 @@ build_emit(struct build *b, bool all, struct err *e)
             if (!all && b->n_groups < BUILD_GROUPS_MAX) {
                 return build_failed(b, e) ? -1 : 0;
             }
+            if (build_ask(b, e) != 0) { /* it may be one of those */
+                return -1;
+            }
             build_wait(b, g);
         }
         if (build_failed(b, e)) {

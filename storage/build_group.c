@@ -11,8 +11,8 @@
  * Weights are bytes of content plus a flat share for metadata.
  */
 #define WEIGHT_META   ((uint64_t)192)
-#define WEIGHT_MIN    ((uint64_t)32 * 1024)
-#define WEIGHT_TARGET ((uint64_t)128 * 1024)
+#define WEIGHT_MIN    ((uint64_t)24 * 1024)
+#define WEIGHT_TARGET ((uint64_t)48 * 1024)
 #define WEIGHT_MAX    ((uint64_t)512 * 1024)
 
 static bool
@@ -343,26 +343,41 @@ build_take(struct build *b, const struct scan_entry *entry, struct err *e)
     return 0;
 }
 
-/* Is the content of g just that of one cached group? Then *g->chunks is right. */
-static int
-ask_sink(struct build *b, struct build_group *g, struct err *e)
+/* What is known of the group is settled: it is complete, or to be read. */
+static void
+settle(struct build *b, struct build_group *g)
 {
-    bool need_data = false;
-
-    g->content_known = g->n_files == 0 || (!g->differs && g->n_files == g->cached_files);
-    if (!g->content_known || g->n_files == 0) {
+    if (!g->content_known) {
         g->n_chunks = 0;
-        return 0;
     }
-    if (b->sink->known != NULL &&
-        b->sink->known(b->sink->ctx, g->chunks, g->n_chunks, &need_data, e) != 0) {
+    if (g->content_known && g->meta_known) {
+        g->complete = true;
+    } else {
+        build_queue_read(b, g);
+    }
+}
+
+int
+build_ask(struct build *b, struct err *e)
+{
+    struct build_known known[BUILD_ASK_MAX] = {0};
+    size_t n = b->n_asking;
+
+    b->n_asking = 0;
+    for (size_t i = 0; i < n; i++) {
+        known[i].chunks = b->asking[i]->chunks;
+        known[i].n = b->asking[i]->n_chunks;
+    }
+    if (n > 0 && b->sink->known != NULL &&
+        b->sink->known(b->sink->ctx, known, n, e) != 0) {
         return -1;
     }
-    if (need_data) {
-        g->content_known = false;
-        g->n_chunks = 0;
-    } else {
-        b->r->known_groups++;
+    for (size_t i = 0; i < n; i++) {
+        struct build_group *g = b->asking[i];
+
+        g->content_known = !known[i].need_data;
+        b->r->known_groups += g->content_known;
+        settle(b, g);
     }
     return 0;
 }
@@ -376,17 +391,19 @@ build_close_group(struct build *b, struct err *e)
         return 0;
     }
     b->forming = NULL;
-    if (ask_sink(b, g, e) != 0) {
-        build_group_free(g);
-        return -1;
-    }
     *b->last = g;
     b->last = &g->next;
     b->n_groups++;
-    if (g->content_known && g->meta_known) {
-        g->complete = true;
+    /* Is the content just that of one cached group? Then g->chunks is right. */
+    if (g->n_files > 0 && !g->differs && g->n_files == g->cached_files) {
+        b->asking[b->n_asking++] = g;
+        if (b->n_asking == BUILD_ASK_MAX && build_ask(b, e) != 0) {
+            return -1;
+        }
     } else {
-        build_queue_read(b, g);
+        g->content_known = g->n_files == 0;
+        g->n_chunks = 0;
+        settle(b, g);
     }
     return build_emit(b, false, e);
 }

@@ -25,7 +25,9 @@
 #define BUILD_BLOCK_BYTES  ((size_t)2 * 1024 * 1024)
 #define BUILD_BLOCK_CHUNKS (BUILD_BLOCK_BYTES / CHUNKER_MIN_BYTES + 1)
 /* Groups formed and not yet written; bounds memory, not order. */
-#define BUILD_GROUPS_MAX 64
+#define BUILD_GROUPS_MAX 128
+/* Groups that the cache knows, of which the sink is asked together. */
+#define BUILD_ASK_MAX 64
 
 /* What goes with each tree_entry of a group. */
 struct build_item {
@@ -120,6 +122,8 @@ struct build {
     struct build_group *first; /* formed, not written */
     struct build_group **last;
     size_t n_groups;
+    struct build_group *asking[BUILD_ASK_MAX]; /* among those; not yet asked about */
+    size_t n_asking;
 
     pthread_mutex_t lock;
     pthread_cond_t work; /* for workers: something to do, or room for blocks */
@@ -145,6 +149,8 @@ struct build {
 int build_take(struct build *b, const struct scan_entry *entry, struct err *e) MUST_USE;
 /* The group being formed, if any, is full: read it or, if the cache knows it, do not. */
 int build_close_group(struct build *b, struct err *e) MUST_USE;
+/* Ask the sink about those that wait to be asked about. */
+int build_ask(struct build *b, struct err *e) MUST_USE;
 void build_group_free(struct build_group *g);
 /* What stat says, into the entry (path, links and xattrs aside). Any thread. */
 void build_fill_entry(const struct build *b, struct tree_entry *to,

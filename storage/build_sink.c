@@ -28,26 +28,35 @@ put_to_store(void *ctx, enum store_kind kind, struct build_chunk *chunks, size_t
 
 /* What the cache knows may have been collected meanwhile. */
 static int
-ask_store(void *ctx, const struct tree_chunk *chunks, size_t n, bool *need_data,
-          struct err *e)
+ask_store(void *ctx, struct build_known *groups, size_t n, struct err *e)
 {
     const struct build_store_sink *s = ctx;
     struct sha256 *ids;
     uint8_t *bits;
+    size_t n_ids = 0;
+    size_t at = 0;
     int rc;
 
-    *need_data = false;
     if (s->held) {
         return 0;
     }
-    ids = xmalloc(n * sizeof *ids);
-    bits = xcalloc((n + 7) / 8, 1);
     for (size_t i = 0; i < n; i++) {
-        ids[i] = chunks[i].id;
+        n_ids += groups[i].n;
     }
-    rc = store_has(s->store, ids, n, bits, e);
+    ids = xmalloc(n_ids * sizeof *ids);
+    bits = xcalloc((n_ids + 7) / 8, 1);
+    for (size_t i = 0; i < n; i++) {
+        for (size_t k = 0; k < groups[i].n; k++) {
+            ids[at++] = groups[i].chunks[k].id;
+        }
+    }
+    rc = store_has(s->store, ids, n_ids, bits, e);
+    at = 0;
     for (size_t i = 0; i < n && rc == 0; i++) {
-        *need_data = *need_data || (bits[i / 8] >> (i % 8) & 1) == 0;
+        for (size_t k = 0; k < groups[i].n; k++, at++) {
+            groups[i].need_data =
+                groups[i].need_data || (bits[at / 8] >> (at % 8) & 1) == 0;
+        }
     }
     free(ids);
     free(bits);

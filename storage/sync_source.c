@@ -111,25 +111,32 @@ sink_put(void *ctx, enum store_kind kind, struct build_chunk *chunks, size_t n,
     return rc;
 }
 
+/* Lock held. */
+static void
+note_known(struct sync_send *s, const struct build_known *g)
+{
+    for (size_t i = 0; i < g->n; i++) {
+        bool added;
+        size_t number = sync_table_add(&s->chunks, &g->chunks[i].id, &added);
+
+        if (added) {
+            s->chunks.v[number].kind = STORE_KIND_DATA;
+            s->chunks.v[number].raw_len = g->chunks[i].len;
+            s->chunks.v[number].known = true;
+        }
+    }
+}
+
 static int
-sink_known(void *ctx, const struct tree_chunk *chunks, size_t n, bool *need_data,
-           struct err *e)
+sink_known(void *ctx, struct build_known *groups, size_t n, struct err *e)
 {
     struct sync_send *s = ctx;
     bool aborted;
 
-    *need_data = false;
     (void)pthread_mutex_lock(&s->lock);
     aborted = s->abort;
     for (size_t i = 0; !aborted && i < n; i++) {
-        bool added;
-        size_t number = sync_table_add(&s->chunks, &chunks[i].id, &added);
-
-        if (added) {
-            s->chunks.v[number].kind = STORE_KIND_DATA;
-            s->chunks.v[number].raw_len = chunks[i].len;
-            s->chunks.v[number].known = true;
-        }
+        note_known(s, &groups[i]);
     }
     (void)pthread_mutex_unlock(&s->lock);
     return aborted ? err_set(e, ERR_BUSY, "the transfer was given up") : 0;

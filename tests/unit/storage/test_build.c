@@ -184,11 +184,72 @@ cache__lets_only_the_group_of_a_changed_file_be_read(void **state)
     put_random(s->src, "d7/file750", 2000, 99);
     build(s);
     cached = s->r.tree;
-    assert_true(s->r.read_bytes >= 2000 && s->r.read_bytes < 700000);
+    assert_true(s->r.read_bytes >= 2000 && s->r.read_bytes < 200000);
     assert_true(s->r.known_groups > 10);
     s->o.cache_path = NULL;
     build(s);
     assert_memory_equal(&cached, &s->r.tree, sizeof cached);
+}
+
+/* Of the groups that are asked about every third one has lost its chunks. */
+struct asked {
+    struct mem *m;
+    size_t n_calls;
+    size_t n_groups;
+    uint64_t lost_bytes;
+};
+
+static int
+put_asked(void *ctx, enum store_kind kind, struct build_chunk *chunks, size_t n,
+          struct err *e)
+{
+    struct asked *a = ctx;
+    struct build_sink sink = mem_build_sink(a->m);
+
+    return sink.put(sink.ctx, kind, chunks, n, e);
+}
+
+static int
+lose_a_third(void *ctx, struct build_known *groups, size_t n, struct err *e)
+{
+    struct asked *a = ctx;
+
+    (void)e;
+    a->n_calls++;
+    for (size_t i = 0; i < n; i++) {
+        groups[i].need_data = a->n_groups++ % 3 == 0;
+        for (size_t k = 0; groups[i].need_data && k < groups[i].n; k++) {
+            a->lost_bytes += groups[i].chunks[k].len;
+        }
+    }
+    return 0;
+}
+
+static void
+cache__is_asked_about_by_many_groups_at_a_time(void **state)
+{
+    struct setup *s = *state;
+    struct asked a = {.m = &s->m};
+    struct build_sink sink = {.ctx = &a, .put = put_asked, .known = lose_a_third};
+    struct sha256 whole;
+    struct err e = {0};
+
+    for (int i = 0; i < 6000; i++) {
+        char name[64];
+
+        (void)snprintf(name, sizeof name, "d%d/file%d", i / 100, i);
+        put_random(s->src, name, 2000, (uint64_t)i);
+    }
+    let_time_pass();
+    build(s);
+    whole = s->r.tree;
+    build_report_free(&s->r);
+    assert_ok(build_tree(s->fd, &s->o, &sink, &s->r, &e));
+    assert_memory_equal(&whole, &s->r.tree, sizeof whole);
+    assert_true(a.n_groups > 100 && a.n_calls < a.n_groups / 20);
+    assert_true(a.lost_bytes > 0);
+    assert_int_equal(s->r.read_bytes, a.lost_bytes);
+    assert_int_equal(s->r.known_groups, a.n_groups - (a.n_groups + 2) / 3);
 }
 
 /* Two programs look at one directory at the same time: one keeps its cache, both go on.
@@ -670,6 +731,7 @@ main(void)
         build_test(tree__of_a_sparse_terabyte_holds_its_few_bytes),
         build_test(cache__makes_an_unchanged_tree_cost_no_reading),
         build_test(cache__lets_only_the_group_of_a_changed_file_be_read),
+        build_test(cache__is_asked_about_by_many_groups_at_a_time),
         build_test(cache__is_written_by_one_at_a_time),
         build_test(tree__changes_little_when_files_come_and_go),
         build_test(cache__needs_no_content_for_a_directory_whose_time_changed),
