@@ -135,11 +135,13 @@ compare(const uint8_t *a, size_t a_len, const uint8_t *b, size_t b_len)
 static bool
 add_name(struct git_index *x, size_t at, size_t len)
 {
-    const struct name *last = x->n > 0 ? &x->names[x->n - 1] : NULL;
-    int order = last == NULL ? -1
-                             : compare(x->bytes.data + last->at, last->len,
-                                       x->bytes.data + at, len);
+    int order = -1;
 
+    if (x->n > 0) {
+        const struct name *last = &x->names[x->n - 1];
+
+        order = compare(x->bytes.data + last->at, last->len, x->bytes.data + at, len);
+    }
     if (len == 0 || order > 0) {
         return false;
     }
