@@ -202,6 +202,12 @@ $(TOOL_BIN): $(B)/%: $(B)/%.o $(LIB)
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $(OBJECTS) $(LIBS)
 # A tool of several files.
 $(B)/tests/tools/vectors: $(patsubst %.c,$(B)/%.o,$(wildcard tests/tools/vectors_ops/*.c))
+# The agent with some of its calls intercepted: a hostile host.
+HOSTILE      := $(B)/tests/tools/hostile/agent
+HOSTILE_WRAP := rec_add_bytes offer_sign grant_charge sync_send_output sync_send_sent scan_next beneath_open tree_path_ok
+$(HOSTILE): $(B)/tests/tools/hostile/lies.o $(B)/runner/host/main_agent.o $(HOST_LIB)
+	$(call say,LD,$@)
+	$(Q)$(CC) $(ALL_LDFLAGS) $(HOSTILE_WRAP:%=-Wl,--wrap=%) -o $@ $(OBJECTS) $(AGENT_LIBS)
 # A fuzzer brings a main; without one, ours replays the corpus.
 FUZZ_MAIN := $(if $(FUZZ),,$(B)/tests/fuzz/main_replay.o)
 $(FUZZ_BIN): $(B)/%: $(B)/%.o $(FUZZ_MAIN) $(LIB)
@@ -211,7 +217,7 @@ $(FUZZ_BIN): $(B)/%: $(B)/%.o $(FUZZ_MAIN) $(LIB)
 $(SUBST_LIB): $(B)/%.so: %.c $(B)/flags
 	$(call say,CC,$<)
 	$(Q)$(CC) $(BASE_CFLAGS) $(WERROR) $(CFLAGS) -shared -fPIC -o $@ $< -ldl
-tests: all $(UNIT_BIN) $(TOOL_BIN) $(FUZZ_BIN) $(SUBST_LIB)
+tests: all $(UNIT_BIN) $(TOOL_BIN) $(HOSTILE) $(FUZZ_BIN) $(SUBST_LIB)
 
 deps:
 	@tests/deps

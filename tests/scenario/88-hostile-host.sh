@@ -1,0 +1,106 @@
+#!/bin/bash
+# A host that lies: offers and receipts signed by another key, a bill that is too high, trees
+# with a byte turned or with names that lead out of where they are put. Each is refused, and
+# nothing is left of it on this side. And it is the owner's key that counts, not the sshd's.
+# limit: 200
+. "$(dirname "$0")/lib.sh"
+. "$(dirname "$0")/hosts.sh"
+. "$(dirname "$0")/jobs.sh"
+
+mkdir -p "$work/p" "$work/evil-home" "$work/out-here"
+cp "$(tool hostile/agent)" "$work/agent"
+lie() { echo "$*" >"$work/agent.lie"; }
+honest() { rm -f "$work/agent.lie"; }
+evil_owner() { env -i PATH="$PATH" HOME="$work" GPURUN_AGENT_HOME="$work/evil-home" "$work/agent" "$@"; }
+client_key
+sshd evil -- "ForceCommand env GPURUN_AGENT_HOME=$work/evil-home $work/agent serve"
+authorize evil
+know evil
+cd "$work/p"
+expect 0 gpurun -q host add evil "127.0.0.1:${port[evil]}"
+evil_owner price set cpu=360 >/dev/null
+cat >job.sh <<'SH'
+echo ran
+head -c 300000 /dev/urandom >EVIL
+mkdir -p sub && seq 20000 >sub/numbers
+SH
+n_jobs() { find "$work/evil-home" -path "*/renters/*/jobs/*" -name "j*" -prune -print | wc -l; }
+
+for t in libssh ssh; do
+    [ $t = ssh ] && export GPURUN_SSH=/usr/bin/ssh || unset GPURUN_SSH
+    note "$t: an offer signed by another key"
+    jobs=$(n_jobs)
+    lie offer
+    expect 101 gpurun -q run --host evil --max-cost 1 job.sh
+    has "signed by another host's key" "$work/err"
+    expect 101 gpurun -q plan --host evil --max-cost 1 job.sh
+    [ "$(n_jobs)" = "$jobs" ] || fail "a job was begun under such an offer"
+
+    note "$t: a receipt signed by another key, and a bill that is too high: the job's end is told, the bill refused"
+    for as in receipt charge; do
+        lie $as
+        expect 0 gpurun run --host evil --max-cost 1 --name "$as-$t" -- sleep 2
+        has "is refused: record" "$work/err"
+        expect 101 gpurun bill "$as-$t"
+        has "$([ $as = receipt ] && echo "another key than the host's" || echo "a cost of 40 fen, which should be 20")" "$work/err"
+        expect 100 gpurun bill --verify "$as-$t"
+        has "no receipt" "$work/err"
+    done
+    honest
+    expect 0 gpurun run --host evil --max-cost 1 --name "fine-$t" -- sleep 2
+    expect 0 gpurun bill --verify "fine-$t"
+done
+unset GPURUN_SSH
+
+note "a byte turned in what is fetched: refused wherever it is, or of no weight; nothing is left of it"
+expect 0 gpurun -q --host evil --max-cost 1 --name tree job.sh
+expect 0 gpurun -q snap get tree -o "$work/honest"
+refused=0
+for at in 0 4 $(seq 8 9 400) $(seq 500 9001 120000) $(seq 300000 200 303000) 9999999; do
+    lie flip $at
+    # A frame that seems longer than it is never ends, as with a host that falls silent.
+    run as_client timeout 2 "$BUILD/bin/gpurun" -q snap get tree -o "$work/out-here/got"
+    case $rc in
+    101 | 124)
+        refused=$((refused + 1))
+        [ -z "$(ls -A "$work/out-here")" ] || fail "byte $at: something is left: $(find "$work/out-here")"
+        ;;
+    0) diff -r "$work/honest" "$work/out-here/got" || fail "byte $at: not what was fetched before" ;;
+    *) fail "byte $at: status $rc" ;;
+    esac
+    rm -rf "$work/out-here/got"
+done
+[ $refused -ge 50 ] || fail "only $refused turned bytes were refused"
+honest
+
+note "names that lead elsewhere: the tree is refused, or the liar cannot even make it"
+n=0 refused=0
+for name in .. . / ../planted "$work/planted" a/../../planted ./x a//b a/; do
+    for make in 'echo x >EVIL' 'mkdir EVIL; echo x >EVIL/planted'; do
+        n=$((n + 1))
+        lie "name $name"
+        expect 0 gpurun -q --host evil --max-cost 1 --name "name-$n" -- sh -c "$make; echo y >zz"
+        run gpurun -q snap get "name-$n" -o "$work/out-here/got"
+        case $rc in
+        101)
+            has "not a tree: a path is wrong" "$work/err"
+            refused=$((refused + 1))
+            ;;
+        100) has "has no snapshot" "$work/err" ;;
+        *) fail "'$name', $make: status $rc" ;;
+        esac
+        [ -z "$(find "$work" -path "$work/evil-home" -prune -o -name planted -print)" ] || fail "'$name' led out"
+        [ -z "$(ls -A "$work/out-here")" ] || fail "'$name': something is left: $(find "$work/out-here")"
+    done
+done
+[ $refused -ge 4 ] || fail "only $refused trees got as far as this side"
+
+note "no devices, and nothing that runs as its owner"
+for type in char block setuid; do
+    lie type $type
+    expect 0 gpurun -q --host evil --max-cost 1 --name "type-$type" -- sh -c "echo x >EVIL; echo y >zz"
+    expect 0 gpurun -q snap get "type-$type" -o "$work/out-here/got"
+    [ "$(cat "$work/out-here/got/zz")" = y ] || fail "$type: the rest did not come"
+    [ -z "$(find "$work/out-here" -perm /06000 -o ! -type f ! -type d)" ] || fail "$type: $(ls -l "$work/out-here/got")"
+    rm -rf "$work/out-here/got"
+done

@@ -1,0 +1,239 @@
+/*
+ * gpurun-agent, lying: the real one with some of its calls intercepted by the linker
+ * (--wrap), for scenarios of a hostile host. Which lie is in the file that is named as
+ * the program is, with ".lie" behind it; none: an honest agent.
+ *
+ *     receipt        receipts are signed by another host
+ *     offer          offers are another host's
+ *     charge         receipts charge twice what they should
+ *     flip N         the N-th byte of every tree that is fetched is another
+ *     name PATH      the entry EVIL of a directory, and what is in it, is under PATH
+ *     type T         the entry EVIL is a "char" or "block" device, or "setuid"
+ */
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/sysmacros.h>
+#include <unistd.h>
+
+#include "base/buf.h"
+#include "base/sign.h"
+#include "meter/grant.h"
+#include "meter/journal_internal.h"
+#include "meter/offer.h"
+#include "storage/scan.h"
+#include "storage/sync.h"
+
+#define MARK "EVIL"
+
+void __real_rec_add_bytes(struct rec *r, const char *key, const void *data, size_t len);
+void __wrap_rec_add_bytes(struct rec *r, const char *key, const void *data, size_t len);
+int __real_offer_sign(struct offer *o, const struct sign_key *host, struct err *e);
+int __wrap_offer_sign(struct offer *o, const struct sign_key *host, struct err *e);
+int64_t __real_grant_charge(const struct grant *g, int64_t setup_s, int64_t device_s);
+int64_t __wrap_grant_charge(const struct grant *g, int64_t setup_s, int64_t device_s);
+const uint8_t *__real_sync_send_output(struct sync_send *s, size_t *len);
+const uint8_t *__wrap_sync_send_output(struct sync_send *s, size_t *len);
+void __real_sync_send_sent(struct sync_send *s, size_t n);
+void __wrap_sync_send_sent(struct sync_send *s, size_t n);
+int __real_scan_next(struct scan *s, const struct scan_entry **entry, struct err *e);
+int __wrap_scan_next(struct scan *s, const struct scan_entry **entry, struct err *e);
+bool __real_tree_path_ok(const char *path, size_t len);
+bool __wrap_tree_path_ok(const char *path, size_t len);
+int __real_beneath_open(int root_fd, const char *path, int flags, mode_t mode);
+int __wrap_beneath_open(int root_fd, const char *path, int flags, mode_t mode);
+
+/* What follows word in the file of the lie; NULL: it is another lie. Valid until the next
+ * call. */
+static const char *
+lie(const char *word)
+{
+    static _Thread_local char said[PATH_MAX];
+    char path[PATH_MAX + 8];
+    size_t len = strlen(word);
+    ssize_t n = readlink("/proc/self/exe", path, PATH_MAX);
+    FILE *f;
+    bool this_one;
+
+    if (n <= 0) {
+        return NULL;
+    }
+    (void)snprintf(path + n, 8, ".lie");
+    f = fopen(path, "re");
+    this_one = f != NULL && fgets(said, sizeof said, f) != NULL;
+    if (f != NULL) {
+        (void)fclose(f);
+    }
+    if (!this_one || strncmp(said, word, len) != 0) {
+        return NULL;
+    }
+    said[strcspn(said, "\n")] = '\0';
+    return said + len + (said[len] == ' ');
+}
+
+/* ---- what is signed ---- */
+
+/*
+ * The receipt of a journal as another host would have signed it. data: a journal whose
+ * last frame is one: "#length crc\n", the record, which ends in signer= and sig=.
+ */
+static void
+sign_otherwise(struct buf *out, const uint8_t *data, size_t len, size_t at)
+{
+    static const char last[] = "signer=";
+    struct sign_key *other = NULL;
+    struct sign_public pub;
+    uint8_t sig[SIGN_SIG_LEN];
+    struct buf r = BUF_INIT;
+    struct err e;
+    const uint8_t *signer = memmem(data + at, len - at, last, strlen(last));
+    char hex[2 * SIGN_PUBLIC_LEN + 1];
+    char head[JOURNAL_FRAME_HEAD + 1];
+
+    if (signer == NULL || sign_key_new(&other, &e) != 0) {
+        abort();
+    }
+    sign_key_public(other, &pub);
+    sign_public_format(&pub, hex);
+    buf_add(&r, data + at, (size_t)(signer - data) - at);
+    buf_printf(&r, "%s%s\n", last, hex);
+    sign_bytes(other, r.data, r.len, sig);
+    buf_add_str(&r, "sig=");
+    for (size_t i = 0; i < sizeof sig; i++) {
+        buf_printf(&r, "%02x", sig[i]);
+    }
+    buf_add_u8(&r, '\n');
+    buf_add(out, data, at - JOURNAL_FRAME_HEAD);
+    journal_frame_head(head, r.data, r.len);
+    buf_add(out, head, JOURNAL_FRAME_HEAD);
+    buf_add(out, r.data, r.len);
+    buf_free(&r);
+    sign_key_free(other);
+}
+
+void
+__wrap_rec_add_bytes(struct rec *r, const char *key, const void *data, size_t len)
+{
+    static const char type[] = "gpurun.receipt.v1\n";
+    const uint8_t *receipt = strcmp(key, "journal") == 0 && lie("receipt") != NULL
+                                 ? memmem(data, len, type, strlen(type))
+                                 : NULL;
+    struct buf b = BUF_INIT;
+
+    if (receipt == NULL) {
+        __real_rec_add_bytes(r, key, data, len);
+        return;
+    }
+    sign_otherwise(&b, data, len, (size_t)(receipt - (const uint8_t *)data));
+    __real_rec_add_bytes(r, key, b.data, b.len);
+    buf_free(&b);
+}
+
+int
+__wrap_offer_sign(struct offer *o, const struct sign_key *host, struct err *e)
+{
+    struct sign_key *other = NULL;
+    int rc;
+
+    if (lie("offer") == NULL || sign_key_new(&other, e) != 0) {
+        return __real_offer_sign(o, host, e);
+    }
+    rc = __real_offer_sign(o, other, e);
+    sign_key_free(other);
+    return rc;
+}
+
+int64_t
+__wrap_grant_charge(const struct grant *g, int64_t setup_s, int64_t device_s)
+{
+    return __real_grant_charge(g, setup_s, device_s) * (lie("charge") != NULL ? 2 : 1);
+}
+
+/* ---- what is on its way ---- */
+
+static uint64_t went; /* of the one tree that a server sends here */
+
+const uint8_t *
+__wrap_sync_send_output(struct sync_send *s, size_t *len)
+{
+    static uint8_t *copy;
+    const uint8_t *data = __real_sync_send_output(s, len);
+    const char *at = lie("flip");
+    uint64_t n = at != NULL ? strtoull(at, NULL, 10) : 0;
+
+    if (at == NULL || data == NULL || n < went || n >= went + *len) {
+        return data;
+    }
+    free(copy);
+    copy = xmemdup(data, *len);
+    copy[n - went] ^= 0x10;
+    return copy;
+}
+
+void
+__wrap_sync_send_sent(struct sync_send *s, size_t n)
+{
+    went += n;
+    __real_sync_send_sent(s, n);
+}
+
+/* ---- what is in a directory ---- */
+
+/* Is path from, or below it? What follows then. */
+static const char *
+after(const char *path, const char *from)
+{
+    size_t len = strlen(from);
+
+    return strncmp(path, from, len) == 0 && (path[len] == '\0' || path[len] == '/')
+               ? path + len
+               : NULL;
+}
+
+int
+__wrap_scan_next(struct scan *s, const struct scan_entry **entry, struct err *e)
+{
+    static _Thread_local char name[2 * PATH_MAX];
+    static _Thread_local struct scan_entry changed;
+    int rc = __real_scan_next(s, entry, e);
+    const char *rest = rc == 0 && *entry != NULL ? after((*entry)->path, MARK) : NULL;
+    const char *said;
+
+    if (rest == NULL) {
+        return rc;
+    }
+    changed = **entry;
+    *entry = &changed;
+    if ((said = lie("name")) != NULL) {
+        changed.path_len = (size_t)snprintf(name, sizeof name, "%s%s", said, rest);
+        changed.path = name;
+    } else if ((said = lie("type")) != NULL && strcmp(said, "setuid") == 0) {
+        changed.mode |= 06000;
+    } else if (said != NULL) {
+        changed.type = strcmp(said, "char") == 0 ? TREE_CHAR : TREE_BLOCK;
+        changed.rdev = makedev(1, 5);
+        changed.size = 0;
+    }
+    return 0;
+}
+
+int
+__wrap_beneath_open(int root_fd, const char *path, int flags, mode_t mode)
+{
+    const char *name = lie("name");
+    const char *rest = name != NULL ? after(path, name) : NULL;
+    char real[2 * PATH_MAX];
+
+    if (rest != NULL) {
+        (void)snprintf(real, sizeof real, "%s%s", MARK, rest);
+    }
+    return __real_beneath_open(root_fd, rest != NULL ? real : path, flags, mode);
+}
+
+/* The liar's own checks do not stop it. */
+bool
+__wrap_tree_path_ok(const char *path, size_t len)
+{
+    return lie("name") != NULL || __real_tree_path_ok(path, len);
+}
