@@ -1,10 +1,13 @@
 #include "runner/book/desk.h"
 
+#include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -20,6 +23,7 @@
 
 #define ACK_TYPE    "gpurun.ack.v1"
 #define NS_PER_S    ((int64_t)1000000000)
+#define TORN_S      86400                /* a receipt takes no such time to come in */
 #define UNTIL_MAX_S ((int64_t)8 * 86400) /* a grant not begun by then is void */
 #define ID_TEXT_MAX (GRANT_ID_MAX + 40)
 
@@ -365,6 +369,34 @@ post_ended(struct book *b, const char *lease, size_t *n_posted, struct err *e)
     return rc;
 }
 
+/* Whoever took it in was killed. */
+static int
+drop_torn(struct book *b, struct err *e)
+{
+    int64_t now_s = clock_wall_ns() / NS_PER_S;
+    const struct dirent *entry;
+    char *path = NULL;
+    DIR *d;
+
+    if (book_path(b, "incoming", NULL, &path, e) != 0) {
+        return -1;
+    }
+    d = opendir(path);
+    while (d != NULL && (entry = readdir(d)) != NULL) {
+        struct stat sb;
+
+        if (fstatat(dirfd(d), entry->d_name, &sb, AT_SYMLINK_NOFOLLOW) == 0 &&
+            S_ISREG(sb.st_mode) && sb.st_mtim.tv_sec < now_s - TORN_S) {
+            (void)unlinkat(dirfd(d), entry->d_name, 0);
+        }
+    }
+    if (d != NULL) {
+        (void)closedir(d);
+    }
+    free(path);
+    return 0;
+}
+
 int
 desk_tick(struct book *b, const char *of, size_t *n_posted, struct err *e)
 {
@@ -376,7 +408,7 @@ desk_tick(struct book *b, const char *of, size_t *n_posted, struct err *e)
         rc = post_ended(b, d.v[i], n_posted, e);
     }
     free(d.v);
-    return rc;
+    return rc == 0 && of == NULL ? drop_torn(b, e) : rc;
 }
 
 /* ---- acknowledgements ---- */

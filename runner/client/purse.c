@@ -175,6 +175,8 @@ purse_free_fen(struct purse *p, bool *bounded, int64_t *free_fen, struct err *e)
     if (p->counter == NULL) {
         return wallet_free(p->client->home, bounded, free_fen, e);
     }
+    /* What it waits for first: that may be what is missing. */
+    (void)!purse_sync(p->client, NULL, e);
     req = msg_request_new(VERB_BOOK_FUNDS);
     rc = counter_call(p->counter, req, &resp, e);
     rec_free(req);
