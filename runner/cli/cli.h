@@ -101,6 +101,8 @@ struct command {
     int min_words; /* of GRAMMAR_WORDS and GRAMMAR_COMMAND, before "--" */
     int max_words; /* -1: any number */
     enum word_kind word;
+    /* GRAMMAR_SCRIPT: do the options say by themselves what is to run? NULL: never. */
+    bool (*needs_no_script)(const void *options);
     bool hidden; /* not for people: completion's own entry */
     command_fn *run;
     const struct command *const *subs; /* `snap ls`: then run is NULL */
@@ -131,6 +133,13 @@ struct parsed {
  */
 int cli_parse(struct parsed *out, int argc, char **argv, struct err *e) MUST_USE;
 void parsed_free(struct parsed *p);
+
+/*
+ * One line of words as GRAMMAR_SCRIPT has them, into *target by table rows. argv is
+ * reordered; *w (all empty before; free w->v) and *target point into it.
+ */
+int cli_parse_script(struct words *w, const struct opt *rows, void *target, int argc,
+                     char **argv, struct err *e) MUST_USE;
 
 /* Nearest name in the table for a mistyped one, or NULL. */
 const char *command_nearest(const struct command *const *table, const char *name);

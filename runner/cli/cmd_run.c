@@ -1,9 +1,35 @@
+#include "runner/cli/batch.h"
 #include "runner/cli/commands.h"
 #include "runner/cli/compare.h"
 #include "runner/cli/context.h"
 #include "runner/cli/launch.h"
 #include "runner/cli/request.h"
 #include "runner/client/i18n.h"
+
+static int
+many(struct cli *c, const struct run_options *o, const struct words *w, bool only_plan,
+     struct err *e)
+{
+    struct config *cfg = NULL;
+    struct client cl = {.loop = NULL};
+    int rc = -1;
+
+    if (o->compare) {
+        return err_set(e, ERR_INVALID, "%s", _("--compare is for one job"));
+    }
+    if (config_open(&cfg, c->home, e) == 0 && context_open(&cl, c, e) == 0) {
+        rc = batch_run(c, &cl, cfg, o, w, only_plan, e);
+    }
+    context_close(&cl);
+    config_free(cfg);
+    return rc;
+}
+
+static bool
+needs_no_script(const void *options)
+{
+    return ((const struct run_options *)options)->batch != NULL;
+}
 
 static int
 run_or_plan(struct cli *c, const struct run_options *o, const struct words *w,
@@ -14,6 +40,9 @@ run_or_plan(struct cli *c, const struct run_options *o, const struct words *w,
     struct client cl = {.loop = NULL};
     int rc = -1;
 
+    if (batch_wanted(o)) {
+        return many(c, o, w, only_plan, e);
+    }
     if (config_open(&cfg, c->home, e) != 0 || request_make(&r, c, cfg, o, w, e) != 0) {
         config_free(cfg);
         return -1;
@@ -42,7 +71,8 @@ run_plan(struct cli *c, const void *options, const struct words *w, struct err *
 
 const struct command cmd_run = {
     .name = "run",
-    .usage = N_("[OPTIONS] SCRIPT [ARG...] | [OPTIONS] -- COMMAND [ARG...]"),
+    .usage =
+        N_("[OPTIONS] SCRIPT [ARG...] | [OPTIONS] -- COMMAND [ARG...] | --batch FILE"),
     .help = N_("run a script or a command on a leased host"),
     .about = N_(
         "Right after SCRIPT, --gpu, --cpu, --host and --max-cost are still gpurun's, up "
@@ -52,17 +82,20 @@ const struct command cmd_run = {
     .options = run_option_rows,
     .options_size = sizeof(struct run_options),
     .grammar = GRAMMAR_SCRIPT,
+    .needs_no_script = needs_no_script,
     .word = WORD_FILE,
     .run = run_run,
 };
 
 const struct command cmd_plan = {
     .name = "plan",
-    .usage = N_("[OPTIONS] SCRIPT [ARG...] | [OPTIONS] -- COMMAND [ARG...]"),
+    .usage =
+        N_("[OPTIONS] SCRIPT [ARG...] | [OPTIONS] -- COMMAND [ARG...] | --batch FILE"),
     .help = N_("say where a run would go, what it would cost and send; start nothing"),
     .options = plan_option_rows,
     .options_size = sizeof(struct run_options),
     .grammar = GRAMMAR_SCRIPT,
+    .needs_no_script = needs_no_script,
     .word = WORD_FILE,
     .run = run_plan,
 };

@@ -148,22 +148,23 @@ say_end(const struct ending *en, const struct job_state *st, int64_t charge_fen)
 
 /* ---- ends ---- */
 
-static void
-update_record(struct ending *en, const struct job_state *st, int64_t charge_fen)
+void
+ending_record(const struct cli *c, struct job_record *record, const struct job_state *st,
+              int64_t charge_fen)
 {
     char phrase[JOB_PHRASE_MAX];
     struct err e;
 
     job_phrase(st, phrase);
-    free(en->record->phrase);
-    en->record->phrase = xstrdup(phrase);
-    en->record->final = true;
-    en->record->exit_code = job_exit_code(st);
-    en->record->charge_fen = charge_fen;
-    (void)snprintf(en->record->snapshot, sizeof en->record->snapshot, "%s", st->snapshot);
-    en->record->expires_wall_ns = st->expires_wall_ns;
-    if (jobs_save(en->cl->home, en->record, &e) != 0) {
-        say(en->c, "%s", e.msg);
+    free(record->phrase);
+    record->phrase = xstrdup(phrase);
+    record->final = true;
+    record->exit_code = job_exit_code(st);
+    record->charge_fen = charge_fen;
+    (void)snprintf(record->snapshot, sizeof record->snapshot, "%s", st->snapshot);
+    record->expires_wall_ns = st->expires_wall_ns;
+    if (jobs_save(c->home, record, &e) != 0) {
+        say(c, "%s", e.msg);
     }
 }
 
@@ -221,7 +222,7 @@ end_final(struct ending *en, const struct job_state *st, struct err *e)
     if (en->bring && en->record->outs.n > 0 && !en->record->final) {
         n_failed = outs_bring(en->c, en->cl, en->session, en->record, st->snapshot);
     }
-    update_record(en, st, charge_fen);
+    ending_record(en->c, en->record, st, charge_fen);
     if (en->as_json && en->c->g.json) {
         if (print_json(en, st, e) != 0) {
             return -1;

@@ -26,6 +26,10 @@ struct ending {
 /* The exit code, or -1 with *e for main to print. */
 int ending_of(struct ending *en, const struct follow_result *r, struct err *e) MUST_USE;
 
+/* The end, put down in the job's record here (-1: what it costs is not known). */
+void ending_record(const struct cli *c, struct job_record *record,
+                   const struct job_state *st, int64_t charge_fen);
+
 /* A job's state as a JSON object. */
 struct json_writer;
 void ending_json_state(struct json_writer *j, const struct job_state *st,

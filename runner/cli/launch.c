@@ -36,17 +36,15 @@ send_early(struct launch *l, struct err *e)
     return ship_send(l->ship, l->session, c, e);
 }
 
-static void
-set_env(struct launch *l, const struct host *h)
+void
+launch_set_env(struct job_spec *s, const struct strings *own, const struct host *h)
 {
-    struct job_spec *s = &l->r->spec;
-
     strings_free(&s->env);
     for (size_t i = 0; i < h->n_env; i++) {
         strings_add(&s->env, h->env[i]);
     }
-    for (size_t i = 0; i < l->own_env.n; i++) {
-        strings_add(&s->env, l->own_env.v[i]);
+    for (size_t i = 0; i < own->n; i++) {
+        strings_add(&s->env, own->v[i]);
     }
 }
 
@@ -76,7 +74,7 @@ make_plan(struct launch *l, const struct candidate *chosen, struct err *e)
     p->keep_bytes = want.keep_bytes;
     p->transport = session_transport(l->session);
     p->grant = &l->grant;
-    set_env(l, p->host);
+    launch_set_env(&l->r->spec, &l->own_env, p->host);
     grant_clear(&l->grant);
     if (lease_make(&l->grant, l->cl, l->purse, p->offer, chosen, &l->r->spec, &want, e) !=
         0) {
@@ -137,32 +135,39 @@ ask_user(struct launch *l, struct err *e)
 
 /* ---- record of the job ---- */
 
-static int
-save_record(struct launch *l, struct err *e)
+void
+launch_fill_record(struct job_record *rec, const struct run_request *r,
+                   const struct host *h, const struct grant *g, int64_t ship_wall_ns)
 {
-    struct job_record *rec = &l->record;
-    struct job_spec *s = &l->r->spec;
+    const struct job_spec *s = &r->spec;
     char hex[SHA256_HEX_LEN + 1];
 
     job_record_free(rec);
     memcpy(rec->id, s->job, sizeof rec->id);
     rec->name = xstrdup(s->name);
-    rec->host = xstrdup(session_host(l->session)->name);
+    rec->host = xstrdup(h->name);
     rec->command = request_command_line(&s->args);
-    rec->dir = l->r->ships ? xstrdup(l->r->script.root) : NULL;
+    rec->dir = r->ships ? xstrdup(r->script.root) : NULL;
     if (s->has_tree) {
         sha256_format(&s->tree, hex);
         rec->tree = xstrdup(hex);
     }
-    (void)snprintf(rec->lease, sizeof rec->lease, "%.13s", l->grant.lease);
-    for (size_t i = 0; i < l->r->outs.n; i++) {
-        strings_add(&rec->outs, l->r->outs.v[i]);
+    (void)snprintf(rec->lease, sizeof rec->lease, "%.13s", g->lease);
+    for (size_t i = 0; i < r->outs.n; i++) {
+        strings_add(&rec->outs, r->outs.v[i]);
     }
-    rec->shipped_wall_ns = l->ship_wall_ns;
+    rec->shipped_wall_ns = ship_wall_ns;
     rec->made_wall_ns = clock_wall_ns();
-    rec->cap_fen = l->grant.cap_fen;
+    rec->cap_fen = g->cap_fen;
     clock_boot_id(rec->unsent);
-    return jobs_save(l->cl->home, rec, e);
+}
+
+static int
+save_record(struct launch *l, struct err *e)
+{
+    launch_fill_record(&l->record, l->r, session_host(l->session), &l->grant,
+                       l->ship_wall_ns);
+    return jobs_save(l->cl->home, &l->record, e);
 }
 
 static int
@@ -185,21 +190,20 @@ encode_spec(struct launch *l, struct err *e)
     return 0;
 }
 
-/* A host met for the first time is known by its agent's key from now on. */
-static void
-pin_host(const struct launch *l)
+void
+launch_pin_host(const struct cli *c, struct client *cl, const struct session *s)
 {
     struct host h;
     struct err e;
 
-    if (session_host(l->session)->pinned) {
+    if (session_host(s)->pinned) {
         return;
     }
-    host_copy(&h, session_host(l->session));
+    host_copy(&h, session_host(s));
     h.pinned = true;
-    h.key = session_info(l->session)->key;
-    if (hosts_save(l->cl->home, &h, false, &e) != 0) {
-        say(l->c, "%s", e.msg);
+    h.key = session_info(s)->key;
+    if (hosts_save(cl->home, &h, false, &e) != 0) {
+        say(c, "%s", e.msg);
     }
     host_free(&h);
 }
@@ -351,7 +355,7 @@ attempt(struct launch *l, const struct candidate *chosen, bool only_plan, bool *
         purse_begin(l->purse, &l->wallet_guard, e) != 0 || save_record(l, e) != 0) {
         return -1;
     }
-    pin_host(l);
+    launch_pin_host(l->c, l->cl, l->session);
     if (hold(l, e) != 0) {
         forget(l);
         goto out;
@@ -439,7 +443,8 @@ launch(struct cli *c, struct client *cl, const struct config *cfg, struct run_re
     for (size_t i = 0; i < r->spec.env.n; i++) {
         strings_add(&l.own_env, r->spec.env.v[i]);
     }
-    if (purse_open(&l.purse, cl, e) != 0 || launch_check_name(&l, e) != 0 ||
+    if (purse_open(&l.purse, cl, e) != 0 ||
+        (r->named && launch_check_name(c, cl, r->spec.name, e) != 0) ||
         launch_list_hosts(&l, &hosts, e) != 0 ||
         place_open(&l.place, cl, &hosts, e) != 0 || start_ship(&l, only_plan, e) != 0) {
         goto out;

@@ -30,15 +30,14 @@ say_shipped(const struct launch *l)
     }
 }
 
-/* Whose disk it is, and what helps. */
-static void
-name_full_disk(const struct launch *l, struct err *e)
+void
+launch_name_full_disk(const char *host, struct err *e)
 {
     if (e->code == ERR_SPACE) {
         (void)err_wrap(e,
                        _("host '%s' has no room left (`gpurun snap rm` and `gpurun gc` "
                          "make some)"),
-                       session_host(l->session)->name);
+                       host);
     }
 }
 
@@ -67,28 +66,36 @@ on_submitted(void *ctx, const struct rec *resp, const struct err *why, const cha
     }
     l->refused = true;
     session_peer_error(why, hint, &l->refusal);
-    name_full_disk(l, &l->refusal);
+    launch_name_full_disk(session_host(l->session)->name, &l->refusal);
     follow_cancel(l->follow, &l->refusal);
+}
+
+struct rec *
+launch_submit_request(const struct grant *g, const struct buf *spec_bytes,
+                      const struct strings *secrets)
+{
+    struct rec *req = msg_request_new(VERB_JOB_SUBMIT);
+    uint8_t key[MSG_KEY_LEN];
+    struct sha256 h;
+
+    /* The same key for the same submit, however often it is sent. */
+    sha256_of(g->lease, strlen(g->lease), &h);
+    memcpy(key, h.b, sizeof key);
+    msg_add_key(req, key);
+    rec_add_bytes(req, "spec", spec_bytes->data, spec_bytes->len);
+    rec_add_bytes(req, "grant", g->bytes.data, g->bytes.len);
+    for (size_t i = 0; i < secrets->n; i++) {
+        rec_add(req, "secret", secrets->v[i]);
+    }
+    return req;
 }
 
 static int
 send_submit(struct launch *l, struct conn *c, struct err *e)
 {
-    struct rec *req = msg_request_new(VERB_JOB_SUBMIT);
-    uint8_t key[MSG_KEY_LEN];
-    struct sha256 h;
-    int rc;
+    struct rec *req = launch_submit_request(&l->grant, &l->spec_bytes, &l->r->secrets);
+    int rc = call_start(&l->submit, c, req, -1, on_submitted, l, e);
 
-    /* The same key for the same submit, however often it is sent. */
-    sha256_of(l->grant.lease, strlen(l->grant.lease), &h);
-    memcpy(key, h.b, sizeof key);
-    msg_add_key(req, key);
-    rec_add_bytes(req, "spec", l->spec_bytes.data, l->spec_bytes.len);
-    rec_add_bytes(req, "grant", l->grant.bytes.data, l->grant.bytes.len);
-    for (size_t i = 0; i < l->r->secrets.n; i++) {
-        rec_add(req, "secret", l->r->secrets.v[i]);
-    }
-    rc = call_start(&l->submit, c, req, -1, on_submitted, l, e);
     rec_free(req);
     return rc;
 }
@@ -267,7 +274,7 @@ launch_ship_changed(void *ctx)
     struct err e;
 
     if (l->follow != NULL && !l->accepted && ship_state(l->ship, &e) == SHIP_FAILED) {
-        name_full_disk(l, &e);
+        launch_name_full_disk(session_host(l->session)->name, &e);
         follow_cancel(l->follow, &e);
     }
 }

@@ -60,7 +60,21 @@ int launch_list_hosts(const struct launch *l, struct host_list *out,
 int launch_find_place(struct launch *l, struct err *e) MUST_USE;
 
 /* launch_name.c: a name belongs to one running job. ERR_EXISTS. */
-int launch_check_name(struct launch *l, struct err *e) MUST_USE;
+int launch_check_name(struct cli *c, struct client *cl, const char *name,
+                      struct err *e) MUST_USE;
+
+/*
+ * launch.c, launch_flight.c: what one run and many have in common. The environment of a
+ * job on that host; its record here, not yet sent; the host's key kept; the request.
+ */
+void launch_set_env(struct job_spec *s, const struct strings *own, const struct host *h);
+void launch_fill_record(struct job_record *rec, const struct run_request *r,
+                        const struct host *h, const struct grant *g,
+                        int64_t ship_wall_ns);
+void launch_pin_host(const struct cli *c, struct client *cl, const struct session *s);
+struct rec *launch_submit_request(const struct grant *g, const struct buf *spec_bytes,
+                                  const struct strings *secrets);
+void launch_name_full_disk(const char *host, struct err *e); /* and what helps */
 
 /* launch_from.c: --from: find the snapshot; bring it to where the job will run. */
 int launch_find_from(struct launch *l, struct err *e) MUST_USE;

@@ -9,7 +9,7 @@
 
 /* Does the job's host say that it goes on? One that cannot be asked is not in the way. */
 static bool
-goes_on(struct launch *l, const struct job_record *j)
+goes_on(struct cli *c, struct client *cl, const struct job_record *j)
 {
     struct session *s = NULL;
     struct rec *req = msg_request_new(VERB_JOB_SHOW);
@@ -23,9 +23,9 @@ goes_on(struct launch *l, const struct job_record *j)
 
     state_init(&st);
     rec_add(req, "job", j->id);
-    if (context_session(l->cl, j->host, 0, &s, &e) != 0 ||
+    if (context_session(cl, j->host, 0, &s, &e) != 0 ||
         session_call(s, req, CONTEXT_ANSWER_NS, &resp, &e) != 0) {
-        say_more(l->c, _("whether '%s' still runs is not known: %s"), j->name, e.msg);
+        say_more(c, _("whether '%s' still runs is not known: %s"), j->name, e.msg);
     } else {
         bytes = rec_get_bytes(resp, "state", &len);
     }
@@ -42,25 +42,22 @@ goes_on(struct launch *l, const struct job_record *j)
 }
 
 int
-launch_check_name(struct launch *l, struct err *e)
+launch_check_name(struct cli *c, struct client *cl, const char *name, struct err *e)
 {
     struct job_list jobs = {NULL, 0};
     int rc = 0;
 
-    if (!l->r->named) {
-        return 0;
-    }
-    if (jobs_list(l->cl->home, &jobs, e) != 0) {
+    if (jobs_list(cl->home, &jobs, e) != 0) {
         return -1;
     }
     for (size_t i = 0; i < jobs.n; i++) {
         const struct job_record *j = &jobs.v[i];
 
-        if (strcmp(j->name, l->r->spec.name) != 0) {
+        if (strcmp(j->name, name) != 0) {
             continue;
         }
         /* The newest: those before had ended when it got the name. */
-        if (!j->final && goes_on(l, j)) {
+        if (!j->final && goes_on(c, cl, j)) {
             rc = err_set(
                 e, ERR_EXISTS,
                 _("a job named '%s' runs on host '%s' (%s): take another name, or "

@@ -208,9 +208,9 @@ count_placing(int argc, char **argv)
     return n < argc ? n : argc;
 }
 
-static int
-parse_script(struct words *w, const struct opt *rows, struct target *t, int argc,
-             char **argv, struct err *e)
+int
+cli_parse_script(struct words *w, const struct opt *rows, void *t, int argc, char **argv,
+                 struct err *e)
 {
     int n_rest = 0;
     int n_placing;
@@ -289,7 +289,8 @@ check_words(const struct parsed *p, struct err *e)
     const char *gap = p->parent != NULL ? " " : "";
 
     if (cmd->grammar == GRAMMAR_SCRIPT) {
-        if (p->w.n == 0 && p->w.n_rest == 0) {
+        if (p->w.n == 0 && p->w.n_rest == 0 &&
+            (cmd->needs_no_script == NULL || !cmd->needs_no_script(p->options))) {
             return err_set(e, ERR_INVALID, _("nothing to run: want gpurun %s %s"),
                            cmd->name, _(cmd->usage));
         }
@@ -313,7 +314,7 @@ parse_command(struct parsed *p, int argc, char **argv, struct err *e)
     int rc;
 
     merge_rows(rows, cmd);
-    rc = cmd->grammar == GRAMMAR_SCRIPT ? parse_script(&p->w, rows, t, argc, argv, e)
+    rc = cmd->grammar == GRAMMAR_SCRIPT ? cli_parse_script(&p->w, rows, t, argc, argv, e)
                                         : parse_words(&p->w, cmd, rows, t, argc, argv, e);
     or_globals(&p->g, &t->g);
     if (cmd->options_size > 0) {

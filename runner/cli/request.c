@@ -72,17 +72,25 @@
     ROW("detach", 'd', OPT_FLAG, detach, NULL, N_("start it, print its id and return")), \
     ROW("name", 0, OPT_STR, name, "NAME", N_("call the job NAME")),                      \
     ROW("tty", 't', OPT_FLAG, tty, NULL, N_("give it a terminal"))
+
+#define RUN_ROWS_MANY                                                                    \
+    ROW("batch", 0, OPT_STR, batch, "FILE",                                              \
+        N_("run the jobs of FILE, a line each: [OPTIONS] SCRIPT [ARG...]")),             \
+    ROW("array", 0, OPT_STR, array, "A-B",                                               \
+        N_("run it once for each GPURUN_ARRAY_INDEX from A to B"))
 /* clang-format on */
 
 const struct opt run_option_rows[] = {
     RUN_ROWS,
     RUN_ROWS_MORE,
+    RUN_ROWS_MANY,
     {NULL, 0, OPT_NONE, 0, NULL, NULL},
 };
 
 const struct opt plan_option_rows[] = {
     RUN_ROWS,
     RUN_ROWS_MORE,
+    RUN_ROWS_MANY,
     ROW("compare", 0, OPT_FLAG, compare, NULL,
         N_("what it would cost on every card known, cheapest first")),
     {NULL, 0, OPT_NONE, 0, NULL, NULL},

@@ -32,8 +32,9 @@ struct run_options {
     bool detach;
     const char *name;
     bool tty;
-    bool with_code; /* resume only */
-    bool compare;   /* plan only */
+    const char *batch, *array; /* run and plan: many jobs (runner/cli/batch.h) */
+    bool with_code;            /* resume only */
+    bool compare;              /* plan only */
 };
 extern const struct opt run_option_rows[];
 extern const struct opt plan_option_rows[];

@@ -1,0 +1,434 @@
+#include "runner/cli/batch.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "runner/cli/batch_internal.h"
+#include "runner/cli/ending.h"
+#include "runner/cli/launch_internal.h"
+#include "runner/cli/out.h"
+#include "runner/cli/outs.h"
+#include "runner/client/config.h"
+#include "runner/client/hosts.h"
+#include "runner/client/i18n.h"
+
+#define NS_PER_S        ((int64_t)1000000000)
+#define ASK_AGAIN_NS    (5 * NS_PER_S) /* while others hold what is wanted */
+#define RECEIPT_WAIT_NS (30 * NS_PER_S)
+#define SIGNAL_BASE     128
+
+/* ---- hosts ---- */
+
+static int
+list_hosts(const struct batch *b, struct host_list *out, struct err *e)
+{
+    bool named = true;
+
+    for (size_t i = 0; i < b->n; i++) {
+        named = named && b->jobs[i].r.host != NULL;
+    }
+    if (hosts_list(b->cl->home, true, out, e) != 0) {
+        return -1;
+    }
+    /* `local` is for machines that know no other host, and by its name. */
+    for (size_t i = 0; i < out->n; i++) {
+        bool wanted = !named && (!out->v[i].local || out->n == 1);
+
+        for (size_t k = 0; k < b->n && !wanted; k++) {
+            const char *host = b->jobs[k].r.host;
+
+            wanted = host != NULL && strcmp(host, out->v[i].name) == 0;
+        }
+        if (!wanted) {
+            host_free(&out->v[i]);
+            memmove(&out->v[i], &out->v[i + 1], (out->n - i - 1) * sizeof out->v[i]);
+            out->n--;
+            i--;
+        }
+    }
+    return 0;
+}
+
+static int
+check_hosts(const struct batch *b, struct err *e)
+{
+    for (size_t i = 0; i < b->n; i++) {
+        struct host h;
+
+        if (b->jobs[i].r.host == NULL ||
+            (i > 0 && b->jobs[i - 1].r.host != NULL &&
+             strcmp(b->jobs[i].r.host, b->jobs[i - 1].r.host) == 0)) {
+            continue;
+        }
+        if (hosts_load(b->cl->home, b->jobs[i].r.host, &h, e) != 0) {
+            return -1;
+        }
+        host_free(&h);
+    }
+    return 0;
+}
+
+static int
+open_hosts(struct batch *b, struct err *e)
+{
+    struct host_list hosts = {NULL, 0};
+    int rc = -1;
+
+    if (check_hosts(b, e) == 0 && list_hosts(b, &hosts, e) == 0) {
+        rc = place_open(&b->place, b->cl, &hosts, e);
+    }
+    host_list_free(&hosts);
+    if (rc != 0) {
+        return -1;
+    }
+    b->n_hosts = place_n(b->place);
+    b->hosts = xcalloc(b->n_hosts + 1, sizeof *b->hosts);
+    for (size_t i = 0; i < b->n_hosts; i++) {
+        b->hosts[i].b = b;
+        b->hosts[i].at = i;
+    }
+    b->c->stage = STAGE_TRYING;
+    place_set_want(b->place, &b->jobs[0].r.want);
+    return place_wait(b->place, e);
+}
+
+/* Nothing starts unless every job could run somewhere. */
+static int
+check_places(struct batch *b, struct err *e)
+{
+    for (size_t i = 0; i < b->n; i++) {
+        if (batch_check_place(b, &b->jobs[i], e) != 0) {
+            if (e->code != ERR_LINK) {
+                b->c->stage = STAGE_INPUT;
+            }
+            return err_wrap(e, "%s", b->jobs[i].r.spec.name);
+        }
+    }
+    return 0;
+}
+
+/* ---- what it may cost ---- */
+
+static int
+measure(struct batch *b, int64_t *caps, int64_t *total, struct err *e)
+{
+    *total = 0;
+    for (size_t i = 0; i < b->n; i++) {
+        struct batch_job *j = &b->jobs[i];
+        const struct candidate *there = batch_find_room(b, j);
+        const struct build_report *report = NULL;
+        struct ship *ship;
+        size_t at = 0;
+
+        for (size_t k = 0; k < b->n_hosts; k++) {
+            at = place_at(b->place, k) == there ? k : at;
+        }
+        if (batch_ship(j, &b->hosts[at], &ship, &report, e) != 0) {
+            b->c->stage = STAGE_INPUT;
+            return -1;
+        }
+        caps[i] = batch_cap(b, j, (int64_t)report->totals.stored);
+        *total += caps[i];
+    }
+    return 0;
+}
+
+static int
+ask_user(struct batch *b, int64_t total_fen, struct err *e)
+{
+    char money[OUT_MONEY_MAX];
+    char *question;
+    bool yes = false;
+    int rc;
+
+    say(b->c, NP_("%zu job, at most %s in all", "%zu jobs, at most %s in all", b->n),
+        b->n, out_fen(total_fen, money));
+    if (b->c->g.yes || total_fen <= config_money_fen(b->cfg, "ask-above") ||
+        !ask_has_terminal(b->cl->ask)) {
+        return 0;
+    }
+    question = xasprintf(_("They may cost up to %s. Run them?"), money);
+    rc = ask_begin(b->cl->ask, -1, e);
+    if (rc == 0) {
+        rc = ask_yes_no(b->cl->ask, question, true, &yes, e);
+        ask_end(b->cl->ask);
+    }
+    free(question);
+    if (rc == 0 && !yes) {
+        rc = err_set(e, ERR_DENIED, "%s", _("not started, as you wished"));
+    }
+    return rc;
+}
+
+/* ---- one after the other ---- */
+
+static void
+done(struct batch_job *j, int code)
+{
+    j->code = code;
+    if (j->stage != BATCH_QUEUED) {
+        j->b->n_active--;
+    }
+    j->stage = BATCH_DONE;
+    j->b->n_done++;
+    j->b->look = true;
+    batch_close_job(j);
+    batch_say_done(j);
+}
+
+/* Its end, with the receipt that was waited for; or the end, and no receipt. */
+static void
+finish_job(struct batch_job *j)
+{
+    struct batch *b = j->b;
+    struct receipt *receipt = NULL;
+    int n_failed = 0;
+    int code = job_exit_code(&j->state);
+    struct err e;
+
+    if (fetch_state(j->fetch) == FETCH_RUNNING) {
+        say(b->c, _("the bill of job %s did not come; `gpurun bill %s` fetches it"),
+            j->record.id, j->record.name);
+    } else if (fetch_wait(j->fetch, 0, &receipt, &j->why) == 0) {
+        j->charge_fen = receipt->charge_fen;
+        receipt_free(receipt);
+        if (purse_deliver(b->cl, j->record.id, &e) != 0) {
+            say(b->c,
+                _("%s; it gets the receipt with the next run, or by `gpurun wallet`"),
+                e.msg);
+        }
+    } else {
+        (void)err_wrap(&j->why, _("the bill of job %s is refused"), j->record.id);
+        say_error(b->c, &j->why, code);
+        memset(&j->why, 0, sizeof j->why);
+    }
+    if (j->record.outs.n > 0) {
+        n_failed =
+            outs_bring(b->c, b->cl, j->host->session, &j->record, j->state.snapshot);
+    }
+    ending_record(b->c, &j->record, &j->state, j->charge_fen);
+    done(j, code == 0 && n_failed > 0 ? CLI_CHANGED : code);
+}
+
+static bool
+is_finished(const struct batch_job *j)
+{
+    return j->stage == BATCH_ACCEPTED && j->final_boot_ns != 0 &&
+           (fetch_state(j->fetch) != FETCH_RUNNING ||
+            clock_boot_ns() - j->final_boot_ns > RECEIPT_WAIT_NS);
+}
+
+static bool
+may_wait(const struct batch *b, const struct batch_job *j)
+{
+    return b->n_active > 0 || clock_boot_ns() - b->idle_since_ns < j->r.wait_ns;
+}
+
+/* Start what there is room for; fail what nobody will make room for. */
+static void
+start_what_fits(struct batch *b)
+{
+    b->look = false;
+    for (size_t i = b->first_queued; i < b->n && !b->held_back; i++) {
+        struct batch_job *j = &b->jobs[i];
+        const struct candidate *there;
+        struct err e;
+
+        if (j->stage != BATCH_QUEUED) {
+            b->first_queued += i == b->first_queued ? 1 : 0;
+            continue;
+        }
+        there = batch_find_room(b, j);
+        if (there != NULL && batch_start(j, there, &e) == 0) {
+            continue;
+        }
+        if (there == NULL && !may_wait(b, j)) {
+            place_set_want(b->place, &j->r.want);
+            (void)place_explain(b->place, &j->why);
+            done(j, CLI_FAILED);
+        } else if (there != NULL && b->n_active == 0) {
+            /* With others out there it may be their holds in the wallet that bar it. */
+            j->why = e;
+            done(j, cli_exit_code(STAGE_TRYING, e.code));
+        } else if (there != NULL) {
+            break;
+        }
+    }
+    if (b->n_active > 0) {
+        b->idle_since_ns = 0;
+    } else if (b->idle_since_ns == 0) {
+        b->idle_since_ns = clock_boot_ns();
+    }
+}
+
+static bool
+has_news(void *ctx)
+{
+    const struct batch *b = ctx;
+
+    if (b->look || b->signal != 0) {
+        return true;
+    }
+    for (size_t i = 0; i < b->n; i++) {
+        if (is_finished(&b->jobs[i])) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void
+nothing(void *ctx)
+{
+    (void)ctx;
+}
+
+/* Until there are news, or it is time to ask what others have given back. */
+static void
+wait_for_news(struct batch *b)
+{
+    struct timer *t = timer_new(b->cl->loop, nothing, NULL);
+
+    timer_after(t, ASK_AGAIN_NS); /* keeps the loop running where every host is gone */
+    (void)loop_run_until(b->cl->loop, has_news, b, ASK_AGAIN_NS);
+    timer_free(t);
+}
+
+static bool
+is_over(const struct batch *b)
+{
+    return b->n_done == b->n || (b->held_back && b->n_active == 0);
+}
+
+static int
+run_all(struct batch *b, struct err *e)
+{
+    b->look = true;
+    b->idle_since_ns = clock_boot_ns();
+    while (b->signal == 0 && !is_over(b)) {
+        batch_settle(b);
+        if (b->look) {
+            start_what_fits(b);
+        }
+        if (is_over(b)) {
+            break;
+        }
+        if (!has_news(b)) {
+            wait_for_news(b);
+            if (!has_news(b) && b->n_active + b->n_done < b->n && !b->held_back &&
+                batch_ask_again(b, e) != 0) {
+                return -1;
+            }
+        }
+        for (size_t i = 0; i < b->n; i++) {
+            if (is_finished(&b->jobs[i])) {
+                finish_job(&b->jobs[i]);
+            }
+        }
+    }
+    batch_settle(b);
+    return 0;
+}
+
+/* ---- signals ---- */
+
+static void
+on_signal(void *ctx, int signo)
+{
+    struct batch *b = ctx;
+
+    if (signo == SIGINT) {
+        b->n_interrupts++;
+        batch_interrupt(b);
+        return;
+    }
+    b->signal = signo;
+}
+
+static int
+run_watched(struct batch *b, struct err *e)
+{
+    static const int signals[] = {SIGINT, SIGTERM, SIGHUP};
+    struct signal_watch *watches[3] = {NULL, NULL, NULL};
+    int rc = 0;
+
+    for (size_t i = 0; i < 3 && rc == 0; i++) {
+        rc = signal_watch_new(&watches[i], b->cl->loop, signals[i], on_signal, b, e);
+    }
+    if (rc == 0) {
+        b->progress = progress_start(b->c, b->cl->loop, batch_progress_line, b);
+        rc = run_all(b, e);
+        progress_end(b->progress);
+        b->progress = NULL;
+    }
+    for (size_t i = 0; i < 3; i++) {
+        signal_watch_free(watches[i]);
+    }
+    return rc;
+}
+
+/* ---- life ---- */
+
+static int
+run(struct batch *b, bool only_plan, struct err *e)
+{
+    int64_t *caps = xcalloc(b->n + 1, sizeof *caps);
+    int64_t total = 0;
+    int rc = -1;
+
+    if (open_hosts(b, e) != 0 || check_places(b, e) != 0 ||
+        measure(b, caps, &total, e) != 0) {
+        goto out;
+    }
+    if (only_plan) {
+        rc = batch_print_plan(b, caps, e);
+        goto out;
+    }
+    if (ask_user(b, total, e) != 0 || run_watched(b, e) != 0) {
+        goto out;
+    }
+    if (b->signal != 0) {
+        say(b->c, _("detached; %zu jobs go on (`gpurun ps`), %zu were not started"),
+            b->n_active, b->n - b->n_done - b->n_active);
+        rc = SIGNAL_BASE + b->signal;
+    } else if (batch_print_end(b, e) == 0) {
+        rc = batch_exit_code(b);
+    }
+
+out:
+    free(caps);
+    return rc;
+}
+
+static void
+close_batch(struct batch *b)
+{
+    batch_free_jobs(b);
+    for (size_t i = 0; i < b->n_hosts; i++) {
+        wishes_free(b->hosts[i].wishes);
+    }
+    place_free(b->place);
+    purse_close(b->purse);
+    for (size_t i = 0; i < b->n_hosts; i++) {
+        session_close(b->hosts[i].session);
+    }
+    free(b->hosts);
+}
+
+int
+batch_run(struct cli *c, struct client *cl, const struct config *cfg,
+          const struct run_options *o, const struct words *w, bool only_plan,
+          struct err *e)
+{
+    struct batch b = {.c = c, .cl = cl, .cfg = cfg};
+    int rc = -1;
+
+    if (batch_make_jobs(&b, o, w, e) == 0 && purse_open(&b.purse, cl, e) == 0) {
+        rc = run(&b, only_plan, e);
+    }
+    close_batch(&b);
+    return rc;
+}

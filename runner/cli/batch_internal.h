@@ -1,0 +1,143 @@
+#ifndef RUNNER_CLI_BATCH_INTERNAL_H
+#define RUNNER_CLI_BATCH_INTERNAL_H
+
+#include "base/attr.h"
+#include "base/buf.h"
+#include "base/err.h"
+#include "meter/grant.h"
+#include "runner/cli/batch.h"
+#include "runner/cli/progress.h"
+#include "runner/client/jobs.h"
+#include "runner/client/place.h"
+#include "runner/client/purse.h"
+#include "runner/client/receipts.h"
+#include "runner/client/ship.h"
+#include "runner/client/wishes.h"
+#include "runner/job/state.h"
+
+/*
+ * A batch under way; shared by its parts.
+ *
+ *     queued → sent → accepted → released (its devices are free) → done
+ *        ^______|  refused for want of a device
+ */
+enum batch_stage {
+    BATCH_QUEUED = 0,
+    BATCH_SENT,     /* asked for; who knows */
+    BATCH_ACCEPTED, /* the host has it */
+    BATCH_DONE,     /* ended, lost, never started, or out of sight: code and why */
+};
+
+struct batch;
+struct batch_host;
+
+/* One directory that jobs start from, and one sender of it per host. */
+struct batch_root {
+    const struct run_request *like; /* of the first job: what is shipped */
+    struct ship **ships;            /* by host; NULL: not yet */
+    int64_t wall_ns;                /* when reading began */
+};
+
+struct batch_job {
+    struct batch *b;
+    int64_t index; /* the array's index; the line of a file */
+    struct run_request r;
+    struct strings own_env; /* the request's, without the host's */
+    struct batch_root *root;
+    enum batch_stage stage;
+    int64_t asked_time_s, asked_window_s; /* before a host or a cap cut them */
+    bool released;
+    bool refused; /* the host's answer to submit: why; worked off by batch_settle */
+    struct batch_host *host;
+    char type[CARD_WORD_MAX + 1]; /* of the devices it was placed on */
+    struct grant grant;
+    struct buf spec_bytes;
+    struct job_record record;
+    int wallet_guard;
+    struct fetch *fetch;
+    struct call *submit;
+    struct call *follow;
+    struct job_state state;
+    bool has_state;
+    int64_t final_boot_ns; /* when its end was seen; 0: not yet */
+    int code;              /* of a job that is done */
+    struct err why;        /* with words where it never ran, or is out of sight */
+    int64_t charge_fen;    /* -1: not known */
+};
+
+/* Devices of one type that changed hands by us since the host was last asked. */
+struct batch_use {
+    char device_class[CARD_WORD_MAX + 1];
+    char type[CARD_WORD_MAX + 1];
+    int64_t n;
+};
+#define BATCH_USES_MAX 32
+
+struct batch_host {
+    struct batch *b;
+    size_t at;               /* in the place's list */
+    struct session *session; /* NULL: not taken */
+    struct wishes *wishes;
+    struct batch_use uses[BATCH_USES_MAX];
+    size_t n_uses;
+    bool said_down;
+};
+
+struct batch {
+    struct cli *c;
+    struct client *cl;
+    const struct config *cfg;
+    struct batch_job *jobs;
+    size_t n;
+    struct batch_root *roots;
+    size_t n_roots;
+    struct purse *purse;
+    struct place *place;
+    struct batch_host *hosts;
+    size_t n_hosts;
+    size_t n_active; /* sent or accepted */
+    size_t n_done;
+    size_t first_queued; /* none before it is */
+    bool look;           /* something may be startable now */
+    bool held_back;      /* no more are to be started */
+    int signal;          /* to go by; 0: none */
+    int n_interrupts;
+    int64_t idle_since_ns; /* nothing of ours runs; 0: something does */
+    struct progress *progress;
+};
+
+/* batch_jobs.c: lines or an array into jobs. ERR_INVALID names the line. */
+int batch_make_jobs(struct batch *b, const struct run_options *o, const struct words *w,
+                    struct err *e) MUST_USE;
+void batch_free_jobs(struct batch *b);
+
+/* batch_place.c: a host with room for it now, or NULL; can any host ever have it? */
+const struct candidate *batch_find_room(struct batch *b, struct batch_job *j);
+int batch_check_place(struct batch *b, struct batch_job *j, struct err *e) MUST_USE;
+/* Devices of j's type on its host: n given back (taken, below 0). */
+void batch_count(struct batch_job *j, int64_t n);
+int batch_ask_again(struct batch *b, struct err *e) MUST_USE; /* all hosts */
+/* The highest cap that any host it may come to would get; keep: what is sent. */
+int64_t batch_cap(struct batch *b, struct batch_job *j, int64_t keep_bytes);
+
+/* batch_flight.c: start it there; what the hosts answer. */
+int batch_start(struct batch_job *j, const struct candidate *there,
+                struct err *e) MUST_USE;
+int batch_ship(struct batch_job *j, struct batch_host *h, struct ship **out,
+               const struct build_report **report, struct err *e) MUST_USE;
+void batch_close_job(struct batch_job *j);
+void batch_settle(struct batch *b); /* what was refused: back into the queue, or done */
+void batch_interrupt(struct batch *b); /* ^C, once more */
+
+/* batch_view.c */
+int batch_print_plan(const struct batch *b, const int64_t *caps, struct err *e) MUST_USE;
+int batch_print_end(const struct batch *b, struct err *e) MUST_USE;
+void batch_say_done(const struct batch_job *j);
+void batch_progress_line(void *ctx, struct buf *out);
+/*
+ * 0 if all are; 103 if any job is out of sight, 105 if any is lost; else that of the
+ * first in the file's order that is not 0; 130 where ^C left the rest unstarted.
+ */
+int batch_exit_code(const struct batch *b);
+
+#endif
