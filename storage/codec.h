@@ -20,7 +20,8 @@ void codec_free(struct codec *c); /* NULL is allowed */
 /*
  * Encode data[0..len), len <= STORE_CHUNK_MAX_BYTES. *out and *out_len are what to keep:
  * either data itself (STORE_CODEC_RAW, where compressing gains too little) or memory of
- * c, valid until its next use.
+ * c, valid until its next use. level is zstd's, for what gives something: after a chunk
+ * that gave little the next is tried with a faster one.
  */
 enum store_codec codec_encode(struct codec *c, int level, const void *data, size_t len,
                               const void **out, size_t *out_len);
