@@ -27,22 +27,38 @@
 
 #define MARK "EVIL"
 
-void __real_rec_add_bytes(struct rec *r, const char *key, const void *data, size_t len);
-void __wrap_rec_add_bytes(struct rec *r, const char *key, const void *data, size_t len);
-int __real_offer_sign(struct offer *o, const struct sign_key *host, struct err *e);
-int __wrap_offer_sign(struct offer *o, const struct sign_key *host, struct err *e);
-int64_t __real_grant_charge(const struct grant *g, int64_t setup_s, int64_t device_s);
-int64_t __wrap_grant_charge(const struct grant *g, int64_t setup_s, int64_t device_s);
-const uint8_t *__real_sync_send_output(struct sync_send *s, size_t *len);
-const uint8_t *__wrap_sync_send_output(struct sync_send *s, size_t *len);
-void __real_sync_send_sent(struct sync_send *s, size_t n);
-void __wrap_sync_send_sent(struct sync_send *s, size_t n);
-int __real_scan_next(struct scan *s, const struct scan_entry **entry, struct err *e);
-int __wrap_scan_next(struct scan *s, const struct scan_entry **entry, struct err *e);
-bool __real_tree_path_ok(const char *path, size_t len);
-bool __wrap_tree_path_ok(const char *path, size_t len);
-int __real_beneath_open(int root_fd, const char *path, int flags, mode_t mode);
-int __wrap_beneath_open(int root_fd, const char *path, int flags, mode_t mode);
+/* The linker's names for a call that is intercepted, and for what takes its place. */
+#define REAL(name) __asm__("__real_" #name)
+#define WRAP(name) __asm__("__wrap_" #name)
+
+void real_rec_add_bytes(struct rec *r, const char *key, const void *data, size_t len)
+    REAL(rec_add_bytes);
+void wrap_rec_add_bytes(struct rec *r, const char *key, const void *data, size_t len)
+    WRAP(rec_add_bytes);
+int real_offer_sign(struct offer *o, const struct sign_key *host, struct err *e)
+    REAL(offer_sign);
+int wrap_offer_sign(struct offer *o, const struct sign_key *host, struct err *e)
+    WRAP(offer_sign);
+int64_t real_grant_charge(const struct grant *g, int64_t setup_s, int64_t device_s)
+    REAL(grant_charge);
+int64_t wrap_grant_charge(const struct grant *g, int64_t setup_s, int64_t device_s)
+    WRAP(grant_charge);
+const uint8_t *real_sync_send_output(struct sync_send *s, size_t *len)
+    REAL(sync_send_output);
+const uint8_t *wrap_sync_send_output(struct sync_send *s, size_t *len)
+    WRAP(sync_send_output);
+void real_sync_send_sent(struct sync_send *s, size_t n) REAL(sync_send_sent);
+void wrap_sync_send_sent(struct sync_send *s, size_t n) WRAP(sync_send_sent);
+int real_scan_next(struct scan *s, const struct scan_entry **entry, struct err *e)
+    REAL(scan_next);
+int wrap_scan_next(struct scan *s, const struct scan_entry **entry, struct err *e)
+    WRAP(scan_next);
+bool real_tree_path_ok(const char *path, size_t len) REAL(tree_path_ok);
+bool wrap_tree_path_ok(const char *path, size_t len) WRAP(tree_path_ok);
+int real_beneath_open(int root_fd, const char *path, int flags, mode_t mode)
+    REAL(beneath_open);
+int wrap_beneath_open(int root_fd, const char *path, int flags, mode_t mode)
+    WRAP(beneath_open);
 
 /* What follows word in the file of the lie; NULL: it is another lie. Valid until the next
  * call. */
@@ -113,7 +129,7 @@ sign_otherwise(struct buf *out, const uint8_t *data, size_t len, size_t at)
 }
 
 void
-__wrap_rec_add_bytes(struct rec *r, const char *key, const void *data, size_t len)
+wrap_rec_add_bytes(struct rec *r, const char *key, const void *data, size_t len)
 {
     static const char type[] = "gpurun.receipt.v1\n";
     const uint8_t *receipt = strcmp(key, "journal") == 0 && lie("receipt") != NULL
@@ -122,32 +138,32 @@ __wrap_rec_add_bytes(struct rec *r, const char *key, const void *data, size_t le
     struct buf b = BUF_INIT;
 
     if (receipt == NULL) {
-        __real_rec_add_bytes(r, key, data, len);
+        real_rec_add_bytes(r, key, data, len);
         return;
     }
     sign_otherwise(&b, data, len, (size_t)(receipt - (const uint8_t *)data));
-    __real_rec_add_bytes(r, key, b.data, b.len);
+    real_rec_add_bytes(r, key, b.data, b.len);
     buf_free(&b);
 }
 
 int
-__wrap_offer_sign(struct offer *o, const struct sign_key *host, struct err *e)
+wrap_offer_sign(struct offer *o, const struct sign_key *host, struct err *e)
 {
     struct sign_key *other = NULL;
     int rc;
 
     if (lie("offer") == NULL || sign_key_new(&other, e) != 0) {
-        return __real_offer_sign(o, host, e);
+        return real_offer_sign(o, host, e);
     }
-    rc = __real_offer_sign(o, other, e);
+    rc = real_offer_sign(o, other, e);
     sign_key_free(other);
     return rc;
 }
 
 int64_t
-__wrap_grant_charge(const struct grant *g, int64_t setup_s, int64_t device_s)
+wrap_grant_charge(const struct grant *g, int64_t setup_s, int64_t device_s)
 {
-    return __real_grant_charge(g, setup_s, device_s) * (lie("charge") != NULL ? 2 : 1);
+    return real_grant_charge(g, setup_s, device_s) * (lie("charge") != NULL ? 2 : 1);
 }
 
 /* ---- what is on its way ---- */
@@ -155,10 +171,10 @@ __wrap_grant_charge(const struct grant *g, int64_t setup_s, int64_t device_s)
 static uint64_t went; /* of the one tree that a server sends here */
 
 const uint8_t *
-__wrap_sync_send_output(struct sync_send *s, size_t *len)
+wrap_sync_send_output(struct sync_send *s, size_t *len)
 {
     static uint8_t *copy;
-    const uint8_t *data = __real_sync_send_output(s, len);
+    const uint8_t *data = real_sync_send_output(s, len);
     const char *at = lie("flip");
     uint64_t n = at != NULL ? strtoull(at, NULL, 10) : 0;
 
@@ -172,10 +188,10 @@ __wrap_sync_send_output(struct sync_send *s, size_t *len)
 }
 
 void
-__wrap_sync_send_sent(struct sync_send *s, size_t n)
+wrap_sync_send_sent(struct sync_send *s, size_t n)
 {
     went += n;
-    __real_sync_send_sent(s, n);
+    real_sync_send_sent(s, n);
 }
 
 /* ---- what is in a directory ---- */
@@ -192,11 +208,11 @@ after(const char *path, const char *from)
 }
 
 int
-__wrap_scan_next(struct scan *s, const struct scan_entry **entry, struct err *e)
+wrap_scan_next(struct scan *s, const struct scan_entry **entry, struct err *e)
 {
     static _Thread_local char name[2 * PATH_MAX];
     static _Thread_local struct scan_entry changed;
-    int rc = __real_scan_next(s, entry, e);
+    int rc = real_scan_next(s, entry, e);
     const char *rest = rc == 0 && *entry != NULL ? after((*entry)->path, MARK) : NULL;
     const char *said;
 
@@ -219,7 +235,7 @@ __wrap_scan_next(struct scan *s, const struct scan_entry **entry, struct err *e)
 }
 
 int
-__wrap_beneath_open(int root_fd, const char *path, int flags, mode_t mode)
+wrap_beneath_open(int root_fd, const char *path, int flags, mode_t mode)
 {
     const char *name = lie("name");
     const char *rest = name != NULL ? after(path, name) : NULL;
@@ -228,12 +244,12 @@ __wrap_beneath_open(int root_fd, const char *path, int flags, mode_t mode)
     if (rest != NULL) {
         (void)snprintf(real, sizeof real, "%s%s", MARK, rest);
     }
-    return __real_beneath_open(root_fd, rest != NULL ? real : path, flags, mode);
+    return real_beneath_open(root_fd, rest != NULL ? real : path, flags, mode);
 }
 
 /* The liar's own checks do not stop it. */
 bool
-__wrap_tree_path_ok(const char *path, size_t len)
+wrap_tree_path_ok(const char *path, size_t len)
 {
-    return lie("name") != NULL || __real_tree_path_ok(path, len);
+    return lie("name") != NULL || real_tree_path_ok(path, len);
 }
