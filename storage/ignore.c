@@ -212,7 +212,7 @@ path_matches(const struct rule *r, const struct ignore_dir *d, const struct subj
         name += d->path_len + 1;
         name_len -= d->path_len + 1;
     }
-    if (len > 0 && pattern[0] == '/') {
+    if (pattern[0] == '/') { /* there is no empty rule */
         pattern++;
         len--;
         literal--;

@@ -513,11 +513,14 @@ differ(struct tree_entry *t, int how)
 static void
 change__metadata_is_the_same_only_as_a_whole(void **state)
 {
-    static const struct tree_xattr xattrs[] = {{"user.a", (const uint8_t *)"xy", 2},
-                                               {"user.b", NULL, 0}};
+    /* what lies behind the last one is no part of it */
+    static const struct tree_xattr xattrs[] = {
+        {"user.a", (const uint8_t *)"xy", 2}, {"user.b", NULL, 0}, {"behind", NULL, 0}};
     static const struct tree_xattr copies[] = {{"user.a", (const uint8_t *)"xy", 2},
-                                               {"user.b", (const uint8_t *)"", 0}};
-    static const struct tree_extent extents[] = {{0, 5}, {10, 5}};
+                                               {"user.b", (const uint8_t *)"", 0},
+                                               {"beyond", NULL, 0}};
+    static const struct tree_extent extents[] = {{0, 5}, {10, 5}, {20, 1}};
+    static const struct tree_extent same[] = {{0, 5}, {10, 5}, {30, 2}};
     struct tree_entry a = {.path = "p",
                            .type = TREE_FILE,
                            .mode = 0644,
@@ -536,6 +539,7 @@ change__metadata_is_the_same_only_as_a_whole(void **state)
 
     (void)state;
     b.xattrs = copies;
+    b.extents = same;
     assert_true(change_same_meta(&a, &b));
     a.user = b.user = NULL;
     assert_true(change_same_meta(&a, &b));

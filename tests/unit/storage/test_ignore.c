@@ -59,6 +59,56 @@ wildmatch__follows_git(void **state)
         {"", "", true, true},
         {"", "a", true, false},
         {"*.py[co]", "x.pyc", true, true},
+        {"a/**b/c", "a/x/yb/c", true, false},
+        {"a/**\\/c", "a/x/y/c", true, true},
+        {"a/**\\/c", "a/c", true, false},
+        {"a/**\\", "a/x", true, false},
+        {"[a-c]", "`", true, false},
+        {"[a-c]", "a", true, true},
+        {"[a-c]", "c", true, true},
+        {"[a-c]", "d", true, false},
+        {"[-c]", "-", true, true},
+        {"[a\\-c]", "b", true, false},
+        {"[\\]-c]", "a", true, true},
+        {"[[:alpha:]-z]", "-", true, true},
+        {"[[:alnum:]]", "z", true, true},
+        {"[[:alnum:]]", "_", true, false},
+        {"[[:alpha:]]", "A", true, true},
+        {"[[:alpha:]]", "Z", true, true},
+        {"[[:alpha:]]", "[", true, false},
+        {"[[:alpha:]]", "@", true, false},
+        {"[[:alpha:]]", "{", true, false},
+        {"[[:blank:]]", "\t", true, true},
+        {"[[:blank:]]", "\n", true, false},
+        {"[[:cntrl:]]", "\x1f", true, true},
+        {"[[:cntrl:]]", " ", true, false},
+        {"[[:cntrl:]]", "\x7f", true, true},
+        {"[[:digit:]]", "0", true, true},
+        {"[[:digit:]]", "9", true, true},
+        {"[[:digit:]]", ":", true, false},
+        {"[[:digit:]]", "/", true, false},
+        {"[[:graph:]]", "!", true, true},
+        {"[[:graph:]]", " ", true, false},
+        {"[[:graph:]]", "~", true, true},
+        {"[[:graph:]]", "\x7f", true, false},
+        {"[[:lower:]]", "a", true, true},
+        {"[[:lower:]]", "z", true, true},
+        {"[[:lower:]]", "A", true, false},
+        {"[[:print:]]", " ", true, true},
+        {"[[:print:]]", "\x1f", true, false},
+        {"[[:print:]]", "\x7f", true, false},
+        {"[[:punct:]]", "!", true, true},
+        {"[[:punct:]]", "a", true, false},
+        {"[[:space:]]", "\r", true, true},
+        {"[[:space:]]", "\v", true, false},
+        {"[[:upper:]]", "Z", true, true},
+        {"[[:upper:]]", "a", true, false},
+        {"[[:xdigit:]]", "f", true, true},
+        {"[[:xdigit:]]", "g", true, false},
+        {"[[:xdigit:]]", "F", true, true},
+        {"[[:xdigit:]]", "G", true, false},
+        {"[[:xdigit:]]", "a", true, true},
+        {"[[:xdigit:]]", "A", true, true},
     };
 
     (void)state;
@@ -118,6 +168,17 @@ rules__read_as_gitignore_says(void **state)
         {"x", "x", false, IGNORE_GIT},
         {"/\n//\n!\n", "x", true, IGNORE_NOT},
         {"foo**/bar\n", "foox/y/bar", false, IGNORE_GIT},
+        {"x\\\n", "x\n", false, IGNORE_NOT},
+        {"x\\\n", "x", false, IGNORE_NOT},
+        {"abc\n", "abd", false, IGNORE_NOT},
+        {"*.abc\n", "x.abd", false, IGNORE_NOT},
+        {"*abc\n", "abc", false, IGNORE_GIT},
+        {"*abc\n", "bc", false, IGNORE_NOT},
+        {"/abc\n", "abd", false, IGNORE_NOT},
+        {"/abc*\n", "abc", false, IGNORE_GIT},
+        {"/abc*\n", "ab", false, IGNORE_NOT},
+        {"a/b\n", "a/b", false, IGNORE_GIT},
+        {"a/b\n", "a/c", false, IGNORE_NOT},
     };
 
     (void)state;
@@ -134,6 +195,29 @@ rules__read_as_gitignore_says(void **state)
     }
 }
 
+/* Of a file of rules so much is read, and not a byte more. */
+static void
+rules__are_read_up_to_the_limit(void **state)
+{
+    char *text = xmalloc(IGNORE_FILE_MAX_BYTES + 1);
+    struct ignore_dir *d;
+
+    (void)state;
+    memset(text, '\n', IGNORE_FILE_MAX_BYTES + 1);
+    memcpy(text + IGNORE_FILE_MAX_BYTES - 2, "xyz", 3);
+    d = ignore_dir_new(NULL, "", text, IGNORE_FILE_MAX_BYTES + 1, NULL, 0);
+    assert_int_equal(ignore_match(d, "xy", 2, false), IGNORE_GIT);
+    assert_int_equal(ignore_match(d, "xyz", 3, false), IGNORE_NOT);
+    ignore_dir_free(d);
+    d = ignore_dir_new(NULL, "", "\xef\xbb", 2, NULL, 0);
+    assert_int_equal(ignore_match(d, "\xef\xbb", 2, false), IGNORE_GIT);
+    ignore_dir_free(d);
+    d = ignore_dir_new(NULL, "", "\xef\xbb\xbf", 3, NULL, 0);
+    assert_int_equal(ignore_match(d, "\xef\xbb\xbf", 3, false), IGNORE_NOT);
+    ignore_dir_free(d);
+    free(text);
+}
+
 static void
 gpurunignore__stands_above_every_gitignore(void **state)
 {
@@ -147,6 +231,9 @@ gpurunignore__stands_above_every_gitignore(void **state)
     assert_int_equal(ignore_match(sub, "sub/x.csv", 9, false), IGNORE_GPURUN);
     assert_int_equal(ignore_match(sub, "sub/y.bin", 9, false), IGNORE_GIT);
     assert_int_equal(ignore_match(NULL, "sub/y.bin", 9, false), IGNORE_NOT);
+    assert_int_equal(ignore_match(sub, "sux/model.bin", 13, false), IGNORE_NOT);
+    assert_int_equal(ignore_match(sub, "sux/x.csv", 9, false), IGNORE_GPURUN);
+    assert_int_equal(ignore_match(sub, "sub", 3, true), IGNORE_NOT);
     ignore_dir_free(sub);
     ignore_dir_free(top);
 }
@@ -171,6 +258,15 @@ builtin__keeps_secrets_and_caches(void **state)
         {".netrc", false, IGNORE_SECRET},
         {"id_ed25519", false, IGNORE_SECRET},
         {"id_data", true, IGNORE_NOT},
+        {"id_", false, IGNORE_SECRET},
+        {"id", false, IGNORE_NOT},
+        {"ie_x", false, IGNORE_NOT},
+        {".pem", false, IGNORE_SECRET},
+        {"pem", false, IGNORE_NOT},
+        {"x.per", false, IGNORE_NOT},
+        {".env", true, IGNORE_SECRET},
+        {".enx", false, IGNORE_NOT},
+        {"__pycache__", false, IGNORE_NOT},
         {"x.pem", false, IGNORE_SECRET},
         {"x.key", false, IGNORE_SECRET},
         {"key", false, IGNORE_NOT},
@@ -405,6 +501,7 @@ main(void)
         cmocka_unit_test(wildmatch__follows_git),
         cmocka_unit_test(wildmatch__many_stars_end_in_time),
         cmocka_unit_test(rules__read_as_gitignore_says),
+        cmocka_unit_test(rules__are_read_up_to_the_limit),
         cmocka_unit_test(gpurunignore__stands_above_every_gitignore),
         cmocka_unit_test(builtin__keeps_secrets_and_caches),
         cmocka_unit_test(random_rules__agree_with_git),
