@@ -374,16 +374,12 @@ extract_close_big(struct extract *x, struct extract_big *f, struct err *e)
 static int
 make_node(int dir_fd, const char *name, const struct tree_entry *entry)
 {
-    mode_t kind = tree_mode_of_type(entry->type);
-    dev_t dev = 0;
-
     if (entry->type == TREE_SYMLINK) {
         return symlinkat(entry->target, dir_fd, name);
     }
-    if (entry->type == TREE_CHAR || entry->type == TREE_BLOCK) {
-        dev = makedev(entry->dev_major, entry->dev_minor);
-    }
-    return mknodat(dir_fd, name, kind | 0600, dev);
+    /* what is no device has no numbers, and none are looked at */
+    return mknodat(dir_fd, name, tree_mode_of_type(entry->type) | 0600,
+                   makedev(entry->dev_major, entry->dev_minor));
 }
 
 static int

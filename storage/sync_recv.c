@@ -61,7 +61,7 @@ sync_recv_free(struct sync_recv *r)
         return;
     }
     /* What came is worth keeping: the next transfer will not send it again. */
-    if (r->uncommitted_bytes > 0) {
+    if (r->uncommitted_bytes != 0) {
         (void)!store_commit(r->store, &ignored);
     }
     buf_free(&r->in);

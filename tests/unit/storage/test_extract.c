@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 
 #include "tests/unit/storage/tree_util.h"
 
@@ -82,7 +83,7 @@ chunk_of(struct world *w, uint64_t seed, size_t len)
 
 /*
  * "", a/, a/1, a/2, a/3 (one chunk each, in one group), d1/, d1/c, d2/, d2/c, lost (could
- * not be read), pipe, dev (a device), z (a second name of a/2).
+ * not be read), pipe, dev and disk (devices), z (a second name of a/2).
  */
 static int
 set_up(void **state)
@@ -94,10 +95,11 @@ set_up(void **state)
                                  entry_of("a/2", TREE_FILE, PIECE),
                                  entry_of("a/3", TREE_FILE, PIECE)};
     struct tree_entry second[] = {
-        entry_of("d1", TREE_DIR, 0),    entry_of("d1/c", TREE_FILE, PIECE),
-        entry_of("d2", TREE_DIR, 0),    entry_of("d2/c", TREE_FILE, PIECE),
-        entry_of("dev", TREE_CHAR, 0),  entry_of("lost", TREE_FILE, 50),
-        entry_of("pipe", TREE_FIFO, 0), entry_of("z", TREE_FILE, PIECE)};
+        entry_of("d1", TREE_DIR, 0),     entry_of("d1/c", TREE_FILE, PIECE),
+        entry_of("d2", TREE_DIR, 0),     entry_of("d2/c", TREE_FILE, PIECE),
+        entry_of("dev", TREE_CHAR, 0),   entry_of("disk", TREE_BLOCK, 0),
+        entry_of("lost", TREE_FILE, 50), entry_of("pipe", TREE_FIFO, 0),
+        entry_of("z", TREE_FILE, PIECE)};
     struct tree_chunk chunks[5];
     struct tree_group g = {.entries = first, .n_entries = 5, .chunks = chunks};
     struct err e = {0};
@@ -111,17 +113,19 @@ set_up(void **state)
     }
     second[4].dev_major = 1;
     second[4].dev_minor = 3;
-    second[5].damage = TREE_UNREADABLE;
-    second[5].stored = 0;
-    second[7].hard_link = true;
-    second[7].stored = 0;
-    second[7].target = "a/2";
-    second[7].target_len = 3;
+    second[5].dev_major = 7;
+    second[5].dev_minor = 5;
+    second[6].damage = TREE_UNREADABLE;
+    second[6].stored = 0;
+    second[8].hard_link = true;
+    second[8].stored = 0;
+    second[8].target = "a/2";
+    second[8].target_len = 3;
     w->w = tree_writer_new(&sink);
     g.n_chunks = 3;
     assert_ok(tree_writer_add(w->w, &g, NULL, &e));
     g.entries = second;
-    g.n_entries = 8;
+    g.n_entries = 9;
     g.chunks = chunks + 3;
     g.n_chunks = 2;
     assert_ok(tree_writer_add(w->w, &g, NULL, &e));
@@ -212,10 +216,10 @@ extract__makes_all_and_counts_it(void **state)
     assert_true(a.st_ino == z.st_ino && a.st_nlink == 2);
     assert_int_equal(fstatat(w->fd, "pipe", &a, 0), 0);
     assert_true(S_ISFIFO(a.st_mode));
-    assert_false(is_there(w, "dev") || is_there(w, "lost"));
-    assert_int_equal(r.totals.n_entries, w->totals.n_entries - 2);
+    assert_false(is_there(w, "dev") || is_there(w, "disk") || is_there(w, "lost"));
+    assert_int_equal(r.totals.n_entries, w->totals.n_entries - 3);
     assert_int_equal(r.totals.stored, 5 * PIECE);
-    assert_int_equal(r.n_skipped_devices, 1);
+    assert_int_equal(r.n_skipped_devices, 2);
     assert_int_equal(r.n_skipped_damaged, 1);
     assert_int_equal(w->n_roots, 1); /* the tree is read once */
     assert_int_equal(w->n_gets, 2 + 5);
@@ -236,7 +240,9 @@ extract__exact_makes_devices_too(void **state)
     }
     assert_ok(extract(w, &o, &r, &e));
     assert_int_equal(fstatat(w->fd, "dev", &st, 0), 0);
-    assert_true(S_ISCHR(st.st_mode));
+    assert_true(S_ISCHR(st.st_mode) && st.st_rdev == makedev(1, 3));
+    assert_int_equal(fstatat(w->fd, "disk", &st, 0), 0);
+    assert_true(S_ISBLK(st.st_mode) && st.st_rdev == makedev(7, 5));
     assert_int_equal(r.n_skipped_devices, 0);
 }
 

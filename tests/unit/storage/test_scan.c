@@ -1,6 +1,9 @@
 #include "storage/scan.h"
 
 #include <errno.h>
+#include <sys/syscall.h>
+
+#include "storage/scan_internal.h"
 
 #include "tests/unit/storage/tree_util.h"
 
@@ -128,6 +131,92 @@ scan__lets_with_paths_in_and_nothing_beside_them(void **state)
                 "/\n.env\n.gitignore\ndata/\ndata/set/\ndata/set/one\ndeep/\ndeep/x/\n"
                 "deep/x/y/\ndeep/x/y/.gitignore\ndeep/x/y/z\nvenv/\nvenv/cert.pem\n"
                 "venv/pyvenv.cfg\n");
+}
+
+/* Of the root's entries one alone, whatever it is called; below it all. */
+static void
+scan__of_one_name_gives_that_alone(void **state)
+{
+    const char *dir = *state;
+    struct scan_options o = {.everything = true, .only_name = "b"};
+
+    put_text(dir, "a", "1");
+    put_text(dir, "b/a", "2");
+    put_text(dir, "b/b", "3");
+    put_text(dir, "bb", "4");
+    assert_scan(dir, &o, "/\nb/\nb/a\nb/b\n");
+    o.only_name = "c";
+    assert_scan(dir, &o, "/\n");
+}
+
+static struct {
+    bool on;
+    char all[512];
+} stats;
+
+/* In the C library's place: which names are looked at, one after another. */
+int
+fstatat(int fd, const char *restrict name, struct stat *restrict st, int flags)
+{
+    size_t used = strlen(stats.all);
+
+    if (stats.on) {
+        (void)snprintf(stats.all + used, sizeof stats.all - used, "%s ", name);
+    }
+    return (int)syscall(SYS_newfstatat, fd, name, st, flags);
+}
+
+/* What is left out by its name costs no look at it: there may be very many. */
+static void
+scan__looks_at_nothing_that_is_left_out(void **state)
+{
+    const char *dir = *state;
+    const struct scan_options o = {.n_threads = 1};
+
+    put_text(dir, ".gitignore", "*.bin\n");
+    put_text(dir, "a.bin", "1");
+    put_text(dir, "b.bin", "1");
+    put_text(dir, "keep", "1");
+    stats.on = true;
+    assert_scan(dir, &o, "/\n.gitignore\nkeep\n");
+    stats.on = false;
+    assert_non_null(strstr(stats.all, "keep "));
+    assert_null(strstr(stats.all, ".bin"));
+}
+
+/* The ten largest, and the first ten secrets by name, whatever order they come in. */
+static void
+skipped__keeps_the_first_ten(void **state)
+{
+    struct scan_skipped k = {0};
+    struct scan_skipped more = {0};
+
+    (void)state;
+    for (unsigned i = 0; i < 25; i++) {
+        char path[16];
+
+        (void)snprintf(path, sizeof path, "s%02u", i * 7 % 25);
+        scan_note_skipped(i < 15 ? &k : &more, path, i % 2 == 1, IGNORE_SECRET,
+                          i * 7 % 25 * 10);
+    }
+    assert_int_equal(k.n_top, 10);
+    assert_int_equal(k.n_secrets, 10);
+    scan_merge_skipped(&k, &more);
+    assert_int_equal(more.n_top, 0);
+    assert_int_equal(k.n[IGNORE_SECRET], 25);
+    assert_int_equal(k.bytes[IGNORE_SECRET], 10 * 24 * 25 / 2);
+    assert_int_equal(k.n_top, 10);
+    assert_int_equal(k.n_secrets, 10);
+    for (unsigned i = 0; i < 10; i++) {
+        char want[16];
+
+        (void)snprintf(want, sizeof want, "s%02u", i);
+        assert_memory_equal(k.secrets[i], want, 3);
+        assert_int_equal(k.top[i].bytes, 240 - 10 * i);
+        (void)snprintf(want, sizeof want, "s%02u", 24 - i);
+        assert_memory_equal(k.top[i].path, want, 3);
+    }
+    scan_skipped_free(&k);
 }
 
 static void
@@ -320,6 +409,9 @@ main(void)
         unit_test_in_dir(scan__gives_everything_in_path_order),
         unit_test_in_dir(scan__follows_rules_and_keeps_secrets),
         unit_test_in_dir(scan__lets_with_paths_in_and_nothing_beside_them),
+        unit_test_in_dir(scan__of_one_name_gives_that_alone),
+        unit_test_in_dir(scan__looks_at_nothing_that_is_left_out),
+        cmocka_unit_test(skipped__keeps_the_first_ten),
         unit_test_in_dir(scan__refuses_with_paths_that_are_not_there_or_not_inside),
         unit_test_in_dir(scan__refuses_what_holds_keys),
         unit_test_in_dir(scan__takes_rules_from_the_git_root_above),
