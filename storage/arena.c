@@ -53,7 +53,7 @@ arena_text(struct arena *a, const void *data, size_t len)
 {
     char *p = take(a, len + 1, 1);
 
-    if (len > 0) {
+    if (len != 0) {
         memcpy(p, data, len);
     }
     p[len] = '\0';

@@ -37,7 +37,7 @@ beneath_read(int root_fd, const char *path, size_t max_bytes, struct buf *out)
     if (fd < 0) {
         return;
     }
-    if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_size > 0 &&
+    if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_size != 0 &&
         (uint64_t)st.st_size <= max_bytes) {
         buf_reserve(out, (size_t)st.st_size);
         n = fd_read_full(fd, out->data + out->len, (size_t)st.st_size);

@@ -190,7 +190,7 @@ finish_entry(struct big *f, const struct scan_entry *before)
     entry->stored = f->got;
     entry->damage = stable ? TREE_WHOLE : TREE_CHANGED;
     entry->sparse = f->sparse && entry->size != f->got;
-    if (entry->sparse && f->n_extents > 0) {
+    if (entry->sparse && f->n_extents != 0) {
         struct tree_extent *x = arena_alloc(&f->g->mem, f->n_extents * sizeof *x);
 
         memcpy(x, f->extents, f->n_extents * sizeof *x);

@@ -185,10 +185,10 @@ copy_cached(struct build_group *g, struct tree_entry *to, const struct tree_entr
     if (from->target != NULL) {
         to->target = arena_text(&g->mem, from->target, from->target_len);
     }
-    if (from->n_xattrs > 0) {
+    if (from->n_xattrs != 0) {
         copy_xattrs(&g->mem, to, from);
     }
-    if (from->n_extents > 0) {
+    if (from->n_extents != 0) {
         struct tree_extent *x = arena_alloc(&g->mem, from->n_extents * sizeof *x);
 
         memcpy(x, from->extents, from->n_extents * sizeof *x);

@@ -60,12 +60,12 @@ read_names(struct names *l, const char *path)
     char *rest;
     char *line;
 
-    if (file_read(path, ETC_MAX_BYTES, &b, &ignored) == 0 && b.len > 0) {
+    if (file_read(path, ETC_MAX_BYTES, &b, &ignored) == 0 && b.len != 0) {
         rest = (char *)b.data;
         while ((line = strsep(&rest, "\n")) != NULL) {
             add_line(l, line);
         }
-        if (l->n > 0) {
+        if (l->n != 0) {
             qsort(l->v, l->n, sizeof *l->v, name_cmp);
         }
     }

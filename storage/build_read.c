@@ -266,7 +266,7 @@ build_read_group(struct build *b, struct build_group *g, struct buf *small, stru
             return -1;
         }
     }
-    if (small->len > 0) {
+    if (small->len != 0) {
         (void)pthread_mutex_lock(&b->lock);
         b->read_bytes += small->len;
         (void)pthread_mutex_unlock(&b->lock);

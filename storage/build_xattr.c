@@ -6,7 +6,7 @@
 
 #include "storage/build_internal.h"
 
-#define LIST_MAX_BYTES ((size_t)64 * 1024) /* the kernel's own limit */
+#define LIST_BYTES ((size_t)64 * 1024) /* the kernel's own limit */
 
 /*
  * What is kept: what users and programs set, ACLs, and file capabilities. Not kept:
@@ -60,9 +60,9 @@ read_one(const struct object *o, const char *name, struct arena *mem,
     if (n < 0 || (size_t)n > TREE_XATTR_VALUE_MAX || strlen(name) > TREE_XATTR_NAME_MAX) {
         return false;
     }
-    value = arena_alloc(mem, (size_t)n + 1);
-    n = get_value(o, name, value, (size_t)n);
-    if (n < 0) {
+    value = arena_alloc(mem, (size_t)n);
+    /* No room would ask for the length alone: which may have become another. */
+    if (n != 0 && (n = get_value(o, name, value, (size_t)n)) == -1) {
         return false;
     }
     x->name = arena_text(mem, name, strlen(name));
@@ -90,7 +90,7 @@ read_all(const struct object *o, const char *names, size_t len, struct arena *me
             n++;
         }
     }
-    if (n > 0) {
+    if (n != 0) {
         struct tree_xattr *kept = arena_alloc(mem, n * sizeof *x);
 
         memcpy(kept, x, n * sizeof *x);
@@ -112,8 +112,8 @@ build_read_xattrs(int fd, bool by_proc, struct arena *mem, struct tree_entry *en
     (void)snprintf(o.proc, sizeof o.proc, "/proc/self/fd/%d", fd);
     n = list_names(&o, few, sizeof few);
     if (n == -1 && errno == ERANGE) {
-        names = xmalloc(LIST_MAX_BYTES);
-        n = list_names(&o, names, LIST_MAX_BYTES);
+        names = xmalloc(LIST_BYTES);
+        n = list_names(&o, names, LIST_BYTES);
     }
     if (n > 0) {
         read_all(&o, names, (size_t)n, mem, entry);

@@ -150,7 +150,7 @@ same_xattrs(const struct tree_entry *a, const struct tree_entry *b)
         const struct tree_xattr *y = &b->xattrs[i];
 
         if (strcmp(x->name, y->name) != 0 || x->len != y->len ||
-            (x->len > 0 && memcmp(x->value, y->value, x->len) != 0)) {
+            (x->len != 0 && memcmp(x->value, y->value, x->len) != 0)) {
             return false;
         }
     }

@@ -202,7 +202,7 @@ extract_make_file(struct extract *x, struct extract_parent *p,
         goto out;
     }
     made = true;
-    if (entry->stored > 0 && fd_write_all(fd, content, (size_t)entry->stored) != 0) {
+    if (entry->stored != 0 && fd_write_all(fd, content, (size_t)entry->stored) != 0) {
         err_set_sys(e, errno, "cannot write '%s'", path);
         goto out;
     }

@@ -134,7 +134,7 @@ set_all(struct extract *x, const struct object *o, bool mode_is_right, struct er
     if (x->o->exact) {
         set_owner(x, o);
     }
-    if (o->entry->n_xattrs > 0) {
+    if (o->entry->n_xattrs != 0) {
         set_xattrs(x, o);
     }
     if ((!mode_is_right || x->o->exact) && o->entry->type != TREE_SYMLINK &&

@@ -132,7 +132,7 @@ judge_batch(struct gc *g, const struct index_row *rows, size_t n, size_t *live_a
     if (g->o->dry_run) {
         return 0;
     }
-    if (v->n_condemn > 0 && index_condemn(g->s->ix, v->condemn, v->n_condemn, e) == -1) {
+    if (v->n_condemn != 0 && index_condemn(g->s->ix, v->condemn, v->n_condemn, e) == -1) {
         return -1;
     }
     return v->n_pardon == 0 ? 0 : index_pardon(g->s->ix, v->pardon, v->n_pardon, e);
@@ -176,10 +176,10 @@ say_result(struct gc *g)
     gc_say(g, "%" PRIu64 " chunks (%" PRIu64 " bytes) are claimed by none%s",
            r->n_condemned, r->condemned_bytes,
            r->n_condemned > 0 ? ": condemned, to be deleted by a later gc" : "");
-    if (r->n_pardoned > 0) {
+    if (r->n_pardoned != 0) {
         gc_say(g, "%" PRIu64 " condemned chunks are claimed again", r->n_pardoned);
     }
-    if (r->n_held > 0) {
+    if (r->n_held != 0) {
         gc_say(g, "%" PRIu64 " condemned chunks wait for sessions that are open",
                r->n_held);
     }

@@ -61,7 +61,7 @@ live_has(const struct live *l, const struct sha256 *id)
 {
     uint64_t key = live_key(id);
 
-    return l->n > 0 && bsearch(&key, l->v, l->n, sizeof key, cmp_keys) != NULL;
+    return l->n != 0 && bsearch(&key, l->v, l->n, sizeof key, cmp_keys) != NULL;
 }
 
 void

@@ -351,7 +351,7 @@ group_finish(struct gc *g, struct group *gr, struct err *e)
 static bool
 worth_it(const struct pack_use *p, bool join_small)
 {
-    return (p->n_dead > 0 && p->dead_bytes >= p->row.bytes / REWRITE_PART) ||
+    return p->dead_bytes >= p->row.bytes / REWRITE_PART ||
            (join_small && p->row.bytes < SMALL_BYTES);
 }
 

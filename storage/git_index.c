@@ -185,7 +185,7 @@ read_entry(struct git_index *x, struct cursor *c, uint32_t version, size_t hash_
         return false;
     }
     buf_reserve(&x->bytes, keep + len);
-    if (keep > 0) {
+    if (keep != 0) {
         memcpy(x->bytes.data + at, x->bytes.data + prev->at, keep);
     }
     memcpy(x->bytes.data + at + keep, name, len);
@@ -209,7 +209,7 @@ parse_with(const void *bytes, size_t n, size_t hash_bytes)
         return NULL;
     }
     x = xcalloc(1, sizeof *x);
-    x->names = xcalloc(count > 0 ? count : 1, sizeof *x->names);
+    x->names = xcalloc(count, sizeof *x->names);
     for (uint32_t i = 0; i < count; i++) {
         if (!read_entry(x, &c, version, hash_bytes, &prev)) {
             git_index_free(x);

@@ -181,9 +181,8 @@ out:
     return rc;
 }
 
-/* A number of a row as far as a damaged index may be trusted: in range, or 0. */
-static uint32_t
-column_u32(sqlite3_stmt *s, int at)
+uint32_t
+index_column_u32(sqlite3_stmt *s, int at)
 {
     int64_t v = sqlite3_column_int64(s, at);
 
@@ -194,11 +193,11 @@ column_u32(sqlite3_stmt *s, int at)
 static struct store_loc
 row_loc(sqlite3_stmt *s)
 {
-    struct store_loc l = {.pack = column_u32(s, 0),
-                          .offset = column_u32(s, 1),
-                          .stored_len = column_u32(s, 2),
-                          .raw_len = column_u32(s, 3),
-                          .codec = (uint8_t)column_u32(s, 4)};
+    struct store_loc l = {.pack = index_column_u32(s, 0),
+                          .offset = index_column_u32(s, 1),
+                          .stored_len = index_column_u32(s, 2),
+                          .raw_len = index_column_u32(s, 3),
+                          .codec = (uint8_t)index_column_u32(s, 4)};
 
     if (l.pack > INT32_MAX || l.stored_len > STORE_CHUNK_MAX_BYTES ||
         l.raw_len > STORE_CHUNK_MAX_BYTES || l.offset < PACK_HEADER_LEN) {
@@ -443,7 +442,7 @@ index_lookup(struct index *ix, const struct sha256 *ids, size_t n, struct store_
         index_run(ix, SQL_COMMIT, e) == -1) {
         goto out;
     }
-    if (n_doomed > 0 && pardon_and_find(ix, ids, doomed, n_doomed, locs, e) == -1) {
+    if (n_doomed != 0 && pardon_and_find(ix, ids, doomed, n_doomed, locs, e) == -1) {
         goto out;
     }
     rc = 0;
@@ -629,8 +628,8 @@ out:
     return rc;
 }
 
-static uint64_t
-column_count(sqlite3_stmt *s, int at)
+uint64_t
+index_column_count(sqlite3_stmt *s, int at)
 {
     int64_t v = sqlite3_column_int64(s, at);
 
@@ -647,13 +646,13 @@ index_totals(struct index *ix, struct index_totals *out, struct err *e)
     (void)pthread_mutex_lock(&ix->mu);
     if (index_sql(ix, SQL_TOTALS, &s, e) == 0 && db_step(ix->db, s, &row, e) == 0) {
         *out = (struct index_totals){
-            .n_packs = column_count(s, 0),
-            .n_entries = column_count(s, 1),
-            .raw_bytes = column_count(s, 2),
-            .stored_bytes = column_count(s, 3),
-            .pack_bytes = column_count(s, 4),
-            .n_condemned = column_count(s, 5),
-            .n_bad = column_count(s, 6),
+            .n_packs = index_column_count(s, 0),
+            .n_entries = index_column_count(s, 1),
+            .raw_bytes = index_column_count(s, 2),
+            .stored_bytes = index_column_count(s, 3),
+            .pack_bytes = index_column_count(s, 4),
+            .n_condemned = index_column_count(s, 5),
+            .n_bad = index_column_count(s, 6),
         };
         rc = 0;
     }

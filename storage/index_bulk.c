@@ -143,7 +143,7 @@ heap_finish(struct index_bulk *b, struct heap *h, uint64_t *n_chunks, struct err
             goto out;
         }
     }
-    if (n > 0) {
+    if (n != 0) {
         qsort(all, n, RECORD_LEN, cmp_records);
     }
     for (size_t i = 0; i < n; i++) {

@@ -34,22 +34,6 @@ begin(struct index *ix, enum index_sql how, struct err *e)
     return 0;
 }
 
-static uint32_t
-column_u32(sqlite3_stmt *s, int at)
-{
-    int64_t v = sqlite3_column_int64(s, at);
-
-    return v >= 0 && v <= UINT32_MAX ? (uint32_t)v : 0;
-}
-
-static uint64_t
-column_gen(sqlite3_stmt *s, int at)
-{
-    int64_t v = sqlite3_column_int64(s, at);
-
-    return v > 0 ? (uint64_t)v : 0;
-}
-
 int
 index_rows_after(struct index *ix, const struct sha256 *after, size_t max,
                  struct index_row *out, size_t *n, struct err *e)
@@ -81,9 +65,9 @@ index_rows_after(struct index *ix, const struct sha256 *after, size_t max,
             goto out;
         }
         memcpy(r->id.b, sqlite3_column_blob(s, 0), SHA256_LEN);
-        r->pack = column_u32(s, 1);
-        r->stored_len = column_u32(s, 2);
-        r->doomed_gen = column_gen(s, 3);
+        r->pack = index_column_u32(s, 1);
+        r->stored_len = index_column_u32(s, 2);
+        r->doomed_gen = index_column_count(s, 3);
         ++*n;
     }
     (void)sqlite3_reset(s);
@@ -110,12 +94,12 @@ get_row(struct index *ix, const struct sha256 *id, struct store_loc *loc, uint64
     memset(loc, 0, sizeof *loc);
     *gen = 0;
     if (row) {
-        loc->pack = column_u32(s, 0);
-        loc->offset = column_u32(s, 1);
-        loc->stored_len = column_u32(s, 2);
-        loc->raw_len = column_u32(s, 3);
-        loc->codec = (uint8_t)column_u32(s, 4);
-        *gen = column_gen(s, 5);
+        loc->pack = index_column_u32(s, 0);
+        loc->offset = index_column_u32(s, 1);
+        loc->stored_len = index_column_u32(s, 2);
+        loc->raw_len = index_column_u32(s, 3);
+        loc->codec = (uint8_t)index_column_u32(s, 4);
+        *gen = index_column_count(s, 5);
     }
     (void)sqlite3_reset(s);
     return 0;
@@ -164,9 +148,9 @@ index_packs(struct index *ix, struct index_pack_row **out, size_t *n, struct err
             err_set(e, ERR_CORRUPT, "a pack without a proper name");
             goto out;
         }
-        v[used].no = column_u32(s, 0);
+        v[used].no = index_column_u32(s, 0);
         memcpy(v[used].name.b, sqlite3_column_blob(s, 1), PACK_NAME_LEN);
-        v[used].bytes = column_gen(s, 2);
+        v[used].bytes = index_column_count(s, 2);
         used++;
     }
     rc = 0;
@@ -193,7 +177,7 @@ index_pack_no(struct index *ix, const struct pack_name *name, uint32_t *no, stru
     if (index_sql(ix, SQL_PACK_NO, &s, e) == 0) {
         (void)sqlite3_bind_blob(s, 1, name->b, PACK_NAME_LEN, SQLITE_STATIC);
         rc = db_step(ix->db, s, &row, e);
-        *no = rc == 0 && row ? column_u32(s, 0) : 0;
+        *no = rc == 0 && row ? index_column_u32(s, 0) : 0;
         (void)sqlite3_reset(s);
     }
     (void)pthread_mutex_unlock(&ix->mu);

@@ -61,6 +61,9 @@ int index_insert_row(struct index *ix, const struct pack_entry *en, uint32_t pac
                      struct err *e) MUST_USE;
 int index_insert_bad(struct index *ix, const struct sha256 *id, const char *why,
                      struct err *e) MUST_USE;
+/* Numbers of a row as far as a damaged index may be trusted: in range, or 0. */
+uint32_t index_column_u32(sqlite3_stmt *s, int at);
+uint64_t index_column_count(sqlite3_stmt *s, int at);
 /* Roll back whatever is open; keeps *e. */
 void index_rollback(struct index *ix);
 

@@ -54,7 +54,7 @@ packs_list(int packs_fd, struct packs_names *out, struct err *e)
         return -1;
     }
     (void)closedir(d);
-    if (n > 0) {
+    if (n != 0) {
         qsort(v, n, sizeof *v, cmp_names);
     }
     out->v = v;

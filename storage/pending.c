@@ -80,7 +80,7 @@ pending_add(struct pending_table *t, const struct sha256 *id)
 void
 pending_drop_slots(struct pending_table *t, uint32_t below)
 {
-    if (t->cap > 0) {
+    if (t->cap != 0) {
         remake(t, t->cap, below);
     }
 }

@@ -190,7 +190,7 @@ keep_chunks(struct scache *c, struct scache_group *g, const struct tree_group *f
         c->cap_chunks = 2 * n;
         c->chunks = xrealloc(c->chunks, c->cap_chunks * sizeof *c->chunks);
     }
-    if (from->n_chunks > 0) {
+    if (from->n_chunks != 0) {
         memcpy(c->chunks + g->n_chunks, from->chunks, from->n_chunks * sizeof *c->chunks);
     }
     g->chunks = c->chunks;

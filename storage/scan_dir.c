@@ -113,7 +113,7 @@ load_rules(const struct scan_reader *r, struct scan_node *n, int fd)
     if (has_name(r, ".gpurunignore")) {
         beneath_read(fd, ".gpurunignore", IGNORE_FILE_MAX_BYTES, &own);
     }
-    if (git.len > 0 || own.len > 0) {
+    if (git.len != 0 || own.len != 0) {
         n->own_rules =
             ignore_dir_new(n->rules, n->match_path, git.data, git.len, own.data, own.len);
         n->rules = n->own_rules;

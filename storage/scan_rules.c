@@ -89,7 +89,7 @@ load_exclude(struct scan *s, int git_dir_fd)
         beneath_read(fd, "info/exclude", IGNORE_FILE_MAX_BYTES, &b);
         (void)fd_close(&fd);
     }
-    if (b.len > 0) {
+    if (b.len != 0) {
         add_above(s, ignore_dir_new(innermost(s), "", b.data, b.len, NULL, 0));
     }
     buf_free(&b);
@@ -130,7 +130,7 @@ load_level(struct scan *s, int fd, const char *path)
 
     beneath_read(fd, ".gitignore", IGNORE_FILE_MAX_BYTES, &git);
     beneath_read(fd, ".gpurunignore", IGNORE_FILE_MAX_BYTES, &own);
-    if (git.len > 0 || own.len > 0) {
+    if (git.len != 0 || own.len != 0) {
         add_above(
             s, ignore_dir_new(innermost(s), path, git.data, git.len, own.data, own.len));
     }

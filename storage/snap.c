@@ -279,7 +279,7 @@ snap_ids(struct store *s, struct snap_ids *out, struct err *e)
         return -1;
     }
     (void)closedir(d);
-    if (l.n > 0) {
+    if (l.n != 0) {
         qsort(l.v, l.n, sizeof *l.v, cmp_ids);
     }
     *out = l;

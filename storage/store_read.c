@@ -89,7 +89,7 @@ store_locate(struct store *s, const struct sha256 *ids, size_t n, struct store_l
         return err_set(e, ERR_RANGE, "%zu chunks asked for at once", n);
     }
     (void)pthread_mutex_lock(&s->mu);
-    some_pending = s->pending.n > 0;
+    some_pending = s->pending.n != 0;
     (void)pthread_mutex_unlock(&s->mu);
     if (!some_pending) {
         return index_lookup(s->ix, ids, n, locs, e);

@@ -256,7 +256,7 @@ whole_group_begin(struct whole_group *w, const struct tree_entry *entry)
     w->entry.xattrs = NULL; /* not needed to read content */
     w->entry.n_xattrs = 0;
     w->entry.user = w->entry.group = "";
-    if (entry->n_extents > 0) {
+    if (entry->n_extents != 0) {
         w->extents = xmemdup(entry->extents, entry->n_extents * sizeof *entry->extents);
         w->entry.extents = w->extents;
     }
@@ -277,7 +277,7 @@ reread_group(struct sync_send *s, struct whole_group *w, const struct tree_group
     if (!g->continues) {
         whole_group_begin(w, &g->entries[g->n_entries - 1]);
     }
-    if (g->n_chunks > 0) {
+    if (g->n_chunks != 0) {
         w->chunks = xrealloc(w->chunks, (w->n_chunks + g->n_chunks) * sizeof *w->chunks);
         memcpy(w->chunks + w->n_chunks, g->chunks, g->n_chunks * sizeof *g->chunks);
     }

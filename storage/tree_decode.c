@@ -140,7 +140,7 @@ get_path(struct decoder *d, struct tree_entry *entry, const struct tree_entry *p
     }
     entry->path_len = (size_t)(shared + n);
     path = arena_bytes(&d->a->heap, entry->path_len + 1);
-    if (shared > 0) {
+    if (shared != 0) {
         memcpy(path, prev->path, (size_t)shared);
     }
     memcpy(path + shared, p, (size_t)n);

@@ -236,7 +236,7 @@ next_frame(struct tree_reader *r, const uint8_t **data, size_t *len, struct err 
 {
     for (;;) {
         size_t left = r->input.len - r->pos;
-        struct cursor c = cursor_of(left > 0 ? r->input.data + r->pos : NULL, left);
+        struct cursor c = cursor_of(left != 0 ? r->input.data + r->pos : NULL, left);
         uint64_t n = cursor_varint(&c);
 
         if (!c.bad && n > TREE_GROUP_MAX_BYTES) {
