@@ -14,6 +14,7 @@
 #include "runner/client/hosts.h"
 #include "runner/client/i18n.h"
 #include "runner/client/known_hosts.h"
+#include "runner/client/mirror.h"
 #include "runner/client/place.h"
 
 struct host_options {
@@ -21,6 +22,7 @@ struct host_options {
     struct opt_list env;
     const char *host_key;
     const char *agent_home;
+    const char *mirror;
 };
 
 static const struct opt options_add[] = {
@@ -33,6 +35,9 @@ static const struct opt options_add[] = {
      N_("set a variable for every job there (repeatable)")},
     {"agent-home", 0, OPT_STR, offsetof(struct host_options, agent_home), "DIR",
      N_("where the agent keeps its files there")},
+    {"mirror", 0, OPT_STR, offsetof(struct host_options, mirror), "HOST|local",
+     N_("copy each snapshot there, too (default: small ones and those of --out here; "
+        "none: no copies)")},
     {NULL, 0, OPT_NONE, 0, NULL, NULL},
 };
 
@@ -67,7 +72,29 @@ fill_host(struct host *h, const struct host_options *o, const struct words *w,
         return err_wrap(e, "--host-key");
     }
     h->agent_home = o->agent_home != NULL ? xstrdup(o->agent_home) : NULL;
+    h->mirror = o->mirror != NULL ? xstrdup(o->mirror) : NULL;
     h->added_wall_ns = clock_wall_ns();
+    return 0;
+}
+
+/* A host that is known, and another one. */
+static int
+check_mirror(const struct cli *c, const struct host *h, struct err *e)
+{
+    struct host to;
+
+    if (h->mirror == NULL || strcmp(h->mirror, MIRROR_NONE) == 0) {
+        return 0;
+    }
+    if (strcmp(h->mirror, h->name) == 0) {
+        return err_set(e, ERR_INVALID, "%s",
+                       _("--mirror: a host that vanishes takes its copies along; name "
+                         "another one, or local"));
+    }
+    if (hosts_load(c->home, h->mirror, &to, e) != 0) {
+        return err_wrap(e, "--mirror");
+    }
+    host_free(&to);
     return 0;
 }
 
@@ -136,7 +163,8 @@ run_add(struct cli *c, const void *options, const struct words *w, struct err *e
     int rc = -1;
 
     host_init(&h);
-    if (fill_host(&h, o, w, &remark, e) != 0 || check_free(c, h.name, e) != 0) {
+    if (fill_host(&h, o, w, &remark, e) != 0 || check_free(c, h.name, e) != 0 ||
+        check_mirror(c, &h, e) != 0) {
         goto out;
     }
     if (remark != NULL) {

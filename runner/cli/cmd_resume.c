@@ -42,6 +42,24 @@ old_spec(struct session *s, const char *job, struct job_spec *out, struct err *e
     return rc;
 }
 
+/* From the host that has the data, or, where that is not the job's, from our own record.
+ */
+static int
+find_spec(const struct data_ref *ref, const struct job_record *record,
+          struct job_spec *out, struct err *e)
+{
+    struct rec *r = NULL;
+    int rc = old_spec(ref->session, ref->info.job, out, e);
+
+    if (rc != 0 && e->code == ERR_NOT_FOUND && record->spec.len > 0) {
+        rc = rec_parse(&r, record->spec.data, record->spec.len, SPEC_TYPE, e) == 0
+                 ? spec_parse(out, r, e)
+                 : -1;
+        rec_free(r);
+    }
+    return rc;
+}
+
 /* Secrets are kept nowhere: they are asked for anew, here from the environment. */
 static int
 take_secrets(struct run_request *r, const struct job_spec *old, struct err *e)
@@ -277,8 +295,7 @@ resume(struct cli *c, struct client *cl, const struct config *cfg,
         goto out;
     }
     (void)!jobs_load(c->home, ref.info.job, &record, e);
-    if (old_spec(ref.session, ref.info.job, &old, e) != 0 ||
-        own_dir(o, &record, &dir, e) != 0) {
+    if (find_spec(&ref, &record, &old, e) != 0 || own_dir(o, &record, &dir, e) != 0) {
         goto out;
     }
     c->stage = STAGE_INPUT;

@@ -423,13 +423,13 @@ static const struct command sub_get = {
     .run = run_get,
 };
 static const struct command *const subs[] = {
-    &sub_ls,          &sub_show,        &sub_files,       &sub_snap_diff,
-    &sub_get,         &sub_snap_take,   &sub_snap_keep,   &sub_snap_rm,
-    &sub_snap_verify, &sub_snap_export, &sub_snap_import, NULL};
+    &sub_ls,          &sub_show,        &sub_files,   &sub_snap_diff,   &sub_get,
+    &sub_snap_take,   &sub_snap_keep,   &sub_snap_rm, &sub_snap_verify, &sub_snap_export,
+    &sub_snap_import, &sub_snap_mirror, NULL};
 
 const struct command cmd_snap = {
     .name = "snap",
-    .usage = N_("ls|show|files|get|diff|take|keep|rm|verify|export|import ..."),
+    .usage = N_("ls|show|files|get|diff|take|keep|rm|verify|export|import|mirror ..."),
     .help = N_("the data jobs left behind"),
     .subs = subs,
 };

@@ -36,6 +36,7 @@ extern const struct command sub_snap_diff;
 extern const struct command sub_snap_export;
 extern const struct command sub_snap_import;
 extern const struct command sub_snap_keep;
+extern const struct command sub_snap_mirror;
 extern const struct command sub_snap_rm;
 extern const struct command sub_snap_take;
 extern const struct command sub_snap_verify;

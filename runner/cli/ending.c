@@ -12,12 +12,21 @@
 #include "base/text.h"
 #include "runner/cli/out.h"
 #include "runner/cli/outs.h"
+#include "runner/cli/progress.h"
+#include "runner/client/hosts.h"
 #include "runner/client/i18n.h"
+#include "runner/client/mirror.h"
 #include "runner/client/purse.h"
 
 #define NS_PER_S        ((int64_t)1000000000)
 #define RECEIPT_WAIT_NS (30 * NS_PER_S)
 #define SIGNAL_BASE     128
+
+struct mirroring {
+    const char *to;
+    struct forward_progress st;
+    struct progress *progress;
+};
 
 void
 ending_say_down(const struct cli *c, const char *host, const struct failure *why)
@@ -81,9 +90,65 @@ ending_json_state(struct json_writer *j, const struct job_state *st, const char 
 /* ---- the last line ---- */
 
 static void
-say_snapshot(const struct cli *c, const struct job_state *st, const char *host)
+mirror_line(void *ctx, struct buf *out)
 {
+    struct mirroring *m = ctx;
+
+    buf_printf(out, _("copying the snapshot to %s: "), m->to);
+    progress_amount(out, m->st.bytes, 0, progress_elapsed_ns(m->progress));
+}
+
+/* A second copy, where one is wanted and the first would be missed. */
+static void
+mirror(struct ending *en, const struct job_state *st)
+{
+    struct mirroring m = {.progress = NULL};
+    struct err e;
+
+    if (st->snapshot[0] == '\0' || en->record->final || st->kept_as_shipped == 1) {
+        return;
+    }
+    m.to =
+        mirror_target(session_host(en->session), st->kept_bytes, en->record->outs.n > 0);
+    if (m.to == NULL) {
+        return;
+    }
+    m.progress = progress_start(en->c, en->cl->loop, mirror_line, &m);
+    if (mirror_copy(en->cl, en->session, m.to, st->snapshot, &m.st, &e) == 0) {
+        free(en->record->mirror);
+        en->record->mirror = xstrdup(m.to);
+    } else {
+        say(en->c, _("no copy of the data on %s: %s; `gpurun snap mirror %s` makes one"),
+            m.to, e.msg, st->snapshot);
+    }
+    progress_end(m.progress);
+}
+
+/* "on h1 + laptop", "only on h1". */
+static char *
+where_text(const struct ending *en, const struct job_state *st)
+{
+    const char *host = session_host(en->session)->name;
+    const char *copy = en->record->mirror;
+
+    if (copy != NULL) {
+        return xasprintf(_("on %s + %s"), host,
+                         strcmp(copy, HOST_LOCAL) == 0 ? _("laptop") : copy);
+    }
+    if (session_host(en->session)->local) {
+        return xasprintf(_("on %s"), host);
+    }
+    return xasprintf(
+        st->kept_as_shipped == 1 ? _("as shipped, only on %s") : _("only on %s"), host);
+}
+
+static void
+say_snapshot(const struct ending *en, const struct job_state *st)
+{
+    const struct cli *c = en->c;
+    const char *host = session_host(en->session)->name;
     char until[OUT_TIME_MAX];
+    char *where;
 
     if (st->snapshot[0] == '\0') {
         say(c, _("no snapshot: %s"),
@@ -101,9 +166,11 @@ say_snapshot(const struct cli *c, const struct job_state *st, const char *host)
     } else {
         (void)snprintf(until, sizeof until, "%s", _("removed"));
     }
-    say(c, _("data: snapshot %s on %s, kept until %s%s%s"), st->snapshot, host, until,
+    where = where_text(en, st);
+    say(c, _("data: snapshot %s %s, kept until %s%s%s"), st->snapshot, where, until,
         st->kept == JOB_KEPT_PARTIAL ? _("; partial: ") : "",
         st->kept == JOB_KEPT_PARTIAL && st->kept_why != NULL ? st->kept_why : "");
+    free(where);
 }
 
 /* An end that the job did not choose: said even with -q. */
@@ -222,6 +289,7 @@ end_final(struct ending *en, const struct job_state *st, struct err *e)
     if (en->bring && en->record->outs.n > 0 && !en->record->final) {
         n_failed = outs_bring(en->c, en->cl, en->session, en->record, st->snapshot);
     }
+    mirror(en, st);
     ending_record(en->c, en->record, st, charge_fen);
     if (en->as_json && en->c->g.json) {
         if (print_json(en, st, e) != 0) {
@@ -229,7 +297,7 @@ end_final(struct ending *en, const struct job_state *st, struct err *e)
         }
     } else {
         say_end(en, st, charge_fen);
-        say_snapshot(en->c, st, session_host(en->session)->name);
+        say_snapshot(en, st);
     }
     /* The job's own status counts for more than ours. */
     return code == 0 && n_failed > 0 ? CLI_CHANGED : code;

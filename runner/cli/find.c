@@ -164,6 +164,27 @@ search_hosts(struct cli *c, struct client *cl, const char *what, struct data_ref
     return rc;
 }
 
+/* A copy on another host; *e is kept where there is none. */
+static int
+search_copy(struct cli *c, struct client *cl, const struct job_record *job,
+            struct data_ref *out, struct err *e)
+{
+    struct data_ref r;
+    struct err none;
+
+    memset(&r, 0, sizeof r);
+    snap_info_init(&r.info);
+    if (search_hosts(c, cl, job->snapshot[0] != '\0' ? job->snapshot : job->id, &r,
+                     &none) != 0) {
+        data_ref_close(&r);
+        return -1;
+    }
+    say(c, _("%s; its snapshot %s is on %s, too"), e->msg, r.snapshot,
+        session_host(r.session)->name);
+    *out = r;
+    return 0;
+}
+
 int
 find_data(struct cli *c, struct client *cl, const char *what, bool live,
           struct data_ref *out, struct err *e)
@@ -181,6 +202,9 @@ find_data(struct cli *c, struct client *cl, const char *what, bool live,
         rc = 0;
     } else if (r.session == NULL && jobs_find(cl->home, what, &job, e) == 0) {
         rc = use_job(cl, &job, live, &r, e);
+        if (rc != 0 && r.session == NULL) { /* its host has gone: is there a copy? */
+            rc = search_copy(c, cl, &job, &r, e);
+        }
     } else {
         data_ref_close(&r);
         snap_info_init(&r.info);

@@ -167,6 +167,7 @@ save_record(struct launch *l, struct err *e)
 {
     launch_fill_record(&l->record, l->r, session_host(l->session), &l->grant,
                        l->ship_wall_ns);
+    buf_add(&l->record.spec, l->spec_bytes.data, l->spec_bytes.len);
     return jobs_save(l->cl->home, &l->record, e);
 }
 

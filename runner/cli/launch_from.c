@@ -28,11 +28,8 @@ forward_line(void *ctx, struct buf *out)
 {
     struct launch *l = ctx;
 
-    if (l->forwarding.what != NULL) {
-        buf_printf(out, "%s: ", l->forwarding.what);
-        progress_amount(out, l->forwarding.st.sent_bytes, 0,
-                        progress_elapsed_ns(l->progress));
-    }
+    buf_add_str(out, _("passing the snapshot on: "));
+    progress_amount(out, l->forwarding.bytes, 0, progress_elapsed_ns(l->progress));
 }
 
 int
@@ -50,8 +47,8 @@ launch_move_from(struct launch *l, struct err *e)
     progress_end(l->progress);
     l->progress = progress_start(l->c, l->cl->loop, forward_line, l);
     if (context_session(l->cl, l->r->from_host, LAUNCH_EARLY_NS, &source, e) == 0) {
-        rc = forward_snapshot(l->cl, source, l->session, l->r->spec.from, &l->forwarding,
-                              e);
+        rc = forward_snapshot(l->cl, source, l->session, l->r->spec.from, true,
+                              &l->forwarding, e);
     }
     progress_end(l->progress);
     l->progress = NULL;

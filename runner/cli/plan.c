@@ -11,6 +11,7 @@
 #include "meter/tariff.h"
 #include "runner/cli/out.h"
 #include "runner/client/i18n.h"
+#include "runner/client/mirror.h"
 
 #define LABEL_COLUMNS 10
 #define NS_PER_S      1000000000LL
@@ -111,6 +112,30 @@ sends_text(const struct plan *p, struct buf *out)
     }
 }
 
+/* Where a second copy goes; what a job leaves is not known yet, so: if it is small. */
+static void
+mirror_text(const struct plan *p, struct buf *out)
+{
+    const char *to = mirror_target(p->host, 0, p->request->outs.n > 0);
+
+    if (p->host->local) {
+        return;
+    }
+    if (to == NULL) {
+        buf_printf(out, _(", only on %s"), p->host->name);
+    } else if (p->host->mirror != NULL) {
+        buf_printf(out, _(", and a copy on %s"),
+                   strcmp(to, HOST_LOCAL) == 0 ? _("laptop") : to);
+    } else {
+        buf_printf(out,
+                   p->request->outs.n > 0
+                       ? _(", and a copy on the laptop")
+                       : _(", and a copy on the laptop if it is below 100 MB, else "
+                           "only on %s"),
+                   p->host->name);
+    }
+}
+
 static void
 keeping_text(const struct plan *p, struct buf *out)
 {
@@ -124,6 +149,7 @@ keeping_text(const struct plan *p, struct buf *out)
                _("a snapshot on %s for %" PRId64 " days from the end (until %s at the "
                  "latest)"),
                p->host->name, p->grant->keep_days, until);
+    mirror_text(p, out);
     if (p->grant->keep_uyuan_per_gb_day > 0) {
         buf_printf(out, ", %s",
                    out_price(p->grant->keep_uyuan_per_gb_day, _("GB and day"), money));

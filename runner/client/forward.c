@@ -1,6 +1,5 @@
 #include "runner/client/forward.h"
 
-#include "runner/client/bring.h"
 #include "runner/client/i18n.h"
 #include "runner/client/snaps.h"
 
@@ -60,68 +59,5 @@ forward_ship(struct client *cl, struct ship *s, struct session *to, struct err *
 
 out:
     session_set_events(to, NULL, NULL);
-    return rc;
-}
-
-static void
-on_fetched(void *ctx, const struct sync_stats *st)
-{
-    struct forward_progress *p = ctx;
-
-    p->st = *st;
-}
-
-struct sending {
-    struct ship *ship;
-    struct forward_progress *progress;
-};
-
-static void
-on_sent(void *ctx)
-{
-    struct sending *x = ctx;
-
-    if (x->ship != NULL) {
-        ship_stats(x->ship, &x->progress->st);
-    }
-}
-
-int
-forward_snapshot(struct client *cl, struct session *from, struct session *to,
-                 const char *id, struct forward_progress *progress, struct err *e)
-{
-    struct bring_want want = {.snapshot = id, .progress = on_fetched, .ctx = progress};
-    struct sending x = {.progress = progress};
-    struct scratch *scratch = NULL;
-    struct snap_info info;
-    struct buf manifest = BUF_INIT;
-    struct brought got;
-    int rc = -1;
-
-    snap_info_init(&info);
-    progress->what = _("fetching the snapshot");
-    if (scratch_new(&scratch, cl->home, e) != 0 ||
-        snaps_show(from, id, &info, &manifest, e) != 0) {
-        goto out;
-    }
-    if (!info.kept) {
-        err_set(e, ERR_NOT_FOUND, _("the data of snapshot %s is gone"), id);
-        goto out;
-    }
-    if (bring_tree(cl, from, scratch, &want, &got, e) != 0) {
-        goto out;
-    }
-    progress->what = _("sending the snapshot on");
-    progress->st = (struct sync_stats){0};
-    if (ship_start_stored(&x.ship, cl, scratch_store(scratch), &got.tree, &manifest,
-                          on_sent, &x, e) == 0) {
-        rc = forward_ship(cl, x.ship, to, e);
-    }
-
-out:
-    ship_free(x.ship);
-    buf_free(&manifest);
-    snap_info_free(&info);
-    scratch_free(scratch);
     return rc;
 }

@@ -1,23 +1,31 @@
 #ifndef RUNNER_CLIENT_FORWARD_H
 #define RUNNER_CLIENT_FORWARD_H
 
+#include <stdbool.h>
+#include <stdint.h>
+
 #include "base/attr.h"
 #include "base/err.h"
 #include "runner/client/session.h"
 #include "runner/client/ship.h"
 
 /*
- * A snapshot from one host to another, through a scratch store here: it keeps its id and
- * its manifest, signed by the host that made it, and is never a directory on the way.
+ * A snapshot from one host to another: what the one's store sends goes straight to the
+ * other's, and nothing of it lands on a disk here. It keeps its id and its manifest,
+ * signed by the host that made it. The receiver checks every chunk, so nobody in between
+ * has to be believed.
  */
 struct forward_progress {
-    const char *what; /* "fetching", "sending" */
-    struct sync_stats st;
+    uint64_t bytes; /* passed on, as they went */
 };
 
-/* Both sessions up; runs the loop and owns their events meanwhile. */
+/*
+ * Both sessions up; runs the loop and owns their events meanwhile. patient: a cut link is
+ * waited for (as long as its session's patience lasts), and what had arrived is not sent
+ * again; else it is ERR_LINK. ERR_NOT_FOUND: the data is gone.
+ */
 int forward_snapshot(struct client *cl, struct session *from, struct session *to,
-                     const char *id, struct forward_progress *progress,
+                     const char *id, bool patient, struct forward_progress *progress,
                      struct err *e) MUST_USE;
 
 /* Run the loop until a ship to this session is through; goes on after a cut link. */

@@ -41,6 +41,7 @@ host_free(struct host *h)
     free(h->jump);
     free(h->agent_home);
     free(h->command);
+    free(h->mirror);
     free(h->info);
     host_init(h);
 }
@@ -62,6 +63,7 @@ host_copy(struct host *to, const struct host *from)
     to->jump = dup_or_null(from->jump);
     to->agent_home = dup_or_null(from->agent_home);
     to->command = dup_or_null(from->command);
+    to->mirror = dup_or_null(from->mirror);
     to->info = from->info != NULL ? xmemdup(from->info, from->info_len) : NULL;
     to->env = xcalloc(from->n_env + 1, sizeof *to->env);
     for (size_t i = 0; i < from->n_env; i++) {
@@ -182,6 +184,7 @@ host_to_rec(const struct host *h)
     add_if(r, "jump", h->jump);
     add_if(r, "agent_home", h->agent_home);
     add_if(r, "command", h->command);
+    add_if(r, "mirror", h->mirror);
     for (size_t i = 0; i < h->n_env; i++) {
         rec_add(r, "env", h->env[i]);
     }
@@ -238,6 +241,7 @@ host_from_rec(const struct rec *r, struct host *h, struct err *e)
     h->jump = dup_or_null(rec_get(r, "jump"));
     h->agent_home = dup_or_null(rec_get(r, "agent_home"));
     h->command = dup_or_null(rec_get(r, "command"));
+    h->mirror = dup_or_null(rec_get(r, "mirror"));
     if (!h->local && h->address == NULL) {
         return err_set(e, ERR_CORRUPT, "the record has no address");
     }

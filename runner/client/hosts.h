@@ -40,6 +40,8 @@ struct host {
     char *jump;       /* ProxyJump, or NULL */
     char *agent_home; /* on the host, or NULL for its default */
     char *command;    /* what is started there instead of the agent (a book); NULL */
+    char *mirror;     /* the host that has copies of all snapshots, or "none"; NULL: what
+                         mirror.h does by itself */
     char **env;       /* K=V for every job there */
     size_t n_env;
     struct host_price *prices;

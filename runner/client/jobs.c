@@ -37,6 +37,8 @@ job_record_free(struct job_record *r)
     free(r->tree);
     free(r->phrase);
     strings_free(&r->outs);
+    free(r->mirror);
+    buf_free(&r->spec);
     job_record_init(r);
 }
 
@@ -66,6 +68,9 @@ encode(const struct job_record *j)
     for (size_t i = 0; i < j->outs.n; i++) {
         rec_add(r, "out", j->outs.v[i]);
     }
+    if (j->spec.len > 0) {
+        rec_add_bytes(r, "spec", j->spec.data, j->spec.len);
+    }
     rec_add_int(r, "made_wall_ns", j->made_wall_ns);
     rec_add_int(r, "cap_fen", j->cap_fen);
     rec_add_int(r, "shipped_wall_ns", j->shipped_wall_ns);
@@ -74,6 +79,7 @@ encode(const struct job_record *j)
         add_if(r, "phrase", j->phrase);
         rec_add_int(r, "charge_fen", j->charge_fen);
         add_if(r, "snapshot", j->snapshot);
+        add_if(r, "mirror", j->mirror);
         rec_add_int(r, "expires_wall_ns", j->expires_wall_ns);
     }
     return r;
@@ -107,6 +113,7 @@ decode_end(const struct rec *r, struct job_record *j, struct err *e)
         return 0;
     }
     j->phrase = dup_field(r, "phrase");
+    j->mirror = dup_field(r, "mirror");
     copy_id(j->snapshot, r, "snapshot", ID_SNAPSHOT);
     if (rec_need_int(r, "exit_code", 0, 255, &exit_code, e) != 0 ||
         rec_opt_int(r, "charge_fen", -1, INT64_MAX, -1, &j->charge_fen, e) != 0 ||
@@ -121,6 +128,8 @@ static int
 decode(const struct rec *r, struct job_record *j, struct err *e)
 {
     const char *unsent;
+    const char *spec;
+    size_t len;
 
     copy_id(j->id, r, "job", ID_JOB);
     copy_id(j->lease, r, "lease", ID_LEASE);
@@ -131,6 +140,10 @@ decode(const struct rec *r, struct job_record *j, struct err *e)
     j->command = dup_field(r, "command");
     j->dir = dup_field(r, "dir");
     j->tree = dup_field(r, "tree");
+    spec = rec_get_bytes(r, "spec", &len);
+    if (spec != NULL && len <= SPEC_MAX_BYTES) {
+        buf_add(&j->spec, spec, len);
+    }
     for (size_t i = 0; i < rec_count(r, "out"); i++) {
         strings_add(&j->outs, rec_get_nth(r, "out", i, NULL));
     }

@@ -6,6 +6,7 @@
 #include <stdint.h>
 
 #include "base/attr.h"
+#include "base/buf.h"
 #include "base/clock.h"
 #include "base/err.h"
 #include "runner/client/home.h"
@@ -40,6 +41,8 @@ struct job_record {
     int64_t charge_fen; /* -1: not known */
     char snapshot[JOB_ID_LEN + 1];
     int64_t expires_wall_ns;
+    char *mirror;    /* the host that has a copy of it, or NULL */
+    struct buf spec; /* encoded, as submitted: should the host be gone; may be empty */
 };
 
 void job_record_init(struct job_record *r);

@@ -130,6 +130,7 @@ closing_done(void *ctx, int rc, const struct err *why)
         memcpy(st->snapshot, c->id, sizeof st->snapshot);
         st->kept = c->snapshot.partial ? JOB_KEPT_PARTIAL : JOB_KEPT_WHOLE;
         st->kept_bytes = c->snapshot.stored_bytes;
+        st->kept_as_shipped = c->snapshot.as_shipped ? 1 : 0;
         st->expires_wall_ns = c->snapshot.expires_wall_ns;
         if (c->snapshot.partial) {
             char *text = xasprintf(

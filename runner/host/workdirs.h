@@ -57,6 +57,7 @@ struct workdirs_end {
 struct workdirs_snapshot {
     bool partial;
     uint64_t n_damaged;
+    bool as_shipped; /* nothing was changed in what the client shipped */
     int64_t stored_bytes;
     int64_t expires_wall_ns;
     char first_damaged[256]; /* escaped; "" */

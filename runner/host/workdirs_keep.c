@@ -170,6 +170,8 @@ workdirs_snapshot(const struct agent *a, const struct renter *r,
         goto out;
     }
     out->partial = m->partial;
+    out->as_shipped = end->spec->has_tree && end->spec->from[0] == '\0' &&
+                      sha256_equal(&end->spec->tree, &m->tree);
     out->n_damaged = m->n_damaged;
     out->stored_bytes = (int64_t)m->stored_bytes;
     out->expires_wall_ns = m->expires_wall_ns;

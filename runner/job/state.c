@@ -54,6 +54,7 @@ static const struct int_field int_fields[] = {
     INT(out_end, 0, INT64_MAX, JOB_NOT_SET),
     INT(err_end, 0, INT64_MAX, JOB_NOT_SET),
     INT(kept_bytes, 0, INT64_MAX, 0),
+    INT(kept_as_shipped, 0, 1, 0),
     INT(price_uyuan, 0, INT64_MAX, JOB_NOT_SET),
     INT(cost_fen, 0, INT64_MAX, 0),
     INT(cap_fen, 0, INT64_MAX, JOB_NOT_SET),

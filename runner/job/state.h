@@ -93,6 +93,7 @@ struct job_state {
     enum job_kept kept;
     char *kept_why;          /* what is missing, or why there is no snapshot; or NULL */
     int64_t kept_bytes;      /* of the snapshot */
+    int64_t kept_as_shipped; /* 1: it holds what was shipped, and nothing else */
     int64_t price_uyuan;     /* per unit-hour; JOB_NOT_SET: this host has no prices */
     int64_t cost_fen;        /* so far, as the bill would say now */
     int64_t cap_fen;         /* JOB_NOT_SET: none */

@@ -1,0 +1,86 @@
+#include <stddef.h>
+#include <string.h>
+
+#include "base/buf.h"
+#include "runner/cli/commands.h"
+#include "runner/cli/context.h"
+#include "runner/cli/find.h"
+#include "runner/cli/out.h"
+#include "runner/cli/progress.h"
+#include "runner/cli/snapview.h"
+#include "runner/client/hosts.h"
+#include "runner/client/i18n.h"
+#include "runner/client/mirror.h"
+
+/* `snap mirror`: one more copy of a snapshot, now. */
+
+struct mirror_options {
+    const char *host;
+};
+
+static const struct opt options_mirror[] = {
+    {"host", 0, OPT_STR, offsetof(struct mirror_options, host), "NAME",
+     N_("where the copy goes (default: here, the host local)")},
+    {NULL, 0, OPT_NONE, 0, NULL, NULL},
+};
+
+struct shown {
+    struct forward_progress st;
+    struct progress *progress;
+};
+
+static void
+progress_line(void *ctx, struct buf *out)
+{
+    struct shown *s = ctx;
+
+    buf_add_str(out, _("copying: "));
+    progress_amount(out, s->st.bytes, 0, progress_elapsed_ns(s->progress));
+}
+
+static int
+run_mirror(struct cli *c, const void *options, const struct words *w, struct err *e)
+{
+    const struct mirror_options *o = options;
+    const char *to = o->host != NULL ? o->host : HOST_LOCAL;
+    struct client cl = {.loop = NULL};
+    struct data_ref ref = {.session = NULL};
+    struct shown shown = {.progress = NULL};
+    struct host known;
+    int rc = -1;
+
+    if (hosts_load(c->home, to, &known, e) != 0) {
+        return -1;
+    }
+    host_free(&known);
+    if (context_open(&cl, c, e) != 0 || find_data(c, &cl, w->v[0], false, &ref, e) != 0) {
+        goto out;
+    }
+    if (strcmp(session_host(ref.session)->name, to) == 0) {
+        rc = snapview_made(c, &ref.info, e); /* it is there already */
+        goto out;
+    }
+    shown.progress = progress_start(c, cl.loop, progress_line, &shown);
+    c->stage = STAGE_CHANGED;
+    if (mirror_copy(&cl, ref.session, to, ref.snapshot, &shown.st, e) == 0) {
+        rc = snapview_made(c, &ref.info, e);
+    }
+
+out:
+    progress_end(shown.progress);
+    data_ref_close(&ref);
+    context_close(&cl);
+    return rc;
+}
+
+const struct command sub_snap_mirror = {
+    .name = "mirror",
+    .usage = N_("SNAPSHOT [--host NAME]"),
+    .help = N_("copy a snapshot to another host, so that one may vanish"),
+    .options = options_mirror,
+    .options_size = sizeof(struct mirror_options),
+    .min_words = 1,
+    .max_words = 1,
+    .word = WORD_JOB_OR_SNAPSHOT,
+    .run = run_mirror,
+};

@@ -1,0 +1,44 @@
+#include "runner/client/mirror.h"
+
+#include <string.h>
+
+#include "runner/client/i18n.h"
+
+/* A copy is an extra: nobody waits long for a host that does not answer. */
+#define MIRROR_CONNECT_MS 15000
+
+const char *
+mirror_target(const struct host *h, int64_t stored_bytes, bool outs)
+{
+    if (h->local) {
+        return NULL;
+    }
+    if (h->mirror != NULL) {
+        return strcmp(h->mirror, MIRROR_NONE) == 0 ? NULL : h->mirror;
+    }
+    return outs || stored_bytes < MIRROR_MAX_BYTES ? HOST_LOCAL : NULL;
+}
+
+int
+mirror_copy(struct client *cl, struct session *from, const char *to, const char *id,
+            struct forward_progress *progress, struct err *e)
+{
+    struct session_options o = {.connect_timeout_ms = MIRROR_CONNECT_MS};
+    struct session *s = NULL;
+    struct host h;
+    int rc = -1;
+
+    if (session_conn(from) == NULL) {
+        return err_set(e, ERR_LINK, _("the link to host '%s' is gone"),
+                       session_host(from)->name);
+    }
+    if (hosts_load(cl->home, to, &h, e) != 0) {
+        return -1;
+    }
+    if (session_open(&s, cl, &h, &o, e) == 0 && session_wait_up(s, e) == 0) {
+        rc = forward_snapshot(cl, from, s, id, false, progress, e);
+    }
+    session_close(s);
+    host_free(&h);
+    return rc;
+}

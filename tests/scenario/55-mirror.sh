@@ -1,0 +1,93 @@
+#!/bin/bash
+# A host may vanish: copies of snapshots here and on other hosts, and going on from them.
+# limit: 240
+. "$(dirname "$0")/lib.sh"
+. "$(dirname "$0")/hosts.sh"
+client_key
+for h in h1 h2; do
+    sshd $h
+    authorize $h
+    know $h
+done
+expect 0 gpurun -q host add h1 "127.0.0.1:${port[h1]}"
+expect 0 gpurun -q host add h2 "127.0.0.1:${port[h2]}" --mirror none
+expect 100 gpurun -q host add h3 "127.0.0.1:${port[h2]}" --mirror nosuch
+has nosuch "$work/err"
+expect 100 gpurun -q host add h3 "127.0.0.1:${port[h2]}" --mirror h3
+row() { gpurun snap ls 2>/dev/null | grep -F " $1 "; }
+
+mkdir "$work/p"
+cd "$work/p"
+cat >train.py <<'PY'
+import os, sys
+n = int(open("state").read()) + 1 if os.path.exists("state") else 1
+open("state", "w").write(str(n))
+print("run", n, *sys.argv[1:], os.environ.get("OPT"))
+PY
+
+note "what a job wrote is here, too, when it ends; plan says so before"
+expect 0 gpurun plan --host h1 train.py
+has 'a copy on the laptop if it is below 100 MB'
+expect 0 gpurun --host h1 --name one --env OPT=opt train.py a "b c"
+has ' on h1 + laptop, kept until' "$work/err"
+row one | grep -qF 'h1 + laptop' || fail "snap ls: $(row one)"
+note "what is as it was shipped is here already"
+expect 0 gpurun --host h1 --name same -- true
+has 'as shipped, only on h1' "$work/err"
+note "--mirror none: no copy, and that is said"
+expect 0 gpurun plan --host h2 train.py
+has 'only on h2'
+expect 0 gpurun --host h2 --name alone train.py
+has ' only on h2, kept until' "$work/err"
+row alone | grep -qF 'only on h2' || fail "snap ls: $(row alone)"
+expect 0 gpurun snap mirror alone
+expect 0 gpurun snap mirror alone --host h1
+row alone | grep -qF 'h1 + h2 + laptop' || fail "snap ls: $(row alone)"
+
+note "large: not without being asked; --out asks"
+big='head -c 110000000 /dev/urandom >big; echo small >small'
+expect 0 gpurun --host h1 --name large -- sh -c "$big"
+has ' only on h1, kept until' "$work/err"
+expect 0 gpurun --host h1 --name wanted --out small -- sh -c "$big"
+has ' on h1 + laptop, kept until' "$work/err"
+[ "$(cat small)" = small ] || fail "--out"
+
+note "from host to host nothing lands on a disk here"
+find "$client/gpurun" -type f -size +1M | sort >"$work/before"
+rm -rf "$client/gpurun/tmp"
+touch "$client/gpurun/tmp" # whoever wants a scratch store fails
+expect 0 gpurun -q snap mirror large --host h2
+expect 0 gpurun -q --host h2 --from wanted --name moved -- sh -c 'wc -c <big'
+[ "$(cat "$work/out")" = 110000000 ] || fail "moved: $(cat "$work/out")"
+rm "$client/gpurun/tmp"
+find "$client/gpurun" -type f -size +1M | sort | diff "$work/before" - || fail "it landed here"
+row large | grep -qF 'h1 + h2' || fail "snap ls: $(row large)"
+
+note "h1 vanishes: data, and going on, from the copies"
+stop h1
+rm -rf "$work/h1/home"
+expect 0 gpurun snap get one state -o "$work/state"
+[ "$(cat "$work/state")" = 1 ] || fail "the copy holds $(cat "$work/state")"
+expect 0 gpurun resume one --host h2
+[ "$(cat "$work/out")" = "run 2 a b c opt" ] || fail "resumed: $(cat "$work/out")"
+has 'is on local, too' "$work/err"
+expect 0 gpurun resume one --host local
+[ "$(cat "$work/out")" = "run 2 a b c opt" ] || fail "resumed here: $(cat "$work/out")"
+expect 0 gpurun -q resume large --host h2 -- sh -c 'cat small'
+[ "$(cat "$work/out")" = small ] || fail "resumed from the copy on h2"
+row one | grep -qF laptop || fail "snap ls with h1 gone: $(row one)"
+
+note "--mirror HOST: another host has the copies"
+sshd h4
+authorize h4
+know h4
+expect 0 gpurun -q host add h4 "127.0.0.1:${port[h4]}" --mirror h2
+expect 0 gpurun plan --host h4 train.py
+has 'a copy on h2'
+expect 0 gpurun --host h4 --name far train.py
+has ' on h4 + h2, kept until' "$work/err"
+note "and where that one is gone, the run is as good, and says it"
+stop h2
+expect 0 gpurun --host h4 --name far2 train.py
+has 'no copy of the data on h2' "$work/err"
+has ' only on h4, kept until' "$work/err"
