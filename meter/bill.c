@@ -270,6 +270,30 @@ bill_from_receipt(struct bill *b, const struct receipt *r, struct err *e)
     return 0;
 }
 
+int
+bill_add_keeping(struct bill *b, const struct keeping *k, const struct receipt *r,
+                 struct err *e)
+{
+    struct bill_line *l;
+
+    if (keeping_check(k, r, e) != 0) {
+        return -1;
+    }
+    b->lines = xrealloc(b->lines, (b->n_lines + 1) * sizeof *b->lines);
+    l = &b->lines[b->n_lines++];
+    memset(l, 0, sizeof *l);
+    l->kind = BILL_KEEPING;
+    l->seconds = k->kept_s;
+    l->from_wall_ns = k->from_wall_ns;
+    l->to_wall_ns = k->to_wall_ns;
+    calendar_month((int64_t)wide_floor_div(k->to_wall_ns, USAGE_NS_PER_S), l->month);
+    l->why = k->charge_fen == 0 ? "less than a fen" : "";
+    l->fen = k->charge_fen;
+    b->total_fen += k->charge_fen;
+    b->keep_hold_fen = 0;
+    return 0;
+}
+
 void
 bill_clear(struct bill *b)
 {

@@ -9,6 +9,7 @@
 #include "base/err.h"
 #include "base/json.h"
 #include "meter/calendar.h"
+#include "meter/keeping.h"
 #include "meter/receipt.h"
 
 /*
@@ -54,6 +55,12 @@ struct bill {
 };
 
 int bill_from_receipt(struct bill *b, const struct receipt *r, struct err *e) MUST_USE;
+/*
+ * The data has gone: what keeping it cost is a line of its own, behind the session's, and
+ * of the total. ERR_DENIED: the line is not of that receipt.
+ */
+int bill_add_keeping(struct bill *b, const struct keeping *k, const struct receipt *r,
+                     struct err *e) MUST_USE;
 void bill_clear(struct bill *b);
 /* The lines as a JSON array; amounts in fen, prices in micro-yuan, times in ns. */
 void bill_json(struct json_writer *w, const struct bill *b);

@@ -11,6 +11,7 @@
 #include "runner/cli/commands.h"
 #include "runner/cli/out.h"
 #include "runner/client/i18n.h"
+#include "runner/client/keepings.h"
 #include "runner/client/wallet.h"
 
 struct audit_options {
@@ -72,9 +73,12 @@ check_states(struct audit *a, const struct receipt *r)
 
 /* The renter's ledger holds what the host's receipt says, to the fen. */
 static int
-check_ledger(struct audit *a, struct ledger *l, const struct receipt *r, struct err *e)
+check_ledger(struct audit *a, const struct home *home, struct ledger *l,
+             const struct receipt *r, struct err *e)
 {
     struct ledger_lease h;
+    struct keeping k;
+    bool there = false;
     int64_t kept = 0;
     struct err none;
 
@@ -84,10 +88,16 @@ check_ledger(struct audit *a, struct ledger *l, const struct receipt *r, struct 
     if (h.state == LEDGER_HOLD_NONE) {
         return 0; /* from before there was a wallet, or nothing to hold */
     }
-    if (h.state == LEDGER_HOLD_DONE && r->keep_hold_fen > 0 &&
-        keeping_charge_at(r, r->keep_until_wall_ns, &kept, &none) != 0) {
+    if (keepings_load(home, r, &there, &k, e) != 0) {
+        return -1;
+    }
+    if (h.state == LEDGER_HOLD_DONE && r->keep_hold_fen > 0 && there) {
+        kept = k.charge_fen;
+    } else if (h.state == LEDGER_HOLD_DONE && r->keep_hold_fen > 0 &&
+               keeping_charge_at(r, r->keep_until_wall_ns, &kept, &none) != 0) {
         kept = 0;
     }
+    keeping_clear(&k);
     if (h.state == LEDGER_HOLD_OPEN || h.charge_fen != r->charge_fen + kept) {
         problem(a, xasprintf(_("job %s: the ledger has %" PRId64
                                " fen for it, the host's receipt %" PRId64),
@@ -181,7 +191,7 @@ look(struct audit *a, const struct cli *c, const struct bill_entries *l,
         a->charge_fen += l->v[i].receipt->charge_fen;
         check_states(a, l->v[i].receipt);
         check_overlaps(a, l, i);
-        rc = ledger != NULL ? check_ledger(a, ledger, l->v[i].receipt, e) : 0;
+        rc = ledger != NULL ? check_ledger(a, c->home, ledger, l->v[i].receipt, e) : 0;
     }
     ledger_close(ledger);
     return rc;

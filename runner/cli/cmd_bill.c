@@ -18,6 +18,7 @@
 #include "runner/client/hosts.h"
 #include "runner/client/i18n.h"
 #include "runner/client/jobs.h"
+#include "runner/client/keepings.h"
 #include "runner/client/purse.h"
 #include "runner/client/receipts.h"
 
@@ -52,6 +53,28 @@ bill_entries_free(struct bill_entries *l)
     free(l->v);
 }
 
+/* The session's lines, and keeping's where its data has gone. */
+static int
+make_bill(const struct cli *c, struct bill_entry *en, struct err *e)
+{
+    struct keeping k;
+    bool there = false;
+    int rc;
+
+    if (bill_from_receipt(&en->bill, en->receipt, e) != 0) {
+        return -1;
+    }
+    rc = keepings_load(c->home, en->receipt, &there, &k, e);
+    if (rc == 0 && there) {
+        rc = bill_add_keeping(&en->bill, &k, en->receipt, e);
+    }
+    if (rc != 0) {
+        bill_clear(&en->bill);
+    }
+    keeping_clear(&k);
+    return rc;
+}
+
 static int
 add_entry(const struct cli *c, struct bill_entries *l, const char *job, struct err *e)
 {
@@ -70,7 +93,7 @@ add_entry(const struct cli *c, struct bill_entries *l, const char *job, struct e
         job_record_free(&en->record);
         return err_wrap(e, _("the receipt of job %s"), job);
     }
-    if (bill_from_receipt(&en->bill, en->receipt, e) != 0) {
+    if (make_bill(c, en, e) != 0) {
         receipt_free(en->receipt);
         job_record_free(&en->record);
         return -1;

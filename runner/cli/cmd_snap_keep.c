@@ -9,6 +9,7 @@
 #include "runner/cli/out.h"
 #include "runner/cli/snapview.h"
 #include "runner/client/i18n.h"
+#include "runner/client/keepings.h"
 #include "runner/client/snaps.h"
 #include "runner/job/verbs.h"
 #include "runner/wire/msg.h"
@@ -27,10 +28,24 @@ static const struct opt options_keep[] = {
     {NULL, 0, OPT_NONE, 0, NULL, NULL},
 };
 
+/* What keeping it has cost is known now: a line of its own, posted to the book. */
+static void
+post_keeping(struct cli *c, struct client *cl, struct session *s, const char *job)
+{
+    bool there = false;
+    struct err why;
+
+    if (job != NULL && keepings_fetch(cl, s, job, &there, &why) != 0) {
+        say(c,
+            _("what keeping it cost is not posted yet: %s; the same command again does"),
+            why.msg);
+    }
+}
+
 /* One copy; days < 0: it is given up. */
 static int
-ask_copy(struct session *s, const char *verb, const struct snap_info *of, int64_t days,
-         struct snap_info *out, struct err *e)
+ask_copy(struct cli *c, struct client *cl, struct session *s, const char *verb,
+         const struct snap_info *of, int64_t days, struct snap_info *out, struct err *e)
 {
     struct rec *req = msg_request_new(verb);
     struct rec *resp = NULL;
@@ -47,6 +62,9 @@ ask_copy(struct session *s, const char *verb, const struct snap_info *of, int64_
     }
     if (session_call(s, req, CONTEXT_ANSWER_NS, &resp, e) != 0) {
         goto out;
+    }
+    if (days < 0) {
+        post_keeping(c, cl, s, of->job);
     }
     bytes = rec_get_bytes(resp, "snap", &len);
     rc = bytes == NULL ? err_set(e, ERR_CORRUPT, _("the host names no snapshot"))
@@ -77,7 +95,7 @@ ask_others(struct cli *c, struct client *cl, const char *verb, const struct data
             continue;
         }
         rc = context_session(cl, s->host, CONTEXT_PATIENCE_NS, &there, e);
-        if (rc == 0 && (rc = ask_copy(there, verb, s, days, &info, e)) == 0) {
+        if (rc == 0 && (rc = ask_copy(c, cl, there, verb, s, days, &info, e)) == 0) {
             snap_info_free(&info);
         }
         session_close(there);
@@ -100,7 +118,7 @@ ask_snap(struct cli *c, const char *verb, const char *what, int64_t days, struct
 
     snap_info_init(&info);
     if (context_open(&cl, c, e) == 0 && find_data(c, &cl, what, false, &ref, e) == 0 &&
-        ask_copy(ref.session, verb, &ref.info, days, &info, e) == 0) {
+        ask_copy(c, &cl, ref.session, verb, &ref.info, days, &info, e) == 0) {
         c->stage = STAGE_CHANGED;
         if (ask_others(c, &cl, verb, &ref, days, e) == 0) {
             rc = snapview_made(c, &info, e);

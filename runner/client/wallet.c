@@ -8,6 +8,7 @@
 #include "base/file.h"
 #include "meter/keeping.h"
 #include "runner/client/jobs.h"
+#include "runner/client/keepings.h"
 #include "runner/client/receipts.h"
 
 int
@@ -64,19 +65,32 @@ settle(struct ledger *l, const struct receipt *r, struct err *e)
                                        : 0;
 }
 
-/* Data whose time is over cost what the storage rule says, at most what is held. */
+/*
+ * Data that has gone cost what the host's line says; whose time is over, what the storage
+ * rule says, at most what is held.
+ */
 static int
-post_keeping(struct ledger *l, const struct receipt *r, struct err *e)
+post_keeping(const struct home *home, struct ledger *l, const struct receipt *r,
+             struct err *e)
 {
     int64_t now_ns = clock_wall_ns();
     int64_t fen = 0;
 
-    if (now_ns < r->keep_until_wall_ns) {
+    struct keeping k;
+    bool there = false;
+
+    if (keepings_load(home, r, &there, &k, e) != 0) {
+        return -1;
+    }
+    fen = k.charge_fen;
+    keeping_clear(&k);
+    if (!there && now_ns < r->keep_until_wall_ns) {
         return 0;
     }
-    return keeping_charge_at(r, r->keep_until_wall_ns, &fen, e) == 0
-               ? ledger_keeping(l, r->lease, fen, now_ns, e)
-               : -1;
+    if (!there && keeping_charge_at(r, r->keep_until_wall_ns, &fen, e) != 0) {
+        return -1;
+    }
+    return ledger_keeping(l, r->lease, fen, now_ns, e);
 }
 
 /* What ledger_each_hold tells, kept aside: nothing is changed while it is read. */
@@ -162,7 +176,7 @@ sync_one(const struct home *home, struct ledger *l, const struct held *h,
         return err_wrap(e, "the receipt of job %s", job);
     }
     if (strcmp(r->lease, h->lease) == 0) {
-        rc = h->state == LEDGER_HOLD_OPEN ? settle(l, r, e) : post_keeping(l, r, e);
+        rc = h->state == LEDGER_HOLD_OPEN ? settle(l, r, e) : post_keeping(home, l, r, e);
         *waits = false;
     }
     receipt_free(r);

@@ -11,6 +11,7 @@
 
 #include "base/clock.h"
 #include "base/file.h"
+#include "runner/host/keepline.h"
 #include "runner/host/workdirs.h"
 #include "storage/gc.h"
 #include "storage/snap.h"
@@ -114,6 +115,9 @@ upkeep_main(const char *renter_id)
     (void)setpriority(PRIO_PROCESS, 0, NICE_LAST);
     if (agent_open(&a, &e) == 0 && renter_open(&r, a, renter_id, false, &e) == 0 &&
         upkeep_gc(r, false, NULL, NULL, &sums, &e) == 0) {
+        if (sums.n_expired > 0) {
+            keepline_sweep(a, r);
+        }
         rc = 0;
     } else {
         (void)fprintf(stderr, "gpurun-agent: %s\n", e.msg);

@@ -10,6 +10,7 @@
 #include "base/text.h"
 #include "meter/grant.h"
 #include "runner/host/declines.h"
+#include "runner/host/keepline.h"
 #include "runner/host/serve_internal.h"
 #include "runner/host/supervise.h"
 #include "runner/job/verbs.h"
@@ -308,10 +309,39 @@ lease_decline(struct serve *s, uint64_t id, const struct rec *req)
     buf_free(&out);
 }
 
+/* ---- what keeping its data cost ---- */
+
+static void
+job_keeping(struct serve *s, uint64_t id, const struct rec *req)
+{
+    struct buf line = BUF_INIT;
+    const char *job;
+    struct rec *r;
+    struct err e;
+
+    if (serve_job(req, &job, &e) != 0 ||
+        keepline_get(s->agent, s->renter, job, &line, &e) != 0) {
+        serve_fail(s, id, &e);
+        buf_free(&line);
+        return;
+    }
+    r = msg_answer_new(VERB_JOB_KEEPING);
+    rec_add_bytes(r, "keeping", line.data, line.len);
+    mux_respond(s->mux, id, r);
+    rec_free(r);
+    buf_free(&line);
+}
+
 const struct serve_verb serve_verbs_job[] = {
-    {VERB_LEASE_DECLINE, lease_decline}, {VERB_JOB_SUBMIT, serve_submit},
-    {VERB_JOB_LIST, job_list},           {VERB_JOB_SHOW, job_show},
-    {VERB_JOB_FOLLOW, job_follow},       {VERB_JOB_STOP, job_stop},
-    {VERB_JOB_SIGNAL, forward},          {VERB_JOB_EXTEND, forward},
-    {VERB_JOB_USAGE, job_usage},         {NULL, NULL},
+    {VERB_JOB_KEEPING, job_keeping},
+    {VERB_LEASE_DECLINE, lease_decline},
+    {VERB_JOB_SUBMIT, serve_submit},
+    {VERB_JOB_LIST, job_list},
+    {VERB_JOB_SHOW, job_show},
+    {VERB_JOB_FOLLOW, job_follow},
+    {VERB_JOB_STOP, job_stop},
+    {VERB_JOB_SIGNAL, forward},
+    {VERB_JOB_EXTEND, forward},
+    {VERB_JOB_USAGE, job_usage},
+    {NULL, NULL},
 };

@@ -16,6 +16,7 @@
 #define VERB_JOB_SIGNAL  "job.signal"
 #define VERB_JOB_EXTEND  "job.extend"
 #define VERB_JOB_USAGE   "job.usage"
+#define VERB_JOB_KEEPING "job.keeping"
 #define VERB_JOB_PUT     "job.put"
 #define VERB_JOB_STAT    "job.stat"
 #define VERB_SNAP_LIST   "snap.list"
