@@ -39,6 +39,8 @@ take_intervals(struct receipt *r, const struct journal_reader *j)
 
         to->state = a->state;
         memcpy(to->reason, a->reason, sizeof to->reason);
+        memcpy(to->boot, a->from.boot, sizeof to->boot);
+        to->from_boot_ns = a->from.boot_ns;
         to->from_wall_ns = a->from.wall_ns;
         to->to_wall_ns = b != NULL ? b->from.wall_ns : j->last.at.wall_ns;
         for (int s = 0; s < USAGE_STATE_COUNT; s++) {
@@ -86,6 +88,13 @@ from_reader(struct journal_reader *j)
     r->device_s = p->device_s;
     r->charge_fen = p->charge_fen;
     r->busy_ns = j->last.busy_ns;
+    r->open = !j->ended;
+    if (r->open) {
+        r->setup_s = usage_setup_s(&j->last.total);
+        r->device_s = usage_device_s(&j->last.total);
+        r->charge_fen = j->last.cost_fen;
+        r->exit_code = -1;
+    }
     journal_reader_cosigned(j, &r->cosigned_renter_s, &r->cosigned_book_s);
     r->host = j->host;
     r->file_bytes = j->good_bytes;
@@ -108,10 +117,13 @@ static int
 finish(struct receipt **out, struct journal_reader *j, const struct receipt_pins *pins,
        struct err *e)
 {
-    if (journal_reader_waiting_bytes(j) > 0) {
+    /* One that is being written: what is not whole yet does not count. */
+    bool open = pins->open && !journal_reader_ended(j) && j->last.seq > 0;
+
+    if (!open && journal_reader_waiting_bytes(j) > 0) {
         return err_set(e, ERR_CORRUPT, "record %" PRId64 " is cut off", j->last.seq + 1);
     }
-    if (!journal_reader_ended(j)) {
+    if (!open && !journal_reader_ended(j)) {
         return err_set(e, ERR_NOT_FOUND, "a usage journal without a receipt");
     }
     if (journal_reader_settle(j, e) != 0 ||

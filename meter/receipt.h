@@ -24,7 +24,9 @@ struct receipt_interval {
     char reason[JOURNAL_WORD_MAX + 1]; /* why it began */
     int64_t from_wall_ns;              /* labels */
     int64_t to_wall_ns;
-    struct usage_totals spent; /* the time between, by the state it was booked to */
+    char boot[BOOT_ID_LEN + 1]; /* in which it began and passed */
+    int64_t from_boot_ns;       /* CLOCK_BOOTTIME there */
+    struct usage_totals spent;  /* the time between, by the state it was booked to */
 };
 
 /* Device time of one month (Asia/Shanghai): from this device second on. */
@@ -56,6 +58,8 @@ struct receipt {
     int64_t charge_fen;
     int64_t busy_ns; /* of the device time; -1 unknown */
     bool lost;
+    bool open; /* not ended yet (receipt_pins.open): there is no receipt, and the sums are
+                  those of its last record */
     int64_t cosigned_renter_s; /* device seconds */
     int64_t cosigned_book_s;
 
@@ -73,6 +77,7 @@ struct receipt_pins {
     const struct sign_public *renter;
     const struct sign_public *book;
     const char *job;
+    bool open;      /* take a journal that has no receipt yet, too */
     bool check_all; /* every signature, not only those the chain does not cover */
 };
 

@@ -72,6 +72,12 @@ static const struct opt earnings_options[] = {
     {"csv", 0, OPT_FLAG, AT(csv), NULL, "for a spreadsheet"},
     END,
 };
+static const struct opt audit_options[] = {
+    HELP,
+    JSON,
+    {"month", 0, OPT_STR, AT(month), "YYYY-MM", "only that month (Asia/Shanghai)"},
+    END,
+};
 static const struct opt gc_options[] = {
     HELP,
     JSON,
@@ -176,6 +182,8 @@ const struct command commands_table[] = {
     {"devices", "", "what there is, and what is free", 0, 0, json_options, owner_devices},
     {"earnings", "", "what ended jobs brought in", 0, 0, earnings_options,
      owner_earnings},
+    {"audit", "", "where every second of every device and every fen went", 0, 0,
+     audit_options, owner_audit},
     {"doctor", "", "check this host; exit status 1 if something is to be looked at", 0, 0,
      json_options, owner_doctor},
     {"gc", "", "drop what has expired and free its space", 0, 0, gc_options, owner_gc},

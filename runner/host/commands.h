@@ -26,6 +26,7 @@ struct command_options {
     const char *to;
     const char *max_cost;
     const char *sha256;
+    const char *month;
 };
 
 struct command {
@@ -55,6 +56,7 @@ int owner_status(const struct command_options *o, int argc, char **argv, struct 
 int owner_jobs(const struct command_options *o, int argc, char **argv, struct err *e);
 int owner_devices(const struct command_options *o, int argc, char **argv, struct err *e);
 int owner_earnings(const struct command_options *o, int argc, char **argv, struct err *e);
+int owner_audit(const struct command_options *o, int argc, char **argv, struct err *e);
 int owner_doctor(const struct command_options *o, int argc, char **argv, struct err *e);
 int owner_gc(const struct command_options *o, int argc, char **argv, struct err *e);
 int owner_fsck(const struct command_options *o, int argc, char **argv, struct err *e);

@@ -8,8 +8,10 @@
 #include "base/text.h"
 #include "runner/host/agent.h"
 #include "runner/host/commands.h"
+#include "runner/host/earned.h"
 #include "runner/host/owner_json.h"
 #include "runner/host/recover.h"
+#include "runner/host/seen.h"
 #include "runner/host/upkeep.h"
 #include "runner/host/workdirs.h"
 #include "storage/fsck.h"
@@ -233,6 +235,22 @@ owner_fsck(const struct command_options *o, int argc, char **argv, struct err *e
 
 /* ---- tick ---- */
 
+/* What the audit lives on: who looked when, and what was earned until then. */
+static int
+keep_books(const struct agent *a, struct err *e)
+{
+    struct ledger *l = NULL;
+    int rc = seen_note(a, e);
+
+    if (rc == 0 && earned_open(&l, a, e) == 0) {
+        rc = earned_sync(l, a, e);
+        ledger_close(l);
+    } else {
+        rc = -1;
+    }
+    return rc;
+}
+
 int
 owner_tick(const struct command_options *o, int argc, char **argv, struct err *e)
 {
@@ -252,6 +270,10 @@ owner_tick(const struct command_options *o, int argc, char **argv, struct err *e
         (void)printf("%zu jobs were found lost\n", n);
     }
     if (each_store(a, gc_one, &j, &why) != 0 && rc == 0) {
+        *e = why;
+        rc = -1;
+    }
+    if (keep_books(a, &why) != 0 && rc == 0) {
         *e = why;
         rc = -1;
     }

@@ -14,6 +14,7 @@
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/hash.h"
+#include "meter/receipt.h"
 #include "meter/session.h"
 #include "runner/host/cgroup.h"
 #include "runner/host/jobdir.h"
@@ -161,6 +162,25 @@ snapshot(struct lost *l)
     l->state.expires_wall_ns = got.expires_wall_ns;
 }
 
+/* The receipt is there: it was cut off after that, and what it charges stands there only.
+ */
+static int
+take_charge(struct lost *l, struct err *e)
+{
+    const struct receipt_pins pins = {.host = &l->agent->pub, .job = l->dir.job};
+    char *path = xasprintf("%s/jobs/%s/usage", l->renter->path, l->dir.job);
+    struct receipt *r = NULL;
+    int rc = receipt_verify_file(&r, path, &pins, e);
+
+    if (rc == 0) {
+        l->state.charge_fen = r->charge_fen;
+        l->state.cost_fen = r->charge_fen;
+    }
+    receipt_free(r);
+    free(path);
+    return rc;
+}
+
 static int
 close_bill(struct lost *l, bool known, struct err *e)
 {
@@ -180,9 +200,8 @@ close_bill(struct lost *l, bool known, struct err *e)
     int rc = -1;
 
     if (meter_session_reopen(&m, &o, &why) != 0) {
-        if (why.code ==
-            ERR_EXISTS) { /* the receipt is there: it was cut off after that */
-            return 0;
+        if (why.code == ERR_EXISTS) {
+            return take_charge(l, e);
         }
         *e = why;
         return -1;

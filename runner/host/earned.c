@@ -1,0 +1,175 @@
+#include "runner/host/earned.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/buf.h"
+#include "base/clock.h"
+#include "meter/keeping.h"
+#include "runner/host/jobdir.h"
+
+int
+earned_open(struct ledger **out, const struct agent *a, struct err *e)
+{
+    char *path = agent_path(a, "ledger");
+    int rc = ledger_open(out, path, e);
+
+    free(path);
+    return rc;
+}
+
+/* The data went, at its end at the latest: what keeping it cost is earned, the rest of
+ * what was held for it is the renter's again. */
+static int
+enter_keeping(struct ledger *l, const struct receipt *r, struct err *e)
+{
+    int64_t fen = 0;
+
+    if (keeping_charge_at(r, r->keep_until_wall_ns, &fen, e) != 0 ||
+        ledger_keeping(l, r->lease, fen, r->keep_until_wall_ns, e) != 0) {
+        return -1;
+    }
+    return fen == r->keep_hold_fen ? 0
+                                   : ledger_refund(l, r->lease, r->keep_hold_fen - fen,
+                                                   r->keep_until_wall_ns, NULL, e);
+}
+
+static int
+enter(struct ledger *l, const struct receipt *r, int64_t now_ns, struct err *e)
+{
+    char host[SIGN_ID_LEN + 1];
+    const struct ledger_close c = {.lease = r->lease,
+                                   .host = host,
+                                   .charge_fen = r->charge_fen,
+                                   .keep_fen = r->keep_hold_fen,
+                                   .receipt = r->last.hash};
+    struct ledger_lease is;
+
+    sign_public_id(&r->host, host);
+    if (r->charge_fen + r->keep_hold_fen > 0 &&
+        ledger_topup(l, r->lease, r->charge_fen + r->keep_hold_fen, r->made_wall_ns, NULL,
+                     e) != 0) {
+        return -1;
+    }
+    if (ledger_settle(l, &c, r->made_wall_ns, NULL, e) != 0 ||
+        ledger_lease(l, r->lease, &is, e) != 0) {
+        return -1;
+    }
+    return is.state == LEDGER_HOLD_KEEPING && now_ns >= r->keep_until_wall_ns
+               ? enter_keeping(l, r, e)
+               : 0;
+}
+
+int
+earned_enter(struct ledger *l, const char *renter_id, const struct receipt *r,
+             int64_t now_wall_ns, struct err *e)
+{
+    struct err none;
+
+    ledger_use(l, renter_id);
+    if (ledger_begin(l, e) != 0) {
+        return -1;
+    }
+    if (enter(l, r, now_wall_ns, e) != 0) {
+        /* What did succeed is right, and is found again the next time. */
+        (void)!ledger_commit(l, &none);
+        e->code = e->code == ERR_INVALID ? ERR_CORRUPT : e->code;
+        return err_wrap(e, "lease %s", r->lease);
+    }
+    return ledger_commit(l, e);
+}
+
+static int
+each_of_job(const struct agent *a, const struct renter *r, const char *job, earned_fn *fn,
+            void *ctx, struct err *e)
+{
+    const struct receipt_pins pins = {.host = &a->pub, .job = job, .open = true};
+    char *path = xasprintf("%s/jobs/%s/usage", r->path, job);
+    struct receipt *receipt = NULL;
+    struct job_state st;
+    struct jobdir d;
+    struct err why = {0};
+    int rc = 0;
+
+    state_init(&st);
+    if (jobdir_open(&d, r, job, &why) == 0) {
+        (void)!jobdir_state(&d, &st, &why);
+        memcpy(st.job, d.job, sizeof st.job); /* also of a record that is gone */
+        if (receipt_verify_file(&receipt, path, &pins, &why) != 0) {
+            receipt = NULL;
+        }
+        rc = fn(ctx, r, &st, receipt, &why, e);
+        jobdir_close(&d);
+    }
+    receipt_free(receipt);
+    state_free(&st);
+    free(path);
+    return rc;
+}
+
+int
+earned_each(const struct agent *a, earned_fn *fn, void *ctx, struct err *e)
+{
+    struct renter_ids l;
+    int rc = 0;
+
+    if (renter_list(a, &l, e) != 0) {
+        return -1;
+    }
+    for (size_t i = 0; rc == 0 && i < l.n; i++) {
+        struct renter *r = NULL;
+        struct job_ids ids = {NULL, 0};
+
+        rc = renter_open(&r, a, l.v[i], false, e);
+        if (rc == 0) {
+            rc = jobdir_list(r, &ids, e);
+        }
+        for (size_t k = 0; rc == 0 && k < ids.n; k++) {
+            rc = each_of_job(a, r, ids.v[k], fn, ctx, e);
+        }
+        job_ids_free(&ids);
+        renter_close(r);
+    }
+    renter_ids_free(&l);
+    return rc;
+}
+
+struct sync {
+    struct ledger *ledger;
+    struct err first;
+    bool failed;
+};
+
+static int
+sync_one(void *ctx, const struct renter *r, const struct job_state *st,
+         const struct receipt *receipt, const struct err *why, struct err *e)
+{
+    struct sync *s = ctx;
+    struct err bad;
+
+    (void)st;
+    (void)why;
+    (void)e;
+    if (receipt != NULL && !receipt->open &&
+        earned_enter(s->ledger, r->id, receipt, clock_wall_ns(), &bad) != 0 &&
+        !s->failed) {
+        s->failed = true;
+        s->first = bad;
+    }
+    return 0;
+}
+
+int
+earned_sync(struct ledger *l, const struct agent *a, struct err *e)
+{
+    struct sync s = {.ledger = l};
+
+    if (earned_each(a, sync_one, &s, e) != 0) {
+        return -1;
+    }
+    if (s.failed) {
+        *e = s.first;
+        return -1;
+    }
+    return 0;
+}

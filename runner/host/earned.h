@@ -1,0 +1,39 @@
+#ifndef RUNNER_HOST_EARNED_H
+#define RUNNER_HOST_EARNED_H
+
+#include "base/attr.h"
+#include "base/err.h"
+#include "meter/ledger.h"
+#include "meter/receipt.h"
+#include "runner/host/agent.h"
+#include "runner/job/state.h"
+
+/*
+ * The owner's own ledger of what this host has earned: <home>/ledger (meter/ledger.h),
+ * append-only and chained, by lease: what the renter's book owes for an ended session
+ * comes in and goes to the owner; what is held for keeping its data is held here too, and
+ * is earned or given back when the data goes. It is made from the receipts, and outlives
+ * them; the same receipt again changes nothing, another one for the same lease is
+ * refused.
+ */
+int earned_open(struct ledger **out, const struct agent *a, struct err *e) MUST_USE;
+
+/* Enter a verified, ended session of that renter, and its keeping if that is over at now.
+ * ERR_CORRUPT: it stands there with other figures or another receipt. */
+int earned_enter(struct ledger *l, const char *renter_id, const struct receipt *r,
+                 int64_t now_wall_ns, struct err *e) MUST_USE;
+
+/* Enter every ended session that is not there yet; the first failure is told, the others
+ * are still seen to. */
+int earned_sync(struct ledger *l, const struct agent *a, struct err *e) MUST_USE;
+
+/*
+ * Each session that has a journal: st is its record, r (NULL: it cannot be read, why says
+ * why) ended or not. fn returns 0 to go on.
+ */
+typedef int earned_fn(void *ctx, const struct renter *r, const struct job_state *st,
+                      const struct receipt *receipt, const struct err *why,
+                      struct err *e);
+int earned_each(const struct agent *a, earned_fn *fn, void *ctx, struct err *e) MUST_USE;
+
+#endif

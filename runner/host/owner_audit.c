@@ -1,0 +1,499 @@
+/*
+ * `gpurun-agent audit`: every second of every device in one state, every fen of every
+ * session in the owner's ledger, and whatever does not agree by name.
+ */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/buf.h"
+#include "base/clock.h"
+#include "base/columns.h"
+#include "base/text.h"
+#include "meter/audit.h"
+#include "meter/bill.h"
+#include "meter/calendar.h"
+#include "meter/money.h"
+#include "runner/host/commands.h"
+#include "runner/host/earned.h"
+#include "runner/host/owner_json.h"
+#include "runner/host/seen.h"
+
+#define NS_PER_S  INT64_C(1000000000)
+#define GAPS_TEXT 20 /* lines per device for people; JSON has them all */
+
+/* One session's money. */
+struct audit_row {
+    char lease[GRANT_ID_MAX + 1];
+    char job[GRANT_ID_MAX + 1];
+    char renter[SIGN_ID_LEN + 1];
+    char book[SIGN_ID_LEN + 1];
+    char receipt[SHA256_HEX_LEN + 1]; /* "" not ended */
+    int64_t charge_fen;               /* of the month; so far, where it goes on */
+    int64_t keeping_fen;              /* by the ledger; of all time */
+    bool open;
+    bool lost;
+};
+
+struct look {
+    const char *month; /* NULL: all time */
+    struct ledger *ledger;
+    struct audit *audit;
+    struct audit_row *rows;
+    size_t n_rows;
+    int64_t ns[USAGE_STATE_COUNT]; /* of all sessions */
+    int64_t charge_fen;            /* of ended ones */
+    int64_t keeping_fen;
+    int64_t open_fen; /* so far, of those that go on */
+    int64_t due_fen;  /* by the ledger, of all time */
+    struct strings problems;
+};
+
+static void
+problem(struct look *k, char *text)
+{
+    strings_add(&k->problems, text);
+    free(text);
+}
+
+/* ---- one session ---- */
+
+static void
+check_states(struct look *k, const struct receipt *r)
+{
+    struct usage_totals sum = {{0}};
+
+    for (size_t i = 0; i < r->n_intervals; i++) {
+        for (int s = 0; s < USAGE_STATE_COUNT; s++) {
+            sum.ns[s] += r->intervals[i].spent.ns[s];
+        }
+    }
+    for (int s = 0; s < USAGE_STATE_COUNT; s++) {
+        k->ns[s] += r->last.total.ns[s];
+        if (sum.ns[s] != r->last.total.ns[s]) {
+            problem(k, xasprintf("job %s: time in state %s is not that of its intervals",
+                                 r->job, usage_state_name((enum usage_state)s)));
+        }
+    }
+}
+
+/* What it costs in the month looked at, from its lines, which must be its charge. */
+static int64_t
+charge_of(struct look *k, const struct receipt *r)
+{
+    struct bill b;
+    struct err e;
+    int64_t all_fen = 0;
+    int64_t fen = 0;
+
+    if (r->open) {
+        return r->charge_fen;
+    }
+    if (bill_from_receipt(&b, r, &e) != 0) {
+        problem(k, xasprintf("job %s: %s", r->job, e.msg));
+        return 0;
+    }
+    for (size_t i = 0; i < b.n_lines; i++) {
+        all_fen += b.lines[i].fen;
+        fen += k->month == NULL || strcmp(b.lines[i].month, k->month) == 0
+                   ? b.lines[i].fen
+                   : 0;
+    }
+    if (all_fen != r->charge_fen) {
+        problem(k, xasprintf("job %s: its lines are %" PRId64 " fen, its charge %" PRId64,
+                             r->job, all_fen, r->charge_fen));
+    }
+    bill_clear(&b);
+    return fen;
+}
+
+/* The record that listings read says what the receipt says. */
+static void
+check_record(struct look *k, const struct job_state *st, const struct receipt *r)
+{
+    if (!job_phase_is_final(st->phase)) {
+        return;
+    }
+    if (r->open) {
+        problem(k, xasprintf("job %s: it has ended, and there is no receipt", st->job));
+    } else if (st->charge_fen != r->charge_fen) {
+        problem(k,
+                xasprintf("job %s: its record says %" PRId64 " fen, its receipt %" PRId64,
+                          st->job, st->charge_fen, r->charge_fen));
+    }
+}
+
+/* The ledger has it, to the fen. */
+static void
+check_ledger(struct look *k, const struct renter *renter, const struct receipt *r,
+             struct audit_row *row)
+{
+    struct ledger_lease h;
+    struct err e;
+
+    if (earned_enter(k->ledger, renter->id, r, clock_wall_ns(), &e) != 0 ||
+        ledger_lease(k->ledger, r->lease, &h, &e) != 0) {
+        problem(k, xasprintf("job %s: the ledger: %s", r->job, e.msg));
+        return;
+    }
+    row->keeping_fen = h.charge_fen - r->charge_fen;
+    if (h.charge_fen < r->charge_fen || row->keeping_fen > r->keep_hold_fen ||
+        (h.state == LEDGER_HOLD_KEEPING && row->keeping_fen != 0)) {
+        problem(k,
+                xasprintf("job %s: the ledger has %" PRId64 " fen, the receipt %" PRId64,
+                          r->job, h.charge_fen, r->charge_fen));
+    }
+}
+
+static bool
+in_month(const struct look *k, const struct receipt *r)
+{
+    int64_t from_s;
+    int64_t to_s;
+    struct err none;
+
+    if (k->month == NULL) {
+        return true;
+    }
+    return calendar_parse_month(k->month, &from_s, &to_s, &none) == 0 &&
+           r->last.at.wall_ns / NS_PER_S >= from_s && r->n_intervals > 0 &&
+           r->intervals[0].from_wall_ns / NS_PER_S < to_s;
+}
+
+static int
+take(void *ctx, const struct renter *renter, const struct job_state *st,
+     const struct receipt *r, const struct err *why, struct err *e)
+{
+    struct look *k = ctx;
+    struct audit_row *row;
+
+    (void)e;
+    if (r == NULL) {
+        problem(k, xasprintf("job %s: its journal: %s", st->job, why->msg));
+        return 0;
+    }
+    audit_add(k->audit, r);
+    if (!in_month(k, r)) {
+        return 0;
+    }
+    k->rows = xrealloc(k->rows, (k->n_rows + 1) * sizeof *k->rows);
+    row = &k->rows[k->n_rows++];
+    memset(row, 0, sizeof *row);
+    (void)strcpy(row->lease, r->lease);
+    (void)strcpy(row->job, r->job);
+    (void)strcpy(row->renter, renter->id);
+    sign_public_id(&r->grant.book, row->book);
+    row->open = r->open;
+    row->lost = r->lost;
+    row->charge_fen = charge_of(k, r);
+    check_states(k, r);
+    check_record(k, st, r);
+    if (r->open) {
+        k->open_fen += row->charge_fen;
+        return 0;
+    }
+    sha256_format(&r->last.hash, row->receipt);
+    k->charge_fen += row->charge_fen;
+    check_ledger(k, renter, r, row);
+    k->keeping_fen += row->keeping_fen;
+    return 0;
+}
+
+/* ---- all of them ---- */
+
+static int
+sum_due(void *ctx, const struct ledger_account *acc, struct err *e)
+{
+    struct look *k = ctx;
+
+    (void)e;
+    if (strncmp(acc->name, "owner:payable:", strlen("owner:payable:")) == 0) {
+        k->due_fen += acc->credit_fen - acc->debit_fen;
+    }
+    return 0;
+}
+
+static int
+look(struct look *k, const struct agent *a, struct err *e)
+{
+    int64_t from_ns = INT64_MIN;
+    int64_t to_ns = INT64_MAX;
+    struct usage_moment now;
+    size_t n;
+    struct err why;
+
+    if (k->month != NULL) {
+        if (calendar_parse_month(k->month, &from_ns, &to_ns, e) != 0) {
+            return -1;
+        }
+        from_ns *= NS_PER_S;
+        to_ns *= NS_PER_S;
+    }
+    k->audit = audit_new(from_ns, to_ns);
+    usage_now(&now); /* the look comes after, so it covers all until now */
+    if (earned_open(&k->ledger, a, e) != 0 || seen_note(a, e) != 0 ||
+        seen_put(a, k->audit, e) != 0 || earned_each(a, take, k, e) != 0) {
+        return -1;
+    }
+    audit_close(k->audit, &now);
+    if (ledger_check(k->ledger, &why) != 0) {
+        problem(k, xasprintf("the ledger: %s", why.msg));
+    }
+    if (ledger_each_account(k->ledger, sum_due, k, e) != 0) {
+        return -1;
+    }
+    if (k->month == NULL && k->due_fen != k->charge_fen + k->keeping_fen) {
+        problem(k, xasprintf("the ledger has %" PRId64
+                             " fen earned, the receipts here %" PRId64,
+                             k->due_fen, k->charge_fen + k->keeping_fen));
+    }
+    for (size_t i = 0; i < (audit_devices(k->audit, &n), n); i++) {
+        const struct audit_device *d = &audit_devices(k->audit, &n)[i];
+
+        for (size_t g = 0; g < d->n_gaps; g++) {
+            if (d->gaps[g].what == AUDIT_OVERLAP) {
+                problem(k, xasprintf("jobs %s and %s both had device %s, for %" PRId64
+                                     ".%03d s",
+                                     d->gaps[g].before, d->gaps[g].after, d->device.uuid,
+                                     d->gaps[g].ns / NS_PER_S,
+                                     (int)(d->gaps[g].ns % NS_PER_S / 1000000)));
+            }
+        }
+    }
+    return 0;
+}
+
+/* ---- telling ---- */
+
+static void
+add_seconds(struct columns *c, int64_t ns)
+{
+    char text[32];
+
+    (void)snprintf(text, sizeof text, "%" PRId64 ".%03d", ns / NS_PER_S,
+                   (int)(ns % NS_PER_S / 1000000));
+    columns_add(c, text);
+}
+
+static int64_t
+free_ns(const struct audit_device *d)
+{
+    int64_t ns = 0;
+
+    for (int s = 0; s < USAGE_STATE_COUNT; s++) {
+        ns += d->free_ns[s];
+    }
+    return ns;
+}
+
+static void
+print_devices(const struct audit_device *v, size_t n)
+{
+    static const char *const titles[] = {"DEVICE", "TYPE", "SOLD",       "FREE",
+                                         "FAULT",  "IDLE", "UNOBSERVED", "SECONDS"};
+    struct columns *c = columns_new(8, titles);
+
+    for (size_t i = 0; i < n; i++) {
+        columns_add(c, v[i].device.uuid[0] != '\0' ? v[i].device.uuid
+                                                   : v[i].device.class_name);
+        columns_add(c, v[i].device.type);
+        add_seconds(c, v[i].sold_ns);
+        add_seconds(c, free_ns(&v[i]));
+        add_seconds(c, v[i].fault_ns);
+        add_seconds(c, v[i].idle_ns);
+        add_seconds(c, v[i].unobserved_ns);
+        add_seconds(c, v[i].ns);
+    }
+    columns_print_free(c);
+}
+
+static void
+print_gaps(const struct audit_device *d)
+{
+    char at[CLOCK_TEXT_MAX];
+
+    for (size_t g = 0; g < d->n_gaps && g < GAPS_TEXT; g++) {
+        const struct audit_gap *p = &d->gaps[g];
+
+        clock_format_local(p->from_wall_ns, at);
+        (void)printf("%s  %s  %s for %" PRId64 ".%03d s%s%s%s%s\n", d->device.uuid, at,
+                     audit_what_name(p->what), p->ns / NS_PER_S,
+                     (int)(p->ns % NS_PER_S / 1000000),
+                     p->before[0] != '\0' ? ", after " : "", p->before,
+                     p->after[0] != '\0' ? ", before " : "", p->after);
+    }
+    if (d->n_gaps > GAPS_TEXT) {
+        (void)printf("%s  %zu more: --json lists all\n", d->device.uuid,
+                     d->n_gaps - GAPS_TEXT);
+    }
+}
+
+static void
+print_text(const struct look *k)
+{
+    static const char *const titles[] = {"STATE", "SECONDS", "WHY FREE"};
+    struct columns *c = columns_new(3, titles);
+    size_t n;
+    const struct audit_device *v = audit_devices(k->audit, &n);
+    char money[MONEY_TEXT_MAX];
+    size_t open = 0;
+
+    for (int s = USAGE_SHIPPING; s < USAGE_ENDED; s++) {
+        if (k->ns[s] > 0) {
+            columns_add(c, usage_state_name((enum usage_state)s));
+            add_seconds(c, k->ns[s]);
+            columns_add(c, usage_state_why((enum usage_state)s));
+        }
+    }
+    columns_print_free(c);
+    print_devices(v, n);
+    for (size_t i = 0; i < n; i++) {
+        print_gaps(&v[i]);
+    }
+    for (size_t i = 0; i < k->n_rows; i++) {
+        open += k->rows[i].open ? 1 : 0;
+    }
+    money_format_fen(k->charge_fen, money);
+    (void)printf("%zu sessions ended, charged %s yuan", k->n_rows - open, money);
+    money_format_fen(k->keeping_fen, money);
+    (void)printf(", for keeping %s yuan; %zu go on", money, open);
+    money_format_fen(k->open_fen, money);
+    (void)printf(", %s yuan so far\n", money);
+    money_format_fen(k->due_fen, money);
+    (void)printf("the ledger has %s yuan earned in all\n", money);
+    for (size_t i = 0; i < k->problems.n; i++) {
+        (void)printf("WRONG: %s\n", k->problems.v[i]);
+    }
+    if (k->problems.n == 0) {
+        (void)printf("journals, receipts and the ledger agree to the fen\n");
+    }
+}
+
+static void
+json_device(struct json_writer *j, const struct audit_device *d)
+{
+    json_obj(j);
+    json_kstr(j, "class", d->device.class_name);
+    json_kstr(j, "type", d->device.type);
+    json_kstr(j, "uuid", d->device.uuid);
+    json_kbool(j, "shared", d->shared);
+    json_ktime(j, "from", d->from_wall_ns);
+    json_ktime(j, "to", d->to_wall_ns);
+    json_kint(j, "ns", d->ns);
+    json_kint(j, "sold_ns", d->sold_ns);
+    json_key(j, "free_ns");
+    json_obj(j);
+    for (int s = 0; s < USAGE_STATE_COUNT; s++) {
+        if (d->free_ns[s] > 0) {
+            json_kint(j, usage_state_name((enum usage_state)s), d->free_ns[s]);
+        }
+    }
+    json_obj_end(j);
+    json_kint(j, "fault_ns", d->fault_ns);
+    json_kint(j, "idle_ns", d->idle_ns);
+    json_kint(j, "unobserved_ns", d->unobserved_ns);
+    json_key(j, "gaps");
+    json_arr(j);
+    for (size_t g = 0; g < d->n_gaps; g++) {
+        json_obj(j);
+        json_kstr(j, "is", audit_what_name(d->gaps[g].what));
+        json_ktime(j, "from", d->gaps[g].from_wall_ns);
+        json_kint(j, "ns", d->gaps[g].ns);
+        json_kstr(j, "before", d->gaps[g].before[0] != '\0' ? d->gaps[g].before : NULL);
+        json_kstr(j, "after", d->gaps[g].after[0] != '\0' ? d->gaps[g].after : NULL);
+        json_obj_end(j);
+    }
+    json_arr_end(j);
+    json_obj_end(j);
+}
+
+static void
+json_row(struct json_writer *j, const struct audit_row *r)
+{
+    json_obj(j);
+    json_kstr(j, "lease", r->lease);
+    json_kstr(j, "job", r->job);
+    json_kstr(j, "renter", r->renter);
+    json_kstr(j, "book", r->book);
+    json_kstr(j, "receipt", r->receipt[0] != '\0' ? r->receipt : NULL);
+    json_kbool(j, "open", r->open);
+    json_kbool(j, "lost", r->lost);
+    json_kint(j, "charge_fen", r->charge_fen);
+    json_kint(j, "keeping_fen", r->keeping_fen);
+    json_obj_end(j);
+}
+
+static int
+print_json(const struct look *k, struct err *e)
+{
+    struct buf b = BUF_INIT;
+    struct json_writer j = json_to(&b);
+    size_t n;
+    const struct audit_device *v = audit_devices(k->audit, &n);
+
+    json_obj(&j);
+    json_kstr(&j, "month", k->month);
+    json_kbool(&j, "right", k->problems.n == 0);
+    json_kint(&j, "charge_fen", k->charge_fen);
+    json_kint(&j, "keeping_fen", k->keeping_fen);
+    json_kint(&j, "open_fen", k->open_fen);
+    json_kint(&j, "earned_fen", k->due_fen);
+    json_key(&j, "ns");
+    json_obj(&j);
+    for (int s = USAGE_SHIPPING; s < USAGE_ENDED; s++) {
+        if (k->ns[s] > 0) {
+            json_kint(&j, usage_state_name((enum usage_state)s), k->ns[s]);
+        }
+    }
+    json_obj_end(&j);
+    json_key(&j, "devices");
+    json_arr(&j);
+    for (size_t i = 0; i < n; i++) {
+        json_device(&j, &v[i]);
+    }
+    json_arr_end(&j);
+    json_key(&j, "sessions");
+    json_arr(&j);
+    for (size_t i = 0; i < k->n_rows; i++) {
+        json_row(&j, &k->rows[i]);
+    }
+    json_arr_end(&j);
+    json_key(&j, "problems");
+    json_arr(&j);
+    for (size_t i = 0; i < k->problems.n; i++) {
+        json_str(&j, k->problems.v[i]);
+    }
+    json_arr_end(&j);
+    json_obj_end(&j);
+    return owner_json_print(&b, e);
+}
+
+int
+owner_audit(const struct command_options *o, int argc, char **argv, struct err *e)
+{
+    struct look k = {.month = o->month};
+    struct agent *a = NULL;
+    int rc = -1;
+
+    (void)argc;
+    (void)argv;
+    if (agent_open(&a, e) != 0) {
+        return -1;
+    }
+    if (look(&k, a, e) == 0) {
+        rc = 0;
+        if (o->json) {
+            rc = print_json(&k, e);
+        } else {
+            print_text(&k);
+        }
+        rc = rc == 0 && k.problems.n > 0 ? 1 : rc;
+    }
+    ledger_close(k.ledger);
+    audit_free(k.audit);
+    strings_free(&k.problems);
+    free(k.rows);
+    agent_close(a);
+    return rc;
+}
