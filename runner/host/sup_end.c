@@ -38,6 +38,7 @@ struct closing {
     bool wanted; /* a snapshot is to be taken */
     bool failed;
     struct err why;
+    int n_under_way; /* of the two things done at the same time */
 };
 
 /* ---- how it ended ---- */
@@ -126,6 +127,9 @@ closing_done(void *ctx, int rc, const struct err *why)
 
     (void)rc;
     (void)why;
+    if (--c->n_under_way > 0) {
+        return;
+    }
     if (c->wanted && !c->failed) {
         memcpy(st->snapshot, c->id, sizeof st->snapshot);
         st->kept = c->snapshot.partial ? JOB_KEPT_PARTIAL : JOB_KEPT_WHOLE;
@@ -163,10 +167,29 @@ closing_run(void *ctx, struct err *e)
         c->failed =
             workdirs_snapshot(s->agent, s->renter, &c->end, &c->snapshot, &c->why) != 0;
     }
-    if (s->tmpdir != NULL && file_remove_tree(s->tmpdir, e) != 0) {
-        sup_say(s, "%s", e->msg);
+    return 0;
+}
+
+/* Beside the snapshot: a busy disk may take as long for this as for that. */
+static int
+tidy_run(void *ctx, struct err *e)
+{
+    struct closing *c = ctx;
+
+    if (c->sup->tmpdir != NULL && file_remove_tree(c->sup->tmpdir, e) != 0) {
+        sup_say(c->sup, "%s", e->msg);
     }
     return 0;
+}
+
+static void
+close_by(struct closing *c, int (*run)(void *ctx, struct err *e))
+{
+    struct err e;
+
+    if (work_start(c->sup->loop, run, closing_done, c, &e) != 0) {
+        closing_done(c, run(c, &e), &e);
+    }
 }
 
 static void
@@ -174,9 +197,9 @@ close_up(struct sup *s)
 {
     struct closing *c = xcalloc(1, sizeof *c);
     const struct journal_point *point = meter_session_point(s->meter);
-    struct err e;
 
     c->sup = s;
+    c->n_under_way = s->tmpdir == NULL ? 1 : 2;
     c->wanted = s->started && !s->no_snapshot;
     if (!c->wanted) {
         state_set_text(&s->state.kept_why,
@@ -190,9 +213,10 @@ close_up(struct sup *s)
     c->end.spec = &s->spec;
     c->end.state = &s->state;
     c->end.id = c->id;
-    if (work_start(s->loop, closing_run, closing_done, c, &e) != 0) {
-        closing_done(c, closing_run(c, &e), &e);
+    if (s->tmpdir != NULL) {
+        close_by(c, tidy_run);
     }
+    close_by(c, closing_run);
 }
 
 /* All output is in the log, or will not come any more. */

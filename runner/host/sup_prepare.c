@@ -108,12 +108,12 @@ sup_prepare(struct sup *s)
     if (s->lock_fds[0] != -1 && guard_hold(s->guard, s->lock_fds, s->n_picked, &e) != 0) {
         goto failed;
     }
-    sup_meter(s, USAGE_PREPARING, "accepted");
     s->preparing = true;
     if (work_start(s->loop, prepare_run, prepare_done, s, &e) != 0) {
         s->preparing = false;
         goto failed;
     }
+    sup_meter(s, USAGE_PREPARING, "accepted"); /* while the thread is at it */
     return;
 
 failed:
