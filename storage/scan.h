@@ -33,6 +33,9 @@ struct scan_options {
     bool one_file_system;  /* directories on other file systems: the entry, not what is in
                               it */
     bool measure_skipped;  /* count the bytes of what is ignored (walks it) */
+    const void *git_excludes; /* bytes of the user's core.excludesFile; with a repository
+                                 only; outlives the scan; NULL: none */
+    size_t git_excludes_len;
     const char *const
         *with; /* paths relative to the root that are in, whatever the rules */
     size_t n_with;

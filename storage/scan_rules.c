@@ -78,13 +78,17 @@ drop_above(struct scan *s)
     }
 }
 
-/* info/exclude stands below every .gitignore. */
+/* info/exclude stands below every .gitignore, and the user's own file below that. */
 static void
 load_exclude(struct scan *s, int git_dir_fd)
 {
     int fd = git_common_dir_open(git_dir_fd);
     struct buf b = BUF_INIT;
 
+    if (s->o.git_excludes_len > 0) {
+        add_above(s, ignore_dir_new(NULL, "", s->o.git_excludes, s->o.git_excludes_len,
+                                    NULL, 0));
+    }
     if (fd != -1) {
         beneath_read(fd, "info/exclude", IGNORE_FILE_MAX_BYTES, &b);
         (void)fd_close(&fd);

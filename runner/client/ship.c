@@ -11,6 +11,7 @@
 #include "base/buf.h"
 #include "base/file.h"
 #include "base/text.h"
+#include "runner/client/git_config.h"
 #include "runner/client/i18n.h"
 #include "runner/job/verbs.h"
 #include "runner/wire/channel.h"
@@ -26,6 +27,7 @@ struct ship {
     struct store *store; /* instead of root_fd */
     struct sha256 stored_tree;
     struct buf manifest;
+    struct buf user_rules; /* git's, for all repositories */
     struct build_options build;
     struct sync_send *send;
     struct waker *waker;
@@ -266,12 +268,17 @@ start_sender(struct ship *s, struct err *e)
 static void
 set_build_options(struct ship *s)
 {
+    if (!s->o.everything) {
+        git_user_excludes(&s->user_rules);
+    }
     s->build = (struct build_options){
         .policy = s->o.everything ? BUILD_SNAPSHOT : BUILD_SHIP,
         .scan = {.everything = s->o.everything,
                  .with_git = s->o.with_git,
                  .allow_home = s->o.allow_home,
                  .measure_skipped = s->o.measure,
+                 .git_excludes = s->user_rules.data,
+                 .git_excludes_len = s->user_rules.len,
                  .with = (const char *const *)s->with,
                  .n_with = s->o.n_with},
         .cache_path = s->cache,
@@ -352,6 +359,7 @@ ship_free(struct ship *s)
     }
     free(s->with);
     buf_free(&s->manifest);
+    buf_free(&s->user_rules);
     free(s->cache);
     free(s->base_path);
     free(s->dir);

@@ -86,6 +86,29 @@ for seed in $(seq 1 "${IGNORE_ROUNDS:-12}"); do
     agree "round $seed with an index"
 done
 
+note "the user's own rules, for every repository and for nothing else"
+mkdir -p "$client/.config/git" "$work/global/sub" "$work/no-repository"
+printf '*.swp\n!kept.swp\nbuild/\n' >"$client/.config/git/ignore"
+cd "$work/global"
+quiet_git init -q .
+mkdir build
+touch a.swp kept.swp build/x b.c sub/c.swp sub/d
+printf '!c.swp\n' >sub/.gitignore
+shipped
+env -i PATH="$PATH" HOME="$client" git ls-files -z -o -c --exclude-standard | tr '\0' '\n' | LC_ALL=C sort -u >"$work/by_git"
+diff "$work/by_git" "$work/shipped" || fail "not as git"
+[ "$(tr '\n' ' ' <"$work/shipped")" = "b.c kept.swp sub/.gitignore sub/c.swp sub/d " ] || fail "shipped: $(cat "$work/shipped")"
+printf '[core]\n\texcludesFile = ~/mine\n' >"$client/.gitconfig"
+echo b.c >"$client/mine"
+shipped
+! grep -qx b.c "$work/shipped" || fail "core.excludesFile is not asked"
+grep -qx a.swp "$work/shipped" || fail "both of the user's files count"
+cd "$work/no-repository"
+touch b.c
+shipped
+grep -qx b.c "$work/shipped" || fail "the user's rules count where there is no repository"
+rm -r "$client/.gitconfig" "$client/mine" "$client/.config"
+
 note "what git tracks though it is ignored, in a sha256 repository, a worktree and a submodule"
 tracked() {
     mkdir -p out/deep/er && touch .gitignore out/log out/deep/er/kept out/deep/lost plain.bin kept.bin
