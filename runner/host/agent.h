@@ -52,9 +52,11 @@ struct renter {
     bool has_key;
     struct sign_public key; /* signs its grants; pinned at first contact */
     bool revoked;
-    int64_t until_wall_ns; /* 0: no end */
-    int64_t max_cost_fen;  /* of all its jobs together; RENTER_NO_CAP */
-    char *ssh_key;         /* "ssh-ed25519 AAAA…", or NULL */
+    int64_t until_wall_ns;   /* 0: no end */
+    int64_t max_cost_fen;    /* of all its jobs together; RENTER_NO_CAP */
+    int64_t quota_bytes;     /* that its store may take; 0: no limit (quota.h) */
+    int64_t quota_job_bytes; /* that one job's directory may hold; 0: no limit */
+    char *ssh_key;           /* "ssh-ed25519 AAAA…", or NULL */
     int64_t made_wall_ns;
 };
 

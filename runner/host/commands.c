@@ -60,6 +60,12 @@ static const struct opt book_options[] = {
     {"name", 0, OPT_STR, AT(name), "NAME", "with allow: what to call the book"},
     END,
 };
+static const struct opt quota_options[] = {
+    HELP,
+    JSON,
+    {"job", 0, OPT_STR, AT(job), "BYTES", "and each of its jobs in its directory"},
+    END,
+};
 static const struct opt jobs_options[] = {
     HELP,
     JSON,
@@ -177,6 +183,8 @@ const struct command commands_table[] = {
      "who pays less, by how much and for how long", 1, 3, member_options, owner_member},
     {"book", "ls | allow KEYFILE | rm NAME | own yes|no",
      "whose promises to pay are taken", 1, 2, book_options, owner_book},
+    {"quota", "[RENTER [BYTES|none]]", "how much a renter keeps here, and may", 0, 2,
+     quota_options, owner_quota},
     {"status", "", "this host at a glance", 0, 0, json_options, owner_status},
     {"jobs", "", "what runs here now", 0, 0, jobs_options, owner_jobs},
     {"devices", "", "what there is, and what is free", 0, 0, json_options, owner_devices},

@@ -25,6 +25,7 @@ struct command_options {
     const char *from;
     const char *to;
     const char *max_cost;
+    const char *job;
     const char *sha256;
     const char *month;
 };
@@ -51,6 +52,7 @@ int owner_renters(const struct command_options *o, int argc, char **argv, struct
 int owner_revoke(const struct command_options *o, int argc, char **argv, struct err *e);
 int owner_price(const struct command_options *o, int argc, char **argv, struct err *e);
 int owner_book(const struct command_options *o, int argc, char **argv, struct err *e);
+int owner_quota(const struct command_options *o, int argc, char **argv, struct err *e);
 int owner_member(const struct command_options *o, int argc, char **argv, struct err *e);
 int owner_status(const struct command_options *o, int argc, char **argv, struct err *e);
 int owner_jobs(const struct command_options *o, int argc, char **argv, struct err *e);

@@ -33,6 +33,12 @@ encode(const struct renter *r)
     }
     rec_add_int(rec, "until_wall_ns", r->until_wall_ns);
     rec_add_int(rec, "max_cost_fen", r->max_cost_fen);
+    if (r->quota_bytes != 0) {
+        rec_add_int(rec, "quota_bytes", r->quota_bytes);
+    }
+    if (r->quota_job_bytes != 0) {
+        rec_add_int(rec, "quota_job_bytes", r->quota_job_bytes);
+    }
     rec_add_int(rec, "made_wall_ns", r->made_wall_ns);
     if (r->ssh_key != NULL) {
         rec_add(rec, "ssh_key", r->ssh_key);
@@ -55,6 +61,9 @@ decode(struct renter *r, const struct rec *rec, struct err *e)
         rec_opt_int(rec, "until_wall_ns", 0, INT64_MAX, 0, &r->until_wall_ns, e) != 0 ||
         rec_opt_int(rec, "max_cost_fen", -1, INT64_MAX, RENTER_NO_CAP, &r->max_cost_fen,
                     e) != 0 ||
+        rec_opt_int(rec, "quota_bytes", 0, INT64_MAX, 0, &r->quota_bytes, e) != 0 ||
+        rec_opt_int(rec, "quota_job_bytes", 0, INT64_MAX, 0, &r->quota_job_bytes, e) !=
+            0 ||
         rec_opt_int(rec, "made_wall_ns", INT64_MIN, INT64_MAX, 0, &r->made_wall_ns, e) !=
             0) {
         return -1;

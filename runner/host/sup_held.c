@@ -1,11 +1,13 @@
 /*
  * The landing reserve's other half: how many bytes a snapshot of the job's directory
  * would have to keep now. Counted on a thread of its own, at most a twentieth of the
- * time, and only where keeping has a price.
+ * time, and only where keeping has a price or the owner has set a quota.
  */
 #include <dirent.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -14,6 +16,8 @@
 #include "base/buf.h"
 #include "base/clock.h"
 #include "base/file.h"
+#include "base/text.h"
+#include "runner/host/quota.h"
 #include "runner/host/supervise_internal.h"
 #include "runner/host/work.h"
 
@@ -30,6 +34,8 @@ struct sup_held {
     bool counting; /* the thread has `bytes` and `took_ns` */
     int64_t bytes;
     int64_t took_ns;
+    int64_t others;       /* bytes that the renter's store took at the start */
+    struct quota_top top; /* of `bytes` */
 };
 
 /* A sparse file is what it really takes; of a file with several names each takes a part.
@@ -46,6 +52,41 @@ weight(const struct stat *st)
     /* Small files may lie in the inode: then their size is all there is to tell. */
     bytes = on_disk > 0 && on_disk < bytes ? on_disk : bytes;
     return st->st_nlink > 1 ? bytes / (int64_t)st->st_nlink : bytes;
+}
+
+/* Is a quota to be held? Then what is largest is told by its path. */
+static bool
+has_quota(const struct sup *s)
+{
+    return s->renter->quota_bytes > 0 || s->renter->quota_job_bytes > 0;
+}
+
+static void
+note_large(struct sup_held *h, int dir_fd, const char *name, int64_t bytes)
+{
+    char link[32];
+    char path[PATH_MAX];
+    size_t root = strlen(h->sup->workdir);
+    ssize_t n;
+
+    if (!has_quota(h->sup) ||
+        (h->top.n == QUOTA_TOP && bytes <= h->top.v[QUOTA_TOP - 1].bytes)) {
+        return;
+    }
+    (void)snprintf(link, sizeof link, "/proc/self/fd/%d", dir_fd);
+    n = readlink(link, path, sizeof path - 1);
+    if (n < 0) {
+        n = 0;
+    }
+    path[n] = '\0';
+    if ((size_t)n > root && strncmp(path, h->sup->workdir, root) == 0) {
+        char *rel = path_join(path + root + 1, name);
+
+        quota_top_add(&h->top, rel, bytes);
+        free(rel);
+    } else {
+        quota_top_add(&h->top, name, bytes);
+    }
 }
 
 /* What cannot be read is not counted: the snapshot cannot keep it either. Takes fd. */
@@ -74,6 +115,7 @@ count(struct sup_held *h, int fd, int depth)
             }
         } else if (h->bytes < HELD_MAX) {
             h->bytes += weight(&st);
+            note_large(h, dirfd(d), de->d_name, weight(&st));
         }
     }
     (void)closedir(d);
@@ -88,11 +130,37 @@ count_run(void *ctx, struct err *e)
 
     (void)e;
     h->bytes = 0;
+    quota_top_free(&h->top);
     if (fd >= 0) {
         count(h, fd, 0);
     }
     h->took_ns = clock_boot_ns() - start_ns;
     return 0;
+}
+
+/* More than the owner allows: the job ends in order, and its data is kept. */
+static void
+hold_quota(struct sup_held *h)
+{
+    const struct renter *r = h->sup->renter;
+    bool job = r->quota_job_bytes > 0 && h->bytes > r->quota_job_bytes;
+    bool all = r->quota_bytes > 0 && h->bytes > r->quota_bytes - h->others;
+    struct buf b = BUF_INIT;
+    char has[TEXT_SIZE_MAX];
+    char may[TEXT_SIZE_MAX];
+
+    if (!job && !all) {
+        return;
+    }
+    text_format_size((uint64_t)(job ? h->bytes : h->bytes + h->others), has);
+    text_format_size((uint64_t)(job ? r->quota_job_bytes : r->quota_bytes), may);
+    buf_printf(&b,
+               job ? "its directory holds %s, and a job may here %s; the largest: "
+                   : "its renter would keep %s, and may here %s; the largest: ",
+               has, may);
+    quota_top_text(&h->top, &b);
+    sup_stop(h->sup, JOB_DISK, false, buf_str(&b));
+    buf_free(&b);
 }
 
 static void
@@ -109,6 +177,7 @@ count_done(void *ctx, int rc, const struct err *why)
     }
     meter_session_held(h->sup->meter, h->bytes);
     sup_run_schedule(h->sup); /* the stop may be nearer now */
+    hold_quota(h);
     timer_after(h->timer, pause_ns > PAUSE_MIN_NS ? pause_ns : PAUSE_MIN_NS);
 }
 
@@ -132,11 +201,18 @@ count_due(void *ctx)
 void
 sup_held_start(struct sup *s)
 {
-    if (s->grant.keep_uyuan_per_gb_day == 0 || s->held != NULL) {
+    struct quota_use u = {0};
+    struct err e;
+
+    if ((s->grant.keep_uyuan_per_gb_day == 0 && !has_quota(s)) || s->held != NULL) {
         return;
     }
     s->held = xcalloc(1, sizeof *s->held);
     s->held->sup = s;
+    if (s->renter->quota_bytes > 0 && quota_use_of(s->renter, &u, &e) == 0) {
+        s->held->others = u.bytes;
+        quota_use_free(&u);
+    }
     s->held->timer = timer_new(s->loop, count_due, s->held);
     count_due(s->held);
 }
@@ -157,6 +233,7 @@ sup_held_free(struct sup *s)
 {
     if (s->held != NULL) {
         timer_free(s->held->timer);
+        quota_top_free(&s->held->top);
         free(s->held);
         s->held = NULL;
     }

@@ -23,7 +23,7 @@ static const char *const reason_names[] = {
     [JOB_STOPPED] = "stopped", [JOB_COST] = "cost",       [JOB_TIME] = "time",
     [JOB_LEASE] = "lease",     [JOB_BALANCE] = "balance", [JOB_IDLE] = "idle",
     [JOB_MEMORY] = "memory",   [JOB_FAILED] = "failed",   [JOB_FAULT] = "fault",
-    [JOB_OWNER] = "owner",
+    [JOB_OWNER] = "owner",     [JOB_DISK] = "disk",
 };
 static const char *const kept_names[] = {
     [JOB_KEPT_NONE] = "none", [JOB_KEPT_WHOLE] = "whole", [JOB_KEPT_PARTIAL] = "partial"};
@@ -419,6 +419,7 @@ job_reason_is_limit(enum job_reason r)
     case JOB_BALANCE:
     case JOB_IDLE:
     case JOB_MEMORY:
+    case JOB_DISK:
         return true;
     case JOB_REASON_NONE:
     case JOB_EXITED:

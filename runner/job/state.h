@@ -50,6 +50,7 @@ enum job_reason {
     JOB_FAILED,    /* did not start; detail says why */
     JOB_FAULT,     /* the host's fault: disk, device, supervisor's own error */
     JOB_OWNER,     /* the owner took the machine back */
+    JOB_DISK,      /* a limit: more bytes than the owner lets the renter or a job keep */
 };
 
 /* Is the data safe? */

@@ -1,0 +1,141 @@
+#include "runner/host/quota.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/file.h"
+#include "base/text.h"
+#include "runner/host/workdirs.h"
+#include "storage/manifest.h"
+#include "storage/snap.h"
+#include "storage/store.h"
+
+#define SHOWN_MAX 100
+
+void
+quota_top_add(struct quota_top *t, const char *what, int64_t bytes)
+{
+    size_t at = t->n;
+    char shown[SHOWN_MAX];
+
+    if (t->n == QUOTA_TOP) {
+        if (bytes <= t->v[QUOTA_TOP - 1].bytes) {
+            return;
+        }
+        free(t->v[QUOTA_TOP - 1].what);
+        at = QUOTA_TOP - 1;
+    } else {
+        t->n++;
+    }
+    while (at > 0 && t->v[at - 1].bytes < bytes) {
+        t->v[at] = t->v[at - 1];
+        at--;
+    }
+    t->v[at].what = xstrdup(text_escape_to(shown, sizeof shown, what));
+    t->v[at].bytes = bytes;
+}
+
+void
+quota_top_free(struct quota_top *t)
+{
+    for (size_t i = 0; i < t->n; i++) {
+        free(t->v[i].what);
+    }
+    t->n = 0;
+}
+
+void
+quota_top_text(const struct quota_top *t, struct buf *out)
+{
+    char size[TEXT_SIZE_MAX];
+
+    for (size_t i = 0; i < t->n; i++) {
+        text_format_size((uint64_t)t->v[i].bytes, size);
+        buf_printf(out, "%s%s %s", i > 0 ? ", " : "", t->v[i].what, size);
+    }
+}
+
+void
+quota_use_free(struct quota_use *u)
+{
+    quota_top_free(&u->largest);
+}
+
+int
+quota_use_of(const struct renter *r, struct quota_use *out, struct err *e)
+{
+    char *path = workdirs_store_path(r);
+    struct quota_use u = {0};
+    struct snap_list l = {NULL, 0};
+    struct store_stats sums;
+    struct store *s = NULL;
+    int rc = -1;
+
+    if (!file_exists(path)) {
+        rc = 0;
+        goto out;
+    }
+    if (store_open(&s, path, NULL, e) != 0 || store_stats(s, &sums, e) != 0 ||
+        snap_list(s, &l, e) != 0) {
+        goto out;
+    }
+    u.bytes = (int64_t)sums.pack_bytes;
+    for (size_t i = 0; i < l.n; i++) {
+        const struct manifest *m = l.v[i].m;
+        char *what;
+
+        if (m == NULL || l.v[i].claim.data != SNAP_DATA_KEPT ||
+            m->kind == MANIFEST_SHIPPED) {
+            continue;
+        }
+        what = xasprintf("%s%s%s", m->id, m->name != NULL ? " " : "",
+                         m->name != NULL ? m->name : "");
+        quota_top_add(&u.largest, what, (int64_t)m->stored_bytes);
+        free(what);
+    }
+    rc = 0;
+
+out:
+    if (rc == 0) {
+        *out = u;
+    } else {
+        quota_use_free(&u);
+    }
+    snap_list_free(&l);
+    store_close(s);
+    free(path);
+    return rc;
+}
+
+int
+quota_check(const struct renter *r, int64_t *left, struct err *e)
+{
+    struct quota_use u = {0};
+    struct buf b = BUF_INIT;
+    char used[TEXT_SIZE_MAX];
+    char may[TEXT_SIZE_MAX];
+    int rc = 0;
+
+    *left = 0;
+    if (r->quota_bytes == 0) {
+        return 0;
+    }
+    if (quota_use_of(r, &u, e) != 0) {
+        return -1;
+    }
+    if (u.bytes >= r->quota_bytes) {
+        text_format_size((uint64_t)u.bytes, used);
+        text_format_size((uint64_t)r->quota_bytes, may);
+        quota_top_text(&u.largest, &b);
+        rc = err_set(e, ERR_SPACE,
+                     "renter %s keeps %s here and may keep %s; `gpurun snap rm` and "
+                     "`gpurun gc` make room; the largest: %s",
+                     r->name[0] != '\0' ? r->name : r->id, used, may, buf_str(&b));
+    } else {
+        *left = r->quota_bytes - u.bytes;
+    }
+    buf_free(&b);
+    quota_use_free(&u);
+    return rc;
+}

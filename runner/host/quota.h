@@ -1,0 +1,49 @@
+#ifndef RUNNER_HOST_QUOTA_H
+#define RUNNER_HOST_QUOTA_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/attr.h"
+#include "base/buf.h"
+#include "base/err.h"
+#include "runner/host/agent.h"
+
+/*
+ * How many bytes a renter may keep here (its store, as packed), and one of its jobs in
+ * its directory. Looked at before anything is taken in, and now and then while a job
+ * runs. What a job has written when it ends is kept all the same: a quota stops what
+ * comes next, it loses nothing.
+ */
+#define QUOTA_TOP 10
+
+struct quota_named {
+    char *what; /* escaped */
+    int64_t bytes;
+};
+
+/* The largest of many, in order. */
+struct quota_top {
+    struct quota_named v[QUOTA_TOP];
+    size_t n;
+};
+/* Keep it if it is among the largest; what is copied, and escaped. */
+void quota_top_add(struct quota_top *t, const char *what, int64_t bytes);
+void quota_top_free(struct quota_top *t); /* and empty again */
+/* "big.bin 1.2 GB, …"; nothing if there is none. */
+void quota_top_text(const struct quota_top *t, struct buf *out);
+
+struct quota_use {
+    int64_t bytes;            /* that the store takes */
+    struct quota_top largest; /* snapshots: id, name */
+};
+int quota_use_of(const struct renter *r, struct quota_use *out, struct err *e) MUST_USE;
+void quota_use_free(struct quota_use *u);
+
+/*
+ * May more come in? *left: bytes that may (0: no limit is set). ERR_SPACE: no; names the
+ * renter, its limit and the ten largest things it keeps.
+ */
+int quota_check(const struct renter *r, int64_t *left, struct err *e) MUST_USE;
+
+#endif

@@ -1,0 +1,68 @@
+#!/bin/bash
+# How much a renter and a job may keep: looked at before anything is sent and while a job runs;
+# who is over it is named, and so are the largest things; nothing is lost by it.
+# needs: pipe
+. "$(dirname "$0")/lib.sh"
+. "$(dirname "$0")/hosts.sh"
+use pipe
+home=$client/gpurun/local
+agent() { as_client env GPURUN_AGENT_HOME="$home" "$BUILD/bin/gpurun-agent" "$@"; }
+
+mkdir "$work/p"
+cd "$work/p"
+echo x >x
+expect 0 gpurun -q --name first -- sh -c 'head -c 3000000 /dev/urandom >three'
+renter=$(basename "$(echo "$home"/renters/*)")
+expect 0 agent quota
+has "$renter"
+has ' first 3.0 MB'
+for bad in 0 many 3x; do
+    run agent quota "$renter" "$bad"
+    [ "$rc" = 1 ] || fail "a quota of '$bad': $rc"
+done
+run agent quota nosuch 5M
+[ "$rc" = 1 ] && has nosuch "$work/err" || fail "a renter that is not there"
+
+note "a job that makes it too much is ended in order, and its data is kept"
+expect 0 agent quota "$renter" 5MB
+expect 104 gpurun --name second -- sh -c 'mkdir d; head -c 3000000 /dev/urandom >d/big; echo small >d/small; sleep 1000'
+has 'would keep' "$work/err"
+has 'may here 5.0 MB' "$work/err"
+has 'd/big 3.0 MB' "$work/err"
+[ "$(job_field second reason)" = disk ] || fail "reason $(job_field second reason)"
+[ "$(job_field second snapshot_state)" = whole ] || fail "no snapshot"
+expect 0 gpurun -q snap get second d/small -o "$work/small"
+[ "$(cat "$work/small")" = small ] || fail "its data"
+
+note "nothing more is sent, and it is said who keeps what"
+head -c 100000 /dev/urandom >new
+expect 101 gpurun -q -- true
+has "renter $renter keeps" "$work/err"
+has 'may keep 5.0 MB' "$work/err"
+has ' second 3.0 MB' "$work/err"
+has ' first 3.0 MB' "$work/err"
+expect 101 gpurun snap take .
+has 'snap rm' "$work/err"
+note "until there is room"
+expect 0 gpurun snap rm first
+expect 0 gpurun gc
+expect 0 gpurun -q -- true
+head -c 3000000 /dev/urandom >new
+expect 101 gpurun -q -- true
+rm new
+expect 0 agent quota "$renter" none
+expect 0 gpurun -q -- sh -c 'head -c 3000000 /dev/urandom >three'
+
+note "one job alone"
+expect 0 agent quota "$renter" --job 1MB --json
+/usr/bin/python3 - "$work/out" "$renter" <<'PY'
+import json, sys
+q, = json.load(open(sys.argv[1]))["quotas"]
+assert q["renter"] == sys.argv[2] and q["quota_bytes"] is None and q["job_quota_bytes"] == 1000000, q
+assert q["used_bytes"] > 5000000 and q["largest"][0]["bytes"] > 2900000, q
+PY
+expect 104 gpurun --name greedy -- sh -c 'for i in 1 2 3 4 5 6 7 8 9 10 11 12; do head -c $((100000 + i * 100)) /dev/urandom >f$i; done; sleep 1000'
+has 'its directory holds 1.2 MB, and a job may here 1.0 MB' "$work/err"
+has 'f12 ' "$work/err"
+hasnt 'f1 ' "$work/err"
+expect 0 gpurun -q -- sh -c 'head -c 500000 /dev/urandom >half'
