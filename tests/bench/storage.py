@@ -4,6 +4,8 @@ Every first snapshot and every restore goes to a fresh place; those of an unchan
 to the one that the same tool has filled. Peers are followed by sync -f: ours are durable.
 
     storage.py [--build DIR] [--rounds N] [--only TEXT] [--work DIR] [--keep]
+
+--only growth: ours alone, at more and more of each tree.
 """
 
 import argparse
@@ -16,6 +18,7 @@ from common import digest, main, measured, run, seconds
 GOALS = {
     "ds": (("borg", 0.4), ("borg", 0.15), ("casync", 0.7), None),
     "tiny": (("restic", 0.25), ("casync", 0.35), ("casync", 0.85), ("restic", 0.7)),
+    "site": (("borg", 0.6), None, None, ("restic", 1.05)),
     "big": (("borg", 0.7), ("restic", 0.05), None, None),
 }
 
@@ -121,8 +124,9 @@ def trees(kind):
         for who in peers | {"ours"}:
             if who not in tools:
                 first(b, kind, who, tree, tools)
-        b.case(names[1], goals[1][1], lambda: tools["ours"].snapshot(tree),
-               lambda: tools[goals[1][0]].snapshot(tree), rounds=rounds)
+        if goals[1] is not None:
+            b.case(names[1], goals[1][1], lambda: tools["ours"].snapshot(tree),
+                   lambda: tools[goals[1][0]].snapshot(tree), rounds=rounds)
         if goals[2] is not None:
             places = []
 
@@ -140,6 +144,31 @@ def trees(kind):
     return case
 
 
+# kind: scales in percent. With --only growth the larger ones, too.
+GROWTH = {"ds": ((25, 100, 400), ()), "tiny": ((25, 100, 400), (1600,)), "big": ((25, 100), (400,))}
+# Time may grow so much faster than the tree from one size to the next, memory so much at all.
+FASTER, MORE_MEMORY = 1.5, 2.0
+
+
+def growth(b):
+    """Ours only: does time grow as the work does, and memory not?"""
+    if b.args.only and b.args.only not in "growth":
+        return
+    print(f"{'growth':12s} {'size':>6s} {'first':>9s} {'again':>9s} {'restore':>9s} {'peak KiB':>10s}", flush=True)
+    for kind, (scales, more) in GROWTH.items():
+        last = None
+        for scale in scales + (more if b.args.only else ()):
+            tree = b.tree(kind, scale)
+            tool = fresh(b, "ours")
+            took = [tool.snapshot(tree), tool.snapshot(tree), tool.restore(b.fresh("restored"))]
+            print(f"{kind:12s} {scale / 100:5g}x {took[0]:9.3f} {took[1]:9.3f} {took[2]:9.3f} {tool.peak_kib:10d}", flush=True)
+            if last is not None:
+                times = max((t / u) / (scale / last[0]) for t, u in zip(took, last[1]))
+                b.row(f"growth {kind} to {scale / 100:g}x, time/size", times, 1, FASTER)
+                b.row(f"growth {kind} to {scale / 100:g}x, memory", tool.peak_kib, last[2], MORE_MEMORY)
+            last = (scale, took, tool.peak_kib)
+
+
 if __name__ == "__main__":
     sys.exit(main(argparse.ArgumentParser(description="the snapshot store against its peers"),
-                  [trees("ds"), trees("tiny"), trees("big")]))
+                  [trees("ds"), trees("site"), trees("tiny"), trees("big"), growth]))
