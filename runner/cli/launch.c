@@ -226,10 +226,11 @@ prepare_follow(struct launch *l, struct err *e)
         say_more(l->c, "%s", e->msg);
     }
     o.seen = l->seen != NULL ? l->seen : &l->unmapped;
-    return fetch_new(&l->fetch, l->cl, l->session, l->r->spec.job, e) == 0 &&
-                   follow_new(&l->follow, l->cl, l->session, &o, e) == 0
-               ? 0
-               : -1;
+    if (fetch_new(&l->fetch, l->cl, l->session, l->r->spec.job, e) != 0) {
+        return -1;
+    }
+    fetch_on_point(l->fetch, launch_checkpoint, l);
+    return follow_new(&l->follow, l->cl, l->session, &o, e);
 }
 
 static int
@@ -260,6 +261,8 @@ end_attempt(struct launch *l)
 {
     call_cancel(l->submit);
     l->submit = NULL;
+    call_cancel(l->ack);
+    l->ack = NULL;
     progress_end(l->progress);
     l->progress = NULL;
     launch_close_ports(l);

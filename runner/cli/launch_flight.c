@@ -221,6 +221,47 @@ on_gap(void *ctx, bool of_stderr, uint64_t from, uint64_t to)
         of_stderr ? "stderr" : "stdout", from, to);
 }
 
+/* ---- acknowledgements ---- */
+
+/* The book's word goes to the host as it is; without one the next checkpoint asks. */
+static void
+on_acked(void *ctx, const struct rec *resp, const struct err *why, const char *hint)
+{
+    struct launch *l = ctx;
+    const char *cosign;
+    size_t len;
+
+    (void)hint;
+    l->ack = NULL;
+    if (resp == NULL) {
+        say_more(l->c, _("the book has not acknowledged a checkpoint: %s"), why->msg);
+        return;
+    }
+    cosign = rec_get_bytes(resp, "cosign", &len);
+    if (cosign != NULL && l->fetch != NULL) {
+        fetch_give(l->fetch, cosign, len);
+    }
+}
+
+void
+launch_checkpoint(void *ctx, const char *lease, const struct buf *record)
+{
+    struct launch *l = ctx;
+    struct counter *counter = purse_counter(l->purse);
+    struct conn *c = counter != NULL ? counter_conn(counter) : NULL;
+    struct rec *req;
+    struct err e;
+
+    if (c == NULL || l->ack != NULL || l->grant.cap_fen == 0) {
+        return;
+    }
+    req = msg_request_new(VERB_BOOK_ACK);
+    rec_add(req, "lease", lease);
+    rec_add_bytes(req, "checkpoint", record->data, record->len);
+    (void)!call_start(&l->ack, c, req, COUNTER_ANSWER_NS, on_acked, l, &e);
+    rec_free(req);
+}
+
 const struct follow_events launch_follow_events = {
     .before = on_before,
     .state = on_state,

@@ -37,6 +37,7 @@ struct launch {
     struct fetch *fetch;
     struct port_forward **ports; /* of --port; NULL before the job is there */
     struct call *submit;
+    struct call *ack; /* of a checkpoint, asked of an operator's book */
     struct progress *progress;
     struct forward_progress forwarding;
     struct job_record record;
@@ -82,6 +83,7 @@ int launch_move_from(struct launch *l, struct err *e) MUST_USE;
 
 /* launch_flight.c: everything asked of the host, and what it answers. */
 extern const struct follow_events launch_follow_events;
+void launch_checkpoint(void *ctx, const char *lease, const struct buf *record);
 void launch_progress_line(void *ctx, struct buf *out);
 void launch_ship_changed(void *ctx);
 void launch_close_ports(struct launch *l);

@@ -16,7 +16,9 @@
 #include "runner/job/verbs.h"
 #include "runner/wire/msg.h"
 
-#define COPY_MAX     ((size_t)1 << 30) /* of a journal held here */
+#define LOOK_NS      ((int64_t)20 * 1000000000) /* checkpoints come every minute */
+#define GIVE_MAX     2                          /* ours, and a book's */
+#define COPY_MAX     ((size_t)1 << 30)          /* of a journal held here */
 #define RECEIPTS_MAX 1000000
 
 struct fetch {
@@ -31,6 +33,12 @@ struct fetch {
     size_t copied_bytes; /* of it, in the copy on disk */
     struct call *waiting;
     struct call *refresh;
+    struct timer *look;
+    int64_t cosigned_seq;
+    struct buf give[GIVE_MAX]; /* countersignatures the host has not been given */
+    size_t n_give;
+    fetch_point_fn *seen;
+    void *seen_ctx;
     bool went_back; /* to the last signed point, once */
     enum fetch_state state;
     struct receipt *receipt;
@@ -205,6 +213,70 @@ take_bytes(struct fetch *f, const struct rec *resp, bool *again, struct err *e)
     return 0;
 }
 
+void
+fetch_on_point(struct fetch *f, fetch_point_fn *seen, void *ctx)
+{
+    f->seen = seen;
+    f->seen_ctx = ctx;
+}
+
+/* The newest countersignatures count; an older one that nobody took is worth nothing. */
+void
+fetch_give(struct fetch *f, const void *cosign, size_t len)
+{
+    struct conn *c = session_conn(f->session);
+
+    if (f->n_give == GIVE_MAX) {
+        buf_free(&f->give[0]);
+        f->give[0] = f->give[1];
+        f->n_give--;
+    }
+    f->give[f->n_give] = (struct buf)BUF_INIT;
+    buf_add(&f->give[f->n_give++], cosign, len);
+    if (c != NULL) {
+        fetch_refresh(f, c);
+    }
+}
+
+/* Every second up to a checkpoint that we have checked is not disputed any more. */
+static void
+countersign(struct fetch *f)
+{
+    const struct journal_point *point = journal_reader_point(f->reader);
+    const struct buf *record = journal_reader_signed(f->reader);
+    const struct grant *g = journal_reader_grant(f->reader);
+    const struct sign_key *key;
+    struct buf cosign = BUF_INIT;
+    struct err e;
+
+    if (point == NULL || point->seq <= f->cosigned_seq || record == NULL || g == NULL ||
+        journal_reader_settle(f->reader, &e) != 0 ||
+        home_key(f->client->home, &key, &e) != 0) {
+        return;
+    }
+    f->cosigned_seq = point->seq;
+    if (f->seen != NULL) {
+        f->seen(f->seen_ctx, g->lease, record);
+    }
+    journal_cosign_make(&cosign, JOURNAL_BY_RENTER, g->lease, point, key);
+    fetch_give(f, cosign.data, cosign.len);
+    buf_free(&cosign);
+}
+
+static void
+look(void *ctx)
+{
+    struct fetch *f = ctx;
+    struct conn *c = session_conn(f->session);
+
+    if (f->state == FETCH_RUNNING) {
+        if (c != NULL) {
+            fetch_refresh(f, c);
+        }
+        timer_after(f->look, LOOK_NS);
+    }
+}
+
 static void
 on_answer(struct fetch *f, const struct rec *resp)
 {
@@ -230,6 +302,9 @@ on_answer(struct fetch *f, const struct rec *resp)
     }
     if (c != NULL) {
         (void)!ask(f, c, !again, again ? &f->refresh : &f->waiting, &e);
+    }
+    if (!again) {
+        countersign(f);
     }
 }
 
@@ -278,6 +353,11 @@ ask(struct fetch *f, struct conn *c, bool wait, struct call **call, struct err *
     rec_add_int(req, "from", (int64_t)f->bytes.len);
     if (wait) {
         rec_add_int(req, "wait", 1);
+    } else if (f->n_give > 0) {
+        rec_add_bytes(req, "cosign", f->give[0].data, f->give[0].len);
+        buf_free(&f->give[0]);
+        f->give[0] = f->give[1];
+        f->n_give--;
     }
     rc = call_start(call, c, req, -1, wait ? on_waited : on_refreshed, f, e);
     rec_free(req);
@@ -336,6 +416,8 @@ fetch_new(struct fetch **out, struct client *cl, struct session *s, const char *
     }
     sign_key_public(key, &f->renter);
     load_copy(f);
+    f->look = timer_new(cl->loop, look, f);
+    timer_after(f->look, LOOK_NS);
     *out = f;
     return 0;
 }
@@ -348,6 +430,10 @@ fetch_free(struct fetch *f)
     }
     call_cancel(f->waiting);
     call_cancel(f->refresh);
+    timer_free(f->look);
+    for (size_t i = 0; i < f->n_give; i++) {
+        buf_free(&f->give[i]);
+    }
     journal_reader_free(f->reader);
     receipt_free(f->receipt);
     buf_free(&f->bytes);

@@ -6,6 +6,7 @@
 #include <stdint.h>
 
 #include "base/attr.h"
+#include "base/buf.h"
 #include "base/err.h"
 #include "meter/receipt.h"
 #include "runner/client/session.h"
@@ -34,6 +35,16 @@ void fetch_free(struct fetch *f); /* NULL allowed */
 void fetch_begin(struct fetch *f, struct conn *c);
 /* Get what is new now, for a copy that is not too old. */
 void fetch_refresh(struct fetch *f, struct conn *c);
+
+/*
+ * While the job goes on, its journal is looked at now and then; each new checkpoint of
+ * the host, once its signature holds, is countersigned with the renter's key and given to
+ * the host. seen (may be NULL) is told of it, too: record is the checkpoint's bytes. What
+ * is handed to fetch_give goes to the host with the next request.
+ */
+typedef void fetch_point_fn(void *ctx, const char *lease, const struct buf *record);
+void fetch_on_point(struct fetch *f, fetch_point_fn *seen, void *ctx);
+void fetch_give(struct fetch *f, const void *cosign, size_t len);
 
 enum fetch_state { FETCH_NONE = 0, FETCH_RUNNING, FETCH_DONE, FETCH_REFUSED };
 enum fetch_state fetch_state(const struct fetch *f);
