@@ -175,21 +175,12 @@ static int
 tidy_run(void *ctx, struct err *e)
 {
     struct closing *c = ctx;
+    struct sup *s = c->sup;
 
-    if (c->sup->tmpdir != NULL && file_remove_tree(c->sup->tmpdir, e) != 0) {
-        sup_say(c->sup, "%s", e->msg);
+    if (s->tmpdir != NULL && file_remove_tree(s->tmpdir, e) != 0) {
+        sup_say(s, "%s", e->msg);
     }
     return 0;
-}
-
-static void
-close_by(struct closing *c, int (*run)(void *ctx, struct err *e))
-{
-    struct err e;
-
-    if (work_start(c->sup->loop, run, closing_done, c, &e) != 0) {
-        closing_done(c, run(c, &e), &e);
-    }
 }
 
 static void
@@ -197,9 +188,10 @@ close_up(struct sup *s)
 {
     struct closing *c = xcalloc(1, sizeof *c);
     const struct journal_point *point = meter_session_point(s->meter);
+    struct err e;
 
     c->sup = s;
-    c->n_under_way = s->tmpdir == NULL ? 1 : 2;
+    c->n_under_way = 1;
     c->wanted = s->started && !s->no_snapshot;
     if (!c->wanted) {
         state_set_text(&s->state.kept_why,
@@ -213,10 +205,14 @@ close_up(struct sup *s)
     c->end.spec = &s->spec;
     c->end.state = &s->state;
     c->end.id = c->id;
-    if (s->tmpdir != NULL) {
-        close_by(c, tidy_run);
+    if (work_start(s->loop, tidy_run, closing_done, c, &e) == 0) {
+        c->n_under_way++;
+    } else {
+        (void)tidy_run(c, &e);
     }
-    close_by(c, closing_run);
+    if (work_start(s->loop, closing_run, closing_done, c, &e) != 0) {
+        closing_done(c, closing_run(c, &e), &e);
+    }
 }
 
 /* All output is in the log, or will not come any more. */
