@@ -141,18 +141,6 @@ add_device(struct draft *d, enum bill_kind kind, enum usage_state state, int64_t
     }
 }
 
-static int64_t
-larger(int64_t a, int64_t b)
-{
-    return a > b ? a : b;
-}
-
-static int64_t
-smaller(int64_t a, int64_t b)
-{
-    return a < b ? a : b;
-}
-
 /* Device seconds [from_s, to_s) of one state, a piece for each month. */
 static void
 add_months(struct draft *d, enum bill_kind kind, enum usage_state state, int64_t from_s,
@@ -165,19 +153,17 @@ add_months(struct draft *d, enum bill_kind kind, enum usage_state state, int64_t
     for (size_t i = 0; i < r->n_months; i++) {
         const struct receipt_month *m = &r->months[i];
         bool last = i + 1 == r->n_months;
-        int64_t a = larger(from_s, m->from_device_s);
-        int64_t b = last ? to_s : smaller(to_s, r->months[i + 1].from_device_s);
-        int64_t from_wall_ns =
-            larger(whole.from_wall_ns, m->from_wall_s * USAGE_NS_PER_S);
-        int64_t to_wall_ns = last
-                                 ? whole.to_wall_ns
-                                 : smaller(whole.to_wall_ns,
-                                           r->months[i + 1].from_wall_s * USAGE_NS_PER_S);
+        int64_t a = max64(from_s, m->from_device_s);
+        int64_t b = last ? to_s : min64(to_s, r->months[i + 1].from_device_s);
+        int64_t from_wall_ns = max64(whole.from_wall_ns, m->from_wall_s * USAGE_NS_PER_S);
+        int64_t to_wall_ns =
+            last ? whole.to_wall_ns
+                 : min64(whole.to_wall_ns, r->months[i + 1].from_wall_s * USAGE_NS_PER_S);
 
         if (a < b) {
             /* A wall clock that was set back may turn a span around: labels only. */
             add_device(d, kind, state, a, b, from_wall_ns,
-                       larger(from_wall_ns, to_wall_ns));
+                       max64(from_wall_ns, to_wall_ns));
         }
     }
 }
@@ -195,8 +181,7 @@ price_lines(struct draft *d)
         __int128 fen;
 
         cost += d->cost[i];
-        fen = cost / TARIFF_COST_PER_FEN;
-        fen = fen < d->r->charge_fen ? fen : d->r->charge_fen;
+        fen = wide_min(cost / TARIFF_COST_PER_FEN, d->r->charge_fen);
         l->fen = (int64_t)fen - before_fen;
         before_fen = (int64_t)fen;
         if (d->cost[i] > 0) {
@@ -216,7 +201,7 @@ add_lines(struct draft *d)
         USAGE_PREEMPTED,    USAGE_FAULT,    USAGE_LOST,
     };
     int64_t running_s =
-        smaller(d->r->last.total.ns[USAGE_RUNNING] / USAGE_NS_PER_S, d->r->device_s);
+        min64(d->r->last.total.ns[USAGE_RUNNING] / USAGE_NS_PER_S, d->r->device_s);
 
     add_free(d, USAGE_SHIPPING);
     add_free(d, USAGE_PREPARING);
@@ -241,7 +226,7 @@ busy_share(const struct receipt *r)
         return -1;
     }
     bps = (__int128)r->busy_ns * TARIFF_BPS_ONE / device_ns;
-    return bps > TARIFF_BPS_ONE ? TARIFF_BPS_ONE : (int64_t)bps;
+    return (int64_t)wide_min(bps, TARIFF_BPS_ONE);
 }
 
 int

@@ -171,8 +171,7 @@ card_check_plan(const struct card_plan *p, struct err *e)
 int
 card_check(const struct card *c, struct err *e)
 {
-    if (c->n_prices > CARD_ROWS_MAX || c->n_plans > CARD_ROWS_MAX ||
-        c->n_levels > CARD_ROWS_MAX) {
+    if (c->n_prices + c->n_plans + c->n_levels > CARD_ROWS_MAX) {
         return err_set(e, ERR_LIMIT, "a rate card of more than %d rows", CARD_ROWS_MAX);
     }
     for (size_t i = 0; i < c->n_prices; i++) {

@@ -123,8 +123,8 @@ card_parse_plan(const char *v, size_t len, struct card_plan *p)
     words_name(&w, p->class_name, sizeof p->class_name);
     words_name(&w, p->type, sizeof p->type);
     words_name(&w, p->unit, sizeof p->unit);
-    p->price_fen = words_int(&w, 0, CARD_PRICE_MAX_UYUAN);
-    p->refund_fee_bps = words_int(&w, 0, TARIFF_BPS_ONE);
+    p->price_fen = words_count(&w);
+    p->refund_fee_bps = words_count(&w);
     p->from_s = words_int_or(&w, CARD_ALWAYS);
     p->to_s = words_int_or(&w, CARD_FOREVER);
     return words_done(&w) && card_check_plan(p, &e) == 0;
@@ -150,9 +150,6 @@ parse_rows(struct card *c, const struct rec *r, struct err *e)
         const char *key = rec_field(r, i, &v, &len);
         bool ok = true;
 
-        if (c->n_prices + c->n_levels + c->n_plans > CARD_ROWS_MAX) {
-            return err_set(e, ERR_CORRUPT, "a rate card of too many rows");
-        }
         if (strcmp(key, "price") == 0) {
             ok = parse_price(v, len, CARD_GROW(c->prices, c->n_prices));
         } else if (strcmp(key, "level") == 0) {

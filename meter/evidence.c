@@ -36,9 +36,9 @@ evidence_referee(int64_t host_s, int64_t platform_s, int64_t tol_s, int64_t tol_
     if (host_s < 0 || platform_s < 0 || tol_s < 0 || tol_ppm < 0) {
         return refuse(e, REFUSE_RANGE, "a negative count or tolerance");
     }
-    off = off < 0 ? -off : off;
+    off = wide_max(off, -off);
     *flagged = off * million > tol_s * million + (__int128)tol_ppm * platform_s;
-    *billable_s = *flagged && platform_s < host_s ? platform_s : host_s;
+    *billable_s = *flagged ? min64(platform_s, host_s) : host_s;
     return 0;
 }
 
@@ -73,23 +73,17 @@ evidence_heartbeats(struct evidence_heartbeat *beats, size_t n, int64_t lease_un
                           beats[i].seq);
         }
     }
-    *billable_s = last < lease_until_s ? last : lease_until_s;
+    *billable_s = min64(last, lease_until_s);
     return 0;
-}
-
-static int64_t
-larger(int64_t a, int64_t b)
-{
-    return a > b ? a : b;
 }
 
 int64_t
 evidence_billable(int64_t host_cum_s, int64_t platform_ack_s, int64_t client_cosigned_s,
                   int64_t lease_until_s)
 {
-    int64_t proven = larger(larger(platform_ack_s, client_cosigned_s), lease_until_s);
+    int64_t proven = max64(max64(platform_ack_s, client_cosigned_s), lease_until_s);
 
-    return host_cum_s < proven ? host_cum_s : proven;
+    return min64(host_cum_s, proven);
 }
 
 static int
@@ -111,7 +105,7 @@ evidence_union(struct evidence_span *spans, size_t n, int64_t *covered, struct e
         qsort(spans, n, sizeof *spans, by_start);
     }
     for (size_t i = 0; i < n; i++) {
-        int64_t from = larger(spans[i].start, reached);
+        int64_t from = max64(spans[i].start, reached);
 
         if (spans[i].end > from) {
             sum += (__int128)spans[i].end - from;

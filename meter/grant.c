@@ -477,7 +477,7 @@ grant_burn_uyuan_per_h(const struct grant *g)
 int64_t
 grant_billed_window_s(const struct grant *g)
 {
-    return g->window_s > USAGE_FREE_STOP_S ? g->window_s - USAGE_FREE_STOP_S : 0;
+    return max64(g->window_s - USAGE_FREE_STOP_S, 0);
 }
 
 __int128
@@ -496,14 +496,14 @@ grant_charge(const struct grant *g, int64_t setup_s, int64_t device_s)
     __int128 cost = grant_cost(g, setup_s, device_s);
     __int128 fen = cost / TARIFF_COST_PER_FEN;
 
-    fen = cost > 0 && fen < TARIFF_MIN_FEN ? TARIFF_MIN_FEN : fen;
-    return fen > g->cap_fen ? g->cap_fen : (int64_t)fen;
+    fen = cost > 0 ? wide_max(fen, TARIFF_MIN_FEN) : 0;
+    return (int64_t)wide_min(fen, g->cap_fen);
 }
 
 int64_t
 grant_keep_hold(const struct grant *g, int64_t held_bytes)
 {
-    int64_t paid = held_bytes > g->keep_free_bytes ? held_bytes - g->keep_free_bytes : 0;
+    int64_t paid = max64(held_bytes - g->keep_free_bytes, 0);
     int64_t fen = 0;
     struct err e;
 

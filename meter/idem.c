@@ -94,7 +94,7 @@ idem_use(struct idem *t, const char *key, const char *body, size_t value, size_t
         *s = (struct slot){.key = xstrdup(key), .body = xstrdup(body), .value = value};
         *first = value;
         t->n_used++;
-        if (t->n_used * 2 > t->n_slots) {
+        if (t->n_used * 2 == t->n_slots) {
             grow(t);
         }
         return 0;

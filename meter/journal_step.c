@@ -72,15 +72,11 @@ journal_drawn(const struct grant *g, const struct usage_track *t, int64_t keep_f
         setup_s = stretch_end(setup_s);
     } else if (t->state == USAGE_RUNNING) {
         int64_t max_s = grant_max_device_s(g, setup_s, keep_fen);
-        int64_t end_s = stretch_end(device_s);
-
-        end_s =
-            end_s < max_s ? end_s : max_s; /* the last one is cut to what is covered */
-        device_s = end_s > device_s ? end_s : device_s;
+        /* The last one is cut to what is covered. */
+        device_s = max64(min64(stretch_end(device_s), max_s), device_s);
     }
     fen = wide_ceil_div(grant_cost(g, setup_s, device_s), TARIFF_COST_PER_FEN);
-    fen = fen < g->cap_fen ? fen : g->cap_fen;
-    return fen > drawn_fen ? (int64_t)fen : drawn_fen;
+    return (int64_t)wide_max(wide_min(fen, g->cap_fen), drawn_fen);
 }
 
 static int64_t

@@ -5,6 +5,7 @@
 
 #include "base/rec.h"
 #include "meter/tariff.h"
+#include "meter/wide.h"
 #include "meter/words.h"
 
 #define KEEPING_TYPE "gpurun.keeping.v1"
@@ -31,7 +32,7 @@ price(struct keeping *k, struct err *e)
     if (tariff_keeping(k->uyuan_per_gb_day, &s, 1, 0, &fen, e) != 0) {
         return -1;
     }
-    k->charge_fen = fen < k->hold_fen ? fen : k->hold_fen;
+    k->charge_fen = min64(fen, k->hold_fen);
     return 0;
 }
 
@@ -40,7 +41,7 @@ whole_seconds(int64_t from_ns, int64_t to_ns)
 {
     __int128 ns = (__int128)to_ns - from_ns;
 
-    return ns < 0 ? 0 : (int64_t)(ns / USAGE_NS_PER_S);
+    return (int64_t)(wide_max(ns, 0) / USAGE_NS_PER_S);
 }
 
 static int
@@ -60,12 +61,10 @@ fill(struct keeping *k, const struct receipt *r, int64_t to_wall_ns, const char 
     (void)strcpy(k->job, r->job);
     (void)strcpy(k->snapshot, r->snapshot);
     k->receipt = r->last.hash;
-    k->paid_bytes = paid > 0 ? paid : 0;
+    k->paid_bytes = max64(paid, 0);
     k->uyuan_per_gb_day = g->keep_uyuan_per_gb_day;
     k->from_wall_ns = r->made_wall_ns;
-    k->to_wall_ns =
-        to_wall_ns < r->keep_until_wall_ns ? to_wall_ns : r->keep_until_wall_ns;
-    k->to_wall_ns = k->to_wall_ns > k->from_wall_ns ? k->to_wall_ns : k->from_wall_ns;
+    k->to_wall_ns = max64(min64(to_wall_ns, r->keep_until_wall_ns), k->from_wall_ns);
     k->kept_s = whole_seconds(k->from_wall_ns, k->to_wall_ns);
     k->hold_fen = r->keep_hold_fen;
     (void)strcpy(k->reason, reason);

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "meter/refuse.h"
+#include "meter/wide.h"
 
 static const char *const event_names[LIFECYCLE_EVENT_COUNT] = {
     [LIFECYCLE_NONE] = "",
@@ -57,13 +58,12 @@ is_running(enum usage_state s)
 static void
 book_lost(struct lifecycle *l, int64_t t, int64_t last_heartbeat)
 {
-    int64_t proven = last_heartbeat < t ? last_heartbeat : t;
+    int64_t proven = max64(min64(last_heartbeat, t), l->at);
 
     if (!is_running(l->track.state)) {
         usage_add(&l->track, t - l->at);
         return;
     }
-    proven = proven > l->at ? proven : l->at;
     usage_add(&l->track, proven - l->at);
     l->track.total.ns[USAGE_LOST] += t - proven;
 }

@@ -28,12 +28,12 @@ count_digits(const char *text, size_t len)
 static void
 show(const char *text, size_t len, char out[40])
 {
-    size_t n = len < 32 ? len : 32;
+    size_t n = 0;
 
-    for (size_t i = 0; i < n; i++) {
-        out[i] = text[i] >= 0x20 && text[i] < 0x7f ? text[i] : '?';
+    for (; n < len && n < 32; n++) {
+        out[n] = text[n] >= 0x20 && text[n] < 0x7f ? text[n] : '?';
     }
-    memcpy(out + n, n < len ? "..." : "", n < len ? 4 : 1);
+    (void)strcpy(out + n, n < len ? "..." : "");
 }
 
 static bool

@@ -106,7 +106,7 @@ reserve_refund(int64_t paid_fen, int64_t payg_uyuan_per_h, int64_t n_units,
         fee = wide_ceil_div((__int128)paid_fen * fee_bps, TARIFF_BPS_ONE);
     }
     rest = (__int128)paid_fen - used_fen - fee;
-    *refund_fen = rest < 0 ? 0 : (int64_t)rest;
+    *refund_fen = (int64_t)wide_max(rest, 0);
     return 0;
 }
 
@@ -117,9 +117,7 @@ reserve_refund_broken(int64_t paid_fen, int64_t used_s, int64_t total_s,
     if (paid_fen < 0 || used_s < 0 || total_s <= 0) {
         return out_of_range(e, "a refund");
     }
-    *refund_fen = used_s >= total_s
-                      ? 0
-                      : (int64_t)((__int128)paid_fen * (total_s - used_s) / total_s);
+    *refund_fen = (int64_t)((__int128)paid_fen * max64(total_s - used_s, 0) / total_s);
     return 0;
 }
 
@@ -127,7 +125,7 @@ int
 reserve_renew(int64_t old_end, int64_t now, int64_t period_s, int64_t *new_end,
               struct err *e)
 {
-    __int128 end = (__int128)(old_end > now ? old_end : now) + period_s;
+    __int128 end = (__int128)max64(old_end, now) + period_s;
 
     if (period_s < 0 || !wide_fits64(end)) {
         return out_of_range(e, "the new end of a reservation");

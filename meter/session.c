@@ -276,7 +276,7 @@ meter_session_next_ns(const struct meter_session *s)
     if (s->unwritten.len > 0 && left > USAGE_NS_PER_S) {
         return USAGE_NS_PER_S; /* the disk refused: again in a second */
     }
-    return left > 0 ? left : 0;
+    return max64(left, 0);
 }
 
 int
@@ -298,14 +298,14 @@ meter_session_checkpoint(struct meter_session *s, struct err *e)
 void
 meter_session_held(struct meter_session *s, int64_t held_bytes)
 {
-    s->held_bytes = held_bytes > 0 ? held_bytes : 0;
+    s->held_bytes = max64(held_bytes, 0);
 }
 
 void
 meter_session_busy(struct meter_session *s, int64_t busy_ns)
 {
     /* Never less than was said: a card that lost its counter is not un-busy. */
-    s->busy_ns = busy_ns > s->busy_ns ? busy_ns : s->busy_ns;
+    s->busy_ns = max64(busy_ns, s->busy_ns);
 }
 
 int
@@ -366,7 +366,7 @@ meter_session_cosign(struct meter_session *s, const void *data, size_t len, stru
 static int64_t
 not_negative(__int128 v)
 {
-    return v < 0 ? 0 : wide_clamp64(v);
+    return wide_clamp64(wide_max(v, 0));
 }
 
 /* ns until exact cost and reserve no longer fit, at what the present state costs. */
@@ -435,8 +435,7 @@ can_run_s(const struct meter_session *s, const struct usage_track *t, int64_t ke
     int64_t by_cost = max_s == INT64_MAX ? INT64_MAX : max_s - usage_device_s(&t->total);
     int64_t by_end = end_ns != INT64_MAX ? end_ns / USAGE_NS_PER_S : g->max_s;
 
-    by_cost = by_cost > 0 ? by_cost : 0;
-    return by_cost < by_end ? by_cost : by_end;
+    return min64(max64(by_cost, 0), by_end);
 }
 
 /*
@@ -475,7 +474,7 @@ meter_session_status(const struct meter_session *s, struct meter_status *out)
     out->keep_fen = grant_keep_hold(g, s->held_bytes);
     cost_ns = until_cost_ns(g, &t, out->keep_fen);
     end_ns = until_end_ns(s, &t, m.boot_ns);
-    out->stop_in_ns = cost_ns < end_ns ? cost_ns : end_ns;
+    out->stop_in_ns = min64(cost_ns, end_ns);
     out->stop_why = out->stop_in_ns == INT64_MAX               ? GRANT_LIMIT_NONE
                     : cost_ns <= end_ns && !covers_all(g, out) ? g->cap_why
                                                                : g->end_why;
@@ -540,10 +539,8 @@ fill_receipt(const struct meter_session *s, const struct meter_end *end,
     p->device_s = usage_device_s(&t->total);
     p->charge_fen = journal_cost(g, &t->total);
     if (end->keep_until_wall_ns > 0) {
-        int64_t hold = grant_keep_hold(g, end->kept_bytes);
-        int64_t left = g->cap_fen - p->charge_fen;
-
-        p->keep_hold_fen = hold < left ? hold : left;
+        p->keep_hold_fen =
+            min64(grant_keep_hold(g, end->kept_bytes), g->cap_fen - p->charge_fen);
     }
 }
 

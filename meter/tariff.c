@@ -82,7 +82,7 @@ tariff_charge_of(__int128 cost, int64_t min_fen, int64_t *charge_fen, struct err
     if (cost < 0 || !wide_fits64(fen)) {
         return too_much(e);
     }
-    *charge_fen = cost > 0 && fen < min_fen ? min_fen : (int64_t)fen;
+    *charge_fen = cost > 0 ? max64((int64_t)fen, min_fen) : 0;
     return 0;
 }
 
@@ -234,7 +234,7 @@ tariff_alert_second(int64_t budget_fen, int64_t price_uyuan_per_h, int64_t level
         wide_mul((__int128)budget_fen * TARIFF_COST_PER_FEN, level_pct, &reach)) {
         s = wide_clamp64(wide_ceil_div(reach, (__int128)price_uyuan_per_h * 100));
     }
-    *at_s = s < max_s ? s : max_s;
+    *at_s = min64(s, max_s);
     return 0;
 }
 
@@ -309,7 +309,7 @@ keeping_charge(int64_t price_uyuan, const struct tariff_keeping *s, size_t n,
     if (!wide_fits64(fen)) {
         return too_much(e);
     }
-    *charge_fen = cost > 0 && fen < min_fen ? min_fen : (int64_t)fen;
+    *charge_fen = cost > 0 ? max64((int64_t)fen, min_fen) : 0;
     return 0;
 }
 

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "meter/refuse.h"
+#include "meter/wide.h"
 
 /* One row per state: what its time costs, and why it does not. */
 static const struct {
@@ -138,23 +139,17 @@ usage_add(struct usage_track *t, int64_t ns)
     }
 }
 
-static int64_t
-smaller(int64_t a, int64_t b)
-{
-    return a < b ? a : b;
-}
-
 /* Free first, then the billed window, then the host's own lateness. */
 static void
 book_stopping(struct usage_totals *t, int64_t ns, int64_t billed_window_ns)
 {
     int64_t room = USAGE_FREE_STOP_S * USAGE_NS_PER_S - t->ns[USAGE_STOPPING];
-    int64_t part = smaller(ns, room > 0 ? room : 0);
+    int64_t part = min64(ns, max64(room, 0));
 
     t->ns[USAGE_STOPPING] += part;
     ns -= part;
     room = billed_window_ns - t->ns[USAGE_WINDOW];
-    part = smaller(ns, room > 0 ? room : 0);
+    part = min64(ns, max64(room, 0));
     t->ns[USAGE_WINDOW] += part;
     t->ns[USAGE_FAULT] += ns - part;
 }

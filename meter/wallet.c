@@ -64,7 +64,7 @@ by_rank(const void *a, const void *b)
 static struct ranked *
 rank(int64_t charge_fen, const struct wallet_bucket *buckets, size_t n, size_t *n_ranked)
 {
-    struct ranked *r = xcalloc(n > 0 ? n : 1, sizeof *r);
+    struct ranked *r = xcalloc(n, sizeof *r);
     size_t k = 0;
 
     for (size_t i = 0; i < n; i++) {
@@ -73,14 +73,10 @@ rank(int64_t charge_fen, const struct wallet_bucket *buckets, size_t n, size_t *
         if (buckets[i].type == WALLET_VOUCHER && buckets[i].min_spend_fen > charge_fen) {
             continue;
         }
-        r[k++] =
-            (struct ranked){.b = &buckets[i],
-                            .i = i,
-                            .gives_fen = balance < charge_fen ? balance : charge_fen};
+        r[k++] = (struct ranked){
+            .b = &buckets[i], .i = i, .gives_fen = min64(balance, charge_fen)};
     }
-    if (k > 0) {
-        qsort(r, k, sizeof *r, by_rank);
-    }
+    qsort(r, k, sizeof *r, by_rank);
     *n_ranked = k;
     return r;
 }
@@ -116,7 +112,7 @@ wallet_deduct(int64_t charge_fen, const struct wallet_bucket *buckets, size_t n,
     }
     r = rank(charge_fen, buckets, n, &n_ranked);
     for (size_t i = 0; i < n_ranked; i++) {
-        int64_t fen = r[i].b->balance_fen < left ? r[i].b->balance_fen : left;
+        int64_t fen = min64(r[i].b->balance_fen, left);
 
         if (fen > 0) {
             taken[k++] = (struct wallet_share){.i = r[i].i, .fen = fen};
@@ -143,7 +139,7 @@ wallet_refund(int64_t refund_fen, const struct wallet_share *taken, const bool *
                       refund_fen);
     }
     for (size_t i = n_taken; i-- > 0;) {
-        int64_t fen = taken[i].fen < left ? taken[i].fen : left;
+        int64_t fen = min64(taken[i].fen, left);
 
         if (fen <= 0) {
             continue;
@@ -164,7 +160,7 @@ int
 wallet_topup(int64_t arrears_fen, int64_t topup_fen, int64_t *cleared_fen,
              int64_t *cash_fen, struct err *e)
 {
-    int64_t cleared = arrears_fen < topup_fen ? arrears_fen : topup_fen;
+    int64_t cleared = min64(arrears_fen, topup_fen);
 
     if (arrears_fen < 0 || topup_fen < 0) {
         return refuse(e, REFUSE_RANGE, "negative arrears or top-up");
@@ -206,12 +202,7 @@ wallet_hold_post(int64_t hold_fen, int64_t post_fen, int64_t *released_fen, stru
 int64_t
 wallet_payment(int64_t total_due_fen, int64_t paid_fen)
 {
-    int64_t fen = 0;
-
-    if (total_due_fen <= paid_fen) {
-        return 0;
-    }
-    return __builtin_sub_overflow(total_due_fen, paid_fen, &fen) ? INT64_MAX : fen;
+    return wide_clamp64(wide_max((__int128)total_due_fen - paid_fen, 0));
 }
 
 int
@@ -230,10 +221,9 @@ wallet_stretch(int64_t price_uyuan_per_h, int64_t n_units, int64_t ran_s,
     if (rate == 0) {
         len = max_s;
     } else {
-        len = budget < 0 ? 0 : budget * TARIFF_COST_PER_FEN / rate - ran_s;
+        len = wide_max(budget, 0) * TARIFF_COST_PER_FEN / rate - ran_s;
     }
-    len = len < 0 ? 0 : len;
-    len = len > max_s ? max_s : len;
+    len = wide_min(wide_max(len, 0), max_s);
     if (!wide_mul(rate, ran_s + len, &cost)) {
         return refuse(e, REFUSE_RANGE, "the cost is too large to count");
     }
@@ -344,7 +334,7 @@ wallet_replay(int64_t balance_fen, int64_t lease_s, struct wallet_job *jobs, siz
     if (balance_fen < 0 || lease_s < 0) {
         return refuse(e, REFUSE_RANGE, "a negative balance or lease");
     }
-    r = xcalloc(n > 0 ? n : 1, sizeof *r);
+    r = xcalloc(n, sizeof *r);
     for (size_t i = 0; i < n; i++) {
         r[i].wake_s = jobs[i].start_s;
     }

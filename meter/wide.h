@@ -5,7 +5,8 @@
 #include <stdint.h>
 
 /*
- * Checked arithmetic in 128 bits, shared by the files of meter/. Written out
+ * Checked arithmetic in 128 bits, and the smaller and larger of two amounts, shared by
+ * the files of meter/. Written out
  * because clang turns __builtin_mul_overflow on __int128 into a call that libgcc
  * does not have.
  */
@@ -58,6 +59,30 @@ wide_ceil_div(__int128 a, __int128 b)
     __int128 q = a / b;
 
     return a % b > 0 ? q + 1 : q;
+}
+
+static inline __int128
+wide_min(__int128 a, __int128 b)
+{
+    return a < b ? a : b;
+}
+
+static inline __int128
+wide_max(__int128 a, __int128 b)
+{
+    return a > b ? a : b;
+}
+
+static inline int64_t
+min64(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
+
+static inline int64_t
+max64(int64_t a, int64_t b)
+{
+    return a > b ? a : b;
 }
 
 /* The nearest int64 of a value >= 0. */

@@ -33,6 +33,9 @@ money__reads_amounts_of_two_decimals(void **state)
         {"+1", 0, REFUSE_SYNTAX},
         {"-1", 0, REFUSE_SYNTAX},
         {"1 ", 0, REFUSE_SYNTAX},
+        {"1/", 0, REFUSE_SYNTAX},
+        {"1:", 0, REFUSE_SYNTAX},
+        {"9.99", 999, REFUSE_NONE},
         {"1e3", 0, REFUSE_SYNTAX},
         {"01.x", 0, REFUSE_SYNTAX},
         {"\xd9\xa1", 0, REFUSE_SYNTAX},
@@ -80,6 +83,16 @@ money__shows_user_text_safely_and_short(void **state)
     assert_refused(money_parse_fen(text, sizeof text - 1, &fen, &e), ERR_INVALID);
     assert_null(strchr(e.msg, '\x1b'));
     assert_true(strlen(e.msg) < 120);
+#define SHOWN(text, words)                                                               \
+    assert_refused(money_parse_fen(text, sizeof text - 1, &fen, &e), ERR_INVALID);       \
+    assert_non_null(strstr(e.msg, words))
+    SHOWN(" ~\x1f\x7f", "' ~?\?' is");
+    SHOWN("", "'' is");
+    SHOWN("x234567890123456789012345678901", "'x234567890123456789012345678901' is");
+    SHOWN("x2345678901234567890123456789012", "'x2345678901234567890123456789012' is");
+    SHOWN("x23456789012345678901234567890123",
+          "'x2345678901234567890123456789012...' is");
+#undef SHOWN
 }
 
 static void
@@ -92,6 +105,14 @@ money__writes_the_whole_range(void **state)
     assert_string_equal(text, "-92233720368547758.08");
     money_format_fen(-5, text);
     assert_string_equal(text, "-0.05");
+    money_format_fen(0, text);
+    assert_string_equal(text, "0.00");
+    money_format_fen(INT64_MAX, text);
+    assert_string_equal(text, "92233720368547758.07");
+    money_format_uyuan(0, text);
+    assert_string_equal(text, "0.00");
+    money_format_uyuan(-1, text);
+    assert_string_equal(text, "-0.000001");
     money_format_uyuan(1880000, text);
     assert_string_equal(text, "1.88");
     money_format_uyuan(6600, text);

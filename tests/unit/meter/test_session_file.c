@@ -44,7 +44,14 @@ file__is_durable_when_a_call_returns(void **state)
     assert_synced(s, &f);
     fixture_state(s, USAGE_RUNNING, "ready");
     assert_synced(s, &f);
-    fixture_pass(9 * NS_PER_S);
+    /* Records are due within 10 s of each other, and not before 9. */
+    assert_int_equal(meter_session_next_ns(s), 9 * NS_PER_S);
+    fixture_pass(9 * NS_PER_S - 1);
+    assert_int_equal(meter_session_next_ns(s), 1);
+    assert_ok(meter_session_tick(s, &e));
+    assert_int_equal(syncs.n_files, 0);
+    fixture_pass(1);
+    assert_int_equal(meter_session_next_ns(s), 0);
     assert_ok(meter_session_tick(s, &e));
     assert_synced(s, &f);
     assert_ok(meter_session_checkpoint(s, &e));
