@@ -112,8 +112,7 @@ check_price(const struct card_price *p, struct err *e)
 {
     bool bare = p->unit != CARD_UNIT_HOUR;
 
-    if (!words_is_name(p->class_name, CARD_WORD_MAX) ||
-        (p->type[0] != '\0' && !words_is_name(p->type, CARD_WORD_MAX)) ||
+    if (!words_is_name(p->class_name) || !words_is_name_or_none(p->type) ||
         p->unit != card_unit_of(p->class_name) || (bare && p->type[0] != '\0')) {
         return err_set(e, ERR_INVALID, "a price for something that cannot be priced");
     }
@@ -156,8 +155,7 @@ card_check_plan(const struct card_plan *p, struct err *e)
 {
     enum reserve_unit u = RESERVE_NONE;
 
-    if (!words_is_name(p->class_name, CARD_WORD_MAX) ||
-        (p->type[0] != '\0' && !words_is_name(p->type, CARD_WORD_MAX)) ||
+    if (!words_is_name(p->class_name) || !words_is_name_or_none(p->type) ||
         card_unit_of(p->class_name) != CARD_UNIT_HOUR || p->from_s >= p->to_s) {
         return err_set(e, ERR_INVALID, "a plan for something that cannot be planned");
     }
@@ -221,8 +219,7 @@ card_parse_type(const char *word, size_t len, char class_name[CARD_WORD_MAX + 1]
         c = lower;
         t = "";
     }
-    if (!words_is_name(c, CARD_WORD_MAX) ||
-        (!words_is_name(t, CARD_WORD_MAX) && !(c == lower && colon == NULL))) {
+    if (!words_is_name(c) || (!words_is_name(t) && !(c == lower && colon == NULL))) {
         return err_set(e, ERR_INVALID, "not a device type like 4090, npu:910b or cpu");
     }
     (void)strcpy(class_name, c);
@@ -308,7 +305,7 @@ card_set_level(struct card *c, const char *name, int64_t bps, struct err *e)
     struct card *changed;
     struct card_level *l = NULL;
 
-    if (!words_is_name(name, CARD_WORD_MAX)) {
+    if (!words_is_name(name)) {
         return err_set(e, ERR_INVALID, "a level needs a name like member");
     }
     changed = card_copy(c);

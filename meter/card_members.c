@@ -107,7 +107,7 @@ card_members_set(struct card_members *m, const struct card *c,
 {
     size_t n = 0;
 
-    if (!words_is_name(who->renter, CARD_WORD_MAX) || who->from_s >= who->to_s) {
+    if (!words_is_name(who->renter) || who->from_s >= who->to_s) {
         return err_set(e, ERR_INVALID, "a member needs a renter id and a time span");
     }
     if (who->level[0] != '\0' && card_find_level(c, who->level) == NULL) {

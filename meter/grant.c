@@ -115,8 +115,8 @@ burn_of(const struct grant *g)
 static int
 check_form(const struct grant *g, struct err *e)
 {
-    if (!words_is_text(g->lease, GRANT_ID_MAX) || !words_is_text(g->job, GRANT_ID_MAX) ||
-        (g->reservation[0] != '\0' && !words_is_text(g->reservation, GRANT_ID_MAX))) {
+    if (!words_is_text(g->lease) || !words_is_text(g->job) ||
+        !words_is_text_or_none(g->reservation)) {
         return err_set(e, ERR_INVALID, "a grant without a readable lease or job");
     }
     if (g->n_rows == 0 || g->n_rows > GRANT_ROWS_MAX) {
@@ -125,8 +125,7 @@ check_form(const struct grant *g, struct err *e)
     for (size_t i = 0; i < g->n_rows; i++) {
         const struct grant_row *r = &g->rows[i];
 
-        if (!words_is_name(r->class_name, CARD_WORD_MAX) ||
-            (r->type[0] != '\0' && !words_is_name(r->type, CARD_WORD_MAX)) ||
+        if (!words_is_name(r->class_name) || !words_is_name_or_none(r->type) ||
             !between(r->n_units, 1, UNITS_MAX) ||
             !between(r->uyuan_per_h, 0, CARD_PRICE_MAX_UYUAN)) {
             return err_set(e, ERR_INVALID, "a grant with an impossible row");

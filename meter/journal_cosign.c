@@ -58,7 +58,7 @@ parse_fields(struct journal_cosign *c, const struct rec *r, struct err *e)
     c->by = strcmp(by, by_names[JOURNAL_BY_BOOK]) == 0     ? JOURNAL_BY_BOOK
             : strcmp(by, by_names[JOURNAL_BY_RENTER]) == 0 ? JOURNAL_BY_RENTER
                                                            : JOURNAL_BY_NONE;
-    if (c->by == JOURNAL_BY_NONE || !words_is_text(lease, GRANT_ID_MAX)) {
+    if (c->by == JOURNAL_BY_NONE || !words_is_text(lease)) {
         return err_set(e, ERR_CORRUPT, "an unreadable countersignature");
     }
     (void)strcpy(c->lease, lease);

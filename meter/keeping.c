@@ -97,7 +97,7 @@ keeping_make(struct keeping *k, const struct receipt *r, int64_t to_wall_ns,
     struct sign_public signer;
     struct rec *rec;
 
-    if (!words_is_text(reason, JOURNAL_WORD_MAX)) {
+    if (!words_is_text(reason)) {
         return err_set(e, ERR_INVALID, "a reason that is not one word");
     }
     if (fill(k, r, to_wall_ns, reason, e) != 0) {
@@ -130,14 +130,14 @@ keeping_charge_at(const struct receipt *r, int64_t to_wall_ns, int64_t *charge_f
 }
 
 static int
-parse_word(const struct rec *r, const char *key, char *out, size_t max, struct err *e)
+parse_word(const struct rec *r, const char *key, char *out, struct err *e)
 {
     const char *v;
 
     if (rec_need_str(r, key, &v, e) != 0) {
         return -1;
     }
-    if (!words_is_text(v, max)) {
+    if (!words_is_text(v)) {
         return err_set(e, ERR_CORRUPT, "a keeping line with an unreadable %s", key);
     }
     (void)strcpy(out, v);
@@ -149,9 +149,9 @@ parse_fields(struct keeping *k, const struct rec *r, struct err *e)
 {
     if (rec_need_hex(r, "host", k->host.b, sizeof k->host.b, e) != 0 ||
         rec_need_hex(r, "renter", k->renter.b, sizeof k->renter.b, e) != 0 ||
-        parse_word(r, "lease", k->lease, GRANT_ID_MAX, e) != 0 ||
-        parse_word(r, "job", k->job, GRANT_ID_MAX, e) != 0 ||
-        parse_word(r, "snapshot", k->snapshot, GRANT_ID_MAX, e) != 0 ||
+        parse_word(r, "lease", k->lease, e) != 0 ||
+        parse_word(r, "job", k->job, e) != 0 ||
+        parse_word(r, "snapshot", k->snapshot, e) != 0 ||
         rec_need_hex(r, "receipt", k->receipt.b, sizeof k->receipt.b, e) != 0 ||
         rec_need_count(r, "paid", &k->paid_bytes, e) != 0 ||
         rec_need_int(r, "price", 0, CARD_PRICE_MAX_UYUAN, &k->uyuan_per_gb_day, e) != 0 ||
@@ -162,7 +162,7 @@ parse_fields(struct keeping *k, const struct rec *r, struct err *e)
         rec_need_count(r, "charge", &k->charge_fen, e) != 0) {
         return -1;
     }
-    return parse_word(r, "why", k->reason, JOURNAL_WORD_MAX, e);
+    return parse_word(r, "why", k->reason, e);
 }
 
 static int

@@ -168,18 +168,6 @@ between(int64_t v, int64_t min, int64_t max)
     return v >= min && v <= max;
 }
 
-static bool
-empty_or_text(const char *s)
-{
-    return s[0] == '\0' || words_is_text(s, OFFER_WORD_MAX);
-}
-
-static bool
-empty_or_name(const char *s)
-{
-    return s[0] == '\0' || words_is_name(s, CARD_WORD_MAX);
-}
-
 static int
 check_lists(const struct offer *o, struct err *e)
 {
@@ -192,8 +180,8 @@ check_lists(const struct offer *o, struct err *e)
     for (size_t i = 0; i < o->n_devices; i++) {
         const struct offer_device *d = &o->devices[i];
 
-        if (!words_is_name(d->class_name, CARD_WORD_MAX) || !empty_or_name(d->type) ||
-            !empty_or_text(d->uuid) || d->mem_bytes < 0 ||
+        if (!words_is_name(d->class_name) || !words_is_name_or_none(d->type) ||
+            !words_is_text_or_none(d->uuid) || d->mem_bytes < 0 ||
             !between(d->n_units, 1, UNITS_MAX)) {
             return err_set(e, ERR_INVALID, "an offer with an impossible device");
         }
@@ -201,7 +189,7 @@ check_lists(const struct offer *o, struct err *e)
     for (size_t i = 0; i < o->n_prices; i++) {
         const struct offer_price *p = &o->prices[i];
 
-        if (!words_is_name(p->class_name, CARD_WORD_MAX) || !empty_or_name(p->type) ||
+        if (!words_is_name(p->class_name) || !words_is_name_or_none(p->type) ||
             !between(p->list_uyuan_per_h, 0, CARD_PRICE_MAX_UYUAN) ||
             offer_find_price(o, p->class_name, p->type) != p ||
             (o->free && p->list_uyuan_per_h != 0)) {
@@ -221,8 +209,8 @@ check_lists(const struct offer *o, struct err *e)
 static int
 check(const struct offer *o, struct err *e)
 {
-    if (!empty_or_text(o->arch) || !empty_or_text(o->isolation) ||
-        !empty_or_text(o->renter) || !empty_or_name(o->level)) {
+    if (!words_is_text_or_none(o->arch) || !words_is_text_or_none(o->isolation) ||
+        !words_is_text_or_none(o->renter) || !words_is_name_or_none(o->level)) {
         return err_set(e, ERR_INVALID, "an offer with an unreadable word");
     }
     if (!between(o->window_s, 0, o->window_max_s) ||

@@ -121,12 +121,6 @@ put_plain(struct meter_session *s, enum journal_kind kind, struct err *e)
 
 /* States -------------------------------------------------------------------- */
 
-static bool
-is_word(const char *s)
-{
-    return s[0] == '\0' || words_is_text(s, JOURNAL_WORD_MAX);
-}
-
 /* Which moment the time limit counts from: that of ready, or of the set-up's begin. */
 static void
 note_entered(struct meter_session *s, enum usage_state before)
@@ -188,7 +182,7 @@ meter_session_state(struct meter_session *s, enum usage_state state, const char 
         return err_set(e, ERR_INVALID, "a session that is %s cannot become %s",
                        usage_state_name(s->r->track.state), usage_state_name(state));
     }
-    if (!is_word(reason)) {
+    if (!words_is_text_or_none(reason)) {
         return err_set(e, ERR_INVALID, "a reason that is not one word");
     }
     if (state == s->r->track.state) {
@@ -204,7 +198,8 @@ meter_session_state(struct meter_session *s, enum usage_state state, const char 
 int
 meter_session_preempt(struct meter_session *s, const char *reason, struct err *e)
 {
-    if (!usage_may_enter(s->r->track.state, USAGE_STOPPING) || !is_word(reason)) {
+    if (!usage_may_enter(s->r->track.state, USAGE_STOPPING) ||
+        !words_is_text_or_none(reason)) {
         return err_set(e, ERR_INVALID, "a session that is %s cannot be taken back",
                        usage_state_name(s->r->track.state));
     }
@@ -219,10 +214,8 @@ meter_session_devices(struct meter_session *s, const struct journal_device *devi
         return err_set(e, ERR_INVALID, "%zu devices in one session", n);
     }
     for (size_t i = 0; i < n; i++) {
-        if (!words_is_name(devices[i].class_name, CARD_WORD_MAX) ||
-            (devices[i].type[0] != '\0' &&
-             !words_is_name(devices[i].type, CARD_WORD_MAX)) ||
-            !words_is_text(devices[i].uuid, JOURNAL_WORD_MAX)) {
+        if (!words_is_name(devices[i].class_name) ||
+            !words_is_name_or_none(devices[i].type) || !words_is_text(devices[i].uuid)) {
             return err_set(e, ERR_INVALID, "a device without a readable name");
         }
     }
@@ -506,9 +499,9 @@ meter_session_grant(const struct meter_session *s)
 static int
 check_end(const struct meter_session *s, const struct meter_end *end, struct err *e)
 {
-    if (!words_is_text(end->reason, JOURNAL_WORD_MAX) || end->exit_code < -1 ||
-        end->signal < 0 || end->kept_bytes < 0 || end->keep_until_wall_ns < 0 ||
-        (end->snapshot != NULL && !words_is_text(end->snapshot, GRANT_ID_MAX))) {
+    if (!words_is_text(end->reason) || end->exit_code < -1 || end->signal < 0 ||
+        end->kept_bytes < 0 || end->keep_until_wall_ns < 0 ||
+        (end->snapshot != NULL && !words_is_text(end->snapshot))) {
         return err_set(e, ERR_INVALID, "an end that cannot be written down");
     }
     if (s->r->ended) {

@@ -3,6 +3,13 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "meter/journal.h"
+
+_Static_assert(CARD_WORD_MAX == WORDS_NAME_MAX, "the room that cards have for a name");
+_Static_assert(OFFER_WORD_MAX == WORDS_TEXT_MAX, "the room that offers have for a text");
+_Static_assert(GRANT_ID_MAX == WORDS_TEXT_MAX, "the room that grants have for an id");
+_Static_assert(JOURNAL_WORD_MAX == WORDS_TEXT_MAX, "the room that journals have");
+
 struct words
 words_of(const char *value, size_t len)
 {
@@ -51,11 +58,11 @@ copy_word(struct words *w, char *out, size_t size, bool (*ok)(char))
     if (s == NULL || (len == 1 && s[0] == '-')) {
         return;
     }
-    for (size_t i = 0; i < len && len < size; i++) {
-        w->bad = w->bad || !ok(s[i]);
+    w->bad = len >= size;
+    for (size_t i = 0; i < len && !w->bad; i++) {
+        w->bad = !ok(s[i]);
     }
-    if (w->bad || len >= size) {
-        w->bad = true;
+    if (w->bad) {
         return;
     }
     memcpy(out, s, len);
@@ -160,15 +167,27 @@ is_word(const char *s, size_t max, bool (*ok)(char))
 }
 
 bool
-words_is_name(const char *s, size_t max)
+words_is_name(const char *s)
 {
-    return is_word(s, max, is_name_byte);
+    return is_word(s, WORDS_NAME_MAX, is_name_byte);
 }
 
 bool
-words_is_text(const char *s, size_t max)
+words_is_text(const char *s)
 {
-    return is_word(s, max, is_text_byte);
+    return is_word(s, WORDS_TEXT_MAX, is_text_byte);
+}
+
+bool
+words_is_name_or_none(const char *s)
+{
+    return s[0] == '\0' || words_is_name(s);
+}
+
+bool
+words_is_text_or_none(const char *s)
+{
+    return s[0] == '\0' || words_is_text(s);
 }
 
 static void

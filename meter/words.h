@@ -31,9 +31,16 @@ int64_t words_int_or(struct words *w, int64_t nothing);
 /* Nothing was bad and nothing is left. */
 bool words_done(const struct words *w);
 
-/* What words_name and words_text accept; "-" alone is not. */
-bool words_is_name(const char *s, size_t max);
-bool words_is_text(const char *s, size_t max);
+/*
+ * What words_name and words_text accept, up to the length that names and texts have
+ * everywhere in records; "-" alone is not. With _or_none "" is, too.
+ */
+#define WORDS_NAME_MAX 32
+#define WORDS_TEXT_MAX 64
+bool words_is_name(const char *s);
+bool words_is_text(const char *s);
+bool words_is_name_or_none(const char *s);
+bool words_is_text_or_none(const char *s);
 
 /* Writing: s, or "-" if it is empty or v is `nothing`; never a space around. */
 void words_add(struct buf *out, const char *s);
