@@ -121,9 +121,10 @@ static bool
 is_notable(const struct device *d, struct audit_sight *s)
 {
     if (strcmp(d->device_class, "cpu") == 0 || d->state != DEVICE_FREE ||
-        !words_is_text(d->device_class, sizeof s->device.class_name - 1) ||
-        (d->type[0] != '\0' && !words_is_text(d->type, sizeof s->device.type - 1)) ||
-        !words_is_text(d->uuid, sizeof s->device.uuid - 1)) {
+        !words_is_text(d->device_class) || !words_is_text_or_none(d->type) ||
+        !words_is_text(d->uuid) ||
+        strlen(d->device_class) >= sizeof s->device.class_name ||
+        strlen(d->type) >= sizeof s->device.type) {
         return false;
     }
     (void)strcpy(s->device.class_name, d->device_class);
