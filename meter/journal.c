@@ -347,8 +347,7 @@ note_interval(struct journal_reader *r, const struct journal_entry *x, struct er
 {
     struct journal_interval *i;
 
-    if (r->n_intervals > 0 && x->r.state == r->last.state &&
-        x->r.kind != JOURNAL_REOPEN) {
+    if (x->r.state == r->last.state && x->r.kind != JOURNAL_REOPEN) {
         return 0;
     }
     if (r->n_intervals == JOURNAL_INTERVALS_MAX) {

@@ -1,6 +1,7 @@
 #include "meter/refuse.h"
 #include "tests/unit/meter/fixture.h"
 #include "tests/unit/meter/forge.h"
+#include "tests/unit/meter/respell.h"
 
 int64_t fixture_mono_ns;
 int64_t fixture_boot_ns;
@@ -611,6 +612,23 @@ cosign__is_read_only_as_it_was_written(void **state)
     buf_free(&b);
 }
 
+static void
+cosign__is_not_read_if_too_long(void **state)
+{
+    struct journal_cosign c;
+    struct buf b = BUF_INIT;
+    struct err e = {0};
+
+    (void)state;
+    respell_padded(&b, "gpurun.cosign.v1", JOURNAL_COSIGN_MAX + 1);
+    assert_refused(journal_cosign_parse(&c, b.data, b.len, &e), ERR_CORRUPT);
+    assert_non_null(strstr(e.msg, "4097 bytes"));
+    respell_padded(&b, "gpurun.cosign.v1", JOURNAL_COSIGN_MAX);
+    assert_int_equal(journal_cosign_parse(&c, b.data, b.len, &e), -1);
+    assert_null(strstr(e.msg, " bytes"));
+    buf_free(&b);
+}
+
 int
 main(void)
 {
@@ -626,6 +644,7 @@ main(void)
         fixture_test(reader__checks_the_last_checkpoint_when_settled),
         cmocka_unit_test(reader__refuses_frames_that_are_none),
         cmocka_unit_test(cosign__is_read_only_as_it_was_written),
+        cmocka_unit_test(cosign__is_not_read_if_too_long),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

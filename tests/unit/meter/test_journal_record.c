@@ -215,11 +215,12 @@ blob_record__has_its_blob(void **state)
 static void
 receipt__is_read_up_to_each_limit(void **state)
 {
-#define RECEIPT                                                                          \
-    "gpurun.receipt.v1\nkind=receipt\nseq=1\nat=1 2 3\nstate=ended\n" TAIL               \
+#define RECEIPT_BODY                                                                     \
+    "kind=receipt\nseq=1\nat=1 2 3\nstate=ended\n" TAIL                                  \
     "lease=l\njob=j\nboot=b\nrenter=" HEX_64 "\noffer=" HEX_64 "\ngrant=" HEX_64         \
     "\ncard=" HEX_64 "\n"
-#define SIGNED "signer=" HEX_64 "\nsig=" HEX_64 HEX_64 "\n"
+#define RECEIPT "gpurun.receipt.v1\n" RECEIPT_BODY
+#define SIGNED  "signer=" HEX_64 "\nsig=" HEX_64 HEX_64 "\n"
     static const struct text_case cases[] = {
         {RECEIPT "why=exited\nexit=0\nsignal=0\nlost=0\nkept=0\nkeep_until=0\nhold=0\n"
                  "setup=0\ndevice=0\ncharge=0\n" SIGNED,
@@ -245,6 +246,10 @@ receipt__is_read_up_to_each_limit(void **state)
         {RECEIPT "why=exited\nexit=0\nsignal=0\nlost=0\nkept=0\nkeep_until=0\nhold=0\n"
                  "setup=0\ndevice=0\ncharge=0\n",
          ERR_CORRUPT}, /* not signed */
+        {"gpurun.receipt.v2\n" RECEIPT_BODY
+         "why=exited\nexit=0\nsignal=0\nlost=0\nkept=0\nkeep_until=0\nhold=0\n"
+         "setup=0\ndevice=0\ncharge=0\n" SIGNED,
+         ERR_CORRUPT}, /* another family: only of usage records is a newer one known */
         {RECEIPT "exit=0\nsignal=0\nlost=0\nkept=0\nkeep_until=0\nhold=0\n"
                  "setup=0\ndevice=0\ncharge=0\n" SIGNED,
          ERR_CORRUPT},

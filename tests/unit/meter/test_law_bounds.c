@@ -337,6 +337,20 @@ tariff__takes_nothing_for_something(void **state)
     assert_true(s == 0 && to == 0);
     assert_refused(tariff_invert(0, -1, &s, &to, &e), ERR_RANGE);
     assert_refused(tariff_invert(INT64_MAX, 1, &s, &to, &e), ERR_RANGE);
+    {
+        /* Cuts in any order, twice, at the ends and beyond: three seconds, each a fen. */
+        const struct tariff_segment seg = {36000000, 1, 3, TARIFF_BPS_ONE};
+        int64_t cuts[] = {2, 0, 1, 3, 2, 4, -1};
+        int64_t lines[8];
+        size_t n = 0;
+
+        assert_ok(tariff_lines(&seg, 1, cuts, 7, 1, lines, &n, &to, &e));
+        assert_int_equal(n, 3);
+        assert_int_equal(to, 3);
+        for (size_t i = 0; i < n; i++) {
+            assert_int_equal(lines[i], 1);
+        }
+    }
     assert_ok(tariff_keeping(0, &none, 1, 1, &s, &e));
     assert_int_equal(s, 0);
     assert_refused(tariff_keeping(-1, &none, 1, 1, &s, &e), ERR_RANGE);

@@ -233,6 +233,40 @@ session__ends_only_with_what_can_be_written_down(void **state)
     fixture_close(&f);
 }
 
+/* A moment is one at 0, too: the first after a boot. */
+static void
+session__counts_its_time_from_the_boots_first_moment(void **state)
+{
+    static const enum usage_state states[] = {USAGE_SETUP, USAGE_RUNNING};
+
+    for (size_t i = 0; i < sizeof states / sizeof *states; i++) {
+        struct fixture f;
+        struct meter_session *s;
+        struct meter_status st;
+
+        fixture_open(&f, *state);
+        fixture_mono_ns = fixture_boot_ns = 0;
+        fixture_terms(&f, 100000, 1000, 60);
+        s = fixture_start(&f);
+        meter_session_status(s, &st);
+        assert_int_equal(st.since_device_ns, -1);
+        fixture_state(s, states[i], "");
+        meter_session_status(s, &st);
+        assert_int_equal(st.stop_in_ns, 1000 * NS_PER_S);
+        assert_int_equal(st.since_device_ns, states[i] == USAGE_RUNNING ? 0 : -1);
+        fixture_run(s, 5 * NS_PER_S);
+        fixture_state(s, USAGE_PREPARING, "");
+        fixture_run(s, 5 * NS_PER_S);
+        fixture_state(s, USAGE_RUNNING, "ready");
+        meter_session_status(s, &st); /* a later run does not begin it again */
+        assert_int_equal(st.since_device_ns,
+                         states[i] == USAGE_RUNNING ? 10 * NS_PER_S : 0);
+        meter_session_free(s);
+        assert_int_equal(unlinkat(f.dir_fd, "usage", 0), 0);
+        fixture_close(&f);
+    }
+}
+
 int
 main(void)
 {
@@ -243,6 +277,7 @@ main(void)
         fixture_test(session__names_as_many_devices_as_it_may),
         fixture_test(session__says_its_devices_once_though_the_disk_refused),
         fixture_test(session__changes_its_state_so_often_and_no_more),
+        fixture_test(session__counts_its_time_from_the_boots_first_moment),
         fixture_test(session__ends_only_with_what_can_be_written_down),
     };
 

@@ -1,4 +1,5 @@
 #include "base/bytes.h"
+#include "runner/wire/mux_internal.h"
 #include "runner/wire/relay.h"
 
 #include "sim.h"
@@ -366,6 +367,16 @@ relay__that_is_full_stops_the_reading_side(void **state)
     sim_run(&ch.outer);
     assert_true(mux_congested(ch.outer.b.m));
     assert_false(mux_congested(ch.inner.a.m));
+    {
+        /* Just so much may wait, and not a byte more. */
+        size_t relayed = ch.inner.a.m->out.relayed;
+
+        ch.inner.a.m->out.relayed = MUX_QUEUE_HIGH;
+        assert_false(mux_congested(ch.outer.b.m));
+        ch.inner.a.m->out.relayed = MUX_QUEUE_HIGH + 1;
+        assert_true(mux_congested(ch.outer.b.m));
+        ch.inner.a.m->out.relayed = relayed;
+    }
     /* Told to stop reading, serve does not take the client for dead. */
     for (int i = 0; i < 100; i++) {
         struct err e;
