@@ -48,7 +48,7 @@ by_seq(const void *a, const void *b)
     const struct evidence_heartbeat *x = a;
     const struct evidence_heartbeat *y = b;
 
-    return (x->seq > y->seq) - (x->seq < y->seq);
+    return cmp64(x->seq, y->seq);
 }
 
 int
@@ -92,7 +92,7 @@ by_start(const void *a, const void *b)
     const struct evidence_span *x = a;
     const struct evidence_span *y = b;
 
-    return (x->start > y->start) - (x->start < y->start);
+    return cmp64(x->start, y->start);
 }
 
 int

@@ -101,10 +101,7 @@ tariff_charge(const struct tariff_segment *segments, size_t n_segments, int64_t 
 static int
 by_value(const void *a, const void *b)
 {
-    int64_t x = *(const int64_t *)a;
-    int64_t y = *(const int64_t *)b;
-
-    return (x > y) - (x < y);
+    return cmp64(*(const int64_t *)a, *(const int64_t *)b);
 }
 
 /* Sort, and keep what is strictly inside (0, end), once each. */

@@ -48,16 +48,15 @@ by_rank(const void *a, const void *b)
         c = by_expiry(x->b, y->b);
     }
     if (c == 0 && x->b->type == WALLET_VOUCHER) {
-        c = (x->gives_fen < y->gives_fen) - (x->gives_fen > y->gives_fen);
+        c = cmp64(y->gives_fen, x->gives_fen);
     }
     if (c == 0 && x->b->type == WALLET_VOUCHER) {
-        c = (x->b->balance_fen > y->b->balance_fen) -
-            (x->b->balance_fen < y->b->balance_fen);
+        c = cmp64(x->b->balance_fen, y->b->balance_fen);
     }
     if (c == 0 && x->b->type != WALLET_CASH) {
         c = strcmp(x->b->id, y->b->id);
     }
-    return c != 0 ? c : (x->i > y->i) - (x->i < y->i);
+    return c != 0 ? c : cmp64((int64_t)x->i, (int64_t)y->i);
 }
 
 /* All buckets that may pay for the charge, ranked; the caller frees. */

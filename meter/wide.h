@@ -5,7 +5,7 @@
 #include <stdint.h>
 
 /*
- * Checked arithmetic in 128 bits, and the smaller and larger of two amounts, shared by
+ * Checked arithmetic in 128 bits, and the order of two amounts, shared by
  * the files of meter/. Written out
  * because clang turns __builtin_mul_overflow on __int128 into a call that libgcc
  * does not have.
@@ -83,6 +83,13 @@ static inline int64_t
 max64(int64_t a, int64_t b)
 {
     return a > b ? a : b;
+}
+
+/* Below, at or above 0 as a is below, at or above b: for qsort. */
+static inline int
+cmp64(int64_t a, int64_t b)
+{
+    return (a > b) - (a < b);
 }
 
 /* The nearest int64 of a value >= 0. */
