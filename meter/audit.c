@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/buf.h"
+#include "meter/wide.h"
 
 /* Two clocks read one after the other differ: less is neither gap nor overlap. */
 #define NOISE_NS USAGE_SUSPEND_MIN_NS
@@ -235,19 +236,11 @@ by_device_and_boot(const void *a, const void *b)
 {
     const struct span *x = a;
     const struct span *y = b;
-    int c;
+    int c = cmp64((int64_t)x->device, (int64_t)y->device);
 
-    if (x->device != y->device) {
-        return x->device < y->device ? -1 : 1;
-    }
-    c = strcmp(x->boot, y->boot);
-    if (c != 0) {
-        return c;
-    }
-    if (x->from_ns != y->from_ns) {
-        return x->from_ns < y->from_ns ? -1 : 1;
-    }
-    return (x->to_ns > y->to_ns) - (x->to_ns < y->to_ns);
+    c = c != 0 ? c : strcmp(x->boot, y->boot);
+    c = c != 0 ? c : cmp64(x->from_ns, y->from_ns);
+    return c != 0 ? c : cmp64(x->to_ns, y->to_ns);
 }
 
 static int
@@ -256,7 +249,7 @@ by_wall(const void *a, const void *b)
     const struct boot_view *x = a;
     const struct boot_view *y = b;
 
-    return (x->wall_ns > y->wall_ns) - (x->wall_ns < y->wall_ns);
+    return cmp64(x->wall_ns, y->wall_ns);
 }
 
 static int64_t

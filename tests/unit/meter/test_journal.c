@@ -626,6 +626,20 @@ cosign__is_not_read_if_too_long(void **state)
     respell_padded(&b, "gpurun.cosign.v1", JOURNAL_COSIGN_MAX);
     assert_int_equal(journal_cosign_parse(&c, b.data, b.len, &e), -1);
     assert_null(strstr(e.msg, " bytes"));
+    {
+        char lease[GRANT_ID_MAX + 1];
+        struct journal_point p;
+        struct sign_public host = {{0}};
+
+        respell_padded(&b, "gpurun.usage.v1", JOURNAL_RECORD_MAX + 1);
+        assert_refused(journal_point_parse(&p, lease, b.data, b.len, &host, &e),
+                       ERR_CORRUPT);
+        assert_non_null(strstr(e.msg, "4194305 bytes"));
+        respell_padded(&b, "gpurun.usage.v1", JOURNAL_RECORD_MAX);
+        assert_refused(journal_point_parse(&p, lease, b.data, b.len, &host, &e),
+                       ERR_CORRUPT);
+        assert_null(strstr(e.msg, " bytes"));
+    }
     buf_free(&b);
 }
 
