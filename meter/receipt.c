@@ -4,8 +4,11 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <pthread.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/file.h"
 #include "meter/journal_internal.h"
@@ -213,4 +216,52 @@ receipt_verify_file(struct receipt **out, const char *path,
     journal_reader_free(j);
     (void)fd_close(&fd);
     return rc;
+}
+
+/* ---- many ---- */
+
+struct crew {
+    struct receipt_task *tasks;
+    size_t n;
+    atomic_size_t next;
+};
+
+static void *
+work(void *ctx)
+{
+    struct crew *c = ctx;
+    size_t i;
+
+    while ((i = atomic_fetch_add(&c->next, 1)) < c->n) {
+        struct receipt_task *t = &c->tasks[i];
+
+        if (receipt_verify_file(&t->out, t->path, &t->pins, &t->e) != 0) {
+            t->out = NULL;
+        }
+    }
+    return NULL;
+}
+
+void
+receipt_verify_files(struct receipt_task *tasks, size_t n)
+{
+    struct crew c = {.tasks = tasks, .n = n};
+    pthread_t threads[RECEIPT_THREADS_MAX];
+    long cores = sysconf(_SC_NPROCESSORS_ONLN);
+    size_t want = cores > RECEIPT_THREADS_MAX ? RECEIPT_THREADS_MAX
+                  : cores > 1                 ? (size_t)cores
+                                              : 1;
+    size_t started = 0;
+
+    atomic_init(&c.next, 0);
+    want = want < n ? want : n;
+    /* This thread is one of them; a thread that cannot be had leaves more for the others.
+     */
+    while (started + 1 < want && pthread_create(&threads[started], NULL, work, &c) == 0) {
+        started++;
+    }
+    (void)work(&c);
+    for (size_t i = 0; i < started; i++) {
+        (void)pthread_join(threads[i], NULL);
+    }
 }

@@ -92,4 +92,18 @@ int receipt_verify_file(struct receipt **out, const char *path,
                         const struct receipt_pins *pins, struct err *e) MUST_USE;
 void receipt_free(struct receipt *r);
 
+/*
+ * Many files at once, on as many threads as there are cores: each task as
+ * receipt_verify_file would do it. Returns when all are done; out and e of each are the
+ * caller's.
+ */
+struct receipt_task {
+    const char *path;
+    struct receipt_pins pins;
+    struct receipt *out; /* NULL: e says why */
+    struct err e;
+};
+#define RECEIPT_THREADS_MAX 16
+void receipt_verify_files(struct receipt_task *tasks, size_t n);
+
 #endif

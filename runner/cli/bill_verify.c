@@ -145,21 +145,64 @@ out:
     return rc;
 }
 
+/* Which key a job's receipt must be signed with, where its host is still known. */
+static const struct sign_public *
+key_of(const struct cli *c, const char *job, struct sign_public *key)
+{
+    struct job_record record;
+    struct err none;
+    bool pinned;
+
+    job_record_init(&record);
+    pinned = jobs_load(c->home, job, &record, &none) == 0 &&
+             bill_pinned_key(c->home, record.host, key);
+    job_record_free(&record);
+    return pinned ? key : NULL;
+}
+
+static int
+verify_told(const struct cli *c, const char *job, const struct receipt_task *t,
+            struct err *e)
+{
+    char *host = NULL;
+    int rc;
+
+    if (t->out == NULL) {
+        *e = t->e;
+        e->code = e->code == ERR_NOT_FOUND ? ERR_CORRUPT : e->code;
+        return err_wrap(e, "%s", job);
+    }
+    rc = signing_host(c, t->out, &host, e) == 0 ? verify_print(c, t->out, host, e) : -1;
+    free(host);
+    return rc;
+}
+
 int
 bill_verify_all(struct cli *c, struct err *e)
 {
     struct receipt_ids ids = {NULL, 0};
     int64_t start_ns = clock_boot_ns();
     int rc = receipts_list(c->home, &ids, e);
-    size_t n = ids.n;
+    struct receipt_task *tasks = xcalloc(ids.n + 1, sizeof *tasks);
+    struct sign_public *keys = xcalloc(ids.n + 1, sizeof *keys);
 
-    for (size_t i = 0; rc == 0 && i < ids.n; i++) {
-        rc = bill_verify_one(c, ids.v[i], true, e);
+    for (size_t i = 0; i < ids.n; i++) {
+        tasks[i].path = home_path(c->home, "receipts", ids.v[i]);
+        tasks[i].pins = (struct receipt_pins){
+            .job = ids.v[i], .host = key_of(c, ids.v[i], &keys[i]), .check_all = true};
     }
-    free(ids.v);
+    receipt_verify_files(tasks, ids.n);
+    for (size_t i = 0; i < ids.n; i++) {
+        rc = rc == 0 ? verify_told(c, ids.v[i], &tasks[i], e) : rc;
+        receipt_free(tasks[i].out);
+        free((void *)(uintptr_t)tasks[i].path);
+    }
     if (rc == 0) {
-        say(c, _("%zu receipts, every signature checked, in %lld ms"), n,
+        say(c, _("%zu receipts, every signature checked, in %lld ms"), ids.n,
             (long long)((clock_boot_ns() - start_ns) / 1000000));
     }
+    free(keys);
+    free(tasks);
+    free(ids.v);
     return rc;
 }

@@ -75,31 +75,50 @@ make_bill(const struct cli *c, struct bill_entry *en, struct err *e)
     return rc;
 }
 
-static int
-add_entry(const struct cli *c, struct bill_entries *l, const char *job, struct err *e)
+/* What is on record here of a job, and where its receipt is. */
+static void
+open_entry(const struct cli *c, const char *job, struct bill_entry *en,
+           struct sign_public *key, struct receipt_task *t)
 {
-    struct bill_entry *en;
-    struct sign_public key;
     struct err ignored;
-    bool pinned;
 
-    l->v = xrealloc(l->v, (l->n + 1) * sizeof *l->v);
-    en = &l->v[l->n];
     memset(en, 0, sizeof *en);
     job_record_init(&en->record);
     (void)!jobs_load(c->home, job, &en->record, &ignored);
-    pinned = bill_pinned_key(c->home, en->record.host, &key);
-    if (receipts_load(c->home, job, pinned ? &key : NULL, &en->receipt, e) != 0) {
-        job_record_free(&en->record);
-        return err_wrap(e, _("the receipt of job %s"), job);
+    t->path = home_path(c->home, "receipts", job);
+    t->pins.job = job;
+    t->pins.host = bill_pinned_key(c->home, en->record.host, key) ? key : NULL;
+}
+
+/* All of them at once: what takes time is verifying. The first that is wrong is told. */
+static int
+add_entries(const struct cli *c, struct bill_entries *l, char (*jobs)[JOB_ID_LEN + 1],
+            size_t n, struct err *e)
+{
+    struct receipt_task *tasks = xcalloc(n, sizeof *tasks);
+    struct sign_public *keys = xcalloc(n, sizeof *keys);
+    struct bill_entry *en;
+    int rc = 0;
+
+    l->v = xrealloc(l->v, (l->n + n) * sizeof *l->v);
+    en = l->v + l->n;
+    for (size_t i = 0; i < n; i++) {
+        open_entry(c, jobs[i], &en[i], &keys[i], &tasks[i]);
     }
-    if (make_bill(c, en, e) != 0) {
-        receipt_free(en->receipt);
-        job_record_free(&en->record);
-        return -1;
+    l->n += n;
+    receipt_verify_files(tasks, n);
+    for (size_t i = 0; i < n; i++) {
+        en[i].receipt = tasks[i].out;
+        if (rc == 0 && en[i].receipt == NULL) {
+            *e = tasks[i].e;
+            rc = err_wrap(e, _("the receipt of job %s"), jobs[i]);
+        }
+        rc = rc == 0 ? make_bill(c, &en[i], e) : rc;
+        free((void *)(uintptr_t)tasks[i].path);
     }
-    l->n++;
-    return 0;
+    free(keys);
+    free(tasks);
+    return rc;
 }
 
 static int
@@ -119,8 +138,8 @@ bill_entries_all(const struct cli *c, struct bill_entries *l, struct err *e)
     struct receipt_ids ids = {NULL, 0};
     int rc = receipts_list(c->home, &ids, e);
 
-    for (size_t i = 0; rc == 0 && i < ids.n; i++) {
-        rc = add_entry(c, l, ids.v[i], e);
+    if (rc == 0 && ids.n > 0) {
+        rc = add_entries(c, l, ids.v, ids.n, e);
     }
     free(ids.v);
     if (rc == 0 && l->n > 0) {
@@ -282,7 +301,7 @@ print_bills(struct cli *c, const struct bill_options *o, const struct words *w,
         return -1;
     }
     if (w->n == 1) {
-        rc = fetch_receipt(c, w->v[0], id, e) == 0 ? add_entry(c, &l, id, e) : -1;
+        rc = fetch_receipt(c, w->v[0], id, e) == 0 ? add_entries(c, &l, &id, 1, e) : -1;
     } else {
         rc = bill_entries_all(c, &l, e);
     }

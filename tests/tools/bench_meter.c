@@ -18,6 +18,7 @@
 #include "base/file.h"
 #include "meter/card.h"
 #include "meter/ledger.h"
+#include "meter/receipt.h"
 #include "meter/session.h"
 
 #define NS_PER_S  INT64_C(1000000000)
@@ -253,6 +254,111 @@ big_ledger(const char *dir, int64_t rows)
     free(path);
 }
 
+/* ---- usage rows: a month of journals, verified ---- */
+
+#define SESSION_ROWS 259200 /* a device for a month, a record each 10 s */
+
+static int64_t bench_now_ns;
+
+static int64_t
+bench_clock(enum clock_kind kind)
+{
+    return kind == CLOCK_KIND_WALL ? START_NS + bench_now_ns : bench_now_ns;
+}
+
+/* A whole session of n records, made in memory's file system: only its bytes matter. */
+static void
+make_session(const char *dir, int64_t n)
+{
+    struct sign_key *host = NULL;
+    struct sign_key *renter = NULL;
+    struct offer *o = offer_new();
+    struct meter_session *s = NULL;
+    struct meter_end end = {.reason = "exited"};
+    struct grant g;
+    struct err e = {0};
+    int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+    bench_now_ns = NS_PER_S;
+    clock_set_source(bench_clock);
+    must(sign_key_new(&host, &e), &e);
+    must(sign_key_new(&renter, &e), &e);
+    make_terms(o, &g, host, renter);
+    must(meter_session_start(&s,
+                             &(struct meter_session_options){
+                                 .dir_fd = fd, .host_key = host, .offer = o, .grant = &g},
+                             &e),
+         &e);
+    must(meter_session_state(s, USAGE_RUNNING, "ready", &e), &e);
+    for (int64_t i = 3; i < n; i++) {
+        bench_now_ns += 10 * NS_PER_S;
+        must(meter_session_tick(s, &e), &e);
+    }
+    must(meter_session_end(s, &end, &e), &e);
+    clock_set_source(NULL);
+    meter_session_free(s);
+    grant_clear(&g);
+    offer_free(o);
+    sign_key_free(host);
+    sign_key_free(renter);
+    (void)close(fd);
+}
+
+/*
+ * One session's journal, as often as makes so many rows: whole chain, every sum, head
+ * signature of each, as `bill` and `audit` read them.
+ */
+static void
+usage_rows(int64_t rows)
+{
+    char dir[] = "/dev/shm/bench-meter-XXXXXX";
+    int64_t each = rows < SESSION_ROWS ? rows : SESSION_ROWS;
+    size_t n = (size_t)((rows + each - 1) / each);
+    struct receipt_task *tasks = xcalloc(n, sizeof *tasks);
+    char *path;
+    struct err e = {0};
+    int64_t start_ns;
+    int64_t ns;
+    int64_t seen = 0;
+    int64_t before_kib;
+
+    if (mkdtemp(dir) == NULL) {
+        fprintf(stderr, "bench_meter: cannot make a directory in /dev/shm\n");
+        exit(1);
+    }
+    make_session(dir, each);
+    path = path_join(dir, "usage");
+    before_kib = peak_kib();
+    start_ns = clock_mono_ns();
+    for (size_t i = 0; i < n; i++) {
+        tasks[i].path = path;
+    }
+    receipt_verify_files(tasks, n);
+    ns = clock_mono_ns() - start_ns;
+    for (size_t i = 0; i < n; i++) {
+        must(tasks[i].out == NULL ? -1 : 0, &tasks[i].e);
+        seen += tasks[i].out->last.seq;
+        receipt_free(tasks[i].out);
+    }
+    printf("%" PRId64 " usage rows verified    %" PRId64 " ms (goal 6000), %" PRId64
+           " rows/s, %" PRId64 " KiB more\n",
+           seen, ns / 1000000, per_second(seen, ns), peak_kib() - before_kib);
+    start_ns = clock_mono_ns();
+    for (size_t i = 0; i < n; i++) {
+        tasks[i].pins.check_all = true;
+    }
+    receipt_verify_files(tasks, n);
+    ns = clock_mono_ns() - start_ns;
+    for (size_t i = 0; i < n; i++) {
+        must(tasks[i].out == NULL ? -1 : 0, &tasks[i].e);
+        receipt_free(tasks[i].out);
+    }
+    printf("with every signature           %" PRId64 " ms\n", ns / 1000000);
+    must(file_remove_tree(dir, &e), &e);
+    free(path);
+    free(tasks);
+}
+
 /* A ratio with two decimals, in whole numbers. */
 static void
 compare(const char *what, int64_t ours, int64_t bare)
@@ -281,6 +387,7 @@ main(int argc, char **argv)
     bare_group = bare_inserts(argv[1], GROUP);
     compare("ledger entries, in groups", ledger_entries(argv[1], GROUP), bare_group);
     printf("%-30s goal 10000/s\n", "");
+    usage_rows(rows);
     big_ledger(argv[1], rows);
     return 0;
 }
