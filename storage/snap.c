@@ -66,19 +66,21 @@ read_claim(struct store *s, const char *id, struct snap_claim *out, bool *found,
     struct buf text = BUF_INIT;
     struct rec *r = NULL;
     struct claim_name name = claim_name(id);
+    struct err why;
     int rc = 0;
 
     *found = true;
-    if (file_read_at(s->snaps_fd, name.s, CLAIM_MAX_BYTES, &text, e) == -1) {
-        if (e->code == ERR_NOT_FOUND) {
+    if (file_read_at(s->snaps_fd, name.s, CLAIM_MAX_BYTES, &text, &why) == -1) {
+        if (why.code == ERR_NOT_FOUND) {
             *found = false;
-        } else if (e->code == ERR_RANGE) {
+        } else if (why.code == ERR_RANGE) {
             *out = kept;
         } else {
+            *e = why;
             rc = -1;
         }
-    } else if (rec_parse(&r, text.data, text.len, CLAIM_TYPE, e) == -1 ||
-               parse_claim(r, id, out, e) == -1) {
+    } else if (rec_parse(&r, text.data, text.len, CLAIM_TYPE, &why) == -1 ||
+               parse_claim(r, id, out, &why) == -1) {
         *out = kept; /* better kept too long than lost by a flipped bit */
     }
     rec_free(r);
@@ -145,9 +147,11 @@ int
 snap_claim_get(struct store *s, const char *id, struct snap_claim *out, struct err *e)
 {
     struct manifest *m = NULL;
+    struct err why;
     int rc;
 
-    if (manifest_read(s, id, &m, e) == -1 && e->code != ERR_CORRUPT) {
+    if (manifest_read(s, id, &m, &why) == -1 && why.code != ERR_CORRUPT) {
+        *e = why;
         return -1;
     }
     rc = claim_of(s, id, m, out, e);

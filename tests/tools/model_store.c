@@ -39,7 +39,7 @@
 
 #define SLOTS       48
 #define PROCS_MAX   16
-#define PIECES      300 /* that snapshots are made of */
+#define PIECES      1500 /* that snapshots are made of */
 #define PIECE_MAX   ((size_t)90000)
 #define IDS_MAX     4000 /* manifests stay for good: then only old ones come again */
 #define S           ((int64_t)1000000000)
@@ -160,7 +160,7 @@ static size_t
 piece(uint32_t n, uint8_t *to)
 {
     uint64_t z = n * 0x9e3779b97f4a7c15u + 1;
-    size_t len = n % 7 == 0 ? 1 + n : 1000 + (size_t)(z >> 40) % (PIECE_MAX - 1000);
+    size_t len = n % 7 == 0 ? 1 + n % 300 : 1000 + (size_t)(z >> 40) % (PIECE_MAX - 1000);
     bool dense = n % 3 == 0;
 
     for (size_t i = 0; i < len; i++) {
@@ -358,11 +358,50 @@ op_make(struct slot *s)
     store_close(st);
 }
 
+static void
+one_gc(bool wait)
+{
+    const struct gc_options o = {.walk = gc_walk_tree, .wait = wait};
+    struct store *st = open_store();
+    struct gc_result r = {0};
+    struct err e;
+
+    if (gc_run(st, &o, &r, &e) != 0 && e.code != ERR_BUSY) {
+        wrong("%s", e.msg);
+    }
+    atomic_fetch_add(&g->n_freed, (long long)r.n_deleted);
+    store_close(st);
+}
+
+/* The worst that can come between: its data is given up, and collected twice. */
+static void
+pull_away(struct slot *from)
+{
+    int nobody = 0;
+    struct store *st;
+    struct err e;
+
+    if (!atomic_compare_exchange_strong(&from->owner, &nobody, (int)getpid())) {
+        return;
+    }
+    st = open_store();
+    if (look(st, from)) {
+        atomic_store(&from->what, W_MAY_GO);
+        if (snap_drop(st, from->id, "removed", &e) != 0) {
+            wrong("%s: cannot drop: %s", from->id, e.msg);
+        }
+    }
+    store_close(st);
+    give_slot(from);
+    one_gc(true);
+    one_gc(true);
+}
+
 /* A new snapshot from one that was read: nothing is put or asked for. */
 static void
 op_copy(struct slot *to)
 {
-    const struct slot *from = &g->slots[below(SLOTS)];
+    struct slot *from = &g->slots[below(SLOTS)];
     char id[MANIFEST_ID_MAX + 1];
     struct store *st;
     struct manifest *m = NULL;
@@ -379,8 +418,15 @@ op_copy(struct slot *to)
         c.data == SNAP_DATA_KEPT && new_id(st, to)) {
         to->tree = m->tree;
         to->n = 0;
-        if (rnd() % 2 == 0) {
-            (void)usleep((useconds_t)below(30000)); /* it may be dropped, and collected */
+        switch (below(3)) {
+        case 0:
+            pull_away(from);
+            break;
+        case 1:
+            (void)usleep((useconds_t)below(30000)); /* others may do that */
+            break;
+        default:
+            break;
         }
         atomic_store(&to->what, W_MAKING);
         write_manifest(st, to);
@@ -487,16 +533,7 @@ op_expire(void)
 static void
 op_gc(void)
 {
-    const struct gc_options o = {.walk = gc_walk_tree, .wait = rnd() % 2 == 0};
-    struct store *st = open_store();
-    struct gc_result r = {0};
-    struct err e;
-
-    if (gc_run(st, &o, &r, &e) != 0 && e.code != ERR_BUSY) {
-        wrong("%s", e.msg);
-    }
-    atomic_fetch_add(&g->n_freed, (long long)r.n_deleted);
-    store_close(st);
+    one_gc(rnd() % 2 == 0);
 }
 
 static void

@@ -161,6 +161,26 @@ claim__that_is_damaged_counts_as_kept(void **state)
     free(path);
 }
 
+/* A claim without a file of its own, and one that is damaged, are no errors. */
+static void
+claim__that_is_found_leaves_the_error_alone(void **state)
+{
+    struct fixture *f = *state;
+    const char *id = "saa1111111111";
+    char *path = path_join(f->dir, "snaps/saa1111111111.claim");
+    struct err why = {.code = ERR_LIMIT, .msg = "before"};
+    struct snap_claim c;
+
+    add_snap(f->s, id, "x", T0, T0 + DAY);
+    assert_int_equal(snap_claim_get(f->s, id, &c, &why), 0);
+    assert_int_equal(why.code, ERR_LIMIT);
+    OK(file_replace(path, "gpurun.claim.v1\nid=sXa1\n", 24, e));
+    assert_int_equal(snap_claim_get(f->s, id, &c, &why), 0);
+    assert_int_equal(why.code, ERR_LIMIT);
+    assert_string_equal(why.msg, "before");
+    free(path);
+}
+
 /* Expire, and say how many went; doubt: whether the clock was not believed. */
 static size_t
 expire(struct store *s, bool *doubt)
@@ -264,6 +284,7 @@ main(void)
         T(find__takes_ids_prefixes_and_names),
         T(claim__goes_from_kept_to_gone_and_comes_back_only_with_the_data),
         T(claim__that_is_damaged_counts_as_kept),
+        T(claim__that_is_found_leaves_the_error_alone),
         T(expire__takes_what_is_due_and_no_more),
         T(expire__does_not_believe_a_clock_that_jumps),
     };
