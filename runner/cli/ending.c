@@ -79,6 +79,7 @@ ending_json_state(struct json_writer *j, const struct job_state *st, const char 
     json_kint(j, "cost_fen", st->cost_fen);
     json_kint_or_nil(j, "cap_fen", st->cap_fen, JOB_NOT_SET);
     json_kint_or_nil(j, "can_run_s", st->can_run_s, JOB_NOT_SET);
+    json_kint(j, "alert_pct", st->alert_pct);
     json_kint_or_nil(j, "charge_fen", st->charge_fen, JOB_NOT_SET);
     json_kstr(j, "snapshot", st->snapshot[0] != '\0' ? st->snapshot : NULL);
     json_kstr(j, "snapshot_state", job_kept_name(st->kept));

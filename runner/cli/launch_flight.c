@@ -1,4 +1,5 @@
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -6,6 +7,7 @@
 #include "base/text.h"
 #include "runner/cli/ending.h"
 #include "runner/cli/launch_internal.h"
+#include "runner/cli/notify.h"
 #include "runner/cli/out.h"
 #include "runner/client/i18n.h"
 #include "runner/job/verbs.h"
@@ -152,12 +154,38 @@ launch_close_ports(struct launch *l)
     l->ports = NULL;
 }
 
+/* Once for each level that is reached, and for the end. */
+static void
+alert(struct launch *l, const struct job_state *st)
+{
+    char cost[OUT_MONEY_MAX];
+    char cap[OUT_MONEY_MAX];
+    char event[32];
+
+    if (st->alert_pct > l->alerted_pct) {
+        l->alerted_pct = st->alert_pct;
+        say(l->c, _("%s of at most %s are spent: %" PRId64 " %% of the cap"),
+            out_fen(st->cost_fen, cost), out_fen(st->cap_fen, cap), st->alert_pct);
+        if (l->r->notify != NULL) {
+            (void)snprintf(event, sizeof event, "cost-%" PRId64, st->alert_pct);
+            notify_run(l->c, l->r->notify, event, st);
+        }
+    }
+    if (job_phase_is_final(st->phase) && !l->told_end) {
+        l->told_end = true;
+        if (l->r->notify != NULL) {
+            notify_run(l->c, l->r->notify, "ended", st);
+        }
+    }
+}
+
 static void
 on_state(void *ctx, const struct job_state *st)
 {
     struct launch *l = ctx;
 
     l->accepted = true;
+    alert(l, st);
     if (l->ports == NULL && l->r->n_ports > 0) {
         open_ports(l);
     }

@@ -49,6 +49,8 @@ struct launch {
     bool accepted;
     bool refused; /* the host's answer to submit: refusal */
     bool said_down;
+    int64_t alerted_pct; /* of the cap: told already */
+    bool told_end;
     int64_t ship_wall_ns; /* when reading began */
     struct err refusal;
 };

@@ -66,7 +66,9 @@
     ROW("wait", 0, OPT_STR, wait, "DUR", N_("wait so long for a free host")),            \
     ROW("max-price", 0, OPT_STR, max_price, "YUAN",                                      \
         N_("no host that asks more per device and hour")),                               \
-    ROW("mem", 0, OPT_STR, mem, "SIZE", N_("end it when it takes more memory"))
+    ROW("mem", 0, OPT_STR, mem, "SIZE", N_("end it when it takes more memory")),                 \
+    ROW("notify", 0, OPT_STR, notify, "CMD",                                             \
+        N_("run it at 50, 80 and 100 % of the cap, and at the end"))
 
 #define RUN_ROWS_MORE                                                                    \
     ROW("detach", 'd', OPT_FLAG, detach, NULL, N_("start it, print its id and return")), \
@@ -112,6 +114,7 @@ request_free(struct run_request *r)
     strings_free(&r->outs);
     strings_free(&r->secrets);
     spec_free(&r->spec);
+    free(r->notify);
     free(r->host);
     free(r->from);
     free(r->from_host);
@@ -357,6 +360,7 @@ fill_limits(struct run_request *r, const struct config *cfg, const struct run_op
                        o->mem);
     }
     r->has_window = o->window != NULL;
+    r->notify = o->notify != NULL ? xstrdup(o->notify) : NULL;
     return 0;
 }
 

@@ -28,7 +28,7 @@ struct run_options {
     struct opt_list out, port;
     struct opt_list env, env_file, secret;
     const char *max_cost, *max_time, *idle, *window;
-    const char *wait, *max_price, *mem;
+    const char *wait, *max_price, *mem, *notify;
     bool detach;
     const char *name;
     bool tty;
@@ -53,6 +53,7 @@ struct run_request {
     struct job_spec spec; /* all but tree, renter and what the host decides */
     struct place_want want;
     char *host;             /* --host, or NULL */
+    char *notify;           /* --notify, or NULL */
     char *from;             /* --from as typed, or NULL */
     char *from_host;        /* where the snapshot spec.from is, or NULL */
     struct strings secrets; /* "K=V" */

@@ -60,6 +60,7 @@ take_figures(struct sup *s)
     meter_session_status(s->meter, &m);
     s->state.cost_fen = m.cost_fen;
     s->state.cap_fen = m.cap_fen;
+    s->state.alert_pct = m.alert_pct;
     s->state.can_run_s = m.can_run_s == INT64_MAX ? JOB_NOT_SET : m.can_run_s;
 }
 

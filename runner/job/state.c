@@ -59,6 +59,7 @@ static const struct int_field int_fields[] = {
     INT(cost_fen, 0, INT64_MAX, 0),
     INT(cap_fen, 0, INT64_MAX, JOB_NOT_SET),
     INT(can_run_s, 0, INT64_MAX, JOB_NOT_SET),
+    INT(alert_pct, 0, 100, 0),
     INT(charge_fen, 0, INT64_MAX, JOB_NOT_SET),
     INT(expires_wall_ns, INT64_MIN, INT64_MAX, 0),
     INT(seq, 0, INT64_MAX, 0),

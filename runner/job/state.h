@@ -99,6 +99,7 @@ struct job_state {
     int64_t cost_fen;        /* so far, as the bill would say now */
     int64_t cap_fen;         /* JOB_NOT_SET: none */
     int64_t can_run_s;       /* from since it was written; JOB_NOT_SET: no end in sight */
+    int64_t alert_pct;       /* highest of 50, 80, 100 % of the cap reached; 0: none */
     int64_t charge_fen;      /* final, as in the receipt; JOB_NOT_SET before */
     int64_t expires_wall_ns; /* of the snapshot; 0: none */
     int64_t seq;             /* grows by one with every replacement */
