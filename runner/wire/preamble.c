@@ -162,7 +162,7 @@ step(struct preamble *p, uint8_t byte, struct err *e)
         /* A '~' is only ever first, so only the byte that broke the match can begin anew.
          */
         p->n_seen = 0;
-        if (n > 1 && byte == '~') {
+        if (byte == '~') {
             p->seen[0] = byte;
             p->n_seen = 1;
             n--;

@@ -337,6 +337,9 @@ tariff__takes_nothing_for_something(void **state)
     assert_true(s == 0 && to == 0);
     assert_refused(tariff_invert(0, -1, &s, &to, &e), ERR_RANGE);
     assert_refused(tariff_invert(INT64_MAX, 1, &s, &to, &e), ERR_RANGE);
+    assert_ok(tariff_invert(INT64_MAX, 36000000, &s, &to, &e)); /* a fen a second */
+    assert_true(s == INT64_MAX && to == INT64_MAX);
+    assert_refused(tariff_invert(INT64_MAX, 35999999, &s, &to, &e), ERR_RANGE);
     {
         /* Cuts in any order, twice, at the ends and beyond: three seconds, each a fen. */
         const struct tariff_segment seg = {36000000, 1, 3, TARIFF_BPS_ONE};

@@ -267,6 +267,32 @@ session__counts_its_time_from_the_boots_first_moment(void **state)
     }
 }
 
+/* A month begins in its first second, not in the one after. */
+static void
+session__that_ends_with_its_month_is_of_two(void **state)
+{
+    for (int late = -1; late <= 0; late++) {
+        struct fixture f;
+        struct meter_session *s;
+        struct receipt *r;
+
+        fixture_open(&f, *state);
+        fixture_terms(&f, 500, 86400, 60);
+        /* 2026-12-01 in Shanghai is 1796054400. */
+        fixture_wall_ns = (1796054400LL - 9 + late) * NS_PER_S;
+        s = fixture_start(&f);
+        fixture_state(s, USAGE_RUNNING, "ready");
+        fixture_run(s, 9 * NS_PER_S);
+        fixture_end(s, "exited");
+        meter_session_free(s);
+        r = fixture_receipt(&f);
+        assert_int_equal(r->n_months, late < 0 ? 1 : 2);
+        receipt_free(r);
+        assert_int_equal(unlinkat(f.dir_fd, "usage", 0), 0);
+        fixture_close(&f);
+    }
+}
+
 int
 main(void)
 {
@@ -278,6 +304,7 @@ main(void)
         fixture_test(session__says_its_devices_once_though_the_disk_refused),
         fixture_test(session__changes_its_state_so_often_and_no_more),
         fixture_test(session__counts_its_time_from_the_boots_first_moment),
+        fixture_test(session__that_ends_with_its_month_is_of_two),
         fixture_test(session__ends_only_with_what_can_be_written_down),
     };
 
