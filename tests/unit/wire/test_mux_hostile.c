@@ -287,6 +287,9 @@ hostile__stream_frames_are_refused(void **state)
         {{.type = FRAME_NOTE, .stream = 1, .seq = 1}, 9, 1, 0, false, ERR_CORRUPT},
         {{.type = FRAME_NOTE, .stream = 1}, 9, 0, 0, false, ERR_CORRUPT}, /* kind 0 */
         {{.type = FRAME_NOTE, .stream = 1}, 9, 1, 0, false, ERR_NONE},
+        /* At the last offset there can be, and the one beyond. */
+        {{.type = FRAME_NOTE, .stream = 1}, 9, 0xffffffffffffff01, 0x7f, false, ERR_NONE},
+        {{.type = FRAME_NOTE, .stream = 1}, 9, 1, 0x80, false, ERR_CORRUPT},
         {{.type = FRAME_NOTE, .stream = 1}, 9, UINT64_MAX, 255, false, ERR_CORRUPT}, /* at
                                                                                       */
         {{.type = FRAME_NOTE, .stream = 1, .flags = FRAME_F_ORDERED},

@@ -170,6 +170,24 @@ preamble__of_a_missing_agent_carries_facts(void **state)
 }
 
 static void
+preamble__takes_as_many_facts_and_as_long_a_key_as_it_may(void **state)
+{
+    struct preamble *p = preamble_new(true, PREAMBLE_NOISE_MAX);
+    char many[2048] = PREAMBLE_MISSING "a1234567890123456789012345678901=v\n";
+    enum preamble_kind kind;
+
+    (void)state;
+    for (int i = 1; i < PREAMBLE_FACTS_MAX; i++) {
+        strcat(many, "k=v\n");
+    }
+    strcat(many, "end\n");
+    assert_int_equal(feed(p, many, strlen(many), 7, &kind), strlen(many));
+    assert_int_equal(kind, PREAMBLE_IS_MISSING);
+    assert_int_equal(rec_n_fields(preamble_facts(p)), PREAMBLE_FACTS_MAX);
+    preamble_free(p);
+}
+
+static void
 preamble__refuses_senseless_facts(void **state)
 {
     char many[2048] = PREAMBLE_MISSING;
@@ -249,6 +267,7 @@ main(void)
         cmocka_unit_test(preamble__bears_noise_up_to_the_limit),
         cmocka_unit_test(preamble__of_a_quiet_line_must_come_first),
         cmocka_unit_test(preamble__of_a_missing_agent_carries_facts),
+        cmocka_unit_test(preamble__takes_as_many_facts_and_as_long_a_key_as_it_may),
         cmocka_unit_test(preamble__refuses_senseless_facts),
         cmocka_unit_test(preamble_explain_end__quotes_the_last_words_escaped),
     };
