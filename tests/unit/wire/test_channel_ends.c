@@ -347,6 +347,7 @@ note__limits_hold(void **state)
     assert_int_equal(
         channel_send_note(p.opener.c, CHANNEL_NOTE_USER, false, big, sizeof big, &e), -1);
     assert_int_equal(e.code, ERR_RANGE);
+    assert_string_equal(e.msg, "note of 4097 bytes, at most 4096 are allowed");
     for (int i = 0; i < CHANNEL_NOTES_MAX; i++) {
         assert_int_equal(channel_send_signal(p.opener.c, 2, &e), 0);
     }
