@@ -338,9 +338,37 @@ ledger__proof_sees_every_change(void **state)
             fail_msg("not seen: %s", changes[i]);
         }
         assert_int_equal(e.code, ERR_CORRUPT);
+        if (strstr(changes[i], "entry = 3; DELETE FROM entry WHERE n = 3") != NULL) {
+            assert_non_null(strstr(e.msg, "entry 3 is missing"));
+        }
         ledger_close(l);
     }
     free(path);
+}
+
+/* Words of the longest allowed and one beyond; amounts from the least to the most. */
+static void
+ledger__takes_words_and_amounts_to_their_limits(void **state)
+{
+    static const char *const bad[] = {"", "a b", "a\tb", "a\x7f", "\x1f"};
+    struct ledger *l = open_new(*state, "words");
+    char word[LEDGER_TEXT_MAX + 2];
+    struct err e = {0};
+
+    memset(word, 'x', sizeof word);
+    word[LEDGER_TEXT_MAX + 1] = '\0';
+    assert_refused(ledger_topup(l, word, 1, 1, NULL, &e), ERR_INVALID);
+    assert_non_null(strstr(e.msg, "1 to 128 characters"));
+    word[LEDGER_TEXT_MAX] = '\0';
+    assert_ok(ledger_topup(l, word, 1, 1, NULL, &e));
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        assert_refused(ledger_topup(l, bad[i], 1, 1, NULL, &e), ERR_INVALID);
+    }
+    assert_ok(ledger_topup(l, "!~", 1, 1, NULL, &e));
+    assert_refused(ledger_topup(l, "none", 0, 1, NULL, &e), ERR_RANGE);
+    assert_refused(ledger_topup(l, "more", LEDGER_FEN_MAX + 1, 1, NULL, &e), ERR_RANGE);
+    assert_ok(ledger_check(l, &e));
+    ledger_close(l);
 }
 
 static void
@@ -754,6 +782,7 @@ main(void)
         unit_test_in_dir(ledger__refuses_what_is_not_covered_and_changes_nothing),
         unit_test_in_dir(ledger__commits_a_group_at_once),
         unit_test_in_dir(ledger__proof_sees_every_change),
+        unit_test_in_dir(ledger__takes_words_and_amounts_to_their_limits),
         unit_test_in_dir(ledger__refuses_files_that_are_none_or_newer),
         unit_test_in_dir(ledger__keeps_the_wallets_of_many_apart),
         unit_test_in_dir(ledger__gives_back_and_pays_out_what_there_is),
