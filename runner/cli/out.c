@@ -39,6 +39,8 @@ say_line(const char *text)
     buf_free(&line);
 }
 
+static void vsay(const char *fmt, va_list ap) PRINTF_LIKE(1, 0);
+
 static void
 vsay(const char *fmt, va_list ap)
 {

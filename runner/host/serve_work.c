@@ -76,12 +76,12 @@ serve_data_finish(struct serve *s)
 }
 
 int
-serve_need_id(const struct rec *req, const char *key, char prefix,
+serve_need_id(const struct rec *req, const char *key, enum id_kind kind,
               char to[JOB_ID_LEN + 1], struct err *e)
 {
     const char *text;
 
-    if (rec_need_str(req, key, &text, e) != 0 || id_check(prefix, text, e) != 0) {
+    if (rec_need_str(req, key, &text, e) != 0 || id_check(kind, text, e) != 0) {
         return -1;
     }
     memcpy(to, text, JOB_ID_LEN + 1);

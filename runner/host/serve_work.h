@@ -34,7 +34,7 @@ void serve_work_start(struct serve_work *w);
 void serve_work_free(struct serve_work *w); /* not started */
 
 /* A field that is an id; checked. */
-int serve_need_id(const struct rec *req, const char *key, char prefix,
+int serve_need_id(const struct rec *req, const char *key, enum id_kind kind,
                   char to[JOB_ID_LEN + 1], struct err *e) MUST_USE;
 
 #endif

@@ -15,7 +15,7 @@ static void
 key__is_read_as_openssh_writes_it(void **state)
 {
     static const char *const good[] = {KEY, KEY " comment with spaces", "  \t" KEY "\r\n",
-                                       "ssh-ed25519\t" BLOB};
+                                       ("ssh-ed25519\t" BLOB)};
     static const char *const bad[] = {"",
                                       "# " KEY,
                                       "ssh-ed25519",

@@ -105,8 +105,8 @@ hex__has_one_spelling(void **state)
                                       " 000",
                                       "00 0",
                                       "-000",
-                                      "\xb0"
-                                      "000"};
+                                      ("\xb0"
+                                       "000")};
     uint8_t out[2] = {7, 8};
 
     (void)state;
