@@ -26,9 +26,12 @@ session_file_close(struct meter_session *s)
 {
     /*
      * Nothing follows a receipt: what was reserved ahead is given back. Not sooner, as a
-     * busy disk takes its time for that, and the job's end waits for the receipt.
+     * busy disk takes its time for that, and the job's end waits for the receipt. Only by
+     * who wrote it: one that only found the receipt there (a reopening) reserved nothing,
+     * and has no length to cut to.
      */
-    if (s->fd != -1 && s->r->ended && s->unwritten.len == 0) {
+    if (s->fd != -1 && s->r->ended && s->unwritten.len == 0 &&
+        s->on_disk_bytes == journal_reader_good_bytes(s->r)) {
         (void)!ftruncate(s->fd, (off_t)s->on_disk_bytes);
     }
     /* All that counts was synced; a failing close has nothing left to lose. */

@@ -315,6 +315,43 @@ reopen__refuses_another_hosts_journal(void **state)
     fixture_close(&f);
 }
 
+/* The supervisor died between its receipt and its last word: the receipt is all there is.
+ */
+static void
+reopen__of_an_ended_session_leaves_its_receipt_alone(void **state)
+{
+    struct fixture f;
+    struct meter_session_options o;
+    struct meter_session *s;
+    struct buf before = BUF_INIT;
+    struct buf after = BUF_INIT;
+    struct err e = {0};
+
+    fixture_open(&f, *state);
+    fixture_terms(&f, 100000, GRANT_NO_END, 60);
+    s = fixture_start(&f);
+    fixture_state(s, USAGE_RUNNING, "ready");
+    fixture_run(s, 25 * NS_PER_S);
+    fixture_end(s, "exited");
+    fixture_read(&f, &before);
+    /* Both: who wrote it goes away later than who looks at it. */
+    o = fixture_options(&f);
+    for (int i = 0; i < 2; i++) {
+        struct meter_session *t = NULL;
+
+        assert_refused(meter_session_reopen(&t, &o, &e), ERR_EXISTS);
+        fixture_read(&f, &after);
+        assert_int_equal(after.len, before.len);
+        assert_memory_equal(after.data, before.data, before.len);
+        meter_session_free(s);
+        s = NULL;
+    }
+    receipt_free(fixture_receipt(&f));
+    buf_free(&before);
+    buf_free(&after);
+    fixture_close(&f);
+}
+
 int
 main(void)
 {
@@ -327,6 +364,7 @@ main(void)
         fixture_test(reopen__without_boot_ids_counts_nothing),
         fixture_test(reopen__again_and_again_goes_on_with_one_chain),
         fixture_test(reopen__refuses_another_hosts_journal),
+        fixture_test(reopen__of_an_ended_session_leaves_its_receipt_alone),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
