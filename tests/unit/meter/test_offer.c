@@ -74,6 +74,29 @@ add_books(struct offer *o, size_t n)
 }
 
 static void
+set_plans(struct offer *o, size_t n)
+{
+    o->plans = xcalloc(n, sizeof *o->plans);
+    o->n_plans = n;
+    for (size_t i = 0; i < n; i++) {
+        o->plans[i] =
+            (struct card_plan){"gpu", "4090", "week", 1, 0, CARD_ALWAYS, CARD_FOREVER};
+    }
+}
+
+static void
+set_prices(struct offer *o, size_t n)
+{
+    free(o->prices);
+    o->prices = xcalloc(n, sizeof *o->prices);
+    o->n_prices = n;
+    for (size_t i = 0; i < n; i++) {
+        (void)strcpy(o->prices[i].class_name, "gpu");
+        (void)snprintf(o->prices[i].type, sizeof o->prices[i].type, "t%zu", i);
+    }
+}
+
+static void
 offer__holds_each_limit_exactly(void **state)
 {
     struct fixture f;
@@ -139,6 +162,10 @@ offer__holds_each_limit_exactly(void **state)
     REFUSED(add_devices(o, OFFER_DEVICES_MAX + 1));
     TAKEN(add_books(o, OFFER_BOOKS_MAX));
     REFUSED(add_books(o, OFFER_BOOKS_MAX + 1));
+    TAKEN(set_plans(o, CARD_ROWS_MAX));
+    REFUSED(set_plans(o, CARD_ROWS_MAX + 1));
+    TAKEN(set_prices(o, 4096));
+    REFUSED(set_prices(o, 4097));
     TAKEN(set_price(o, 0));
     TAKEN(set_price(o, CARD_PRICE_MAX_UYUAN));
     REFUSED(set_price(o, -1));
