@@ -199,6 +199,30 @@ audit__sums_cores_and_lists_no_gaps_of_them(void **state)
     audit_free(a);
 }
 
+/* What is of one device is not of the next. */
+static void
+audit__keeps_cores_and_devices_apart(void **state)
+{
+    struct audit *a = audit_new(INT64_MIN, INT64_MAX);
+    struct usage_moment now = {.boot_ns = 300 * S, .wall_ns = WALL + 200 * S};
+    const struct audit_device *d;
+    size_t n;
+
+    (void)state;
+    set_boot(now.boot, 'a');
+    add(a, "j1", &cores, 'a', USAGE_RUNNING, 100, 0, running(60));
+    add(a, "j2", &gpu, 'a', USAGE_RUNNING, 100, 0, running(60));
+    audit_close(a, &now);
+    d = audit_devices(a, &n);
+    assert_int_equal(n, 2);
+    for (size_t i = 0; i < n; i++) {
+        assert_int_equal(d[i].sold_ns, d[i].shared ? 180 * S : 60 * S);
+        assert_int_equal(d[i].ns, d[i].shared ? 180 * S : 200 * S);
+    }
+    assert_true(d[0].shared != d[1].shared);
+    audit_free(a);
+}
+
 static void
 audit__of_a_time_without_anything_is_empty(void **state)
 {
@@ -347,6 +371,7 @@ main(void)
         cmocka_unit_test(audit__gives_a_lost_tail_to_who_had_the_device),
         cmocka_unit_test(audit__knows_nothing_between_two_boots),
         cmocka_unit_test(audit__sums_cores_and_lists_no_gaps_of_them),
+        cmocka_unit_test(audit__keeps_cores_and_devices_apart),
         cmocka_unit_test(audit__of_a_time_without_anything_is_empty),
         cmocka_unit_test(audit__of_any_history_is_complete_however_it_is_cut),
     };
