@@ -147,7 +147,7 @@ struct naming {
 static void
 name(struct naming *nm, const char *path, size_t len)
 {
-    if (nm->last.len == len && memcmp(nm->last.data, path, len) == 0) {
+    if (nm->last.len == len && len != 0 && memcmp(nm->last.data, path, len) == 0) {
         return;
     }
     buf_reset(&nm->last);

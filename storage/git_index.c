@@ -105,7 +105,7 @@ read_offset(struct cursor *c)
     while (!c->bad && (byte & 0x80) != 0) {
         byte = cursor_u8(c);
         v = (v + 1) << 7 | (byte & 0x7f);
-        c->bad = c->bad || v > GIT_INDEX_MAX_BYTES;
+        c->bad = c->bad || v >> 32 != 0; /* longer than any file may be */
     }
     return v;
 }
@@ -293,7 +293,7 @@ git_index_below(const struct git_index *x, const char *path, size_t len)
         buf_add(&prefix, path, len);
         buf_add_u8(&prefix, '/');
         i = lower_bound(x, prefix.data, prefix.len);
-        below = i < x->n && x->names[i].len > prefix.len &&
+        below = i < x->n && x->names[i].len >= prefix.len &&
                 memcmp(x->bytes.data + x->names[i].at, prefix.data, prefix.len) == 0;
     }
     buf_free(&prefix);

@@ -13,7 +13,6 @@
 
 /* One walk over R rows costs about as much as looking up R / 3 of them. */
 #define SCAN_PART     3
-#define SCAN_MIN_IDS  64
 #define ROWS_PER_PAGE 65
 
 /*
@@ -331,7 +330,7 @@ static int
 find_all(struct index *ix, const struct sorted_ids *l, struct store_loc *locs,
          struct err *e)
 {
-    if (l->n >= SCAN_MIN_IDS && (int64_t)l->n > guess_rows(ix) / SCAN_PART) {
+    if ((int64_t)l->n > guess_rows(ix) / SCAN_PART) {
         return find_by_scan(ix, l, locs, e);
     }
     for (size_t i = 0; i < l->n; i++) {

@@ -87,17 +87,18 @@ names_are_found(void **state)
     struct git_index *x;
 
     (void)state;
-    begin(&b, 2, 4);
+    begin(&b, 2, 5);
     add_entry(&b, "a-b/c");
     add_entry(&b, "a/b/c");
     add_entry(&b, "ab");
     add_entry(&b, "ab"); /* two stages of a merge */
+    add_entry(&b, "s/"); /* a folder that is not checked out */
     x = git_index_parse(b.data, b.len);
     assert_non_null(x);
     assert_true(has(x, "a-b/c") && has(x, "a/b/c") && has(x, "ab"));
     assert_false(has(x, "a") || has(x, "a/b") || has(x, "abc") || has(x, "b") ||
                  has(x, "") || has(x, "aa") || has(x, "a-a/c") || has(x, "a/b/b"));
-    assert_true(below(x, "a") && below(x, "a/b") && below(x, "a-b"));
+    assert_true(below(x, "a") && below(x, "a/b") && below(x, "a-b") && below(x, "s"));
     assert_false(below(x, "a/b/c") || below(x, "ab") || below(x, "") || below(x, "a-"));
     git_index_free(x);
     buf_free(&b);
@@ -106,6 +107,7 @@ names_are_found(void **state)
 static void
 version_4_tells_what_differs(void **state)
 {
+    char name[301];
     struct buf b = BUF_INIT;
     struct git_index *x;
 
@@ -118,6 +120,23 @@ version_4_tells_what_differs(void **state)
     assert_non_null(x);
     assert_true(has(x, "dir/aa") && has(x, "dir/ab") && has(x, "e"));
     git_index_free(x);
+
+    memset(name, 'n', 300);
+    name[300] = '\0';
+    begin(&b, 4, 2);
+    add_packed(&b, 300, 0, name);
+    add_head(&b, 101);
+    buf_add(&b, "\x80\x48z", 4); /* 200 of them go */
+    x = git_index_parse(b.data, b.len);
+    name[100] = 'z';
+    name[101] = '\0';
+    assert_non_null(x);
+    assert_true(has(x, name));
+    git_index_free(x);
+    begin(&b, 4, 1);
+    add_head(&b, 1);
+    buf_add(&b, "\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\x7fz", 14);
+    assert_null(git_index_parse(b.data, b.len));
 
     begin(&b, 4, 2);
     add_packed(&b, 2, 0, "aa");

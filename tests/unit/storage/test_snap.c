@@ -181,6 +181,98 @@ claim__that_is_found_leaves_the_error_alone(void **state)
     free(path);
 }
 
+/* A claim of so many bytes, by an unknown field; what comes of it. */
+static enum snap_data
+claim_of_length(struct fixture *f, const char *id, size_t len)
+{
+    char *path = xasprintf("%s/snaps/%s.claim", f->dir, id);
+    struct buf text = BUF_INIT;
+    struct snap_claim c;
+
+    buf_printf(&text, "gpurun.claim.v1\nid=%s\ndata=gone\nexpires_wall_ns=0\nx=", id);
+    while (text.len + 1 < len) {
+        buf_add_u8(&text, 'x');
+    }
+    buf_add_u8(&text, '\n');
+    assert_int_equal(text.len, len);
+    OK(file_replace(path, text.data, text.len, e));
+    OK(snap_claim_get(f->s, id, &c, e));
+    buf_free(&text);
+    free(path);
+    return c.data;
+}
+
+static void
+claim__is_read_up_to_its_limit(void **state)
+{
+    struct fixture *f = *state;
+    const char *id = "saa1111111111";
+
+    add_snap(f->s, id, "x", T0, 0);
+    assert_int_equal(claim_of_length(f, id, 4096), SNAP_DATA_GONE);
+    assert_int_equal(claim_of_length(f, id, 4097), SNAP_DATA_KEPT);
+}
+
+static void
+claim__of_something_else_counts_as_kept(void **state)
+{
+    static const char *const cases[] = {
+        "gpurun.claim.v1\nid=saa2222222222\ndata=gone\nexpires_wall_ns=0\n",
+        "gpurun.claim.v1\nid=saa1111111111\ndata=gane\nexpires_wall_ns=0\n",
+        "gpurun.claim.v1\nid=saa1111111111\ndata=gone\nexpires_wall_ns=-1\n",
+        "gpurun.claim.v1\nid=saa1111111111\ndata=gone\n",
+        "gpurun.claim.v2\nid=saa1111111111\ndata=gone\nexpires_wall_ns=0\n",
+        "",
+    };
+    struct fixture *f = *state;
+    const char *id = "saa1111111111";
+    char *path = path_join(f->dir, "snaps/saa1111111111.claim");
+    struct snap_claim c;
+
+    add_snap(f->s, id, "x", T0, 0);
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        OK(file_replace(path, cases[i], strlen(cases[i]), e));
+        OK(snap_claim_get(f->s, id, &c, e));
+        assert_int_equal(c.data, SNAP_DATA_KEPT);
+        assert_int_equal(c.expires_wall_ns, 0);
+    }
+    free(path);
+}
+
+/* More than the list begins with; names of other files; equal times by id. */
+static void
+list__holds_all_there_are(void **state)
+{
+    enum { N = 70 };
+    struct fixture *f = *state;
+    char *other = path_join(f->dir, "snaps/s000000000000.manifest.tmp");
+    char *strange = path_join(f->dir, "snaps/sXX0000000000.manifest");
+    char id[MANIFEST_ID_MAX + 1];
+    struct snap_list l;
+    struct err err = {0};
+
+    for (int i = N; i-- > 0;) {
+        (void)snprintf(id, sizeof id, "s%012d", i);
+        add_snap(f->s, id, "n", T0, 0);
+    }
+    OK(file_replace(other, "x", 1, e));
+    OK(file_replace(strange, "x", 1, e));
+    OK(snap_list(f->s, &l, e));
+    assert_int_equal(l.n, N);
+    for (size_t i = 0; i < N; i++) {
+        (void)snprintf(id, sizeof id, "s%012d", (int)i);
+        assert_string_equal(l.v[i].id, id);
+        assert_non_null(l.v[i].m);
+    }
+    snap_list_free(&l);
+    assert_int_equal(snap_find(f->s, "s00000000006", id, &err), -1);
+    assert_non_null(strstr(err.msg, "10 snapshots begin with"));
+    assert_non_null(strstr(err.msg, "s000000000060, s000000000061, s000000000062, "
+                                    "s000000000063, ..."));
+    free(other);
+    free(strange);
+}
+
 /* Expire, and say how many went; doubt: whether the clock was not believed. */
 static size_t
 expire(struct store *s, bool *doubt)
@@ -257,6 +349,72 @@ expire__does_not_believe_a_clock_that_jumps(void **state)
     assert_false(doubt);
 }
 
+/* To the nanosecond: what is drift yet, and what is a jump. */
+static void
+expire__takes_drift_for_what_it_is(void **state)
+{
+    const int64_t drift = (int64_t)600 * 1000000000;
+    struct fixture *f = *state;
+    bool doubt;
+
+    for (int back = 0; back < 2; back++) {
+        int64_t sign = back == 0 ? 1 : -1;
+
+        pass(DAY);
+        (void)expire(f->s, &doubt);
+        pass(DAY);
+        assert_int_equal(expire(f->s, &doubt), 0);
+        assert_false(doubt);
+        pass(1000000);
+        wall_ns += sign * (drift + 1000); /* and a thousandth of what ran */
+        assert_int_equal(expire(f->s, &doubt), 0);
+        assert_false(doubt);
+        pass(1000000);
+        wall_ns += sign * (drift + 1001);
+        assert_int_equal(expire(f->s, &doubt), 0);
+        assert_true(doubt);
+    }
+}
+
+/* After a reboot: not back by more than drift, not forward by more than forty days. */
+static void
+expire__judges_the_clock_of_another_boot(void **state)
+{
+    static const struct {
+        int64_t moved_ns;
+        bool doubt;
+    } cases[] = {
+        {(int64_t)-600 * 1000000000, false},
+        {(int64_t)-600 * 1000000000 - 1, true},
+        {40 * DAY, false},
+        {40 * DAY + 1, true},
+    };
+    struct fixture *f = *state;
+    char *path = path_join(f->dir, "clock");
+    bool doubt;
+
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct buf text = BUF_INIT;
+        char *boot;
+
+        pass(DAY);
+        (void)expire(f->s, &doubt);
+        pass(DAY);
+        (void)expire(f->s, &doubt);
+        assert_false(doubt);
+        OK(file_read(path, 4096, &text, e));
+        boot = strstr(buf_str(&text), "\nboot=") + 6;
+        boot[0] = boot[0] == 'f' ? 'e' : 'f';
+        OK(file_replace(path, text.data, text.len, e));
+        wall_ns += cases[i].moved_ns;
+        boot_ns = 1000;
+        (void)expire(f->s, &doubt);
+        assert_int_equal(doubt, cases[i].doubt);
+        buf_free(&text);
+    }
+    free(path);
+}
+
 static int
 make_key(void **state)
 {
@@ -285,6 +443,11 @@ main(void)
         T(claim__goes_from_kept_to_gone_and_comes_back_only_with_the_data),
         T(claim__that_is_damaged_counts_as_kept),
         T(claim__that_is_found_leaves_the_error_alone),
+        T(claim__is_read_up_to_its_limit),
+        T(claim__of_something_else_counts_as_kept),
+        T(list__holds_all_there_are),
+        T(expire__takes_drift_for_what_it_is),
+        T(expire__judges_the_clock_of_another_boot),
         T(expire__takes_what_is_due_and_no_more),
         T(expire__does_not_believe_a_clock_that_jumps),
     };

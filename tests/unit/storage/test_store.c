@@ -125,8 +125,15 @@ store__answers_for_many_at_once_in_any_order(void **state)
         }
     }
     OK(store_has(s, ids, (size_t)2 * N, bits, e));
-    for (size_t i = 0; i < (size_t)2 * N; i += 2) {
-        assert_true((bits[i / 8] >> (i % 8) & 1) != 0);
+    OK(store_locate(s, ids, (size_t)2 * N, locs, e));
+    for (size_t i = 0; i < (size_t)2 * N; i++) {
+        struct store_loc alone; /* by the other way to look it up */
+
+        OK(store_locate(s, &ids[i], 1, &alone, e));
+        assert_int_equal((bits[i / 8] >> (i % 8) & 1) != 0, alone.pack != 0);
+        assert_int_equal(locs[i].pack, alone.pack);
+        assert_int_equal(locs[i].offset, alone.offset);
+        assert_int_equal(locs[i].raw_len, alone.raw_len);
     }
     store_prefetch(s, locs, (size_t)2 * N);
     store_close(s);
@@ -154,15 +161,16 @@ store__opens_a_pack_once(void **state)
     enum { PACKS = 34 }; /* two more than are kept open */
     char *dir = scratch_dir();
     struct store *s = open_store(dir);
-    size_t before;
+    size_t before = 0;
 
     (void)state;
     for (uint64_t i = 0; i < PACKS; i++) {
         (void)put_chunk_n(s, 2 * i, CHUNK, NULL);
         (void)put_chunk_n(s, 2 * i + 1, CHUNK, NULL);
         OK(store_commit(s, e));
+        before = i == 0 ? n_open_files() : before;
     }
-    before = n_open_files();
+    assert_int_equal(n_open_files(), before); /* what is committed is closed */
     for (uint64_t i = 0; i < 2 * PACKS; i++) {
         check_chunk(s, i % 8, CHUNK);
         assert_true(n_open_files() <= before + 4);

@@ -450,6 +450,7 @@ reader__refuses_roots_that_lie(void **state)
 
         root->data[i] ^= 1;
         rc = tree_open(&r, &id, &from, &e);
+        assert_true(rc == 0 || e.code == (i == 7 ? ERR_VERSION : ERR_CORRUPT));
         while (rc == 0 && (rc = tree_next(r, &g, &e)) == 0 && g != NULL) {
         }
         n_read += rc == 0;
