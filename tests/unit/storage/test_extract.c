@@ -4,6 +4,7 @@
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 
+#include "storage/scache.h"
 #include "tests/unit/storage/tree_util.h"
 
 /* Trees made by hand, so that it is known which chunk holds what; and what comes of them.
@@ -298,6 +299,46 @@ limits__are_met_to_the_last_one(void **state)
     assert_refused(extract(w, &o, &r, &e), ERR_SPACE);
 }
 
+/* The cache knows every entry of the tree, and nothing of a part is cached. */
+static void
+cache__holds_all_that_was_made(void **state)
+{
+    struct world *w = *state;
+    char *path = path_join(w->top, "cache");
+    struct extract_options o = {.fresh = true, .cache_path = path};
+    struct extract_report r = {0};
+    struct scache_group g;
+    struct scache *c;
+    struct sha256 tree;
+    struct err e = {0};
+    bool damaged = false;
+    uint64_t n = 0;
+
+    assert_ok(extract(w, &o, &r, &e));
+    c = scache_open(path);
+    assert_non_null(c);
+    scache_tree(c, &tree);
+    assert_memory_equal(&tree, &w->tree, sizeof tree);
+    while (scache_next(c, &g, &damaged)) {
+        for (size_t i = 0; i < g.n_entries; i++, n++) {
+            bool made =
+                is_there(w, g.entries[i].path[0] == '\0' ? "." : g.entries[i].path);
+
+            assert_int_equal(g.marks[i].ino != 0, made);
+        }
+    }
+    assert_false(damaged);
+    assert_int_equal(n, w->totals.n_entries);
+    assert_int_equal(scache_n_entries(c), n);
+    scache_close(c);
+    assert_int_equal(unlink(path), 0);
+    fresh_dir(w);
+    o.only = "a";
+    assert_ok(extract(w, &o, &r, &e));
+    assert_null(scache_open(path));
+    free(path);
+}
+
 /* ---- a part ---- */
 
 static void
@@ -587,6 +628,7 @@ main(void)
         T(extract__exact_makes_devices_too),
         T(durable__is_synced_when_all_is_there),
         T(limits__are_met_to_the_last_one),
+        T(cache__holds_all_that_was_made),
         T(only__fetches_no_more_than_it_needs),
         T(only__gets_a_file_known_by_a_name_outside),
         T(only__is_a_path_that_is_in_it),
@@ -598,5 +640,6 @@ main(void)
         T(big__that_is_given_up_leaves_nothing),
     };
 
+    scratch_on_disk();
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -335,6 +335,70 @@ gc__joins_many_small_packs(void **state)
     free(to);
 }
 
+/* Sixteen small packs are left as they are; one more, and they are joined. */
+static void
+gc__joins_small_packs_only_if_they_are_many(void **state)
+{
+    const char *dir = *state;
+    struct store *s = open_test_store(dir);
+
+    for (uint64_t i = 0; i < 16; i++) {
+        OK(snap_make(s, i, i * 3, i * 3 + 3, e));
+    }
+    store_close(s);
+    (void)run_gc(dir);
+    assert_int_equal(count_packs(dir), 16);
+    s = open_test_store(dir);
+    OK(snap_make(s, 16, 100, 103, e));
+    store_close(s);
+    (void)run_gc(dir);
+    assert_int_equal(count_packs(dir), 1);
+}
+
+/* A pack is written anew when a quarter of it may go, and not before. */
+static void
+gc__rewrites_a_pack_for_a_quarter(void **state)
+{
+    const char *dir = *state;
+    struct store *s = open_test_store(dir);
+    uint8_t data[10000];
+    struct sha256 ids[10];
+    struct sha256 list;
+    struct gc_result r;
+
+    for (uint64_t i = 0; i < 10; i++) {
+        fill_random(data, sizeof data, i);
+        OK(store_put(s, STORE_KIND_DATA, data, sizeof data, &ids[i], NULL, e));
+    }
+    /* three snapshots: of all ten, of eight, of seven */
+    for (uint64_t k = 0; k < 3; k++) {
+        OK(store_put(s, STORE_KIND_META, ids, (k == 0 ? 10 : 9 - k) * SHA256_LEN, &list,
+                     NULL, e));
+        OK(snap_write(s, k, &list, e));
+    }
+    assert_int_equal(count_packs(dir), 3);
+    drop_snap(s, 0);
+    store_close(s);
+    (void)run_gc(dir);
+    r = run_gc(dir); /* two of ten may go: too little */
+    assert_int_equal(r.n_deleted, 0);
+    assert_int_equal(r.n_packs_rewritten, 0);
+    s = open_test_store(dir);
+    drop_snap(s, 1);
+    store_close(s);
+    (void)run_gc(dir);
+    r = run_gc(dir);
+    assert_int_equal(r.n_packs_rewritten, 1);
+    assert_true(r.n_deleted >= 4); /* three of ten, and a list */
+    assert_true(r.freed_bytes > 30000 && r.freed_bytes < 40000);
+    assert_true(r.deleted_bytes >= 30000 && r.deleted_bytes < 31000);
+    s = open_test_store(dir);
+    for (uint64_t i = 0; i < 10; i++) {
+        assert_int_equal(has_one(s, &ids[i]), i < 7);
+    }
+    store_close(s);
+}
+
 static void
 gc__runs_once_at_a_time(void **state)
 {
@@ -370,6 +434,8 @@ main(void)
         T(gc__dry_run_changes_nothing),
         T(gc__removes_packs_of_dead_writers_and_not_of_living_ones),
         T(gc__joins_many_small_packs),
+        T(gc__joins_small_packs_only_if_they_are_many),
+        T(gc__rewrites_a_pack_for_a_quarter),
         T(gc__runs_once_at_a_time),
     };
 
