@@ -20,6 +20,7 @@
 #include "base/file.h"
 #include "base/hash.h"
 #include "storage/store.h"
+#include "tests/unit/storage/guard.h"
 
 /* Helpers of the storage tests: a scratch directory, made-up chunks. */
 

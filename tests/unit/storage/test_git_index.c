@@ -10,6 +10,7 @@
 
 #include "base/buf.h"
 #include "storage/git_index.h"
+#include "tests/unit/storage/guard.h"
 
 #define HASH_BYTES 20
 

@@ -14,6 +14,7 @@
 #include "base/buf.h"
 #include "base/file.h"
 #include "storage/ignore.h"
+#include "tests/unit/storage/guard.h"
 
 /* ---- cases by hand ---- */
 
