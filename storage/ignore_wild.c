@@ -184,15 +184,16 @@ match_bracket(const uint8_t **at, const uint8_t *end, uint8_t c)
 {
     const uint8_t *p = *at;
     bool negated = p < end && (*p == '!' || *p == '^');
+    const uint8_t *first = p + (negated ? 1 : 0); /* a ']' there is a member */
     bool found = false;
     uint8_t prev = 0;
 
-    p += negated ? 1 : 0;
-    do {
+    for (p = first; p != end;) {
         struct member m;
 
-        if (p >= end) {
-            return -1;
+        if (*p == ']' && p != first) {
+            *at = p + 1;
+            return found != negated ? 1 : 0;
         }
         m = bracket_member(&p, end, prev, c);
         if (m.bad) {
@@ -200,12 +201,8 @@ match_bracket(const uint8_t **at, const uint8_t *end, uint8_t c)
         }
         found = found || m.has;
         prev = m.last;
-        if (p >= end) {
-            return -1;
-        }
-    } while (*p != ']');
-    *at = p + 1;
-    return found != negated ? 1 : 0;
+    }
+    return -1;
 }
 
 static bool match_from(struct wild *w, const uint8_t *p, const uint8_t *t);

@@ -83,18 +83,18 @@ chunk_of(struct world *w, uint64_t seed, size_t len)
 }
 
 /*
- * "", a/, a/1, a/2, a/3 (one chunk each, in one group), d1/, d1/c, d2/, d2/c, lost (could
- * not be read), pipe, dev and disk (devices), z (a second name of a/2).
+ * "", a/, a/0 (empty), a/1, a/2, a/3 (one chunk each, in one group), d1/, d1/c, d2/,
+ * d2/c, lost (could not be read), pipe, dev and disk (devices), z (a second name of a/2).
  */
 static int
 set_up(void **state)
 {
     struct world *w = xcalloc(1, sizeof *w);
     struct tree_sink sink;
-    struct tree_entry first[] = {entry_of("", TREE_DIR, 0), entry_of("a", TREE_DIR, 0),
-                                 entry_of("a/1", TREE_FILE, PIECE),
-                                 entry_of("a/2", TREE_FILE, PIECE),
-                                 entry_of("a/3", TREE_FILE, PIECE)};
+    struct tree_entry first[] = {
+        entry_of("", TREE_DIR, 0),         entry_of("a", TREE_DIR, 0),
+        entry_of("a/0", TREE_FILE, 0),     entry_of("a/1", TREE_FILE, PIECE),
+        entry_of("a/2", TREE_FILE, PIECE), entry_of("a/3", TREE_FILE, PIECE)};
     struct tree_entry second[] = {
         entry_of("d1", TREE_DIR, 0),     entry_of("d1/c", TREE_FILE, PIECE),
         entry_of("d2", TREE_DIR, 0),     entry_of("d2/c", TREE_FILE, PIECE),
@@ -102,7 +102,7 @@ set_up(void **state)
         entry_of("lost", TREE_FILE, 50), entry_of("pipe", TREE_FIFO, 0),
         entry_of("z", TREE_FILE, PIECE)};
     struct tree_chunk chunks[5];
-    struct tree_group g = {.entries = first, .n_entries = 5, .chunks = chunks};
+    struct tree_group g = {.entries = first, .n_entries = 6, .chunks = chunks};
     struct err e = {0};
 
     w->fd = -1;
@@ -287,11 +287,11 @@ limits__are_met_to_the_last_one(void **state)
     fresh_dir(w);
     /* of a part: what it has itself */
     o.only = "a";
-    o.max_entries = 4;
+    o.max_entries = 5;
     o.max_bytes = 3 * PIECE;
     assert_ok(extract(w, &o, &r, &e));
     fresh_dir(w);
-    o.max_entries = 3;
+    o.max_entries = 4;
     assert_refused(extract(w, &o, &r, &e), ERR_SPACE);
     fresh_dir(w);
     o.max_entries = 0;
@@ -363,6 +363,10 @@ only__fetches_no_more_than_it_needs(void **state)
         assert_int_equal(r.totals.n_entries, 1);
     }
     assert_false(is_there(w, "a") || is_there(w, "d1"));
+    o.only = "a/0"; /* an empty file before the first: no chunk is its */
+    assert_ok(extract(w, &o, &r, &e));
+    assert_true(is_there(w, "0"));
+    assert_int_equal(w->n_gets, 2);
     o.only = "d2";
     assert_ok(extract(w, &o, &r, &e));
     assert_true(holds(w, "d2/c", 5));

@@ -5,12 +5,15 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
 #include "base/buf.h"
+#include "base/file.h"
 #include "storage/git_index.h"
 #include "tests/unit/storage/guard.h"
+#include "tests/unit/unit.h"
 
 #define HASH_BYTES 20
 
@@ -219,6 +222,53 @@ none_holds_nothing(void **state)
     buf_free(&b);
 }
 
+/* Where the folder is elsewhere, a file says so in one line, however that ends. */
+static void
+the_folder_may_be_elsewhere(void **state)
+{
+    static const char *const lines[] = {"gitdir: real/git", "gitdir: real/git\n",
+                                        "gitdir: real/git\r\n", "gitdir: real/git\n\n"};
+    static const char *const wrong[] = {"gitdir: ",          "gitdir:real/git",
+                                        "gitdip: real/git",  "real/git",
+                                        "gitdir: nowhere\n", ""};
+    const char *dir = *state;
+    char *git = path_join(dir, ".git");
+    char *real = path_join(dir, "real/git");
+    char *common = path_join(dir, "real/git/commondir");
+    char *shared = path_join(dir, "real/shared/here");
+    int root = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    struct err e = {0};
+    int git_fd = -1;
+    int fd;
+
+    assert_true(root >= 0);
+    assert_int_equal(file_mkdirs(real, 0755, &e), 0);
+    assert_int_equal(file_mkdirs(shared, 0755, &e), 0);
+    for (size_t i = 0; i < sizeof lines / sizeof lines[0]; i++) {
+        assert_int_equal(file_replace(git, lines[i], strlen(lines[i]), &e), 0);
+        (void)fd_close(&git_fd);
+        git_fd = git_dir_open(root);
+        assert_true(git_fd >= 0);
+    }
+    for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
+        assert_int_equal(file_replace(git, wrong[i], strlen(wrong[i]), &e), 0);
+        assert_int_equal(git_dir_open(root), -1);
+    }
+    fd = git_common_dir_open(git_fd);
+    assert_true(fd >= 0 && faccessat(fd, "here", F_OK, 0) == -1);
+    (void)close(fd);
+    assert_int_equal(file_replace(common, "../shared\n", 10, &e), 0);
+    fd = git_common_dir_open(git_fd);
+    assert_true(fd >= 0 && faccessat(fd, "here", F_OK, 0) == 0);
+    (void)close(fd);
+    (void)close(git_fd);
+    (void)close(root);
+    free(git);
+    free(real);
+    free(common);
+    free(shared);
+}
+
 int
 main(void)
 {
@@ -228,6 +278,7 @@ main(void)
         cmocka_unit_test(a_long_name_has_no_length_in_its_flags),
         cmocka_unit_test(what_is_damaged_is_none),
         cmocka_unit_test(none_holds_nothing),
+        unit_test_in_dir(the_folder_may_be_elsewhere),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

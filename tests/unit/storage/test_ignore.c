@@ -283,6 +283,8 @@ builtin__keeps_secrets_and_caches(void **state)
         }
     }
     assert_int_equal(ignore_builtin(".git", 4, true, true), IGNORE_NOT);
+    assert_string_equal(ignore_why_name(IGNORE_WHY_COUNT - 1), "secret");
+    assert_string_equal(ignore_why_name(IGNORE_WHY_COUNT), "unknown");
 }
 
 /* ---- against git itself: random rules over random paths ---- */

@@ -241,6 +241,10 @@ manifest__refuses_fields_that_cannot_be(void **state)
         {"bill", "00", ERR_CORRUPT},
         {"bill", NULL, ERR_NONE},
         {"made_wall_ns", NULL, ERR_CORRUPT},
+        {"made_wall_ns", "9223372036854775807", ERR_NONE},
+        {"made_wall_ns", "-9223372036854775808", ERR_NONE},
+        {"ended_wall_ns", "9223372036854775807", ERR_NONE},
+        {"ended_wall_ns", "-9223372036854775808", ERR_NONE},
         {"ended_wall_ns", "x", ERR_CORRUPT},
         {"expires_wall_ns", "0", ERR_NONE},
         {"expires_wall_ns", "-1", ERR_CORRUPT},
@@ -370,6 +374,16 @@ read__survives_one_flipped_byte_anywhere(void **state)
     {
         struct manifest *got = NULL;
 
+        FAILS(manifest_read(s, m->id, &got, e), ERR_CORRUPT);
+    }
+    {
+        uint8_t zeros[2048] = {0};
+        struct manifest *got = NULL;
+
+        assert_int_equal(pwrite(fd, zeros, sizeof zeros, 0), sizeof zeros);
+        assert_int_equal(ftruncate(fd, sizeof zeros), 0);
+        FAILS(manifest_read(s, m->id, &got, e), ERR_CORRUPT);
+        assert_int_equal(ftruncate(fd, 0), 0);
         FAILS(manifest_read(s, m->id, &got, e), ERR_CORRUPT);
     }
     OK(manifest_write(s, m, key, e)); /* repairs it */

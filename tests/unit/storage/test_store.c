@@ -11,6 +11,24 @@
 
 #define CHUNK ((size_t)20000)
 
+static struct {
+    int n;
+    off_t at[8];
+    off_t len[8];
+} advice;
+
+/* In the C library's place. */
+int
+posix_fadvise(int fd, off_t at, off_t len, int what)
+{
+    (void)fd;
+    assert_int_equal(what, POSIX_FADV_WILLNEED);
+    assert_true(advice.n < 8);
+    advice.at[advice.n] = at;
+    advice.len[advice.n++] = len;
+    return 0;
+}
+
 static struct store *
 open_store(const char *dir)
 {
@@ -136,6 +154,8 @@ store__answers_for_many_at_once_in_any_order(void **state)
         assert_int_equal(locs[i].raw_len, alone.raw_len);
     }
     store_prefetch(s, locs, (size_t)2 * N);
+    assert_int_equal(advice.n, 2); /* two packs, close together each */
+    advice.n = 0;
     store_close(s);
     scratch_free(dir);
 }
@@ -160,6 +180,7 @@ store__opens_a_pack_once(void **state)
 {
     enum { PACKS = 34 }; /* two more than are kept open */
     char *dir = scratch_dir();
+    size_t at_first = n_open_files();
     struct store *s = open_store(dir);
     size_t before = 0;
 
@@ -180,8 +201,43 @@ store__opens_a_pack_once(void **state)
     }
     assert_int_equal(n_open_files(), before + 32);
     store_close(s);
-    assert_true(n_open_files() < before);
+    assert_int_equal(n_open_files(), at_first);
     store_close(NULL);
+    scratch_free(dir);
+}
+
+/* Neighbours are asked for in one piece, as far as 64 KiB apart; packs each for itself.
+ */
+static void
+prefetch__asks_for_neighbours_at_once(void **state)
+{
+    const uint64_t gap = (uint64_t)64 * 1024;
+    char *dir = scratch_dir();
+    struct store *s = open_store(dir);
+    struct sha256 id[2];
+    struct store_loc locs[6] = {{0}};
+
+    (void)state;
+    id[0] = put_chunk_n(s, 2, CHUNK, NULL);
+    OK(store_commit(s, e));
+    id[1] = put_chunk_n(s, 4, CHUNK, NULL);
+    OK(store_commit(s, e));
+    OK(store_locate(s, id, 2, locs, e));
+    locs[2] = locs[0];
+    locs[2].offset = locs[0].offset + 64 + locs[0].stored_len + gap; /* just near */
+    locs[3] = locs[2];
+    locs[3].offset =
+        locs[2].offset + 64 + locs[2].stored_len + gap + 1; /* not any more */
+    store_prefetch(s, locs, 5);                             /* and one that is nowhere */
+    assert_int_equal(advice.n, 3);
+    assert_int_equal(advice.at[0], locs[0].offset);
+    assert_int_equal(advice.len[0],
+                     locs[2].offset + 64 + locs[2].stored_len - locs[0].offset);
+    assert_int_equal(advice.at[1], locs[3].offset);
+    assert_int_equal(advice.len[1], 64 + locs[3].stored_len);
+    assert_int_equal(advice.at[2], locs[1].offset);
+    advice.n = 0;
+    store_close(s);
     scratch_free(dir);
 }
 
@@ -502,6 +558,11 @@ putq__tells_the_first_failure(void **state)
     struct err err = {0};
 
     (void)state;
+    OK(putq_open(&q, s, 0, e)); /* as many as there are cores */
+    OK(putq_put(q, STORE_KIND_DATA, "z", 1, &id, e));
+    OK(putq_wait(q, e));
+    assert_true(has_one(s, &id));
+    putq_close(q);
     OK(putq_open(&q, s, 2, e));
     FAILS(putq_put(q, STORE_KIND_DATA, "", 0, &id, e), ERR_RANGE);
     OK(putq_put(q, (enum store_kind)77, "x", 1, &id, e));
@@ -697,6 +758,7 @@ main(void)
         cmocka_unit_test(store__forgets_what_was_not_committed),
         cmocka_unit_test(store__answers_for_many_at_once_in_any_order),
         cmocka_unit_test(store__opens_a_pack_once),
+        cmocka_unit_test(prefetch__asks_for_neighbours_at_once),
         cmocka_unit_test(store__refuses_impossible_chunks),
         cmocka_unit_test(store__takes_encoded_chunks_of_possible_lengths),
         cmocka_unit_test(store__passes_encoded_chunks_on_as_they_are),
