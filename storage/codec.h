@@ -17,6 +17,8 @@ struct codec;
 struct codec *codec_new(void);
 void codec_free(struct codec *c); /* NULL is allowed */
 
+#define CODEC_LEVEL 1 /* of zstd, for chunks: chosen by measurement (DESIGN.md) */
+
 /*
  * Encode data[0..len), len <= STORE_CHUNK_MAX_BYTES. *out and *out_len are what to keep:
  * either data itself (STORE_CODEC_RAW, where compressing gains too little) or memory of

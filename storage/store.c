@@ -20,8 +20,6 @@
 #define LOCK_FILE   "lock"
 #define INDEX_FILE  "index.db"
 
-#define ZSTD_LEVEL_DEFAULT 1
-
 /* Names that a store being made may hold before its format file is there. */
 static bool
 is_ours(const char *name)
@@ -250,7 +248,6 @@ store_open(struct store **out, const char *dir, const struct store_options *o,
     s->packs_fd = -1;
     s->snaps_fd = -1;
     s->lock_fd = -1;
-    s->level = o->zstd_level == 0 ? ZSTD_LEVEL_DEFAULT : o->zstd_level;
     (void)pthread_mutex_init(&s->mu, NULL);
     (void)pthread_cond_init(&s->changed, NULL);
     (void)pthread_mutex_init(&s->claim_mu, NULL);

@@ -63,7 +63,6 @@ enum store_kind {
 
 struct store_options {
     bool must_exist; /* ERR_NOT_FOUND instead of making a new store */
-    int zstd_level;  /* 0: the default, chosen by measurement (DESIGN.md) */
 };
 
 /*

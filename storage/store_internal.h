@@ -94,7 +94,6 @@ struct store {
     int lock_fd;
     uint64_t lease_gen; /* 0: no lease */
     struct index *ix;
-    int level;
 
     pthread_mutex_t mu; /* guards from here on */
     pthread_cond_t changed;

@@ -356,7 +356,7 @@ put_raw(struct store *s, enum store_kind kind, const struct sha256 *id, const vo
     }
     if (!here) {
         c = store_codec_take(s);
-        en.codec = (uint8_t)codec_encode(c, s->level, data, len, &stored, &stored_len);
+        en.codec = (uint8_t)codec_encode(c, CODEC_LEVEL, data, len, &stored, &stored_len);
         en.stored_len = (uint32_t)stored_len;
         rc = write_claimed(s, &en, stored, e);
         store_codec_give(s, c);

@@ -64,7 +64,6 @@ struct sync_send_options {
                             MiB */
     const char *only;    /* sync_send_store: of the contents only what this path takes
                             (part.h); outlives the sender; NULL: all */
-    int zstd_level;      /* 0: 1 */
     unsigned n_threads;  /* that compress; 0: one per core, at most 8 */
     /*
      * From any thread: there is output, or room, or the state changed. Must not call

@@ -26,9 +26,6 @@ start(struct sync_send **out, struct sync_send *s, const struct sync_send_option
     if (s->o.window_bytes == 0) {
         s->o.window_bytes = WINDOW_BYTES_DEFAULT;
     }
-    if (s->o.zstd_level == 0) {
-        s->o.zstd_level = 1;
-    }
     s->sending = SIZE_MAX;
     (void)pthread_mutex_init(&s->lock, NULL);
     (void)pthread_cond_init(&s->moved, NULL);

@@ -91,7 +91,7 @@ put_one(struct sync_send *s, struct codec *codec, enum store_kind kind,
     if (kind == STORE_KIND_DATA) {
         sha256_of(c->data, c->len, &c->id);
     }
-    how = codec_encode(codec, s->o.zstd_level, c->data, c->len, &stored, &stored_len);
+    how = codec_encode(codec, CODEC_LEVEL, c->data, c->len, &stored, &stored_len);
     return sync_content(s, kind, &c->id, c->len, how, xmemdup(stored, stored_len),
                         stored_len, true, e);
 }
@@ -214,8 +214,7 @@ reread_emit(void *ctx, const struct build_chunk *chunk, struct err *e)
     enum store_codec how;
     int rc;
 
-    how = codec_encode(codec, s->o.zstd_level, chunk->data, chunk->len, &stored,
-                       &stored_len);
+    how = codec_encode(codec, CODEC_LEVEL, chunk->data, chunk->len, &stored, &stored_len);
     rc = sync_content(s, STORE_KIND_DATA, &chunk->id, chunk->len, how,
                       xmemdup(stored, stored_len), stored_len, true, e);
     sync_codec_give(s, codec);

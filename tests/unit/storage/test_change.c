@@ -363,6 +363,45 @@ change__an_unlike_directory_is_given_back(void **state)
     place_free(&p);
 }
 
+/* Of the candidates the first two are looked at: each is a sweep of a directory. */
+static void
+change__looks_at_two_candidates(void **state)
+{
+    (void)state;
+    for (size_t first = 0; first < 2; first++) {
+        struct place p;
+        struct workdir_report r;
+        const char *candidates[] = {"u1", "u2", "j1"};
+        struct workdir_options o = {.candidates = candidates + first,
+                                    .n_candidates = 3 - first};
+        struct sha256 wanted;
+        char *unlike;
+        int fd;
+
+        rng_state = 3;
+        p = place_new();
+        unlike = path_join(p.scratch, "unlike");
+        assert_int_equal(mkdir(unlike, 0755), 0);
+        fd = open(unlike, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        assert_true(fd >= 0);
+        write_file(fd, "f", 10);
+        wanted = tree_of(fd, p.store);
+        OK(workdir_make(p.work, "u1", p.store, &wanted, NULL, &r, e));
+        OK(workdir_make(p.work, "u2", p.store, &wanted, NULL, &r, e));
+        wanted = tree_of(p.src, p.store);
+        OK(workdir_make(p.work, "j1", p.store, &wanted, NULL, &r, e));
+        settle(p.work);
+        (void)snapshot(&p, "j1");
+        write_file(p.src, "d1/f1", 777);
+        wanted = tree_of(p.src, p.store);
+        OK(workdir_make(p.work, "j2", p.store, &wanted, &o, &r, e));
+        assert_int_equal(r.way, first == 0 ? WORKDIR_EXTRACTED : WORKDIR_TAKEN_OVER);
+        (void)close(fd);
+        free(unlike);
+        place_free(&p);
+    }
+}
+
 static struct tree_chunk
 chunk(uint8_t name, uint32_t len)
 {
@@ -599,6 +638,7 @@ main(void)
         cmocka_unit_test(change__makes_the_new_tree_whatever_differs),
         cmocka_unit_test(change__touches_only_what_differs),
         cmocka_unit_test(change__an_unlike_directory_is_given_back),
+        cmocka_unit_test(change__looks_at_two_candidates),
         cmocka_unit_test(change__spans_are_compared_by_chunk_and_place),
         cmocka_unit_test(change__spans_of_other_chunks_are_not_the_same),
         cmocka_unit_test(change__metadata_is_the_same_only_as_a_whole),

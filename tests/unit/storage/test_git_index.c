@@ -184,6 +184,11 @@ what_is_damaged_is_none(void **state)
         assert_null(git_index_parse(exact, n));
         free(exact);
     }
+    for (size_t i = 0; i < 4; i++) {
+        b.data[i] ^= 1; /* its signature */
+        assert_null(git_index_parse(b.data, b.len));
+        b.data[i] ^= 1;
+    }
     begin(&b, 2, 2);
     add_entry(&b, "b");
     add_entry(&b, "a");

@@ -111,6 +111,67 @@ cache__comes_back_over_many_blocks(void **state)
     free(path);
 }
 
+/* The parts of a big file, group by group, are given as one; a part too few is damage. */
+static void
+cache__joins_the_parts_of_a_big_file(void **state)
+{
+    enum { PARTS = 4, N = 700 };
+    char *path = path_join(*state, "cache");
+    struct tree_chunk *chunks = xcalloc((size_t)PARTS * N, sizeof *chunks);
+    struct tree_entry big = {.path = "big",
+                             .path_len = 3,
+                             .type = TREE_FILE,
+                             .size = PARTS * N,
+                             .stored = PARTS * N,
+                             .user = "",
+                             .group = ""};
+    struct err e = {0};
+
+    for (uint32_t i = 0; i < PARTS * N; i++) {
+        put_u32(chunks[i].id.b, i);
+        chunks[i].len = 1;
+    }
+    for (size_t n_parts = PARTS - 1; n_parts <= PARTS; n_parts++) {
+        struct scache_writer *w = NULL;
+        struct scache_group got;
+        struct scache *c;
+        bool damaged = false;
+
+        assert_ok(scache_create(&w, path, &e));
+        for (size_t i = 0; i < n_parts; i++) {
+            struct tree_group g = {.entries = &big,
+                                   .n_entries = i == 0,
+                                   .chunks = chunks + i * N,
+                                   .n_chunks = N,
+                                   .continues = i > 0,
+                                   .more = i + 1 < PARTS};
+            struct buf body = BUF_INIT;
+            struct buf b = BUF_INIT;
+
+            tree_group_encode(&g, &body);
+            buf_add_varint(&b, body.len);
+            buf_add(&b, body.data, body.len);
+            assert_ok(scache_add(w, b.data, b.len, &e));
+            buf_free(&body);
+            buf_free(&b);
+        }
+        (void)scache_add_mark(w, &(struct scache_mark){.ino = 1});
+        assert_ok(scache_commit(w, &TREE, 1, &e));
+        c = scache_open(path);
+        assert_non_null(c);
+        assert_int_equal(scache_next(c, &got, &damaged), n_parts == PARTS);
+        assert_int_equal(damaged, n_parts < PARTS);
+        if (n_parts == PARTS) {
+            assert_int_equal(got.n_entries, 1);
+            assert_int_equal(got.n_chunks, PARTS * N);
+            assert_memory_equal(got.chunks, chunks, (size_t)PARTS * N * sizeof *chunks);
+        }
+        scache_close(c);
+    }
+    free(chunks);
+    free(path);
+}
+
 /* More marks than entries, or fewer: it does not fit together, and that is said. */
 static void
 cache__whose_marks_do_not_fit_is_damaged(void **state)
@@ -326,6 +387,7 @@ main(void)
 {
     const struct CMUnitTest tests[] = {
         unit_test_in_dir(cache__comes_back_over_many_blocks),
+        unit_test_in_dir(cache__joins_the_parts_of_a_big_file),
         unit_test_in_dir(cache__whose_marks_do_not_fit_is_damaged),
         unit_test_in_dir(header__that_lies_under_a_right_sum_is_no_cache),
         unit_test_in_dir(header__of_another_boot_moves_the_reference_back),

@@ -1,6 +1,7 @@
 #include "storage/scan.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <sys/syscall.h>
 
 #include "storage/scan_internal.h"
@@ -402,6 +403,69 @@ scan__marks_a_directory_with_too_long_paths(void **state)
     free(got);
 }
 
+/* A path of the longest length is in; with one byte more its directory counts as lost. */
+static void
+scan__takes_paths_up_to_the_limit(void **state)
+{
+    const char *dir = *state;
+    const struct scan_options o = {.everything = true};
+    char name[251];
+    int at = open_dir(dir);
+
+    memset(name, 'n', 250);
+    name[250] = '\0';
+    for (int i = 0; i < 16; i++) {
+        int next;
+
+        assert_int_equal(mkdirat(at, name, 0755), 0);
+        next = openat(at, name, O_RDONLY | O_DIRECTORY);
+        assert_true(next != -1);
+        (void)close(at);
+        at = next;
+    }
+    for (int len = 79; len <= 80; len++) { /* 16 * 251 + 79 = 4095 */
+        char *got;
+        int fd;
+
+        name[len] = '\0';
+        fd = openat(at, name, O_WRONLY | O_CREAT, 0600);
+        assert_true(fd != -1);
+        (void)close(fd);
+        got = list_scan(dir, &o, NULL);
+        assert_int_equal(strstr(got, " damaged\n") != NULL, len == 80);
+        assert_int_equal(unlinkat(at, name, 0), 0);
+        name[len] = 'n';
+        free(got);
+    }
+    (void)close(at);
+}
+
+/* Of the levels above so many are looked at for where git's folder is. */
+static void
+scan__looks_so_far_up_for_the_git_root(void **state)
+{
+    const struct scan_options o = {0};
+    char *path = xstrdup(*state);
+
+    put_text(path, ".git/HEAD", "1");
+    put_text(path, ".gitignore", "*.o\n");
+    for (int up = 1; up <= 64; up++) {
+        char *next = path_join(path, "d");
+
+        free(path);
+        path = next;
+        put_text(path, "x.o", "1");
+        put_text(path, "y", "1");
+        if (up >= 63) {
+            char *got = list_scan(path, &o, NULL);
+
+            assert_int_equal(strstr(got, "x.o") != NULL, up == 64);
+            free(got);
+        }
+    }
+    free(path);
+}
+
 int
 main(void)
 {
@@ -420,6 +484,8 @@ main(void)
             scan__of_many_directories_is_the_same_with_any_number_of_threads),
         unit_test_in_dir(scan__can_be_closed_at_any_moment),
         unit_test_in_dir(scan__marks_a_directory_with_too_long_paths),
+        unit_test_in_dir(scan__takes_paths_up_to_the_limit),
+        unit_test_in_dir(scan__looks_so_far_up_for_the_git_root),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,13 +1,11 @@
 #include "tests/unit/storage/store_util.h"
 
 #include <dirent.h>
-#include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
 #include <sys/wait.h>
 
 #include "storage/putq.h"
-#include "storage/rebuild.h"
 
 #define CHUNK ((size_t)20000)
 
@@ -304,42 +302,6 @@ store__takes_encoded_chunks_of_possible_lengths(void **state)
     scratch_free(dir);
 }
 
-/* Duplicates over packs and within one: each chunk has one row, the first pack's. */
-static void
-rebuild__counts_each_chunk_once(void **state)
-{
-    enum { N = 40 };
-    char *dir = scratch_dir();
-    char *other_dir = scratch_dir();
-    struct rebuild_result r;
-    struct store *s;
-    char *cmd;
-
-    (void)state;
-    for (int round = 0; round < 2; round++) { /* two stores with the same chunks */
-        s = open_store(round == 0 ? dir : other_dir);
-        for (uint64_t i = 0; i < N + (uint64_t)round; i++) {
-            (void)put_chunk_n(s, i, CHUNK, NULL);
-        }
-        OK(store_commit(s, e));
-        store_close(s);
-    }
-    cmd = xasprintf("cp %s/packs/* %s/packs/", other_dir, dir);
-    assert_int_equal(system(cmd), 0); /* NOLINT: a test's own command */
-    OK(store_rebuild(dir, &r, e));
-    assert_int_equal(r.n_packs, 2);
-    assert_int_equal(r.n_salvaged, 0);
-    assert_int_equal(r.n_chunks, N + 1);
-    s = open_store(dir);
-    for (uint64_t i = 0; i < N + 1; i++) {
-        check_chunk(s, i, CHUNK);
-    }
-    store_close(s);
-    free(cmd);
-    scratch_free(dir);
-    scratch_free(other_dir);
-}
-
 static void
 store__passes_encoded_chunks_on_as_they_are(void **state)
 {
@@ -574,182 +536,6 @@ putq__tells_the_first_failure(void **state)
     scratch_free(dir);
 }
 
-/* ---- damage ---- */
-
-/* The one pack in dir/packs. */
-static char *
-only_pack(const char *dir)
-{
-    char *cmd = xasprintf("ls %s/packs/*.pack", dir);
-    char *line = xcalloc(1, 4096);
-    FILE *f = popen(cmd, "r"); /* NOLINT: a test's own command */
-
-    assert_non_null(f);
-    assert_non_null(fgets(line, 4096, f));
-    line[strcspn(line, "\n")] = '\0';
-    (void)pclose(f);
-    free(cmd);
-    return line;
-}
-
-static void
-flip(const char *path, off_t at)
-{
-    int fd = open(path, O_RDWR | O_CLOEXEC);
-    uint8_t b;
-
-    assert_int_not_equal(fd, -1);
-    assert_int_equal(pread(fd, &b, 1, at), 1);
-    b ^= 0x40;
-    assert_int_equal(pwrite(fd, &b, 1, at), 1);
-    assert_int_equal(close(fd), 0);
-}
-
-static void
-store__sets_a_damaged_chunk_aside_and_takes_it_anew(void **state)
-{
-    char *dir = scratch_dir();
-    struct store *s = open_store(dir);
-    struct sha256 a = put_chunk_n(s, 2, CHUNK, NULL);
-    struct sha256 b = put_chunk_n(s, 4, CHUNK, NULL);
-    struct store_loc loc;
-    struct buf out = BUF_INIT;
-    char *pack;
-    bool added;
-
-    (void)state;
-    OK(store_commit(s, e));
-    OK(store_locate(s, &a, 1, &loc, e));
-    pack = only_pack(dir);
-    flip(pack, (off_t)loc.offset + 64 + 5);
-    FAILS(store_read_encoded(s, &a, &loc, &out, e), ERR_CORRUPT);
-    assert_int_equal(out.len, 0);
-    FAILS(store_get(s, &a, &out, e), ERR_NOT_FOUND);
-    assert_false(has_one(s, &a));
-    assert_true(has_one(s, &b));
-    check_chunk(s, 4, CHUNK);
-    (void)put_chunk_n(s, 2, CHUNK, &added);
-    assert_true(added);
-    OK(store_commit(s, e));
-    check_chunk(s, 2, CHUNK);
-    store_close(s);
-    free(pack);
-    scratch_free(dir);
-}
-
-static void
-store__reads_the_second_copy_of_metadata(void **state)
-{
-    char *dir = scratch_dir();
-    struct store *s = open_store(dir);
-    uint8_t data[5000];
-    struct sha256 id;
-    struct store_loc loc;
-    struct buf out = BUF_INIT;
-    char *pack;
-
-    (void)state;
-    fill_random(data, sizeof data, 5);
-    OK(store_put(s, STORE_KIND_META, data, sizeof data, &id, NULL, e));
-    OK(store_commit(s, e));
-    OK(store_locate(s, &id, 1, &loc, e));
-    pack = only_pack(dir);
-    flip(pack, (off_t)loc.offset + 64 + 100);
-    OK(store_get(s, &id, &out, e));
-    assert_memory_equal(out.data, data, sizeof data);
-    flip(pack, (off_t)loc.offset + 64 + 100);
-    flip(pack, (off_t)loc.offset + 20); /* its header */
-    OK(store_get(s, &id, &out, e));
-    assert_true(has_one(s, &id));
-    buf_free(&out);
-    store_close(s);
-    free(pack);
-    scratch_free(dir);
-}
-
-static void
-drop_index(const char *dir)
-{
-    char *db = path_join(dir, "index.db");
-    char *journal = path_join(dir, "index.db-journal");
-
-    assert_int_equal(unlink(db), 0);
-    (void)unlink(journal);
-    free(db);
-    free(journal);
-}
-
-static void
-store__makes_a_lost_index_anew(void **state)
-{
-    char *dir = scratch_dir();
-    struct store *s = open_store(dir);
-    struct store_stats before, after;
-
-    (void)state;
-    for (uint64_t i = 0; i < 100; i++) {
-        (void)put_chunk_n(s, i, CHUNK, NULL);
-        if (i % 10 == 0) {
-            OK(store_commit(s, e));
-        }
-    }
-    OK(store_commit(s, e));
-    OK(store_stats(s, &before, e));
-    FAILS(store_rebuild(dir, NULL, e), ERR_BUSY);
-    store_close(s);
-    drop_index(dir);
-    s = open_store(dir);
-    OK(store_stats(s, &after, e));
-    assert_int_equal(before.n_packs, after.n_packs);
-    assert_int_equal(before.n_chunks, after.n_chunks);
-    assert_int_equal(before.raw_bytes, after.raw_bytes);
-    assert_int_equal(before.stored_bytes, after.stored_bytes);
-    assert_int_equal(before.pack_bytes, after.pack_bytes);
-    for (uint64_t i = 0; i < 100; i++) {
-        check_chunk(s, i, CHUNK);
-    }
-    store_close(s);
-    scratch_free(dir);
-}
-
-static void
-rebuild__takes_over_what_is_good_in_a_damaged_pack(void **state)
-{
-    char *dir = scratch_dir();
-    struct store *s = open_store(dir);
-    struct rebuild_result r;
-    struct sha256 id = {{0}};
-    struct store_loc loc;
-    char *pack;
-
-    (void)state;
-    for (uint64_t i = 0; i < 20; i++) {
-        struct sha256 got = put_chunk_n(s, 2 * i, CHUNK, NULL);
-
-        id = i == 7 ? got : id;
-    }
-    OK(store_commit(s, e));
-    OK(store_locate(s, &id, 1, &loc, e));
-    store_close(s);
-    pack = only_pack(dir);
-    flip(pack, (off_t)loc.offset + 3);                              /* one header */
-    assert_int_equal(truncate(pack, (off_t)loc.offset + 60000), 0); /* and the tail */
-    OK(store_rebuild(dir, &r, e));
-    assert_int_equal(r.n_salvaged, 1);
-    assert_in_range(r.n_chunks, 8, 12);
-    OK(store_rebuild(dir, &r, e)); /* now nothing is wrong any more */
-    assert_int_equal(r.n_salvaged, 0);
-    s = open_store(dir);
-    for (uint64_t i = 0; i < 7; i++) {
-        check_chunk(s, 2 * i, CHUNK);
-    }
-    assert_false(has_one(s, &id));
-    check_chunk(s, 16, CHUNK);
-    store_close(s);
-    free(pack);
-    scratch_free(dir);
-}
-
 int
 main(void)
 {
@@ -767,11 +553,6 @@ main(void)
         cmocka_unit_test(store__is_shared_by_processes),
         cmocka_unit_test(store__fills_many_packs),
         cmocka_unit_test(putq__tells_the_first_failure),
-        cmocka_unit_test(store__sets_a_damaged_chunk_aside_and_takes_it_anew),
-        cmocka_unit_test(store__reads_the_second_copy_of_metadata),
-        cmocka_unit_test(store__makes_a_lost_index_anew),
-        cmocka_unit_test(rebuild__takes_over_what_is_good_in_a_damaged_pack),
-        cmocka_unit_test(rebuild__counts_each_chunk_once),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
