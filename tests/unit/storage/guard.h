@@ -33,6 +33,8 @@ void __libc_free(void *p);
 #define GUARD_MAGIC 0x67756172u
 #define GUARD_EDGE  16
 #define GUARD_FILL  0xa5
+/* Of a block so much is filled: buffers of megabytes are mostly never touched. */
+#define GUARD_FILL_MAX ((size_t)64 * 1024)
 
 struct guard {
     size_t len;
@@ -75,7 +77,7 @@ guard_give(void *block, size_t before, size_t n)
         return NULL;
     }
     *g = (struct guard){n, GUARD_MAGIC, (uint32_t)before};
-    memset(p, GUARD_FILL, n);
+    memset(p, GUARD_FILL, n < GUARD_FILL_MAX ? n : GUARD_FILL_MAX);
     for (size_t i = 0; i < GUARD_EDGE; i++) {
         p[n + i] = (uint8_t)(GUARD_FILL ^ i);
     }
@@ -109,7 +111,7 @@ free(void *p)
         return;
     }
     g = guard_of(p);
-    memset(p, (uint8_t)~GUARD_FILL, g->len);
+    memset(p, (uint8_t)~GUARD_FILL, g->len < GUARD_FILL_MAX ? g->len : GUARD_FILL_MAX);
     g->magic = 0;
     __libc_free((uint8_t *)p - g->before);
     errno = was;

@@ -116,6 +116,22 @@ tree__is_the_same_with_any_number_of_threads(void **state)
 }
 
 static void
+report__names_the_largest_first_and_equal_ones_by_name(void **state)
+{
+    struct setup *s = *state;
+
+    put_random(s->src, "b", 500, 1);
+    put_random(s->src, "a", 500, 2);
+    put_random(s->src, "c", 501, 3);
+    put_random(s->src, "empty", 0, 4);
+    build(s);
+    assert_int_equal(s->r.n_largest, 3);
+    assert_string_equal(s->r.largest[0].path, "c");
+    assert_string_equal(s->r.largest[1].path, "a");
+    assert_string_equal(s->r.largest[2].path, "b");
+}
+
+static void
 tree__of_an_empty_directory_is_its_root(void **state)
 {
     struct setup *s = *state;
@@ -728,6 +744,7 @@ main(void)
         build_test(tree__of_nasty_things_comes_back_bit_for_bit),
         build_test(tree__is_the_same_with_any_number_of_threads),
         build_test(tree__of_an_empty_directory_is_its_root),
+        build_test(report__names_the_largest_first_and_equal_ones_by_name),
         build_test(tree__of_a_sparse_terabyte_holds_its_few_bytes),
         build_test(cache__makes_an_unchanged_tree_cost_no_reading),
         build_test(cache__lets_only_the_group_of_a_changed_file_be_read),

@@ -91,12 +91,14 @@ names_are_found(void **state)
     struct git_index *x;
 
     (void)state;
-    begin(&b, 2, 5);
+    begin(&b, 2, 7);
     add_entry(&b, "a-b/c");
     add_entry(&b, "a/b/c");
     add_entry(&b, "ab");
     add_entry(&b, "ab"); /* two stages of a merge */
     add_entry(&b, "s/"); /* a folder that is not checked out */
+    add_entry(&b, "z");
+    add_entry(&b, "z!"); /* lengths count where one begins like the other */
     x = git_index_parse(b.data, b.len);
     assert_non_null(x);
     assert_true(has(x, "a-b/c") && has(x, "a/b/c") && has(x, "ab"));
