@@ -4,9 +4,9 @@
 #include <string.h>
 
 #include "base/buf.h"
-#include "base/clock.h"
 #include "meter/keeping.h"
 #include "runner/host/jobdir.h"
+#include "runner/host/keepline.h"
 
 int
 earned_open(struct ledger **out, const struct agent *a, struct err *e)
@@ -18,24 +18,36 @@ earned_open(struct ledger **out, const struct agent *a, struct err *e)
     return rc;
 }
 
-/* The data went, at its end at the latest: what keeping it cost is earned, the rest of
- * what was held for it is the renter's again. */
+/* The data went: what keeping it cost is earned, the rest of what was held for it is the
+ * renter's again. */
 static int
-enter_keeping(struct ledger *l, const struct receipt *r, struct err *e)
+enter_keeping(struct ledger *l, const struct agent *a, const struct renter *renter,
+              const struct receipt *r, struct err *e)
 {
-    int64_t fen = 0;
+    struct buf line = BUF_INIT;
+    struct keeping k;
+    int rc = -1;
 
-    if (keeping_charge_at(r, r->keep_until_wall_ns, &fen, e) != 0 ||
-        ledger_keeping(l, r->lease, fen, r->keep_until_wall_ns, e) != 0) {
-        return -1;
+    keeping_init(&k);
+    if (keepline_get(a, renter, r->job, &line, e) != 0) {
+        /* It is kept still. */
+        rc = e->code == ERR_BUSY || e->code == ERR_NOT_FOUND ? 0 : -1;
+    } else if (keeping_parse(&k, line.data, line.len, &a->pub, e) == 0 &&
+               keeping_check(&k, r, e) == 0 &&
+               ledger_keeping(l, r->lease, k.charge_fen, k.to_wall_ns, e) == 0) {
+        rc = k.charge_fen == r->keep_hold_fen
+                 ? 0
+                 : ledger_refund(l, r->lease, r->keep_hold_fen - k.charge_fen,
+                                 k.to_wall_ns, NULL, e);
     }
-    return fen == r->keep_hold_fen ? 0
-                                   : ledger_refund(l, r->lease, r->keep_hold_fen - fen,
-                                                   r->keep_until_wall_ns, NULL, e);
+    keeping_clear(&k);
+    buf_free(&line);
+    return rc;
 }
 
 static int
-enter(struct ledger *l, const struct receipt *r, int64_t now_ns, struct err *e)
+enter(struct ledger *l, const struct agent *a, const struct renter *renter,
+      const struct receipt *r, struct err *e)
 {
     char host[SIGN_ID_LEN + 1];
     const struct ledger_close c = {.lease = r->lease,
@@ -55,22 +67,20 @@ enter(struct ledger *l, const struct receipt *r, int64_t now_ns, struct err *e)
         ledger_lease(l, r->lease, &is, e) != 0) {
         return -1;
     }
-    return is.state == LEDGER_HOLD_KEEPING && now_ns >= r->keep_until_wall_ns
-               ? enter_keeping(l, r, e)
-               : 0;
+    return is.state == LEDGER_HOLD_KEEPING ? enter_keeping(l, a, renter, r, e) : 0;
 }
 
 int
-earned_enter(struct ledger *l, const char *renter_id, const struct receipt *r,
-             int64_t now_wall_ns, struct err *e)
+earned_enter(struct ledger *l, const struct agent *a, const struct renter *renter,
+             const struct receipt *r, struct err *e)
 {
     struct err none;
 
-    ledger_use(l, renter_id);
+    ledger_use(l, renter->id);
     if (ledger_begin(l, e) != 0) {
         return -1;
     }
-    if (enter(l, r, now_wall_ns, e) != 0) {
+    if (enter(l, a, renter, r, e) != 0) {
         /* What did succeed is right, and is found again the next time. */
         (void)!ledger_commit(l, &none);
         e->code = e->code == ERR_INVALID ? ERR_CORRUPT : e->code;
@@ -135,6 +145,7 @@ earned_each(const struct agent *a, earned_fn *fn, void *ctx, struct err *e)
 }
 
 struct sync {
+    const struct agent *agent;
     struct ledger *ledger;
     struct err first;
     bool failed;
@@ -151,8 +162,7 @@ sync_one(void *ctx, const struct renter *r, const struct job_state *st,
     (void)why;
     (void)e;
     if (receipt != NULL && !receipt->open &&
-        earned_enter(s->ledger, r->id, receipt, clock_wall_ns(), &bad) != 0 &&
-        !s->failed) {
+        earned_enter(s->ledger, s->agent, r, receipt, &bad) != 0 && !s->failed) {
         s->failed = true;
         s->first = bad;
     }
@@ -162,7 +172,7 @@ sync_one(void *ctx, const struct renter *r, const struct job_state *st,
 int
 earned_sync(struct ledger *l, const struct agent *a, struct err *e)
 {
-    struct sync s = {.ledger = l};
+    struct sync s = {.agent = a, .ledger = l};
 
     if (earned_each(a, sync_one, &s, e) != 0) {
         return -1;

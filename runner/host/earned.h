@@ -18,10 +18,10 @@
  */
 int earned_open(struct ledger **out, const struct agent *a, struct err *e) MUST_USE;
 
-/* Enter a verified, ended session of that renter, and its keeping if that is over at now.
- * ERR_CORRUPT: it stands there with other figures or another receipt. */
-int earned_enter(struct ledger *l, const char *renter_id, const struct receipt *r,
-                 int64_t now_wall_ns, struct err *e) MUST_USE;
+/* Enter a verified, ended session of that renter, and its line of keeping if its data has
+ * gone. ERR_CORRUPT: it stands there with other figures or another receipt. */
+int earned_enter(struct ledger *l, const struct agent *a, const struct renter *renter,
+                 const struct receipt *r, struct err *e) MUST_USE;
 
 /* Enter every ended session that is not there yet; the first failure is told, the others
  * are still seen to. */

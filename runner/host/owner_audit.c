@@ -38,6 +38,7 @@ struct audit_row {
 
 struct look {
     const char *month; /* NULL: all time */
+    const struct agent *agent;
     struct ledger *ledger;
     struct audit *audit;
     struct audit_row *rows;
@@ -132,7 +133,7 @@ check_ledger(struct look *k, const struct renter *renter, const struct receipt *
     struct ledger_lease h;
     struct err e;
 
-    if (earned_enter(k->ledger, renter->id, r, clock_wall_ns(), &e) != 0 ||
+    if (earned_enter(k->ledger, k->agent, renter, r, &e) != 0 ||
         ledger_lease(k->ledger, r->lease, &h, &e) != 0) {
         problem(k, xasprintf("job %s: the ledger: %s", r->job, e.msg));
         return;
@@ -230,6 +231,7 @@ look(struct look *k, const struct agent *a, struct err *e)
         from_ns *= NS_PER_S;
         to_ns *= NS_PER_S;
     }
+    k->agent = a;
     k->audit = audit_new(from_ns, to_ns);
     usage_now(&now); /* the look comes after, so it covers all until now */
     if (earned_open(&k->ledger, a, e) != 0 || seen_note(a, e) != 0 ||

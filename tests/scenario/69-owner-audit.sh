@@ -117,6 +117,24 @@ agree
 expect 0 owner audit
 has "unobserved for"
 
+note "keeping, once the data went: both sides have the same"
+expect 0 owner price set disk=1000000
+expect 0 gpurun -q wallet topup 100000
+expect 0 gpurun -q --name heavy --max-cost 50000 -- sh -c 'head -c 2000000 /dev/urandom >data; sleep 1'
+agree
+expect 0 gpurun --json wallet
+held=$(json "$work/out" 'd["held_fen"]')
+[ "$held" -gt 1000 ] || fail "held for it: $held"
+sleep 1.1 # it costs by the second
+expect 0 gpurun -q snap rm heavy
+expect 0 gpurun --json bill heavy
+kept=$(json "$work/out" 'sum(l["fen"] for l in d["lines"] if l["kind"] == "keeping")')
+[ "$kept" -ge 1 ] && [ "$kept" -lt "$held" ] || fail "kept for $kept fen"
+expect 0 owner audit --json
+[ "$(json "$work/out" 'd["right"], d["keeping_fen"], d["earned_fen"] - d["charge_fen"]')" = "(True, $kept, $kept)" ] || fail "the owner has $(cat "$work/out")"
+expect 0 gpurun --json audit
+[ "$(json "$work/out" 'd["right"]')" = True ] || fail "the renter's: $(cat "$work/out")"
+
 note "by month: the months' sums are the sum"
 month=$(TZ=Asia/Shanghai date +%Y-%m)
 expect 0 owner audit --json

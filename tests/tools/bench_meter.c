@@ -344,16 +344,13 @@ usage_rows(int64_t rows)
            " rows/s, %" PRId64 " KiB more\n",
            seen, ns / 1000000, per_second(seen, ns), peak_kib() - before_kib);
     start_ns = clock_mono_ns();
-    for (size_t i = 0; i < n; i++) {
-        tasks[i].pins.check_all = true;
-    }
-    receipt_verify_files(tasks, n);
+    tasks[0].pins.check_all = true;
+    receipt_verify_files(tasks, 1);
     ns = clock_mono_ns() - start_ns;
-    for (size_t i = 0; i < n; i++) {
-        must(tasks[i].out == NULL ? -1 : 0, &tasks[i].e);
-        receipt_free(tasks[i].out);
-    }
-    printf("with every signature           %" PRId64 " ms\n", ns / 1000000);
+    must(tasks[0].out == NULL ? -1 : 0, &tasks[0].e);
+    receipt_free(tasks[0].out);
+    printf("every signature of %" PRId64 " rows  %" PRId64 " ms on one core\n", each,
+           ns / 1000000);
     must(file_remove_tree(dir, &e), &e);
     free(path);
     free(tasks);
