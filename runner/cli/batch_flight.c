@@ -142,6 +142,8 @@ take_state(struct batch_job *j, const struct rec *holder)
     state_free(&j->state);
     j->state = st;
     j->has_state = true;
+    launch_notify(j->b->c, j->r.notify, &j->notified, &j->state,
+                  session_host(j->host->session)->name);
     j->stage = is_out_there(j) ? BATCH_ACCEPTED : j->stage;
     if (st.phase >= JOB_SNAPSHOTTING) {
         give_back(j);

@@ -13,6 +13,7 @@
 #include "runner/client/receipts.h"
 #include "runner/client/ship.h"
 #include "runner/client/wishes.h"
+#include "runner/job/notify.h"
 #include "runner/job/state.h"
 
 /*
@@ -58,6 +59,7 @@ struct batch_job {
     struct call *submit;
     struct call *follow;
     struct job_state state;
+    struct notify_seen notified;
     bool has_state;
     int64_t final_boot_ns; /* when its end was seen; 0: not yet */
     int code;              /* of a job that is done */

@@ -7,7 +7,6 @@
 #include "base/text.h"
 #include "runner/cli/ending.h"
 #include "runner/cli/launch_internal.h"
-#include "runner/cli/notify.h"
 #include "runner/cli/out.h"
 #include "runner/client/i18n.h"
 #include "runner/job/verbs.h"
@@ -154,28 +153,17 @@ launch_close_ports(struct launch *l)
     l->ports = NULL;
 }
 
-/* Once for each level that is reached, and for the end. */
+/* Once for each level that is reached. */
 static void
 alert(struct launch *l, const struct job_state *st)
 {
     char cost[OUT_MONEY_MAX];
     char cap[OUT_MONEY_MAX];
-    char event[32];
 
     if (st->alert_pct > l->alerted_pct) {
         l->alerted_pct = st->alert_pct;
         say(l->c, _("%s of at most %s are spent: %" PRId64 " %% of the cap"),
             out_fen(st->cost_fen, cost), out_fen(st->cap_fen, cap), st->alert_pct);
-        if (l->r->notify != NULL) {
-            (void)snprintf(event, sizeof event, "cost-%" PRId64, st->alert_pct);
-            notify_run(l->c, l->r->notify, event, st);
-        }
-    }
-    if (job_phase_is_final(st->phase) && !l->told_end) {
-        l->told_end = true;
-        if (l->r->notify != NULL) {
-            notify_run(l->c, l->r->notify, "ended", st);
-        }
     }
 }
 
@@ -186,6 +174,7 @@ on_state(void *ctx, const struct job_state *st)
 
     l->accepted = true;
     alert(l, st);
+    launch_notify(l->c, l->r->notify, &l->notified, st, session_host(l->session)->name);
     if (l->ports == NULL && l->r->n_ports > 0) {
         open_ports(l);
     }

@@ -18,6 +18,7 @@
 #include "runner/client/receipts.h"
 #include "runner/client/session.h"
 #include "runner/client/ship.h"
+#include "runner/job/notify.h"
 
 /* A run under way; shared by the parts of launch. */
 struct launch {
@@ -49,9 +50,9 @@ struct launch {
     bool accepted;
     bool refused; /* the host's answer to submit: refusal */
     bool said_down;
-    int64_t alerted_pct; /* of the cap: told already */
-    bool told_end;
-    int64_t ship_wall_ns; /* when reading began */
+    int64_t alerted_pct;         /* of the cap: told already */
+    struct notify_seen notified; /* --notify */
+    int64_t ship_wall_ns;        /* when reading began */
     struct err refusal;
 };
 
@@ -77,6 +78,9 @@ void launch_fill_record(struct job_record *rec, const struct run_request *r,
 void launch_pin_host(const struct cli *c, struct client *cl, const struct session *s);
 struct rec *launch_submit_request(const struct grant *g, const struct buf *spec_bytes,
                                   const struct strings *secrets);
+/* --notify: what this state has to tell, by its command. seen remembers. */
+void launch_notify(const struct cli *c, const char *command, struct notify_seen *seen,
+                   const struct job_state *st, const char *host);
 void launch_name_full_disk(const char *host, struct err *e); /* and what helps */
 
 /* launch_from.c: --from: find the snapshot; bring it to where the job will run. */

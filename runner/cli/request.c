@@ -16,10 +16,12 @@
 #include "runner/cli/outs.h"
 #include "runner/client/i18n.h"
 #include "runner/client/terminal.h"
+#include "runner/job/notify.h"
 
-#define ENV_FILE_MAX ((size_t)4 << 20)
-#define NS_PER_S     ((int64_t)1000000000)
-#define STEM_RANDOM  4
+#define ENV_FILE_MAX     ((size_t)4 << 20)
+#define NS_PER_S         ((int64_t)1000000000)
+#define STEM_RANDOM      4
+#define SNAP_EVERY_MIN_S 1
 
 #define ROW(name, short_name, kind, field, value, help)                                  \
     {                                                                                    \
@@ -66,9 +68,13 @@
     ROW("wait", 0, OPT_STR, wait, "DUR", N_("wait so long for a free host")),            \
     ROW("max-price", 0, OPT_STR, max_price, "YUAN",                                      \
         N_("no host that asks more per device and hour")),                               \
-    ROW("mem", 0, OPT_STR, mem, "SIZE", N_("end it when it takes more memory")),                 \
+    ROW("mem", 0, OPT_STR, mem, "SIZE", N_("end it when it takes more memory")),         \
+    ROW("snap-every", 0, OPT_STR, snap_every, "DUR",                                     \
+        N_("take a snapshot so often while it runs; the newest is kept")),               \
     ROW("notify", 0, OPT_STR, notify, "CMD",                                             \
-        N_("run it at 50, 80 and 100 % of the cap, and at the end"))
+        N_("run CMD here when it ends, fails or comes near a limit")),                   \
+    ROW("notify-host", 0, OPT_STR, notify_host, "CMD",                                   \
+        N_("the same on the host, with nobody connected"))
 
 #define RUN_ROWS_MORE                                                                    \
     ROW("detach", 'd', OPT_FLAG, detach, NULL, N_("start it, print its id and return")), \
@@ -114,10 +120,11 @@ request_free(struct run_request *r)
     strings_free(&r->outs);
     strings_free(&r->secrets);
     spec_free(&r->spec);
-    free(r->notify);
     free(r->host);
     free(r->from);
     free(r->from_host);
+    free(r->notify);
+    free(r->project);
     free(r->ports);
     memset(r, 0, sizeof *r);
 }
@@ -359,8 +366,38 @@ fill_limits(struct run_request *r, const struct config *cfg, const struct run_op
         return err_set(e, ERR_RANGE, _("--mem %s is less than any program needs"),
                        o->mem);
     }
+    if (o->snap_every != NULL &&
+        parse_seconds("snap-every", o->snap_every, SNAP_EVERY_MIN_S, SPEC_TIME_MAX_S,
+                      &s->snap_every_s, e) != 0) {
+        return -1;
+    }
     r->has_window = o->window != NULL;
+    return 0;
+}
+
+/* ---- who is told ---- */
+
+static int
+fill_notify(struct run_request *r, const struct run_options *o, struct err *e)
+{
+    const char *const both[] = {o->notify, o->notify_host};
+
+    for (size_t i = 0; i < 2; i++) {
+        if (both[i] != NULL &&
+            (both[i][0] == '\0' || strlen(both[i]) > NOTIFY_COMMAND_MAX)) {
+            return err_set(e, ERR_INVALID,
+                           _("--notify and --notify-host want a command of at most %zu "
+                             "bytes"),
+                           NOTIFY_COMMAND_MAX);
+        }
+    }
+    if (o->notify != NULL && o->detach) {
+        return err_set(e, ERR_INVALID, "%s",
+                       _("--notify lives as long as this gpurun: not with -d; "
+                         "--notify-host needs nobody"));
+    }
     r->notify = o->notify != NULL ? xstrdup(o->notify) : NULL;
+    r->spec.notify_host = o->notify_host != NULL ? xstrdup(o->notify_host) : NULL;
     return 0;
 }
 
@@ -527,7 +564,7 @@ fill(struct run_request *r, const struct config *cfg, const struct run_options *
     if (fill_placing(r, o, e) != 0 || fill_limits(r, cfg, o, e) != 0 ||
         fill_interpreter(&r->spec, o, e) != 0 || fill_env(r, o, e) != 0 ||
         fill_terminal(&r->spec, o, e) != 0 || fill_lists(r, o, e) != 0 ||
-        (w != NULL && fill_script(r, o, w, e) != 0)) {
+        fill_notify(r, o, e) != 0 || (w != NULL && fill_script(r, o, w, e) != 0)) {
         return -1;
     }
     r->detach = o->detach;

@@ -28,7 +28,8 @@ struct run_options {
     struct opt_list out, port;
     struct opt_list env, env_file, secret;
     const char *max_cost, *max_time, *idle, *window;
-    const char *wait, *max_price, *mem, *notify;
+    const char *wait, *max_price, *mem;
+    const char *snap_every, *notify, *notify_host;
     bool detach;
     const char *name;
     bool tty;
@@ -53,7 +54,6 @@ struct run_request {
     struct job_spec spec; /* all but tree, renter and what the host decides */
     struct place_want want;
     char *host;             /* --host, or NULL */
-    char *notify;           /* --notify, or NULL */
     char *from;             /* --from as typed, or NULL */
     char *from_host;        /* where the snapshot spec.from is, or NULL */
     struct strings secrets; /* "K=V" */
@@ -63,6 +63,8 @@ struct run_request {
     int64_t max_cost_fen; /* -1: price × time */
     int64_t wait_ns;      /* 0: not at all */
     bool has_window;      /* --window was given */
+    char *notify;         /* --notify: a command to run here, or NULL */
+    char *project;        /* the file of default options that was used, or NULL */
     bool detach;
     bool named; /* --name was given */
 };

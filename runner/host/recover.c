@@ -4,6 +4,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -18,9 +19,11 @@
 #include "meter/session.h"
 #include "runner/host/cgroup.h"
 #include "runner/host/jobdir.h"
+#include "runner/host/loginenv.h"
 #include "runner/host/procs.h"
 #include "runner/host/workdirs.h"
 #include "runner/job/logseg.h"
+#include "runner/job/notify.h"
 
 #define KILL_ROUNDS   200
 #define KILL_PAUSE_US 10000
@@ -216,6 +219,26 @@ close_bill(struct lost *l, bool known, struct err *e)
     return rc;
 }
 
+/* --notify-host: its supervisor is gone, so whoever finds the job tells of its end. */
+static void
+tell(struct lost *l)
+{
+    char host[HOST_NAME_MAX + 1] = "";
+    char why[LOGINENV_WHY_MAX];
+    struct strings env = {NULL, 0};
+    pid_t pid;
+    struct err e;
+
+    if (l->spec.notify_host == NULL || l->renter->confined) {
+        return;
+    }
+    (void)gethostname(host, sizeof host - 1);
+    loginenv_get(l->agent, &env, why);
+    notify_facts(&env, l->state.phase == JOB_LOST ? "lost" : "ended", &l->state, host);
+    (void)!notify_start(l->spec.notify_host, &env, &pid, &e);
+    strings_free(&env);
+}
+
 static int
 put_right(struct lost *l, struct err *e)
 {
@@ -258,6 +281,7 @@ put_right(struct lost *l, struct err *e)
     }
     (void)unlinkat(l->dir.fd, "sock", 0);
     jobdir_unmark_active(l->renter, l->dir.job);
+    tell(l);
     return 0;
 }
 

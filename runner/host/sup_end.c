@@ -102,7 +102,8 @@ receipt_due(void *ctx)
     struct meter_status m;
     struct err e;
 
-    if (!sup_held_stop(s)) { /* its thread still looks at what we are about to free */
+    if (!sup_held_stop(s) ||
+        !sup_snaps_stop(s)) { /* its thread still looks at what we are about to free */
         timer_after(s->drain_timer, HELD_WAIT_NS);
         return;
     }
@@ -113,6 +114,7 @@ receipt_due(void *ctx)
     }
     meter_session_status(s->meter, &m);
     st->charge_fen = m.cost_fen;
+    sup_snaps_end(s);
     sup_enter(s, JOB_ENDED, true);
     jobdir_unmark_active(s->renter, s->spec.job);
     sup_peer_finish(s);
@@ -278,6 +280,7 @@ sup_end(struct sup *s)
         timer_cancel(s->watch_timer);
     }
     (void)sup_held_stop(s);
+    (void)sup_snaps_stop(s);
     sup_busy_stop(s);
     if (s->state.ended_wall_ns == 0) {
         s->state.ended_wall_ns = clock_wall_ns();

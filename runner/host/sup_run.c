@@ -354,6 +354,7 @@ sup_run_ready(struct sup *s)
     s->started = true;
     s->empty = false;
     sup_held_start(s);
+    sup_snaps_start(s);
     sup_busy_start(s);
     if (spawn_main(s, &e) != 0) {
         s->started = false;

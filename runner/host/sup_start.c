@@ -46,6 +46,11 @@ take_spec(struct sup *s, const struct rec *req, struct err *e)
                        "the job is that of renter %s, this connection is %s",
                        s->spec.renter, s->renter->id);
     }
+    /* Who was let in runs commands in jobs only, behind walls. */
+    if (s->spec.notify_host != NULL && s->renter->confined) {
+        return err_set(e, ERR_DENIED,
+                       "--notify-host: the owner lets renters run commands only in jobs");
+    }
     return 0;
 }
 

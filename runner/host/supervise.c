@@ -74,6 +74,7 @@ write_state(struct sup *s, bool durable)
         sup_say(s, "%s", e.msg);
     }
     sup_peer_tell_state(s);
+    sup_notify(s);
 }
 
 void
@@ -279,6 +280,7 @@ close_down(struct sup *s)
     timer_free(s->watch_timer);
     timer_free(s->settle_timer);
     sup_held_free(s);
+    sup_snaps_free(s);
     sup_busy_free(s);
     meter_session_free(s->meter);
     offer_free(s->offer);

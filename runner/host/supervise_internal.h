@@ -18,6 +18,7 @@
 #include "runner/host/jobdir.h"
 #include "runner/host/supervise.h"
 #include "runner/job/logseg.h"
+#include "runner/job/notify.h"
 #include "runner/job/spec.h"
 #include "runner/job/state.h"
 #include "runner/loop/conn.h"
@@ -40,6 +41,7 @@ struct sup_stdin;
 struct sup_peer;
 struct sup_held;
 struct sup_busy;
+struct sup_snaps;
 
 /* One stream of the job's output on its way to the log. */
 struct sup_pump {
@@ -107,7 +109,9 @@ struct sup {
     struct timer *settle_timer;
     struct sup_held *held; /* counts what a snapshot would keep; NULL: keeping is free */
     struct sup_busy *busy; /* NULL before ready */
-    uint64_t idle_ticks;   /* cpu ticks at the last busy moment */
+    struct sup_snaps *snaps; /* NULL: only at the end */
+    struct notify_seen notified;
+    uint64_t idle_ticks; /* cpu ticks at the last busy moment */
     int64_t idle_since_ns;
     bool idle_looking; /* a thread asks the devices whether they are idle, too */
 
@@ -189,6 +193,18 @@ void sup_held_start(struct sup *s);
 /* A count under way soon ends, and counts no more; false: it has not ended yet. */
 bool sup_held_stop(struct sup *s);
 void sup_held_free(struct sup *s); /* once it has */
+
+/* ---- sup_snaps.c: --snap-every ---- */
+
+void sup_snaps_start(struct sup *s);
+/* None after this; false: one is still being taken. */
+bool sup_snaps_stop(struct sup *s);
+void sup_snaps_end(struct sup *s);  /* the last one is kept: those before go */
+void sup_snaps_free(struct sup *s); /* once sup_snaps_stop says so */
+
+/* ---- sup_notify.c: --notify-host ---- */
+
+void sup_notify(struct sup *s); /* the state has changed */
 
 /* ---- sup_busy.c: the device's busy time, for the bill ---- */
 

@@ -5,6 +5,7 @@
 
 #include "base/buf.h"
 #include "base/text.h"
+#include "runner/job/notify.h"
 
 /* Text fields, all alike but for their name and length. */
 struct text_field {
@@ -23,6 +24,7 @@ static const struct text_field text_fields[] = {
     {"conda", offsetof(struct job_spec, conda), SPEC_PATH_MAX},
     {"venv", offsetof(struct job_spec, venv), SPEC_PATH_MAX},
     {"setup", offsetof(struct job_spec, setup), SPEC_STRING_MAX},
+    {"notify_host", offsetof(struct job_spec, notify_host), NOTIFY_COMMAND_MAX},
     {"client_host", offsetof(struct job_spec, client_host), SPEC_WORD_MAX},
     {"client_dir", offsetof(struct job_spec, client_dir), SPEC_PATH_MAX},
 };

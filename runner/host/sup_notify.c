@@ -1,0 +1,50 @@
+/*
+ * --notify-host: what the renter wants to be told is told by a command of theirs, run
+ * here by the supervisor with nobody connected. Outside of the job's walls, hence only
+ * for the login user's own jobs (sup_accept refuses it else).
+ */
+#include <limits.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "runner/host/supervise_internal.h"
+#include "runner/job/notify.h"
+
+static void
+tell(struct sup *s, const char *event)
+{
+    char host[HOST_NAME_MAX + 1] = "";
+    struct strings env = {NULL, 0};
+    pid_t pid;
+    struct err e;
+
+    (void)gethostname(host, sizeof host - 1);
+    for (size_t i = 0; i < s->env.n; i++) {
+        strings_add(&env, s->env.v[i]);
+    }
+    if (s->env.n == 0) { /* it failed before it had an environment */
+        for (char **v = environ; *v != NULL; v++) {
+            strings_add(&env, *v);
+        }
+    }
+    notify_facts(&env, event, &s->state, host);
+    if (notify_start(s->spec.notify_host, &env, &pid, &e) != 0) {
+        sup_say(s, "%s", e.msg);
+    } else {
+        sup_say(s, "told: %s", event);
+    }
+    strings_free(&env);
+}
+
+void
+sup_notify(struct sup *s)
+{
+    const char *event;
+
+    if (s->spec.notify_host == NULL) {
+        return;
+    }
+    while ((event = notify_next(&s->notified, &s->state)) != NULL) {
+        tell(s, event);
+    }
+}

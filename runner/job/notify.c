@@ -1,0 +1,164 @@
+#include "runner/job/notify.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/buf.h"
+
+static int
+percent_of_cap(const struct job_state *st)
+{
+    bool by_money = st->reason == JOB_COST || st->reason == JOB_BALANCE;
+
+    return st->phase >= JOB_STOPPING && by_money ? 100 : (int)st->alert_pct;
+}
+
+static const char *
+final_event(const struct job_state *st)
+{
+    if (st->phase == JOB_LOST) {
+        return "lost";
+    }
+    return st->reason == JOB_FAILED || st->reason == JOB_FAULT ? "failed" : "ended";
+}
+
+const char *
+notify_next(struct notify_seen *seen, const struct job_state *st)
+{
+    static const struct {
+        int percent;
+        const char *event;
+    } steps[] = {{50, "cost-50"}, {80, "cost-80"}, {100, "cost-100"}};
+    int percent = percent_of_cap(st);
+
+    for (size_t i = 0; i < sizeof steps / sizeof steps[0]; i++) {
+        if (percent >= steps[i].percent && seen->percent < steps[i].percent) {
+            seen->percent = steps[i].percent;
+            return steps[i].event;
+        }
+    }
+    if (st->phase == JOB_RUNNING && st->can_run_s != JOB_NOT_SET) {
+        seen->had_time = seen->had_time || st->can_run_s > NOTIFY_LIMIT_S;
+        if (seen->had_time && !seen->limit && st->can_run_s <= NOTIFY_LIMIT_S) {
+            seen->limit = true;
+            return "limit";
+        }
+    }
+    if (job_phase_is_final(st->phase) && !seen->final) {
+        seen->final = true;
+        return final_event(st);
+    }
+    return NULL;
+}
+
+/* ---- facts ---- */
+
+static void
+fact(struct strings *env, const char *name, const char *value)
+{
+    char *kv = xasprintf("GPURUN_%s=%s", name, value != NULL ? value : "");
+
+    strings_add(env, kv);
+    free(kv);
+}
+
+static void
+fact_int(struct strings *env, const char *name, int64_t value)
+{
+    char text[24] = "";
+
+    if (value != JOB_NOT_SET) {
+        (void)snprintf(text, sizeof text, "%" PRId64, value);
+    }
+    fact(env, name, text);
+}
+
+static void
+fact_yuan(struct strings *env, const char *name, int64_t fen)
+{
+    char text[32];
+
+    fen = fen > 0 ? fen : 0;
+    (void)snprintf(text, sizeof text, "%" PRId64 ".%02d", fen / 100, (int)(fen % 100));
+    fact(env, name, text);
+}
+
+void
+notify_facts(struct strings *env, const char *event, const struct job_state *st,
+             const char *host)
+{
+    bool final = job_phase_is_final(st->phase);
+    int64_t fen = st->charge_fen != JOB_NOT_SET ? st->charge_fen : st->cost_fen;
+    char at[CLOCK_TEXT_MAX] = "";
+
+    if (st->expires_wall_ns > 0) {
+        clock_format_utc(st->expires_wall_ns, 0, at);
+    }
+    fact(env, "EVENT", event);
+    fact(env, "JOB", st->job);
+    fact(env, "NAME", st->name);
+    fact(env, "HOST", host);
+    fact(env, "COMMAND", st->command);
+    fact(env, "STATE", job_phase_name(st->phase));
+    fact(env, "REASON", job_reason_name(st->reason));
+    fact(env, "DETAIL", st->detail);
+    fact_int(env, "EXIT", final ? job_exit_code(st) : JOB_NOT_SET);
+    fact_yuan(env, "COST", fen);
+    fact_yuan(env, "CAP", st->cap_fen);
+    fact_int(env, "COST_FEN", fen);
+    fact_int(env, "CAP_FEN", st->cap_fen > 0 ? st->cap_fen : 0);
+    fact_int(env, "CAN_RUN_S", final ? JOB_NOT_SET : st->can_run_s);
+    fact(env, "SNAPSHOT", st->snapshot);
+    fact(env, "EXPIRES", at);
+}
+
+/* ---- the command ---- */
+
+/* An alarm outlives exec: it ends the shell however that was written. */
+static void
+become(const char *command, char *const *envp)
+{
+    char *const argv[] = {(char *)(uintptr_t) "sh", (char *)(uintptr_t) "-c",
+                          (char *)(uintptr_t)command, NULL};
+
+    int null = open("/dev/null", O_RDONLY);
+
+    /* What it says is none of a job's output. */
+    if (null != -1) {
+        (void)dup2(null, STDIN_FILENO);
+    }
+    (void)dup2(STDERR_FILENO, STDOUT_FILENO);
+    (void)setsid();
+    (void)signal(SIGPIPE, SIG_DFL);
+    (void)signal(SIGHUP, SIG_DFL);
+    (void)signal(SIGINT, SIG_DFL);
+    (void)signal(SIGALRM, SIG_DFL);
+    (void)alarm(NOTIFY_TIME_S);
+    (void)execve("/bin/sh", argv, envp);
+    _exit(127);
+}
+
+int
+notify_start(const char *command, const struct strings *env, pid_t *pid, struct err *e)
+{
+    char **envp = xcalloc(env->n + 1, sizeof *envp);
+    sigset_t none;
+
+    for (size_t i = 0; i < env->n; i++) {
+        envp[i] = env->v[i];
+    }
+    (void)sigemptyset(&none);
+    *pid = fork();
+    if (*pid == 0) {
+        (void)sigprocmask(SIG_SETMASK, &none, NULL);
+        become(command, envp);
+    }
+    free(envp);
+    return *pid == -1 ? err_set_sys(e, errno, "no process for the notification") : 0;
+}

@@ -1,0 +1,90 @@
+#!/bin/bash
+# --notify here and --notify-host there: once for each thing worth telling, with the facts in
+# variables, with no client alive, and for a job whose supervisor died. --snap-every.
+# needs: pipe
+# limit: 180
+. "$(dirname "$0")/lib.sh"
+. "$(dirname "$0")/hosts.sh"
+. "$(dirname "$0")/jobs.sh"
+
+mkdir -p "$work/p"
+cd "$work/p"
+told=$work/told
+cat >"$work/tell" <<'EOT'
+#!/bin/sh
+echo "this is no output of the job"
+echo "$1 $GPURUN_EVENT $GPURUN_NAME $GPURUN_STATE $GPURUN_REASON $GPURUN_EXIT $GPURUN_COST $GPURUN_CAP" >>"$2"
+EOT
+chmod +x "$work/tell"
+line() { grep -qF -- "$1" "$told"; }
+count() { [ "$(grep -cF -- "$1" "$told")" = "$2" ] || fail "'$1' not $2 times: $(cat "$told")"; }
+
+note "the end, here and there; stdout is the job's alone"
+expect 3 gpurun --name a --notify "$work/tell here $told" --notify-host "$work/tell there $told" -- sh -c 'echo out; exit 3'
+[ "$(cat "$work/out")" = out ] || fail "stdout: $(cat "$work/out")"
+await 30 "told here" line "here ended a ended exited 3"
+await 30 "told there" line "there ended a ended exited 3"
+count "ended a" 2
+
+note "a job that cannot start"
+expect 102 gpurun --name b --notify-host "$work/tell there $told" -- /no/such/program
+await 30 "told of the failure" line "there failed b ended failed 102"
+
+note "half, four fifths and all of the cap, each once, with nobody connected"
+owner price set cpu=3600 >/dev/null
+expect 0 gpurun -q -d --name c --max-cost 12 --notify-host "$work/tell there $told" -- sleep 600
+await 100 "told of its end" line "there ended c"
+count "cost-50 c" 1
+await 30 "told of four fifths" line "there cost-80 c"
+count "cost-80 c" 1
+count "cost-100 c" 1
+grep -q 'there ended c ended cost 104 1[012]\...\? 12.00' "$told" || fail "the end by cost: $(cat "$told")"
+owner price set cpu=0 >/dev/null
+
+note "ten minutes before a limit; not for what never had them"
+expect 0 gpurun -q -d --name d --max-time 604s --notify-host "$work/tell there $told" -- sleep 600
+expect 0 gpurun -q -d --name d2 --max-time 590s --notify-host "$work/tell there $told" -- sleep 600
+await 60 "told of the limit" line "there limit d running"
+expect 137 gpurun -q stop --now d
+expect 137 gpurun -q stop --now d2
+await 30 "told of the stop" line "there ended d2 ended stopped"
+count "limit d" 1
+
+note "a job whose supervisor dies is told of by who finds it"
+expect 0 gpurun -q -d --name e --notify-host "$work/tell there $told" -- sleep 600
+await 60 "e runs" is e state running
+kill -KILL "$(supervisor e)"
+found_lost() { # not before its guard has gone, too
+    owner tick
+    settled "$1"
+}
+await 60 "e is found lost" found_lost e
+await 30 "told of the loss" line "there lost e lost"
+count "lost e" 1
+
+note "--snap-every: the newest on the way is kept, and goes when the end is kept whole"
+kept() { gpurun --json snap ls 2>/dev/null | /usr/bin/python3 -c '
+import json, sys
+print(sum(1 for s in json.load(sys.stdin)["snapshots"] if s["job"] == sys.argv[1]))' "$(basename "$(record f)")"; }
+has_kept() { [ "$(kept)" = "$1" ]; }
+marks() { grep -c 'snapshot on the way: s' "$(record f)/supervisor.log"; }
+many_marks() { [ "$(marks)" -ge 2 ]; }
+expect 0 gpurun -q -d --name f --snap-every 1s -- sh -c 'echo kept >file; sleep 600'
+await 60 "snapshots on the way" many_marks
+kill -KILL "$(supervisor f)"
+await 60 "f is found lost" found_lost f
+expect 105 gpurun -q wait f
+expect 0 gpurun -q -d --name f2 --snap-every 1s -- sh -c 'echo kept >file; sleep 600'
+f2_marks() { [ "$(grep -c 'snapshot on the way: s' "$(record f2)/supervisor.log")" -ge 2 ]; }
+await 60 "snapshots on the way" f2_marks
+expect 137 gpurun -q stop --now f2
+id=$(basename "$(record f2)")
+gpurun --json snap ls >"$work/out"
+[ "$(grep -o "\"job\":\"$id\"" "$work/out" | wc -l)" = 1 ] || fail "f2 keeps $(grep -o "\"job\":\"$id\"" "$work/out" | wc -l) snapshots"
+
+note "bad input"
+expect 100 gpurun --notify '' -- true
+expect 100 gpurun --notify-host '' -- true
+expect 100 gpurun -d --notify id -- true
+expect 100 gpurun --snap-every 0s -- true
+expect 100 gpurun --snap-every soon -- true
