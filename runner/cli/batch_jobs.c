@@ -8,6 +8,7 @@
 #include "base/words.h"
 #include "runner/cli/batch_internal.h"
 #include "runner/cli/launch_internal.h"
+#include "runner/cli/project.h"
 #include "runner/client/i18n.h"
 
 #define FILE_MAX_BYTES ((size_t)16 << 20)
@@ -18,97 +19,6 @@ bool
 batch_wanted(const struct run_options *o)
 {
     return o->batch != NULL || o->array != NULL;
-}
-
-/* ---- options of all, options of a line ---- */
-
-/* Of each of these groups a line's one word takes the place of another given for all. */
-static const char *const groups[][4] = {
-    {"gpu", "cpu", "device", NULL},
-    {"python", "conda", "venv", NULL},
-};
-
-static bool
-is_set(const struct opt *row, const void *target)
-{
-    const char *at = (const char *)target + row->offset;
-
-    switch (row->kind) {
-    case OPT_FLAG:
-        return *(const bool *)(const void *)at;
-    case OPT_STR:
-        return *(const char *const *)(const void *)at != NULL;
-    case OPT_LIST:
-        return ((const struct opt_list *)(const void *)at)->n > 0;
-    case OPT_NONE:
-        break;
-    }
-    return false;
-}
-
-static const struct opt *
-row_of(const char *name)
-{
-    for (const struct opt *o = run_option_rows; o->name != NULL; o++) {
-        if (strcmp(o->name, name) == 0) {
-            return o;
-        }
-    }
-    return NULL;
-}
-
-static bool
-taken_by_group(const char *name, const struct run_options *line)
-{
-    for (size_t g = 0; g < sizeof groups / sizeof groups[0]; g++) {
-        bool member = false;
-        bool taken = false;
-
-        for (const char *const *m = groups[g]; *m != NULL; m++) {
-            member = member || strcmp(*m, name) == 0;
-            taken = taken || is_set(row_of(*m), line);
-        }
-        if (member) {
-            return taken;
-        }
-    }
-    return false;
-}
-
-static void
-merge_list(struct opt_list *own, const struct opt_list *common)
-{
-    struct opt_list both = {NULL, 0};
-
-    for (size_t i = 0; i < common->n; i++) {
-        opt_list_add(&both, common->v[i]);
-    }
-    for (size_t i = 0; i < own->n; i++) {
-        opt_list_add(&both, own->v[i]);
-    }
-    opt_list_free(own);
-    *own = both;
-}
-
-static void
-merge(struct run_options *line, const struct run_options *all)
-{
-    const struct run_options given = *line;
-
-    for (const struct opt *o = run_option_rows; o->name != NULL; o++) {
-        char *to = (char *)line + o->offset;
-        const char *from = (const char *)all + o->offset;
-
-        if (!is_set(o, all) || taken_by_group(o->name, &given)) {
-            continue;
-        }
-        if (o->kind == OPT_LIST) {
-            merge_list((struct opt_list *)(void *)to,
-                       (const struct opt_list *)(const void *)from);
-        } else if (!is_set(o, line)) {
-            memcpy(to, from, o->kind == OPT_FLAG ? sizeof(bool) : sizeof(char *));
-        }
-    }
 }
 
 /* ---- one job ---- */
@@ -266,7 +176,7 @@ make_line(struct batch *b, int64_t number, const char *line,
         err_set(e, ERR_INVALID, "%s", _("it names nothing to run"));
         goto out;
     }
-    merge(&o, all);
+    options_merge(&o, all);
     rc = make_job(b, number, o.name == all->name, &o, &w, e);
 
 out:

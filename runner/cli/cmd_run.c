@@ -1,29 +1,16 @@
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/buf.h"
 #include "runner/cli/batch.h"
 #include "runner/cli/commands.h"
 #include "runner/cli/compare.h"
 #include "runner/cli/context.h"
 #include "runner/cli/launch.h"
+#include "runner/cli/out.h"
+#include "runner/cli/project.h"
 #include "runner/cli/request.h"
 #include "runner/client/i18n.h"
-
-static int
-many(struct cli *c, const struct run_options *o, const struct words *w, bool only_plan,
-     struct err *e)
-{
-    struct config *cfg = NULL;
-    struct client cl = {.loop = NULL};
-    int rc = -1;
-
-    if (o->compare) {
-        return err_set(e, ERR_INVALID, "%s", _("--compare is for one job"));
-    }
-    if (config_open(&cfg, c->home, e) == 0 && context_open(&cl, c, e) == 0) {
-        rc = batch_run(c, &cl, cfg, o, w, only_plan, e);
-    }
-    context_close(&cl);
-    config_free(cfg);
-    return rc;
-}
 
 static bool
 needs_no_script(const void *options)
@@ -32,27 +19,63 @@ needs_no_script(const void *options)
 }
 
 static int
-run_or_plan(struct cli *c, const struct run_options *o, const struct words *w,
-            bool only_plan, struct err *e)
+one(struct cli *c, struct client *cl, const struct config *cfg,
+    const struct run_options *o, const struct project *p, const struct words *w,
+    bool only_plan, struct err *e)
 {
-    struct config *cfg = NULL;
     struct run_request r;
+    int rc;
+
+    if (request_make(&r, c, cfg, o, w, e) != 0) {
+        return -1;
+    }
+    r.project = p->path != NULL ? xasprintf("%s: %s", p->path, p->text) : NULL;
+    rc = o->compare ? compare_run(c, cl, &r, e) : launch(c, cl, cfg, &r, only_plan, e);
+    request_free(&r);
+    return rc;
+}
+
+static int
+run_with(struct cli *c, const struct config *cfg, const struct run_options *o,
+         const struct project *p, const struct words *w, bool only_plan, struct err *e)
+{
     struct client cl = {.loop = NULL};
     int rc = -1;
 
-    if (batch_wanted(o)) {
-        return many(c, o, w, only_plan, e);
+    if (batch_wanted(o) && o->compare) {
+        return err_set(e, ERR_INVALID, "%s", _("--compare is for one job"));
     }
-    if (config_open(&cfg, c->home, e) != 0 || request_make(&r, c, cfg, o, w, e) != 0) {
+    if (p->path != NULL && !only_plan) {
+        say(c, _("options of %s: %s"), p->path, p->text);
+    }
+    if (context_open(&cl, c, e) == 0) {
+        rc = batch_wanted(o) ? batch_run(c, &cl, cfg, o, w, only_plan, e)
+                             : one(c, &cl, cfg, o, p, w, only_plan, e);
+    }
+    context_close(&cl);
+    return rc;
+}
+
+static int
+run_or_plan(struct cli *c, const struct run_options *typed, const struct words *w,
+            bool only_plan, struct err *e)
+{
+    struct config *cfg = NULL;
+    struct project p;
+    struct run_options o;
+    int rc;
+
+    memset(&o, 0, sizeof o);
+    if (config_open(&cfg, c->home, e) != 0 || project_load(&p, cfg, e) != 0) {
         config_free(cfg);
         return -1;
     }
-    if (context_open(&cl, c, e) == 0) {
-        rc = o->compare ? compare_run(c, &cl, &r, e)
-                        : launch(c, &cl, cfg, &r, only_plan, e);
-    }
-    context_close(&cl);
-    request_free(&r);
+    options_merge(&o, typed);
+    options_merge(&o, &p.options);
+    o.compare = typed->compare;
+    rc = run_with(c, cfg, &o, &p, w, only_plan, e);
+    opt_free(run_option_rows, &o);
+    project_free(&p);
     config_free(cfg);
     return rc;
 }

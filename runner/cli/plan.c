@@ -297,6 +297,10 @@ page_run(const struct plan *p, struct buf *out)
     if (s->from[0] != '\0') {
         row(out, _("from"), s->from);
     }
+    if (p->request->project != NULL) {
+        text_escape(&b, p->request->project, strlen(p->request->project));
+        row_steal(out, _("project"), &b);
+    }
     free(line);
 }
 
@@ -448,6 +452,7 @@ plan_json(const struct plan *p, struct buf *out)
               : s->kind == SPEC_KIND_SH   ? "sh"
                                           : "exec");
     json_kname(j, "cwd", s->cwd, strlen(s->cwd));
+    json_kstr(j, "project", p->request->project);
     if (p->ship != NULL) {
         json_ship(p, j);
     }
