@@ -144,14 +144,31 @@ become(const char *command, char *const *envp)
     _exit(127);
 }
 
+/* A fact takes the place of what we have been told ourselves by that name. */
+static bool
+is_said_later(const struct strings *env, size_t i)
+{
+    size_t len = strcspn(env->v[i], "=") + 1;
+
+    for (size_t k = i + 1; k < env->n; k++) {
+        if (strncmp(env->v[i], env->v[k], len) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
 int
 notify_start(const char *command, const struct strings *env, pid_t *pid, struct err *e)
 {
     char **envp = xcalloc(env->n + 1, sizeof *envp);
     sigset_t none;
+    size_t n = 0;
 
     for (size_t i = 0; i < env->n; i++) {
-        envp[i] = env->v[i];
+        if (!is_said_later(env, i)) {
+            envp[n++] = env->v[i];
+        }
     }
     (void)sigemptyset(&none);
     *pid = fork();
