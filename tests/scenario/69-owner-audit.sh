@@ -187,3 +187,17 @@ marks=$(dirname "$(dirname "$d")")/active
 expect 0 owner tick
 grep -q "^charge_fen=$(sed -n 's/^charge_fen=//p' "$work/state.kept")$" "$d/state" || fail "the charge did not come back: $(cat "$d/state")"
 expect 0 owner audit
+
+note "a rate card with a gap is refused by everything, and left alone"
+cp "$agent_home/card" "$work/card.kept"
+printf 'gpurun.card.v1\nprice=gpu 4090 hour 1880000 - 1795435200\nprice=gpu 4090 hour 1890000 1795435300 -\n' >"$agent_home/card"
+cp "$agent_home/card" "$work/card.gap"
+expect 1 owner price ls
+[ -s "$work/err" ] || fail "nothing said of the gap"
+expect 1 owner price set 4090=2
+same "$work/card.gap" "$agent_home/card" "the card with a gap"
+run gpurun -q --gpu 4090 -- true
+[ "$rc" = 100 ] || [ "$rc" = 101 ] || fail "a run by a card with a gap: $rc"
+same "$work/card.gap" "$agent_home/card" "the card with a gap"
+cp "$work/card.kept" "$agent_home/card"
+expect 0 owner price ls
