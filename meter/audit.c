@@ -469,12 +469,10 @@ close_shared(const struct audit *a, struct audit_device *d, size_t first, size_t
         __int128 skip = (__int128)a->from_wall_ns - s->wall_ns;
         __int128 room = (__int128)a->to_wall_ns - s->wall_ns;
         int64_t ns = s->to_ns - s->from_ns;
-        int64_t from_ns = skip > 0 ? (int64_t)(skip < ns ? skip : ns) : 0;
-        int64_t to_ns = room < ns ? (int64_t)(room > 0 ? room : 0) : ns;
+        int64_t from_ns = (int64_t)wide_max(wide_min(skip, ns), 0);
+        int64_t to_ns = (int64_t)wide_max(wide_min(room, ns), 0);
 
-        if (from_ns < to_ns) {
-            add_part(d, s, s->from_ns + from_ns, s->from_ns + to_ns);
-        }
+        add_part(d, s, s->from_ns + from_ns, s->from_ns + to_ns);
     }
 }
 

@@ -191,6 +191,7 @@ audit__sums_cores_and_lists_no_gaps_of_them(void **state)
     (void)state;
     add(a, "j1", &cores, 'a', USAGE_RUNNING, 100, 0, running(60));
     add(a, "j2", &cores, 'a', USAGE_RUNNING, 120, 20, running(60));
+    add(a, "j3", &cores, 'a', USAGE_RUNNING, 130, 30, running(0)); /* not a moment */
     d = close_at(a, 'a', 300, 200);
     assert_true(d->shared);
     assert_int_equal(d->sold_ns, 360 * S);

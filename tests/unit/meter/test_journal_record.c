@@ -131,6 +131,20 @@ record__is_refused_cut_anywhere(void **state)
 }
 
 static void
+record__names_the_line_it_is_wrong_in(void **state)
+{
+    static const char text[] = HEAD "\n" TAIL;
+    struct sha256_ctx *h = sha256_new();
+    struct journal_entry x;
+    struct err e = {0};
+
+    (void)state;
+    assert_refused(journal_entry_parse(&x, text, sizeof text - 1, h, &e), ERR_CORRUPT);
+    assert_string_equal(e.msg, "not written as a usage record in line 6");
+    sha256_free(h);
+}
+
+static void
 record__of_a_newer_kind_is_told_from_a_broken_one(void **state)
 {
     static const struct text_case cases[] = {
@@ -301,6 +315,7 @@ main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(record__has_each_line_in_its_place),
         cmocka_unit_test(record__is_refused_cut_anywhere),
+        cmocka_unit_test(record__names_the_line_it_is_wrong_in),
         cmocka_unit_test(record__of_a_newer_kind_is_told_from_a_broken_one),
         cmocka_unit_test(state_record__names_devices_within_limits),
         cmocka_unit_test(blob_record__has_its_blob),
