@@ -24,16 +24,6 @@
 void
 session_file_close(struct meter_session *s)
 {
-    /*
-     * Nothing follows a receipt: what was reserved ahead is given back. Not sooner, as a
-     * busy disk takes its time for that, and the job's end waits for the receipt. Only by
-     * who wrote it: one that only found the receipt there (a reopening) reserved nothing,
-     * and has no length to cut to.
-     */
-    if (s->fd != -1 && s->r->ended && s->unwritten.len == 0 &&
-        s->on_disk_bytes == journal_reader_good_bytes(s->r)) {
-        (void)!ftruncate(s->fd, (off_t)s->on_disk_bytes);
-    }
     /* All that counts was synced; a failing close has nothing left to lose. */
     (void)fd_close(&s->fd);
 }
@@ -64,6 +54,11 @@ session_flush(struct meter_session *s, struct err *e)
     }
     s->on_disk_bytes += n;
     buf_reset(&s->unwritten);
+    /* Nothing follows a receipt: what was reserved ahead is given back now, as on a full
+     * disk the record of the end may need it. */
+    if (s->r->ended && ftruncate(s->fd, (off_t)s->on_disk_bytes) == -1) {
+        return err_set_sys(e, errno, "cannot close the usage journal");
+    }
     return 0;
 }
 
