@@ -7,6 +7,7 @@
 
 #include "base/buf.h"
 #include "base/file.h"
+#include "base/json.h"
 #include "meter/keeping.h"
 #include "meter/money.h"
 #include "meter/receipt.h"
@@ -172,7 +173,7 @@ report(struct audit *a, const struct sums *s, struct buf *out, struct err *e)
         json_kint(a->json, "fee_fen", s->fee_fen);
         json_kint(a->json, "renters_fen", s->renters_fen);
         json_obj_end(a->json);
-        return book_print_json(out, e);
+        return program_print_json(out, e);
     }
     money_format_fen(a->charges_fen, charges);
     money_format_fen(s->owners_fen, owners);
@@ -183,7 +184,7 @@ report(struct audit *a, const struct sums *s, struct buf *out, struct err *e)
 }
 
 int
-book_cmd_audit(const struct book_options *o, int argc, char **argv, struct err *e)
+book_cmd_audit(const struct command_options *o, int argc, char **argv, struct err *e)
 {
     struct buf out = BUF_INIT;
     struct json_writer j = json_to(&out);

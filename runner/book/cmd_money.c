@@ -8,6 +8,7 @@
 #include "base/columns.h"
 #include "base/file.h"
 #include "base/hash.h"
+#include "base/json.h"
 #include "meter/calendar.h"
 #include "meter/keeping.h"
 #include "meter/money.h"
@@ -71,7 +72,7 @@ find_id(struct book *b, const char *what, bool host, char id[SIGN_ID_LEN + 1],
 }
 
 static int
-say_moved(const struct book_options *o, const char *ref, int64_t fen, bool repeated,
+say_moved(const struct command_options *o, const char *ref, int64_t fen, bool repeated,
           struct err *e)
 {
     struct buf b = BUF_INIT;
@@ -86,11 +87,11 @@ say_moved(const struct book_options *o, const char *ref, int64_t fen, bool repea
     json_kint(&j, "fen", fen);
     json_kbool(&j, "repeated", repeated);
     json_obj_end(&j);
-    return book_print_json(&b, e);
+    return program_print_json(&b, e);
 }
 
 static int
-move(const struct book_options *o, char **argv, bool host, move_fn *fn, struct err *e)
+move(const struct command_options *o, char **argv, bool host, move_fn *fn, struct err *e)
 {
     struct book *b = NULL;
     char id[SIGN_ID_LEN + 1];
@@ -119,21 +120,21 @@ move(const struct book_options *o, char **argv, bool host, move_fn *fn, struct e
 }
 
 int
-book_cmd_deposit(const struct book_options *o, int argc, char **argv, struct err *e)
+book_cmd_deposit(const struct command_options *o, int argc, char **argv, struct err *e)
 {
     (void)argc;
     return move(o, argv, false, into, e);
 }
 
 int
-book_cmd_refund(const struct book_options *o, int argc, char **argv, struct err *e)
+book_cmd_refund(const struct command_options *o, int argc, char **argv, struct err *e)
 {
     (void)argc;
     return move(o, argv, false, back, e);
 }
 
 int
-book_cmd_payout(const struct book_options *o, int argc, char **argv, struct err *e)
+book_cmd_payout(const struct command_options *o, int argc, char **argv, struct err *e)
 {
     (void)argc;
     return move(o, argv, true, out_to, e);
@@ -269,14 +270,14 @@ show_balance(struct book *b, const char *wallet, bool as_json, struct err *e)
     }
     json_obj_end(&j);
     if (rc == 0 && as_json) {
-        rc = book_print_json(&out, e);
+        rc = program_print_json(&out, e);
     }
     buf_free(&out);
     return rc;
 }
 
 int
-book_cmd_balance(const struct book_options *o, int argc, char **argv, struct err *e)
+book_cmd_balance(const struct command_options *o, int argc, char **argv, struct err *e)
 {
     struct book *b = NULL;
     char id[SIGN_ID_LEN + 1];
@@ -346,14 +347,14 @@ show_statement(struct book *b, int64_t from_s, int64_t to_s, bool as_json, struc
     if (!as_json) {
         columns_print_free(l.columns);
     } else if (rc == 0) {
-        rc = book_print_json(&out, e);
+        rc = program_print_json(&out, e);
     }
     buf_free(&out);
     return rc;
 }
 
 int
-book_cmd_statement(const struct book_options *o, int argc, char **argv, struct err *e)
+book_cmd_statement(const struct command_options *o, int argc, char **argv, struct err *e)
 {
     int64_t from_s = INT64_MIN / NS_PER_S;
     int64_t to_s = INT64_MAX / NS_PER_S;
@@ -415,7 +416,7 @@ out:
 }
 
 int
-book_cmd_receive(const struct book_options *o, int argc, char **argv, struct err *e)
+book_cmd_receive(const struct command_options *o, int argc, char **argv, struct err *e)
 {
     struct buf out = BUF_INIT;
     struct json_writer j = json_to(&out);
@@ -449,7 +450,7 @@ book_cmd_receive(const struct book_options *o, int argc, char **argv, struct err
     json_arr_end(&j);
     json_obj_end(&j);
     if (o->json && rc == 0) {
-        rc = book_print_json(&out, e);
+        rc = program_print_json(&out, e);
     }
     buf_free(&out);
     book_close(b);
@@ -457,7 +458,7 @@ book_cmd_receive(const struct book_options *o, int argc, char **argv, struct err
 }
 
 int
-book_cmd_release(const struct book_options *o, int argc, char **argv, struct err *e)
+book_cmd_release(const struct command_options *o, int argc, char **argv, struct err *e)
 {
     struct buf out = BUF_INIT;
     struct json_writer j = json_to(&out);
@@ -479,7 +480,7 @@ book_cmd_release(const struct book_options *o, int argc, char **argv, struct err
         json_kstr(&j, "lease", argv[0]);
         json_kint(&j, "freed_fen", h.held_fen);
         json_obj_end(&j);
-        rc = book_print_json(&out, e);
+        rc = program_print_json(&out, e);
     }
 
 out:
@@ -489,7 +490,7 @@ out:
 }
 
 int
-book_cmd_tick(const struct book_options *o, int argc, char **argv, struct err *e)
+book_cmd_tick(const struct command_options *o, int argc, char **argv, struct err *e)
 {
     struct buf out = BUF_INIT;
     struct json_writer j = json_to(&out);
@@ -505,7 +506,7 @@ book_cmd_tick(const struct book_options *o, int argc, char **argv, struct err *e
             json_obj(&j);
             json_kint(&j, "posted", (int64_t)n);
             json_obj_end(&j);
-            rc = book_print_json(&out, e);
+            rc = program_print_json(&out, e);
         } else {
             (void)printf("%zu posted\n", n);
         }

@@ -10,6 +10,7 @@
 #include "base/columns.h"
 #include "base/file.h"
 #include "base/hash.h"
+#include "base/json.h"
 #include "base/text.h"
 #include "meter/money.h"
 #include "runner/book/commands.h"
@@ -22,7 +23,7 @@
 /* ---- the book's own ---- */
 
 int
-book_cmd_key(const struct book_options *o, int argc, char **argv, struct err *e)
+book_cmd_key(const struct command_options *o, int argc, char **argv, struct err *e)
 {
     struct buf b = BUF_INIT;
     struct json_writer j = json_to(&b);
@@ -43,7 +44,7 @@ book_cmd_key(const struct book_options *o, int argc, char **argv, struct err *e)
         json_kstr(&j, "id", id);
         json_kstr(&j, "key", hex);
         json_obj_end(&j);
-        rc = book_print_json(&b, e);
+        rc = program_print_json(&b, e);
     } else {
         (void)printf("%s\n", hex);
     }
@@ -52,7 +53,7 @@ book_cmd_key(const struct book_options *o, int argc, char **argv, struct err *e)
 }
 
 int
-book_cmd_fee(const struct book_options *o, int argc, char **argv, struct err *e)
+book_cmd_fee(const struct command_options *o, int argc, char **argv, struct err *e)
 {
     struct buf b = BUF_INIT;
     struct json_writer j = json_to(&b);
@@ -76,7 +77,7 @@ book_cmd_fee(const struct book_options *o, int argc, char **argv, struct err *e)
         json_obj(&j);
         json_kint(&j, "fee_bps", book->fee_bps);
         json_obj_end(&j);
-        rc = book_print_json(&b, e);
+        rc = program_print_json(&b, e);
     } else {
         money_format_fen(book->fee_bps, text);
         (void)printf("%s %%\n", text);
@@ -127,7 +128,7 @@ check_name_is_free(const struct book *b, const char *name, const char *id, struc
 }
 
 static int
-say_account(const struct book_options *o, const struct account *a, const char *what,
+say_account(const struct command_options *o, const struct account *a, const char *what,
             struct err *e)
 {
     struct buf b = BUF_INIT;
@@ -141,11 +142,11 @@ say_account(const struct book_options *o, const struct account *a, const char *w
     json_kstr(&j, "id", a->id);
     json_kstr(&j, "name", a->name);
     json_obj_end(&j);
-    return book_print_json(&b, e);
+    return program_print_json(&b, e);
 }
 
 int
-book_cmd_allow(const struct book_options *o, int argc, char **argv, struct err *e)
+book_cmd_allow(const struct command_options *o, int argc, char **argv, struct err *e)
 {
     struct authkey k = {NULL, NULL, ""};
     struct buf command = BUF_INIT;
@@ -188,7 +189,7 @@ out:
 }
 
 int
-book_cmd_revoke(const struct book_options *o, int argc, char **argv, struct err *e)
+book_cmd_revoke(const struct command_options *o, int argc, char **argv, struct err *e)
 {
     struct book *b = NULL;
     struct account a;
@@ -249,7 +250,7 @@ account_row(struct book *b, const char *id, struct json_writer *j, struct column
 }
 
 int
-book_cmd_accounts(const struct book_options *o, int argc, char **argv, struct err *e)
+book_cmd_accounts(const struct command_options *o, int argc, char **argv, struct err *e)
 {
     static const char *const titles[] = {"ACCOUNT", "NAME", "IS",
                                          "BALANCE", "HELD", "FREE"};
@@ -279,7 +280,7 @@ book_cmd_accounts(const struct book_options *o, int argc, char **argv, struct er
     if (o->json) {
         json_arr_end(&j);
         json_obj_end(&j);
-        rc = rc == 0 ? book_print_json(&out, e) : -1;
+        rc = rc == 0 ? program_print_json(&out, e) : -1;
     } else {
         columns_print_free(c);
     }
@@ -406,7 +407,7 @@ list_hosts(struct book *b, bool as_json, struct err *e)
     if (c != NULL) {
         columns_print_free(c);
     } else if (rc == 0) {
-        rc = book_print_json(&out, e);
+        rc = program_print_json(&out, e);
     }
     buf_free(&out);
     free(l.v);
@@ -414,7 +415,7 @@ list_hosts(struct book *b, bool as_json, struct err *e)
 }
 
 int
-book_cmd_host(const struct book_options *o, int argc, char **argv, struct err *e)
+book_cmd_host(const struct command_options *o, int argc, char **argv, struct err *e)
 {
     bool lists = strcmp(argv[0], "ls") == 0 && argc == 1;
     bool adds = strcmp(argv[0], "add") == 0 && argc == 3;

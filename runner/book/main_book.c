@@ -4,5 +4,5 @@
 int
 main(int argc, char **argv)
 {
-    return book_commands_run(argc - 1, argv + 1);
+    return program_run(&book_program, argc - 1, argv + 1);
 }

@@ -11,5 +11,5 @@ int
 main(int argc, char **argv)
 {
     hash_alone();
-    return commands_run(argc - 1, argv + 1);
+    return program_run(&commands_program, argc - 1, argv + 1);
 }

@@ -468,7 +468,7 @@ print_json(const struct look *k, struct err *e)
     }
     json_arr_end(&j);
     json_obj_end(&j);
-    return owner_json_print(&b, e);
+    return program_print_json(&b, e);
 }
 
 int

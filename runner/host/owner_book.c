@@ -205,7 +205,7 @@ list(const struct agent *a, int dir, bool as_json, struct err *e)
     json_arr_end(&j);
     json_obj_end(&j);
     if (as_json) {
-        rc = rc == 0 ? owner_json_print(&out, e) : -1;
+        rc = rc == 0 ? program_print_json(&out, e) : -1;
     } else {
         columns_print_free(l.columns);
         (void)printf("budgets of renters' own: %s; this host's key, for operators: %s\n",

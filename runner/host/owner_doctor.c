@@ -251,7 +251,7 @@ owner_doctor(const struct command_options *o, int argc, char **argv, struct err 
         check_all(&d);
         json_arr_end(&j);
         json_obj_end(&j);
-        rc = owner_json_print(&b, e);
+        rc = program_print_json(&b, e);
     } else {
         (void)printf("gpurun-agent %s, home %s\n", GPURUN_VERSION, a->home);
         check_all(&d);

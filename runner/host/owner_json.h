@@ -16,9 +16,5 @@
  */
 void owner_json_job(struct json_writer *j, const struct job_state *st,
                     const char *renter_id, const char *renter_name);
-/* Print what was written, and free it. */
-int owner_json_print(struct buf *b, struct err *e) MUST_USE;
-/* An error, on stderr. */
-void owner_json_error(const struct err *e);
 
 #endif

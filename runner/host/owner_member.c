@@ -137,7 +137,7 @@ print_json(const struct books *b, struct err *e)
     }
     json_arr_end(&j);
     json_obj_end(&j);
-    return owner_json_print(&out, e);
+    return program_print_json(&out, e);
 }
 
 /* ---- changing ---- */

@@ -107,7 +107,7 @@ print_json(const struct card *card, struct err *e)
     }
     json_arr_end(&j);
     json_obj_end(&j);
-    return owner_json_print(&b, e);
+    return program_print_json(&b, e);
 }
 
 static int

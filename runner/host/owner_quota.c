@@ -108,7 +108,7 @@ show(const struct agent *a, bool json, struct err *e)
     if (rc == 0 && json) {
         json_arr_end(&j);
         json_obj_end(&j);
-        rc = owner_json_print(&b, e);
+        rc = program_print_json(&b, e);
     }
     buf_free(&b);
     renter_ids_free(&l);

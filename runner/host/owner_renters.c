@@ -140,7 +140,7 @@ say_renter(const char *id, const char *name, int64_t n_running, struct err *e)
         json_kint(&j, "running", n_running);
     }
     json_obj_end(&j);
-    return owner_json_print(&b, e);
+    return program_print_json(&b, e);
 }
 
 int
@@ -355,7 +355,7 @@ owner_renters(const struct command_options *o, int argc, char **argv, struct err
     if (o->json) {
         json_arr_end(&j);
         json_obj_end(&j);
-        rc = owner_json_print(&b, e);
+        rc = program_print_json(&b, e);
     } else {
         columns_print_free(c);
     }

@@ -112,7 +112,7 @@ jobs_json(const struct agent *a, bool all, struct err *e)
     }
     json_arr_end(&j);
     json_obj_end(&j);
-    return owner_json_print(&b, e);
+    return program_print_json(&b, e);
 }
 
 int
@@ -167,7 +167,7 @@ devices_json(const struct device_list *l, const char *why, struct err *e)
     json_arr_end(&j);
     json_kstr(&j, "why", why[0] != '\0' ? why : NULL);
     json_obj_end(&j);
-    return owner_json_print(&b, e);
+    return program_print_json(&b, e);
 }
 
 static void
@@ -275,7 +275,7 @@ status_json(const struct agent *a, const struct host_info *h, const struct total
     json_kint(&j, "lost", (int64_t)t->lost);
     json_kint(&j, "earned_fen", t->earned_fen);
     json_obj_end(&j);
-    return owner_json_print(&b, e);
+    return program_print_json(&b, e);
 }
 
 static void
@@ -388,7 +388,7 @@ earnings_json(const struct agent *a, struct err *e)
     json_arr_end(&j);
     json_kint(&j, "total_fen", out.total_fen);
     json_obj_end(&j);
-    return owner_json_print(&b, e);
+    return program_print_json(&b, e);
 }
 
 static int

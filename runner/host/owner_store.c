@@ -97,7 +97,7 @@ print_sums(const struct gc_job *g, int64_t n_lost, struct err *e)
         json_kint(&j, "lost", n_lost);
     }
     json_obj_end(&j);
-    return owner_json_print(&b, e);
+    return program_print_json(&b, e);
 }
 
 int
@@ -213,7 +213,7 @@ fsck_json(const struct agent *a, struct fsck_job *job, struct err *e)
         buf_free(&b);
         return -1;
     }
-    return owner_json_print(&b, e);
+    return program_print_json(&b, e);
 }
 
 int
