@@ -236,11 +236,11 @@ by_device_and_boot(const void *a, const void *b)
 {
     const struct span *x = a;
     const struct span *y = b;
-    int c = cmp64((int64_t)x->device, (int64_t)y->device);
+    int c = i64_cmp((int64_t)x->device, (int64_t)y->device);
 
     c = c != 0 ? c : strcmp(x->boot, y->boot);
-    c = c != 0 ? c : cmp64(x->from_ns, y->from_ns);
-    return c != 0 ? c : cmp64(x->to_ns, y->to_ns);
+    c = c != 0 ? c : i64_cmp(x->from_ns, y->from_ns);
+    return c != 0 ? c : i64_cmp(x->to_ns, y->to_ns);
 }
 
 static int
@@ -249,7 +249,7 @@ by_wall(const void *a, const void *b)
     const struct boot_view *x = a;
     const struct boot_view *y = b;
 
-    return cmp64(x->wall_ns, y->wall_ns);
+    return i64_cmp(x->wall_ns, y->wall_ns);
 }
 
 static void
@@ -315,7 +315,7 @@ wall_at(const struct walk *w, int64_t boot_ns)
 static void
 walk_gap(struct walk *w, int64_t to_ns, const char *job)
 {
-    to_ns = min64(to_ns, w->to_ns);
+    to_ns = i64_min(to_ns, w->to_ns);
     for (size_t i = w->v->first; i < w->v->end && w->at_ns < to_ns; i++) {
         const struct span *s = &w->a->spans[i];
         int64_t ns;
@@ -329,12 +329,12 @@ walk_gap(struct walk *w, int64_t to_ns, const char *job)
                      w->job, job);
             w->at_ns = s->from_ns;
         }
-        ns = min64(s->to_ns, to_ns) - w->at_ns;
+        ns = i64_min(s->to_ns, to_ns) - w->at_ns;
         w->d->idle_ns += s->kind == SPAN_SEEN ? ns : 0;
         w->d->fault_ns += s->kind == SPAN_LOST ? ns : 0;
         note_gap(w->d, s->kind == SPAN_SEEN ? AUDIT_IDLE : AUDIT_FAULT,
                  wall_at(w, w->at_ns), ns, w->job, job);
-        w->at_ns = min64(s->to_ns, to_ns);
+        w->at_ns = i64_min(s->to_ns, to_ns);
     }
     if (w->at_ns < to_ns) {
         w->d->unobserved_ns += to_ns - w->at_ns;
@@ -347,9 +347,9 @@ walk_gap(struct walk *w, int64_t to_ns, const char *job)
 static void
 walk_held(struct walk *w, const struct span *s)
 {
-    int64_t from_ns = max64(s->from_ns, w->from_ns);
-    int64_t to_ns = min64(s->to_ns, w->to_ns);
-    int64_t both_ns = min64(w->at_ns, to_ns) - from_ns;
+    int64_t from_ns = i64_max(s->from_ns, w->from_ns);
+    int64_t to_ns = i64_min(s->to_ns, w->to_ns);
+    int64_t both_ns = i64_min(w->at_ns, to_ns) - from_ns;
 
     if (from_ns >= to_ns) {
         return;
@@ -358,7 +358,7 @@ walk_held(struct walk *w, const struct span *s)
     if (both_ns > 0 && (both_ns > NOISE_NS || strcmp(w->job, s->job) != 0)) {
         note_gap(w->d, AUDIT_OVERLAP, wall_at(w, from_ns), both_ns, w->job, s->job);
     }
-    from_ns = max64(from_ns, w->at_ns); /* no second is in two states */
+    from_ns = i64_max(from_ns, w->at_ns); /* no second is in two states */
     if (from_ns < to_ns) {
         int64_t fault_ns = w->d->fault_ns;
 
@@ -394,7 +394,7 @@ walk_boot(const struct audit *a, struct audit_device *d, const struct boot_view 
     if (d->to_wall_ns == 0) {
         d->from_wall_ns = wall_at(&w, w.from_ns);
     }
-    d->to_wall_ns = max64(d->to_wall_ns, wall_at(&w, w.to_ns));
+    d->to_wall_ns = i64_max(d->to_wall_ns, wall_at(&w, w.to_ns));
     *job = w.job;
     return true;
 }
@@ -404,13 +404,13 @@ static void
 between(const struct audit *a, struct audit_device *d, int64_t from_ns, int64_t to_ns,
         const char *job)
 {
-    from_ns = max64(from_ns, a->from_wall_ns);
-    to_ns = min64(to_ns, a->to_wall_ns);
+    from_ns = i64_max(from_ns, a->from_wall_ns);
+    to_ns = i64_min(to_ns, a->to_wall_ns);
     if (from_ns < to_ns) {
         d->unobserved_ns += to_ns - from_ns;
         note_gap(d, AUDIT_UNOBSERVED, from_ns, to_ns - from_ns, job, "");
         d->from_wall_ns = d->to_wall_ns == 0 ? from_ns : d->from_wall_ns;
-        d->to_wall_ns = max64(d->to_wall_ns, to_ns);
+        d->to_wall_ns = i64_max(d->to_wall_ns, to_ns);
     }
 }
 
@@ -431,10 +431,10 @@ boots_of(const struct audit *a, size_t first, size_t end, const struct usage_mom
                                            .to_ns = s->to_ns,
                                            .wall_ns = s->wall_ns};
             if (strcmp(s->boot, now->boot) == 0) {
-                v[*n - 1].to_ns = max64(s->to_ns, now->boot_ns);
+                v[*n - 1].to_ns = i64_max(s->to_ns, now->boot_ns);
             }
         }
-        v[*n - 1].to_ns = max64(v[*n - 1].to_ns, s->to_ns);
+        v[*n - 1].to_ns = i64_max(v[*n - 1].to_ns, s->to_ns);
         v[*n - 1].end = i + 1;
     }
     qsort(v, *n, sizeof *v, by_wall);
@@ -453,7 +453,7 @@ close_device(struct audit *a, struct audit_device *d, size_t first, size_t end,
     for (size_t i = 0; i < n; i++) {
         between(a, d, known_ns, v[i].wall_ns, job);
         (void)walk_boot(a, d, &v[i], &job);
-        known_ns = max64(known_ns, v[i].wall_ns + (v[i].to_ns - v[i].from_ns));
+        known_ns = i64_max(known_ns, v[i].wall_ns + (v[i].to_ns - v[i].from_ns));
     }
     if (strcmp(a->spans[v[n - 1].first].boot, now->boot) != 0) {
         between(a, d, known_ns, now->wall_ns, job);

@@ -153,17 +153,19 @@ add_months(struct draft *d, enum bill_kind kind, enum usage_state state, int64_t
     for (size_t i = 0; i < r->n_months; i++) {
         const struct receipt_month *m = &r->months[i];
         bool last = i + 1 == r->n_months;
-        int64_t a = max64(from_s, m->from_device_s);
-        int64_t b = last ? to_s : min64(to_s, r->months[i + 1].from_device_s);
-        int64_t from_wall_ns = max64(whole.from_wall_ns, m->from_wall_s * USAGE_NS_PER_S);
-        int64_t to_wall_ns =
-            last ? whole.to_wall_ns
-                 : min64(whole.to_wall_ns, r->months[i + 1].from_wall_s * USAGE_NS_PER_S);
+        int64_t a = i64_max(from_s, m->from_device_s);
+        int64_t b = last ? to_s : i64_min(to_s, r->months[i + 1].from_device_s);
+        int64_t from_wall_ns =
+            i64_max(whole.from_wall_ns, m->from_wall_s * USAGE_NS_PER_S);
+        int64_t to_wall_ns = last
+                                 ? whole.to_wall_ns
+                                 : i64_min(whole.to_wall_ns,
+                                           r->months[i + 1].from_wall_s * USAGE_NS_PER_S);
 
         if (a < b) {
             /* A wall clock that was set back may turn a span around: labels only. */
             add_device(d, kind, state, a, b, from_wall_ns,
-                       max64(from_wall_ns, to_wall_ns));
+                       i64_max(from_wall_ns, to_wall_ns));
         }
     }
 }
@@ -201,7 +203,7 @@ add_lines(struct draft *d)
         USAGE_PREEMPTED,    USAGE_FAULT,    USAGE_LOST,
     };
     int64_t running_s =
-        min64(d->r->last.total.ns[USAGE_RUNNING] / USAGE_NS_PER_S, d->r->device_s);
+        i64_min(d->r->last.total.ns[USAGE_RUNNING] / USAGE_NS_PER_S, d->r->device_s);
 
     add_free(d, USAGE_SHIPPING);
     add_free(d, USAGE_PREPARING);

@@ -92,7 +92,7 @@ card_by_key_and_time(const void *a, const void *b)
     const struct card_price *y = b;
     int c = by_key(x, y);
 
-    return c != 0 ? c : cmp64(x->from_s, y->from_s);
+    return c != 0 ? c : i64_cmp(x->from_s, y->from_s);
 }
 
 /* Room for one more entry of an array of n; returns the new, zeroed entry. */

@@ -38,7 +38,7 @@ evidence_referee(int64_t host_s, int64_t platform_s, int64_t tol_s, int64_t tol_
     }
     off = wide_max(off, -off);
     *flagged = off * million > tol_s * million + (__int128)tol_ppm * platform_s;
-    *billable_s = *flagged ? min64(platform_s, host_s) : host_s;
+    *billable_s = *flagged ? i64_min(platform_s, host_s) : host_s;
     return 0;
 }
 
@@ -48,7 +48,7 @@ by_seq(const void *a, const void *b)
     const struct evidence_heartbeat *x = a;
     const struct evidence_heartbeat *y = b;
 
-    return cmp64(x->seq, y->seq);
+    return i64_cmp(x->seq, y->seq);
 }
 
 int
@@ -73,7 +73,7 @@ evidence_heartbeats(struct evidence_heartbeat *beats, size_t n, int64_t lease_un
                           beats[i].seq);
         }
     }
-    *billable_s = min64(last, lease_until_s);
+    *billable_s = i64_min(last, lease_until_s);
     return 0;
 }
 
@@ -81,9 +81,9 @@ int64_t
 evidence_billable(int64_t host_cum_s, int64_t platform_ack_s, int64_t client_cosigned_s,
                   int64_t lease_until_s)
 {
-    int64_t proven = max64(max64(platform_ack_s, client_cosigned_s), lease_until_s);
+    int64_t proven = i64_max(i64_max(platform_ack_s, client_cosigned_s), lease_until_s);
 
-    return min64(host_cum_s, proven);
+    return i64_min(host_cum_s, proven);
 }
 
 static int
@@ -92,7 +92,7 @@ by_start(const void *a, const void *b)
     const struct evidence_span *x = a;
     const struct evidence_span *y = b;
 
-    return cmp64(x->start, y->start);
+    return i64_cmp(x->start, y->start);
 }
 
 int
@@ -105,7 +105,7 @@ evidence_union(struct evidence_span *spans, size_t n, int64_t *covered, struct e
         qsort(spans, n, sizeof *spans, by_start);
     }
     for (size_t i = 0; i < n; i++) {
-        int64_t from = max64(spans[i].start, reached);
+        int64_t from = i64_max(spans[i].start, reached);
 
         if (spans[i].end > from) {
             sum += (__int128)spans[i].end - from;

@@ -476,7 +476,7 @@ grant_burn_uyuan_per_h(const struct grant *g)
 int64_t
 grant_billed_window_s(const struct grant *g)
 {
-    return max64(g->window_s - USAGE_FREE_STOP_S, 0);
+    return i64_max(g->window_s - USAGE_FREE_STOP_S, 0);
 }
 
 __int128
@@ -502,7 +502,7 @@ grant_charge(const struct grant *g, int64_t setup_s, int64_t device_s)
 int64_t
 grant_keep_hold(const struct grant *g, int64_t held_bytes)
 {
-    int64_t paid = max64(held_bytes - g->keep_free_bytes, 0);
+    int64_t paid = i64_max(held_bytes - g->keep_free_bytes, 0);
     int64_t fen = 0;
     struct err e;
 

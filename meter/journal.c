@@ -192,7 +192,7 @@ take_receipt(struct journal_reader *r, struct usage_track *t,
     if (p->keep_until_wall_ns > 0) {
         int64_t left = r->grant.cap_fen - p->charge_fen;
 
-        hold = min64(grant_keep_hold(&r->grant, p->kept_bytes), left);
+        hold = i64_min(grant_keep_hold(&r->grant, p->kept_bytes), left);
     }
     if (strcmp(x->job, r->job) != 0 || !sha256_equal(&p->offer, &r->offer->hash) ||
         !sha256_equal(&p->grant, &r->grant.hash) ||

@@ -73,7 +73,7 @@ journal_drawn(const struct grant *g, const struct usage_track *t, int64_t keep_f
     } else if (t->state == USAGE_RUNNING) {
         int64_t max_s = grant_max_device_s(g, setup_s, keep_fen);
         /* The last one is cut to what is covered. */
-        device_s = max64(min64(stretch_end(device_s), max_s), device_s);
+        device_s = i64_max(i64_min(stretch_end(device_s), max_s), device_s);
     }
     fen = wide_ceil_div(grant_cost(g, setup_s, device_s), TARIFF_COST_PER_FEN);
     return (int64_t)wide_max(wide_min(fen, g->cap_fen), drawn_fen);

@@ -32,7 +32,7 @@ price(struct keeping *k, struct err *e)
     if (tariff_keeping(k->uyuan_per_gb_day, &s, 1, 0, &fen, e) != 0) {
         return -1;
     }
-    k->charge_fen = min64(fen, k->hold_fen);
+    k->charge_fen = i64_min(fen, k->hold_fen);
     return 0;
 }
 
@@ -61,10 +61,10 @@ fill(struct keeping *k, const struct receipt *r, int64_t to_wall_ns, const char 
     (void)strcpy(k->job, r->job);
     (void)strcpy(k->snapshot, r->snapshot);
     k->receipt = r->last.hash;
-    k->paid_bytes = max64(paid, 0);
+    k->paid_bytes = i64_max(paid, 0);
     k->uyuan_per_gb_day = g->keep_uyuan_per_gb_day;
     k->from_wall_ns = r->made_wall_ns;
-    k->to_wall_ns = max64(min64(to_wall_ns, r->keep_until_wall_ns), k->from_wall_ns);
+    k->to_wall_ns = i64_max(i64_min(to_wall_ns, r->keep_until_wall_ns), k->from_wall_ns);
     k->kept_s = whole_seconds(k->from_wall_ns, k->to_wall_ns);
     k->hold_fen = r->keep_hold_fen;
     (void)strcpy(k->reason, reason);

@@ -58,7 +58,7 @@ is_running(enum usage_state s)
 static void
 book_lost(struct lifecycle *l, int64_t t, int64_t last_heartbeat)
 {
-    int64_t proven = max64(min64(last_heartbeat, t), l->at);
+    int64_t proven = i64_max(i64_min(last_heartbeat, t), l->at);
 
     if (!is_running(l->track.state)) {
         usage_add(&l->track, t - l->at);

@@ -117,7 +117,7 @@ reserve_refund_broken(int64_t paid_fen, int64_t used_s, int64_t total_s,
     if (paid_fen < 0 || used_s < 0 || total_s <= 0) {
         return out_of_range(e, "a refund");
     }
-    *refund_fen = (int64_t)((__int128)paid_fen * max64(total_s - used_s, 0) / total_s);
+    *refund_fen = (int64_t)((__int128)paid_fen * i64_max(total_s - used_s, 0) / total_s);
     return 0;
 }
 
@@ -125,7 +125,7 @@ int
 reserve_renew(int64_t old_end, int64_t now, int64_t period_s, int64_t *new_end,
               struct err *e)
 {
-    __int128 end = (__int128)max64(old_end, now) + period_s;
+    __int128 end = (__int128)i64_max(old_end, now) + period_s;
 
     if (period_s < 0 || !wide_fits64(end)) {
         return out_of_range(e, "the new end of a reservation");

@@ -269,7 +269,7 @@ meter_session_next_ns(const struct meter_session *s)
     if (s->unwritten.len > 0 && left > USAGE_NS_PER_S) {
         return USAGE_NS_PER_S; /* the disk refused: again in a second */
     }
-    return max64(left, 0);
+    return i64_max(left, 0);
 }
 
 int
@@ -291,14 +291,14 @@ meter_session_checkpoint(struct meter_session *s, struct err *e)
 void
 meter_session_held(struct meter_session *s, int64_t held_bytes)
 {
-    s->held_bytes = max64(held_bytes, 0);
+    s->held_bytes = i64_max(held_bytes, 0);
 }
 
 void
 meter_session_busy(struct meter_session *s, int64_t busy_ns)
 {
     /* Never less than was said: a card that lost its counter is not un-busy. */
-    s->busy_ns = max64(busy_ns, s->busy_ns);
+    s->busy_ns = i64_max(busy_ns, s->busy_ns);
 }
 
 int
@@ -428,7 +428,7 @@ can_run_s(const struct meter_session *s, const struct usage_track *t, int64_t ke
     int64_t by_cost = max_s == INT64_MAX ? INT64_MAX : max_s - usage_device_s(&t->total);
     int64_t by_end = end_ns != INT64_MAX ? end_ns / USAGE_NS_PER_S : g->max_s;
 
-    return min64(max64(by_cost, 0), by_end);
+    return i64_min(i64_max(by_cost, 0), by_end);
 }
 
 /*
@@ -467,7 +467,7 @@ meter_session_status(const struct meter_session *s, struct meter_status *out)
     out->keep_fen = grant_keep_hold(g, s->held_bytes);
     cost_ns = until_cost_ns(g, &t, out->keep_fen);
     end_ns = until_end_ns(s, &t, m.boot_ns);
-    out->stop_in_ns = min64(cost_ns, end_ns);
+    out->stop_in_ns = i64_min(cost_ns, end_ns);
     out->stop_why = out->stop_in_ns == INT64_MAX               ? GRANT_LIMIT_NONE
                     : cost_ns <= end_ns && !covers_all(g, out) ? g->cap_why
                                                                : g->end_why;
@@ -533,7 +533,7 @@ fill_receipt(const struct meter_session *s, const struct meter_end *end,
     p->charge_fen = journal_cost(g, &t->total);
     if (end->keep_until_wall_ns > 0) {
         p->keep_hold_fen =
-            min64(grant_keep_hold(g, end->kept_bytes), g->cap_fen - p->charge_fen);
+            i64_min(grant_keep_hold(g, end->kept_bytes), g->cap_fen - p->charge_fen);
     }
 }
 

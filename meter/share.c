@@ -102,7 +102,7 @@ by_rest(const void *a, const void *b)
     if (x->rest != y->rest) {
         return x->rest < y->rest ? 1 : -1;
     }
-    return cmp64((int64_t)x->i, (int64_t)y->i);
+    return i64_cmp((int64_t)x->i, (int64_t)y->i);
 }
 
 int

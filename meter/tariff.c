@@ -82,7 +82,7 @@ tariff_charge_of(__int128 cost, int64_t min_fen, int64_t *charge_fen, struct err
     if (cost < 0 || !wide_fits64(fen)) {
         return too_much(e);
     }
-    *charge_fen = cost > 0 ? max64((int64_t)fen, min_fen) : 0;
+    *charge_fen = cost > 0 ? i64_max((int64_t)fen, min_fen) : 0;
     return 0;
 }
 
@@ -101,7 +101,7 @@ tariff_charge(const struct tariff_segment *segments, size_t n_segments, int64_t 
 static int
 by_value(const void *a, const void *b)
 {
-    return cmp64(*(const int64_t *)a, *(const int64_t *)b);
+    return i64_cmp(*(const int64_t *)a, *(const int64_t *)b);
 }
 
 /* Sort, and keep what is strictly inside (0, end), once each. */
@@ -231,7 +231,7 @@ tariff_alert_second(int64_t budget_fen, int64_t price_uyuan_per_h, int64_t level
         wide_mul((__int128)budget_fen * TARIFF_COST_PER_FEN, level_pct, &reach)) {
         s = wide_clamp64(wide_ceil_div(reach, (__int128)price_uyuan_per_h * 100));
     }
-    *at_s = min64(s, max_s);
+    *at_s = i64_min(s, max_s);
     return 0;
 }
 
@@ -306,7 +306,7 @@ keeping_charge(int64_t price_uyuan, const struct tariff_keeping *s, size_t n,
     if (!wide_fits64(fen)) {
         return too_much(e);
     }
-    *charge_fen = cost > 0 ? max64((int64_t)fen, min_fen) : 0;
+    *charge_fen = cost > 0 ? i64_max((int64_t)fen, min_fen) : 0;
     return 0;
 }
 

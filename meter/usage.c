@@ -144,12 +144,12 @@ static void
 book_stopping(struct usage_totals *t, int64_t ns, int64_t billed_window_ns)
 {
     int64_t room = USAGE_FREE_STOP_S * USAGE_NS_PER_S - t->ns[USAGE_STOPPING];
-    int64_t part = min64(ns, max64(room, 0));
+    int64_t part = i64_min(ns, i64_max(room, 0));
 
     t->ns[USAGE_STOPPING] += part;
     ns -= part;
     room = billed_window_ns - t->ns[USAGE_WINDOW];
-    part = min64(ns, max64(room, 0));
+    part = i64_min(ns, i64_max(room, 0));
     t->ns[USAGE_WINDOW] += part;
     t->ns[USAGE_FAULT] += ns - part;
 }

@@ -48,15 +48,15 @@ by_rank(const void *a, const void *b)
         c = by_expiry(x->b, y->b);
     }
     if (c == 0 && x->b->type == WALLET_VOUCHER) {
-        c = cmp64(y->gives_fen, x->gives_fen);
+        c = i64_cmp(y->gives_fen, x->gives_fen);
     }
     if (c == 0 && x->b->type == WALLET_VOUCHER) {
-        c = cmp64(x->b->balance_fen, y->b->balance_fen);
+        c = i64_cmp(x->b->balance_fen, y->b->balance_fen);
     }
     if (c == 0 && x->b->type != WALLET_CASH) {
         c = strcmp(x->b->id, y->b->id);
     }
-    return c != 0 ? c : cmp64((int64_t)x->i, (int64_t)y->i);
+    return c != 0 ? c : i64_cmp((int64_t)x->i, (int64_t)y->i);
 }
 
 /* All buckets that may pay for the charge, ranked; the caller frees. */
@@ -73,7 +73,7 @@ rank(int64_t charge_fen, const struct wallet_bucket *buckets, size_t n, size_t *
             continue;
         }
         r[k++] = (struct ranked){
-            .b = &buckets[i], .i = i, .gives_fen = min64(balance, charge_fen)};
+            .b = &buckets[i], .i = i, .gives_fen = i64_min(balance, charge_fen)};
     }
     qsort(r, k, sizeof *r, by_rank);
     *n_ranked = k;
@@ -111,7 +111,7 @@ wallet_deduct(int64_t charge_fen, const struct wallet_bucket *buckets, size_t n,
     }
     r = rank(charge_fen, buckets, n, &n_ranked);
     for (size_t i = 0; i < n_ranked; i++) {
-        int64_t fen = min64(r[i].b->balance_fen, left);
+        int64_t fen = i64_min(r[i].b->balance_fen, left);
 
         if (fen > 0) {
             taken[k++] = (struct wallet_share){.i = r[i].i, .fen = fen};
@@ -138,7 +138,7 @@ wallet_refund(int64_t refund_fen, const struct wallet_share *taken, const bool *
                       refund_fen);
     }
     for (size_t i = n_taken; i-- > 0;) {
-        int64_t fen = min64(taken[i].fen, left);
+        int64_t fen = i64_min(taken[i].fen, left);
 
         if (fen <= 0) {
             continue;
@@ -159,7 +159,7 @@ int
 wallet_topup(int64_t arrears_fen, int64_t topup_fen, int64_t *cleared_fen,
              int64_t *cash_fen, struct err *e)
 {
-    int64_t cleared = min64(arrears_fen, topup_fen);
+    int64_t cleared = i64_min(arrears_fen, topup_fen);
 
     if (arrears_fen < 0 || topup_fen < 0) {
         return refuse(e, REFUSE_RANGE, "negative arrears or top-up");

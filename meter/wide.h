@@ -4,11 +4,12 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/num.h"
+
 /*
- * Checked arithmetic in 128 bits, and the order of two amounts, shared by
- * the files of meter/. Written out
- * because clang turns __builtin_mul_overflow on __int128 into a call that libgcc
- * does not have.
+ * Checked arithmetic in 128 bits, shared by the files of meter/. Written out because
+ * clang turns __builtin_mul_overflow on __int128 into a call that libgcc does not
+ * have.
  */
 #define WIDE_MAX ((__int128)((~(unsigned __int128)0) >> 1))
 #define WIDE_MIN (-WIDE_MAX - 1)
@@ -71,25 +72,6 @@ static inline __int128
 wide_max(__int128 a, __int128 b)
 {
     return a > b ? a : b;
-}
-
-static inline int64_t
-min64(int64_t a, int64_t b)
-{
-    return a < b ? a : b;
-}
-
-static inline int64_t
-max64(int64_t a, int64_t b)
-{
-    return a > b ? a : b;
-}
-
-/* Below, at or above 0 as a is below, at or above b: for qsort. */
-static inline int
-cmp64(int64_t a, int64_t b)
-{
-    return (a > b) - (a < b);
 }
 
 /* The nearest int64 of a value >= 0. */

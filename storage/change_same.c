@@ -9,24 +9,6 @@ same_text(const char *a, const char *b)
 }
 
 static bool
-same_xattrs(const struct tree_entry *a, const struct tree_entry *b)
-{
-    if (a->n_xattrs != b->n_xattrs) {
-        return false;
-    }
-    for (size_t i = 0; i < a->n_xattrs; i++) {
-        const struct tree_xattr *x = &a->xattrs[i];
-        const struct tree_xattr *y = &b->xattrs[i];
-
-        if (strcmp(x->name, y->name) != 0 || x->len != y->len ||
-            (x->len != 0 && memcmp(x->value, y->value, x->len) != 0)) {
-            return false;
-        }
-    }
-    return true;
-}
-
-static bool
 same_extents(const struct tree_entry *a, const struct tree_entry *b)
 {
     if (a->sparse != b->sparse || a->n_extents != b->n_extents) {
@@ -51,7 +33,7 @@ change_same_meta(const struct tree_entry *a, const struct tree_entry *b)
            a->size == b->size && a->stored == b->stored &&
            a->target_len == b->target_len && same_text(a->target, b->target) &&
            a->dev_major == b->dev_major && a->dev_minor == b->dev_minor &&
-           same_xattrs(a, b) && same_extents(a, b);
+           tree_same_xattrs(a, b) && same_extents(a, b);
 }
 
 /* The chunk that byte s->at is in, and which of its bytes that is. */

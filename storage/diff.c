@@ -140,24 +140,6 @@ same_file(struct side *a, struct side *b, bool *same, struct err *e)
 /* ---- one entry against another ---- */
 
 static bool
-same_xattrs(const struct tree_entry *a, const struct tree_entry *b)
-{
-    if (a->n_xattrs != b->n_xattrs) {
-        return false;
-    }
-    for (size_t i = 0; i < a->n_xattrs; i++) {
-        const struct tree_xattr *x = &a->xattrs[i];
-        const struct tree_xattr *y = &b->xattrs[i];
-
-        if (strcmp(x->name, y->name) != 0 || x->len != y->len ||
-            (x->len != 0 && memcmp(x->value, y->value, x->len) != 0)) {
-            return false;
-        }
-    }
-    return true;
-}
-
-static bool
 same_target(const struct tree_entry *a, const struct tree_entry *b)
 {
     if (a->target == NULL || b->target == NULL) {
@@ -194,7 +176,7 @@ compare(struct side *a, struct side *b, unsigned *what, struct err *e)
     }
     *what |= x->mode != y->mode ? DIFF_MODE : 0;
     *what |= x->uid != y->uid || x->gid != y->gid ? DIFF_OWNER : 0;
-    *what |= same_xattrs(x, y) ? 0 : DIFF_XATTRS;
+    *what |= tree_same_xattrs(x, y) ? 0 : DIFF_XATTRS;
     *what |= x->mtime_ns != y->mtime_ns ? DIFF_TIME : 0;
     return 0;
 }

@@ -141,6 +141,8 @@ int tree_path_cmp(const char *a, size_t a_len, const char *b, size_t b_len);
 bool tree_path_ok(const char *path, size_t len);
 /* Is path dir itself or below it? */
 bool tree_path_beneath(const char *path, size_t len, const char *dir, size_t dir_len);
+/* The same extended attributes, which an entry holds in order? */
+bool tree_same_xattrs(const struct tree_entry *a, const struct tree_entry *b);
 
 /* ---- where chunks go and come from ---- */
 

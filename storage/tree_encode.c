@@ -68,6 +68,24 @@ tree_path_beneath(const char *path, size_t len, const char *dir, size_t dir_len)
            (len == dir_len || path[dir_len] == '/');
 }
 
+bool
+tree_same_xattrs(const struct tree_entry *a, const struct tree_entry *b)
+{
+    if (a->n_xattrs != b->n_xattrs) {
+        return false;
+    }
+    for (size_t i = 0; i < a->n_xattrs; i++) {
+        const struct tree_xattr *x = &a->xattrs[i];
+        const struct tree_xattr *y = &b->xattrs[i];
+
+        if (strcmp(x->name, y->name) != 0 || x->len != y->len ||
+            (x->len != 0 && memcmp(x->value, y->value, x->len) != 0)) {
+            return false;
+        }
+    }
+    return true;
+}
+
 /* ---- encoding ---- */
 
 static void

@@ -5,9 +5,9 @@
 
 #include "base/bytes.h"
 #include "base/hash.h"
+#include "base/num.h"
 #include "runner/wire/channel_internal.h"
 #include "runner/wire/mux_internal.h"
-#include "runner/wire/num.h"
 
 #define DEFAULT_WINDOW_INTERACTIVE ((size_t)256 * 1024)
 #define DEFAULT_WINDOW_BULK        ((size_t)4 << 20)

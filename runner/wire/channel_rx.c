@@ -3,8 +3,8 @@
 #include <string.h>
 
 #include "base/bytes.h"
+#include "base/num.h"
 #include "runner/wire/channel_internal.h"
-#include "runner/wire/num.h"
 
 /*
  * The receiving half. Bytes go to the application at once; what it does not take is

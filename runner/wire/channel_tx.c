@@ -3,8 +3,8 @@
 #include <string.h>
 
 #include "base/bytes.h"
+#include "base/num.h"
 #include "runner/wire/channel_internal.h"
-#include "runner/wire/num.h"
 
 /*
  * The sending half: a list of blocks that hold every byte from acked to end, and a

@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "base/bytes.h"
-#include "runner/wire/num.h"
+#include "base/num.h"
 
 /* A quiet connection holds this much; a busy one grows to DECODER_CAP_MAX. */
 #define DECODER_CAP_MIN ((size_t)4096)

@@ -4,9 +4,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/num.h"
 #include "runner/wire/msg.h"
 #include "runner/wire/mux_internal.h"
-#include "runner/wire/num.h"
 
 #define RAW_ROOM ((size_t)16384) /* read buffer until the magic line was found */
 /* After a pause in which nobody ticked us (sleep, SIGSTOP) the peer gets this long. */
@@ -394,7 +394,7 @@ tick_liveness(struct mux *m, struct err *e)
 static void
 excuse_pauses(struct mux *m)
 {
-    int64_t grace = ns_min(WAKE_GRACE_NS, m->dead_ns);
+    int64_t grace = i64_min(WAKE_GRACE_NS, m->dead_ns);
     int64_t heard = m->now_ns - m->dead_ns + grace;
     bool paused = m->now_ns - m->ticked_ns > m->ping_ns + PAUSE_NS;
 
@@ -405,7 +405,7 @@ excuse_pauses(struct mux *m)
         }
     }
     if (paused) {
-        m->hello_by_ns = ns_max(m->hello_by_ns, m->now_ns + grace);
+        m->hello_by_ns = i64_max(m->hello_by_ns, m->now_ns + grace);
     }
     m->ticked_ns = m->now_ns;
 }
@@ -437,13 +437,13 @@ mux_next_tick_ns(const struct mux *m)
     int64_t at = m->ack_at_ns;
 
     if (!m->have_peer) {
-        at = ns_min(at, m->hello_by_ns);
+        at = i64_min(at, m->hello_by_ns);
     }
     if (!m->local) {
-        at = ns_min(at, m->heard_ns + m->dead_ns);
+        at = i64_min(at, m->heard_ns + m->dead_ns);
         /* Also when no ping is due: a longer pause must show as one. */
-        at = ns_min(at, m->ticked_ns + m->ping_ns);
-        at = ns_min(at, m->pinged_ns + m->ping_ns);
+        at = i64_min(at, m->ticked_ns + m->ping_ns);
+        at = i64_min(at, m->pinged_ns + m->ping_ns);
     }
     return at;
 }

@@ -3,8 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/num.h"
 #include "runner/wire/mux_internal.h"
-#include "runner/wire/num.h"
 
 /*
  * What is sent next. Frames are chosen as late as possible: at most a quantum lies in

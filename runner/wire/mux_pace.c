@@ -1,7 +1,7 @@
 #include <string.h>
 
+#include "base/num.h"
 #include "runner/wire/mux_internal.h"
-#include "runner/wire/num.h"
 
 /*
  * How much bulk may be under way. TCP, SSH and the routers between take megabytes
@@ -106,7 +106,7 @@ mux_pace_pong(struct mux_pace *p, uint64_t seq, int64_t now_ns)
         p->n--;
     }
     p->bulk_there = probe.bulk_sent;
-    p->rtt_ns = ns_max(now_ns - probe.sent_ns, 0);
+    p->rtt_ns = i64_max(now_ns - probe.sent_ns, 0);
     if (p->base_ns == -1 || p->rtt_ns <= p->base_ns ||
         now_ns - p->base_since_ns > PACE_BASE_NS) {
         p->base_ns = p->rtt_ns;

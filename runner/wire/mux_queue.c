@@ -1,8 +1,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/num.h"
 #include "runner/wire/mux_internal.h"
-#include "runner/wire/num.h"
 
 /*
  * What waits to be sent: items (whole frames) in lists, and rings of those that have

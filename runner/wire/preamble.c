@@ -3,8 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/num.h"
 #include "base/text.h"
-#include "runner/wire/num.h"
 
 #define FACT_KEY_MAX 32
 

@@ -242,7 +242,7 @@ the_folder_may_be_elsewhere(void **state)
     char *git = path_join(dir, ".git");
     char *real = path_join(dir, "real/git");
     char *common = path_join(dir, "real/git/commondir");
-    char *shared = path_join(dir, "real/shared/here");
+    char *in_whole = path_join(dir, "real/whole/here");
     int root = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     struct err e = {0};
     int git_fd = -1;
@@ -250,7 +250,7 @@ the_folder_may_be_elsewhere(void **state)
 
     assert_true(root >= 0);
     assert_int_equal(file_mkdirs(real, 0755, &e), 0);
-    assert_int_equal(file_mkdirs(shared, 0755, &e), 0);
+    assert_int_equal(file_mkdirs(in_whole, 0755, &e), 0);
     for (size_t i = 0; i < sizeof lines / sizeof lines[0]; i++) {
         assert_int_equal(file_replace(git, lines[i], strlen(lines[i]), &e), 0);
         (void)fd_close(&git_fd);
@@ -264,7 +264,7 @@ the_folder_may_be_elsewhere(void **state)
     fd = git_common_dir_open(git_fd);
     assert_true(fd >= 0 && faccessat(fd, "here", F_OK, 0) == -1);
     (void)close(fd);
-    assert_int_equal(file_replace(common, "../shared\n", 10, &e), 0);
+    assert_int_equal(file_replace(common, "../whole\n", 9, &e), 0);
     fd = git_common_dir_open(git_fd);
     assert_true(fd >= 0 && faccessat(fd, "here", F_OK, 0) == 0);
     (void)close(fd);
@@ -273,7 +273,7 @@ the_folder_may_be_elsewhere(void **state)
     free(git);
     free(real);
     free(common);
-    free(shared);
+    free(in_whole);
 }
 
 int

@@ -1,7 +1,7 @@
-#ifndef RUNNER_WIRE_NUM_H
-#define RUNNER_WIRE_NUM_H
+#ifndef BASE_NUM_H
+#define BASE_NUM_H
 
-/* The smaller, the larger, and copying what may be nothing. */
+/* The smaller, the larger, what sorts, and copying what may be nothing. */
 
 #include <stddef.h>
 #include <stdint.h>
@@ -32,15 +32,22 @@ u64_max(uint64_t a, uint64_t b)
 }
 
 static inline int64_t
-ns_min(int64_t a, int64_t b)
+i64_min(int64_t a, int64_t b)
 {
     return a < b ? a : b;
 }
 
 static inline int64_t
-ns_max(int64_t a, int64_t b)
+i64_max(int64_t a, int64_t b)
 {
     return a > b ? a : b;
+}
+
+/* Below, at or above 0 as a is below, at or above b: for qsort. */
+static inline int
+i64_cmp(int64_t a, int64_t b)
+{
+    return (a > b) - (a < b);
 }
 
 /* n, doubled until it is at least want; n > 0. */
