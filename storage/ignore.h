@@ -13,7 +13,8 @@
  * An ignore_dir holds the rules of one directory and points to its parent's. Two
  * chains are asked in turn, in each the deepest directory first and the last line
  * first: .gpurunignore files, then .gitignore files. A directory that is ignored is not
- * entered, so nothing in it can be re-included (that is the scanner's doing).
+ * entered, so nothing in it can be re-included (that is the scanner's doing, as is that
+ * what git tracks is in though a rule of git's excludes it: git_index.h).
  * Read-only after its making: any number of threads may match.
  */
 
