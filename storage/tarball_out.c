@@ -56,6 +56,9 @@ write_file(struct archive *a, void *ctx, const void *data, size_t n)
 {
     struct out *x = ctx;
 
+    if (x->write_failed) {
+        return -1;
+    }
     if (x->write(x->write_ctx, data, n, &x->why) != 0) {
         x->write_failed = true;
         archive_set_error(a, EIO, "%s", x->why.msg);
@@ -69,6 +72,9 @@ write_tar(struct archive *a, void *ctx, const void *data, size_t n)
 {
     struct out *x = ctx;
 
+    if (x->write_failed) {
+        return -1;
+    }
     if (archive_write_data(x->file, data, n) != (la_ssize_t)n) {
         archive_set_error(a, EIO, "%s",
                           archive_error_string(x->file) != NULL
@@ -532,18 +538,15 @@ tarball_export(struct store *s, const struct sha256 *tree_id, const void *manife
         rc = 0;
     }
     tree_close(reader);
-    /* What is freed without a close writes its end to nobody. */
+    /* After a failure both are closed all the same, or libarchive keeps what it opened
+     * with; the end that this writes reaches nobody. */
     x.write_failed = x.write_failed || rc != 0;
     if (x.tar != NULL) {
-        if (rc != 0) {
-            (void)archive_write_fail(x.tar);
-        }
+        (void)archive_write_close(x.tar);
         (void)archive_write_free(x.tar);
     }
     if (x.file != NULL) {
-        if (rc != 0) {
-            (void)archive_write_fail(x.file);
-        }
+        (void)archive_write_close(x.file);
         (void)archive_write_free(x.file);
     }
     if (x.hole != NULL) {
