@@ -84,7 +84,7 @@ read_be16(struct cursor *c)
 {
     const uint8_t *p = cursor_bytes(c, 2);
 
-    return p != NULL ? (uint16_t)(p[0] << 8 | p[1]) : 0;
+    return p != NULL ? (uint16_t)((unsigned)p[0] << 8 | p[1]) : 0;
 }
 
 static uint32_t

@@ -104,7 +104,7 @@ take_offer(struct sync_recv *r, const uint8_t *p, size_t len, struct err *e)
     buf_add_u32(&r->out, (uint32_t)n);
     for (size_t i = 0; i < n; i++) {
         bits[i / 8] ^= (uint8_t)(1u << (i % 8)); /* wanted is what is not here */
-        r->stats.n_wanted += bits[i / 8] >> (i % 8) & 1u;
+        r->stats.n_wanted += (unsigned)bits[i / 8] >> (i % 8) & 1u;
     }
     buf_add(&r->out, bits, n_bytes);
     r->n_offered += n;
