@@ -1,6 +1,5 @@
 #include "storage/codec.h"
 
-#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 #include <zstd.h>
@@ -130,4 +129,21 @@ codec_scratch(struct codec *c, size_t n)
         c->scratch_len = n;
     }
     return c->scratch;
+}
+
+bool
+codec_possible(enum store_codec codec, size_t raw_len, size_t stored_len)
+{
+    if (raw_len > STORE_CHUNK_MAX_BYTES || stored_len == 0) {
+        return false;
+    }
+    switch (codec) {
+    case STORE_CODEC_RAW:
+        return stored_len == raw_len;
+    case STORE_CODEC_ZSTD:
+        return stored_len < raw_len;
+    case STORE_CODEC_NONE:
+        break;
+    }
+    return false;
 }

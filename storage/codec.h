@@ -1,6 +1,7 @@
 #ifndef STORAGE_CODEC_H
 #define STORAGE_CODEC_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -34,6 +35,12 @@ enum store_codec codec_encode(struct codec *c, int level, const void *data, size
  */
 int codec_decode(struct codec *c, enum store_codec codec, const void *data, size_t len,
                  void *to, size_t raw_len, struct err *e) MUST_USE;
+
+/*
+ * May a chunk of raw_len bytes be kept or sent as stored_len bytes of codec? What does
+ * not compress is never kept as if it did, so that a chunk has one form for each codec.
+ */
+bool codec_possible(enum store_codec codec, size_t raw_len, size_t stored_len) MUST_USE;
 
 /* Memory of at least n bytes that belongs to c, for the caller's use between two calls.
  */

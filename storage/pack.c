@@ -5,6 +5,7 @@
 
 #include "base/buf.h"
 #include "base/bytes.h"
+#include "storage/codec.h"
 #include "storage/pack_internal.h"
 
 void
@@ -65,24 +66,6 @@ pack_entry_encode(const struct pack_entry *en, uint32_t data_crc,
     put_u32(out + 60, crc32c(0, out, 60));
 }
 
-/* Are the fields of an entry possible? Its place in the file is not looked at. */
-static bool
-entry_possible(const struct pack_entry *en)
-{
-    bool lens = en->raw_len > 0 && en->raw_len <= STORE_CHUNK_MAX_BYTES &&
-                en->stored_len > 0 && en->stored_len <= en->raw_len;
-
-    switch ((enum store_codec)en->codec) {
-    case STORE_CODEC_RAW:
-        return lens && en->stored_len == en->raw_len;
-    case STORE_CODEC_ZSTD:
-        return lens && en->stored_len < en->raw_len;
-    case STORE_CODEC_NONE:
-        break;
-    }
-    return false;
-}
-
 int
 pack_entry_decode(const uint8_t in[PACK_ENTRY_LEN], struct pack_entry *out,
                   uint32_t *data_crc, struct err *e)
@@ -98,7 +81,7 @@ pack_entry_decode(const uint8_t in[PACK_ENTRY_LEN], struct pack_entry *out,
     en.raw_len = get_u32(in + 8);
     en.stored_len = get_u32(in + 12);
     memcpy(en.id.b, in + 16, SHA256_LEN);
-    if (!entry_possible(&en)) {
+    if (!codec_possible((enum store_codec)en.codec, en.raw_len, en.stored_len)) {
         return err_set(e, ERR_CORRUPT, "an impossible entry header in a pack");
     }
     *out = en;
@@ -131,6 +114,7 @@ pack_row_decode(const uint8_t in[PACK_ROW_LEN], uint64_t table_offset,
     out->codec = in[44];
     out->kind = in[45];
     out->second = (in[46] & 1) != 0;
-    return entry_possible(out) && out->offset >= PACK_HEADER_LEN &&
+    return codec_possible((enum store_codec)out->codec, out->raw_len, out->stored_len) &&
+           out->offset >= PACK_HEADER_LEN &&
            (uint64_t)out->offset + PACK_ENTRY_LEN + out->stored_len <= table_offset;
 }

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/bytes.h"
+#include "storage/codec.h"
 #include "storage/sync_internal.h"
 
 #define COMMIT_BYTES_DEFAULT ((uint64_t)64 << 20)
@@ -161,8 +162,7 @@ take_chunk(struct sync_recv *r, const uint8_t *p, size_t len, struct err *e)
     r->stored_len = cursor_u32(&c);
     id = cursor_bytes(&c, SHA256_LEN);
     if (c.bad || (r->kind != STORE_KIND_DATA && r->kind != STORE_KIND_META) ||
-        r->raw_len == 0 || r->raw_len > STORE_CHUNK_MAX_BYTES || r->stored_len == 0 ||
-        r->stored_len > r->raw_len) {
+        !codec_possible(r->codec, r->raw_len, r->stored_len)) {
         return err_set(e, ERR_CORRUPT, "a malformed chunk");
     }
     memcpy(r->id.b, id, SHA256_LEN);

@@ -2,6 +2,8 @@
 
 #include <fcntl.h>
 
+#include "base/bytes.h"
+#include "storage/pack.h"
 #include "storage/rebuild.h"
 
 /* What a store does about damage: of a chunk, of a pack, and the loss of its index. */
@@ -73,6 +75,45 @@ store__sets_a_damaged_chunk_aside_and_takes_it_anew(void **state)
     assert_true(added);
     OK(store_commit(s, e));
     check_chunk(s, 2, CHUNK);
+    store_close(s);
+    free(pack);
+    scratch_free(dir);
+}
+
+/* Other bytes under right sums: only the chunk's own hash tells. */
+static void
+store__believes_no_sum_but_the_hash(void **state)
+{
+    char *dir = scratch_dir();
+    struct store *s = open_store(dir);
+    uint8_t data[5000];
+    uint8_t bytes[PACK_ENTRY_LEN + sizeof data];
+    struct sha256 id;
+    struct store_loc loc;
+    struct pack_entry en;
+    struct buf out = BUF_INIT;
+    uint32_t crc;
+    char *pack;
+    int fd;
+
+    (void)state;
+    fill_random(data, sizeof data, 7);
+    OK(store_put(s, STORE_KIND_DATA, data, sizeof data, &id, NULL, e));
+    OK(store_commit(s, e));
+    OK(store_locate(s, &id, 1, &loc, e));
+    pack = only_pack(dir);
+    fd = open(pack, O_RDWR | O_CLOEXEC);
+    assert_int_not_equal(fd, -1);
+    assert_int_equal(pread(fd, bytes, sizeof bytes, (off_t)loc.offset), sizeof bytes);
+    OK(pack_entry_decode(bytes, &en, &crc, e));
+    assert_int_equal(en.stored_len, sizeof data); /* as it is: random bytes */
+    bytes[PACK_ENTRY_LEN + 9] ^= 1;
+    pack_entry_encode(&en, crc32c(0, bytes + PACK_ENTRY_LEN, sizeof data), bytes);
+    assert_int_equal(pwrite(fd, bytes, sizeof bytes, (off_t)loc.offset), sizeof bytes);
+    assert_int_equal(close(fd), 0);
+    FAILS(store_get(s, &id, &out, e), ERR_CORRUPT);
+    assert_int_equal(out.len, 0);
+    buf_free(&out);
     store_close(s);
     free(pack);
     scratch_free(dir);
@@ -232,6 +273,7 @@ main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(store__sets_a_damaged_chunk_aside_and_takes_it_anew),
+        cmocka_unit_test(store__believes_no_sum_but_the_hash),
         cmocka_unit_test(store__reads_the_second_copy_of_metadata),
         cmocka_unit_test(store__makes_a_lost_index_anew),
         cmocka_unit_test(rebuild__takes_over_what_is_good_in_a_damaged_pack),

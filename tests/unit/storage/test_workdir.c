@@ -186,12 +186,18 @@ static void
 workdir__refuses_names_that_lead_elsewhere(void **state)
 {
     struct place p = place_new();
+    char name[66];
     struct workdir_report r;
 
     (void)state;
     FAILS(workdir_make(p.work_fd, "../x", p.store, &p.tree, NULL, &r, e), ERR_INVALID);
     FAILS(workdir_make(p.work_fd, ".x", p.store, &p.tree, NULL, &r, e), ERR_INVALID);
     FAILS(workdir_make(p.work_fd, "", p.store, &p.tree, NULL, &r, e), ERR_INVALID);
+    memset(name, 'j', sizeof name - 1);
+    name[sizeof name - 1] = '\0';
+    FAILS(workdir_make(p.work_fd, name, p.store, &p.tree, NULL, &r, e), ERR_INVALID);
+    (void)make(&p, name + 1, NULL); /* 64 characters are the longest */
+    OK(workdir_remove(p.work_fd, name + 1, e));
     r = make(&p, "j1", NULL);
     FAILS(workdir_make(p.work_fd, "j1", p.store, &p.tree, NULL, &r, e), ERR_EXISTS);
     OK(workdir_remove(p.work_fd, "j1", e));
