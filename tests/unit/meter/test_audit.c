@@ -239,6 +239,16 @@ audit__of_a_time_without_anything_is_empty(void **state)
     d = close_at(a, 'a', 400, 300);
     assert_int_equal(d->ns, 0);
     audit_free(a);
+    for (int after = 0; after < 2; after++) { /* what touches it has no part in it */
+        a = after ? audit_new(WALL + 300 * S, WALL + 310 * S)
+                  : audit_new(WALL - 10 * S, WALL);
+        add(a, "j2", &gpu, 'a', USAGE_RUNNING, 100, 0, running(60));
+        d = close_at(a, 'a', 400, 300);
+        assert_int_equal(d->ns, 0);
+        assert_int_equal(d->from_wall_ns, 0);
+        assert_int_equal(d->to_wall_ns, 0);
+        audit_free(a);
+    }
     a = audit_new(INT64_MIN, INT64_MAX);
     audit_close(a, &(struct usage_moment){.boot_ns = 1});
     (void)audit_devices(a, &n);

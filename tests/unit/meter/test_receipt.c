@@ -370,6 +370,37 @@ receipt__is_not_a_journal_without_an_end(void **state)
     fixture_close(&f);
 }
 
+/* One whose session still runs is taken where that is asked for: to its last whole
+ * record. */
+static void
+receipt__of_an_open_journal_is_taken_when_asked_for(void **state)
+{
+    struct fixture f;
+    struct buf b = BUF_INIT;
+    struct receipt *r = NULL;
+    const struct receipt_pins pins = {.open = true};
+    size_t offsets[64];
+    size_t n;
+    struct err e = {0};
+
+    run_plain(&f, *state, 100);
+    fixture_read(&f, &b);
+    n = forge_frames(&b, offsets, 63);
+    for (size_t cut = offsets[n - 1]; cut < b.len; cut += 7) {
+        assert_ok(receipt_verify(&r, b.data, cut, &pins, &e));
+        assert_string_equal(r->job, "j0123456789ab");
+        receipt_free(r);
+    }
+    assert_ok(receipt_verify(&r, b.data, b.len, &pins, &e));
+    receipt_free(r);
+    assert_refused(receipt_verify(&r, b.data, 0, &pins, &e), ERR_NOT_FOUND);
+    assert_refused(receipt_verify(&r, b.data, offsets[1] - 1, &pins, &e), ERR_CORRUPT);
+    buf_add_u8(&b, '\n');
+    assert_refused(receipt_verify(&r, b.data, b.len, &pins, &e), ERR_CORRUPT);
+    buf_free(&b);
+    fixture_close(&f);
+}
+
 int
 main(void)
 {
@@ -382,6 +413,7 @@ main(void)
         fixture_test(bill__json_and_csv_hold_every_line),
         fixture_test(receipt__refuses_what_is_not_the_pinned_one),
         fixture_test(receipt__is_not_a_journal_without_an_end),
+        fixture_test(receipt__of_an_open_journal_is_taken_when_asked_for),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

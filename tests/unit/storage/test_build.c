@@ -1,6 +1,8 @@
 #include "storage/build.h"
 
 #include <errno.h>
+#include <grp.h>
+#include <pwd.h>
 #include <stdatomic.h>
 
 #include "storage/extract.h"
@@ -137,6 +139,49 @@ tree__is_the_same_with_any_number_of_threads(void **state)
         build(s);
         assert_memory_equal(&one, &s->r.tree, sizeof one);
     }
+}
+
+/* Names as well as numbers: another machine may number its users otherwise. */
+static void
+tree__names_the_owners(void **state)
+{
+    struct setup *s = *state;
+    struct tree_source from;
+    struct tree_reader *r = NULL;
+    const struct tree_group *g;
+    struct err e = {0};
+    size_t n = 0;
+
+    put_text(s->src, "roots", "1");
+    put_text(s->src, "nobodys", "2");
+    put_text(s->src, "of-no-name", "3");
+    if (geteuid() == 0) {
+        int fd = open_dir(s->src);
+
+        assert_int_equal(fchownat(fd, "nobodys", 65534, 1, 0), 0);
+        assert_int_equal(fchownat(fd, "of-no-name", 123456, 123457, 0), 0);
+        (void)close(fd);
+    }
+    build(s);
+    from = mem_source(&s->m);
+    assert_ok(tree_open(&r, &s->r.tree, &from, &e));
+    for (;;) {
+        assert_ok(tree_next(r, &g, &e));
+        if (g == NULL) {
+            break;
+        }
+        for (size_t i = 0; i < g->n_entries; i++) {
+            const struct tree_entry *is = &g->entries[i];
+            const struct passwd *user = getpwuid(is->uid);
+            const struct group *group = getgrgid(is->gid);
+
+            assert_string_equal(is->user, user != NULL ? user->pw_name : "");
+            assert_string_equal(is->group, group != NULL ? group->gr_name : "");
+            n++;
+        }
+    }
+    assert_int_equal(n, 4);
+    tree_close(r);
 }
 
 static void
@@ -785,6 +830,7 @@ main(void)
         build_test(tree__is_the_same_with_any_number_of_threads),
         build_test(tree__of_an_empty_directory_is_its_root),
         build_test(tree__holds_the_longest_link_there_is),
+        build_test(tree__names_the_owners),
         build_test(report__names_the_largest_first_and_equal_ones_by_name),
         build_test(tree__of_a_sparse_terabyte_holds_its_few_bytes),
         build_test(cache__makes_an_unchanged_tree_cost_no_reading),

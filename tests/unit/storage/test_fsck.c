@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 
 #include "storage/fsck.h"
+#include "storage/pack.h"
 #include "storage/rebuild.h"
 #include "storage/tree.h"
 
@@ -297,6 +298,44 @@ fsck__tells_what_a_lost_pack_took_with_it(void **state)
     scratch_free(dir);
 }
 
+/* A pack that is damaged in all it has leaves no empty one behind. */
+static void
+fsck__leaves_no_pack_of_nothing(void **state)
+{
+    char *dir = scratch_dir();
+    struct store *s = open_test_store(dir);
+    char *cmd;
+    struct store_stats st;
+    struct report rep;
+    struct fsck_result r;
+    struct store_loc loc;
+    struct sha256 id;
+    uint8_t data[5000];
+
+    (void)state;
+    fill_random(data, sizeof data, 3);
+    OK(store_put(s, STORE_KIND_DATA, data, sizeof data, &id, NULL, e));
+    OK(store_commit(s, e));
+    OK(store_locate(s, &id, 1, &loc, e));
+    store_close(s);
+    cmd = xasprintf("f=$(echo %s/packs/*.pack); printf '\\0\\1\\2\\3' | dd of=$f bs=1 "
+                    "seek=%llu conv=notrunc status=none",
+                    dir, (unsigned long long)loc.offset + PACK_ENTRY_LEN + 100);
+    assert_int_equal(system(cmd), 0); /* NOLINT: a test's own command */
+    r = run_fsck(dir, &rep);
+    assert_int_equal(r.n_bad_chunks, 1);
+    r = run_fsck(dir, &rep);
+    assert_int_equal(r.n_bad_packs, 0);
+    assert_int_equal(r.n_index_errors, 0);
+    s = open_test_store(dir);
+    OK(store_stats(s, &st, e));
+    assert_int_equal(st.n_packs, 0);
+    assert_int_equal(st.n_chunks, 0);
+    store_close(s);
+    free(cmd);
+    scratch_free(dir);
+}
+
 static void
 fsck__waits_with_the_index_while_others_use_it(void **state)
 {
@@ -406,6 +445,7 @@ main(void)
         cmocka_unit_test(fsck__loses_nothing_by_a_byte_flipped_in_the_index),
         cmocka_unit_test(fsck__loses_nothing_by_a_byte_flipped_in_a_manifest),
         cmocka_unit_test(fsck__tells_what_a_lost_pack_took_with_it),
+        cmocka_unit_test(fsck__leaves_no_pack_of_nothing),
         cmocka_unit_test(fsck__waits_with_the_index_while_others_use_it),
         cmocka_unit_test(files_tree__names_the_files_that_need_a_chunk),
     };

@@ -196,6 +196,21 @@ rules__read_as_gitignore_says(void **state)
     }
 }
 
+/* A directory's rules are for what is below it, not beside it. */
+static void
+rules__hold_below_their_directory(void **state)
+{
+    struct ignore_dir *d = ignore_dir_new(NULL, "ab", "*.o\n", 4, "x\n", 2);
+
+    (void)state;
+    assert_int_equal(ignore_match(d, "ab/a.o", 6, false), IGNORE_GIT);
+    assert_int_equal(ignore_match(d, "ab/x", 4, false), IGNORE_GPURUN);
+    assert_int_equal(ignore_match(d, "cd/a.o", 6, false), IGNORE_NOT);
+    assert_int_equal(ignore_match(d, "cd/x", 4, false), IGNORE_NOT);
+    assert_int_equal(ignore_match(d, "abc/a.o", 7, false), IGNORE_NOT);
+    ignore_dir_free(d);
+}
+
 /* Of a file of rules so much is read, and not a byte more. */
 static void
 rules__are_read_up_to_the_limit(void **state)
@@ -504,6 +519,7 @@ main(void)
         cmocka_unit_test(wildmatch__follows_git),
         cmocka_unit_test(wildmatch__many_stars_end_in_time),
         cmocka_unit_test(rules__read_as_gitignore_says),
+        cmocka_unit_test(rules__hold_below_their_directory),
         cmocka_unit_test(rules__are_read_up_to_the_limit),
         cmocka_unit_test(gpurunignore__stands_above_every_gitignore),
         cmocka_unit_test(builtin__keeps_secrets_and_caches),

@@ -1,6 +1,9 @@
 /* Exports: what comes out goes in again as the same tree, and nothing else does. */
 #include "tests/unit/storage/nasty.h"
 
+#include <archive.h>
+#include <archive_entry.h>
+
 #include "storage/manifest.h"
 #include "storage/tarball.h"
 
@@ -150,6 +153,53 @@ nasty_tree__comes_back_as_the_same_tree_in_both_kinds(void **state)
 }
 
 /* With so many chunks that the tree has its groups in parts. */
+/* What tar and other programs see, without what is there for us alone. */
+static void
+access_list__is_one_for_any_tar(void **state)
+{
+    /* user::rw-, user:1:r--, group::r--, mask::r--, other::--- */
+    static const uint8_t acl[] = {2,   0,   0,   0,   1,   0,   6,  0,   255, 255, 255,
+                                  255, 2,   0,   4,   0,   1,   0,  0,   0,   4,   0,
+                                  4,   0,   255, 255, 255, 255, 16, 0,   4,   0,   255,
+                                  255, 255, 255, 32,  0,   0,   0,  255, 255, 255, 255};
+    struct world w = {.scratch = scratch_dir(), .manifest = BUF_INIT};
+    char *dir = path_join(w.scratch, "src");
+    struct archive *a = archive_read_new();
+    struct archive_entry *entry;
+    struct buf tar = BUF_INIT;
+    struct tarball_report r;
+    bool seen = false;
+
+    (void)state;
+    assert_int_equal(mkdir(dir, 0755), 0);
+    put_text(dir, "shared", "text");
+    assert_true(set_attr(dir, "shared", "system.posix_acl_access", acl, sizeof acl));
+    world_init(&w, dir);
+    export_to(&w, true, &tar, &r);
+    assert_int_equal(archive_read_support_format_tar(a), ARCHIVE_OK);
+    assert_int_equal(archive_read_open_memory(a, tar.data, tar.len), ARCHIVE_OK);
+    while (archive_read_next_header(a, &entry) == ARCHIVE_OK) {
+        const char *path = archive_entry_pathname(entry);
+        char *text;
+
+        if (strlen(path) < 6 || strcmp(path + strlen(path) - 6, "shared") != 0) {
+            continue;
+        }
+        seen = true;
+        text = archive_entry_acl_to_text(entry, NULL, ARCHIVE_ENTRY_ACL_TYPE_ACCESS);
+        assert_non_null(text);
+        assert_string_equal(text, "user::rw-\ngroup::r--\nother::---\nuser:1:r--\n"
+                                  "mask::r--");
+        free(text);
+        assert_int_equal(archive_entry_xattr_count(entry), 0);
+    }
+    assert_true(seen);
+    assert_int_equal(archive_read_free(a), ARCHIVE_OK);
+    buf_free(&tar);
+    free(dir);
+    world_free(&w);
+}
+
 static void
 long_file__comes_back_whole(void **state)
 {
@@ -318,6 +368,7 @@ main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(nasty_tree__comes_back_as_the_same_tree_in_both_kinds),
+        cmocka_unit_test(access_list__is_one_for_any_tar),
         cmocka_unit_test(long_file__comes_back_whole),
         cmocka_unit_test(damage__is_never_taken_for_the_snapshot),
         cmocka_unit_test(failing_write__is_told_as_it_is),
