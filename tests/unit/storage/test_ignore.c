@@ -142,6 +142,62 @@ wildmatch__many_stars_end_in_time(void **state)
     assert_true(ignore_wildmatch(pattern, 200, text, 2000, true));
 }
 
+/* '*' is any text without '/', '?' one such character: by looking at every pair of
+ * places. */
+static bool
+matches_plainly(const char *pattern, size_t n, const char *text, size_t len)
+{
+    bool rest[32][32] = {{false}}; /* [i][j]: does pattern + i match text + j? */
+
+    rest[n][len] = true;
+    for (size_t i = n; i-- > 0;) {
+        for (size_t j = len + 1; j-- > 0;) {
+            char c = j < len ? text[j] : '\0';
+            bool one = j < len && (pattern[i] == '?' ? c != '/' : c == pattern[i]);
+
+            rest[i][j] = pattern[i] == '*'
+                             ? rest[i + 1][j] || (j < len && c != '/' && rest[i][j + 1])
+                             : one && rest[i + 1][j + 1];
+        }
+    }
+    return rest[0][0];
+}
+
+static void
+wildmatch__agrees_with_a_plain_search(void **state)
+{
+    static const char in_pattern[] = {'a', 'b', '/', '?', '*', '*'};
+    unsigned seed = 5;
+    size_t n_matched = 0;
+
+    (void)state;
+    for (int round = 0; round < 200000; round++) {
+        char pattern[24];
+        char text[24];
+        size_t n = 0;
+        size_t len = (seed = seed * 1103515245 + 12345) >> 16 & 15;
+
+        for (size_t i = 0; i < len; i++) {
+            text[i] = "aaab/"[((seed = seed * 1103515245 + 12345) >> 16) % 5];
+        }
+        for (size_t i = 0; i < 14; i++) {
+            char c = in_pattern[((seed = seed * 1103515245 + 12345) >> 16) % 6];
+
+            if (c != '*' || n == 0 ||
+                pattern[n - 1] != '*') { /* "**" is something else */
+                pattern[n++] = c;
+            }
+        }
+        n = n * ((seed = seed * 1103515245 + 12345) >> 16 & 7) / 7;
+        n_matched += matches_plainly(pattern, n, text, len) ? 1 : 0;
+        if (ignore_wildmatch(pattern, n, text, len, true) !=
+            matches_plainly(pattern, n, text, len)) {
+            fail_msg("'%.*s' against '%.*s'", (int)n, pattern, (int)len, text);
+        }
+    }
+    assert_true(n_matched > 1000);
+}
+
 struct rule_case {
     const char *rules;
     const char *path;
@@ -518,6 +574,7 @@ main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(wildmatch__follows_git),
         cmocka_unit_test(wildmatch__many_stars_end_in_time),
+        cmocka_unit_test(wildmatch__agrees_with_a_plain_search),
         cmocka_unit_test(rules__read_as_gitignore_says),
         cmocka_unit_test(rules__hold_below_their_directory),
         cmocka_unit_test(rules__are_read_up_to_the_limit),
