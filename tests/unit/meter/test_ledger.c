@@ -430,11 +430,15 @@ ledger__keeps_the_wallets_of_many_apart(void **state)
     assert_ok(ledger_promise(l, &p, 3, &repeated, &e));
     assert_true(repeated);
     assert_funds(l, 100, 60);
+    assert_ok(ledger_hold(l, "l1", 2, 60, 3, &e)); /* as much as before: nothing moves */
+    assert_int_equal(ledger_hold(l, "l1", 3, 59, 3, &e), -1);
+    assert_int_equal(refuse_of(&e), REFUSE_RANGE);
+    assert_funds(l, 100, 60);
     assert_ok(ledger_body(l, "hold:l1:1", &body, &e));
     assert_string_equal(buf_str(&body), "fen=60\nhost=h1\nterms=aa\n");
     ledger_use(l, "bob");
     assert_funds(l, 50, 0);
-    assert_int_equal(ledger_hold(l, "l1", 2, 70, 4, &e), -1);
+    assert_int_equal(ledger_hold(l, "l1", 4, 70, 4, &e), -1);
     assert_int_equal(e.code, ERR_DENIED);
     /* The lease says whose money it is, whoever brings the receipt. */
     assert_ok(settle(l, "l1", 40, 5, 2500, NULL, &e));

@@ -110,6 +110,12 @@ wildmatch__follows_git(void **state)
         {"[[:xdigit:]]", "G", true, false},
         {"[[:xdigit:]]", "a", true, true},
         {"[[:xdigit:]]", "A", true, true},
+        {"[[:]", "[", true, true}, /* no class: a '[' and what follows */
+        {"[[:]", ":", true, true},
+        {"[[:]", "a", true, false},
+        {"[[:ab]", "[", true, true},
+        {"[[:ab]", "b", true, true},
+        {"[[:ab]", "c", true, false},
     };
 
     (void)state;
