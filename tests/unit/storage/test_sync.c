@@ -4,8 +4,10 @@
 #include <poll.h>
 #include <sys/stat.h>
 
+#include "base/bytes.h"
 #include "base/file.h"
 #include "storage/build.h"
+#include "storage/chunker.h"
 #include "storage/sync.h"
 
 /* How old a change must be to be trusted; scache.c knows exactly. */
@@ -439,6 +441,60 @@ sync__asks_when_the_cache_is_of_another_tree(void **state)
     world_free(&w);
 }
 
+#define BLOCK (CHUNKER_MIN_BYTES + 64)
+
+/* A block behind which a chunk ends wherever it stands. */
+static void
+find_block(uint8_t *two)
+{
+    for (uint64_t seed = 0;; seed++) {
+        put_u64(two + BLOCK - 8, seed * 0x9e3779b97f4a7c15u);
+        memcpy(two + BLOCK, two, BLOCK);
+        if (chunker_cut(two, BLOCK + 1) == BLOCK) {
+            return;
+        }
+    }
+}
+
+/* The cache knows a file that the tree holds in several groups: what is missing of it is
+ * read again, across them. */
+static void
+sync__reads_a_file_of_many_groups_again(void **state)
+{
+    struct world w = world_new();
+    uint8_t *two = xcalloc(2, BLOCK);
+    char *path = path_join(w.dir, "long");
+    int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0644);
+    struct sha256 first;
+    struct sha256 last;
+    struct outcome o;
+
+    (void)state;
+    find_block(two);
+    assert_true(fd >= 0);
+    for (size_t i = 0; i <= TREE_GROUP_CHUNKS_MAX + 50; i++) {
+        assert_int_equal(fd_write_all(fd, two, BLOCK), 0);
+    }
+    memset(two, 'e', 1000);
+    assert_int_equal(fd_write_all(fd, two, 1000), 0);
+    assert_int_equal(fd_close(&fd), 0);
+    settle(&w);
+    o = ship(&w, (struct ship){0});
+    assert_int_equal(o.state, SYNC_DONE);
+    first = o.tree;
+    assert_true(o.sent.sent_bytes < 1000000); /* two chunks, and where they stand */
+    free(w.store_dir);
+    w.store_dir = path_join(w.scratch, "another");
+    o = ship(&w, (struct ship){.base = &first});
+    assert_int_equal(o.state, SYNC_DONE);
+    last = o.tree;
+    assert_true(sha256_equal(&first, &last));
+    check_whole(&w, &last);
+    free(path);
+    free(two);
+    world_free(&w);
+}
+
 /* To the last byte that may be sent, and not one more. */
 static void
 sync__a_quota_is_met_to_the_byte(void **state)
@@ -476,6 +532,7 @@ main(void)
         cmocka_unit_test(sync__goes_on_after_a_cut),
         cmocka_unit_test(sync__a_quota_refuses_and_says_so),
         cmocka_unit_test(sync__asks_when_the_cache_is_of_another_tree),
+        cmocka_unit_test(sync__reads_a_file_of_many_groups_again),
         cmocka_unit_test(sync__a_quota_is_met_to_the_byte),
     };
 
