@@ -9,12 +9,17 @@
  * Dying by power cut forgets what was not synced: all of it, or a random part (each
  * write to a file for itself; names in a directory from some point on). A base copy of
  * each file is kept since its last sync, and what was done since; at death the file is
- * written anew from these.
+ * written anew from these. SHIM_PLUG does no such books: the file system that the root is
+ * on, an ext4 of its own, is shut down, and what it had not put on its disk is gone.
+ *
+ * With `reads` it is the calls that read which are counted and fail, not those that
+ * change: opening a file that is there, and reading it.
  */
 
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdbool.h>
@@ -22,6 +27,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
@@ -36,7 +42,9 @@ enum shim_mode {
     SHIM_SHORT,      /* write half of it and say so */
     SHIM_EIO,        /* this call fails */
     SHIM_ENOSPC,     /* this and every later call that needs room fails */
-    SHIM_MODES
+    SHIM_EDQUOT,     /* the same, because of a quota */
+    SHIM_MODES,
+    SHIM_PLUG = SHIM_MODES, /* before the call the ext4 under the root is shut down */
 };
 
 struct shim_op {
@@ -77,10 +85,30 @@ static struct {
     size_t n_names;
     uint64_t n_saves;
     bool dying;
+    bool reads; /* calls that read are counted, not those that change */
     /* If not NULL, told of each call before it is made: its name, and what it is about.
      */
     void (*watch)(const char *call, const char *path);
 } shim;
+
+/* Threads write packs side by side: one call at a time, so that the books are right. */
+static pthread_mutex_t shim_mu = PTHREAD_RECURSIVE_MUTEX_INITIALIZER_NP;
+
+static void
+shim_lock(void)
+{
+    (void)pthread_mutex_lock(&shim_mu);
+}
+
+static int64_t
+shim_unlock(int64_t result)
+{
+    int was = errno;
+
+    (void)pthread_mutex_unlock(&shim_mu);
+    errno = was;
+    return result;
+}
 
 static uint64_t
 shim_random(void)
@@ -389,10 +417,25 @@ shim_lose_names(bool some)
     }
 }
 
+/* EXT4_IOC_SHUTDOWN, with what the journal holds (1), or without (2): all has ended. */
+static void
+shim_pull_plug(void)
+{
+    unsigned how = 1 + (unsigned)(shim_random() % 2);
+    int fd = (int)syscall(SYS_openat, AT_FDCWD, shim.root, O_RDONLY | O_CLOEXEC, 0);
+
+    if (fd == -1 || ioctl(fd, _IOR('X', 125, unsigned), &how) == -1) {
+        abort();
+    }
+}
+
 static void
 shim_die(void)
 {
     shim.dying = true;
+    if (shim.mode == SHIM_PLUG) {
+        shim_pull_plug();
+    }
     if (shim.mode == SHIM_POWER_ALL || shim.mode == SHIM_POWER_SOME) {
         for (size_t i = 0; i < shim.n_files; i++) {
             shim_rewrite(&shim.files[i], shim.mode == SHIM_POWER_SOME);
@@ -408,16 +451,20 @@ enum shim_fate { SHIM_GO, SHIM_HALF, SHIM_FAIL };
 static enum shim_fate
 shim_next(const char *call, const char *path, bool is_write, bool needs_room)
 {
-    uint64_t n = ++*shim.count;
+    uint64_t n;
 
+    if (shim.reads) {
+        return SHIM_GO;
+    }
+    n = ++*shim.count;
     if (shim.watch != NULL) {
         shim.watch(call, path);
     }
     if (shim.mode == SHIM_COUNT || n < shim.die_at) {
         return SHIM_GO;
     }
-    if (shim.mode == SHIM_ENOSPC) {
-        errno = ENOSPC;
+    if (shim.mode == SHIM_ENOSPC || shim.mode == SHIM_EDQUOT) {
+        errno = shim.mode == SHIM_ENOSPC ? ENOSPC : EDQUOT;
         return needs_room ? SHIM_FAIL : SHIM_GO;
     }
     if (n > shim.die_at) {
@@ -439,7 +486,52 @@ shim_next(const char *call, const char *path, bool is_write, bool needs_room)
     return SHIM_GO;
 }
 
+/* Another call that reads. */
+static enum shim_fate
+shim_next_read(int fd, const char *path_known)
+{
+    char path[300];
+    bool now;
+
+    if (!shim.reads || (path_known == NULL && !shim_path(fd, path))) {
+        return SHIM_GO;
+    }
+    shim_lock();
+    now = ++*shim.count == shim.die_at;
+    (void)shim_unlock(0);
+    errno = EIO;
+    return now && shim.mode == SHIM_EIO     ? SHIM_FAIL
+           : now && shim.mode == SHIM_SHORT ? SHIM_HALF
+                                            : SHIM_GO;
+}
+
 /* ---- the calls ---- */
+
+ssize_t
+pread(int fd, void *to, size_t len, off_t at)
+{
+    enum shim_fate fate = shim_next_read(fd, NULL);
+
+    return fate == SHIM_FAIL ? -1
+                             : syscall(SYS_pread64, fd, to,
+                                       fate == SHIM_HALF && len > 1 ? len / 2 : len, at);
+}
+
+ssize_t
+pread64(int fd, void *to, size_t len, off64_t at)
+{
+    return pread(fd, to, len, at);
+}
+
+ssize_t
+read(int fd, void *to, size_t len)
+{
+    enum shim_fate fate = shim_next_read(fd, NULL);
+
+    return fate == SHIM_FAIL
+               ? -1
+               : syscall(SYS_read, fd, to, fate == SHIM_HALF && len > 1 ? len / 2 : len);
+}
 
 static ssize_t
 shim_write(int fd, const void *data, size_t len, off_t at)
@@ -468,13 +560,14 @@ shim_write(int fd, const void *data, size_t len, off_t at)
 ssize_t
 pwrite(int fd, const void *data, size_t len, off_t at)
 {
-    return shim_write(fd, data, len, at);
+    shim_lock();
+    return shim_unlock(shim_write(fd, data, len, at));
 }
 
 ssize_t
 pwrite64(int fd, const void *data, size_t len, off64_t at)
 {
-    return shim_write(fd, data, len, at);
+    return pwrite(fd, data, len, at);
 }
 
 ssize_t
@@ -487,12 +580,13 @@ write(int fd, const void *data, size_t len)
     if (!shim_path(fd, path)) {
         return syscall(SYS_write, fd, data, len);
     }
+    shim_lock();
     at = (off_t)syscall(SYS_lseek, fd, 0, SEEK_CUR);
     n = shim_write(fd, data, len, at);
     if (n > 0) {
         (void)syscall(SYS_lseek, fd, at + n, SEEK_SET);
     }
-    return n;
+    return shim_unlock(n);
 }
 
 ssize_t
@@ -511,13 +605,13 @@ pwritev(int fd, const struct iovec *iov, int n_iov, off_t at)
         memcpy(all + len, iov[i].iov_base, iov[i].iov_len);
         len += iov[i].iov_len;
     }
-    n = shim_write(fd, all, len, at);
+    n = pwrite(fd, all, len, at);
     free(all);
     return n;
 }
 
-int
-ftruncate(int fd, off_t len)
+static int
+shim_truncate(int fd, off_t len)
 {
     char path[300];
 
@@ -528,6 +622,13 @@ ftruncate(int fd, off_t len)
         shim_note(fd, len, NULL, 0);
     }
     return (int)syscall(SYS_ftruncate, fd, len);
+}
+
+int
+ftruncate(int fd, off_t len)
+{
+    shim_lock();
+    return (int)shim_unlock(shim_truncate(fd, len));
 }
 
 int
@@ -553,17 +654,19 @@ shim_sync(int fd, long call)
 int
 fsync(int fd)
 {
-    return shim_sync(fd, SYS_fsync);
+    shim_lock();
+    return (int)shim_unlock(shim_sync(fd, SYS_fsync));
 }
 
 int
 fdatasync(int fd)
 {
-    return shim_sync(fd, SYS_fdatasync);
+    shim_lock();
+    return (int)shim_unlock(shim_sync(fd, SYS_fdatasync));
 }
 
 static int
-shim_open(int dir_fd, const char *name, int flags, mode_t mode)
+shim_open_locked(int dir_fd, const char *name, int flags, mode_t mode)
 {
     char path[300];
     char dir[300];
@@ -585,12 +688,24 @@ shim_open(int dir_fd, const char *name, int flags, mode_t mode)
             (void)syscall(SYS_close, old);
         }
     }
+    if (!ours && shim.reads && shim_path_at(dir_fd, name, path, dir) &&
+        syscall(SYS_faccessat, AT_FDCWD, path, F_OK) == 0 &&
+        shim_next_read(-1, path) == SHIM_FAIL) {
+        return -1;
+    }
     fd = (int)syscall(SYS_openat, dir_fd, name, flags, mode);
     if (fd != -1 && ours) {
         shim_note_name('c', path, dir, "", NULL);
         (void)shim_note(fd, 0, NULL, 0);
     }
     return fd;
+}
+
+static int
+shim_open(int dir_fd, const char *name, int flags, mode_t mode)
+{
+    shim_lock();
+    return (int)shim_unlock(shim_open_locked(dir_fd, name, flags, mode));
 }
 
 #define SHIM_MODE(flags, mode)                                                           \
@@ -637,8 +752,8 @@ open64(const char *name, int flags, ...)
     return shim_open(AT_FDCWD, name, flags, mode);
 }
 
-int
-mkdirat(int dir_fd, const char *name, mode_t mode)
+static int
+shim_mkdirat(int dir_fd, const char *name, mode_t mode)
 {
     char path[300];
     char dir[300];
@@ -658,7 +773,14 @@ mkdirat(int dir_fd, const char *name, mode_t mode)
 }
 
 int
-unlinkat(int dir_fd, const char *name, int flags)
+mkdirat(int dir_fd, const char *name, mode_t mode)
+{
+    shim_lock();
+    return (int)shim_unlock(shim_mkdirat(dir_fd, name, mode));
+}
+
+static int
+shim_unlinkat(int dir_fd, const char *name, int flags)
 {
     char path[300];
     char dir[300];
@@ -675,13 +797,20 @@ unlinkat(int dir_fd, const char *name, int flags)
 }
 
 int
+unlinkat(int dir_fd, const char *name, int flags)
+{
+    shim_lock();
+    return (int)shim_unlock(shim_unlinkat(dir_fd, name, flags));
+}
+
+int
 unlink(const char *name)
 {
     return unlinkat(AT_FDCWD, name, 0);
 }
 
-int
-renameat(int from_fd, const char *from, int to_fd, const char *to)
+static int
+shim_renameat(int from_fd, const char *from, int to_fd, const char *to)
 {
     char from_path[300];
     char from_dir[300];
@@ -701,6 +830,13 @@ renameat(int from_fd, const char *from, int to_fd, const char *to)
         }
     }
     return (int)syscall(SYS_renameat2, from_fd, from, to_fd, to, 0);
+}
+
+int
+renameat(int from_fd, const char *from, int to_fd, const char *to)
+{
+    shim_lock();
+    return (int)shim_unlock(shim_renameat(from_fd, from, to_fd, to));
 }
 
 int

@@ -1,0 +1,61 @@
+#ifndef TESTS_UNIT_STORAGE_CRASH_PLACE_H
+#define TESTS_UNIT_STORAGE_CRASH_PLACE_H
+
+#include "tests/unit/storage/store_util.h"
+
+/* Where the store of one accident lies: in a directory, or on a disk that can be cut off.
+ */
+
+static const char *power_dir; /* NULL: no disk; else it holds an empty one, "blank" */
+
+static void
+command(const char *fmt, ...)
+{
+    char line[900];
+    va_list ap;
+
+    va_start(ap, fmt);
+    (void)vsnprintf(line, sizeof line, fmt, ap);
+    va_end(ap);
+    if (system(line) != 0) {
+        fail_msg("failed: %s", line);
+    }
+}
+
+/* A fresh place for a store; on a disk of its own if there are disks. */
+static char *
+place_make(void)
+{
+    char *dir = scratch_dir();
+
+    if (power_dir != NULL) {
+        command("mkdir %s/disk && cp --sparse=always %s/blank %s/image && "
+                "mount -o loop,commit=300 %s/image %s/disk",
+                dir, power_dir, dir, dir, dir);
+    }
+    command("mkdir -p -m 0700 %s/disk/store %s/saves", dir, dir);
+    if (power_dir != NULL) {
+        command("sync -f %s/disk", dir);
+    }
+    return dir;
+}
+
+/* The power is back. */
+static void
+place_again(const char *dir)
+{
+    if (power_dir != NULL) {
+        command("umount %s/disk && mount -o loop %s/image %s/disk", dir, dir, dir);
+    }
+}
+
+static void
+place_free(char *dir)
+{
+    if (power_dir != NULL) {
+        command("umount %s/disk", dir);
+    }
+    scratch_free(dir);
+}
+
+#endif
