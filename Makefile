@@ -5,6 +5,7 @@
 # make deps             Debian's packages (tests/packages) that are missing
 # make fuzz cov mutants soak bench bench-meter bench-storage vectors    see the targets
 # make install          DESTDIR=, PREFIX=/usr/local
+# make static           the client as one static binary, bin/gpurun-static
 #
 # Knobs: V=1 (whole command lines), DEV=1 (warnings are errors), SAN=address,undefined or SAN=thread,
 # COV=1, each of the last three in a build folder of its own.
@@ -13,6 +14,7 @@
 # parts relative to its own binary in one way:
 #
 #   bin/gpurun                              the client
+#   bin/gpurun-static                       the same without a shared library: `make static`
 #   bin/gpurun-agent                        for owners: a link to the one in lib/
 #   bin/gpurun-book                         for operators
 #   lib/gpurun/agent/ARCH/gpurun-agent      static; the client copies it to hosts
@@ -109,7 +111,7 @@ DATA_BUILT := $(DATA:%=$(B)/share/gpurun/%)
 PO         := $(wildcard po/*.po)
 MO         := $(PO:po/%.po=$(B)/share/locale/%/LC_MESSAGES/gpurun.mo)
 
-.PHONY: all deps demo test check tests bench bench-meter bench-storage soak vectors fuzz fuzz-run cov mutants \
+.PHONY: all static deps demo test check tests bench bench-meter bench-storage soak vectors fuzz fuzz-run cov mutants \
         print-compile print-test-libs \
         lint lint-all layers nofloat format headers tidy words manuals install uninstall clean FORCE
 .DELETE_ON_ERROR:
@@ -148,6 +150,27 @@ $(B)/flags: FORCE
 $(B)/bin/gpurun: $(B)/runner/cli/main_gpurun.o $(CLIENT_LIB)
 	$(call say,LD,$@)
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $(OBJECTS) $(LIBS)
+
+# The same client for any Linux of this architecture: no loader, no shared library, no NSS
+# module (runner/static). libssh.a has calls named like ours: they get other names.
+STATIC_OBJ  := $(patsubst %.c,$(B)/%.o,$(wildcard runner/static/*.c))
+STATIC_WRAP := $(foreach s,getaddrinfo freeaddrinfo,-Wl$(comma)--wrap=$(s)$(comma)--defsym=__wrap_$(s)=names_$(s))
+STATIC_LIBS  = $(call once,STATIC_LIBS,$(filter-out -lssh -lacl -llz4 -lnettle -lxml2,$(shell \
+    $(PKG_CONFIG) --static --libs libuv-static libcares $(PKGS_BASE) $(PKGS_CLIENT))) -lm -lpthread)
+LIBSSH_A    := $(B)/static/libssh.a
+$(LIBSSH_A): $(B)/flags
+	@mkdir -p $(@D)
+	$(Q)objcopy $(foreach s,_update _final,--redefine-sym sha256$(s)=libssh_sha256$(s)) \
+	    "$$($(CC) -print-file-name=libssh.a)" $@
+$(B)/bin/gpurun-static: $(B)/runner/cli/main_gpurun.o $(STATIC_OBJ) $(CLIENT_LIB) $(LIBSSH_A)
+	$(call say,LD,$@)
+	$(Q)$(CC) $(ALL_LDFLAGS) -static $(STATIC_WRAP) -o $@ $(filter %.o,$^) $(CLIENT_LIB) \
+	    -Wl,--start-group $(LIBSSH_A) $(STATIC_LIBS) -Wl,--end-group 2>$(B)/static.log || \
+	    { cat $(B)/static.log; exit 1; }
+	@grep -v -e ': in function' -e 'in statically linked applications' $(B)/static.log || true
+static: all $(B)/bin/gpurun-static
+# Built with the tests where its one library more is; not with a sanitizer or gcov.
+STATIC_CLIENT := $(if $(SAN)$(FUZZ)$(COV),,$(if $(wildcard /usr/include/ares.h),$(B)/bin/gpurun-static))
 
 $(B)/bin/gpurun-book: $(B)/runner/book/main_book.o $(BOOK_LIB)
 	$(call say,LD,$@)
@@ -217,7 +240,7 @@ $(FUZZ_BIN): $(B)/%: $(B)/%.o $(FUZZ_MAIN) $(LIB)
 $(SUBST_LIB): $(B)/%.so: %.c $(B)/flags
 	$(call say,CC,$<)
 	$(Q)$(CC) $(BASE_CFLAGS) $(WERROR) $(CFLAGS) -shared -fPIC -o $@ $< -ldl
-tests: all $(UNIT_BIN) $(TOOL_BIN) $(HOSTILE) $(FUZZ_BIN) $(SUBST_LIB)
+tests: all $(STATIC_CLIENT) $(UNIT_BIN) $(TOOL_BIN) $(HOSTILE) $(FUZZ_BIN) $(SUBST_LIB)
 
 deps:
 	@tests/deps
@@ -372,7 +395,7 @@ uninstall:
 clean:
 	rm -rf build
 
--include $(LIB_OBJ:.o=.d) $(PROBE_OBJ:.o=.d) $(TESTS_C:%.c=$(B)/%.d)
+-include $(LIB_OBJ:.o=.d) $(PROBE_OBJ:.o=.d) $(STATIC_OBJ:.o=.d) $(TESTS_C:%.c=$(B)/%.d)
 -include $(B)/runner/cli/main_gpurun.d $(B)/runner/host/main_agent.d $(B)/runner/book/main_book.d
 ifneq ($(filter lint-all headers tidy,$(MAKECMDGOALS)),)
 -include $(HEADERS:%=$(L)/%.alone.d) $(LINT_C:%=$(L)/%.tidy.d)

@@ -6,6 +6,7 @@
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/auxv.h>
 #include <sys/utsname.h>
 #include <unistd.h>
 
@@ -14,18 +15,35 @@
 #include "base/text.h"
 #include "runner/client/i18n.h"
 
-/* The directory above the one the running binary lies in, links resolved; malloc'ed. */
+/* The running binary, links resolved. Without /proc (a bare chroot): as it was started.
+ */
+static int
+own_path(char exe[PATH_MAX], struct err *e)
+{
+    ssize_t n = readlink("/proc/self/exe", exe, PATH_MAX - 1);
+    const char *started;
+
+    if (n >= 0) {
+        exe[n] = '\0';
+        return 0;
+    }
+    started = (const char *)getauxval(AT_EXECFN); // NOLINT(performance-no-int-to-ptr)
+    if (started == NULL || realpath(started, exe) == NULL) {
+        return err_set_sys(e, errno, "cannot tell where gpurun lies (/proc/self/exe)");
+    }
+    return 0;
+}
+
+/* The directory above the one the running binary lies in; malloc'ed. */
 static int
 prefix_dir(char **out, struct err *e)
 {
     char exe[PATH_MAX];
     char *bin;
-    ssize_t n = readlink("/proc/self/exe", exe, sizeof exe - 1);
 
-    if (n == -1) {
-        return err_set_sys(e, errno, "cannot tell where gpurun lies (/proc/self/exe)");
+    if (own_path(exe, e) != 0) {
+        return -1;
     }
-    exe[n] = '\0';
     bin = dirname(exe);
     *out = xstrdup(dirname(bin));
     return 0;

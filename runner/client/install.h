@@ -5,9 +5,9 @@
 #include "base/err.h"
 
 /*
- * Our own files, found relative to the running binary (/proc/self/exe), so that an
- * installed tree works wherever it stands; a build folder is laid out the same way
- * (Makefile):
+ * Our own files, found relative to the running binary (/proc/self/exe, or as it was
+ * started where there is no /proc), so that an installed tree works wherever it stands; a
+ * build folder is laid out the same way (Makefile):
  *
  *   bin/gpurun
  *   lib/gpurun/agent/ARCH/{gpurun-agent,gpurun-gpuprobe}     ARCH as `uname -m` says
