@@ -5,6 +5,7 @@
 # make deps             Debian's packages (tests/packages) that are missing
 # make fuzz cov mutants soak bench bench-meter bench-storage vectors    see the targets
 # make install          DESTDIR=, PREFIX=/usr/local
+# make deb              a Debian package, build/dev/gpurun_VERSION_ARCH.deb
 # make static           the client as one static binary, bin/gpurun-static
 #
 # Knobs: V=1 (whole command lines), DEV=1 (warnings are errors), SAN=address,undefined or SAN=thread,
@@ -113,7 +114,7 @@ MO         := $(PO:po/%.po=$(B)/share/locale/%/LC_MESSAGES/gpurun.mo)
 
 .PHONY: all static deps demo test check tests bench bench-meter bench-storage soak vectors fuzz fuzz-run cov mutants \
         print-compile print-test-libs \
-        lint lint-all layers nofloat format headers tidy words manuals install uninstall clean FORCE
+        lint lint-all layers nofloat format headers tidy words manuals install uninstall deb clean FORCE
 .DELETE_ON_ERROR:
 all: $(LIB) $(PROGRAMS) $(DATA_BUILT) $(MO)
 
@@ -382,6 +383,17 @@ install: all
 	ln -sf gpurun $(SHARE_AT)/bash-completion/completions/gpurun-book
 	$(foreach c,$(wildcard completions/_*),$(INSTALL) -D -m 644 $(c) \
 	    $(SHARE_AT)/zsh/site-functions/$(notdir $(c));)
+
+# DEB_REVISION=: of a package anew from the same version.
+DEB_REVISION = 1
+DEB := $(B)/gpurun_$(VERSION)-$(DEB_REVISION)_$(shell dpkg --print-architecture 2>/dev/null).deb
+deb:
+	@tests/deps deb
+	@rm -rf $(B)/deb
+	@$(MAKE) -s $(PAR) install DESTDIR=$(abspath $(B))/deb PREFIX=/usr
+	@packaging/deb $(abspath $(B))/deb $(VERSION)-$(DEB_REVISION) $(DEB)
+	@rm -rf $(B)/deb
+	@echo $(DEB)
 uninstall:
 	rm -rf $(INST)/lib/gpurun $(SHARE_AT)/gpurun
 	rm -f $(INST)/bin/gpurun $(INST)/bin/gpurun-agent $(INST)/bin/gpurun-book
