@@ -209,6 +209,7 @@ finish_job(struct batch_job *j)
         n_failed =
             outs_bring(b->c, b->cl, j->host->session, &j->record, j->state.snapshot);
     }
+    batch_mirror_want(j);
     ending_record(b->c, &j->record, &j->state, j->charge_fen);
     done(j, code == 0 && n_failed > 0 ? CLI_CHANGED : code);
 }
@@ -269,7 +270,7 @@ has_news(void *ctx)
 {
     const struct batch *b = ctx;
 
-    if (b->look || b->signal != 0) {
+    if (b->look || b->signal != 0 || batch_mirror_news(b)) {
         return true;
     }
     for (size_t i = 0; i < b->n; i++) {
@@ -300,7 +301,9 @@ wait_for_news(struct batch *b)
 static bool
 is_over(const struct batch *b)
 {
-    return b->n_done == b->n || (b->held_back && b->n_active == 0);
+    bool copied = b->n_to_copy == 0 || b->n_interrupts > 1;
+
+    return copied && (b->n_done == b->n || (b->held_back && b->n_active == 0));
 }
 
 static int
@@ -313,6 +316,7 @@ run_all(struct batch *b, struct err *e)
         if (b->look) {
             start_what_fits(b);
         }
+        batch_mirror_step(b);
         if (is_over(b)) {
             break;
         }
@@ -406,6 +410,7 @@ out:
 static void
 close_batch(struct batch *b)
 {
+    batch_mirror_close(b);
     batch_free_jobs(b);
     for (size_t i = 0; i < b->n_hosts; i++) {
         wishes_free(b->hosts[i].wishes);

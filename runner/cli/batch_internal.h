@@ -7,6 +7,7 @@
 #include "meter/grant.h"
 #include "runner/cli/batch.h"
 #include "runner/cli/progress.h"
+#include "runner/client/forward.h"
 #include "runner/client/jobs.h"
 #include "runner/client/place.h"
 #include "runner/client/purse.h"
@@ -65,6 +66,14 @@ struct batch_job {
     int code;              /* of a job that is done */
     struct err why;        /* with words where it never ran, or is out of sight */
     int64_t charge_fen;    /* -1: not known */
+    const char *copy_to;   /* its data is to be copied there still; NULL: no */
+};
+
+/* Where copies go. */
+struct batch_target {
+    char *to;
+    struct session *session; /* NULL: why */
+    struct err why;
 };
 
 /* Devices of one type that changed hands by us since the host was last asked. */
@@ -106,6 +115,12 @@ struct batch {
     int n_interrupts;
     int64_t idle_since_ns; /* nothing of ours runs; 0: something does */
     struct progress *progress;
+    struct batch_job *copying; /* whose data is on its way; NULL: nobody's */
+    struct forward *copy;
+    struct forward_progress copied;
+    size_t n_to_copy; /* that one included */
+    struct batch_target *targets;
+    size_t n_targets;
 };
 
 /* batch_jobs.c: lines or an array into jobs. ERR_INVALID names the line. */
@@ -130,6 +145,12 @@ int batch_ship(struct batch_job *j, struct batch_host *h, struct ship **out,
 void batch_close_job(struct batch_job *j);
 void batch_settle(struct batch *b); /* what was refused: back into the queue, or done */
 void batch_interrupt(struct batch *b); /* ^C, once more */
+
+/* batch_mirror.c: its data is to be copied, if so; go on with that; is there news? */
+void batch_mirror_want(struct batch_job *j);
+void batch_mirror_step(struct batch *b);
+bool batch_mirror_news(const struct batch *b);
+void batch_mirror_close(struct batch *b); /* says what was not copied */
 
 /* batch_view.c */
 int batch_print_plan(const struct batch *b, const int64_t *caps, struct err *e) MUST_USE;

@@ -70,6 +70,28 @@ n_good(const struct batch *b)
     return n;
 }
 
+static size_t
+n_kept(const struct batch *b)
+{
+    size_t n = 0;
+
+    for (size_t i = 0; i < b->n; i++) {
+        n += b->jobs[i].state.snapshot[0] != '\0' ? 1 : 0;
+    }
+    return n;
+}
+
+static size_t
+n_copied(const struct batch *b)
+{
+    size_t n = 0;
+
+    for (size_t i = 0; i < b->n; i++) {
+        n += b->jobs[i].record.mirror != NULL ? 1 : 0;
+    }
+    return n;
+}
+
 /* ---- words ---- */
 
 static void
@@ -131,6 +153,10 @@ batch_progress_line(void *ctx, struct buf *out)
 
     buf_printf(out, _("%zu of %zu ended, %zu running, %s so far"), b->n_done, b->n,
                b->n_active, out_fen(total_fen(b), money));
+    if (b->copying != NULL) {
+        buf_printf(out, _("; copying %s to %s"), b->copying->r.spec.name,
+                   b->copying->copy_to);
+    }
 }
 
 /* ---- the end ---- */
@@ -173,6 +199,11 @@ end_text(const struct batch *b, struct buf *out)
         buf_printf(out, _(", and %zu bills are still to come (`gpurun bill`)"), missing);
     }
     buf_add_str(out, "\n");
+    if (n_kept(b) > 0) {
+        buf_printf(out, _("data: %zu snapshots, %zu of them with a copy elsewhere"),
+                   n_kept(b), n_copied(b));
+        buf_add_str(out, "\n");
+    }
 }
 
 static void
@@ -194,6 +225,7 @@ end_json(const struct batch *b, struct buf *out)
         json_kint_or_nil(j, "exit", k->stage == BATCH_DONE ? k->code : -1, -1);
         json_kint_or_nil(j, "charge_fen", k->charge_fen, -1);
         json_kstr(j, "error", k->why.msg[0] != '\0' ? k->why.msg : NULL);
+        json_kstr(j, "mirror", k->record.mirror);
         json_key(j, "job");
         if (k->has_state) {
             ending_json_state(j, &k->state, host_of(k));

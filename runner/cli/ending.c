@@ -106,11 +106,7 @@ mirror(struct ending *en, const struct job_state *st)
     struct mirroring m = {.progress = NULL};
     struct err e;
 
-    if (st->snapshot[0] == '\0' || en->record->final || st->kept_as_shipped == 1) {
-        return;
-    }
-    m.to =
-        mirror_target(session_host(en->session), st->kept_bytes, en->record->outs.n > 0);
+    m.to = mirror_of_job(session_host(en->session), en->record, st);
     if (m.to == NULL) {
         return;
     }

@@ -302,10 +302,15 @@ is_over(void *ctx)
 static int
 transfer(struct transfer *t, struct err *e)
 {
+    struct session_guest guest = {.events = &session_events, .ctx = t};
     struct conn *c = session_conn(t->session);
     int rc = -1;
 
-    session_set_events(t->session, &session_events, t);
+    if (session_state(t->session) == SESSION_FAILED) {
+        *e = session_why(t->session)->err;
+        return -1;
+    }
+    session_add_guest(t->session, &guest);
     if (c != NULL && begin(t, c, e) != 0) {
         goto out;
     }
@@ -320,7 +325,7 @@ transfer(struct transfer *t, struct err *e)
     rc = 0;
 
 out:
-    session_set_events(t->session, NULL, NULL);
+    session_remove_guest(t->session, &guest);
     channel_free(t->channel);
     sync_recv_free(t->recv);
     return rc;

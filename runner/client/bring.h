@@ -44,7 +44,7 @@ struct brought {
 };
 
 /*
- * Bring it; runs the loop, and owns the session's events meanwhile. ERR_NOT_FOUND: no
+ * Bring it; runs the loop. ERR_NOT_FOUND: no
  * such object there.
  */
 int bring_tree(struct client *cl, struct session *s, struct scratch *to,

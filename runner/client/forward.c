@@ -37,6 +37,7 @@ int
 forward_ship(struct client *cl, struct ship *s, struct session *to, struct err *e)
 {
     struct shipping w = {.ship = s, .to = to};
+    struct session_guest guest = {.events = &session_events, .ctx = &w};
     const struct build_report *built;
     struct conn *c;
     int rc = -1;
@@ -45,7 +46,7 @@ forward_ship(struct client *cl, struct ship *s, struct session *to, struct err *
         return -1;
     }
     c = session_conn(to);
-    session_set_events(to, &session_events, &w);
+    session_add_guest(to, &guest);
     if (c != NULL && ship_send(s, to, c, e) != 0) {
         goto out;
     }
@@ -58,6 +59,6 @@ forward_ship(struct client *cl, struct ship *s, struct session *to, struct err *
     }
 
 out:
-    session_set_events(to, NULL, NULL);
+    session_remove_guest(to, &guest);
     return rc;
 }

@@ -20,10 +20,20 @@ struct forward_progress {
 };
 
 /*
- * Both sessions up; runs the loop and owns their events meanwhile. patient: a cut link is
- * waited for (as long as its session's patience lasts), and what had arrived is not sent
- * again; else it is ERR_LINK. ERR_NOT_FOUND: the data is gone.
+ * Begin; both sessions up. Runs the loop until the manifest is there; what follows goes
+ * on whenever the loop runs, beside all else on these sessions, which must outlive it.
+ * patient: a cut link is waited for (as long as its session's patience lasts), and what
+ * had arrived is not sent again; else it is ERR_LINK. ERR_NOT_FOUND: the data is gone.
  */
+struct forward;
+int forward_start(struct forward **out, struct client *cl, struct session *from,
+                  struct session *to, const char *id, bool patient,
+                  struct forward_progress *progress, struct err *e) MUST_USE;
+bool forward_is_over(const struct forward *f);
+/* How it went; f is gone. Before it is over it is given up (ERR_LINK). */
+int forward_finish(struct forward *f, struct err *e) MUST_USE;
+
+/* All of that; runs the loop meanwhile. */
 int forward_snapshot(struct client *cl, struct session *from, struct session *to,
                      const char *id, bool patient, struct forward_progress *progress,
                      struct err *e) MUST_USE;

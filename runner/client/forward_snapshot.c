@@ -1,3 +1,4 @@
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/buf.h"
@@ -14,12 +15,15 @@
  * storage's sync talks to the other, we carry bytes as far as the other channel takes
  * them. A cut of either begins both anew; the receiver then asks only for what it lacks.
  */
-struct passing {
+struct forward {
     struct client *client;
     struct session *from;
     struct session *to;
-    const char *id;
-    const struct buf *manifest;
+    struct session_guest from_guest;
+    struct session_guest to_guest;
+    bool listening; /* the guests are there */
+    char *id;
+    struct buf manifest;
     struct sha256 tree;
     bool patient;
     struct forward_progress *progress;
@@ -32,33 +36,33 @@ struct passing {
 };
 
 static void
-fail(struct passing *p, const struct err *why)
+fail(struct forward *f, const struct err *why)
 {
-    if (!p->over) {
-        p->over = true;
-        p->failed = true;
-        p->why = *why;
+    if (!f->over) {
+        f->over = true;
+        f->failed = true;
+        f->why = *why;
     }
 }
 
 static struct channel *
-other(const struct passing *p, const struct channel *c)
+other(const struct forward *f, const struct channel *c)
 {
-    return c == p->in ? p->out : p->in;
+    return c == f->in ? f->out : f->in;
 }
 
 static size_t
 on_data(void *ctx, struct channel *c, const uint8_t *data, size_t n)
 {
-    struct passing *p = ctx;
+    struct forward *f = ctx;
     size_t took;
 
-    if (p->over) {
+    if (f->over) {
         return n;
     }
-    took = channel_send(other(p, c), data, n);
-    if (c == p->in) {
-        p->progress->bytes += took;
+    took = channel_send(other(f, c), data, n);
+    if (c == f->in) {
+        f->progress->bytes += took;
     }
     return took;
 }
@@ -67,13 +71,13 @@ on_data(void *ctx, struct channel *c, const uint8_t *data, size_t n)
 static void
 on_writable(void *ctx, struct channel *c)
 {
-    struct passing *p = ctx;
-    struct channel *from = other(p, c);
+    struct forward *f = ctx;
+    struct channel *from = other(f, c);
     const uint8_t *data;
     size_t len;
 
-    while (!p->over && (data = channel_rx(from, &len)) != NULL && len > 0) {
-        size_t took = on_data(p, from, data, len);
+    while (!f->over && (data = channel_rx(from, &len)) != NULL && len > 0) {
+        size_t took = on_data(f, from, data, len);
 
         channel_rx_take(from, took);
         if (took < len) {
@@ -85,50 +89,50 @@ on_writable(void *ctx, struct channel *c)
 static void
 on_eof(void *ctx, struct channel *c)
 {
-    struct passing *p = ctx;
+    struct forward *f = ctx;
     struct err e;
 
-    if (c == p->out) { /* only after the claim stands */
-        p->done = true;
-        channel_send_eof(p->in);
-        channel_send_eof(p->out);
-    } else if (p->done) {
-        p->over = true;
+    if (c == f->out) { /* only after the claim stands */
+        f->done = true;
+        channel_send_eof(f->in);
+        channel_send_eof(f->out);
+    } else if (f->done) {
+        f->over = true;
     } else {
         err_set(&e, ERR_CORRUPT, _("host '%s' ended the transfer before it was whole"),
-                session_host(p->from)->name);
-        fail(p, &e);
+                session_host(f->from)->name);
+        fail(f, &e);
     }
 }
 
 static void
 on_reset(void *ctx, struct channel *c, const struct err *why)
 {
-    struct passing *p = ctx;
+    struct forward *f = ctx;
     struct err e;
 
-    if (p->done) {
-        p->over = true;
+    if (f->done) {
+        f->over = true;
     } else if (why->code != ERR_LINK) {
         session_peer_error(why, NULL, &e);
-        (void)err_wrap(&e, "%s", session_host(c == p->in ? p->from : p->to)->name);
-        fail(p, &e);
+        (void)err_wrap(&e, "%s", session_host(c == f->in ? f->from : f->to)->name);
+        fail(f, &e);
     }
 }
 
 static void
 on_detached(void *ctx, struct channel *c, const struct err *why)
 {
-    struct passing *p = ctx;
+    struct forward *f = ctx;
     struct err e;
 
     (void)why;
-    if (p->done) {
-        p->over = true;
-    } else if (!p->patient) {
+    if (f->done) {
+        f->over = true;
+    } else if (!f->patient) {
         err_set(&e, ERR_LINK, _("the link to host '%s' is gone"),
-                session_host(c == p->in ? p->from : p->to)->name);
-        fail(p, &e);
+                session_host(c == f->in ? f->from : f->to)->name);
+        fail(f, &e);
     }
 }
 
@@ -141,38 +145,38 @@ static const struct channel_events channel_events = {
 };
 
 static void
-channels_free(struct passing *p)
+channels_free(struct forward *f)
 {
-    channel_free(p->in);
-    channel_free(p->out);
-    p->in = NULL;
-    p->out = NULL;
+    channel_free(f->in);
+    channel_free(f->out);
+    f->in = NULL;
+    f->out = NULL;
 }
 
 static int
-begin(struct passing *p, struct err *e)
+begin(struct forward *f, struct err *e)
 {
     struct channel_options co = {
-        .cls = CHANNEL_BULK, .events = &channel_events, .ctx = p};
-    struct conn *from = session_conn(p->from);
-    struct conn *to = session_conn(p->to);
+        .cls = CHANNEL_BULK, .events = &channel_events, .ctx = f};
+    struct conn *from = session_conn(f->from);
+    struct conn *to = session_conn(f->to);
     struct rec *get = NULL;
     struct rec *ship = NULL;
     int rc = -1;
 
-    if (from == NULL || to == NULL || p->done) {
+    if (from == NULL || to == NULL || f->done) {
         return 0; /* again when both are there */
     }
-    channels_free(p);
-    p->in = channel_new(&co);
-    p->out = channel_new(&co);
+    channels_free(f);
+    f->in = channel_new(&co);
+    f->out = channel_new(&co);
     get = rec_new(OPEN_GET);
-    rec_add(get, "snapshot", p->id);
+    rec_add(get, "snapshot", f->id);
     ship = rec_new(OPEN_SHIP);
-    rec_add_hex(ship, "tree", p->tree.b, sizeof p->tree.b);
-    rec_add_bytes(ship, "manifest", p->manifest->data, p->manifest->len);
-    rc = mux_open(conn_mux(to), p->out, ship, e) == 0
-             ? mux_open(conn_mux(from), p->in, get, e)
+    rec_add_hex(ship, "tree", f->tree.b, sizeof f->tree.b);
+    rec_add_bytes(ship, "manifest", f->manifest.data, f->manifest.len);
+    rc = mux_open(conn_mux(to), f->out, ship, e) == 0
+             ? mux_open(conn_mux(from), f->in, get, e)
              : -1;
     rec_free(get);
     rec_free(ship);
@@ -201,36 +205,102 @@ on_failed(void *ctx, struct session *s, const struct failure *why)
 
 static const struct session_events session_events = {.up = on_up, .failed = on_failed};
 
+bool
+forward_is_over(const struct forward *f)
+{
+    return f->over;
+}
+
 static bool
 is_over(void *ctx)
 {
-    const struct passing *p = ctx;
-
-    return p->over;
+    return forward_is_over(ctx);
 }
 
+static void
+forward_free(struct forward *f)
+{
+    if (f->listening) {
+        session_remove_guest(f->from, &f->from_guest);
+        session_remove_guest(f->to, &f->to_guest);
+    }
+    channels_free(f);
+    buf_free(&f->manifest);
+    free(f->id);
+    free(f);
+}
+
+/* The manifest, and with it what is to be passed on. */
 static int
-pass_on(struct passing *p, struct err *e)
+ask_manifest(struct forward *f, struct err *e)
+{
+    struct manifest *m = NULL;
+    struct snap_info info;
+    int rc = -1;
+
+    snap_info_init(&info);
+    if (snaps_show(f->from, f->id, &info, &f->manifest, e) != 0 ||
+        manifest_parse(&m, f->manifest.data, f->manifest.len, e) != 0) {
+        goto out;
+    }
+    if (!info.kept) {
+        err_set(e, ERR_NOT_FOUND, _("the data of snapshot %s is gone"), f->id);
+        goto out;
+    }
+    f->tree = m->tree;
+    rc = 0;
+
+out:
+    manifest_free(m);
+    snap_info_free(&info);
+    return rc;
+}
+
+int
+forward_start(struct forward **out, struct client *cl, struct session *from,
+              struct session *to, const char *id, bool patient,
+              struct forward_progress *progress, struct err *e)
+{
+    struct forward *f = xcalloc(1, sizeof *f);
+
+    f->client = cl;
+    f->from = from;
+    f->to = to;
+    f->id = xstrdup(id);
+    f->patient = patient;
+    f->progress = progress;
+    if (ask_manifest(f, e) != 0) {
+        goto fail;
+    }
+    f->from_guest = (struct session_guest){.events = &session_events, .ctx = f};
+    f->to_guest = f->from_guest;
+    session_add_guest(from, &f->from_guest);
+    session_add_guest(to, &f->to_guest);
+    f->listening = true;
+    if (begin(f, e) != 0) {
+        goto fail;
+    }
+    *out = f;
+    return 0;
+
+fail:
+    forward_free(f);
+    return -1;
+}
+
+int
+forward_finish(struct forward *f, struct err *e)
 {
     int rc = -1;
 
-    session_set_events(p->from, &session_events, p);
-    session_set_events(p->to, &session_events, p);
-    if (begin(p, e) != 0) {
-        goto out;
-    }
-    if (!loop_run_until(p->client->loop, is_over, p, -1)) {
+    if (!f->over) {
         err_set(e, ERR_LINK, "%s", _("interrupted while the snapshot was passed on"));
-    } else if (p->failed) {
-        *e = p->why;
+    } else if (f->failed) {
+        *e = f->why;
     } else {
         rc = 0;
     }
-
-out:
-    session_set_events(p->from, NULL, NULL);
-    session_set_events(p->to, NULL, NULL);
-    channels_free(p);
+    forward_free(f);
     return rc;
 }
 
@@ -239,33 +309,11 @@ forward_snapshot(struct client *cl, struct session *from, struct session *to,
                  const char *id, bool patient, struct forward_progress *progress,
                  struct err *e)
 {
-    struct buf manifest = BUF_INIT;
-    struct passing p = {.client = cl,
-                        .from = from,
-                        .to = to,
-                        .id = id,
-                        .manifest = &manifest,
-                        .patient = patient,
-                        .progress = progress};
-    struct manifest *m = NULL;
-    struct snap_info info;
-    int rc = -1;
+    struct forward *f;
 
-    snap_info_init(&info);
-    if (snaps_show(from, id, &info, &manifest, e) != 0 ||
-        manifest_parse(&m, manifest.data, manifest.len, e) != 0) {
-        goto out;
+    if (forward_start(&f, cl, from, to, id, patient, progress, e) != 0) {
+        return -1;
     }
-    if (!info.kept) {
-        err_set(e, ERR_NOT_FOUND, _("the data of snapshot %s is gone"), id);
-        goto out;
-    }
-    p.tree = m->tree;
-    rc = pass_on(&p, e);
-
-out:
-    manifest_free(m);
-    buf_free(&manifest);
-    snap_info_free(&info);
-    return rc;
+    (void)loop_run_until(cl->loop, is_over, f, -1);
+    return forward_finish(f, e);
 }

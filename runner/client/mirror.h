@@ -10,6 +10,9 @@
 #include "runner/client/hosts.h"
 #include "runner/client/session.h"
 
+struct job_record;
+struct job_state;
+
 /*
  * A second copy of a snapshot, so that a host that vanishes loses nothing: on the host
  * that `host add --mirror` names, else on this machine (the host `local`) for what is
@@ -23,6 +26,15 @@
  * paths. bytes < 0: not known yet (plan), taken for small.
  */
 const char *mirror_target(const struct host *h, int64_t stored_bytes, bool outs);
+
+/* The same for what a job has left; NULL also where it left nothing new, or is copied. */
+const char *mirror_of_job(const struct host *h, const struct job_record *r,
+                          const struct job_state *st);
+
+/* A session to the host a copy goes to, up; a host that does not answer is soon an error.
+ */
+int mirror_open(struct session **out, struct client *cl, const char *to,
+                struct err *e) MUST_USE;
 
 /*
  * Copy snapshot id of the host of `from`, whose session is up, to the host `to`. Runs the

@@ -37,7 +37,21 @@ struct session {
     struct failure why;
     struct failure refusal; /* of a HELLO, until refuse_now */
     struct hello hello;     /* ours */
+    struct session_guest *guests;
 };
+
+/* To the guests first: the owner may close the session. */
+#define TELL(s, what, ...)                                                               \
+    do {                                                                                 \
+        for (struct session_guest *g_ = (s)->guests; g_ != NULL; g_ = g_->next) {        \
+            if (g_->events->what != NULL) {                                              \
+                g_->events->what(g_->ctx, __VA_ARGS__);                                  \
+            }                                                                            \
+        }                                                                                \
+        if ((s)->o.events != NULL && (s)->o.events->what != NULL) {                      \
+            (s)->o.events->what((s)->o.ctx, __VA_ARGS__);                                \
+        }                                                                                \
+    } while (0)
 
 int64_t
 session_backoff_ns(unsigned attempt)
@@ -55,9 +69,7 @@ fail(struct session *s, const struct failure *why)
 {
     s->why = *why;
     s->state = SESSION_FAILED;
-    if (s->o.events != NULL && s->o.events->failed != NULL) {
-        s->o.events->failed(s->o.ctx, s, &s->why);
-    }
+    TELL(s, failed, s, &s->why);
 }
 
 static bool
@@ -89,9 +101,7 @@ link_is_lost(struct session *s, const struct failure *why)
     s->why = *why;
     s->state = SESSION_DOWN;
     timer_after(s->retry, wait);
-    if (s->o.events != NULL && s->o.events->down != NULL) {
-        s->o.events->down(s->o.ctx, s, &s->why, wait);
-    }
+    TELL(s, down, s, &s->why, wait);
 }
 
 /* ---- what the host says of itself ---- */
@@ -194,9 +204,7 @@ on_hello(void *ctx, struct mux *m, const struct hello *peer)
     s->state = SESSION_UP;
     s->was_up = true;
     s->up_since_ns = clock_boot_ns();
-    if (s->o.events != NULL && s->o.events->up != NULL) {
-        s->o.events->up(s->o.ctx, s, link_conn(s->link), first);
-    }
+    TELL(s, up, s, link_conn(s->link), first);
 }
 
 static void
@@ -205,8 +213,8 @@ on_event(void *ctx, struct mux *m, const struct rec *event)
     struct session *s = ctx;
 
     (void)m;
-    if (s->state == SESSION_UP && s->o.events != NULL && s->o.events->event != NULL) {
-        s->o.events->event(s->o.ctx, s, event);
+    if (s->state == SESSION_UP) {
+        TELL(s, event, s, event);
     }
 }
 
@@ -217,9 +225,7 @@ on_stage(void *ctx, struct link *l, enum link_stage stage, uint64_t done_bytes,
     struct session *s = ctx;
 
     (void)l;
-    if (s->o.events != NULL && s->o.events->stage != NULL) {
-        s->o.events->stage(s->o.ctx, s, stage, done_bytes, total_bytes);
-    }
+    TELL(s, stage, s, stage, done_bytes, total_bytes);
 }
 
 /* What is asked depends on what the host says of itself: nothing before its HELLO. */
@@ -339,6 +345,24 @@ session_set_events(struct session *s, const struct session_events *events, void 
 {
     s->o.events = events;
     s->o.ctx = ctx;
+}
+
+void
+session_add_guest(struct session *s, struct session_guest *g)
+{
+    g->next = s->guests;
+    s->guests = g;
+}
+
+void
+session_remove_guest(struct session *s, struct session_guest *g)
+{
+    for (struct session_guest **at = &s->guests; *at != NULL; at = &(*at)->next) {
+        if (*at == g) {
+            *at = g->next;
+            return;
+        }
+    }
 }
 
 void

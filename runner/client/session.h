@@ -86,6 +86,20 @@ void session_close(struct session *s);
 /* Another owner of the events, from now on. */
 void session_set_events(struct session *s, const struct session_events *events,
                         void *ctx);
+
+/*
+ * Someone who hears them, too, before the owner does, until removed: what uses a session
+ * for a while must not take its events away from whoever has other things going on it. A
+ * guest does not close the session, nor remove itself in a callback.
+ */
+struct session_guest {
+    const struct session_events *events;
+    void *ctx;
+    struct session_guest *next; /* the session's */
+};
+void session_add_guest(struct session *s, struct session_guest *g);
+void session_remove_guest(struct session *s, struct session_guest *g);
+
 void session_set_patience(struct session *s, int64_t patience_ns);
 
 enum session_state session_state(const struct session *s);

@@ -1,0 +1,54 @@
+#!/bin/bash
+# What the jobs of a batch leave is copied as it is for single runs, beside the jobs that still run,
+# and --out brings every job's files, though one session serves them all.
+# limit: 240
+. "$(dirname "$0")/lib.sh"
+. "$(dirname "$0")/hosts.sh"
+client_key
+for h in h1 h2; do
+    sshd $h
+    authorize $h
+    know $h
+done
+expect 0 gpurun -q host add h1 "127.0.0.1:${port[h1]}"
+row() { gpurun snap ls 2>/dev/null | grep -F " $1 "; }
+
+mkdir "$work/p"
+cd "$work/p"
+# shellcheck disable=SC2016
+echo 'mkdir -p out; echo "$GPURUN_ARRAY_INDEX" >"out/$GPURUN_ARRAY_INDEX"; echo more >left' >job.sh
+
+note "--out of each job, over the one session of all"
+expect 0 timeout 120 env -i PATH="$PATH" HOME="$client" GPURUN_HOME="$client/gpurun" "$BUILD/bin/gpurun" run --array 1-6 --name a --host h1 --out out job.sh
+[ "$(cat out/* | tr '\n' ' ')" = "1 2 3 4 5 6 " ] || fail "--out brought $(ls out)"
+row a-6 | grep -qF 'h1 + laptop' || fail "no copy: $(row a-6)"
+
+note "copies are made while the rest runs, on the laptop or where --mirror says"
+expect 0 gpurun -q host add h2 "127.0.0.1:${port[h2]}" --mirror h1
+expect 0 gpurun run --json --array 1-4 --name b --host h2 job.sh
+[ "$(/usr/bin/python3 -c '
+import json, sys
+print([j["mirror"] for j in json.load(open(sys.argv[1]))["jobs"]])' "$work/out")" = "['h1', 'h1', 'h1', 'h1']" ] || fail "copies: $(cat "$work/out")"
+row b-3 | grep -qF 'h2 + h1' || row b-3 | grep -qF 'h1 + h2' || fail "no copy: $(row b-3)"
+expect 0 gpurun run --array 1-2 --name c --host h1 -- true
+has 'data: 2 snapshots, 0 of them with a copy elsewhere'
+cp job.sh slow.sh
+mkfifo "$work/gate"
+# shellcheck disable=SC2016
+echo '[ "$GPURUN_ARRAY_INDEX" = 1 ] || { read -r go <'"$work/gate"'; echo "$go"; }' >>slow.sh
+client_bg "$work/c.out" "$work/c.err" run --array 1-2 --name d --host h1 --cpu 1 slow.sh </dev/null
+copied_early() { row d-1 | grep -qF 'h1 + laptop'; }
+await 60 "a copy of what ended, with the other one running" copied_early
+[ "$(job_state d-2)" != ended ] || fail "the other one has ended"
+await 60 "the other one to run" job_is d-2 running
+echo go >"$work/gate"
+rc=0
+wait "$bg" || rc=$?
+[ $rc = 0 ] || fail "exit $rc: $(cat "$work/c.err")"
+has 'data: 2 snapshots, 2 of them with a copy elsewhere' "$work/c.out"
+
+note "where the other host is gone, jobs are as good, and it is said"
+stop h1
+expect 0 gpurun run --array 1-2 --name e --host h2 job.sh
+[ "$(grep -c 'no copy of the data on h1' "$work/err")" = 2 ] || fail "not said"
+has 'data: 2 snapshots, 0 of them with a copy elsewhere'
