@@ -31,6 +31,7 @@ struct command_options {
     const char *job;
     const char *sha256;
     const char *month;
+    const char *refund_fee;
 };
 
 /* Rows of options that most commands have. */

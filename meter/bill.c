@@ -137,6 +137,9 @@ add_device(struct draft *d, enum bill_kind kind, enum usage_state state, int64_t
         l->n_units = row->n_units;
         l->price_uyuan_per_h = row->uyuan_per_h;
         l->seconds = to_s - from_s;
+        if (g->reservation[0] != '\0' && row->uyuan_per_h == 0) {
+            l->why = "reserved: paid in front";
+        }
         set_span(l, from_wall_ns, to_wall_ns);
     }
 }

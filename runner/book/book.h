@@ -22,6 +22,7 @@
  *   keys/<hex>       the account that this renter's key is of
  *   hosts/<id>       record gpurun.bookhost.v1: name and key of a host
  *   receipts/<lease> receipts that were settled; keepings/<lease> lines of keeping
+ *   reservations/<id> chains of reservations that were paid here
  *   acks/<lease>     the last checkpoint acknowledged; forks/<lease>.<seq>: proof that a
  *                    host signed two histories
  *   incoming/        receipts on their way in

@@ -19,6 +19,7 @@
 #include "meter/keeping.h"
 #include "meter/offer.h"
 #include "meter/receipt.h"
+#include "meter/reservation.h"
 #include "runner/job/ids.h"
 
 #define ACK_TYPE    "gpurun.ack.v1"
@@ -277,6 +278,76 @@ desk_receipt(struct book *b, const char *path, struct desk_closed *out, struct e
         rc = 0;
     }
     receipt_free(r);
+    return rc;
+}
+
+/* ---- reservations ---- */
+
+/* Each lease of this book that has paid for it was promised to this very host. */
+static int
+check_leases(struct book *b, const struct reservation *r, struct err *e)
+{
+    size_t n = 0;
+
+    for (size_t i = 0; i < r->n_payments; i++) {
+        const struct reservation_payment *p = &r->payments[i];
+        struct ledger_lease h;
+
+        if (memcmp(p->book.b, b->pub.b, sizeof b->pub.b) == 0) {
+            n++;
+            if (lease_of(b, p->lease, &r->host, &h, e) != 0) {
+                return -1;
+            }
+        }
+    }
+    return n > 0 ? 0
+                 : err_set(e, ERR_DENIED, "this book has paid nothing for reservation %s",
+                           r->id);
+}
+
+/* An older chain than the one that is kept brings nothing; so it does not take its place.
+ */
+static int
+keep_chain(struct book *b, const struct reservation *r, struct err *e)
+{
+    struct reservation *was = NULL;
+    struct buf old = BUF_INIT;
+    char *path = NULL;
+    struct err why;
+    int rc = -1;
+
+    if (book_path(b, "reservations", r->id, &path, e) != 0) {
+        return -1;
+    }
+    if (file_read(path, RESERVATION_MAX_BYTES, &old, &why) == 0 &&
+        reservation_parse(&was, old.data, old.len, NULL, NULL, &why) == 0 &&
+        was->n_events >= r->n_events) {
+        rc = 0;
+    } else {
+        rc = file_replace(path, r->bytes.data, r->bytes.len, e);
+    }
+    reservation_free(was);
+    buf_free(&old);
+    free(path);
+    return rc;
+}
+
+int
+desk_reserved(struct book *b, const void *data, size_t len, struct err *e)
+{
+    char *lock_path = path_join(b->home, "receipts.lock");
+    struct reservation *r = NULL;
+    int lock = -1;
+    int rc = -1;
+
+    if (reservation_parse(&r, data, len, NULL, NULL, e) == 0 &&
+        id_check(ID_RESERVATION, r->id, e) == 0 && check_leases(b, r, e) == 0 &&
+        file_lock(lock_path, true, true, &lock, e) == 0 && keep_chain(b, r, e) == 0) {
+        rc = ledger_reservation(b->ledger, r, b->fee_bps, e);
+    }
+    (void)fd_close(&lock);
+    free(lock_path);
+    reservation_free(r);
     return rc;
 }
 

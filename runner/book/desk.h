@@ -50,6 +50,13 @@ struct desk_closed {
 int desk_receipt(struct book *b, const char *path, struct desk_closed *out,
                  struct err *e) MUST_USE;
 
+/*
+ * A reservation's chain (meter/reservation.h): what was paid for it by grants of this
+ * book is the owner's less the fee, what the host gave back is the renter's again.
+ * ERR_DENIED: no grant of this book is in it, or it is of another host than was promised.
+ */
+int desk_reserved(struct book *b, const void *data, size_t len, struct err *e) MUST_USE;
+
 /* The line of keeping, as the host signed it when the data went. */
 int desk_keeping(struct book *b, const void *data, size_t len, struct desk_closed *out,
                  struct err *e) MUST_USE;

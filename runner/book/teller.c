@@ -286,6 +286,20 @@ do_keeping(struct teller *t, const struct rec *req, struct rec **out, struct err
 }
 
 static int
+do_reserved(struct teller *t, const struct rec *req, struct rec **out, struct err *e)
+{
+    const char *text;
+    size_t len;
+
+    if (need_bytes(req, "reservation", &text, &len, e) != 0 ||
+        desk_reserved(t->book, text, len, e) != 0) {
+        return -1;
+    }
+    *out = msg_answer_new(VERB_BOOK_RESERVED);
+    return 0;
+}
+
+static int
 do_ack(struct teller *t, const struct rec *req, struct rec **out, struct err *e)
 {
     struct buf cosign = BUF_INIT;
@@ -353,10 +367,15 @@ static const struct verb {
     const char *name;
     int (*run)(struct teller *t, const struct rec *req, struct rec **out, struct err *e);
 } verbs[] = {
-    {VERB_BOOK_FUNDS, do_funds},     {VERB_BOOK_GRANT, do_grant},
-    {VERB_BOOK_DECLINE, do_decline}, {VERB_BOOK_RECEIPT, do_receipt},
-    {VERB_BOOK_KEEPING, do_keeping}, {VERB_BOOK_ACK, do_ack},
-    {VERB_BOOK_LOG, do_log},         {NULL, NULL},
+    {VERB_BOOK_FUNDS, do_funds},
+    {VERB_BOOK_GRANT, do_grant},
+    {VERB_BOOK_DECLINE, do_decline},
+    {VERB_BOOK_RECEIPT, do_receipt},
+    {VERB_BOOK_KEEPING, do_keeping},
+    {VERB_BOOK_ACK, do_ack},
+    {VERB_BOOK_LOG, do_log},
+    {VERB_BOOK_RESERVED, do_reserved},
+    {NULL, NULL},
 };
 
 static void

@@ -22,6 +22,7 @@ extern const struct command cmd_plan;
 extern const struct command cmd_port;
 extern const struct command cmd_ps;
 extern const struct command cmd_top;
+extern const struct command cmd_reserve;
 extern const struct command cmd_resume;
 extern const struct command cmd_run;
 extern const struct command cmd_snap;

@@ -50,6 +50,9 @@ price_text(const struct plan *p, char out[2 * OUT_MONEY_MAX])
         (void)snprintf(out, 2 * OUT_MONEY_MAX,
                        _("%s (own estimate; the host bills nothing)"),
                        out_price(p->chosen->estimate_uyuan, per, money));
+    } else if (p->chosen->reservation[0] != '\0') {
+        (void)snprintf(out, 2 * OUT_MONEY_MAX, _("%s (reserved: %s)"),
+                       out_price(0, per, money), p->chosen->reservation);
     } else if (p->chosen->uyuan_per_h == 0) {
         (void)snprintf(out, 2 * OUT_MONEY_MAX, "%s", _("free"));
     } else {
@@ -429,6 +432,8 @@ plan_json(const struct plan *p, struct buf *out)
     json_kstr(j, "device_name", p->chosen->device_name);
     json_kint(j, "count", s->count);
     json_kint(j, "price_uyuan_per_h", p->chosen->uyuan_per_h);
+    json_kstr(j, "reservation",
+              p->chosen->reservation[0] != '\0' ? p->chosen->reservation : NULL);
     json_kstr(j, "level", p->offer->level[0] != '\0' ? p->offer->level : NULL);
     json_kint(j, "level_bps", p->offer->level[0] != '\0' ? p->offer->level_bps : 10000);
     json_kbool(j, "own_estimate", p->chosen->own_estimate);

@@ -355,6 +355,8 @@ fill_limits(struct run_request *r, const struct config *cfg, const struct run_op
                       0, SPEC_WINDOW_MAX_S, &s->window_s, e) != 0) {
         return -1;
     }
+    /* A reservation that ends sooner than was asked for is not meant. */
+    r->want.time_s = o->max_time != NULL ? s->max_time_s : 0;
     if (o->idle != NULL &&
         parse_seconds("idle", o->idle, 1, SPEC_TIME_MAX_S, &s->idle_s, e) != 0) {
         return -1;

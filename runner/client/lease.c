@@ -12,6 +12,9 @@
 #define NS_PER_S ((int64_t)1000000000)
 #define START_S  ((int64_t)7 * 86400) /* shipping may take long */
 
+#define RESERVED_KEEP_BYTES ((int64_t)50 * 1000000000)
+#define RESERVED_SETUP_S    3600
+
 /* The least a run may be allowed to cost: its first second, its landing, and keeping. */
 static int64_t
 least_fen(const struct grant *g, int64_t keep_bytes)
@@ -62,6 +65,41 @@ fit_purse(struct grant *g, struct purse *p, const struct lease_want *w, struct e
     return 0;
 }
 
+/*
+ * Where the device is paid for, there is no price of its time that set-up and keeping
+ * could be drawn from as well: so room for them is asked for.
+ */
+static int
+default_cap(const struct grant *g, const struct lease_want *w, int64_t *cap_fen,
+            struct err *e)
+{
+    int64_t keep = w->keep_bytes;
+    __int128 setup = 0;
+
+    if (g->reservation[0] != '\0') {
+        keep += RESERVED_KEEP_BYTES;
+        setup =
+            grant_cost(g, g->max_s < RESERVED_SETUP_S ? g->max_s : RESERVED_SETUP_S, 0);
+    }
+    if (grant_default_cap(g, keep, cap_fen, e) != 0) {
+        return -1;
+    }
+    *cap_fen += (int64_t)((setup + TARIFF_COST_PER_FEN - 1) / TARIFF_COST_PER_FEN);
+    return 0;
+}
+
+/* The time was paid for in front; the job ends with it at the latest. */
+static void
+use_reservation(struct grant *g, const struct candidate *c)
+{
+    (void)snprintf(g->reservation, sizeof g->reservation, "%s", c->reservation);
+    g->rows[0].uyuan_per_h = 0;
+    if (g->max_s > c->reserved_s) {
+        g->max_s = c->reserved_s;
+        g->end_why = GRANT_LIMIT_LEASE;
+    }
+}
+
 static int
 set_cap(struct grant *g, struct purse *p, const struct candidate *c,
         const struct lease_want *w, struct err *e)
@@ -85,8 +123,7 @@ set_cap(struct grant *g, struct purse *p, const struct candidate *c,
         return 0;
     }
     g->cap_fen = w->max_cost_fen;
-    if ((w->max_cost_fen < 0 &&
-         grant_default_cap(g, w->keep_bytes, &g->cap_fen, e) != 0) ||
+    if ((w->max_cost_fen < 0 && default_cap(g, w, &g->cap_fen, e) != 0) ||
         fit_purse(g, p, w, e) != 0) {
         return -1;
     }
@@ -149,6 +186,9 @@ lease_make(struct grant *g, struct client *cl, struct purse *p, const struct off
     g->keep_days = o->keep_days;
     g->max_s = spec->max_time_s;
     g->end_why = GRANT_LIMIT_TIME;
+    if (c->reservation[0] != '\0') {
+        use_reservation(g, c);
+    }
     if (set_cap(g, p, c, w, e) != 0) {
         return -1;
     }

@@ -9,8 +9,10 @@
 #include "base/clock.h"
 #include "base/text.h"
 #include "meter/money.h"
+#include "runner/client/booked.h"
 #include "runner/client/i18n.h"
 
+#define NS_PER_S   ((int64_t)1000000000)
 #define CONNECT_MS 10000 /* per phase, where there are several hosts to ask */
 
 struct slot {
@@ -25,6 +27,7 @@ struct place {
     struct client *client;
     struct place_want want;
     bool has_want;
+    struct booked_list booked; /* reservations of this renter */
     struct slot *slots;
     size_t n;
     int64_t grace_end_ns; /* boot clock; 0: nothing fits yet */
@@ -177,6 +180,56 @@ judge_kind(struct slot *s, const struct place_want *w, const struct kind *k)
     }
 }
 
+/* Devices of the reservation that are free and mean what is wanted. */
+static int64_t
+count_reserved(const struct reservation *r, const struct place_want *w,
+               const struct host_info *info, const struct device **first)
+{
+    int64_t n = 0;
+
+    for (size_t i = 0; i < info->devices.n; i++) {
+        const struct device *d = &info->devices.v[i];
+
+        if (d->usable && d->state == DEVICE_RESERVED &&
+            strcmp(d->device_class, r->class_name) == 0 &&
+            strcmp(d->type, r->type) == 0 && reservation_has_device(r, d->uuid) &&
+            device_matches(d, w->device.device_class, w->device.type)) {
+            *first = *first != NULL ? *first : d;
+            n++;
+        }
+    }
+    return n;
+}
+
+/* What was paid for in front comes first: it costs nothing more. */
+static void
+judge_reserved(struct slot *s, const struct place_want *w, const struct reservation *r)
+{
+    const struct host_info *info = session_info(s->c.session);
+    int64_t left_s = r->to_s - info->wall_ns / NS_PER_S;
+    const struct device *first = NULL;
+    struct candidate next = s->c;
+
+    if (memcmp(r->host.b, info->key.b, sizeof r->host.b) != 0 || r->given_back ||
+        left_s <= 0 || left_s < w->time_s ||
+        count_reserved(r, w, info, &first) < w->device.count || first == NULL) {
+        return;
+    }
+    next.fit = PLACE_FITS;
+    next.uyuan_per_h = 0;
+    next.own_estimate = false;
+    next.n_free = count_reserved(r, w, info, &first);
+    next.reserved_s = left_s;
+    next.why[0] = '\0';
+    (void)snprintf(next.type, sizeof next.type, "%s", r->type);
+    (void)snprintf(next.device_name, sizeof next.device_name, "%s", first->name);
+    (void)snprintf(next.reservation, sizeof next.reservation, "%s", r->id);
+    /* Of several the one that ends first, as long as it is long enough. */
+    if (s->c.reservation[0] == '\0' || left_s < s->c.reserved_s) {
+        s->c = next;
+    }
+}
+
 static void
 judge(struct slot *s, const struct place_want *w)
 {
@@ -186,6 +239,8 @@ judge(struct slot *s, const struct place_want *w)
     size_t n;
 
     s->c.fit = PLACE_NONE;
+    s->c.reservation[0] = '\0';
+    s->c.reserved_s = 0;
     if (w->arch[0] != '\0' && strcmp(info->arch, w->arch) != 0) {
         s->c.fit = PLACE_UNFIT;
         (void)snprintf(s->c.why, sizeof s->c.why, _("is %s"),
@@ -199,6 +254,9 @@ judge(struct slot *s, const struct place_want *w)
     if (n == 0) {
         s->c.fit = PLACE_UNFIT;
         describe_missing(&s->c, info);
+    }
+    for (size_t i = 0; i < s->place->booked.n; i++) {
+        judge_reserved(s, w, s->place->booked.v[i]);
     }
     if (s->c.fit == PLACE_FITS && s->place->grace_end_ns == 0) {
         s->place->grace_end_ns = clock_boot_ns() + PLACE_GRACE_NS;
@@ -266,8 +324,13 @@ place_open(struct place **out, struct client *cl, const struct host_list *hosts,
 void
 place_set_want(struct place *p, const struct place_want *w)
 {
+    struct err why;
+
     p->want = *w;
     p->has_want = true;
+    /* One that cannot be read is told of by `reserve ls`; a run does without. */
+    booked_free(&p->booked);
+    (void)!booked_list(p->client->home, &p->booked, &why);
     for (size_t i = 0; i < p->n; i++) {
         if (session_state(p->slots[i].c.session) == SESSION_UP) {
             judge(&p->slots[i], w);
@@ -287,6 +350,7 @@ place_free(struct place *p)
         }
         host_free(&p->slots[i].host);
     }
+    booked_free(&p->booked);
     free(p->slots);
     free(p);
 }
@@ -427,6 +491,9 @@ is_better(const struct slot *a, const struct slot *b)
     const struct host_info *x = session_info(a->c.session);
     const struct host_info *y = session_info(b->c.session);
 
+    if ((a->c.reservation[0] != '\0') != (b->c.reservation[0] != '\0')) {
+        return a->c.reservation[0] != '\0';
+    }
     if (a->c.uyuan_per_h != b->c.uyuan_per_h) {
         return a->c.uyuan_per_h < b->c.uyuan_per_h;
     }

@@ -24,6 +24,7 @@ struct place_want {
     struct device_want device;
     char arch[DEVICE_TEXT_MAX + 1]; /* "" any */
     int64_t max_price_uyuan;        /* per unit-hour; < 0: any */
+    int64_t time_s; /* a reservation that ends before is of no use; 0: any is */
 };
 
 enum place_fit {
@@ -44,7 +45,9 @@ struct candidate {
     bool own_estimate;   /* the host asks nothing; estimate_uyuan is what was typed */
     int64_t estimate_uyuan;
     int64_t n_free;
-    char why[512]; /* why it does not fit */
+    char reservation[GRANT_ID_MAX + 1]; /* paid in front: then it costs nothing more */
+    int64_t reserved_s;                 /* how long that one holds yet */
+    char why[512];                      /* why it does not fit */
 };
 
 struct place;

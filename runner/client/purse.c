@@ -199,6 +199,13 @@ takes_book(const struct offer *o, const struct sign_public *book)
     return false;
 }
 
+/* What costs nothing needs no book, unless the owner takes nobody else's word. */
+static bool
+by_book(const struct purse *p, const struct grant *g, const struct offer *o)
+{
+    return p->counter != NULL && (g->cap_fen > 0 || !o->own_book);
+}
+
 int
 purse_sign(struct purse *p, struct grant *g, const struct offer *o, struct err *e)
 {
@@ -207,12 +214,12 @@ purse_sign(struct purse *p, struct grant *g, const struct offer *o, struct err *
     if (home_key(p->client->home, &key, e) != 0) {
         return -1;
     }
-    if (p->counter != NULL && g->cap_fen > 0 && !takes_book(o, &p->book)) {
+    if (p->counter != NULL && by_book(p, g, o) && !takes_book(o, &p->book)) {
         return err_set(e, ERR_DENIED, "%s",
                        _("the owner of that host does not take grants of the book in use "
                          "(`gpurun wallet use` names another)"));
     }
-    if ((p->counter == NULL || g->cap_fen == 0) && !o->own_book) {
+    if (!by_book(p, g, o) && !o->own_book) {
         return err_set(e, ERR_DENIED, "%s",
                        _("the owner of that host takes only grants of an operator's book "
                          "(`gpurun wallet use [USER@]HOST`)"));
@@ -262,7 +269,7 @@ purse_hold(struct purse *p, struct grant *g, const struct offer *o, struct err *
     struct rec *resp = NULL;
     int rc;
 
-    if (p->counter == NULL || g->cap_fen == 0) {
+    if (!by_book(p, g, o)) {
         return wallet_hold(p->client->home, g, e);
     }
     if (g->seq == 1 && purse_pending_add(p->client->home, g, &p->book, e) != 0) {
@@ -285,7 +292,7 @@ purse_hold(struct purse *p, struct grant *g, const struct offer *o, struct err *
 int
 purse_release(struct purse *p, struct session *s, const struct grant *g, struct err *e)
 {
-    if (p->counter == NULL || g->cap_fen == 0) {
+    if (p->counter == NULL) {
         return wallet_release(p->client->home, g->lease, e);
     }
     if (!purse_pending_has(p->client->home, g->job) || s == NULL) {

@@ -23,6 +23,9 @@ int purse_pending_add(const struct home *home, const struct grant *g,
                       const struct sign_public *book, struct err *e) MUST_USE;
 void purse_pending_drop(const struct home *home, const char *job);
 bool purse_pending_has(const struct home *home, const char *job);
+/* The book that holds for it. */
+int purse_pending_book(const struct home *home, const char *job, struct sign_public *book,
+                       struct err *e) MUST_USE;
 
 /* The host's word that nothing began under that grant, taken to the book. */
 int purse_decline(const struct home *home, struct counter *c, struct session *s,

@@ -111,6 +111,20 @@ load_pending(const struct home *home, const char *job, struct pending *out, stru
     return rc;
 }
 
+int
+purse_pending_book(const struct home *home, const char *job, struct sign_public *book,
+                   struct err *e)
+{
+    struct pending p;
+    int rc = load_pending(home, job, &p, e);
+
+    if (rc == 0) {
+        *book = p.book;
+    }
+    buf_free(&p.grant);
+    return rc;
+}
+
 /* ---- what the books wait for ---- */
 
 static int

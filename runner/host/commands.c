@@ -30,6 +30,13 @@ static const struct opt allow_options[] = {
     {"max-cost", 0, OPT_STR, AT(max_cost), "YUAN", "what all its jobs may cost together"},
     COMMAND_END,
 };
+static const struct opt price_options[] = {
+    COMMAND_HELP,
+    COMMAND_JSON,
+    {"refund-fee", 0, OPT_STR, AT(refund_fee), "PERCENT",
+     "with set TYPE/day: what giving a used reservation back costs"},
+    COMMAND_END,
+};
 static const struct opt member_options[] = {
     COMMAND_HELP,
     COMMAND_JSON,
@@ -136,8 +143,9 @@ static const struct command commands[] = {
     {"print-env", "", NULL, 0, 0, NULL, owner_print_env},
     {"install-self", "", NULL, 0, 0, install_options, owner_install_self},
     COMMAND_COMPLETE,
-    {"price", "ls | set TYPE=YUAN... | rm TYPE...", "what is asked for what is here", 1,
-     COMMAND_WORDS_MAX, command_json_options, owner_price},
+    {"price", "ls | set TYPE=YUAN... | rm TYPE...",
+     "what is asked for what is here, by the hour and in front", 1, COMMAND_WORDS_MAX,
+     price_options, owner_price},
     {"allow", "KEYFILE", "let a renter in by its SSH public key", 1, 1, allow_options,
      owner_allow},
     {"renters", "", "who may use this host", 0, 0, command_json_options, owner_renters},

@@ -11,6 +11,7 @@
 #include "meter/declined.h"
 #include "meter/grant.h"
 #include "runner/host/jobdir.h"
+#include "runner/host/reservations.h"
 #include "runner/job/ids.h"
 
 static int
@@ -48,15 +49,43 @@ check_grant(const struct agent *a, const struct renter *r, const struct grant *g
     if (!r->has_key || memcmp(g->renter.b, r->key.b, sizeof r->key.b) != 0) {
         return err_set(e, ERR_DENIED, "the grant is another renter's");
     }
-    return id_check(ID_JOB, g->job, e);
+    return id_is(ID_RESERVATION, g->job) ? 0 : id_check(ID_JOB, g->job, e);
+}
+
+/* The lease paid for time in front: then it was used at once. */
+static int
+check_not_bought(const struct agent *a, const struct grant *g, struct err *e)
+{
+    struct reservation *v = NULL;
+    struct err why;
+    bool paid = false;
+
+    if (reservations_load(&v, a, g->job, &why) != 0) {
+        if (why.code == ERR_NOT_FOUND) {
+            return 0;
+        }
+        *e = why;
+        return -1;
+    }
+    for (size_t i = 0; i < v->n_payments; i++) {
+        paid = paid || strcmp(v->payments[i].lease, g->lease) == 0;
+    }
+    reservation_free(v);
+    return paid ? err_set(e, ERR_EXISTS, "reservation %s was paid under that lease",
+                          g->job)
+                : 0;
 }
 
 static int
-check_not_begun(const struct renter *r, const struct grant *g, struct err *e)
+check_not_begun(const struct agent *a, const struct renter *r, const struct grant *g,
+                struct err *e)
 {
     struct jobdir d;
     struct err why;
 
+    if (id_is(ID_RESERVATION, g->job)) {
+        return check_not_bought(a, g, e);
+    }
     if (jobdir_open(&d, r, g->job, &why) == 0) {
         jobdir_close(&d);
         return err_set(e, ERR_EXISTS,
@@ -87,7 +116,7 @@ decline(const struct agent *a, const struct renter *r, const struct grant *g,
         *e = why;
         goto out;
     }
-    if (check_not_begun(r, g, e) != 0) {
+    if (check_not_begun(a, r, g, e) != 0) {
         goto out;
     }
     declined_make(&d, g, clock_wall_ns(), a->key);

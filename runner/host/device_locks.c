@@ -158,8 +158,9 @@ take_cpu(const struct device_list *l, int64_t count, size_t *picked, int *fds,
 
 int
 devices_take(const struct agent *a, const struct device_list *l, const char *device_class,
-             const char *type, const char *wanted, int64_t count, size_t *picked,
-             int *fds, size_t *n_picked, struct err *e)
+             const char *type, const char *wanted, int64_t count,
+             const struct devices_filter *filter, size_t *picked, int *fds,
+             size_t *n_picked, struct err *e)
 {
     int64_t fitting = 0;
     size_t n = 0;
@@ -180,6 +181,9 @@ devices_take(const struct agent *a, const struct device_list *l, const char *dev
             continue;
         }
         fitting++;
+        if (filter != NULL && !filter->may(filter->ctx, &l->v[i])) {
+            continue;
+        }
         if (take_one(dir, l->v[i].uuid, &fd, e) != 0) {
             goto out;
         }

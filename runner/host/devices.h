@@ -33,6 +33,12 @@ void devices_look(const struct agent *a, struct device_list *l);
 /* Where the locks are; shared: other users of this machine lock there too. malloc'ed. */
 char *devices_lock_dir(const struct agent *a, bool *shared);
 
+/* Which devices may be taken: NULL all. A device that may not counts as not free. */
+struct devices_filter {
+    bool (*may)(void *ctx, const struct device *d);
+    void *ctx;
+};
+
 /*
  * Take count free devices of that class whose type is type (as prices call it; NULL: any)
  * and that wanted, as people write it, means: indices into l in picked, the locks in
@@ -43,8 +49,8 @@ char *devices_lock_dir(const struct agent *a, bool *shared);
  */
 int devices_take(const struct agent *a, const struct device_list *l,
                  const char *device_class, const char *type, const char *wanted,
-                 int64_t count, size_t *picked, int *fds, size_t *n_picked,
-                 struct err *e) MUST_USE;
+                 int64_t count, const struct devices_filter *filter, size_t *picked,
+                 int *fds, size_t *n_picked, struct err *e) MUST_USE;
 
 /*
  * Variables that show a job only its own devices, of every class the machine has: its

@@ -16,6 +16,7 @@
 #include "runner/host/devices.h"
 #include "runner/host/guard.h"
 #include "runner/host/offers.h"
+#include "runner/host/reservations.h"
 #include "runner/host/sandbox.h"
 
 #define WALLS_TYPE "gpurun.walls.found.v1"
@@ -200,6 +201,9 @@ facts_fill(struct host_info *out, const struct agent *a, const struct renter *r,
         goto out;
     }
     devices_look(a, &h.devices);
+    if (reservations_mark(a, &h.devices, e) != 0) {
+        goto out;
+    }
     if (offers_current(&offer, a, r, &h.devices, e) != 0) {
         goto out;
     }

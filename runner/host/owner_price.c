@@ -8,6 +8,7 @@
 #include "base/file.h"
 #include "meter/card.h"
 #include "meter/money.h"
+#include "meter/reserve.h"
 #include "runner/host/agent.h"
 #include "runner/host/commands.h"
 #include "runner/host/owner_json.h"
@@ -36,6 +37,44 @@ static bool
 is_asked(const struct card_price *p, int64_t now_s)
 {
     return p->from_s <= now_s && now_s < p->to_s && p->price_uyuan != CARD_WITHDRAWN;
+}
+
+static bool
+is_sold(const struct card_plan *p, int64_t now_s)
+{
+    return p->from_s <= now_s && now_s < p->to_s;
+}
+
+static void
+print_plans(const struct card *card, struct columns *c, int64_t now_s)
+{
+    size_t n;
+    const struct card_plan *p = card_plans(card, &n);
+
+    for (size_t i = 0; i < n; i++) {
+        char yuan[MONEY_TEXT_MAX];
+        char since[CLOCK_TEXT_MAX] = "";
+        char *unit;
+
+        if (!is_sold(&p[i], now_s)) {
+            continue;
+        }
+        unit = p[i].refund_fee_bps == 0
+                   ? xasprintf("per %s", p[i].unit)
+                   : xasprintf("per %s (refunds less %lld.%02lld %%)", p[i].unit,
+                               (long long)(p[i].refund_fee_bps / 100),
+                               (long long)(p[i].refund_fee_bps % 100));
+        money_format_fen(p[i].price_fen, yuan);
+        if (p[i].from_s != CARD_ALWAYS) {
+            clock_format_local(p[i].from_s * NS_PER_S, since);
+        }
+        columns_add(c, p[i].class_name);
+        columns_add(c, p[i].type);
+        columns_add(c, yuan);
+        columns_add(c, unit);
+        columns_add(c, since);
+        free(unit);
+    }
 }
 
 static void
@@ -77,7 +116,30 @@ print_card(const struct card *card)
         columns_add(c, unit_text(p[i].unit));
         columns_add(c, since);
     }
+    print_plans(card, c, now_s);
     columns_print_free(c);
+}
+
+static void
+json_plans(const struct card *card, struct json_writer *j, int64_t now_s)
+{
+    size_t n;
+    const struct card_plan *p = card_plans(card, &n);
+
+    json_key(j, "plans");
+    json_arr(j);
+    for (size_t i = 0; i < n; i++) {
+        if (is_sold(&p[i], now_s)) {
+            json_obj(j);
+            json_kstr(j, "class", p[i].class_name);
+            json_kstr(j, "type", p[i].type);
+            json_kstr(j, "unit", p[i].unit);
+            json_kint(j, "price_fen", p[i].price_fen);
+            json_kint(j, "refund_fee_bps", p[i].refund_fee_bps);
+            json_obj_end(j);
+        }
+    }
+    json_arr_end(j);
 }
 
 static int
@@ -106,18 +168,114 @@ print_json(const struct card *card, struct err *e)
         json_obj_end(&j);
     }
     json_arr_end(&j);
+    json_plans(card, &j, now_s);
     json_obj_end(&j);
     return program_print_json(&b, e);
 }
 
-static int
-change(struct card *card, const char *what, int argc, char **argv, struct err *e)
-{
-    int64_t now_s = clock_wall_ns() / NS_PER_S;
+/* ---- plans: "4090/day=30" ---- */
 
-    for (int i = 0; i < argc; i++) {
-        int rc = strcmp(what, "set") == 0 ? card_set(card, argv[i], now_s, e)
-                                          : card_unset(card, argv[i], now_s, e);
+/* Class, type and unit of a plan's word, which ends at `end`. */
+static int
+parse_plan(const char *word, const char *slash, const char *end, struct card_plan *p,
+           struct err *e)
+{
+    static const struct {
+        const char *word;
+        enum reserve_unit unit;
+    } units[] = {
+        {"day", RESERVE_DAY},
+        {"week", RESERVE_WEEK},
+        {"month", RESERVE_MONTH},
+        {"year", RESERVE_YEAR},
+    };
+    size_t len = (size_t)(end - slash - 1);
+
+    if (card_parse_type(word, (size_t)(slash - word), p->class_name, p->type, e) != 0) {
+        return -1;
+    }
+    if (p->type[0] == '\0') {
+        return err_set(e, ERR_INVALID,
+                       "only devices can be reserved: '%s' is shared by all",
+                       p->class_name);
+    }
+    for (size_t i = 0; i < sizeof units / sizeof *units; i++) {
+        if (strlen(units[i].word) == len && memcmp(units[i].word, slash + 1, len) == 0) {
+            (void)strcpy(p->unit, reserve_unit_name(units[i].unit));
+            return 0;
+        }
+    }
+    return err_set(e, ERR_INVALID,
+                   "a plan is for a day, week, month or year, like 4090/day=30");
+}
+
+static int
+set_plan(struct card *card, const char *word, int64_t fee_bps, int64_t now_s,
+         struct err *e)
+{
+    struct card_plan p = {
+        .from_s = now_s, .to_s = CARD_FOREVER, .refund_fee_bps = fee_bps};
+    const char *slash = strchr(word, '/');
+    const char *eq = strchr(word, '=');
+
+    if (eq == NULL || eq < slash) {
+        return err_set(e, ERR_INVALID, "a plan is written TYPE/day=YUAN");
+    }
+    if (parse_plan(word, slash, eq, &p, e) != 0 ||
+        money_parse_fen(eq + 1, strlen(eq + 1), &p.price_fen, e) != 0) {
+        return -1;
+    }
+    if (card_price_at(card, p.class_name, p.type, now_s) == NULL) {
+        return err_set(e, ERR_NOT_FOUND,
+                       "set a price per hour of %s first: refunds are reckoned by it",
+                       p.type);
+    }
+    return card_set_plan(card, &p, e);
+}
+
+/* It ends now: those who bought it keep what they have. */
+static int
+end_plan(struct card *card, const char *word, int64_t now_s, struct err *e)
+{
+    struct card_plan p;
+    size_t n;
+    const struct card_plan *all = card_plans(card, &n);
+
+    memset(&p, 0, sizeof p);
+    if (parse_plan(word, strchr(word, '/'), word + strlen(word), &p, e) != 0) {
+        return -1;
+    }
+    for (size_t i = 0; i < n; i++) {
+        if (strcmp(all[i].class_name, p.class_name) == 0 &&
+            strcmp(all[i].type, p.type) == 0 && strcmp(all[i].unit, p.unit) == 0 &&
+            all[i].to_s > now_s) {
+            p = all[i];
+            p.to_s = now_s;
+            p.from_s = p.from_s < now_s ? p.from_s : now_s - 1;
+            return card_set_plan(card, &p, e);
+        }
+    }
+    return err_set(e, ERR_NOT_FOUND, "there is no plan %s", word);
+}
+
+static int
+change(struct card *card, const struct command_options *o, int argc, char **argv,
+       struct err *e)
+{
+    bool sets = strcmp(argv[0], "set") == 0;
+    int64_t now_s = clock_wall_ns() / NS_PER_S;
+    int64_t fee_bps = 0;
+
+    if (o->refund_fee != NULL &&
+        (money_parse_fen(o->refund_fee, strlen(o->refund_fee), &fee_bps, e) != 0)) {
+        return err_wrap(e, "--refund-fee, in per cent");
+    }
+    for (int i = 1; i < argc; i++) {
+        bool plan = strchr(argv[i], '/') != NULL;
+        int rc = sets && plan ? set_plan(card, argv[i], fee_bps, now_s, e)
+                 : sets       ? card_set(card, argv[i], now_s, e)
+                 : plan       ? end_plan(card, argv[i], now_s, e)
+                              : card_unset(card, argv[i], now_s, e);
 
         if (rc != 0) {
             return -1;
@@ -139,7 +297,8 @@ owner_price(const struct command_options *o, int argc, char **argv, struct err *
     if (!(writes && argc > 1) && !(strcmp(argv[0], "ls") == 0 && argc == 1)) {
         return err_set(
             e, ERR_INVALID,
-            "it is `price ls`, `price set TYPE=YUAN...` or `price rm TYPE...`");
+            "it is `price ls`, `price set TYPE=YUAN...` or `price rm TYPE...`; of plans "
+            "TYPE/day=YUAN, TYPE/week, TYPE/month");
     }
     if (agent_open(&a, e) != 0) {
         return -1;
@@ -156,8 +315,8 @@ owner_price(const struct command_options *o, int argc, char **argv, struct err *
         rc = -1;
     }
     if (card_load(&card, path, e) != 0 ||
-        (writes && (change(card, argv[0], argc - 1, argv + 1, e) != 0 ||
-                    card_save(card, path, e) != 0))) {
+        (writes &&
+         (change(card, o, argc, argv, e) != 0 || card_save(card, path, e) != 0))) {
         goto out;
     }
     if (o->json) {

@@ -14,6 +14,7 @@
 #include "runner/host/facts.h"
 #include "runner/host/jobdir.h"
 #include "runner/host/owner_json.h"
+#include "runner/host/reservations.h"
 
 #define NS_PER_S ((int64_t)1000000000)
 
@@ -211,7 +212,9 @@ owner_devices(const struct command_options *o, int argc, char **argv, struct err
         return -1;
     }
     devices_look(a, &l);
-    if (o->json) {
+    if (reservations_mark(a, &l, e) != 0) {
+        rc = -1;
+    } else if (o->json) {
         rc = devices_json(&l, why, e);
     } else {
         devices_print(&l);

@@ -167,9 +167,9 @@ serve_wait_go(struct serve *s, struct serve_wait **list, const struct err *why)
 static const struct serve_verb *
 find_verb(const char *name)
 {
-    const struct serve_verb *tables[] = {serve_verbs_job,  serve_verbs_snap,
-                                         serve_verbs_host, serve_verbs_data,
-                                         serve_verbs_top,  serve_verbs_store};
+    const struct serve_verb *tables[] = {
+        serve_verbs_job, serve_verbs_snap,  serve_verbs_host,   serve_verbs_data,
+        serve_verbs_top, serve_verbs_store, serve_verbs_reserve};
 
     for (size_t t = 0; t < sizeof tables / sizeof tables[0]; t++) {
         for (const struct serve_verb *v = tables[t]; v->name != NULL; v++) {

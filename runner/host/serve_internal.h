@@ -171,6 +171,7 @@ struct serve_verb {
 extern const struct serve_verb serve_verbs_job[];
 extern const struct serve_verb serve_verbs_snap[];
 extern const struct serve_verb serve_verbs_host[];
+extern const struct serve_verb serve_verbs_reserve[];
 extern const struct serve_verb serve_verbs_data[];
 extern const struct serve_verb serve_verbs_top[];
 extern const struct serve_verb serve_verbs_store[];

@@ -7,9 +7,12 @@
 
 #include "base/buf.h"
 #include "base/file.h"
+#include "runner/host/reservations.h"
 #include "runner/host/supervise_internal.h"
 #include "runner/job/verbs.h"
 #include "runner/wire/msg.h"
+
+#define NS_PER_S ((int64_t)1000000000)
 
 #define FINISH_NS   ((int64_t)2000000000)
 #define RETELL_NS   ((int64_t)2000000) /* to a peer that is still reading */
@@ -222,6 +225,27 @@ do_signal(struct sup *s, const struct rec *req, struct err *e)
     return 0;
 }
 
+/* A job on a reservation may go on as long as that holds: it may have been renewed. */
+static int
+check_reserved(const struct sup *s, const struct grant *next, struct err *e)
+{
+    struct reservation *r = NULL;
+    struct meter_status m;
+    int64_t ran_s;
+    int rc;
+
+    if (next->reservation[0] == '\0') {
+        return 0;
+    }
+    meter_session_status(s->meter, &m);
+    ran_s = m.since_device_ns > 0 ? m.since_device_ns / NS_PER_S : 0;
+    rc = reservations_load(&r, s->agent, next->reservation, e) == 0
+             ? reservations_check(r, next, ran_s, e)
+             : -1;
+    reservation_free(r);
+    return rc;
+}
+
 static int
 do_extend(struct sup *s, const struct rec *req, struct err *e)
 {
@@ -242,7 +266,7 @@ do_extend(struct sup *s, const struct rec *req, struct err *e)
         return err_set(e, ERR_INVALID, "the job is being stopped already (%s)",
                        job_reason_name(s->stop_reason));
     }
-    if (grant_parse(&next, text, len, e) != 0 ||
+    if (grant_parse(&next, text, len, e) != 0 || check_reserved(s, &next, e) != 0 ||
         meter_session_extend(s->meter, &next, e) != 0) {
         goto out;
     }

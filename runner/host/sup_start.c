@@ -8,13 +8,16 @@
 #include "base/buf.h"
 #include "base/clock.h"
 #include "base/file.h"
+#include "runner/host/allowance.h"
 #include "runner/host/declines.h"
 #include "runner/host/offers.h"
 #include "runner/host/procs.h"
+#include "runner/host/reservations.h"
 #include "runner/host/supervise_internal.h"
 
 #define COMMAND_TEXT_MAX ((size_t)400)
 #define JOURNAL_NAME     "usage"
+#define NS_PER_S         ((int64_t)1000000000)
 
 /* ---- the request ---- */
 
@@ -136,40 +139,6 @@ take_grant(struct sup *s, const struct rec *req, struct err *e)
 
 /* ---- what the owner allows a renter in all ---- */
 
-/* What the renter's jobs cost so far, or may still cost. */
-static int
-committed_fen(const struct sup *s, int64_t *total, struct err *e)
-{
-    struct job_ids ids;
-
-    *total = 0;
-    if (jobdir_list(s->renter, &ids, e) != 0) {
-        return -1;
-    }
-    for (size_t i = 0; i < ids.n; i++) {
-        struct jobdir d;
-        struct job_state st;
-        struct err skip;
-
-        state_init(&st);
-        if (jobdir_open(&d, s->renter, ids.v[i], &skip) != 0) {
-            continue;
-        }
-        if (jobdir_state(&d, &st, &skip) == 0) {
-            bool final = job_phase_is_final(st.phase) && st.charge_fen != JOB_NOT_SET;
-            int64_t fen = final                       ? st.charge_fen
-                          : st.cap_fen == JOB_NOT_SET ? 0
-                                                      : st.cap_fen;
-
-            *total = fen > INT64_MAX - *total ? INT64_MAX : *total + fen;
-        }
-        state_free(&st);
-        jobdir_close(&d);
-    }
-    job_ids_free(&ids);
-    return 0;
-}
-
 /*
  * Two jobs accepted at once must not both fit into what is left for one; nor may a lease
  * be declined while its job is being accepted.
@@ -177,8 +146,6 @@ committed_fen(const struct sup *s, int64_t *total, struct err *e)
 static int
 check_allowance(struct sup *s, int *admit_fd, struct err *e)
 {
-    int64_t total;
-
     if (renter_check_admitted(s->renter, e) != 0) {
         return -1;
     }
@@ -187,39 +154,72 @@ check_allowance(struct sup *s, int *admit_fd, struct err *e)
         declines_check(s->renter, s->grant.lease, e) != 0) {
         return -1;
     }
-    if (s->renter->max_cost_fen == RENTER_NO_CAP) {
-        return 0;
-    }
-    if (committed_fen(s, &total, e) != 0) {
-        return -1;
-    }
-    if (s->grant.cap_fen > s->renter->max_cost_fen - total) {
-        return err_set(
-            e, ERR_LIMIT,
-            "the owner allows this renter %lld.%02lld yuan in all; %lld.%02lld "
-            "of it are used or held",
-            (long long)(s->renter->max_cost_fen / 100),
-            (long long)(s->renter->max_cost_fen % 100), (long long)(total / 100),
-            (long long)(total % 100));
-    }
-    return 0;
+    return allowance_check(s->agent, s->renter, s->grant.cap_fen, e);
 }
 
 /* ---- devices ---- */
 
+/* A reserved device is for jobs that name its reservation, and those are for no other. */
+struct claim {
+    const struct reservation_list *all;
+    const struct reservation *own; /* NULL: the job names none */
+    int64_t now_s;
+};
+
+static bool
+may_take(void *ctx, const struct device *d)
+{
+    const struct claim *c = ctx;
+
+    return c->own != NULL ? reservation_has_device(c->own, d->uuid)
+                          : reservations_holder(c->all, d->uuid, c->now_s) == NULL;
+}
+
 /* Of the type the grant was priced for; and the job's own word has to mean it, too. */
 static int
-take_devices(struct sup *s, struct err *e)
+take_free(struct sup *s, struct claim *c, struct err *e)
 {
     const struct grant_row *row = &s->grant.rows[0];
     bool cpu = strcmp(row->class_name, "cpu") == 0;
+    const struct devices_filter f = {.may = may_take, .ctx = c};
+
+    return devices_take(s->agent, &s->devices, row->class_name, cpu ? NULL : row->type,
+                        cpu ? "any" : s->spec.device_type, row->n_units, cpu ? NULL : &f,
+                        s->picked, s->lock_fds, &s->n_picked, e);
+}
+
+static int
+take_devices(struct sup *s, struct err *e)
+{
+    struct reservation_list l = {NULL, 0};
+    struct reservation *own = NULL;
+    struct claim c = {.all = &l, .now_s = clock_wall_ns() / NS_PER_S};
+    int lock = -1;
+    int rc = -1;
 
     if (devices_list(s->agent, false, &s->devices, NULL, e) != 0) {
         return -1;
     }
-    return devices_take(s->agent, &s->devices, row->class_name, cpu ? NULL : row->type,
-                        cpu ? "any" : s->spec.device_type, row->n_units, s->picked,
-                        s->lock_fds, &s->n_picked, e);
+    if (reservations_lock(s->agent, false, &lock, e) != 0) {
+        return -1;
+    }
+    if (s->grant.reservation[0] != '\0') {
+        rc = reservations_load(&own, s->agent, s->grant.reservation, e) == 0
+                 ? reservations_check(own, &s->grant, 0, e)
+                 : -1;
+        c.own = own;
+    } else if (strcmp(s->grant.rows[0].class_name, "cpu") != 0) {
+        rc = reservations_list(&l, s->agent, NULL, e);
+    } else {
+        rc = 0; /* cores are shared: nobody reserves them */
+    }
+    if (rc == 0) {
+        rc = take_free(s, &c, e);
+    }
+    (void)fd_close(&lock);
+    reservation_free(own);
+    reservations_free(&l);
+    return rc;
 }
 
 /* ---- the record ---- */

@@ -4,6 +4,7 @@
 #include "base/buf.h"
 #include "runner/host/devices.h"
 #include "runner/host/facts.h"
+#include "runner/host/reservations.h"
 #include "runner/host/serve_internal.h"
 #include "runner/job/verbs.h"
 #include "runner/wire/msg.h"
@@ -39,6 +40,11 @@ device_list(struct serve *s, uint64_t id, const struct rec *req)
         return;
     }
     devices_look(s->agent, &l);
+    if (reservations_mark(s->agent, &l, &e) != 0) {
+        device_list_free(&l);
+        serve_fail(s, id, &e);
+        return;
+    }
     r = msg_answer_new(VERB_DEVICE_LIST);
     for (size_t i = 0; i < l.n; i++) {
         struct rec *d = device_encode(&l.v[i]);

@@ -207,7 +207,8 @@ text_of(const struct device *d, size_t i)
 static const char *const free_names[] = {[DEVICE_FREE_UNKNOWN] = "unknown",
                                          [DEVICE_FREE] = "free",
                                          [DEVICE_BUSY] = "busy",
-                                         [DEVICE_BROKEN] = "broken"};
+                                         [DEVICE_BROKEN] = "broken",
+                                         [DEVICE_RESERVED] = "reserved"};
 
 const char *
 device_free_name(enum device_free f)

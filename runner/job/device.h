@@ -51,7 +51,13 @@ const struct device_class *device_classes_builtin(size_t *n);
 int device_class_parse(struct device_class *out, const struct rec *r,
                        struct err *e) MUST_USE;
 
-enum device_free { DEVICE_FREE_UNKNOWN = 0, DEVICE_FREE, DEVICE_BUSY, DEVICE_BROKEN };
+enum device_free {
+    DEVICE_FREE_UNKNOWN = 0,
+    DEVICE_FREE,
+    DEVICE_BUSY,
+    DEVICE_BROKEN,
+    DEVICE_RESERVED, /* nobody uses it, but it is held for one renter */
+};
 
 struct device {
     char *device_class; /* never NULL from here on but where said */
@@ -89,7 +95,7 @@ struct rec *device_encode(const struct device *d);
 /* A record of the probe or of a host. Missing optional fields become "" and 0. */
 int device_parse(struct device *out, const struct rec *r, struct err *e) MUST_USE;
 const char *
-device_free_name(enum device_free f); /* "free", "busy", "broken", "unknown" */
+device_free_name(enum device_free f); /* "free", "busy", "broken", "reserved", … */
 
 /* ---- what people write ---- */
 

@@ -32,6 +32,8 @@ kind_word(enum id_kind kind)
         return "lease";
     case ID_EXEC:
         return "exec";
+    case ID_RESERVATION:
+        return "reservation";
     case ID_NONE:
         break;
     }

@@ -19,6 +19,7 @@ enum id_kind {
     ID_SNAPSHOT = 's',
     ID_LEASE = 'l',
     ID_EXEC = 'x',
+    ID_RESERVATION = 'v',
 };
 
 bool id_is(enum id_kind kind, const char *text);

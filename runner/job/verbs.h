@@ -32,17 +32,20 @@
 #define VERB_PRICE_LIST  "price.list"
 
 #define VERB_LEASE_DECLINE "lease.decline"
+#define VERB_RESERVE_ORDER "reserve.order"
+#define VERB_RESERVE_SHOW  "reserve.show"
 
 /* Of a book (gpurun-book serve), to a renter or a host. */
-#define VERB_BOOK_FUNDS   "book.funds"
-#define VERB_BOOK_GRANT   "book.grant"
-#define VERB_BOOK_DECLINE "book.decline"
-#define VERB_BOOK_RECEIPT "book.receipt"
-#define VERB_BOOK_KEEPING "book.keeping"
-#define VERB_BOOK_ACK     "book.ack"
-#define VERB_BOOK_LOG     "book.log"
-#define BOOK_CHUNK_MAX    ((size_t)192 * 1024) /* of a receipt, in one book.receipt */
-#define BOOK_LOG_MAX      1000                 /* entries in one answer to book.log */
+#define VERB_BOOK_FUNDS    "book.funds"
+#define VERB_BOOK_GRANT    "book.grant"
+#define VERB_BOOK_DECLINE  "book.decline"
+#define VERB_BOOK_RECEIPT  "book.receipt"
+#define VERB_BOOK_KEEPING  "book.keeping"
+#define VERB_BOOK_RESERVED "book.reserved"
+#define VERB_BOOK_ACK      "book.ack"
+#define VERB_BOOK_LOG      "book.log"
+#define BOOK_CHUNK_MAX     ((size_t)192 * 1024) /* of a receipt, in one book.receipt */
+#define BOOK_LOG_MAX       1000                 /* entries in one answer to book.log */
 
 /* One job in the answer to host.top; at most so many are told of. */
 #define SAMPLE_TYPE  "gpurun.sample.v1"

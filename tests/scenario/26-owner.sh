@@ -33,7 +33,7 @@ note "prices"
 expect 0 owner price ls
 has "no prices"
 expect 0 owner price ls --json
-json 'd == {"free": True, "prices": []}'
+json 'd == {"free": True, "prices": [], "plans": []}'
 expect 0 owner price set cpu=3.6 4090=1.88 disk=0.01
 has "1.88"
 expect 0 owner price ls --json

@@ -74,15 +74,18 @@ take__gives_each_device_to_one_only(void **state)
     add(&l, "NVIDIA GeForce RTX 3090", "3090", 3, true);
 
     /* The price's type and the user's word both have to fit. */
-    assert_refused(devices_take(a, &l, "gpu", "3090", "RTX 4090", 1, picked, fds, &n, &e),
-                   ERR_NOT_FOUND);
-    assert_refused(devices_take(a, &l, "gpu", "4090", "4090", 3, picked, fds, &n, &e),
-                   ERR_NOT_FOUND);
-    assert_refused(devices_take(a, &l, "npu", NULL, "any", 1, picked, fds, &n, &e),
+    assert_refused(
+        devices_take(a, &l, "gpu", "3090", "RTX 4090", 1, NULL, picked, fds, &n, &e),
+        ERR_NOT_FOUND);
+    assert_refused(
+        devices_take(a, &l, "gpu", "4090", "4090", 3, NULL, picked, fds, &n, &e),
+        ERR_NOT_FOUND);
+    assert_refused(devices_take(a, &l, "npu", NULL, "any", 1, NULL, picked, fds, &n, &e),
                    ERR_NOT_FOUND);
     assert_int_equal(n, 99);
 
-    assert_ok(devices_take(a, &l, "gpu", "4090", "RTX 4090", 1, picked, fds, &n, &e));
+    assert_ok(
+        devices_take(a, &l, "gpu", "4090", "RTX 4090", 1, NULL, picked, fds, &n, &e));
     assert_int_equal(n, 1);
     assert_int_equal(picked[0], 0);
     devices_look(a, &l);
@@ -93,11 +96,12 @@ take__gives_each_device_to_one_only(void **state)
 
     /* Two are asked for, one is free: nothing is held afterwards. */
     assert_refused(
-        devices_take(a, &l, "gpu", "4090", "4090", 2, more, more_fds, &n_more, &e),
+        devices_take(a, &l, "gpu", "4090", "4090", 2, NULL, more, more_fds, &n_more, &e),
         ERR_BUSY);
     devices_look(a, &l);
     assert_int_equal(l.v[1].state, DEVICE_FREE);
-    assert_ok(devices_take(a, &l, "gpu", "4090", "any", 1, more, more_fds, &n_more, &e));
+    assert_ok(
+        devices_take(a, &l, "gpu", "4090", "any", 1, NULL, more, more_fds, &n_more, &e));
     assert_int_equal(more[0], 1);
 
     /* Free when the last descriptor is closed, wherever it was copied to. */
@@ -133,13 +137,14 @@ take__shares_cores_and_counts_them(void **state)
     assert_true(devices_mem_bytes() > 0);
     assert_ok(devices_list(a, false, &l, why, &e));
     for (int twice = 0; twice < 2; twice++) {
-        assert_ok(devices_take(a, &l, "cpu", NULL, "any", cores, picked, fds, &n, &e));
+        assert_ok(
+            devices_take(a, &l, "cpu", NULL, "any", cores, NULL, picked, fds, &n, &e));
         assert_int_equal(n, 1);
         assert_int_equal(fds[0], -1);
         assert_string_equal(l.v[picked[0]].device_class, "cpu");
     }
     assert_refused(
-        devices_take(a, &l, "cpu", NULL, "any", cores + 1, picked, fds, &n, &e),
+        devices_take(a, &l, "cpu", NULL, "any", cores + 1, NULL, picked, fds, &n, &e),
         ERR_NOT_FOUND);
     device_list_free(&l);
     agent_close(a);

@@ -1,0 +1,449 @@
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/buf.h"
+#include "base/clock.h"
+#include "base/text.h"
+#include "runner/cli/commands.h"
+#include "runner/cli/context.h"
+#include "runner/cli/out.h"
+#include "runner/cli/reserveview.h"
+#include "runner/client/ask.h"
+#include "runner/client/booked.h"
+#include "runner/client/config.h"
+#include "runner/client/i18n.h"
+#include "runner/client/place.h"
+
+#define NS_PER_S ((int64_t)1000000000)
+
+struct reserve_options {
+    bool day, week, month;
+    const char *host;
+    const char *device;
+    bool dry_run;
+};
+
+static const struct opt options_reserve[] = {
+    {"day", 0, OPT_FLAG, offsetof(struct reserve_options, day), NULL,
+     N_("for N times 24 hours")},
+    {"week", 0, OPT_FLAG, offsetof(struct reserve_options, week), NULL,
+     N_("for N times 7 days")},
+    {"month", 0, OPT_FLAG, offsetof(struct reserve_options, month), NULL,
+     N_("for N times 30 days")},
+    {"host", 0, OPT_STR, offsetof(struct reserve_options, host), "NAME",
+     N_("on this host only (default: the cheapest that has it free)")},
+    {"device", 0, OPT_STR, offsetof(struct reserve_options, device), "CLASS:TYPE[:N]",
+     N_("in place of TYPE, which is one of GPUs")},
+    {"dry-run", 'n', OPT_FLAG, offsetof(struct reserve_options, dry_run), NULL,
+     N_("say what it would cost or bring back, and stop")},
+    {NULL, 0, OPT_NONE, 0, NULL, NULL},
+};
+
+/* One call of the command. */
+struct desk {
+    struct cli *c;
+    const struct reserve_options *o;
+    struct client cl;
+    struct config *cfg;
+    struct purse *purse;
+    struct place *place;     /* to buy: the hosts that were asked */
+    struct session *session; /* with the host it is about */
+    struct reservation *was;
+    struct booking b;
+};
+
+static void
+desk_close(struct desk *d)
+{
+    order_clear(&d->b.order);
+    reservation_free(d->was);
+    session_close(d->session);
+    place_free(d->place);
+    purse_close(d->purse);
+    context_close(&d->cl);
+    config_free(d->cfg);
+}
+
+static int
+desk_open(struct desk *d, struct err *e)
+{
+    size_t n = 0;
+    struct err why;
+
+    order_init(&d->b.order);
+    if (config_open(&d->cfg, d->c->home, e) != 0 || context_open(&d->cl, d->c, e) != 0) {
+        return -1;
+    }
+    d->c->stage = STAGE_TRYING;
+    /* What an earlier call left behind comes first: it may hold the money. */
+    if (booked_sync(&d->cl, &n, &why) != 0) {
+        say(d->c, "%s", why.msg);
+    }
+    return 0;
+}
+
+/* ---- asking ---- */
+
+static int64_t
+host_now_s(const struct session *s)
+{
+    return session_info(s)->wall_ns / NS_PER_S;
+}
+
+static int
+confirm(struct desk *d, struct err *e)
+{
+    bool asks = !d->c->g.yes && ask_has_terminal(d->cl.ask) &&
+                (d->b.fen < 0 || d->b.order.act == ORDER_REFUND ||
+                 d->b.fen > config_money_fen(d->cfg, "ask-above"));
+    bool yes = false;
+    int rc;
+
+    if (!asks) {
+        return 0;
+    }
+    rc = ask_begin(d->cl.ask, -1, e);
+    if (rc == 0) {
+        rc = ask_yes_no(d->cl.ask, _("Do it?"), true, &yes, e);
+        ask_end(d->cl.ask);
+    }
+    if (rc == 0 && !yes) {
+        rc = err_set(e, ERR_DENIED, "%s", _("nothing was ordered, as you wished"));
+    }
+    return rc;
+}
+
+/* The order is filled: say what it costs, ask, do it, show what there is now. */
+static int
+carry_out(struct desk *d, struct err *e)
+{
+    const struct host *h = session_host(d->session);
+    struct reservation *r = NULL;
+    int rc;
+
+    reserveview_quote(d->c, &d->b, d->was, h->name);
+    if (d->o->dry_run) {
+        return reserveview_print_quote(d->c, &d->b, h->name, e);
+    }
+    if (confirm(d, e) != 0 || purse_open(&d->purse, &d->cl, e) != 0) {
+        return -1;
+    }
+    rc = booked_order(&d->cl, d->purse, d->session, &d->b, &r, e);
+    if (rc == 0 || (d->b.sent && e->code == ERR_LINK)) {
+        d->c->stage = STAGE_CHANGED;
+    }
+    if (rc != 0 && d->b.sent && e->code == ERR_LINK) {
+        err_wrap(e, _("nobody knows whether it was ordered (`gpurun reserve ls` asks)"));
+    }
+    if (rc == 0) {
+        rc = reserveview_made(d->c, r, h->name, e);
+    }
+    reservation_free(r);
+    return rc;
+}
+
+/* ---- to buy ---- */
+
+static int
+unit_of(const struct reserve_options *o, enum reserve_unit *unit, struct err *e)
+{
+    if (o->day + o->week + o->month != 1) {
+        return err_set(e, ERR_INVALID, "%s", _("one of --day, --week and --month"));
+    }
+    *unit = o->day ? RESERVE_DAY : o->week ? RESERVE_WEEK : RESERVE_MONTH;
+    return 0;
+}
+
+static int
+parse_n(const char *text, int64_t *n, struct err *e)
+{
+    *n = 1;
+    return text == NULL ? 0 : text_parse_int(text, 1, ORDER_UNITS_MAX, "N", n, e);
+}
+
+static int
+list_hosts(const struct desk *d, struct host_list *out, struct err *e)
+{
+    if (d->o->host != NULL) {
+        struct host one;
+
+        if (hosts_load(d->cl.home, d->o->host, &one, e) != 0) {
+            return -1;
+        }
+        out->v = xmemdup(&one, sizeof one);
+        out->n = 1;
+        return 0;
+    }
+    return hosts_list(d->cl.home, true, out, e);
+}
+
+/* The offer's cheapest plan of that unit for devices that are meant, and free. */
+struct pick {
+    const struct candidate *on;
+    const struct card_plan *plan;
+    bool sold; /* somewhere, if not free */
+};
+
+static void
+look_at(struct pick *best, const struct candidate *c, const struct device_want *want,
+        const char *unit)
+{
+    const struct offer *o = session_offer(c->session);
+    const struct host_info *info = session_info(c->session);
+
+    for (size_t i = 0; o != NULL && i < o->n_plans; i++) {
+        const struct card_plan *p = &o->plans[i];
+        int64_t n_free = 0;
+        int64_t n_all = 0;
+
+        for (size_t k = 0; k < info->devices.n; k++) {
+            const struct device *v = &info->devices.v[k];
+            bool meant = strcmp(v->device_class, p->class_name) == 0 &&
+                         strcmp(v->type, p->type) == 0 && v->usable &&
+                         device_matches(v, want->device_class, want->type);
+
+            n_all += meant;
+            n_free += meant && v->state == DEVICE_FREE;
+        }
+        if (strcmp(p->unit, unit) != 0 || n_all < want->count) {
+            continue;
+        }
+        best->sold = true;
+        if (n_free >= want->count &&
+            (best->plan == NULL || p->price_fen < best->plan->price_fen)) {
+            best->on = c;
+            best->plan = p;
+        }
+    }
+}
+
+static int
+choose(struct desk *d, const struct device_want *want, enum reserve_unit unit,
+       struct err *e)
+{
+    struct host_list hosts = {NULL, 0};
+    struct pick best = {.on = NULL};
+    size_t n_up = 0;
+    int rc = -1;
+
+    if (list_hosts(d, &hosts, e) != 0 || place_open(&d->place, &d->cl, &hosts, e) != 0 ||
+        place_ask_all(d->place, e) != 0) {
+        goto out;
+    }
+    for (size_t i = 0; i < place_n(d->place); i++) {
+        const struct candidate *c = place_at(d->place, i);
+
+        if (session_state(c->session) == SESSION_UP) {
+            look_at(&best, c, want, reserve_unit_name(unit));
+            n_up++;
+        }
+    }
+    if (best.plan != NULL) {
+        struct order *o = &d->b.order;
+
+        o->act = ORDER_BUY;
+        memcpy(o->class_name, best.plan->class_name, sizeof o->class_name);
+        memcpy(o->type, best.plan->type, sizeof o->type);
+        memcpy(o->unit, best.plan->unit, sizeof o->unit);
+        o->n_devices = want->count;
+        d->session = place_take(d->place, best.on);
+        rc = 0;
+    } else if (n_up == 0) {
+        err_set(e, ERR_LINK, "%s", place_at(d->place, 0)->why);
+    } else {
+        d->c->stage = STAGE_INPUT;
+        err_set(e, best.sold ? ERR_BUSY : ERR_NOT_FOUND,
+                best.sold ? _("no %s %s:%lld is free to be reserved now")
+                          : _("no host sells %s %s:%lld by the day, week or month asked "
+                              "for"),
+                want->device_class, want->type, (long long)want->count);
+    }
+
+out:
+    host_list_free(&hosts);
+    return rc;
+}
+
+static int
+buy(struct desk *d, const struct words *w, struct err *e)
+{
+    bool named = d->o->device != NULL;
+    struct device_want want;
+    enum reserve_unit unit = RESERVE_NONE;
+    int at = named ? 0 : 1;
+    int64_t n = 1;
+
+    if (unit_of(d->o, &unit, e) != 0 ||
+        (named ? device_want_parse(&want, d->o->device, e)
+               : device_want_parse_gpu(&want, w->v[0], e)) != 0 ||
+        parse_n(w->n > at ? w->v[at] : NULL, &n, e) != 0) {
+        return -1;
+    }
+    if (w->n > at + 1) {
+        return err_set(e, ERR_INVALID, _("'%s' is one word too many"), w->v[at + 1]);
+    }
+    if (strcmp(want.device_class, "cpu") == 0) {
+        return err_set(e, ERR_INVALID, "%s",
+                       _("cores are shared: they cannot be reserved"));
+    }
+    if (desk_open(d, e) != 0 || choose(d, &want, unit, e) != 0) {
+        return -1;
+    }
+    d->b.order.n = n;
+    if (booked_quote(&d->b, NULL, session_offer(d->session), host_now_s(d->session), e) !=
+        0) {
+        return -1;
+    }
+    return carry_out(d, e);
+}
+
+/* ---- what was bought ---- */
+
+/* The reservation as its host has it now, and a session there. */
+static int
+meet_host(struct desk *d, const char *what, struct err *e)
+{
+    struct session_options so = {.patience_ns = CONTEXT_PATIENCE_NS,
+                                 .host_key_ask = true};
+    struct host h;
+    int rc;
+
+    if (desk_open(d, e) != 0) {
+        return -1;
+    }
+    if (booked_find(d->c->home, what, &d->was, e) != 0) {
+        d->c->stage = STAGE_INPUT;
+        return -1;
+    }
+    if (booked_host(d->c->home, &d->was->host, &h, e) != 0) {
+        return -1;
+    }
+    rc = session_open(&d->session, &d->cl, &h, &so, e) == 0
+             ? session_wait_up(d->session, e)
+             : -1;
+    host_free(&h);
+    return rc;
+}
+
+static int
+change(struct desk *d, enum order_act act, const struct words *w, struct err *e)
+{
+    struct order *o = &d->b.order;
+    struct device_want want;
+    const struct offer *offer;
+
+    if (act == ORDER_CHANGE) {
+        int rc = d->o->device != NULL ? device_want_parse(&want, d->o->device, e)
+                                      : device_want_parse_gpu(&want, w->v[2], e);
+
+        if (rc != 0) {
+            return -1;
+        }
+    }
+    if (meet_host(d, w->v[1], e) != 0) {
+        return -1;
+    }
+    order_init(o);
+    o->act = act;
+    offer = act == ORDER_REFUND ? NULL : session_offer(d->session);
+    if (act == ORDER_RENEW && parse_n(w->n > 2 ? w->v[2] : NULL, &o->n, e) != 0) {
+        return -1;
+    }
+    if (act == ORDER_CHANGE) {
+        (void)snprintf(o->class_name, sizeof o->class_name, "%.32s", want.device_class);
+        o->n_devices = want.count;
+        if (reserveview_type(session_info(d->session), &want, o->type, e) != 0) {
+            d->c->stage = STAGE_INPUT;
+            return -1;
+        }
+    }
+    if (act != ORDER_REFUND && offer == NULL) {
+        return err_set(e, ERR_NOT_FOUND, "%s", _("the host makes no offer"));
+    }
+    return booked_quote(&d->b, d->was, offer, host_now_s(d->session), e) == 0
+               ? carry_out(d, e)
+               : -1;
+}
+
+/* ---- looking ---- */
+
+static int
+look(struct desk *d, const char *what, struct err *e)
+{
+    struct booked_list l = {NULL, 0};
+    struct reservation *one = NULL;
+    int rc;
+
+    if (desk_open(d, e) != 0) {
+        return -1;
+    }
+    if (what == NULL) {
+        rc = booked_list(d->c->home, &l, e) == 0 ? reserveview_list(d->c, &l, e) : -1;
+    } else {
+        rc = booked_find(d->c->home, what, &one, e);
+        if (rc != 0) {
+            d->c->stage = STAGE_INPUT;
+        } else {
+            rc = reserveview_show(d->c, one, e);
+        }
+    }
+    reservation_free(one);
+    booked_free(&l);
+    return rc;
+}
+
+static int
+dispatch(struct desk *d, const struct words *w, struct err *e)
+{
+    static const struct {
+        const char *word;
+        enum order_act act;
+        int min, max; /* words, with itself */
+    } verbs[] = {
+        {"ls", ORDER_NONE, 1, 1},       {"show", ORDER_NONE, 2, 2},
+        {"renew", ORDER_RENEW, 2, 3},   {"refund", ORDER_REFUND, 2, 2},
+        {"switch", ORDER_CHANGE, 2, 3},
+    };
+    bool timed = d->o->day || d->o->week || d->o->month;
+
+    for (size_t i = 0; w->n > 0 && i < sizeof verbs / sizeof *verbs; i++) {
+        if (strcmp(verbs[i].word, w->v[0]) != 0) {
+            continue;
+        }
+        if (w->n < verbs[i].min || w->n > verbs[i].max || timed || d->o->host != NULL ||
+            (verbs[i].act == ORDER_CHANGE && (w->n == 3) == (d->o->device != NULL))) {
+            return err_set(e, ERR_INVALID, "%s",
+                           _("it is `reserve ls`, `show ID`, `renew ID [N]`, `refund ID` "
+                             "or `switch ID TYPE[:N]`"));
+        }
+        return verbs[i].act == ORDER_NONE ? look(d, w->n > 1 ? w->v[1] : NULL, e)
+                                          : change(d, verbs[i].act, w, e);
+    }
+    if (w->n == 0 && d->o->device == NULL) {
+        return err_set(e, ERR_INVALID, "%s",
+                       _("reserve what? like `gpurun reserve 4090 --day`"));
+    }
+    return buy(d, w, e);
+}
+
+static int
+run_reserve(struct cli *c, const void *options, const struct words *w, struct err *e)
+{
+    struct desk d = {.c = c, .o = options, .cl = {.loop = NULL}};
+    int rc = dispatch(&d, w, e);
+
+    desk_close(&d);
+    return rc;
+}
+
+const struct command cmd_reserve = {
+    .name = "reserve",
+    .usage = N_("TYPE[:N] --day|--week|--month [N] [--host H] | ls | show ID | renew ID "
+                "[N] | refund ID | switch ID TYPE[:N]"),
+    .help = N_("devices paid in front and held for you: runs use them first, at no cost"),
+    .options = options_reserve,
+    .options_size = sizeof(struct reserve_options),
+    .max_words = 3,
+    .run = run_reserve,
+};

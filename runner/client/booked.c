@@ -1,0 +1,418 @@
+#include "runner/client/booked.h"
+
+#include <dirent.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/buf.h"
+#include "base/clock.h"
+#include "base/file.h"
+#include "base/hash.h"
+#include "meter/ledger.h"
+#include "runner/client/booked_internal.h"
+#include "runner/client/i18n.h"
+#include "runner/client/purse_internal.h"
+#include "runner/client/wallet.h"
+#include "runner/job/ids.h"
+#include "runner/job/verbs.h"
+#include "runner/wire/msg.h"
+
+#define ASK_NS   ((int64_t)60 * 1000000000)
+#define NS_PER_S ((int64_t)1000000000)
+#define START_S  600 /* what is bought is bought at once */
+
+/* ---- what is kept ---- */
+
+static int
+by_name(const void *a, const void *b)
+{
+    return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+int
+booked_names(const struct home *home, const char *suffix, struct strings *out,
+             struct err *e)
+{
+    char *path = home_path(home, BOOKED_DIR, NULL);
+    DIR *d = opendir(path);
+    const struct dirent *entry;
+
+    (void)e;
+    free(path);
+    while (d != NULL && (entry = readdir(d)) != NULL) {
+        char id[JOB_ID_LEN + 1];
+        size_t len = strlen(entry->d_name);
+
+        (void)snprintf(id, sizeof id, "%.13s", entry->d_name);
+        if (len >= JOB_ID_LEN && id_is(ID_RESERVATION, id) &&
+            strcmp(entry->d_name + JOB_ID_LEN, suffix) == 0) {
+            strings_add(out, id);
+        }
+    }
+    if (d != NULL) {
+        (void)closedir(d);
+    }
+    if (out->n > 1) {
+        qsort(out->v, out->n, sizeof *out->v, by_name);
+    }
+    return 0;
+}
+
+int
+booked_load(const struct home *home, const char *id, struct reservation **out,
+            struct err *e)
+{
+    char *path = home_path(home, BOOKED_DIR, id);
+    struct buf b = BUF_INIT;
+    int rc = -1;
+
+    if (file_read(path, RESERVATION_MAX_BYTES, &b, e) == 0) {
+        rc = reservation_parse(out, b.data, b.len, NULL, NULL, e);
+        if (rc != 0) {
+            err_wrap(e, _("reservation %s"), id);
+        }
+    }
+    buf_free(&b);
+    free(path);
+    return rc;
+}
+
+int
+booked_list(const struct home *home, struct booked_list *out, struct err *e)
+{
+    struct strings names = {NULL, 0};
+    struct booked_list l = {NULL, 0};
+    int rc = booked_names(home, "", &names, e);
+
+    l.v = xcalloc(names.n + 1, sizeof(struct reservation *));
+    for (size_t i = 0; rc == 0 && i < names.n; i++) {
+        rc = booked_load(home, names.v[i], &l.v[l.n], e);
+        l.n += rc == 0 ? 1 : 0;
+    }
+    strings_free(&names);
+    if (rc != 0) {
+        booked_free(&l);
+        return -1;
+    }
+    *out = l;
+    return 0;
+}
+
+void
+booked_free(struct booked_list *l)
+{
+    for (size_t i = 0; i < l->n; i++) {
+        reservation_free(l->v[i]);
+    }
+    free(l->v);
+    *l = (struct booked_list){NULL, 0};
+}
+
+int
+booked_find(const struct home *home, const char *what, struct reservation **out,
+            struct err *e)
+{
+    struct strings names = {NULL, 0};
+    const char *found = NULL;
+    size_t n = 0;
+    int rc = booked_names(home, "", &names, e);
+
+    for (size_t i = 0; rc == 0 && i < names.n; i++) {
+        if (what[0] != '\0' && strncmp(names.v[i], what, strlen(what)) == 0) {
+            found = names.v[i];
+            n++;
+        }
+    }
+    if (rc == 0 && n == 1) {
+        rc = booked_load(home, found, out, e);
+    } else if (rc == 0) {
+        rc = err_set(e, ERR_NOT_FOUND,
+                     n == 0 ? _("no reservation '%s' (`gpurun reserve ls` lists them)")
+                            : _("'%s' is the beginning of several reservations"),
+                     what);
+    }
+    strings_free(&names);
+    return rc;
+}
+
+int
+booked_host(const struct home *home, const struct sign_public *key, struct host *out,
+            struct err *e)
+{
+    struct host_list l = {NULL, 0};
+    char id[SIGN_ID_LEN + 1];
+    int rc;
+
+    if (hosts_list(home, true, &l, e) != 0) {
+        return -1;
+    }
+    sign_public_id(key, id);
+    rc = err_set(e, ERR_NOT_FOUND, _("host %s is not known any more: `gpurun host add`"),
+                 id);
+    for (size_t i = 0; i < l.n && rc != 0; i++) {
+        if (l.v[i].pinned && memcmp(l.v[i].key.b, key->b, sizeof key->b) == 0) {
+            host_copy(out, &l.v[i]);
+            rc = 0;
+        }
+    }
+    host_list_free(&l);
+    return rc;
+}
+
+/* ---- what it costs ---- */
+
+int
+booked_quote(struct booking *b, const struct reservation *was, const struct offer *offer,
+             int64_t at_s, struct err *e)
+{
+    struct reservation *none = was == NULL ? reservation_new() : NULL;
+    struct order *o = &b->order;
+    bool names = o->act == ORDER_BUY || o->act == ORDER_CHANGE;
+    int rc;
+
+    if (was != NULL) {
+        memcpy(o->reservation, was->id, sizeof o->reservation);
+        o->host = was->host;
+        o->prev = was->head;
+    } else {
+        random_id("v", o->reservation);
+        o->host = offer->host;
+    }
+    if (offer != NULL) {
+        o->offer = offer->hash;
+    }
+    (void)snprintf(b->class_name, sizeof b->class_name, "%s",
+                   names || was == NULL ? o->class_name : was->class_name);
+    (void)snprintf(b->type, sizeof b->type, "%s",
+                   names || was == NULL ? o->type : was->type);
+    b->n_devices = names || was == NULL ? o->n_devices : (int64_t)was->n_devices;
+    rc = reservation_quote(was != NULL ? was : none, o, offer, at_s, &b->fen, e);
+    reservation_free(none);
+    return rc;
+}
+
+/* ---- ordering ---- */
+
+static int
+make_grant(struct grant *g, struct purse *p, const struct booking *b,
+           const struct offer *o, struct err *e)
+{
+    random_id("l", g->lease);
+    (void)snprintf(g->job, sizeof g->job, "%s", b->order.reservation);
+    g->renter = b->order.by;
+    g->made_wall_ns = clock_wall_ns();
+    g->until_wall_ns = g->made_wall_ns + START_S * NS_PER_S;
+    if (grant_set_offer(g, o, b->class_name, b->type, b->n_devices, e) != 0) {
+        return -1;
+    }
+    g->cap_fen = b->fen;
+    return purse_sign(p, g, o, e);
+}
+
+/* Is there so much? An own book that was never topped up bounds nothing. */
+static int
+check_purse(struct purse *p, int64_t fen, struct err *e)
+{
+    int64_t free_fen = 0;
+    bool bounded = false;
+
+    if (purse_free_fen(p, &bounded, &free_fen, e) != 0) {
+        return -1;
+    }
+    if (bounded && fen > free_fen) {
+        return err_set(e, ERR_LIMIT,
+                       _("the wallet has %lld.%02lld yuan free, the reservation costs "
+                         "%lld.%02lld"),
+                       (long long)(free_fen / 100), (long long)(free_fen % 100),
+                       (long long)(fen / 100), (long long)(fen % 100));
+    }
+    return 0;
+}
+
+static int
+save_order(const struct home *home, const struct booking *b, const struct grant *g,
+           struct err *e)
+{
+    struct rec *r = rec_new(BOOKED_ORDER_TYPE);
+    char *name = xasprintf("%s" BOOKED_ORDER, b->order.reservation);
+    char *path = NULL;
+    int rc = -1;
+
+    rec_add_bytes(r, "order", b->order.bytes.data, b->order.bytes.len);
+    if (g != NULL) {
+        rec_add_bytes(r, "grant", g->bytes.data, g->bytes.len);
+    }
+    if (home_make(home, BOOKED_DIR, name, &path, e) == 0) {
+        rc = rec_save(r, path, e);
+    }
+    rec_free(r);
+    free(name);
+    free(path);
+    return rc;
+}
+
+/* Never older than what is kept: a host cannot take back what it signed. */
+static int
+check_newer(const struct home *home, const struct reservation *r, struct err *e)
+{
+    struct reservation *was = NULL;
+    struct err why;
+    int rc = 0;
+
+    if (booked_load(home, r->id, &was, &why) != 0) {
+        return 0;
+    }
+    if (was->n_events > r->n_events ||
+        !sha256_equal(&was->head, &r->events[was->n_events - 1].hash)) {
+        rc = err_set(e, ERR_CORRUPT,
+                     _("the host has signed another history of reservation %s than the "
+                       "one kept here"),
+                     r->id);
+    }
+    reservation_free(was);
+    return rc;
+}
+
+int
+booked_take(const struct home *home, const struct order *o, const struct rec *resp,
+            struct reservation **out, struct err *e)
+{
+    struct reservation *r = NULL;
+    char *path = NULL;
+    char *tell = xasprintf("%s" BOOKED_TELL, o->reservation);
+    char *tell_path = NULL;
+    size_t len = 0;
+    const char *bytes = rec_get_bytes(resp, "reservation", &len);
+    int rc = -1;
+
+    if (bytes == NULL) {
+        err_set(e, ERR_CORRUPT, "%s", _("the host has sent no reservation"));
+        goto out;
+    }
+    if (reservation_parse(&r, bytes, len, &o->host, &o->by, e) != 0 ||
+        check_newer(home, r, e) != 0) {
+        goto out;
+    }
+    if (strcmp(r->id, o->reservation) != 0 || reservation_find(r, &o->hash) == NULL) {
+        err_set(e, ERR_NOT_FOUND, "%s", _("the host has not carried the order out"));
+        goto out;
+    }
+    if (home_make(home, BOOKED_DIR, tell, &tell_path, e) != 0 ||
+        file_replace(tell_path, "", 0, e) != 0 ||
+        home_make(home, BOOKED_DIR, r->id, &path, e) != 0 ||
+        file_replace(path, bytes, len, e) != 0) {
+        goto out;
+    }
+    booked_drop(home, r->id, BOOKED_ORDER);
+    *out = r;
+    r = NULL;
+    rc = 0;
+
+out:
+    reservation_free(r);
+    free(path);
+    free(tell);
+    free(tell_path);
+    return rc;
+}
+
+void
+booked_drop(const struct home *home, const char *id, const char *suffix)
+{
+    char *name = xasprintf("%s%s", id, suffix);
+    char *path = home_path(home, BOOKED_DIR, name);
+
+    (void)unlink(path);
+    free(path);
+    free(name);
+}
+
+/* Ask. The host's own no is told from a link that was lost by the code. */
+static int
+submit(struct client *cl, struct session *s, struct booking *b, const struct grant *g,
+       struct reservation **out, struct err *e)
+{
+    struct rec *req = msg_request_new(VERB_RESERVE_ORDER);
+    struct rec *resp = NULL;
+    int rc;
+
+    rec_add_bytes(req, "order", b->order.bytes.data, b->order.bytes.len);
+    if (g != NULL) {
+        rec_add_bytes(req, "grant", g->bytes.data, g->bytes.len);
+    }
+    b->sent = true;
+    rc = session_call(s, req, ASK_NS, &resp, e);
+    if (rc == 0) {
+        rc = booked_take(cl->home, &b->order, resp, out, e);
+    }
+    rec_free(req);
+    rec_free(resp);
+    return rc;
+}
+
+static int
+order_paid(struct client *cl, struct purse *p, struct session *s, struct booking *b,
+           struct reservation **out, struct err *e)
+{
+    const struct offer *o = session_offer(s);
+    struct grant g;
+    struct err why;
+    int rc = -1;
+
+    grant_init(&g);
+    if (check_purse(p, b->fen, e) != 0 || make_grant(&g, p, b, o, e) != 0 ||
+        save_order(cl->home, b, &g, e) != 0) {
+        goto out;
+    }
+    if (purse_hold(p, &g, o, e) != 0) {
+        if (e->code != ERR_LINK) {
+            booked_drop(cl->home, b->order.reservation, BOOKED_ORDER);
+        }
+        goto out;
+    }
+    if (save_order(cl->home, b, &g, e) != 0) { /* now as the book has signed it */
+        goto out;
+    }
+    rc = submit(cl, s, b, &g, out, e);
+    if (rc != 0 && e->code != ERR_LINK) {
+        if (purse_release(p, s, &g, &why) == 0) {
+            booked_drop(cl->home, b->order.reservation, BOOKED_ORDER);
+        }
+    }
+
+out:
+    grant_clear(&g);
+    return rc;
+}
+
+int
+booked_order(struct client *cl, struct purse *p, struct session *s, struct booking *b,
+             struct reservation **out, struct err *e)
+{
+    const struct sign_key *key;
+    struct err why;
+    int rc = -1;
+
+    if (home_key(cl->home, &key, e) != 0) {
+        return -1;
+    }
+    b->order.made_wall_ns = clock_wall_ns();
+    if (order_sign(&b->order, key, e) != 0) {
+        return -1;
+    }
+    if (b->fen > 0) {
+        rc = order_paid(cl, p, s, b, out, e);
+    } else if (save_order(cl->home, b, NULL, e) == 0) {
+        rc = submit(cl, s, b, NULL, out, e);
+        if (rc != 0 && e->code != ERR_LINK) {
+            booked_drop(cl->home, b->order.reservation, BOOKED_ORDER);
+        }
+    }
+    /* A book that cannot be told now is told by the next booked_sync. */
+    if (rc == 0) {
+        (void)!booked_tell(cl, *out, &why);
+    }
+    return rc;
+}

@@ -1,0 +1,28 @@
+#ifndef RUNNER_CLIENT_BOOKED_INTERNAL_H
+#define RUNNER_CLIENT_BOOKED_INTERNAL_H
+
+#include "base/text.h"
+#include "runner/client/booked.h"
+
+/* Shared by booked.c (ordering) and booked_sync.c (what was left behind). */
+#define BOOKED_DIR        "reservations"
+#define BOOKED_ORDER      ".order"
+#define BOOKED_TELL       ".tell"
+#define BOOKED_ORDER_TYPE "gpurun.ordered.v1"
+
+/* Ids of the files that end in suffix, sorted. */
+int booked_names(const struct home *home, const char *suffix, struct strings *out,
+                 struct err *e) MUST_USE;
+int booked_load(const struct home *home, const char *id, struct reservation **out,
+                struct err *e) MUST_USE;
+/*
+ * Keep the chain that a host answered with. ERR_NOT_FOUND: it has not carried the order
+ * out; ERR_CORRUPT: it is none, or another history than the one kept.
+ */
+int booked_take(const struct home *home, const struct order *o, const struct rec *resp,
+                struct reservation **out, struct err *e) MUST_USE;
+void booked_drop(const struct home *home, const char *id, const char *suffix);
+/* Post it in the own ledger, and tell every other book that paid for it. */
+int booked_tell(struct client *cl, const struct reservation *r, struct err *e) MUST_USE;
+
+#endif

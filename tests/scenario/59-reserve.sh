@@ -1,0 +1,159 @@
+#!/bin/bash
+# Devices paid in front: two renters over a real sshd, a budget each. The owner's card has a
+# price for a day; who buys has the device alone, runs on it at nothing more, and every fen of
+# it is what the host signed.
+# needs: root
+# limit: 180
+. "$(dirname "$0")/lib.sh"
+. "$(dirname "$0")/hosts.sh"
+json() { # EXPRESSION over d, from $work/out
+    /usr/bin/python3 -c 'import json, sys; d = json.load(open(sys.argv[1])); print(eval(sys.argv[2]))' "$work/out" "$1"
+}
+is() { # EXPRESSION VALUE
+    [ "$(json "$1")" = "$2" ] || fail "$1 is $(json "$1"), not $2"
+}
+owner() { env -i PATH="$PATH" HOME="$work/far/home" LC_ALL=C.UTF-8 TZ=UTC "$BUILD/bin/gpurun-agent" "$@"; }
+renter() { # NAME: become it
+    client=$work/$1
+    mkdir -p "$work/p-$1"
+    cd "$work/p-$1"
+    [ ! -d "$client/.ssh" ] || return 0
+    mkdir -p "$client/.ssh"
+    chmod 700 "$client" "$client/.ssh"
+    client_key
+    expect 0 owner allow "$client/.ssh/id_ed25519.pub" --name "$1"
+    cp "$work/far/home/.ssh/authorized_keys" "$work/far/authorized_keys"
+    know far
+    expect 0 gpurun -q host add far "127.0.0.1:${port[far]}"
+    expect 0 gpurun -q wallet topup 100
+}
+funds() { # BALANCE HELD
+    expect 0 gpurun --json wallet
+    is 'd["balance_fen"], d["held_fen"]' "($1, $2)"
+}
+
+# Two devices of one kind; their names are locks that all on this machine share.
+sshd far
+mkdir -p "$work/far/home/.local/share/gpurun-agent/devices.d"
+chmod 700 "$work/far/home/.local/share/gpurun-agent"
+: >"/dev/shm/acme1-$$"
+: >"/dev/shm/acme2-$$"
+trap 'end=$?; rm -f /dev/shm/acme[12]-$$ /run/lock/gpurun-devices/acme[12]-$$.lock; (exit $end); finish_scenario' EXIT
+cat >"$work/far/home/.local/share/gpurun-agent/devices.d/acme.conf" <<CONF
+gpurun.class.v1
+
+class=asic
+vendor=acme
+detect=nodes
+node=/dev/shm/acme[12]-$$
+type=x1
+CONF
+expect 0 owner devices
+has x1
+
+note "prices in front: what is none"
+expect 1 owner price set asic:x1/day=30
+has "price per hour" "$work/err"
+expect 0 owner price set asic:x1=3.60 cpu=0.36 disk=0
+for bad in asic:x1/day asic:x1/day=1.005 asic:x1/day=-1 asic:x1/hour=3 cpu/day=5 asic:x1/=3; do
+    expect 1 owner price set "$bad"
+done
+expect 1 owner price set asic:x1/day=30 --refund-fee 100.01
+expect 1 owner price rm asic:x1/day
+expect 0 owner price ls --json
+is 'd["plans"]' '[]'
+expect 0 owner price set asic:x1/day=30 asic:x1/week=180 --refund-fee 10 --json
+is '[(p["unit"], p["price_fen"], p["refund_fee_bps"]) for p in d["plans"]]' "[('day', 3000, 1000), ('week', 18000, 1000)]"
+
+note "orders that are none: nothing is ordered, nothing is held"
+renter ann
+expect 100 gpurun -q reserve
+expect 100 gpurun -q reserve --device asic:x1
+expect 100 gpurun -q reserve --device asic:x1 --day --week
+expect 100 gpurun -q reserve --device asic:x1 --day 0
+expect 100 gpurun -q reserve --device asic:x1 --day x
+expect 100 gpurun -q reserve --device asic:x1 --day 1001
+expect 100 gpurun -q reserve --device asic:x1 --day 1 2
+expect 100 gpurun -q reserve --device asic:x1:3 --day
+expect 100 gpurun -q reserve --device asic:x2 --day
+expect 100 gpurun -q reserve --device asic:x1 --month
+expect 100 gpurun -q reserve --device cpu:any:1 --day
+expect 100 gpurun -q reserve 4090 --day
+expect 100 gpurun -q reserve --device asic:x1 --day --host nowhere
+expect 100 gpurun -q reserve ls x
+expect 100 gpurun -q reserve show v0000000000000
+expect 101 gpurun -q reserve --device asic:x1 --day 4
+has "wallet has 100.00 yuan free" "$work/err"
+expect 0 gpurun --json reserve ls
+is 'd["reservations"]' '[]'
+funds 10000 0
+
+note "one is bought: paid now, the device is held"
+expect 0 gpurun --json reserve --device asic:x1 --day --dry-run
+is 'd["fen"], d["host"]' "(3000, 'far')"
+expect 0 gpurun reserve --device asic:x1 --day
+id=$(cat "$work/out")
+has "paid now" "$work/err"
+funds 7000 0
+expect 0 gpurun --json reserve show "$id"
+is 'd["state"], d["paid_fen"], d["count"], d["unit"], d["host"]' "('active', 3000, 1, 'day', 'far')"
+uuid=$(json 'd["devices"][0]')
+expect 0 gpurun --json host show far
+is '[x["state"] for x in d["devices"] if x["uuid"] == "'"$uuid"'"]' "['reserved']"
+expect 0 owner devices
+has reserved
+
+note "its renter's runs use it first, at nothing more"
+expect 0 gpurun --json plan --device asic:x1 -- true
+is 'd["reservation"], d["price_uyuan_per_h"], d["cap_fen"] < 100' "('$id', 0, True)"
+client_bg "$work/o1" "$work/e1" run --device asic:x1 --name inside -- sh -c 'echo up; sleep 2' </dev/null
+await 60 "the job is up" grep -q up "$work/o1"
+expect 0 gpurun --json host show far
+is 'sorted(x["state"] for x in d["devices"] if x["class"] == "asic")' "['busy', 'free']"
+wait "$bg" || fail "status $?: $(cat "$work/e1")"
+expect 0 gpurun --json bill inside
+is 'd["charge_fen"], [l["why"] for l in d["lines"] if l["kind"] == "device"]' "(0, ['reserved: paid in front'])"
+expect 0 gpurun bill --verify inside
+expect 0 gpurun bill inside
+has "reserved: paid in front"
+funds 7000 0
+
+note "nobody else gets it: one is left for all others"
+renter bob
+expect 0 gpurun --json plan --device asic:x1 -- true
+is 'd["reservation"], d["price_uyuan_per_h"]' "(None, 3600000)"
+expect 100 gpurun -q plan --device asic:x1:2 -- true
+has "1 of 2 free" "$work/err"
+expect 100 gpurun -q reserve --device asic:x1:2 --day
+has "is free to be reserved" "$work/err"
+funds 10000 0
+client_bg "$work/o2" "$work/e2" run --device asic:x1 --max-cost 2 -- sh -c 'echo up; sleep 3' </dev/null
+await 60 "bob's job is up" grep -q up "$work/o2"
+expect 100 gpurun -q run --device asic:x1 -- true
+wait "$bg" || fail "status $?: $(cat "$work/e2")"
+expect 100 gpurun -q reserve refund "$id"
+renter ann
+expect 0 gpurun -q run --device asic:x1 -- true
+
+note "renewed, then given back: each fen where it came from"
+expect 0 gpurun -q --json reserve renew "$id"
+is 'd["paid_fen"], len(d["events"])' '(6000, 2)'
+funds 4000 0
+expect 0 gpurun -q --json reserve refund "$id" --dry-run
+expect 0 gpurun -q --json reserve refund "$id"
+is 'd["state"]' given_back
+# a tenth of what was paid, and what the seconds would have cost on demand
+paid=$(json 'd["paid_fen"]')
+back=$((6000 - paid))
+{ [ "$back" -le 5400 ] && [ "$back" -gt 5300 ]; } || fail "$back fen came back"
+funds $((4000 + back)) 0
+expect 101 gpurun -q reserve refund "$id"
+expect 101 gpurun -q reserve renew "$id"
+expect 0 gpurun --json host show far
+is 'sorted(x["state"] for x in d["devices"] if x["class"] == "asic")' "['free', 'free']"
+expect 0 gpurun --json plan --device asic:x1:2 -- true
+is 'd["reservation"]' None
+expect 0 gpurun --json reserve ls
+is '[(r["id"], r["state"]) for r in d["reservations"]]' "[('$id', 'given_back')]"
+
+[ -z "$(leftovers)" ] || [ -n "${pid[far]}" ] || fail "left over: $(leftovers)"
