@@ -284,6 +284,23 @@ bill_add_keeping(struct bill *b, const struct keeping *k, const struct receipt *
     return 0;
 }
 
+struct bill_part
+bill_part_of(const struct bill *b, const char *month)
+{
+    struct bill_part p = {0};
+
+    for (size_t i = 0; i < b->n_lines; i++) {
+        const struct bill_line *l = &b->lines[i];
+
+        if (month == NULL || strcmp(l->month, month) == 0) {
+            p.n_lines++;
+            p.charge_fen += l->kind != BILL_KEEPING ? l->fen : 0;
+            p.keeping_fen += l->kind == BILL_KEEPING ? l->fen : 0;
+        }
+    }
+    return p;
+}
+
 void
 bill_clear(struct bill *b)
 {

@@ -62,6 +62,13 @@ int bill_from_receipt(struct bill *b, const struct receipt *r, struct err *e) MU
 int bill_add_keeping(struct bill *b, const struct keeping *k, const struct receipt *r,
                      struct err *e) MUST_USE;
 void bill_clear(struct bill *b);
+/* What of a bill belongs to a month ("2026-11"; NULL: all of it), by its lines. */
+struct bill_part {
+    size_t n_lines; /* 0: nothing, not even time that is free */
+    int64_t charge_fen;
+    int64_t keeping_fen;
+};
+struct bill_part bill_part_of(const struct bill *b, const char *month);
 /* The lines as a JSON array; amounts in fen, prices in micro-yuan, times in ns. */
 void bill_json(struct json_writer *w, const struct bill *b);
 /* One CSV row per line with a header row first (RFC 4180, LF). */

@@ -310,3 +310,28 @@ calendar_parse_month(const char *text, int64_t *from_s, int64_t *to_s, struct er
     *to_s = calendar_month_end(*from_s);
     return 0;
 }
+
+static int64_t
+clamp_ns(int64_t s)
+{
+    int64_t ns;
+
+    return __builtin_mul_overflow(s, INT64_C(1000000000), &ns)
+               ? (s < 0 ? INT64_MIN : INT64_MAX)
+               : ns;
+}
+
+int
+calendar_parse_month_ns(const char *text, int64_t *from_wall_ns, int64_t *to_wall_ns,
+                        struct err *e)
+{
+    int64_t from_s = 0;
+    int64_t to_s = 0;
+
+    if (calendar_parse_month(text, &from_s, &to_s, e) != 0) {
+        return -1;
+    }
+    *from_wall_ns = clamp_ns(from_s);
+    *to_wall_ns = clamp_ns(to_s);
+    return 0;
+}

@@ -59,6 +59,9 @@ int64_t calendar_month_end(int64_t unix_s);
 /* "2026-11" → its first second and the one after its last. "syntax". */
 int calendar_parse_month(const char *text, int64_t *from_s, int64_t *to_s,
                          struct err *e) MUST_USE;
+/* The same in ns, as far as those reach. */
+int calendar_parse_month_ns(const char *text, int64_t *from_wall_ns, int64_t *to_wall_ns,
+                            struct err *e) MUST_USE;
 /* "2026-11-23", the local day. */
 void calendar_day(int64_t unix_s, char out[CALENDAR_MONTH_MAX]);
 

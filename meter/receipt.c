@@ -218,6 +218,35 @@ receipt_verify_file(struct receipt **out, const char *path,
     return rc;
 }
 
+/* ---- by the calendar ---- */
+
+/* How much of an interval's time lies before that moment. */
+static int64_t
+spent_before(const struct receipt_interval *i, enum usage_state state, int64_t wall_ns)
+{
+    __int128 whole = (__int128)i->to_wall_ns - i->from_wall_ns;
+    __int128 part = (__int128)wall_ns - i->from_wall_ns;
+
+    if (part <= 0) {
+        return 0;
+    }
+    return part >= whole ? i->spent.ns[state]
+                         : (int64_t)(i->spent.ns[state] * part / whole);
+}
+
+int64_t
+receipt_state_ns(const struct receipt *r, enum usage_state state, int64_t from_wall_ns,
+                 int64_t to_wall_ns)
+{
+    int64_t ns = 0;
+
+    for (size_t i = 0; i < r->n_intervals; i++) {
+        ns += spent_before(&r->intervals[i], state, to_wall_ns) -
+              spent_before(&r->intervals[i], state, from_wall_ns);
+    }
+    return ns;
+}
+
 /* ---- many ---- */
 
 struct crew {

@@ -93,6 +93,14 @@ int receipt_verify_file(struct receipt **out, const char *path,
 void receipt_free(struct receipt *r);
 
 /*
+ * The time booked to a state that lies in [from, to) of the wall clock, by its labels: an
+ * interval that runs over an edge is divided with running floors, so spans that follow
+ * each other sum to the whole. One whose clock went back lies where it began.
+ */
+int64_t receipt_state_ns(const struct receipt *r, enum usage_state state,
+                         int64_t from_wall_ns, int64_t to_wall_ns);
+
+/*
  * Many files at once, on as many threads as there are cores: each task as
  * receipt_verify_file would do it. Returns when all are done; out and e of each are the
  * caller's.

@@ -115,23 +115,15 @@ bill_one_text(const struct bill_entry *en, const struct bill_options *o, struct 
 int64_t
 bill_month_fen(const struct bill_entry *en, const char *month)
 {
-    int64_t fen = 0;
+    struct bill_part p = bill_part_of(&en->bill, month);
 
-    for (size_t i = 0; i < en->bill.n_lines; i++) {
-        fen += in_month(&en->bill.lines[i], month) ? en->bill.lines[i].fen : 0;
-    }
-    return fen;
+    return p.charge_fen + p.keeping_fen;
 }
 
 bool
 bill_touches_month(const struct bill_entry *en, const char *month)
 {
-    for (size_t i = 0; i < en->bill.n_lines; i++) {
-        if (in_month(&en->bill.lines[i], month)) {
-            return true;
-        }
-    }
-    return false;
+    return bill_part_of(&en->bill, month).n_lines > 0;
 }
 
 void

@@ -20,7 +20,7 @@ struct audit_options {
 
 static const struct opt options_audit[] = {
     {"month", 0, OPT_STR, offsetof(struct audit_options, month), "YYYY-MM",
-     N_("only sessions that ended in that month (Asia/Shanghai)")},
+     N_("only what belongs to that month (Asia/Shanghai)")},
     {NULL, 0, OPT_NONE, 0, NULL, NULL},
 };
 
@@ -28,20 +28,14 @@ static const struct opt options_audit[] = {
 struct audit {
     struct strings problems;
     int64_t ns[USAGE_STATE_COUNT]; /* of all sessions, by the state it was booked to */
+    int64_t from_ns;               /* what is looked at, by the wall clock */
+    int64_t to_ns;
     int64_t charge_fen;
+    int64_t keeping_fen;
     size_t n_sessions;
     bool has_wallet;
     size_t n_waiting;
 };
-
-static bool
-ended_in(const struct bill_entry *en, const char *month)
-{
-    char name[CALENDAR_MONTH_MAX];
-
-    calendar_month(en->receipt->last.at.wall_ns / USAGE_NS_PER_S, name);
-    return month == NULL || strcmp(name, month) == 0;
-}
 
 static void
 problem(struct audit *a, char *text)
@@ -67,7 +61,7 @@ check_states(struct audit *a, const struct receipt *r)
                     xasprintf(_("job %s: time in state %s is not that of its intervals"),
                               r->job, usage_state_name((enum usage_state)s)));
         }
-        a->ns[s] += r->last.total.ns[s];
+        a->ns[s] += receipt_state_ns(r, (enum usage_state)s, a->from_ns, a->to_ns);
     }
 }
 
@@ -184,11 +178,14 @@ look(struct audit *a, const struct cli *c, const struct bill_entries *l,
         }
     }
     for (size_t i = 0; rc == 0 && i < l->n; i++) {
-        if (!ended_in(&l->v[i], month)) {
+        const struct bill_part part = bill_part_of(&l->v[i].bill, month);
+
+        if (month != NULL && part.n_lines == 0) {
             continue;
         }
         a->n_sessions++;
-        a->charge_fen += l->v[i].receipt->charge_fen;
+        a->charge_fen += part.charge_fen;
+        a->keeping_fen += part.keeping_fen;
         check_states(a, l->v[i].receipt);
         check_overlaps(a, l, i);
         rc = ledger != NULL ? check_ledger(a, c->home, ledger, l->v[i].receipt, e) : 0;
@@ -216,8 +213,12 @@ print_text(const struct audit *a, struct buf *out)
     }
     table_print(t, out);
     table_free(t);
-    buf_printf(out, _("%zu sessions, charged %s\n"), a->n_sessions,
+    buf_printf(out, _("%zu sessions, charged %s"), a->n_sessions,
                out_fen(a->charge_fen, money));
+    if (a->keeping_fen > 0) {
+        buf_printf(out, _(", for keeping %s"), out_fen(a->keeping_fen, money));
+    }
+    buf_add_str(out, "\n");
     if (a->n_waiting > 0) {
         buf_printf(out, _("%zu leases hold money and have no receipt here yet\n"),
                    a->n_waiting);
@@ -244,6 +245,7 @@ print_json(const struct audit *a, const char *month, struct buf *out)
     json_kbool(j, "right", a->problems.n == 0);
     json_kint(j, "sessions", (int64_t)a->n_sessions);
     json_kint(j, "charge_fen", a->charge_fen);
+    json_kint(j, "keeping_fen", a->keeping_fen);
     json_kbool(j, "wallet", a->has_wallet);
     json_kint(j, "waiting", (int64_t)a->n_waiting);
     json_key(j, "ns");
@@ -269,14 +271,13 @@ run_audit(struct cli *c, const void *options, const struct words *w, struct err 
 {
     const struct audit_options *o = options;
     struct bill_entries l = {NULL, 0};
-    struct audit a = {.problems = {NULL, 0}};
+    struct audit a = {.problems = {NULL, 0}, .from_ns = INT64_MIN, .to_ns = INT64_MAX};
     struct buf out = BUF_INIT;
-    int64_t from_s;
-    int64_t to_s;
     int rc = -1;
 
     (void)w;
-    if (o->month != NULL && calendar_parse_month(o->month, &from_s, &to_s, e) != 0) {
+    if (o->month != NULL &&
+        calendar_parse_month_ns(o->month, &a.from_ns, &a.to_ns, e) != 0) {
         return -1;
     }
     c->stage = STAGE_TRYING;

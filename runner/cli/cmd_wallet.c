@@ -16,8 +16,6 @@
 #include "runner/client/purse.h"
 #include "runner/client/wallet.h"
 
-#define NS_PER_S ((int64_t)1000000000)
-
 struct wallet_options {
     const char *ref;
     const char *month;
@@ -272,11 +270,12 @@ show_log(const struct cli *c, const struct wallet_options *o, struct ledger *l,
     struct buf out = BUF_INIT;
     struct json_writer j = json_to(&out);
     struct log_ctx ctx = {0};
-    int64_t from_s = INT64_MIN / NS_PER_S;
-    int64_t to_s = INT64_MAX / NS_PER_S;
+    int64_t from_ns = INT64_MIN;
+    int64_t to_ns = INT64_MAX;
     int rc = -1;
 
-    if ((o->month != NULL && calendar_parse_month(o->month, &from_s, &to_s, e) != 0) ||
+    if ((o->month != NULL &&
+         calendar_parse_month_ns(o->month, &from_ns, &to_ns, e) != 0) ||
         wallet_sync(c->home, l, NULL, e) != 0) {
         return -1;
     }
@@ -286,7 +285,7 @@ show_log(const struct cli *c, const struct wallet_options *o, struct ledger *l,
     } else {
         ctx.table = table_new(headers);
     }
-    rc = ledger_each(l, from_s * NS_PER_S, to_s * NS_PER_S, log_row, &ctx, e);
+    rc = ledger_each(l, from_ns, to_ns, log_row, &ctx, e);
     if (c->g.json) {
         json_arr_end(&j);
         buf_add_str(&out, "\n");
@@ -319,19 +318,18 @@ static int
 run_operators(struct cli *c, const struct wallet_options *o, bool adds, bool logs,
               struct err *e)
 {
-    int64_t from_s = INT64_MIN / NS_PER_S;
-    int64_t to_s = INT64_MAX / NS_PER_S;
+    int64_t from_ns = INT64_MIN;
+    int64_t to_ns = INT64_MAX;
 
     if (adds) {
         return err_set(e, ERR_DENIED, "%s",
                        _("the book in use is an operator's, who takes deposits; for a "
                          "budget of your own `gpurun wallet use own` first"));
     }
-    if (o->month != NULL && calendar_parse_month(o->month, &from_s, &to_s, e) != 0) {
+    if (o->month != NULL && calendar_parse_month_ns(o->month, &from_ns, &to_ns, e) != 0) {
         return -1;
     }
-    return logs ? walletview_log(c, from_s * NS_PER_S, to_s * NS_PER_S, e)
-                : walletview_funds(c, e);
+    return logs ? walletview_log(c, from_ns, to_ns, e) : walletview_funds(c, e);
 }
 
 static int

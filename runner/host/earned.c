@@ -18,30 +18,46 @@ earned_open(struct ledger **out, const struct agent *a, struct err *e)
     return rc;
 }
 
+int
+earned_keeping(const struct agent *a, const struct renter *renter,
+               const struct receipt *r, struct keeping *k, bool *there, struct err *e)
+{
+    struct buf line = BUF_INIT;
+    int rc;
+
+    keeping_init(k);
+    *there = false;
+    rc = keepline_get(a, renter, r->job, &line, e);
+    if (rc == 0) {
+        rc = keeping_parse(k, line.data, line.len, &a->pub, e) == 0
+                 ? keeping_check(k, r, e)
+                 : -1;
+        *there = rc == 0;
+    } else if (e->code == ERR_BUSY || e->code == ERR_NOT_FOUND) {
+        rc = 0; /* it is kept still, or nothing was held for it */
+    }
+    buf_free(&line);
+    return rc;
+}
+
 /* The data went: what keeping it cost is earned, the rest of what was held for it is the
  * renter's again. */
 static int
 enter_keeping(struct ledger *l, const struct agent *a, const struct renter *renter,
               const struct receipt *r, struct err *e)
 {
-    struct buf line = BUF_INIT;
     struct keeping k;
-    int rc = -1;
+    bool there;
+    int rc = earned_keeping(a, renter, r, &k, &there, e);
 
-    keeping_init(&k);
-    if (keepline_get(a, renter, r->job, &line, e) != 0) {
-        /* It is kept still. */
-        rc = e->code == ERR_BUSY || e->code == ERR_NOT_FOUND ? 0 : -1;
-    } else if (keeping_parse(&k, line.data, line.len, &a->pub, e) == 0 &&
-               keeping_check(&k, r, e) == 0 &&
-               ledger_keeping(l, r->lease, k.charge_fen, k.to_wall_ns, e) == 0) {
-        rc = k.charge_fen == r->keep_hold_fen
-                 ? 0
-                 : ledger_refund(l, r->lease, r->keep_hold_fen - k.charge_fen,
-                                 k.to_wall_ns, NULL, e);
+    if (rc == 0 && there) {
+        rc = ledger_keeping(l, r->lease, k.charge_fen, k.to_wall_ns, e);
+    }
+    if (rc == 0 && there && k.charge_fen != r->keep_hold_fen) {
+        rc = ledger_refund(l, r->lease, r->keep_hold_fen - k.charge_fen, k.to_wall_ns,
+                           NULL, e);
     }
     keeping_clear(&k);
-    buf_free(&line);
     return rc;
 }
 

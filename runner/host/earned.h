@@ -3,6 +3,7 @@
 
 #include "base/attr.h"
 #include "base/err.h"
+#include "meter/keeping.h"
 #include "meter/ledger.h"
 #include "meter/receipt.h"
 #include "runner/host/agent.h"
@@ -22,6 +23,11 @@ int earned_open(struct ledger **out, const struct agent *a, struct err *e) MUST_
  * gone. ERR_CORRUPT: it stands there with other figures or another receipt. */
 int earned_enter(struct ledger *l, const struct agent *a, const struct renter *renter,
                  const struct receipt *r, struct err *e) MUST_USE;
+
+/* Its line of keeping, where its data has gone. keeping_clear(k) in any case. */
+int earned_keeping(const struct agent *a, const struct renter *renter,
+                   const struct receipt *r, struct keeping *k, bool *there,
+                   struct err *e) MUST_USE;
 
 /* Enter every ended session that is not there yet; the first failure is told, the others
  * are still seen to. */

@@ -31,13 +31,15 @@ struct audit_row {
     char book[SIGN_ID_LEN + 1];
     char receipt[SHA256_HEX_LEN + 1]; /* "" not ended */
     int64_t charge_fen;               /* of the month; so far, where it goes on */
-    int64_t keeping_fen;              /* by the ledger; of all time */
+    int64_t keeping_fen;              /* of the month */
     bool open;
     bool lost;
 };
 
 struct look {
     const char *month; /* NULL: all time */
+    int64_t from_ns;   /* of the month, by the wall clock */
+    int64_t to_ns;
     const struct agent *agent;
     struct ledger *ledger;
     struct audit *audit;
@@ -71,7 +73,7 @@ check_states(struct look *k, const struct receipt *r)
         }
     }
     for (int s = 0; s < USAGE_STATE_COUNT; s++) {
-        k->ns[s] += r->last.total.ns[s];
+        k->ns[s] += receipt_state_ns(r, (enum usage_state)s, k->from_ns, k->to_ns);
         if (sum.ns[s] != r->last.total.ns[s]) {
             problem(k, xasprintf("job %s: time in state %s is not that of its intervals",
                                  r->job, usage_state_name((enum usage_state)s)));
@@ -79,34 +81,32 @@ check_states(struct look *k, const struct receipt *r)
     }
 }
 
-/* What it costs in the month looked at, from its lines, which must be its charge. */
-static int64_t
-charge_of(struct look *k, const struct receipt *r)
+/* What of it belongs to the month looked at, from its lines, which must be its charge. */
+static struct bill_part
+part_of(struct look *k, const struct renter *renter, const struct receipt *r)
 {
+    struct bill_part part = {0};
+    struct keeping line;
+    bool there = false;
     struct bill b;
     struct err e;
-    int64_t all_fen = 0;
-    int64_t fen = 0;
 
-    if (r->open) {
-        return r->charge_fen;
-    }
     if (bill_from_receipt(&b, r, &e) != 0) {
         problem(k, xasprintf("job %s: %s", r->job, e.msg));
-        return 0;
+        return part;
     }
-    for (size_t i = 0; i < b.n_lines; i++) {
-        all_fen += b.lines[i].fen;
-        fen += k->month == NULL || strcmp(b.lines[i].month, k->month) == 0
-                   ? b.lines[i].fen
-                   : 0;
-    }
-    if (all_fen != r->charge_fen) {
+    if (bill_part_of(&b, NULL).charge_fen != r->charge_fen) {
         problem(k, xasprintf("job %s: its lines are %" PRId64 " fen, its charge %" PRId64,
-                             r->job, all_fen, r->charge_fen));
+                             r->job, bill_part_of(&b, NULL).charge_fen, r->charge_fen));
     }
+    if (earned_keeping(k->agent, renter, r, &line, &there, &e) != 0 ||
+        (there && bill_add_keeping(&b, &line, r, &e) != 0)) {
+        problem(k, xasprintf("job %s: its line of keeping: %s", r->job, e.msg));
+    }
+    part = bill_part_of(&b, k->month);
+    keeping_clear(&line);
     bill_clear(&b);
-    return fen;
+    return part;
 }
 
 /* The record that listings read says what the receipt says. */
@@ -127,10 +127,10 @@ check_record(struct look *k, const struct job_state *st, const struct receipt *r
 
 /* The ledger has it, to the fen. */
 static void
-check_ledger(struct look *k, const struct renter *renter, const struct receipt *r,
-             struct audit_row *row)
+check_ledger(struct look *k, const struct renter *renter, const struct receipt *r)
 {
     struct ledger_lease h;
+    int64_t kept_fen;
     struct err e;
 
     if (earned_enter(k->ledger, k->agent, renter, r, &e) != 0 ||
@@ -138,46 +138,28 @@ check_ledger(struct look *k, const struct renter *renter, const struct receipt *
         problem(k, xasprintf("job %s: the ledger: %s", r->job, e.msg));
         return;
     }
-    row->keeping_fen = h.charge_fen - r->charge_fen;
-    if (h.charge_fen < r->charge_fen || row->keeping_fen > r->keep_hold_fen ||
-        (h.state == LEDGER_HOLD_KEEPING && row->keeping_fen != 0)) {
+    kept_fen = h.charge_fen - r->charge_fen;
+    if (kept_fen < 0 || kept_fen > r->keep_hold_fen ||
+        (h.state == LEDGER_HOLD_KEEPING && kept_fen != 0)) {
         problem(k,
                 xasprintf("job %s: the ledger has %" PRId64 " fen, the receipt %" PRId64,
                           r->job, h.charge_fen, r->charge_fen));
     }
 }
 
+/* Does any of it lie in the month? */
 static bool
 in_month(const struct look *k, const struct receipt *r)
 {
-    int64_t from_s;
-    int64_t to_s;
-    struct err none;
-
-    if (k->month == NULL) {
-        return true;
-    }
-    return calendar_parse_month(k->month, &from_s, &to_s, &none) == 0 &&
-           r->last.at.wall_ns / NS_PER_S >= from_s && r->n_intervals > 0 &&
-           r->intervals[0].from_wall_ns / NS_PER_S < to_s;
+    return r->n_intervals > 0 && r->last.at.wall_ns >= k->from_ns &&
+           r->intervals[0].from_wall_ns < k->to_ns;
 }
 
-static int
-take(void *ctx, const struct renter *renter, const struct job_state *st,
-     const struct receipt *r, const struct err *why, struct err *e)
+static struct audit_row *
+add_row(struct look *k, const struct renter *renter, const struct receipt *r)
 {
-    struct look *k = ctx;
     struct audit_row *row;
 
-    (void)e;
-    if (r == NULL) {
-        problem(k, xasprintf("job %s: its journal: %s", st->job, why->msg));
-        return 0;
-    }
-    audit_add(k->audit, r);
-    if (!in_month(k, r)) {
-        return 0;
-    }
     k->rows = xrealloc(k->rows, (k->n_rows + 1) * sizeof *k->rows);
     row = &k->rows[k->n_rows++];
     memset(row, 0, sizeof *row);
@@ -187,17 +169,50 @@ take(void *ctx, const struct renter *renter, const struct job_state *st,
     sign_public_id(&r->grant.book, row->book);
     row->open = r->open;
     row->lost = r->lost;
-    row->charge_fen = charge_of(k, r);
+    return row;
+}
+
+static void
+take_ended(struct look *k, const struct renter *renter, const struct receipt *r)
+{
+    struct bill_part part = part_of(k, renter, r);
+    struct audit_row *row;
+
+    if (k->month != NULL && part.n_lines == 0) {
+        return;
+    }
+    row = add_row(k, renter, r);
+    row->charge_fen = part.charge_fen;
+    row->keeping_fen = part.keeping_fen;
+    sha256_format(&r->last.hash, row->receipt);
+    k->charge_fen += part.charge_fen;
+    k->keeping_fen += part.keeping_fen;
     check_states(k, r);
-    check_record(k, st, r);
-    if (r->open) {
-        k->open_fen += row->charge_fen;
+    check_ledger(k, renter, r);
+}
+
+static int
+take(void *ctx, const struct renter *renter, const struct job_state *st,
+     const struct receipt *r, const struct err *why, struct err *e)
+{
+    struct look *k = ctx;
+
+    (void)e;
+    if (r == NULL) {
+        problem(k, xasprintf("job %s: its journal: %s", st->job, why->msg));
         return 0;
     }
-    sha256_format(&r->last.hash, row->receipt);
-    k->charge_fen += row->charge_fen;
-    check_ledger(k, renter, r, row);
-    k->keeping_fen += row->keeping_fen;
+    audit_add(k->audit, r);
+    if (in_month(k, r)) {
+        check_record(k, st, r);
+    }
+    if (!r->open) {
+        take_ended(k, renter, r);
+    } else if (in_month(k, r)) {
+        add_row(k, renter, r)->charge_fen = r->charge_fen;
+        check_states(k, r);
+        k->open_fen += r->charge_fen;
+    }
     return 0;
 }
 
@@ -218,21 +233,18 @@ sum_due(void *ctx, const struct ledger_account *acc, struct err *e)
 static int
 look(struct look *k, const struct agent *a, struct err *e)
 {
-    int64_t from_ns = INT64_MIN;
-    int64_t to_ns = INT64_MAX;
     struct usage_moment now;
     size_t n;
     struct err why;
 
-    if (k->month != NULL) {
-        if (calendar_parse_month(k->month, &from_ns, &to_ns, e) != 0) {
-            return -1;
-        }
-        from_ns *= NS_PER_S;
-        to_ns *= NS_PER_S;
+    k->from_ns = INT64_MIN;
+    k->to_ns = INT64_MAX;
+    if (k->month != NULL &&
+        calendar_parse_month_ns(k->month, &k->from_ns, &k->to_ns, e) != 0) {
+        return -1;
     }
     k->agent = a;
-    k->audit = audit_new(from_ns, to_ns);
+    k->audit = audit_new(k->from_ns, k->to_ns);
     usage_now(&now); /* the look comes after, so it covers all until now */
     if (earned_open(&k->ledger, a, e) != 0 || seen_note(a, e) != 0 ||
         seen_put(a, k->audit, e) != 0 || earned_each(a, take, k, e) != 0) {

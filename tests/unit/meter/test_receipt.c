@@ -35,6 +35,7 @@ bill__is_cut_where_months_begin_in_shanghai(void **state)
     struct receipt *r;
     struct bill b;
     int64_t sum = 0;
+    int64_t ns = 0;
     struct err e = {0};
 
     fixture_open(&f, *state);
@@ -63,6 +64,23 @@ bill__is_cut_where_months_begin_in_shanghai(void **state)
     assert_int_equal(sum, 188);
     assert_true(b.lines[0].to_wall_ns == month_ends_s[0] * NS_PER_S);
     assert_true(b.lines[1].from_wall_ns == month_ends_s[0] * NS_PER_S);
+    /* A month's share of the bill, and of the time in a state; months sum to the whole.
+     */
+    for (size_t i = 0; i < 4; i++) {
+        struct bill_part part = bill_part_of(&b, months[i]);
+        int64_t from_ns;
+        int64_t to_ns;
+
+        assert_ok(calendar_parse_month_ns(months[i], &from_ns, &to_ns, &e));
+        ns += receipt_state_ns(r, USAGE_RUNNING, from_ns, to_ns);
+        assert_true(receipt_state_ns(r, USAGE_RUNNING, from_ns, to_ns) > 0);
+        assert_int_equal(part.n_lines, 1);
+        assert_true(part.charge_fen == b.lines[i].fen && part.keeping_fen == 0);
+    }
+    assert_true(ns == r->last.total.ns[USAGE_RUNNING]);
+    assert_int_equal(bill_part_of(&b, NULL).charge_fen, 188);
+    assert_int_equal(bill_part_of(&b, "2027-03").n_lines, 0);
+    assert_true(receipt_state_ns(r, USAGE_RUNNING, INT64_MIN, INT64_MAX) == ns);
     bill_clear(&b);
     receipt_free(r);
     fixture_close(&f);
