@@ -296,7 +296,7 @@ cov:
 	@tests/deps
 	@$(MAKE) --no-print-directory $(PAR) COV=1 tests
 	@find build/cov -name '*.gcda' -delete
-	@BUILD=build/cov SLOW=2 tests/run $(ONLY)
+	@BUILD=build/cov SLOW=2 BRIEF=1 tests/run $(ONLY)
 	@tests/cov build/cov $(COV_MIN)
 
 # MUTANTS small mistakes, one at a time: do the tests see them? KEEP=DIR keeps the built tree.

@@ -2,6 +2,7 @@
 # Every exit status and signal is gpurun's own, and the output beside it, on every transport.
 # needs: pipe
 # limit: 900
+# repeats
 . "$(dirname "$0")/lib.sh"
 . "$(dirname "$0")/hosts.sh"
 

@@ -2,6 +2,7 @@
 # Random vectors of every operation, answered by an oracle that shares no code with meter/
 # (whole numbers of any size, fractions, second by second): the same answers throughout.
 # needs: pipe
+# repeats
 . "$(dirname "$0")/lib.sh"
 vectors=$(tool vectors)
 seeds=${SEEDS:-1 2}

@@ -2,6 +2,7 @@
 # A store under several processes that do anything at any time and are killed, beside a model
 # that knows what must be true. A short one; tests/soak.d/model-store.sh goes on for an hour.
 # needs: pipe
+# repeats
 . "$(dirname "$0")/lib.sh"
 
 seed=${SEED:-$RANDOM}

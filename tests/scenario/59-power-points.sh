@@ -4,6 +4,7 @@
 # A few calls; tests/soak.d/store-power.sh takes each of them.
 # needs: root
 # limit: 300
+# repeats
 [ -n "${IN_NAMESPACE:-}" ] || exec unshare -m env IN_NAMESPACE=1 bash "$0"
 . "$(dirname "$0")/lib.sh"
 PATH=$PATH:/usr/sbin

@@ -4,6 +4,7 @@
 # slow by what it watches.
 # needs: pipe
 # limit: 900
+# repeats
 . "$(dirname "$0")/lib.sh"
 . "$(dirname "$0")/hosts.sh"
 . "$(dirname "$0")/jobs.sh"

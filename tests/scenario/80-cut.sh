@@ -4,6 +4,7 @@
 # goes on at the exact byte, and the bill counts the job and not the link.
 # needs: root
 # limit: 400
+# repeats
 if [ "${1:-}" != inside ]; then
     [ "$(id -u)" = 0 ] || { echo "needs root"; exit 77; }
     exec unshare -n -- bash "$0" inside

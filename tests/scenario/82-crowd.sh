@@ -3,6 +3,7 @@
 # 10:30:100): all get in, each job runs once, and nothing is left over.
 # needs: alone
 # limit: 400
+# repeats
 . "$(dirname "$0")/lib.sh"
 . "$(dirname "$0")/hosts.sh"
 
