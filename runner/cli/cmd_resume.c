@@ -195,6 +195,23 @@ take_limits(struct run_request *r, const struct run_options *o,
     }
 }
 
+/* The data sets the job saw, by their names, unless others are asked for now. */
+static int
+take_data(struct run_request *r, const struct job_spec *old, struct err *e)
+{
+    bool own = r->n_data > 0;
+
+    for (size_t i = 0; !own && i < old->data.n; i++) {
+        struct spec_data d;
+
+        if (spec_data_parse(&d, old->data.v[i], e) != 0 ||
+            request_add_data(r, "", d.name, d.path, e) != 0) {
+            return -1;
+        }
+    }
+    return 0;
+}
+
 static int
 set_up(struct run_request *r, const struct run_options *o, const struct words *w,
        const struct job_spec *old, const struct data_ref *ref, const char *dir,
@@ -218,6 +235,9 @@ set_up(struct run_request *r, const struct run_options *o, const struct words *w
     memcpy(r->spec.from, ref->snapshot, sizeof r->spec.from);
     r->from_host = xstrdup(session_host(ref->session)->name);
     take_limits(r, o, old);
+    if (take_data(r, old, e) != 0) {
+        return -1;
+    }
     r->ships = o->with_code;
     r->script.root = dir != NULL ? xstrdup(dir) : NULL;
     r->script.cwd = xstrdup(old->cwd);

@@ -1,5 +1,3 @@
-#include <errno.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 
@@ -7,12 +5,10 @@
 #include "base/hash.h"
 #include "runner/cli/commands.h"
 #include "runner/cli/context.h"
+#include "runner/cli/folder.h"
 #include "runner/cli/out.h"
-#include "runner/cli/progress.h"
 #include "runner/cli/snapview.h"
-#include "runner/client/forward.h"
 #include "runner/client/i18n.h"
-#include "runner/client/ship.h"
 #include "runner/client/snaps.h"
 #include "runner/job/verbs.h"
 #include "runner/wire/msg.h"
@@ -91,66 +87,22 @@ take_job(struct cli *c, const char *what, const struct take_options *o, struct e
     return rc;
 }
 
-struct sending {
-    struct ship *ship;
-    struct progress *progress;
-};
-
-static void
-ship_line(void *ctx, struct buf *out)
+static int
+take_sent(struct cli *c, struct session *s, const struct folder *f, void *ctx,
+          struct err *e)
 {
-    struct sending *x = ctx;
-    struct sync_stats st;
+    const struct take_options *o = ctx;
 
-    ship_stats(x->ship, &st);
-    buf_add_str(out, _("sending: "));
-    progress_amount(out, st.sent_bytes, 0, progress_elapsed_ns(x->progress));
+    return ask_take(c, s, NULL, &f->report->tree, o->name != NULL ? o->name : f->name, e);
 }
 
-/* Nothing is left out: who takes a snapshot of a folder wants all of it. */
 static int
 take_dir(struct cli *c, const char *dir, const struct take_options *o, struct err *e)
 {
-    struct client cl = {.loop = NULL};
-    struct ship_options so = {.everything = true, .allow_home = true};
-    struct sending x = {.ship = NULL};
-    struct session *s = NULL;
-    const struct build_report *report;
-    char *full = realpath(dir, NULL);
-    const char *base = full != NULL ? strrchr(full, '/') + 1 : "";
-    int rc = -1;
+    struct take_options copy = *o;
 
-    if (full == NULL) {
-        return err_set(e, ERR_NOT_FOUND, _("no directory '%s': %s"), dir,
-                       strerror(errno));
-    }
-    so.dir = full;
-    if (context_open(&cl, c, e) != 0 ||
-        context_session(&cl, o->host != NULL ? o->host : HOST_LOCAL, CONTEXT_PATIENCE_NS,
-                        &s, e) != 0) {
-        c->stage = e->code == ERR_NOT_FOUND ? STAGE_INPUT : STAGE_TRYING;
-        goto out;
-    }
-    c->stage = STAGE_TRYING;
-    if (ship_start(&x.ship, &cl, &so, e) != 0) {
-        goto out;
-    }
-    x.progress = progress_start(c, cl.loop, ship_line, &x);
-    if (forward_ship(&cl, x.ship, s, e) == 0 &&
-        ship_wait_built(x.ship, &report, e) == 0) {
-        progress_end(x.progress);
-        x.progress = NULL;
-        rc = ask_take(c, s, NULL, &report->tree,
-                      o->name != NULL ? o->name : (base[0] != '\0' ? base : "root"), e);
-    }
-
-out:
-    progress_end(x.progress);
-    ship_free(x.ship);
-    session_close(s);
-    context_close(&cl);
-    free(full);
-    return rc;
+    return folder_send(c, dir, o->host != NULL ? o->host : HOST_LOCAL, take_sent, &copy,
+                       e);
 }
 
 static int

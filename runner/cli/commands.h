@@ -26,6 +26,7 @@ extern const struct command cmd_reserve;
 extern const struct command cmd_resume;
 extern const struct command cmd_run;
 extern const struct command cmd_snap;
+extern const struct command cmd_data;
 extern const struct command cmd_stop;
 extern const struct command cmd_version;
 extern const struct command cmd_wait;

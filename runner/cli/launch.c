@@ -180,6 +180,14 @@ encode_spec(struct launch *l, struct err *e)
     if (home_renter(l->cl->home, s->renter, e) != 0) {
         return -1;
     }
+    strings_free(&s->data);
+    for (size_t i = 0; i < l->r->n_data; i++) {
+        const struct data_want *d = &l->r->data[i];
+        char *text = xasprintf("%s %s %s", d->tree, d->name, d->path);
+
+        strings_add(&s->data, text);
+        free(text);
+    }
     s->has_tree = l->plan.ship != NULL;
     if (s->has_tree) {
         s->tree = l->plan.ship->tree;
@@ -346,7 +354,8 @@ attempt(struct launch *l, const struct candidate *chosen, bool only_plan, bool *
     *again = false;
     l->session = place_take(l->place, chosen);
     session_set_patience(l->session, LAUNCH_EARLY_NS);
-    if ((!only_plan && send_early(l, e) != 0) || make_plan(l, chosen, e) != 0) {
+    if (launch_find_data(l, e) != 0 || (!only_plan && send_early(l, e) != 0) ||
+        make_plan(l, chosen, e) != 0) {
         return -1;
     }
     if (only_plan) {
@@ -355,7 +364,8 @@ attempt(struct launch *l, const struct candidate *chosen, bool only_plan, bool *
     progress_end(l->progress);
     l->progress = NULL;
     plan_remarks(l->c, &l->plan);
-    if (ask_user(l, e) != 0 || launch_move_from(l, e) != 0 || encode_spec(l, e) != 0 ||
+    if (ask_user(l, e) != 0 || launch_move_from(l, e) != 0 ||
+        launch_move_data(l, e) != 0 || encode_spec(l, e) != 0 ||
         purse_begin(l->purse, &l->wallet_guard, e) != 0 || save_record(l, e) != 0) {
         return -1;
     }
@@ -411,7 +421,7 @@ run_attempts(struct launch *l, bool only_plan, struct err *e)
     while (again) {
         const struct candidate *chosen;
 
-        if (launch_find_place(l, e) != 0) {
+        if (launch_find_place(l, e) != 0 || launch_prefer_data(l, e) != 0) {
             return -1;
         }
         l->c->stage = STAGE_TRYING;
@@ -468,6 +478,7 @@ out:
     place_free(l.place);
     purse_close(l.purse);
     host_list_free(&hosts);
+    snap_infos_free(&l.sets);
     grant_clear(&l.grant);
     buf_free(&l.spec_bytes);
     strings_free(&l.own_env);

@@ -18,6 +18,7 @@
 #include "runner/client/receipts.h"
 #include "runner/client/session.h"
 #include "runner/client/ship.h"
+#include "runner/client/snaps.h"
 #include "runner/job/notify.h"
 
 /* A run under way; shared by the parts of launch. */
@@ -30,6 +31,7 @@ struct launch {
     struct purse *purse;    /* whose book pays */
     struct place *place;
     struct session *session;
+    struct snap_infos sets; /* data sets of the hosts that were asked */
     struct ship *ship;
     struct plan plan;
     struct grant grant;
@@ -86,6 +88,11 @@ void launch_name_full_disk(const char *host, struct err *e); /* and what helps *
 /* launch_from.c: --from: find the snapshot; bring it to where the job will run. */
 int launch_find_from(struct launch *l, struct err *e) MUST_USE;
 int launch_move_from(struct launch *l, struct err *e) MUST_USE;
+
+/* launch_data.c: --data: where the sets are; bring them to where the job will run. */
+int launch_prefer_data(struct launch *l, struct err *e) MUST_USE;
+int launch_find_data(struct launch *l, struct err *e) MUST_USE;
+int launch_move_data(struct launch *l, struct err *e) MUST_USE;
 
 /* launch_flight.c: everything asked of the host, and what it answers. */
 extern const struct follow_events launch_follow_events;

@@ -307,6 +307,38 @@ page_run(const struct plan *p, struct buf *out)
     free(line);
 }
 
+/* What lies there already, and what would have to be sent first. */
+static void
+data_set_text(const struct plan *p, const struct data_want *d, struct buf *out)
+{
+    char size[TEXT_SIZE_MAX];
+
+    text_format_size((uint64_t)d->bytes, size);
+    buf_printf(out, _("%s at "), d->name);
+    text_escape(out, d->path, strlen(d->path));
+    buf_printf(out,
+               NP_(": %" PRId64 " file, %s, ", ": %" PRId64 " files, %s, ", d->n_files),
+               d->n_files, size);
+    if (d->from == NULL) {
+        buf_printf(out, _("on %s already"), p->host->name);
+    } else {
+        text_format_size((uint64_t)d->stored_bytes, size);
+        buf_printf(out, _("%s would go from %s to %s first"), size, d->from,
+                   p->host->name);
+    }
+}
+
+static void
+page_data(const struct plan *p, struct buf *out)
+{
+    for (size_t i = 0; i < p->request->n_data; i++) {
+        struct buf b = BUF_INIT;
+
+        data_set_text(p, &p->request->data[i], &b);
+        row_steal(out, i == 0 ? _("data sets") : "", &b);
+    }
+}
+
 void
 plan_page(const struct plan *p, struct buf *out)
 {
@@ -323,6 +355,7 @@ plan_page(const struct plan *p, struct buf *out)
     if (p->ship != NULL) {
         page_ship(p, out);
     }
+    page_data(p, out);
     keeping_text(p, &b);
     row_steal(out, _("data"), &b);
     page_others(p, out);
@@ -342,6 +375,11 @@ plan_remarks(const struct cli *c, const struct plan *p)
     if (p->ship != NULL) {
         sends_text(p, &b);
         say(c, _("sends %s"), buf_str(&b));
+        buf_reset(&b);
+    }
+    for (size_t i = 0; i < p->request->n_data; i++) {
+        data_set_text(p, &p->request->data[i], &b);
+        say(c, _("data set %s"), buf_str(&b));
         buf_reset(&b);
     }
     keeping_text(p, &b);
@@ -390,6 +428,28 @@ json_ship(const struct plan *p, struct json_writer *j)
     }
     json_arr_end(j);
     json_obj_end(j);
+}
+
+static void
+json_data(const struct plan *p, struct json_writer *j)
+{
+    json_key(j, "data");
+    json_arr(j);
+    for (size_t i = 0; i < p->request->n_data; i++) {
+        const struct data_want *d = &p->request->data[i];
+
+        json_obj(j);
+        json_kstr(j, "name", d->name);
+        json_kname(j, "path", d->path, strlen(d->path));
+        json_kstr(j, "id", d->id);
+        json_kstr(j, "tree", d->tree);
+        json_kint(j, "files", d->n_files);
+        json_kint(j, "bytes", d->bytes);
+        json_kint(j, "travel_bytes", d->from != NULL ? d->stored_bytes : 0);
+        json_kstr(j, "travels_from", d->from);
+        json_obj_end(j);
+    }
+    json_arr_end(j);
 }
 
 static const char *
@@ -461,6 +521,7 @@ plan_json(const struct plan *p, struct buf *out)
     if (p->ship != NULL) {
         json_ship(p, j);
     }
+    json_data(p, j);
     json_hosts(p, j);
     json_obj_end(j);
     buf_add_str(out, "\n");

@@ -45,6 +45,8 @@
     ROW("venv", 0, OPT_STR, venv, "DIR", N_("run in this virtual environment of the host")),\
     ROW("from", 0, OPT_STR, from, "SNAPSHOT",                                            \
         N_("start from that snapshot's data, what is shipped over it")),                 \
+    ROW("data", 0, OPT_LIST, data, "NAME[:PATH]",                                        \
+        N_("show a data set read-only at PATH (default: NAME; repeatable)")),            \
     ROW("dir", 0, OPT_STR, dir, "DIR",                                                   \
         N_("ship this directory (default: the git root above the script, else its "      \
            "folder)")),                                                                  \
@@ -113,6 +115,15 @@ const struct opt resume_option_rows[] = {
 };
 
 void
+request_clear_data(struct data_want *d)
+{
+    free(d->id);
+    free(d->tree);
+    free(d->from);
+    d->id = d->tree = d->from = NULL;
+}
+
+void
 request_free(struct run_request *r)
 {
     script_free(&r->script);
@@ -125,6 +136,12 @@ request_free(struct run_request *r)
     free(r->from_host);
     free(r->notify);
     free(r->project);
+    for (size_t i = 0; i < r->n_data; i++) {
+        request_clear_data(&r->data[i]);
+        free(r->data[i].name);
+        free(r->data[i].path);
+    }
+    free(r->data);
     free(r->ports);
     memset(r, 0, sizeof *r);
 }
@@ -467,6 +484,69 @@ fill_with(struct run_request *r, const struct run_options *o, struct err *e)
     return 0;
 }
 
+int
+request_add_data(struct run_request *r, const char *cwd, const char *name,
+                 const char *path, struct err *e)
+{
+    struct data_want d = {.name = NULL};
+    char shown[200];
+
+    if (data_name_check(name, e) != 0) {
+        return err_wrap(e, "--data");
+    }
+    if (path != NULL && path[0] == '/') {
+        return err_set(e, ERR_INVALID,
+                       _("--data %s: PATH is a place in the job's directory, and '%s' is "
+                         "not"),
+                       name, text_escape_to(shown, sizeof shown, path));
+    }
+    if (out_normalize("", cwd, path != NULL ? path : name, &d.path, e) != 0) {
+        return err_set(e, ERR_INVALID, _("--data %s: '%s' leaves the job's directory"),
+                       name, text_escape_to(shown, sizeof shown, path));
+    }
+    for (size_t i = 0; i < r->n_data; i++) {
+        const char *was = r->data[i].path;
+        size_t n = strlen(was);
+        size_t own = strlen(d.path);
+
+        if ((strncmp(was, d.path, n) == 0 && (d.path[n] == '\0' || d.path[n] == '/')) ||
+            (strncmp(was, d.path, own) == 0 && was[own] == '/')) {
+            free(d.path);
+            return err_set(e, ERR_INVALID,
+                           _("--data: %s and %s would lie in each other: give each a "
+                             "place of its own"),
+                           r->data[i].name, name);
+        }
+    }
+    d.name = xstrdup(name);
+    r->data = xrealloc(r->data, (r->n_data + 1) * sizeof *r->data);
+    r->data[r->n_data++] = d;
+    return 0;
+}
+
+/* NAME, or NAME:PATH. */
+static int
+fill_data(struct run_request *r, const struct run_options *o, struct err *e)
+{
+    if (o->data.n > SPEC_DATA_MAX) {
+        return err_set(e, ERR_INVALID, _("--data: %d sets at most"), SPEC_DATA_MAX);
+    }
+    for (size_t i = 0; i < o->data.n; i++) {
+        const char *colon = strchr(o->data.v[i], ':');
+        char *name = colon != NULL
+                         ? xasprintf("%.*s", (int)(colon - o->data.v[i]), o->data.v[i])
+                         : xstrdup(o->data.v[i]);
+        int rc = request_add_data(r, r->script.cwd != NULL ? r->script.cwd : "", name,
+                                  colon != NULL ? colon + 1 : NULL, e);
+
+        free(name);
+        if (rc != 0) {
+            return -1;
+        }
+    }
+    return 0;
+}
+
 static int
 fill_lists(struct run_request *r, const struct run_options *o, struct err *e)
 {
@@ -566,7 +646,8 @@ fill(struct run_request *r, const struct config *cfg, const struct run_options *
     if (fill_placing(r, o, e) != 0 || fill_limits(r, cfg, o, e) != 0 ||
         fill_interpreter(&r->spec, o, e) != 0 || fill_env(r, o, e) != 0 ||
         fill_terminal(&r->spec, o, e) != 0 || fill_lists(r, o, e) != 0 ||
-        fill_notify(r, o, e) != 0 || (w != NULL && fill_script(r, o, w, e) != 0)) {
+        fill_notify(r, o, e) != 0 || (w != NULL && fill_script(r, o, w, e) != 0) ||
+        fill_data(r, o, e) != 0) {
         return -1;
     }
     r->detach = o->detach;

@@ -22,6 +22,7 @@ struct run_options {
     const char *gpu, *cpu, *device, *arch, *host;
     const char *python, *conda, *venv;
     const char *from;
+    struct opt_list data;
     const char *dir;
     struct opt_list with;
     bool with_git;
@@ -46,6 +47,16 @@ struct port_want {
     uint16_t local; /* 0: the same if it is free, else any */
 };
 
+/* --data: as it was asked for, and what became of it once the host was chosen. */
+struct data_want {
+    char *name;
+    char *path; /* relative to the job's directory */
+    char *id;   /* of the set; NULL: not looked for yet */
+    char *tree; /* hex */
+    char *from; /* the host that has it, where the job's has not; else NULL */
+    int64_t n_files, bytes, stored_bytes;
+};
+
 struct run_request {
     struct script script;
     bool ships; /* script.root is to be shipped */
@@ -58,6 +69,8 @@ struct run_request {
     char *from_host;        /* where the snapshot spec.from is, or NULL */
     struct strings secrets; /* "K=V" */
     struct strings outs;
+    struct data_want *data;
+    size_t n_data;
     struct port_want *ports;
     size_t n_ports;
     int64_t max_cost_fen; /* -1: price × time */
@@ -77,6 +90,13 @@ int request_make(struct run_request *out, const struct cli *c, const struct conf
                  const struct run_options *o, const struct words *w,
                  struct err *e) MUST_USE;
 void request_free(struct run_request *r);
+
+/* Another data set for r; path NULL: under its name where the job starts. */
+int request_add_data(struct run_request *r, const char *cwd, const char *name,
+                     const char *path, struct err *e) MUST_USE;
+
+/* Forget where it was found. */
+void request_clear_data(struct data_want *d);
 
 /* "8888" or "8888:9999"; 1 to 65535. */
 int request_parse_port(const char *text, struct port_want *out, struct err *e) MUST_USE;

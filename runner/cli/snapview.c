@@ -290,6 +290,12 @@ manifest_json(struct json_writer *j, const struct manifest *m)
     json_kstr(j, "setup", m->setup);
     json_kstr(j, "cwd", m->cwd);
     json_kstr(j, "arch", m->arch);
+    json_key(j, "data");
+    json_arr(j);
+    for (size_t i = 0; i < m->data.n; i++) {
+        json_str(j, m->data.v[i]);
+    }
+    json_arr_end(j);
     json_key(j, "args");
     json_arr(j);
     for (size_t i = 0; i < m->arg.n; i++) {

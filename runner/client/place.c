@@ -20,6 +20,7 @@ struct slot {
     struct host host;
     struct place *place;
     bool excluded;
+    bool preferred;
     bool taken;
 };
 
@@ -494,6 +495,9 @@ is_better(const struct slot *a, const struct slot *b)
     if ((a->c.reservation[0] != '\0') != (b->c.reservation[0] != '\0')) {
         return a->c.reservation[0] != '\0';
     }
+    if (a->preferred != b->preferred) {
+        return a->preferred;
+    }
     if (a->c.uyuan_per_h != b->c.uyuan_per_h) {
         return a->c.uyuan_per_h < b->c.uyuan_per_h;
     }
@@ -520,6 +524,16 @@ place_best(const struct place *p)
         }
     }
     return best != NULL ? &best->c : NULL;
+}
+
+void
+place_prefer(struct place *p, const char *host)
+{
+    for (size_t i = 0; i < p->n; i++) {
+        if (strcmp(p->slots[i].c.host, host) == 0) {
+            p->slots[i].preferred = true;
+        }
+    }
 }
 
 void

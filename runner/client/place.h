@@ -76,6 +76,8 @@ size_t place_n(const struct place *p);
 const struct candidate *place_at(const struct place *p, size_t i);
 /* The one to take, or NULL; `not_these` hosts have said no since (a lost race). */
 const struct candidate *place_best(const struct place *p);
+/* Before others that fit, whatever they ask: it has what else would have to be sent. */
+void place_prefer(struct place *p, const char *host);
 /* Do not offer this one again. */
 void place_exclude(struct place *p, const char *host, const char *why);
 /* Its session, from now on the caller's; the candidate stays listed. */

@@ -29,6 +29,7 @@ snap_info_free(struct snap_info *s)
     free(s->parent);
     free(s->command);
     free(s->reason);
+    free(s->tree);
     snap_info_init(s);
 }
 
@@ -90,6 +91,7 @@ snap_info_parse(struct snap_info *out, const char *host, const void *data, size_
     s.parent = dup_field(r, "parent");
     s.command = dup_field(r, "command");
     s.reason = dup_field(r, "reason");
+    s.tree = dup_field(r, "tree");
     kept = rec_get(r, "data");
     s.kept = kept == NULL || strcmp(kept, "kept") == 0;
     if (parse_numbers(&s, r, e) != 0) {

@@ -11,6 +11,7 @@
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -151,14 +152,23 @@ open_path(const char *path, int *fd)
 static int
 bind_fd(int fd, const char *target, bool read_only, struct err *e)
 {
+    unsigned long flags = MS_BIND | MS_REMOUNT | MS_RDONLY | MS_NOSUID;
+    struct statvfs v;
     char source[48];
 
     (void)snprintf(source, sizeof source, "/proc/self/fd/%d", fd);
     if (mount(source, target, NULL, MS_BIND | MS_REC, NULL) != 0) {
         return err_set_sys(e, errno, "cannot show '%s' to the job", target);
     }
-    if (read_only && mount(NULL, target, NULL,
-                           MS_BIND | MS_REMOUNT | MS_RDONLY | MS_NOSUID, NULL) != 0) {
+    /* In a user's name space flags that are set already must not be taken away. */
+    if (read_only && statvfs(target, &v) == 0) {
+        flags |= (v.f_flag & ST_NODEV) != 0 ? MS_NODEV : 0;
+        flags |= (v.f_flag & ST_NOEXEC) != 0 ? MS_NOEXEC : 0;
+        flags |= (v.f_flag & ST_NOATIME) != 0 ? MS_NOATIME : 0;
+        flags |= (v.f_flag & ST_NODIRATIME) != 0 ? MS_NODIRATIME : 0;
+        flags |= (v.f_flag & ST_RELATIME) != 0 ? MS_RELATIME : 0;
+    }
+    if (read_only && mount(NULL, target, NULL, flags, NULL) != 0) {
         return err_set_sys(e, errno, "cannot make '%s' read-only", target);
     }
     return 0;

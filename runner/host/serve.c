@@ -168,8 +168,8 @@ static const struct serve_verb *
 find_verb(const char *name)
 {
     const struct serve_verb *tables[] = {
-        serve_verbs_job, serve_verbs_snap,  serve_verbs_host,   serve_verbs_data,
-        serve_verbs_top, serve_verbs_store, serve_verbs_reserve};
+        serve_verbs_job, serve_verbs_snap,  serve_verbs_host,    serve_verbs_data,
+        serve_verbs_top, serve_verbs_store, serve_verbs_reserve, serve_verbs_datasets};
 
     for (size_t t = 0; t < sizeof tables / sizeof tables[0]; t++) {
         for (const struct serve_verb *v = tables[t]; v->name != NULL; v++) {

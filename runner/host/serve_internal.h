@@ -173,12 +173,22 @@ extern const struct serve_verb serve_verbs_snap[];
 extern const struct serve_verb serve_verbs_host[];
 extern const struct serve_verb serve_verbs_reserve[];
 extern const struct serve_verb serve_verbs_data[];
+extern const struct serve_verb serve_verbs_datasets[];
 extern const struct serve_verb serve_verbs_top[];
 extern const struct serve_verb serve_verbs_store[];
 
 /* The connection is over: wait for what is still at work for it. */
 void serve_data_finish(struct serve *s);
 
+/* true: the tree was shipped on this connection; else the request waits, or is refused.
+ */
+bool serve_tree_is_here(struct serve *s, uint64_t id, const struct rec *req,
+                        const struct sha256 *tree);
+
+struct manifest;
+struct snap_claim;
+/* A field `snap` of an answer: one snapshot or data set. */
+void serve_add_snap(struct rec *to, const struct manifest *m, const struct snap_claim *c);
 /* The answer of a snapshot verb; with_manifest: its signed bytes too. */
 int serve_answer_snap(struct serve *s, uint64_t id, const char *verb, struct store *st,
                       const char *snapshot, bool with_manifest, struct err *e) MUST_USE;

@@ -165,6 +165,7 @@ closing_run(void *ctx, struct err *e)
     if (logw_sync(s->log, e) != 0) {
         sup_say(s, "%s", e->msg);
     }
+    sup_data_unlink(s);
     if (c->wanted) {
         c->failed =
             workdirs_snapshot(s->agent, s->renter, &c->end, &c->snapshot, &c->why) != 0;

@@ -40,7 +40,8 @@ prepare_run(void *ctx, struct err *e)
         s->renter->confined && guard_spaces(s->guard) != SANDBOX_SPACES_NONE;
 
     if (make_tmp(s, e) != 0 ||
-        workdirs_make(s->renter, &s->spec, &s->workdir, &s->work_note, e) != 0) {
+        workdirs_make(s->renter, &s->spec, &s->workdir, &s->work_note, e) != 0 ||
+        sup_data_place(s, e) != 0) {
         return -1;
     }
     return sup_env_build(s, private_tmp ? "/tmp" : s->tmpdir, e);

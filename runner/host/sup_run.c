@@ -149,6 +149,7 @@ sup_run_walls(struct sup *s)
     rec_add(walls, "hide", s->agent->home);
     rec_add(walls, "show", s->workdir);
     rec_add(walls, "rw", s->workdir);
+    sup_data_walls(s, walls);
     if (s->renter->confined) {
         char *cache = path_join(s->renter->path, "cache");
 

@@ -9,6 +9,7 @@
 #include "base/clock.h"
 #include "base/file.h"
 #include "runner/host/allowance.h"
+#include "runner/host/datasets.h"
 #include "runner/host/declines.h"
 #include "runner/host/offers.h"
 #include "runner/host/procs.h"
@@ -391,8 +392,9 @@ sup_accept(struct sup *s, const struct rec *req, struct err *e)
     int rc = -1;
 
     if (take_spec(s, req, e) == 0 && take_secrets(s, req, e) == 0 &&
-        take_grant(s, req, e) == 0 && check_allowance(s, &admit_fd, e) == 0 &&
-        take_devices(s, e) == 0 && make_record(s, req, e) == 0) {
+        take_grant(s, req, e) == 0 && datasets_check(s->renter, &s->spec, e) == 0 &&
+        check_allowance(s, &admit_fd, e) == 0 && take_devices(s, e) == 0 &&
+        make_record(s, req, e) == 0) {
         if (s->spec.tty || s->spec.stdin_mode == SPEC_STDIN_OPEN) {
             sup_stdin_new(s);
         }

@@ -293,6 +293,7 @@ close_down(struct sup *s)
         explicit_bzero(s->secrets.v[i], strlen(s->secrets.v[i]));
     }
     strings_free(&s->secrets);
+    sup_data_free(s);
     strings_free(&s->env);
     spec_free(&s->spec);
     state_free(&s->state);

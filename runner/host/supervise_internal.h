@@ -42,6 +42,7 @@ struct sup_peer;
 struct sup_held;
 struct sup_busy;
 struct sup_snaps;
+struct sup_data;
 
 /* One stream of the job's output on its way to the log. */
 struct sup_pump {
@@ -83,6 +84,8 @@ struct sup {
     char *workdir;
     char *tmpdir; /* outside the snapshot; as the host names it */
     char *work_note;
+    struct sup_data *data; /* --data: what is shown read-only */
+    size_t n_data;
 
     /* running */
     struct logw *log;
@@ -158,6 +161,14 @@ int sup_accept(struct sup *s, const struct rec *req, struct err *e) MUST_USE;
 /* ---- sup_prepare.c ---- */
 
 void sup_prepare(struct sup *s); /* ends in sup_run_ready or sup_end */
+
+/* ---- sup_data.c: --data ---- */
+
+/* Make the files of the job's data sets, and links to them in its directory. */
+int sup_data_place(struct sup *s, struct err *e) MUST_USE;
+void sup_data_walls(const struct sup *s, struct rec *walls);
+void sup_data_unlink(struct sup *s); /* before the directory is kept */
+void sup_data_free(struct sup *s);
 
 /* ---- sup_env.c ---- */
 

@@ -11,6 +11,7 @@
 
 #include "base/clock.h"
 #include "base/file.h"
+#include "runner/host/datasets.h"
 #include "runner/host/keepline.h"
 #include "runner/host/workdirs.h"
 #include "storage/gc.h"
@@ -67,7 +68,7 @@ upkeep_gc(const struct renter *r, bool dry_run, void (*say)(void *arg, const cha
     int rc = 0;
 
     if (!dry_run) {
-        rc = workdirs_trim(r, e);
+        rc = workdirs_trim(r, e) == 0 ? datasets_trim(r, e) : -1;
     }
     if (rc == 0 && file_exists(path)) {
         rc = gc_pass(path, &o, sums, &more, e);

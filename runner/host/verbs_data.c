@@ -142,9 +142,9 @@ take_answer(struct serve_work *w)
 }
 
 /* A tree is kept only while its shipping holds it: true once it is here, or refused. */
-static bool
-tree_is_here(struct serve *s, uint64_t id, const struct rec *req,
-             const struct sha256 *tree)
+bool
+serve_tree_is_here(struct serve *s, uint64_t id, const struct rec *req,
+                   const struct sha256 *tree)
 {
     struct serve_wait **wait = NULL;
     struct err e;
@@ -179,7 +179,7 @@ snap_take(struct serve *s, uint64_t id, const struct rec *req)
         serve_work_free(w);
         return;
     }
-    if (!w->has_job && !tree_is_here(s, id, req, &w->tree)) {
+    if (!w->has_job && !serve_tree_is_here(s, id, req, &w->tree)) {
         serve_work_free(w);
         return;
     }
@@ -260,7 +260,7 @@ job_put(struct serve *s, uint64_t id, const struct rec *req)
     }
     w->path = xstrdup(path);
     w->only = only != NULL ? xstrdup(only) : NULL;
-    if (!tree_is_here(s, id, req, &w->tree)) {
+    if (!serve_tree_is_here(s, id, req, &w->tree)) {
         serve_work_free(w);
         return;
     }

@@ -65,11 +65,14 @@ snap_record(const struct manifest *m, const struct snap_claim *c)
     rec_add_int(r, "content_bytes", (int64_t)m->content_bytes);
     rec_add_int(r, "stored_bytes", (int64_t)m->stored_bytes);
     rec_add_int(r, "partial", m->partial ? 1 : 0);
+    if (m->kind == MANIFEST_DATA) {
+        rec_add_hex(r, "tree", m->tree.b, sizeof m->tree.b);
+    }
     return r;
 }
 
-static void
-add_snap(struct rec *to, const struct manifest *m, const struct snap_claim *c)
+void
+serve_add_snap(struct rec *to, const struct manifest *m, const struct snap_claim *c)
 {
     struct rec *r = snap_record(m, c);
     struct buf b = BUF_INIT;
@@ -137,7 +140,7 @@ snap_ls(struct serve *s, uint64_t id, const struct rec *req)
             rec_addf(r, "damaged", "%s %s", n->id, n->error);
         } else if (n->m->kind == MANIFEST_SNAPSHOT &&
                    (all || n->claim.data != SNAP_DATA_GONE)) {
-            add_snap(r, n->m, &n->claim);
+            serve_add_snap(r, n->m, &n->claim);
         }
     }
     mux_respond(s->mux, id, r);
@@ -175,7 +178,7 @@ serve_answer_snap(struct serve *s, uint64_t id, const char *verb, struct store *
         goto out;
     }
     r = msg_answer_new(verb);
-    add_snap(r, m, &c);
+    serve_add_snap(r, m, &c);
     if (with_manifest) {
         rec_add_bytes(r, "manifest", b.data, b.len);
     }

@@ -44,6 +44,12 @@ struct store;
 int workdirs_kept_tree(struct store *s, const char *snapshot, struct manifest **out,
                        struct err *e) MUST_USE;
 
+/*
+ * Fill in stored_bytes and n_chunks: encoded bytes of the distinct chunks of m->tree,
+ * which is what keeping it is charged by.
+ */
+int workdirs_measure(struct store *s, struct manifest *m, struct err *e) MUST_USE;
+
 /* What a snapshot needs to know of the job, besides its spec. */
 struct workdirs_end {
     const struct job_spec *spec;

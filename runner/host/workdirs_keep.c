@@ -17,6 +17,25 @@
 
 /* ---- keeping ---- */
 
+/* "name=digest" of what it saw but has not kept. */
+static void
+describe_data(struct manifest *m, const struct job_spec *spec)
+{
+    for (size_t i = 0; i < spec->data.n; i++) {
+        char hex[SHA256_HEX_LEN + 1];
+        struct spec_data d;
+        struct err none;
+        char *text;
+
+        if (spec_data_parse(&d, spec->data.v[i], &none) == 0) {
+            sha256_format(&d.tree, hex);
+            text = xasprintf("%s=%s", d.name, hex);
+            manifest_list_add(&m->data, text);
+            free(text);
+        }
+    }
+}
+
 static void
 describe(struct manifest *m, const struct workdirs_end *end)
 {
@@ -38,6 +57,7 @@ describe(struct manifest *m, const struct workdirs_end *end)
     for (size_t i = 0; i < spec->env.n; i++) {
         manifest_list_add(&m->env, spec->env.v[i]);
     }
+    describe_data(m, spec);
     m->made_wall_ns = clock_wall_ns();
     if (!end->live) {
         manifest_set(&m->reason, st->reason == JOB_REASON_NONE
@@ -108,9 +128,8 @@ id_cmp(const void *a, const void *b)
     return sha256_cmp(a, b);
 }
 
-/* Encoded bytes of the distinct chunks: what keeping the snapshot is charged by. */
-static int
-measure(struct store *s, struct manifest *m, struct err *e)
+int
+workdirs_measure(struct store *s, struct manifest *m, struct err *e)
 {
     struct tree_source source = tree_source_store(s);
     struct store_loc *locs = NULL;
@@ -165,7 +184,7 @@ workdirs_snapshot(const struct agent *a, const struct renter *r,
     }
     describe(m, end);
     take_report(m, &report);
-    if (store_commit(s, e) != 0 || measure(s, m, e) != 0 ||
+    if (store_commit(s, e) != 0 || workdirs_measure(s, m, e) != 0 ||
         manifest_write(s, m, a->key, e) != 0) {
         goto out;
     }
@@ -216,7 +235,7 @@ workdirs_keep_tree(const struct agent *a, const struct renter *r, const char *id
     m->made_wall_ns = clock_wall_ns();
     m->expires_wall_ns = m->made_wall_ns + SNAP_KEEP_DEFAULT_S * NS_PER_S;
     take_report(m, &report);
-    if (measure(s, m, e) != 0 || manifest_write(s, m, a->key, e) != 0) {
+    if (workdirs_measure(s, m, e) != 0 || manifest_write(s, m, a->key, e) != 0) {
         goto out;
     }
     rc = 0;

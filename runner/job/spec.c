@@ -59,8 +59,9 @@ static const char *const stdin_names[] = {
     [SPEC_STDIN_NULL] = "null", [SPEC_STDIN_OPEN] = "open"};
 
 /* Fields that are in neither table. */
-static const char *const other_keys[] = {"job",    "renter", "arg",  "kind", "env",
-                                         "secret", "tree",   "from", "tty",  "stdin"};
+static const char *const other_keys[] = {"job", "renter", "arg",  "kind",
+                                         "env", "secret", "tree", "from",
+                                         "tty", "stdin",  "data"};
 
 void
 strings_add(struct strings *s, const char *value)
@@ -123,6 +124,7 @@ spec_free(struct job_spec *s)
     strings_free(&s->args);
     strings_free(&s->env);
     strings_free(&s->secrets);
+    strings_free(&s->data);
     spec_init(s);
 }
 
@@ -154,6 +156,7 @@ spec_encode(const struct job_spec *s)
     add_strings(r, "arg", &s->args);
     add_strings(r, "env", &s->env);
     add_strings(r, "secret", &s->secrets);
+    add_strings(r, "data", &s->data);
     if (s->has_tree) {
         rec_add_hex(r, "tree", s->tree.b, sizeof s->tree.b);
     }
@@ -191,7 +194,7 @@ static bool
 key_repeats(const char *key)
 {
     return strcmp(key, "arg") == 0 || strcmp(key, "env") == 0 ||
-           strcmp(key, "secret") == 0;
+           strcmp(key, "secret") == 0 || strcmp(key, "data") == 0;
 }
 
 static int
@@ -333,21 +336,111 @@ parse_ids(struct job_spec *s, const struct rec *r, struct err *e)
 
 /* A relative path that stays inside: no "..", no leading slash. */
 static int
-check_cwd(const char *cwd, struct err *e)
+check_inside(const char *what, const char *path, struct err *e)
 {
-    const char *p = cwd;
+    const char *p = path;
 
-    if (cwd[0] == '/') {
-        return err_set(e, ERR_INVALID, "the job's cwd is not relative");
+    if (path[0] == '/') {
+        return err_set(e, ERR_INVALID, "the job's %s is not relative", what);
     }
     while (*p != '\0') {
         size_t n = strcspn(p, "/");
 
         if (n == 2 && memcmp(p, "..", 2) == 0) {
-            return err_set(e, ERR_INVALID, "the job's cwd leaves its directory");
+            return err_set(e, ERR_INVALID, "the job's %s leaves its directory", what);
         }
         p += n;
         p += *p == '/' ? 1 : 0;
+    }
+    return 0;
+}
+
+/* ---- data sets ---- */
+
+int
+data_name_check(const char *name, struct err *e)
+{
+    static const char letters[] =
+        "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-";
+    size_t len = strlen(name);
+    char shown[DATA_NAME_MAX * 4];
+
+    if (len == 0 || len > DATA_NAME_MAX || strspn(name, letters) != len ||
+        strchr("._-", name[0]) != NULL) {
+        return err_set(e, ERR_INVALID,
+                       "'%s' is no name for a data set: 1 to %d letters, digits, dots, "
+                       "dashes and underscores, the first a letter or digit",
+                       text_escape_to(shown, sizeof shown, name), DATA_NAME_MAX);
+    }
+    return 0;
+}
+
+char *
+spec_data_format(const struct sha256 *tree, const char *name, const char *path)
+{
+    char hex[SHA256_HEX_LEN + 1];
+
+    sha256_format(tree, hex);
+    return xasprintf("%s %s %s", hex, name, path);
+}
+
+int
+spec_data_parse(struct spec_data *out, const char *text, struct err *e)
+{
+    struct spec_data d;
+    size_t n;
+
+    if (strlen(text) < SHA256_HEX_LEN + 2 || text[SHA256_HEX_LEN] != ' ' ||
+        !hex_parse(text, SHA256_HEX_LEN, d.tree.b, sizeof d.tree.b)) {
+        return err_set(e, ERR_INVALID, "a data set of the job names no tree");
+    }
+    text += SHA256_HEX_LEN + 1;
+    n = strcspn(text, " ");
+    if (n > DATA_NAME_MAX || text[n] != ' ' || text[n + 1] == '\0') {
+        return err_set(e, ERR_INVALID, "a data set of the job has no name or path");
+    }
+    memcpy(d.name, text, n);
+    d.name[n] = '\0';
+    d.path = text + n + 1;
+    if (data_name_check(d.name, e) != 0 || check_inside("data path", d.path, e) != 0) {
+        return -1;
+    }
+    if (strlen(d.path) > SPEC_PATH_MAX) {
+        return err_set(e, ERR_RANGE, "the path of data set '%s' is too long", d.name);
+    }
+    *out = d;
+    return 0;
+}
+
+/* b is a, or lies beneath it. */
+static bool
+is_beneath(const char *a, const char *b)
+{
+    size_t n = strlen(a);
+
+    return strncmp(a, b, n) == 0 && (b[n] == '\0' || b[n] == '/');
+}
+
+static int
+check_data(const struct job_spec *s, struct err *e)
+{
+    struct spec_data d;
+    struct spec_data o;
+
+    for (size_t i = 0; i < s->data.n; i++) {
+        if (spec_data_parse(&d, s->data.v[i], e) != 0) {
+            return -1;
+        }
+        for (size_t k = 0; k < i; k++) {
+            if (spec_data_parse(&o, s->data.v[k], e) != 0) {
+                return -1;
+            }
+            if (is_beneath(o.path, d.path) || is_beneath(d.path, o.path)) {
+                return err_set(e, ERR_INVALID,
+                               "two data sets lie in each other: '%s' and '%s'", o.path,
+                               d.path);
+            }
+        }
     }
     return 0;
 }
@@ -380,7 +473,7 @@ check_whole(const struct job_spec *s, struct err *e)
             return err_set(e, ERR_INVALID, "a secret of the job has no proper name");
         }
     }
-    return s->cwd == NULL ? 0 : check_cwd(s->cwd, e);
+    return s->cwd == NULL ? 0 : check_inside("cwd", s->cwd, e);
 }
 
 int
@@ -399,6 +492,7 @@ spec_parse(struct job_spec *out, const struct rec *r, struct err *e)
         parse_list(&s.args, r, "arg", SPEC_ARGS_MAX, e) != 0 ||
         parse_list(&s.env, r, "env", SPEC_ENV_MAX, e) != 0 ||
         parse_list(&s.secrets, r, "secret", SPEC_ENV_MAX, e) != 0 ||
+        parse_list(&s.data, r, "data", SPEC_DATA_MAX, e) != 0 || check_data(&s, e) != 0 ||
         check_whole(&s, e) != 0) {
         goto out;
     }

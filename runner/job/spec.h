@@ -67,6 +67,7 @@ struct job_spec {
     bool has_tree;
     struct sha256 tree;        /* what was shipped (storage/tree.h) */
     char from[JOB_ID_LEN + 1]; /* snapshot to start from, or "" */
+    struct strings data;       /* data sets, each as spec_data_format makes it */
     char *device_class;        /* "cpu", "gpu", … */
     char *device_type;         /* as the user wrote it, or "any" */
     int64_t count;             /* devices; cores for cpu */
@@ -86,6 +87,25 @@ struct job_spec {
     char *client_host;           /* labels for manifests; may be NULL */
     char *client_dir;
 };
+
+/*
+ * A data set in a job: the tree called name, shown read-only at path, which is relative
+ * to the job's directory and inside of it. Its text is "TREE NAME PATH".
+ */
+#define SPEC_DATA_MAX 64
+#define DATA_NAME_MAX 64
+
+struct spec_data {
+    struct sha256 tree;
+    char name[DATA_NAME_MAX + 1];
+    const char *path; /* in the text that was parsed */
+};
+
+/* 1 to 64 of A-Z a-z 0-9 . _ -, the first no sign. ERR_INVALID. */
+int data_name_check(const char *name, struct err *e) MUST_USE;
+int spec_data_parse(struct spec_data *out, const char *text, struct err *e) MUST_USE;
+/* malloc'ed */
+char *spec_data_format(const struct sha256 *tree, const char *name, const char *path);
 
 void spec_init(struct job_spec *s); /* defaults; everything owned is NULL */
 void spec_free(struct job_spec *s); /* and spec_init again */

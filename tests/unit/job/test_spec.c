@@ -6,6 +6,8 @@
 #include "base/buf.h"
 #include "runner/job/spec.h"
 
+#define TREE "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff"
+
 static struct rec *
 small_spec(void)
 {
@@ -38,6 +40,8 @@ spec__comes_back_as_it_was(void **state)
     rec_add(r, "env", "A=1=2");
     rec_add(r, "secret", "TOKEN");
     rec_add(r, "cwd", "sub/dir");
+    rec_add(r, "data", TREE " digits in/here, or so");
+    rec_add(r, "data", TREE " a.b-c_9 in/hereby");
     rec_add_int(r, "tty", 1);
     assert_int_equal(spec_parse(&s, r, &e), 0);
     assert_int_equal(s.args.n, 2);
@@ -131,6 +135,66 @@ spec__refuses_a_job_without_its_main_fields(void **state)
 }
 
 static void
+data_set__is_a_tree_a_name_and_a_place_inside(void **state)
+{
+    static const char *const wrong[] = {
+        "",
+        TREE,
+        TREE " ",
+        TREE " name",
+        TREE " name ",
+        TREE "  path",
+        TREE " name /abs",
+        TREE " name ../out",
+        TREE " name in/../../out",
+        TREE " na/me path",
+        TREE " .name path",
+        TREE " -name path",
+        "0" TREE " name path",
+        "zz112233445566778899aabbccddeeff00112233445566778899aabbccddeeff name path",
+    };
+    static const char *const clashes[][2] = {
+        {"a", "a"}, {"a", "a/b"}, {"a/b", "a"}, {"a/b/c", "a/b"}};
+    struct spec_data d = {.path = NULL};
+    struct job_spec s;
+    struct err e = {0};
+    char name[DATA_NAME_MAX + 2];
+
+    (void)state;
+    assert_int_equal(spec_data_parse(&d, TREE " name a path", &e), 0);
+    assert_string_equal(d.name, "name");
+    assert_string_equal(d.path, "a path");
+    for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
+        struct rec *r = small_spec();
+
+        rec_add(r, "data", wrong[i]);
+        assert_int_equal(spec_data_parse(&d, wrong[i], &e), -1);
+        assert_string_equal(d.name, "name");
+        assert_int_equal(spec_parse(&s, r, &e), -1);
+        assert_int_equal(e.code, ERR_INVALID);
+        rec_free(r);
+    }
+    for (size_t i = 0; i < sizeof clashes / sizeof clashes[0]; i++) {
+        struct rec *r = small_spec();
+
+        for (size_t k = 0; k < 2; k++) {
+            char *text = xasprintf(TREE " n%zu %s", k, clashes[i][k]);
+
+            rec_add(r, "data", text);
+            free(text);
+        }
+        assert_int_equal(spec_parse(&s, r, &e), -1);
+        assert_int_equal(e.code, ERR_INVALID);
+        rec_free(r);
+    }
+    memset(name, 'n', sizeof name);
+    name[DATA_NAME_MAX + 1] = '\0';
+    assert_int_equal(data_name_check(name, &e), -1);
+    name[DATA_NAME_MAX] = '\0';
+    assert_int_equal(data_name_check(name, &e), 0);
+}
+
+static void
 id__is_a_safe_file_name(void **state)
 {
     (void)state;
@@ -175,6 +239,7 @@ main(void)
         cmocka_unit_test(spec__comes_back_as_it_was),
         cmocka_unit_test(spec__refuses_what_could_not_run),
         cmocka_unit_test(spec__refuses_a_job_without_its_main_fields),
+        cmocka_unit_test(data_set__is_a_tree_a_name_and_a_place_inside),
         cmocka_unit_test(id__is_a_safe_file_name),
         cmocka_unit_test(job_name__is_checked),
     };

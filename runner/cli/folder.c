@@ -1,0 +1,74 @@
+#include "runner/cli/folder.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/buf.h"
+#include "runner/cli/context.h"
+#include "runner/cli/progress.h"
+#include "runner/client/forward.h"
+#include "runner/client/i18n.h"
+
+struct sending {
+    struct ship *ship;
+    struct progress *progress;
+};
+
+static void
+ship_line(void *ctx, struct buf *out)
+{
+    struct sending *x = ctx;
+    struct sync_stats st;
+
+    ship_stats(x->ship, &st);
+    buf_add_str(out, _("sending: "));
+    progress_amount(out, st.sent_bytes, 0, progress_elapsed_ns(x->progress));
+}
+
+int
+folder_send(struct cli *c, const char *dir, const char *host,
+            int (*then)(struct cli *c, struct session *s, const struct folder *f,
+                        void *ctx, struct err *e),
+            void *ctx, struct err *e)
+{
+    struct client cl = {.loop = NULL};
+    struct ship_options so = {.everything = true, .allow_home = true};
+    struct sending x = {.ship = NULL};
+    struct session *s = NULL;
+    struct folder f = {.report = NULL};
+    char *full = realpath(dir, NULL);
+    int rc = -1;
+
+    if (full == NULL) {
+        return err_set(e, ERR_NOT_FOUND, _("no directory '%s': %s"), dir,
+                       strerror(errno));
+    }
+    so.dir = full;
+    f.name = strrchr(full, '/') + 1;
+    f.name = f.name[0] != '\0' ? f.name : "root";
+    if (context_open(&cl, c, e) != 0 ||
+        context_session(&cl, host, CONTEXT_PATIENCE_NS, &s, e) != 0) {
+        c->stage = e->code == ERR_NOT_FOUND ? STAGE_INPUT : STAGE_TRYING;
+        goto out;
+    }
+    c->stage = STAGE_TRYING;
+    if (ship_start(&x.ship, &cl, &so, e) != 0) {
+        goto out;
+    }
+    x.progress = progress_start(c, cl.loop, ship_line, &x);
+    if (forward_ship(&cl, x.ship, s, e) == 0 &&
+        ship_wait_built(x.ship, &f.report, e) == 0) {
+        progress_end(x.progress);
+        x.progress = NULL;
+        rc = then(c, s, &f, ctx, e);
+    }
+
+out:
+    progress_end(x.progress);
+    ship_free(x.ship);
+    session_close(s);
+    context_close(&cl);
+    free(full);
+    return rc;
+}

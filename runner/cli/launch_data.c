@@ -1,0 +1,181 @@
+#include <string.h>
+
+#include "base/text.h"
+#include "runner/cli/context.h"
+#include "runner/cli/launch_internal.h"
+#include "runner/cli/out.h"
+#include "runner/client/datasets.h"
+#include "runner/client/hosts.h"
+#include "runner/client/i18n.h"
+
+/* ---- where they are ---- */
+
+static bool
+has_all(const struct launch *l, const char *host)
+{
+    for (size_t i = 0; i < l->r->n_data; i++) {
+        if (datasets_called(&l->sets, host, l->r->data[i].name) == NULL) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* A host that has the data goes before one it would first have to be sent to. */
+int
+launch_prefer_data(struct launch *l, struct err *e)
+{
+    if (l->r->n_data == 0) {
+        return 0;
+    }
+    snap_infos_free(&l->sets);
+    for (size_t i = 0; i < place_n(l->place); i++) {
+        const struct candidate *c = place_at(l->place, i);
+
+        if (c->fit != PLACE_FITS || session_state(c->session) != SESSION_UP) {
+            continue;
+        }
+        if (datasets_list(c->session, &l->sets, e) != 0) {
+            return -1;
+        }
+        if (has_all(l, c->host)) {
+            place_prefer(l->place, c->host);
+        }
+    }
+    return 0;
+}
+
+/* What all other hosts have, too. */
+static int
+ask_others(struct launch *l, struct err *e)
+{
+    struct host_list hosts = {NULL, 0};
+    struct place *p = NULL;
+    const char *own = session_host(l->session)->name;
+    int rc = -1;
+
+    if (hosts_list(l->cl->home, true, &hosts, e) != 0 ||
+        place_open(&p, l->cl, &hosts, e) != 0 || place_ask_all(p, e) != 0) {
+        goto out;
+    }
+    for (size_t i = 0; i < place_n(p); i++) {
+        const struct candidate *c = place_at(p, i);
+        bool up = session_state(c->session) == SESSION_UP;
+        struct err why;
+
+        if (strcmp(c->host, own) != 0 &&
+            (!up || datasets_list(c->session, &l->sets, &why) != 0)) {
+            say(l->c, "%s", up ? why.msg : session_why(c->session)->err.msg);
+        }
+    }
+    rc = 0;
+
+out:
+    place_free(p);
+    host_list_free(&hosts);
+    return rc;
+}
+
+/* Two hosts that mean different things by one name: which one is not for us to say. */
+static int
+check_agreed(const struct launch *l, const struct snap_info *s, struct err *e)
+{
+    for (size_t i = 0; i < l->sets.n; i++) {
+        const struct snap_info *o = &l->sets.v[i];
+
+        if (strcmp(o->name, s->name) == 0 && strcmp(o->tree, s->tree) != 0) {
+            return err_set(
+                e, ERR_INVALID,
+                _("--data %s is one thing on %s and another on %s: --host says "
+                  "which"),
+                s->name, s->host, o->host);
+        }
+    }
+    return 0;
+}
+
+static void
+take(struct data_want *d, const struct snap_info *s, bool here)
+{
+    request_clear_data(d);
+    d->id = xstrdup(s->id);
+    d->tree = xstrdup(s->tree);
+    d->from = here ? NULL : xstrdup(s->host);
+    d->n_files = s->n_files;
+    d->bytes = s->content_bytes;
+    d->stored_bytes = s->stored_bytes;
+}
+
+int
+launch_find_data(struct launch *l, struct err *e)
+{
+    const char *host = session_host(l->session)->name;
+
+    if (!has_all(l, host) && ask_others(l, e) != 0) {
+        return -1;
+    }
+    for (size_t i = 0; i < l->r->n_data; i++) {
+        struct data_want *d = &l->r->data[i];
+        const struct snap_info *here = datasets_called(&l->sets, host, d->name);
+        const struct snap_info *any = datasets_called(&l->sets, NULL, d->name);
+
+        if (here == NULL && any == NULL) {
+            l->c->stage = STAGE_INPUT;
+            return err_set(
+                e, ERR_NOT_FOUND,
+                _("no host has a data set '%s' (`gpurun data put %s PATH` makes "
+                  "one, `gpurun data ls` lists them)"),
+                d->name, d->name);
+        }
+        if (here == NULL && check_agreed(l, any, e) != 0) {
+            l->c->stage = STAGE_INPUT;
+            return -1;
+        }
+        take(d, here != NULL ? here : any, here != NULL);
+    }
+    return 0;
+}
+
+/* ---- moving them ---- */
+
+static void
+forward_line(void *ctx, struct buf *out)
+{
+    struct launch *l = ctx;
+
+    buf_add_str(out, _("passing the data set on: "));
+    progress_amount(out, l->forwarding.bytes, 0, progress_elapsed_ns(l->progress));
+}
+
+static int
+move_one(struct launch *l, struct data_want *d, struct err *e)
+{
+    struct session *source = NULL;
+    char size[TEXT_SIZE_MAX];
+    int rc = -1;
+
+    text_format_size((uint64_t)d->stored_bytes, size);
+    say(l->c, _("data set %s (%s) goes from %s to %s first"), d->name, size, d->from,
+        session_host(l->session)->name);
+    progress_end(l->progress);
+    l->forwarding.bytes = 0;
+    l->progress = progress_start(l->c, l->cl->loop, forward_line, l);
+    if (context_session(l->cl, d->from, LAUNCH_EARLY_NS, &source, e) == 0) {
+        rc = forward_snapshot(l->cl, source, l->session, d->id, true, &l->forwarding, e);
+    }
+    progress_end(l->progress);
+    l->progress = NULL;
+    session_close(source);
+    return rc;
+}
+
+int
+launch_move_data(struct launch *l, struct err *e)
+{
+    for (size_t i = 0; i < l->r->n_data; i++) {
+        if (l->r->data[i].from != NULL && move_one(l, &l->r->data[i], e) != 0) {
+            return -1;
+        }
+    }
+    return 0;
+}

@@ -1,0 +1,179 @@
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/buf.h"
+#include "runner/host/datasets.h"
+#include "runner/host/serve_work.h"
+#include "runner/host/workdirs.h"
+#include "runner/job/verbs.h"
+#include "runner/wire/msg.h"
+#include "storage/manifest.h"
+#include "storage/snap.h"
+#include "storage/store.h"
+
+static int
+open_store(const struct renter *r, struct store **out, struct err *e)
+{
+    char *path = workdirs_store_path(r);
+    int rc = store_open(out, path, NULL, e);
+
+    free(path);
+    return rc;
+}
+
+/* ---- data.list ---- */
+
+static int
+list_run(void *ctx, struct err *e)
+{
+    struct serve_work *w = ctx;
+    struct snap_list l = {NULL, 0};
+    struct store *st = NULL;
+    int rc = -1;
+
+    if (open_store(w->serve->renter, &st, e) == 0 && snap_list(st, &l, e) == 0) {
+        for (size_t i = 0; i < l.n; i++) {
+            const struct snap *n = &l.v[i];
+
+            if (n->m != NULL && n->m->kind == MANIFEST_DATA &&
+                n->claim.data == SNAP_DATA_KEPT) {
+                serve_add_snap(w->reply, n->m, &n->claim);
+            }
+        }
+        rc = 0;
+    }
+    snap_list_free(&l);
+    store_close(st);
+    return rc;
+}
+
+static void
+answer_reply(struct serve_work *w)
+{
+    mux_respond(w->serve->mux, w->id, w->reply);
+}
+
+static void
+data_list(struct serve *s, uint64_t id, const struct rec *req)
+{
+    struct serve_work *w = serve_work_new(s, id);
+
+    (void)req;
+    w->run = list_run;
+    w->answer = answer_reply;
+    w->reply = msg_answer_new(VERB_DATA_LIST);
+    serve_work_start(w);
+}
+
+/* ---- data.put ---- */
+
+static int
+put_run(void *ctx, struct err *e)
+{
+    struct serve_work *w = ctx;
+
+    return datasets_keep(w->serve->agent, w->serve->renter, w->snapshot, w->name,
+                         &w->tree, w->other[0] != '\0' ? w->other : NULL, e);
+}
+
+static void
+answer_snap(struct serve_work *w, const char *verb)
+{
+    struct store *st = NULL;
+    struct err e;
+
+    if (open_store(w->serve->renter, &st, &e) != 0 ||
+        serve_answer_snap(w->serve, w->id, verb, st, w->snapshot, false, &e) != 0) {
+        serve_fail(w->serve, w->id, &e);
+    }
+    store_close(st);
+}
+
+static void
+put_answer(struct serve_work *w)
+{
+    answer_snap(w, VERB_DATA_PUT);
+}
+
+static int
+need_name(const struct rec *req, struct serve_work *w, struct err *e)
+{
+    const char *name;
+
+    if (rec_need_str(req, "name", &name, e) != 0 || data_name_check(name, e) != 0) {
+        return -1;
+    }
+    w->name = xstrdup(name);
+    return 0;
+}
+
+static void
+data_put(struct serve *s, uint64_t id, const struct rec *req)
+{
+    struct serve_work *w = serve_work_new(s, id);
+    bool from = rec_has(req, "from");
+    struct err e;
+
+    w->run = put_run;
+    w->answer = put_answer;
+    if (need_name(req, w, &e) != 0 ||
+        serve_need_id(req, "snapshot", ID_SNAPSHOT, w->snapshot, &e) != 0 ||
+        (from ? serve_need_id(req, "from", ID_SNAPSHOT, w->other, &e)
+              : rec_need_hex(req, "tree", w->tree.b, sizeof w->tree.b, &e)) != 0) {
+        serve_fail(s, id, &e);
+        serve_work_free(w);
+        return;
+    }
+    if (!from && !serve_tree_is_here(s, id, req, &w->tree)) {
+        serve_work_free(w);
+        return;
+    }
+    serve_work_start(w);
+}
+
+/* ---- data.rm ---- */
+
+static int
+rm_run(void *ctx, struct err *e)
+{
+    struct serve_work *w = ctx;
+    struct store *st = NULL;
+    int rc = -1;
+
+    if (open_store(w->serve->renter, &st, e) == 0 &&
+        datasets_find(st, w->name, w->snapshot, e) == 0 &&
+        snap_drop(st, w->snapshot, "removed", e) == 0) {
+        rc = 0;
+    }
+    store_close(st);
+    return rc == 0 ? datasets_trim(w->serve->renter, e) : -1;
+}
+
+static void
+rm_answer(struct serve_work *w)
+{
+    answer_snap(w, VERB_DATA_RM);
+}
+
+static void
+data_rm(struct serve *s, uint64_t id, const struct rec *req)
+{
+    struct serve_work *w = serve_work_new(s, id);
+    struct err e;
+
+    w->run = rm_run;
+    w->answer = rm_answer;
+    if (need_name(req, w, &e) != 0) {
+        serve_fail(s, id, &e);
+        serve_work_free(w);
+        return;
+    }
+    serve_work_start(w);
+}
+
+const struct serve_verb serve_verbs_datasets[] = {
+    {VERB_DATA_LIST, data_list},
+    {VERB_DATA_PUT, data_put},
+    {VERB_DATA_RM, data_rm},
+    {NULL, NULL},
+};

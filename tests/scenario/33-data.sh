@@ -1,0 +1,147 @@
+#!/bin/bash
+# Data sets: put once, seen read-only by any number of jobs, neither shipped with them nor in their
+# snapshots, kept until they are removed; where a host lacks one it travels, and plan says so.
+. "$(dirname "$0")/lib.sh"
+. "$(dirname "$0")/hosts.sh"
+. "$(dirname "$0")/jobs.sh"
+
+mkdir -p "$work/p/sub" "$work/set/deep/er"
+cd "$work/p"
+head -c 300000 /dev/urandom >"$work/set/big.bin"
+seq 1000 >"$work/set/deep/er/numbers"
+ln -s deep/er/numbers "$work/set/link"
+chmod 755 "$work/set/deep"
+cat >job.sh <<'EOT'
+sha256sum <"${1:-digits}/big.bin"
+cat "${1:-digits}/link" | wc -l
+touch "${1:-digits}/new" 2>&1 && echo WROTE
+echo x >"${1:-digits}/big.bin" && echo WROTE
+rm -f "${1:-digits}/deep/er/numbers" && echo WROTE
+chmod u+w "${1:-digits}/deep" 2>/dev/null && touch "${1:-digits}/deep/x" && echo WROTE
+echo kept >result
+true
+EOT
+sum=$(sha256sum <"$work/set/big.bin")
+json() { /usr/bin/python3 -c "import json; d=json.load(open('$work/out')); print($1)"; }
+
+use libssh
+
+note "bad input"
+expect 100 gpurun data put 'a b' "$work/set"
+expect 100 gpurun data put -- -x "$work/set"
+expect 100 gpurun data put digits "$work/nothing"
+expect 100 gpurun data put digits "$work/set/big.bin"
+has "no directory" "$work/err"
+expect 100 gpurun data put digits "$work/set" --host nosuch
+expect 100 gpurun data rm digits
+has "no data set 'digits'" "$work/err"
+expect 100 gpurun --host $H --data digits job.sh
+has "no host has a data set 'digits'" "$work/err"
+has "gpurun data put digits" "$work/err"
+expect 100 gpurun --host $H --data digits:../out job.sh
+has "leaves the job's directory" "$work/err"
+expect 100 gpurun --host $H --data digits:/abs job.sh
+has "place in the job's directory" "$work/err"
+expect 100 gpurun --host $H --data digits:a --data other:a/b job.sh
+has "lie in each other" "$work/err"
+expect 100 gpurun run --array 1-2 --data digits job.sh
+[ -z "$(gpurun ps -a -q | grep job)" ] || fail "a refused run left a job"
+
+note "put, and again: the same set; other content under its name is refused"
+expect 0 gpurun data put digits "$work/set" --json
+id=$(json 'd["id"]')
+[ "$(json '(d["name"], d["host"], d["files"])')" = "('digits', '$H', 2)" ] || fail "put: $(cat "$work/out")"
+expect 0 gpurun data put digits "$work/set"
+[ "$(cat "$work/out")" = "$id" ] || fail "the same set has another id"
+mkdir "$work/other"
+echo other >"$work/other/file"
+expect 100 gpurun data put digits "$work/other"
+has "with other content" "$work/err"
+expect 0 gpurun data ls --json
+[ "$(json '[(x["name"], x["host"], x["id"]) for x in d["data"]]')" = "[('digits', '$H', '$id')]" ] ||
+    fail "ls: $(cat "$work/out")"
+expect 0 gpurun data ls
+has digits
+expect 0 gpurun snap ls
+hasnt "$id"
+
+note "a job sees it, cannot change it, and its snapshot does not hold it"
+expect 0 gpurun -q --data digits --host $H --name one job.sh
+has "$sum"
+has 1000
+hasnt WROTE
+expect 0 gpurun snap files one
+has result
+hasnt digits
+hasnt big.bin
+expect 0 gpurun snap show --json one
+has "digits="
+
+note "at another place, from a folder within, twice at once; the files are there once"
+client_bg "$work/bg.out" "$work/bg.err" run --host $H --data digits:in/here -- sh -c 'test -s in/here/big.bin && sleep 2'
+(cd sub && expect 0 gpurun -q run --host $H --data digits:d -- sh -c 'sha256sum <d/big.bin; pwd')
+has "$sum"
+wait $bg || fail "the other job: $(cat "$work/bg.err")"
+n=$(find "$work/$H/home" -name big.bin | wc -l)
+[ "$n" = 1 ] || fail "the files are there $n times"
+
+note "another renter of the same host sees neither the set nor its files"
+files=$(dirname "$(find "$work/$H/home" -name big.bin)")
+other() { gpurun --home "$client/other" "$@"; }
+expect 0 other -q host add $H "127.0.0.1:${port[$H]}"
+expect 0 other data ls --json
+[ "$(json 'd["data"]')" = "[]" ] || fail "ls of another renter: $(cat "$work/out")"
+expect 100 other --host $H --data digits job.sh
+has "no host has a data set 'digits'" "$work/err"
+expect 1 other -q run --host $H -- sh -c "cat $files/link && echo READ; ls $files; exit 1"
+hasnt READ
+hasnt big.bin
+
+note "what is in the way is named, and nothing is billed"
+mkdir digits
+echo mine >digits/file
+expect 102 gpurun --host $H --data digits job.sh
+has "is in the job's directory already" "$work/err"
+rm -r digits
+
+note "plan: there already, or how much would travel; placement goes to the data"
+sshd second
+authorize second
+know second
+expect 0 gpurun -q host add second "127.0.0.1:${port[second]}"
+expect 0 gpurun plan --json --host $H --data digits job.sh
+[ "$(json '[(x["name"], x["path"], x["travel_bytes"], x["travels_from"]) for x in d["data"]]')" = "[('digits', 'digits', 0, None)]" ] ||
+    fail "plan: $(cat "$work/out")"
+expect 0 gpurun plan --host second --data digits job.sh
+has "would go from $H to second first"
+expect 0 gpurun plan --json --data digits job.sh
+[ "$(json 'd["host"]')" = "$H" ] || fail "placed away from the data: $(cat "$work/out")"
+expect 100 gpurun data put third "$work/other"
+has "several hosts" "$work/err"
+
+note "it travels to where the job runs, once; two meanings of a name are for the user to tell apart"
+expect 0 gpurun --host second --data digits --name two job.sh
+has "$sum"
+has "goes from $H to second first" "$work/err"
+expect 0 gpurun --host second --data digits job.sh
+hasnt "goes from" "$work/err"
+expect 0 gpurun data ls --json
+[ "$(json 'sorted(x["host"] for x in d["data"])')" = "['$H', 'second']" ] || fail "ls: $(cat "$work/out")"
+
+note "resume sees it, too; a job that runs keeps it when it is removed, gc takes it afterwards"
+expect 0 gpurun -q resume two --host second
+has "$sum"
+client_bg "$work/bg.out" "$work/bg.err" run --host second --name long --data digits -- sh -c 'read x; sha256sum <digits/big.bin' < <(await 60 "go" test -f "$work/go"; echo)
+await 60 "the job to run" job_is long running
+expect 0 gpurun data rm digits --json
+[ "$(json 'sorted(x["host"] for x in d["removed"])')" = "['$H', 'second']" ] || fail "rm: $(cat "$work/out")"
+[ "$(find "$work/$H/home" -name big.bin | wc -l)" = 0 ] || fail "files are left on $H"
+touch "$work/go"
+wait $bg || fail "the job that ran on: $(cat "$work/bg.err")"
+has "$sum" "$work/bg.out"
+expect 100 gpurun --host $H --data digits job.sh
+expect 0 gpurun gc
+expect 0 gpurun gc
+[ "$(find "$work/second/home" -name big.bin | wc -l)" = 0 ] || fail "files are left on second"
+packs=$(find "$work/$H/home" -name '*.pack' -printf '%s\n' | awk '{n += $1} END {print n + 0}')
+[ "$packs" -lt 300000 ] || fail "the room of the set is not free: $packs bytes of packs"
