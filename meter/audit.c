@@ -32,6 +32,13 @@ struct span {
     struct usage_totals spent;
 };
 
+/* Time of the calendar that a device was sold for in front. */
+struct reserved {
+    size_t device;
+    int64_t from_wall_ns;
+    int64_t to_wall_ns;
+};
+
 struct audit {
     int64_t from_wall_ns;
     int64_t to_wall_ns;
@@ -41,12 +48,15 @@ struct audit {
     size_t n_spans;
     char (*leases)[GRANT_ID_MAX + 1];
     size_t n_leases;
+    struct reserved *reserved;
+    size_t n_reserved;
 };
 
 static const char *const what_names[] = {
     [AUDIT_NONE] = "",
     [AUDIT_IDLE] = "idle",
     [AUDIT_UNOBSERVED] = "unobserved",
+    [AUDIT_RESERVED] = "reserved",
     [AUDIT_FAULT] = "fault",
     [AUDIT_OVERLAP] = "overlap",
 };
@@ -77,6 +87,7 @@ audit_free(struct audit *a)
         free(a->devices);
         free(a->spans);
         free(a->leases);
+        free(a->reserved);
         free(a);
     }
 }
@@ -136,6 +147,20 @@ audit_see(struct audit *a, const struct audit_sight *s)
 
     memcpy(x.boot, s->boot, sizeof x.boot);
     add_span(a, &x);
+}
+
+void
+audit_reserve(struct audit *a, const struct journal_device *device, int64_t from_wall_ns,
+              int64_t to_wall_ns)
+{
+    const struct reserved x = {.device = device_of(a, device),
+                               .from_wall_ns = from_wall_ns,
+                               .to_wall_ns = to_wall_ns};
+
+    if (from_wall_ns < to_wall_ns) {
+        a->reserved = grown(a->reserved, a->n_reserved, sizeof *a->reserved);
+        a->reserved[a->n_reserved++] = x;
+    }
 }
 
 /* In these a session has its devices; set-up, preparing and the snapshot do without. */
@@ -272,6 +297,54 @@ note_gap(struct audit_device *d, enum audit_what what, int64_t wall_ns, int64_t 
     d->n_overlaps += what == AUDIT_OVERLAP ? 1 : 0;
 }
 
+/* How much of [wall, wall + ns) from its begin on is all reserved, or all not. */
+static int64_t
+alike(const struct audit *a, const struct audit_device *d, int64_t wall_ns, int64_t ns,
+      bool *reserved)
+{
+    size_t device = (size_t)(d - a->devices);
+    int64_t end_ns = wall_ns + ns;
+    int64_t next_ns = end_ns;
+    int64_t until_ns = wall_ns;
+
+    for (size_t i = 0; i < a->n_reserved; i++) {
+        const struct reserved *r = &a->reserved[i];
+
+        if (r->device != device || r->to_wall_ns <= wall_ns) {
+            continue;
+        }
+        if (r->from_wall_ns <= wall_ns) {
+            until_ns = i64_max(until_ns, r->to_wall_ns);
+        } else {
+            next_ns = i64_min(next_ns, r->from_wall_ns);
+        }
+    }
+    *reserved = until_ns > wall_ns;
+    return i64_min(*reserved ? until_ns : next_ns, end_ns) - wall_ns;
+}
+
+/* Time that nobody's session has: sold where it was paid in front, else what it is. */
+static void
+book_gap(const struct audit *a, struct audit_device *d, enum audit_what what,
+         int64_t wall_ns, int64_t ns, const char *before, const char *after)
+{
+    while (ns > 0) {
+        bool reserved = false;
+        int64_t part_ns = alike(a, d, wall_ns, ns, &reserved);
+
+        if (reserved) {
+            d->sold_ns += part_ns;
+        } else {
+            d->idle_ns += what == AUDIT_IDLE ? part_ns : 0;
+            d->fault_ns += what == AUDIT_FAULT ? part_ns : 0;
+            d->unobserved_ns += what == AUDIT_UNOBSERVED ? part_ns : 0;
+        }
+        note_gap(d, reserved ? AUDIT_RESERVED : what, wall_ns, part_ns, before, after);
+        wall_ns += part_ns;
+        ns -= part_ns;
+    }
+}
+
 /* The part of [from, to) of what was spent in all of s: running floors, so that the parts
  * of a whole sum to it. */
 static void
@@ -324,22 +397,18 @@ walk_gap(struct walk *w, int64_t to_ns, const char *job)
             continue;
         }
         if (s->from_ns > w->at_ns) {
-            w->d->unobserved_ns += s->from_ns - w->at_ns;
-            note_gap(w->d, AUDIT_UNOBSERVED, wall_at(w, w->at_ns), s->from_ns - w->at_ns,
-                     w->job, job);
+            book_gap(w->a, w->d, AUDIT_UNOBSERVED, wall_at(w, w->at_ns),
+                     s->from_ns - w->at_ns, w->job, job);
             w->at_ns = s->from_ns;
         }
         ns = i64_min(s->to_ns, to_ns) - w->at_ns;
-        w->d->idle_ns += s->kind == SPAN_SEEN ? ns : 0;
-        w->d->fault_ns += s->kind == SPAN_LOST ? ns : 0;
-        note_gap(w->d, s->kind == SPAN_SEEN ? AUDIT_IDLE : AUDIT_FAULT,
+        book_gap(w->a, w->d, s->kind == SPAN_SEEN ? AUDIT_IDLE : AUDIT_FAULT,
                  wall_at(w, w->at_ns), ns, w->job, job);
         w->at_ns = i64_min(s->to_ns, to_ns);
     }
     if (w->at_ns < to_ns) {
-        w->d->unobserved_ns += to_ns - w->at_ns;
-        note_gap(w->d, AUDIT_UNOBSERVED, wall_at(w, w->at_ns), to_ns - w->at_ns, w->job,
-                 job);
+        book_gap(w->a, w->d, AUDIT_UNOBSERVED, wall_at(w, w->at_ns), to_ns - w->at_ns,
+                 w->job, job);
         w->at_ns = to_ns;
     }
 }
@@ -407,8 +476,7 @@ between(const struct audit *a, struct audit_device *d, int64_t from_ns, int64_t 
     from_ns = i64_max(from_ns, a->from_wall_ns);
     to_ns = i64_min(to_ns, a->to_wall_ns);
     if (from_ns < to_ns) {
-        d->unobserved_ns += to_ns - from_ns;
-        note_gap(d, AUDIT_UNOBSERVED, from_ns, to_ns - from_ns, job, "");
+        book_gap(a, d, AUDIT_UNOBSERVED, from_ns, to_ns - from_ns, job, "");
         d->from_wall_ns = d->to_wall_ns == 0 ? from_ns : d->from_wall_ns;
         d->to_wall_ns = i64_max(d->to_wall_ns, to_ns);
     }

@@ -15,7 +15,7 @@
  * and observations ("free then, and looked at again by then") are put in; out comes for
  * each device a sum over a stretch of time in which each nanosecond is in exactly one of
  *
- *   sold         running, billed window
+ *   sold         running, billed window; reserved, that is paid in front, used or not
  *   free         held by a session at no charge, by the state that says why
  *   fault        held, but nobody can say what happened (also lost)
  *   idle         held by nobody, and seen free
@@ -48,15 +48,20 @@ struct audit_sight {
 };
 void audit_see(struct audit *a, const struct audit_sight *s);
 
+/* A device was sold in front for [from, to) by the wall clock. */
+void audit_reserve(struct audit *a, const struct journal_device *device,
+                   int64_t from_wall_ns, int64_t to_wall_ns);
+
 enum audit_what {
     AUDIT_NONE = 0,
     AUDIT_IDLE,
     AUDIT_UNOBSERVED,
-    AUDIT_FAULT, /* also in a holding: its begin is that of the state it fell into */
+    AUDIT_RESERVED, /* held by nobody, and sold in front */
+    AUDIT_FAULT,    /* also in a holding: its begin is that of the state it fell into */
     AUDIT_OVERLAP
 };
 const char *
-audit_what_name(enum audit_what w); /* "idle", "unobserved", "fault", "overlap" */
+audit_what_name(enum audit_what w); /* "idle", "unobserved", "reserved", "fault", … */
 
 /* A stretch between two holdings of a device, or one that two sessions have. */
 struct audit_gap {

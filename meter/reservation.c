@@ -28,6 +28,7 @@ reservation_free(struct reservation *r)
     }
     for (size_t i = 0; i < r->n_events; i++) {
         free(r->events[i].back);
+        free(r->events[i].devices);
     }
     free(r->stretches);
     free(r->payments);
@@ -234,6 +235,9 @@ note_event(struct reservation *r, const struct reservation_deed *d,
     ev->back = s->back;
     ev->n_back = s->n_back;
     s->back = NULL;
+    memcpy(ev->type, r->type, sizeof ev->type);
+    ev->devices = xmemdup(r->devices, r->n_devices * sizeof *r->devices);
+    ev->n_devices = r->n_devices;
     if (d->grant != NULL) {
         struct reservation_payment *p;
 

@@ -62,6 +62,9 @@ struct reservation_event {
     char lease[GRANT_ID_MAX + 1]; /* of the charge; "" nothing was paid */
     struct reservation_back *back;
     size_t n_back;
+    char type[CARD_WORD_MAX + 1]; /* held from then on */
+    char (*devices)[OFFER_WORD_MAX + 1];
+    size_t n_devices;
     struct sha256 order;
     struct sha256 hash;
 };

@@ -11,6 +11,7 @@
 #include "meter/keeping.h"
 #include "meter/money.h"
 #include "meter/receipt.h"
+#include "meter/reservation.h"
 #include "runner/book/commands.h"
 #include "runner/job/ids.h"
 
@@ -23,7 +24,9 @@ struct audit {
     struct book *book;
     size_t n_receipts;
     size_t n_wrong;
-    int64_t charges_fen; /* by the receipts and lines of keeping */
+    int64_t charges_fen; /* by receipts, lines of keeping and what reservations cost */
+    int64_t refunds_fen; /* of reservations */
+    size_t n_reservations;
     struct json_writer *json;
 };
 
@@ -106,14 +109,51 @@ out:
     receipt_free(r);
 }
 
+static void
+check_reservation(struct audit *a, const char *id, const char *path)
+{
+    struct reservation *r = NULL;
+    struct buf data = BUF_INIT;
+    struct err e;
+
+    a->n_reservations++;
+    if (file_read(path, RESERVATION_MAX_BYTES, &data, &e) != 0 ||
+        reservation_parse(&r, data.data, data.len, NULL, NULL, &e) != 0) {
+        wrong(a, id, e.msg);
+        goto out;
+    }
+    for (size_t i = 0; i < r->n_payments; i++) {
+        const struct reservation_payment *p = &r->payments[i];
+        struct ledger_lease h;
+
+        if (memcmp(p->book.b, a->book->pub.b, sizeof p->book.b) != 0) {
+            continue;
+        }
+        a->charges_fen += p->paid_fen;
+        a->refunds_fen += p->paid_fen - p->left_fen;
+        if (ledger_lease(a->book->ledger, p->lease, &h, &e) != 0) {
+            wrong(a, p->lease, e.msg);
+        } else if (h.charge_fen != p->left_fen) {
+            wrong(a, p->lease, "a reservation that the ledger has with another sum");
+        }
+    }
+
+out:
+    buf_free(&data);
+    reservation_free(r);
+}
+
+/* What lies in dir under ids of that kind. */
 static int
-check_receipts(struct audit *a, struct err *e)
+check_files(struct audit *a, const char *name, enum id_kind kind,
+            void (*check)(struct audit *a, const char *id, const char *path),
+            struct err *e)
 {
     const struct dirent *entry;
     char *dir = NULL;
     DIR *d;
 
-    if (book_path(a->book, "receipts", NULL, &dir, e) != 0) {
+    if (book_path(a->book, name, NULL, &dir, e) != 0) {
         return -1;
     }
     d = opendir(dir);
@@ -123,10 +163,10 @@ check_receipts(struct audit *a, struct err *e)
         return -1;
     }
     while ((entry = readdir(d)) != NULL) {
-        if (id_is(ID_LEASE, entry->d_name)) {
+        if (id_is(kind, entry->d_name)) {
             char *path = path_join(dir, entry->d_name);
 
-            check_receipt(a, entry->d_name, path);
+            check(a, entry->d_name, path);
             free(path);
         }
     }
@@ -138,7 +178,8 @@ check_receipts(struct audit *a, struct err *e)
 struct sums {
     int64_t renters_fen;
     int64_t owners_fen; /* credited in all, paid out or not */
-    int64_t fee_fen;
+    int64_t fee_fen;    /* credited in all */
+    int64_t fee_back_fen;
 };
 
 static int
@@ -150,7 +191,8 @@ add_account(void *ctx, const struct ledger_account *a, struct err *e)
     if (strncmp(a->name, "owner:payable:", 14) == 0) {
         s->owners_fen += a->credit_fen;
     } else if (strcmp(a->name, "platform:fee") == 0) {
-        s->fee_fen += a->credit_fen - a->debit_fen;
+        s->fee_fen += a->credit_fen;
+        s->fee_back_fen += a->debit_fen;
     } else if (strncmp(a->name, "renter:cash", 11) == 0) {
         s->renters_fen += a->credit_fen - a->debit_fen;
     }
@@ -168,6 +210,7 @@ report(struct audit *a, const struct sums *s, struct buf *out, struct err *e)
         json_arr_end(a->json);
         json_kbool(a->json, "right", a->n_wrong == 0);
         json_kint(a->json, "receipts", (int64_t)a->n_receipts);
+        json_kint(a->json, "reservations", (int64_t)a->n_reservations);
         json_kint(a->json, "charges_fen", a->charges_fen);
         json_kint(a->json, "owners_fen", s->owners_fen);
         json_kint(a->json, "fee_fen", s->fee_fen);
@@ -178,6 +221,9 @@ report(struct audit *a, const struct sums *s, struct buf *out, struct err *e)
     money_format_fen(a->charges_fen, charges);
     money_format_fen(s->owners_fen, owners);
     money_format_fen(s->fee_fen, fee);
+    if (a->n_reservations > 0) {
+        (void)printf("%zu reservations\n", a->n_reservations);
+    }
     (void)printf("%zu receipts: charges %s = owners %s + fee %s%s\n", a->n_receipts,
                  charges, owners, fee, a->n_wrong == 0 ? ": all of it agrees" : "");
     return 0;
@@ -189,7 +235,7 @@ book_cmd_audit(const struct command_options *o, int argc, char **argv, struct er
     struct buf out = BUF_INIT;
     struct json_writer j = json_to(&out);
     struct audit a = {.json = o->json ? &j : NULL};
-    struct sums s = {0, 0, 0};
+    struct sums s = {0, 0, 0, 0};
     struct err why;
     int rc = -1;
 
@@ -204,13 +250,18 @@ book_cmd_audit(const struct command_options *o, int argc, char **argv, struct er
     if (ledger_check(a.book->ledger, &why) != 0) {
         wrong(&a, NULL, why.msg);
     }
-    if (check_receipts(&a, e) != 0 ||
+    if (check_files(&a, "receipts", ID_LEASE, check_receipt, e) != 0 ||
+        check_files(&a, "reservations", ID_RESERVATION, check_reservation, e) != 0 ||
         ledger_each_account(a.book->ledger, add_account, &s, e) != 0) {
         goto out;
     }
     if (a.charges_fen != s.owners_fen + s.fee_fen) {
         wrong(&a, NULL, "the charges are not what owners and fee were credited");
     }
+    /* What went back was the owner's but for what was the fee's. */
+    s.owners_fen -= a.refunds_fen - s.fee_back_fen;
+    s.fee_fen -= s.fee_back_fen;
+    a.charges_fen -= a.refunds_fen;
     if (report(&a, &s, &out, e) == 0) {
         rc = a.n_wrong == 0 ? 0 : 1;
     }

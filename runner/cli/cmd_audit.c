@@ -10,6 +10,7 @@
 #include "runner/cli/bill.h"
 #include "runner/cli/commands.h"
 #include "runner/cli/out.h"
+#include "runner/client/booked.h"
 #include "runner/client/i18n.h"
 #include "runner/client/keepings.h"
 #include "runner/client/wallet.h"
@@ -26,6 +27,8 @@ static const struct opt options_audit[] = {
 
 /* What was found. Problems are lines for people; none: everything agrees. */
 struct audit {
+    size_t n_reservations;
+    int64_t reserved_fen; /* paid in front, less what went back */
     struct strings problems;
     int64_t ns[USAGE_STATE_COUNT]; /* of all sessions, by the state it was booked to */
     int64_t from_ns;               /* what is looked at, by the wall clock */
@@ -162,6 +165,41 @@ check_overlaps(struct audit *a, const struct bill_entries *l, size_t i)
     }
 }
 
+/* What was paid out of the own wallet for time in front, less what went back. */
+static int
+check_reservations(struct audit *a, const struct cli *c, struct ledger *l, struct err *e)
+{
+    struct booked_list v = {NULL, 0};
+
+    if (booked_list(c->home, &v, e) != 0) {
+        problem(a, xstrdup(e->msg));
+        return 0;
+    }
+    for (size_t i = 0; i < v.n; i++) {
+        const struct reservation *r = v.v[i];
+
+        a->n_reservations++;
+        a->reserved_fen += reservation_paid_fen(r);
+        for (size_t k = 0; l != NULL && k < r->n_payments; k++) {
+            const struct reservation_payment *p = &r->payments[k];
+            struct ledger_lease h;
+
+            if (ledger_lease(l, p->lease, &h, e) != 0) {
+                booked_free(&v);
+                return -1;
+            }
+            /* Of another book, or from before there was a wallet. */
+            if (h.state != LEDGER_HOLD_NONE && h.charge_fen != p->left_fen) {
+                problem(a, xasprintf(_("reservation %s: the ledger has %" PRId64
+                                       " fen for lease %s, the host signed %" PRId64),
+                                     r->id, h.charge_fen, p->lease, p->left_fen));
+            }
+        }
+    }
+    booked_free(&v);
+    return 0;
+}
+
 static int
 look(struct audit *a, const struct cli *c, const struct bill_entries *l,
      const char *month, struct err *e)
@@ -189,6 +227,9 @@ look(struct audit *a, const struct cli *c, const struct bill_entries *l,
         check_states(a, l->v[i].receipt);
         check_overlaps(a, l, i);
         rc = ledger != NULL ? check_ledger(a, c->home, ledger, l->v[i].receipt, e) : 0;
+    }
+    if (rc == 0) {
+        rc = check_reservations(a, c, ledger, e);
     }
     ledger_close(ledger);
     return rc;
@@ -219,6 +260,10 @@ print_text(const struct audit *a, struct buf *out)
         buf_printf(out, _(", for keeping %s"), out_fen(a->keeping_fen, money));
     }
     buf_add_str(out, "\n");
+    if (a->n_reservations > 0) {
+        buf_printf(out, _("%zu reservations, paid in front %s\n"), a->n_reservations,
+                   out_fen(a->reserved_fen, money));
+    }
     if (a->n_waiting > 0) {
         buf_printf(out, _("%zu leases hold money and have no receipt here yet\n"),
                    a->n_waiting);
@@ -246,6 +291,8 @@ print_json(const struct audit *a, const char *month, struct buf *out)
     json_kint(j, "sessions", (int64_t)a->n_sessions);
     json_kint(j, "charge_fen", a->charge_fen);
     json_kint(j, "keeping_fen", a->keeping_fen);
+    json_kint(j, "reservations", (int64_t)a->n_reservations);
+    json_kint(j, "reserved_fen", a->reserved_fen);
     json_kbool(j, "wallet", a->has_wallet);
     json_kint(j, "waiting", (int64_t)a->n_waiting);
     json_key(j, "ns");

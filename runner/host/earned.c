@@ -1,5 +1,6 @@
 #include "runner/host/earned.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -7,6 +8,7 @@
 #include "meter/keeping.h"
 #include "runner/host/jobdir.h"
 #include "runner/host/keepline.h"
+#include "runner/host/reservations.h"
 
 int
 earned_open(struct ledger **out, const struct agent *a, struct err *e)
@@ -105,6 +107,87 @@ earned_enter(struct ledger *l, const struct agent *a, const struct renter *rente
     return ledger_commit(l, e);
 }
 
+/* What goes back to the renter's book leaves the renter's wallet here again. */
+static int
+enter_back(struct ledger *l, const struct reservation *r, struct err *e)
+{
+    for (size_t i = 0; i < r->n_events; i++) {
+        const struct reservation_event *ev = &r->events[i];
+
+        for (size_t k = 0; k < ev->n_back; k++) {
+            char id[LEDGER_TEXT_MAX + 1];
+
+            (void)snprintf(id, sizeof id, "%.32s:%zu:%.32s", r->id, i + 1,
+                           ev->back[k].lease);
+            if (ledger_refund(l, id, ev->back[k].fen, ev->wall_ns, NULL, e) != 0) {
+                return -1;
+            }
+        }
+    }
+    return 0;
+}
+
+static int
+enter_paid(struct ledger *l, const struct reservation *r, struct err *e)
+{
+    for (size_t i = 0; i < r->n_events; i++) {
+        const struct reservation_event *ev = &r->events[i];
+
+        if (ev->charge_fen > 0 &&
+            (ledger_topup(l, ev->lease, ev->charge_fen, ev->wall_ns, NULL, e) != 0 ||
+             ledger_hold(l, ev->lease, 1, ev->charge_fen, ev->wall_ns, e) != 0)) {
+            return -1;
+        }
+    }
+    return ledger_reservation(l, r, 0, e);
+}
+
+int
+earned_reservation(struct ledger *l, const struct renter *renter,
+                   const struct reservation *r, struct err *e)
+{
+    struct err none;
+
+    ledger_use(l, renter->id);
+    if (ledger_begin(l, e) != 0) {
+        return -1;
+    }
+    if (enter_paid(l, r, e) != 0 || enter_back(l, r, e) != 0) {
+        (void)!ledger_commit(l, &none);
+        e->code = e->code == ERR_INVALID ? ERR_CORRUPT : e->code;
+        return err_wrap(e, "reservation %s", r->id);
+    }
+    return ledger_commit(l, e);
+}
+
+int
+earned_each_reservation(const struct agent *a, earned_reserved_fn *fn, void *ctx,
+                        struct err *e)
+{
+    struct renter_ids ids;
+    int rc = 0;
+
+    if (renter_list(a, &ids, e) != 0) {
+        return -1;
+    }
+    for (size_t i = 0; rc == 0 && i < ids.n; i++) {
+        struct reservation_list l = {NULL, 0};
+        struct renter *r = NULL;
+
+        rc = renter_open(&r, a, ids.v[i], false, e);
+        if (rc == 0 && r->has_key) {
+            rc = reservations_list(&l, a, &r->key, e);
+        }
+        for (size_t k = 0; rc == 0 && k < l.n; k++) {
+            rc = fn(ctx, r, l.v[k], e);
+        }
+        reservations_free(&l);
+        renter_close(r);
+    }
+    renter_ids_free(&ids);
+    return rc;
+}
+
 static int
 each_of_job(const struct agent *a, const struct renter *r, const char *job, earned_fn *fn,
             void *ctx, struct err *e)
@@ -185,12 +268,28 @@ sync_one(void *ctx, const struct renter *r, const struct job_state *st,
     return 0;
 }
 
+static int
+sync_reserved(void *ctx, const struct renter *renter, const struct reservation *r,
+              struct err *e)
+{
+    struct sync *s = ctx;
+    struct err bad;
+
+    (void)e;
+    if (earned_reservation(s->ledger, renter, r, &bad) != 0 && !s->failed) {
+        s->failed = true;
+        s->first = bad;
+    }
+    return 0;
+}
+
 int
 earned_sync(struct ledger *l, const struct agent *a, struct err *e)
 {
     struct sync s = {.agent = a, .ledger = l};
 
-    if (earned_each(a, sync_one, &s, e) != 0) {
+    if (earned_each(a, sync_one, &s, e) != 0 ||
+        earned_each_reservation(a, sync_reserved, &s, e) != 0) {
         return -1;
     }
     if (s.failed) {

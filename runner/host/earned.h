@@ -6,6 +6,7 @@
 #include "meter/keeping.h"
 #include "meter/ledger.h"
 #include "meter/receipt.h"
+#include "meter/reservation.h"
 #include "runner/host/agent.h"
 #include "runner/job/state.h"
 
@@ -32,6 +33,15 @@ int earned_keeping(const struct agent *a, const struct renter *renter,
 /* Enter every ended session that is not there yet; the first failure is told, the others
  * are still seen to. */
 int earned_sync(struct ledger *l, const struct agent *a, struct err *e) MUST_USE;
+
+/* Enter a renter's reservation: what was paid for it, and what went back. */
+int earned_reservation(struct ledger *l, const struct renter *renter,
+                       const struct reservation *r, struct err *e) MUST_USE;
+/* Each renter's reservations. fn returns 0 to go on. */
+typedef int earned_reserved_fn(void *ctx, const struct renter *renter,
+                               const struct reservation *r, struct err *e);
+int earned_each_reservation(const struct agent *a, earned_reserved_fn *fn, void *ctx,
+                            struct err *e) MUST_USE;
 
 /*
  * Each session that has a journal: st is its record, r (NULL: it cannot be read, why says

@@ -10,6 +10,7 @@
 #include "base/buf.h"
 #include "base/clock.h"
 #include "base/columns.h"
+#include "base/num.h"
 #include "base/text.h"
 #include "meter/audit.h"
 #include "meter/bill.h"
@@ -48,8 +49,10 @@ struct look {
     int64_t ns[USAGE_STATE_COUNT]; /* of all sessions */
     int64_t charge_fen;            /* of ended ones */
     int64_t keeping_fen;
-    int64_t open_fen; /* so far, of those that go on */
-    int64_t due_fen;  /* by the ledger, of all time */
+    int64_t open_fen;     /* so far, of those that go on */
+    int64_t due_fen;      /* by the ledger, of all time */
+    int64_t reserved_fen; /* paid in front, less what went back; of all time */
+    size_t n_reserved;
     struct strings problems;
 };
 
@@ -216,6 +219,62 @@ take(void *ctx, const struct renter *renter, const struct job_state *st,
     return 0;
 }
 
+/* ---- one reservation ---- */
+
+/* From one event to the next it holds the same devices; some of that time is paid. */
+static void
+put_reserved(struct look *k, const struct reservation *r, size_t i)
+{
+    const struct reservation_event *ev = &r->events[i];
+    int64_t from_s = ev->wall_ns / NS_PER_S;
+    int64_t to_s =
+        i + 1 < r->n_events ? r->events[i + 1].wall_ns / NS_PER_S : INT64_MAX / NS_PER_S;
+
+    for (size_t n = 0; n < ev->n_devices; n++) {
+        struct journal_device d;
+
+        memset(&d, 0, sizeof d);
+        (void)snprintf(d.class_name, sizeof d.class_name, "%s", r->class_name);
+        (void)snprintf(d.type, sizeof d.type, "%s", ev->type);
+        (void)snprintf(d.uuid, sizeof d.uuid, "%s", ev->devices[n]);
+        for (size_t s = 0; s < r->n_stretches; s++) {
+            const struct reservation_stretch *x = &r->stretches[s];
+
+            audit_reserve(k->audit, &d, i64_max(x->from_s, from_s) * NS_PER_S,
+                          i64_min(x->to_s, to_s) * NS_PER_S);
+        }
+    }
+}
+
+static int
+take_reserved(void *ctx, const struct renter *renter, const struct reservation *r,
+              struct err *e)
+{
+    struct look *k = ctx;
+    struct err why;
+
+    (void)e;
+    for (size_t i = 0; i < r->n_events; i++) {
+        put_reserved(k, r, i);
+    }
+    k->n_reserved++;
+    k->reserved_fen += reservation_paid_fen(r);
+    if (earned_reservation(k->ledger, renter, r, &why) != 0) {
+        problem(k, xasprintf("the ledger: %s", why.msg));
+    }
+    for (size_t i = 0; i < r->n_payments; i++) {
+        struct ledger_lease h;
+
+        if (ledger_lease(k->ledger, r->payments[i].lease, &h, &why) != 0 ||
+            h.charge_fen != r->payments[i].left_fen) {
+            problem(k,
+                    xasprintf("reservation %s: the ledger has another sum for lease %s",
+                              r->id, r->payments[i].lease));
+        }
+    }
+    return 0;
+}
+
 /* ---- all of them ---- */
 
 static int
@@ -247,7 +306,8 @@ look(struct look *k, const struct agent *a, struct err *e)
     k->audit = audit_new(k->from_ns, k->to_ns);
     usage_now(&now); /* the look comes after, so it covers all until now */
     if (earned_open(&k->ledger, a, e) != 0 || seen_note(a, e) != 0 ||
-        seen_put(a, k->audit, e) != 0 || earned_each(a, take, k, e) != 0) {
+        seen_put(a, k->audit, e) != 0 || earned_each(a, take, k, e) != 0 ||
+        earned_each_reservation(a, take_reserved, k, e) != 0) {
         return -1;
     }
     audit_close(k->audit, &now);
@@ -257,10 +317,12 @@ look(struct look *k, const struct agent *a, struct err *e)
     if (ledger_each_account(k->ledger, sum_due, k, e) != 0) {
         return -1;
     }
-    if (k->month == NULL && k->due_fen != k->charge_fen + k->keeping_fen) {
-        problem(k, xasprintf("the ledger has %" PRId64
-                             " fen earned, the receipts here %" PRId64,
-                             k->due_fen, k->charge_fen + k->keeping_fen));
+    if (k->month == NULL &&
+        k->due_fen != k->charge_fen + k->keeping_fen + k->reserved_fen) {
+        problem(k,
+                xasprintf("the ledger has %" PRId64
+                          " fen earned, the receipts here %" PRId64,
+                          k->due_fen, k->charge_fen + k->keeping_fen + k->reserved_fen));
     }
     for (size_t i = 0; i < (audit_devices(k->audit, &n), n); i++) {
         const struct audit_device *d = &audit_devices(k->audit, &n)[i];
@@ -374,6 +436,10 @@ print_text(const struct look *k)
     (void)printf(", for keeping %s yuan; %zu go on", money, open);
     money_format_fen(k->open_fen, money);
     (void)printf(", %s yuan so far\n", money);
+    if (k->n_reserved > 0) {
+        money_format_fen(k->reserved_fen, money);
+        (void)printf("%zu reservations, paid in front %s yuan\n", k->n_reserved, money);
+    }
     money_format_fen(k->due_fen, money);
     (void)printf("the ledger has %s yuan earned in all\n", money);
     for (size_t i = 0; i < k->problems.n; i++) {
@@ -453,6 +519,8 @@ print_json(const struct look *k, struct err *e)
     json_kint(&j, "keeping_fen", k->keeping_fen);
     json_kint(&j, "open_fen", k->open_fen);
     json_kint(&j, "earned_fen", k->due_fen);
+    json_kint(&j, "reservations", (int64_t)k->n_reserved);
+    json_kint(&j, "reserved_fen", k->reserved_fen);
     json_key(&j, "ns");
     json_obj(&j);
     for (int s = USAGE_SHIPPING; s < USAGE_ENDED; s++) {

@@ -11,6 +11,7 @@
 #include "runner/host/agent.h"
 #include "runner/host/commands.h"
 #include "runner/host/devices.h"
+#include "runner/host/earned.h"
 #include "runner/host/facts.h"
 #include "runner/host/jobdir.h"
 #include "runner/host/owner_json.h"
@@ -375,6 +376,46 @@ earning_row(void *ctx, const struct renter *r, const struct job_state *st)
 }
 
 static int
+earning_reserved(void *ctx, const struct renter *r, const struct reservation *v,
+                 struct err *e)
+{
+    struct earning_out *o = ctx;
+    int64_t fen = reservation_paid_fen(v);
+    const char *name = r->name[0] != '\0' ? r->name : r->id;
+    char at[CLOCK_TEXT_MAX];
+    char money[MONEY_TEXT_MAX];
+
+    (void)e;
+    o->total_fen += fen;
+    money_format_fen(fen, money);
+    if (o->j != NULL) {
+        json_obj(o->j);
+        json_kstr(o->j, "id", v->id);
+        json_kstr(o->j, "renter", r->id);
+        json_kstr(o->j, "name", r->name[0] != '\0' ? r->name : NULL);
+        json_kstr(o->j, "type", v->type);
+        json_kint(o->j, "count", (int64_t)v->n_devices);
+        json_ktime(o->j, "from", v->from_s * NS_PER_S);
+        json_ktime(o->j, "to", v->to_s * NS_PER_S);
+        json_kbool(o->j, "given_back", v->given_back);
+        json_kint(o->j, "paid_fen", fen);
+        json_obj_end(o->j);
+    } else if (o->csv) {
+        clock_format_utc(v->from_s * NS_PER_S, 0, at);
+        (void)printf("%s,%s,%s,%s,%s,%zu,reserved,%s\n", at, v->id, r->id, r->name,
+                     v->type, v->n_devices, money);
+    } else {
+        clock_format_local(v->from_s * NS_PER_S, at);
+        columns_add(o->c, at);
+        columns_add(o->c, v->id);
+        columns_add(o->c, name);
+        columns_add(o->c, v->type);
+        columns_add(o->c, money);
+    }
+    return 0;
+}
+
+static int
 earnings_json(const struct agent *a, struct err *e)
 {
     struct buf b = BUF_INIT;
@@ -385,6 +426,13 @@ earnings_json(const struct agent *a, struct err *e)
     json_key(&j, "jobs");
     json_arr(&j);
     if (each_job(a, true, earning_row, &out, e) != 0) {
+        buf_free(&b);
+        return -1;
+    }
+    json_arr_end(&j);
+    json_key(&j, "reservations");
+    json_arr(&j);
+    if (earned_each_reservation(a, earning_reserved, &out, e) != 0) {
         buf_free(&b);
         return -1;
     }
@@ -408,6 +456,9 @@ earnings_print(const struct agent *a, bool csv, struct err *e)
         out.c = columns_new(5, titles);
     }
     rc = each_job(a, true, earning_row, &out, e);
+    if (rc == 0) {
+        rc = earned_each_reservation(a, earning_reserved, &out, e);
+    }
     if (!csv) {
         columns_print_free(out.c);
         money_format_fen(out.total_fen, money);

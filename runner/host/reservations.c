@@ -13,6 +13,7 @@
 #include "runner/host/declines.h"
 #include "runner/host/devices.h"
 #include "runner/host/offers.h"
+#include "runner/host/seen.h"
 #include "runner/job/ids.h"
 
 #define DIR_NAME "reservations"
@@ -373,6 +374,7 @@ carry_out(struct deal *d, struct err *e)
                                     .n_devices = d->n_picked,
                                     .wall_ns = d->now_ns};
     const struct reservation *w = d->was;
+    struct err none;
     int dir = -1;
     int rc = -1;
 
@@ -386,6 +388,9 @@ carry_out(struct deal *d, struct err *e)
     if (reservation_do(d->was, &deed, d->agent->key, e) == 0 &&
         agent_dir(d->agent, DIR_NAME, &dir, e) == 0) {
         rc = file_replace_at(dir, d->was->id, d->was->bytes.data, d->was->bytes.len, e);
+    }
+    if (rc == 0) {
+        (void)!seen_note(d->agent, &none); /* an audit begins where it was sold */
     }
     (void)fd_close(&dir);
     return rc;

@@ -156,4 +156,18 @@ is 'd["reservation"]' None
 expect 0 gpurun --json reserve ls
 is '[(r["id"], r["state"]) for r in d["reservations"]]' "[('$id', 'given_back')]"
 
+note "renter and owner prove it: the device's time was sold, and every fen is somewhere"
+expect 0 gpurun --json audit
+is 'd["right"], d["reservations"], d["reserved_fen"]' "(True, 1, $paid)"
+expect 0 owner audit --json
+is 'd["right"], d["reservations"], d["reserved_fen"]' "(True, 1, $paid)"
+is 'd["earned_fen"] == d["charge_fen"] + d["reserved_fen"] + d["keeping_fen"]' True
+is '[x["sold_ns"] > 5e9 and "reserved" in [g["is"] for g in x["gaps"]] for x in d["devices"] if x["uuid"] == "'"$uuid"'"]' '[True]'
+expect 0 owner earnings --json
+is '[(r["id"], r["name"], r["paid_fen"]) for r in d["reservations"]]' "[('$id', 'ann', $paid)]"
+expect 0 owner earnings --csv
+has ",$id,"
+expect 0 owner tick
+expect 0 owner audit
+
 [ -z "$(leftovers)" ] || [ -n "${pid[far]}" ] || fail "left over: $(leftovers)"

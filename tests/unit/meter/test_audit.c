@@ -373,6 +373,29 @@ audit__of_any_history_is_complete_however_it_is_cut(void **state)
     }
 }
 
+static void
+audit__has_time_paid_in_front_as_sold(void **state)
+{
+    struct audit *a = audit_new(INT64_MIN, INT64_MAX);
+    const struct audit_device *d;
+
+    (void)state;
+    see(a, 'a', 0, 100, 0); /* seen free, then not looked at until 300 */
+    audit_reserve(a, &gpu, WALL + 50 * S, WALL + 120 * S);
+    audit_reserve(a, &gpu, WALL + 110 * S, WALL + 150 * S); /* renewed */
+    audit_reserve(a, &gpu, WALL + 200 * S, WALL + 210 * S);
+    audit_reserve(a, &gpu, WALL + 290 * S, WALL + 900 * S); /* it goes on */
+    audit_reserve(a, &gpu, WALL + 250 * S, WALL + 250 * S); /* given back at once */
+    d = close_at(a, 'a', 300, 300);
+    assert_int_equal(d->ns, 300 * S);
+    assert_int_equal(d->sold_ns, (100 + 10 + 10) * S);
+    assert_int_equal(d->idle_ns, 50 * S);
+    assert_int_equal(d->unobserved_ns, (50 + 80) * S);
+    assert_gap(d, 0, AUDIT_IDLE, 0, 50);
+    assert_gap(d, 1, AUDIT_RESERVED, 50, 50);
+    audit_free(a);
+}
+
 int
 main(void)
 {
@@ -383,6 +406,7 @@ main(void)
         cmocka_unit_test(audit__knows_nothing_between_two_boots),
         cmocka_unit_test(audit__sums_cores_and_lists_no_gaps_of_them),
         cmocka_unit_test(audit__keeps_cores_and_devices_apart),
+        cmocka_unit_test(audit__has_time_paid_in_front_as_sold),
         cmocka_unit_test(audit__of_a_time_without_anything_is_empty),
         cmocka_unit_test(audit__of_any_history_is_complete_however_it_is_cut),
     };
