@@ -41,6 +41,13 @@ fsck_clean(const struct fsck_result *r)
 
 /* ---- the index ---- */
 
+/* Our statements are right: if SQLite takes offence at one, the schema is not ours. */
+static bool
+is_index_damage(const struct err *e)
+{
+    return e->code == ERR_CORRUPT || (e->code == ERR_SYSTEM && e->sys_errno == 0);
+}
+
 static int
 cmp_pack_no(const void *key, const void *p)
 {
@@ -99,7 +106,7 @@ fsck_index(struct fsck *f, struct err *e)
         return 0;
     }
     if (count_rows(f, e) == -1) {
-        if (e->code != ERR_CORRUPT) {
+        if (!is_index_damage(e)) {
             return -1;
         }
         f->r->n_index_errors++;
@@ -131,7 +138,9 @@ open_store(const char *dir, const struct fsck_options *o, struct fsck_result *r,
     if (store_open(s, dir, &must, e) == 0) {
         return 0;
     }
-    if (e->code != ERR_CORRUPT || o->check_only) {
+    /* A strange version, too, may be one flipped bit; the format file decides. */
+    if ((!is_index_damage(e) && e->code != ERR_VERSION) || o->check_only ||
+        store_check_format(dir, e) == -1) {
         return -1;
     }
     r->n_index_errors++;
@@ -174,7 +183,7 @@ check_store(struct fsck *f, bool *done, struct err *e)
         *done = true;
         return 0;
     }
-    if (e->code != ERR_CORRUPT) { /* what is wrong with packs is not told that way */
+    if (!is_index_damage(e)) { /* what is wrong with packs is not told that way */
         return -1;
     }
     fsck_say(f, "the index is damaged: %s", e->msg);

@@ -6,8 +6,12 @@
 
 #include "base/buf.h"
 #include "base/file.h"
+#include "storage/codec.h"
 #include "storage/fsck_internal.h"
 #include "storage/packs.h"
+
+/* Rows of the index looked at together. */
+#define ROWS_BATCH ((size_t)8192)
 
 /* What reading a pack through has shown. */
 struct findings {
@@ -33,6 +37,10 @@ read_through(struct fsck *f, struct fsck_pack *p, int fd, struct findings *fi,
         struct err why;
 
         if (packs_fetch(fd, en, c, &data, &scarred, &why) == -1) {
+            if (!packs_is_damage(&why)) {
+                *e = why;
+                goto out;
+            }
             scarred = true;
         }
         fi->n_scarred += scarred ? 1 : 0;
@@ -113,10 +121,73 @@ count_lost(struct fsck *f, const struct fsck_pack *p, const struct pack_list *ba
     return 0;
 }
 
+/* Is there an entry of that chunk where its row says? */
+static bool
+is_listed(const struct pack_list *l, const struct pack_entry *en)
+{
+    for (size_t i = 0; i < l->n; i++) {
+        if (l->v[i].offset == en->offset && sha256_equal(&l->v[i].id, &en->id)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static int
+add_row(struct fsck *f, const struct fsck_pack *p, const struct sha256 *id,
+        struct pack_list *out, struct err *e)
+{
+    struct pack_entry en = {.id = *id, .kind = STORE_KIND_DATA};
+    struct store_loc loc;
+    uint64_t gen;
+
+    if (index_row(f->s->ix, id, &loc, &gen, e) == -1) {
+        return -1;
+    }
+    if (loc.pack != p->row.no || loc.offset > PACK_FILE_MAX ||
+        !codec_possible((enum store_codec)loc.codec, loc.raw_len, loc.stored_len)) {
+        return 0;
+    }
+    en.offset = (uint32_t)loc.offset;
+    en.stored_len = loc.stored_len;
+    en.raw_len = loc.raw_len;
+    en.codec = loc.codec;
+    if (!is_listed(out, &en)) {
+        pack_list_add(out, &en);
+    }
+    return 0;
+}
+
+/*
+ * What the index says is in the pack, too: where its table cannot be read and an entry's
+ * header is damaged, nothing else knows of the entry.
+ */
+static int
+add_rows(struct fsck *f, const struct fsck_pack *p, struct pack_list *out, struct err *e)
+{
+    struct index_row *rows = xmalloc(ROWS_BATCH * sizeof *rows);
+    struct sha256 after = {{0}};
+    size_t n = ROWS_BATCH;
+    int rc = 0;
+
+    while (n == ROWS_BATCH && rc == 0) {
+        rc = index_rows_after(f->s->ix, &after, ROWS_BATCH, rows, &n, e);
+        for (size_t i = 0; rc == 0 && i < n; i++) {
+            if (rows[i].pack == p->row.no) {
+                rc = add_row(f, p, &rows[i].id, out, e);
+            }
+        }
+        if (n > 0) {
+            after = rows[n - 1].id;
+        }
+    }
+    free(rows);
+    return rc;
+}
+
 /* Write the pack anew without what is damaged; the old file goes to bad/. */
 static int
-mend(struct fsck *f, struct fsck_pack *p, int fd, const struct findings *fi,
-     struct err *e)
+mend(struct fsck *f, struct fsck_pack *p, int fd, struct findings *fi, struct err *e)
 {
     struct pack_list bad = {0};
     struct pack_writer *w = NULL;
@@ -125,7 +196,8 @@ mend(struct fsck *f, struct fsck_pack *p, int fd, const struct findings *fi,
     bool keep = false;
     int rc = -1;
 
-    if (pack_create(&w, f->s->packs_fd, e) == -1 ||
+    if (add_rows(f, p, &fi->entries, e) == -1 ||
+        pack_create(&w, f->s->packs_fd, e) == -1 ||
         packs_copy_good(fd, &fi->entries, w, &bad, &n_scarred, e) == -1 ||
         count_lost(f, p, &bad, &n_lost, e) == -1 || pack_seal(w, e) == -1) {
         goto out;

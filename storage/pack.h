@@ -4,6 +4,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include "base/attr.h"
 #include "base/err.h"
@@ -105,6 +106,12 @@ int pack_read_table(int fd, struct pack_list *out, struct err *e) MUST_USE;
  * sealed, undamaged pack) as far as headers can tell.
  */
 int pack_scan(int fd, struct pack_list *out, bool *whole, struct err *e) MUST_USE;
+
+/*
+ * Up to n bytes at that offset of a pack; fewer at its end only. A disk that fails to
+ * read is asked again before it is believed. -1: errno.
+ */
+ssize_t pack_pread(int fd, void *to, size_t n, uint64_t at);
 
 /*
  * Read the encoded bytes of en to `to` (PACK_ENTRY_LEN + en->stored_len bytes of room;

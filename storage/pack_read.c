@@ -11,6 +11,8 @@
 #include "storage/pack.h"
 #include "storage/pack_internal.h"
 
+/* A disk that fails to read may do better the next time: only then are bytes lost. */
+#define READ_TRIES 3
 /* How much of a damaged pack is looked through at a time. */
 #define SCAN_BYTES ((size_t)1 << 20)
 
@@ -47,11 +49,25 @@ file_size(int fd, uint64_t *size, struct err *e)
     return 0;
 }
 
+ssize_t
+pack_pread(int fd, void *to, size_t n, uint64_t at)
+{
+    ssize_t got = -1;
+
+    for (int i = 0; i < READ_TRIES && got == -1; i++) {
+        got = fd_pread_full(fd, to, n, (off_t)at);
+        if (got == -1 && errno != EIO) {
+            break;
+        }
+    }
+    return got;
+}
+
 /* All n bytes at that offset; ERR_CORRUPT where the file is shorter. */
 static int
 read_at(int fd, void *to, size_t n, uint64_t at, struct err *e)
 {
-    ssize_t got = fd_pread_full(fd, to, n, (off_t)at);
+    ssize_t got = pack_pread(fd, to, n, at);
 
     if (got == -1) {
         return err_set_sys(e, errno, "cannot read a pack");

@@ -109,7 +109,7 @@ packs_fetch(int fd, const struct pack_entry *en, struct codec *c, const uint8_t 
 
     *scarred = false;
     if (pack_read_entry(fd, en, bytes, &why) == -1) {
-        ssize_t got = fd_pread_full(fd, bytes, stored, (off_t)en->offset);
+        ssize_t got = pack_pread(fd, bytes, stored, en->offset);
 
         if (got == -1 || (size_t)got < stored) {
             *e = why;
@@ -122,6 +122,12 @@ packs_fetch(int fd, const struct pack_entry *en, struct codec *c, const uint8_t 
     }
     *data = bytes + PACK_ENTRY_LEN;
     return 0;
+}
+
+bool
+packs_is_damage(const struct err *e)
+{
+    return e->code != ERR_SYSTEM || e->sys_errno == EIO;
 }
 
 static int
@@ -203,6 +209,10 @@ packs_copy_good(int fd, const struct pack_list *list, struct pack_writer *w,
         struct err why;
 
         if (packs_fetch(fd, &en, c, &data, &scarred, &why) == -1) {
+            if (!packs_is_damage(&why)) {
+                *e = why;
+                goto out;
+            }
             ++*n_scarred;
             pack_list_add(&doubtful, &en);
             continue;
@@ -251,6 +261,21 @@ out:
     return rc;
 }
 
+/* Do the entries follow each other from the header on? */
+static bool
+no_gaps(const struct pack_list *l)
+{
+    uint64_t at = PACK_HEADER_LEN;
+
+    for (size_t i = 0; i < l->n; i++) {
+        if (l->v[i].offset != at) {
+            return false;
+        }
+        at += PACK_ENTRY_LEN + (uint64_t)l->v[i].stored_len;
+    }
+    return true;
+}
+
 static int
 remove_pack(int packs_fd, const struct pack_name *name, struct err *e)
 {
@@ -295,8 +320,9 @@ packs_salvage(int dir_fd, int packs_fd, const struct pack_name *name,
         out->new_name = w->name;
     }
     /* One that a crash tore off holds nothing that anybody was promised. */
-    if ((n_scarred == 0 ? remove_pack(packs_fd, name, e)
-                        : packs_put_away(dir_fd, packs_fd, name, e)) == -1) {
+    if ((n_scarred == 0 && no_gaps(&list)
+             ? remove_pack(packs_fd, name, e)
+             : packs_put_away(dir_fd, packs_fd, name, e)) == -1) {
         goto out;
     }
     rc = 0;

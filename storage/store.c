@@ -89,6 +89,23 @@ out:
     return rc;
 }
 
+int
+store_check_format(const char *dir, struct err *e)
+{
+    struct store s = {.dir = xstrdup(dir), .dir_fd = -1};
+    int rc = -1;
+
+    s.dir_fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (s.dir_fd == -1) {
+        err_set_sys(e, errno, "cannot open the store '%s'", dir);
+    } else {
+        rc = check_format(&s, e);
+    }
+    (void)fd_close(&s.dir_fd);
+    free(s.dir);
+    return rc;
+}
+
 static int
 open_dir(struct store *s, const struct store_options *o, struct err *e)
 {

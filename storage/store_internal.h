@@ -133,4 +133,7 @@ void store_codec_give(struct store *s, struct codec *c);
 void store_put_end(struct store *s);
 void store_read_end(struct store *s);
 
+/* Is there a store of the format that this program knows? ERR_VERSION, ERR_CORRUPT. */
+int store_check_format(const char *dir, struct err *e) MUST_USE;
+
 #endif

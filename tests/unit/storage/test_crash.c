@@ -1,5 +1,6 @@
 #include "tests/unit/storage/snap_util.h"
 
+#include <inttypes.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
 
@@ -368,6 +369,18 @@ each_call(void (*work)(void), struct accident a, uint64_t n, uint64_t stride)
 {
     uint64_t done = 0;
 
+    const char *only = getenv("GPURUN_CRASH_ONLY"); /* "MODE READS AT", as tell_where */
+    int mode;
+    int reads;
+    uint64_t at;
+
+    if (only != NULL && sscanf(only, "%d %d %" SCNu64, &mode, &reads, &at) == 3) {
+        a.at = at;
+        if (mode == (int)a.mode && (reads != 0) == a.reads && at <= n) {
+            (void)one_accident(work, a);
+        }
+        return 1;
+    }
     for (a.at = 1 + (uint64_t)a.mode % stride; a.at <= n; a.at += stride) {
         (void)one_accident(work, a);
         done++;

@@ -269,6 +269,69 @@ fsck__loses_nothing_by_a_byte_flipped_in_the_index(void **state)
     flip_in(".", ".db", experiments(20), 0);
 }
 
+/* Of a SQLite file: the format's versions, user_version and application_id. */
+static void
+fsck__makes_anew_an_index_whose_versions_are_damaged(void **state)
+{
+    static const off_t at[] = {18, 19, 44, 47, 56, 59, 60, 61, 62, 63, 68, 71};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof at / sizeof *at; i++) {
+        one_flip("index.db", at[i], 0x10, 0);
+    }
+}
+
+/* Then only the index knows where the entry is. */
+static void
+fsck__heals_an_entry_that_neither_table_nor_header_tells_of(void **state)
+{
+    char *dir = copy_model();
+    off_t size;
+    char *rel = nth_file("packs", ".pack", 0, &size);
+    char *path = path_join(dir, rel);
+    struct report rep;
+    struct fsck_result r;
+
+    (void)state;
+    flip(path, PACK_HEADER_LEN + 3, 1);
+    flip(path, size - 1, 1);
+    r = run_fsck(dir, &rep);
+    assert_int_equal(r.n_bad_packs, 1);
+    assert_int_equal(r.n_bad_chunks, 0);
+    assert_int_equal(rep.n_named, 0);
+    assert_int_equal(count_lost(dir), 0);
+    r = run_fsck(dir, &rep);
+    assert_int_equal(r.n_bad_packs, 0);
+    assert_int_equal(r.n_index_errors, 0);
+    free(rel);
+    free(path);
+    scratch_free(dir);
+}
+
+/* The same, and the index is gone: the bytes are not thrown away. */
+static void
+rebuild__removes_no_pack_with_something_it_could_not_read(void **state)
+{
+    char *dir = copy_model();
+    char *db = path_join(dir, "index.db");
+    off_t size;
+    char *rel = nth_file("packs", ".pack", 0, &size);
+    char *path = path_join(dir, rel);
+    char *away = xasprintf("%s/bad/%s", dir, strrchr(rel, '/') + 1);
+
+    (void)state;
+    flip(path, PACK_HEADER_LEN + 3, 1);
+    flip(path, size - 1, 1);
+    assert_int_equal(unlink(db), 0);
+    store_close(open_test_store(dir));
+    assert_int_equal(access(away, F_OK), 0);
+    free(away);
+    free(rel);
+    free(path);
+    free(db);
+    scratch_free(dir);
+}
+
 static void
 fsck__loses_nothing_by_a_byte_flipped_in_a_manifest(void **state)
 {
@@ -443,6 +506,9 @@ main(void)
         cmocka_unit_test(fsck__finds_nothing_wrong_in_a_sound_store),
         cmocka_unit_test(fsck__loses_at_most_the_chunk_a_byte_was_flipped_in),
         cmocka_unit_test(fsck__loses_nothing_by_a_byte_flipped_in_the_index),
+        cmocka_unit_test(fsck__makes_anew_an_index_whose_versions_are_damaged),
+        cmocka_unit_test(fsck__heals_an_entry_that_neither_table_nor_header_tells_of),
+        cmocka_unit_test(rebuild__removes_no_pack_with_something_it_could_not_read),
         cmocka_unit_test(fsck__loses_nothing_by_a_byte_flipped_in_a_manifest),
         cmocka_unit_test(fsck__tells_what_a_lost_pack_took_with_it),
         cmocka_unit_test(fsck__leaves_no_pack_of_nothing),
