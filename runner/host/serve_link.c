@@ -167,6 +167,7 @@ take_state(struct serve_link *l, struct job_state *st)
     tell_client(l);
     if (serve_link_is_final(l)) {
         serve_wait_go(l->serve, &l->usage_waits, NULL);
+        serve_wait_go(l->serve, &l->follow_waits, NULL);
     }
 }
 

@@ -19,6 +19,7 @@ struct serve_log {
     struct logr *reader;
     struct channel *channel;
     struct channel_source source;
+    uint64_t held; /* the client has so much, which is more than is left here */
     bool follow;
     bool ended;         /* EOF was sent */
     struct timer *poll; /* the index grows without a word; NULL: not looked at */
@@ -77,10 +78,11 @@ end_of(const struct serve_log *g)
     struct err none;
 
     if (g->stream != LOGSEG_NONE) {
-        return g->link->end[g->stream];
+        end = g->link->end[g->stream];
+    } else if (logr_index_end(g->reader, &end, &none) != 0) {
+        end = 0; /* an index that cannot be read is one that tells nothing */
     }
-    /* An index that cannot be read is one that tells nothing. */
-    return logr_index_end(g->reader, &end, &none) == 0 ? end : 0;
+    return end > g->held ? end : g->held;
 }
 
 /* Tell the channel how far the log goes, and when that was all. */
@@ -200,6 +202,40 @@ find_start(const struct serve_log *g, const struct mux_offer *offer, uint64_t *s
     return 0;
 }
 
+/* No supervisor, and nothing final: what is on the disk is all that there will be. */
+static void
+take_disk_end(struct serve_log *g)
+{
+    struct serve_link *l = g->link;
+    uint64_t end;
+    struct err none;
+
+    if (l->conn == NULL && !serve_link_is_final(l) && g->stream != LOGSEG_NONE &&
+        logr_end(g->reader, g->stream, &end, &none) == 0 && end > l->end[g->stream]) {
+        l->end[g->stream] = end;
+    }
+}
+
+/*
+ * The client has more than there is. It may: a machine that went down takes the log's
+ * last second with it, and what was sent is not taken back. Then its stream ends where
+ * the client is, as soon as it is known that the job is lost. true: that has to be waited
+ * for.
+ */
+static bool
+has_more(struct serve_log *g, const struct mux_offer *offer)
+{
+    struct serve_link *l = g->link;
+
+    if (offer->recv_start == CHANNEL_ANY || offer->recv_start <= end_of(g)) {
+        return false;
+    }
+    if (serve_link_is_final(l) && l->state.phase == JOB_LOST) {
+        g->held = offer->recv_start;
+    }
+    return l->conn == NULL && !serve_link_is_final(l);
+}
+
 static int
 make(struct serve *s, struct serve_link *l, const struct mux_offer *offer,
      enum logseg_stream stream, bool follow, struct err *e)
@@ -220,8 +256,16 @@ make(struct serve *s, struct serve_link *l, const struct mux_offer *offer,
     g->link = l;
     g->stream = stream;
     g->follow = follow;
-    if (open_reader(l, &g->reader, e) != 0 ||
-        find_start(g, offer, &o.send_start, e) != 0) {
+    if (open_reader(l, &g->reader, e) == 0) {
+        take_disk_end(g);
+        if (has_more(g, offer)) {
+            logr_close(g->reader);
+            free(g);
+            (void)serve_wait_open(s, &l->follow_waits, offer);
+            return 0;
+        }
+    }
+    if (g->reader == NULL || find_start(g, offer, &o.send_start, e) != 0) {
         logr_close(g->reader);
         free(g);
         mux_refuse(s->mux, offer->stream, e, NULL);
