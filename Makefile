@@ -112,11 +112,11 @@ DATA_BUILT := $(DATA:%=$(B)/share/gpurun/%)
 PO         := $(wildcard po/*.po)
 MO         := $(PO:po/%.po=$(B)/share/locale/%/LC_MESSAGES/gpurun.mo)
 
-.PHONY: all static deps demo test check tests bench bench-meter bench-storage soak vectors fuzz fuzz-run cov mutants \
+.PHONY: all static cross deps demo test check tests bench bench-meter bench-storage soak vectors fuzz fuzz-run cov mutants \
         print-compile print-test-libs \
-        lint lint-all layers nofloat format headers tidy words manuals install uninstall deb clean FORCE
+        lint lint-all layers nofloat format headers tidy words po manuals install uninstall deb clean FORCE
 .DELETE_ON_ERROR:
-all: $(LIB) $(PROGRAMS) $(DATA_BUILT) $(MO)
+all: $(LIB) $(PROGRAMS) $(CROSS_PROGRAMS) $(DATA_BUILT) $(MO)
 
 $(LIB): $(LIB_OBJ)
 	$(call say,AR,$@)
@@ -193,6 +193,43 @@ $(B)/bin/gpurun-agent: $(AGENT_DIR)/gpurun-agent
 	@mkdir -p $(@D)
 	@ln -sf ../lib/gpurun/agent/$(ARCH)/gpurun-agent $@
 
+# The agent for hosts of another architecture, by Debian's cross compiler and libraries unpacked
+# for it alone (packaging/sysroot); `make test` fetches both. Without them it is left out.
+CROSS        := $(if $(SAN)$(COV)$(FUZZ),,$(filter-out $(ARCH),aarch64))
+CROSS_CC     := $(if $(CROSS),$(shell command -v $(CROSS)-linux-gnu-gcc))
+CROSS_ROOT   := build/sysroot/$(CROSS)
+CROSS_READY  := $(if $(CROSS_CC),$(wildcard $(CROSS_ROOT)/complete))
+CROSS_CFLAGS := $(BASE_CFLAGS) $(HARDEN) $(CFLAGS) -isystem $(CROSS_ROOT)/usr/include \
+    -isystem $(CROSS_ROOT)/usr/include/$(CROSS)-linux-gnu
+CROSS_LIBS   := -L$(CROSS_ROOT)/usr/lib/$(CROSS)-linux-gnu \
+    -l:libuv_a.a -lsqlite3 -ljansson -lzstd -lcrypto -lm -ldl -lpthread
+CB        := $(B)/cross/$(CROSS)
+CROSS_DIR := $(B)/lib/gpurun/agent/$(CROSS)
+CROSS_LIB := $(CB)/libhost.a
+CROSS_OBJ := $(patsubst $(B)/%,$(CB)/%,$(filter-out $(B)/runner/client/% $(B)/runner/cli/% $(B)/runner/book/% \
+    $(B)/tests/%,$(LIB_OBJ)))
+CROSS_PROBE := $(PROBE_SRC:%.c=$(CB)/%.o) $(patsubst %.c,$(CB)/%.o,$(wildcard runner/probe/cuda_runtime_none.c))
+CROSS_PROGRAMS := $(if $(CROSS_READY),$(CROSS_DIR)/gpurun-agent $(CROSS_DIR)/gpurun-gpuprobe)
+$(CB)/%.o: %.c $(B)/flags
+	@mkdir -p $(@D)
+	$(Q)$(CROSS)-linux-gnu-gcc $(CROSS_CFLAGS) $(WERROR) -MMD -MP -c -o $@ $<
+$(CROSS_LIB): $(CROSS_OBJ)
+	$(call say,AR,$@)
+	@rm -f $@
+	$(Q)$(AR) rcsT $@ $^
+$(CROSS_DIR)/gpurun-agent: $(CB)/runner/host/main_agent.o $(CROSS_LIB)
+	$(call say,LD,$@)
+	$(Q)$(CROSS)-linux-gnu-gcc -static -Wl,--as-needed -o $@ $(OBJECTS) $(CROSS_LIBS) 2>$(CB)/log || \
+	    { cat $(CB)/log; exit 1; }
+$(CROSS_DIR)/gpurun-gpuprobe: $(CROSS_PROBE) $(CROSS_LIB)
+	$(call say,LD,$@)
+	$(Q)$(CROSS)-linux-gnu-gcc -Wl,--as-needed -o $@ $(OBJECTS) -ldl -lpthread
+# Both, fetching what is missing.
+cross:
+	@tests/deps cross
+	@packaging/sysroot $(CROSS) $(CROSS_ROOT)
+	@$(MAKE) --no-print-directory $(PAR) all
+
 # NVML comes by dlopen in any case; the CUDA runtime only where a toolkit is.
 NVCC := $(firstword $(shell command -v nvcc) $(wildcard /usr/local/cuda/bin/nvcc))
 CUDA := $(if $(NVCC),$(abspath $(dir $(realpath $(NVCC)))/..))
@@ -213,7 +250,7 @@ $(B)/share/gpurun/%: %
 	@cp $< $@
 $(MO): $(B)/share/locale/%/LC_MESSAGES/gpurun.mo: po/%.po
 	$(call say,MO,$<)
-	$(Q)msgfmt --check -o $@ $<
+	$(Q)msgfmt --check-format --check-domain -o $@ $<
 
 # Tests -----------------------------------------------------------------
 
@@ -331,8 +368,12 @@ headers: $(HEADERS:%=$(L)/%.alone)
 tidy: $(LINT_C:%=$(L)/%.tidy)
 
 # Every word a user reads is translated.
+WORDS_C := $(filter-out runner/host/% runner/book/% runner/probe/% runner/static/%,$(SOURCES))
 words:
-	@$(if $(PO),tests/lint/words $(PO) -- $(SOURCES))
+	@tests/lint/words $(PO) -- $(WORDS_C)
+# New strings into po/*.po, to be translated there; old ones out of it.
+po:
+	@tests/lint/words --update $(PO) -- $(WORDS_C)
 
 # The manuals name every command and option there is, and none that is not.
 MANUALS := $(if $(wildcard tests/tools/table_gpurun.c),man/gpurun.1) \
@@ -407,6 +448,7 @@ uninstall:
 clean:
 	rm -rf build
 
+-include $(if $(CROSS_READY),$(CROSS_OBJ:.o=.d) $(CROSS_PROBE:.o=.d) $(CB)/runner/host/main_agent.d)
 -include $(LIB_OBJ:.o=.d) $(PROBE_OBJ:.o=.d) $(STATIC_OBJ:.o=.d) $(TESTS_C:%.c=$(B)/%.d)
 -include $(B)/runner/cli/main_gpurun.d $(B)/runner/host/main_agent.d $(B)/runner/book/main_book.d
 ifneq ($(filter lint-all headers tidy,$(MAKECMDGOALS)),)

@@ -1,6 +1,7 @@
 #include "base/err.h"
 
 #include <errno.h>
+#include <libintl.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -16,6 +17,13 @@ static const char *const code_names[ERR_CODE_COUNT] = {
     [ERR_LINK] = "link",     [ERR_VERSION] = "version",     [ERR_SPACE] = "space",
     [ERR_LIMIT] = "limit",
 };
+
+const char *
+err_words(const char *english)
+{
+    /* The translation of nothing is the catalogue's head. */
+    return english[0] == '\0' ? english : gettext(english);
+}
 
 /* A message cut in the middle of a character would not be UTF-8 any more. */
 static void
@@ -51,7 +59,7 @@ err_set(struct err *e, enum err_code code, const char *fmt, ...)
     e->code = code;
     e->sys_errno = 0;
     va_start(ap, fmt);
-    (void)vsnprintf(e->msg, sizeof e->msg, fmt, ap);
+    (void)vsnprintf(e->msg, sizeof e->msg, err_words(fmt), ap);
     va_end(ap);
     trim_cut_character(e->msg, sizeof e->msg);
     return -1;
@@ -61,7 +69,7 @@ int
 err_set_sys(struct err *e, int sys_errno, const char *fmt, ...)
 {
     char text[128];
-    const char *why = strerror_r(sys_errno, text, sizeof text);
+    const char *why = err_words(strerror_r(sys_errno, text, sizeof text));
     size_t room = sizeof e->msg - strlen(why) - 2; /* the reason is never cut off */
     va_list ap;
     size_t used;
@@ -69,7 +77,7 @@ err_set_sys(struct err *e, int sys_errno, const char *fmt, ...)
     e->code = sys_errno == ENOSPC || sys_errno == EDQUOT ? ERR_SPACE : ERR_SYSTEM;
     e->sys_errno = sys_errno;
     va_start(ap, fmt);
-    (void)vsnprintf(e->msg, room, fmt, ap);
+    (void)vsnprintf(e->msg, room, err_words(fmt), ap);
     va_end(ap);
     trim_cut_character(e->msg, room);
     used = strlen(e->msg);
@@ -86,7 +94,7 @@ err_wrap(struct err *e, const char *fmt, ...)
 
     memcpy(inner, e->msg, sizeof inner);
     va_start(ap, fmt);
-    (void)vsnprintf(e->msg, sizeof e->msg, fmt, ap);
+    (void)vsnprintf(e->msg, sizeof e->msg, err_words(fmt), ap);
     va_end(ap);
     used = strlen(e->msg);
     (void)snprintf(e->msg + used, sizeof e->msg - used, ": %s", inner);

@@ -56,6 +56,13 @@ int err_wrap(struct err *e, const char *fmt, ...) PRINTF_LIKE(2, 3);
 #define err_wrap(...)    (err_wrap(__VA_ARGS__), -1)
 #endif
 
+/*
+ * The words a person reads for these English ones: what the program's message catalogue
+ * says, where main has chosen a locale and bound one; else the words themselves. All
+ * formats above go through it, so they are not marked; `make lint` knows them.
+ */
+const char *err_words(const char *english) __attribute__((format_arg(1)));
+
 /* "invalid", "not_found", …: stable names for the wire and JSON; never NULL. */
 const char *err_code_name(enum err_code code);
 

@@ -24,7 +24,7 @@ line_label(const struct bill_line *l)
 {
     switch (l->kind) {
     case BILL_FREE:
-        return usage_state_name(l->state);
+        return err_words(usage_state_name(l->state));
     case BILL_SETUP:
         return _("set-up, no card");
     case BILL_JOB:
@@ -149,9 +149,10 @@ bill_all_text(const struct bill_entries *l, const struct bill_options *o, struct
         table_cell(t, en->record.host);
         table_cell(t, out_time(en->receipt->last.at.wall_ns, when));
         if (en->receipt->exit_code >= 0) {
-            table_cellf(t, "%s %d", en->receipt->reason, en->receipt->exit_code);
+            table_cellf(t, "%s %d", err_words(en->receipt->reason),
+                        en->receipt->exit_code);
         } else {
-            table_cell(t, en->receipt->reason);
+            table_cell(t, err_words(en->receipt->reason));
         }
         table_cellf(t, "%" PRId64, en->receipt->device_s);
         table_cell(t, out_fen(fen, money));

@@ -62,7 +62,7 @@ check_states(struct audit *a, const struct receipt *r)
         if (sum.ns[s] != r->last.total.ns[s]) {
             problem(a,
                     xasprintf(_("job %s: time in state %s is not that of its intervals"),
-                              r->job, usage_state_name((enum usage_state)s)));
+                              r->job, err_words(usage_state_name((enum usage_state)s))));
         }
         a->ns[s] += receipt_state_ns(r, (enum usage_state)s, a->from_ns, a->to_ns);
     }
@@ -246,7 +246,7 @@ print_text(const struct audit *a, struct buf *out)
 
     for (int s = USAGE_SHIPPING; s < USAGE_ENDED; s++) {
         if (a->ns[s] > 0) {
-            table_cell(t, usage_state_name((enum usage_state)s));
+            table_cell(t, err_words(usage_state_name((enum usage_state)s)));
             table_cellf(t, "%" PRId64 ".%03d", (int64_t)(a->ns[s] / USAGE_NS_PER_S),
                         (int)(a->ns[s] % USAGE_NS_PER_S / 1000000));
             table_cell(t, _(usage_state_why((enum usage_state)s)));

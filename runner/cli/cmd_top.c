@@ -261,7 +261,7 @@ text_row(struct table *t, const struct sample *s, int64_t now)
 
     table_cell(t, st->name);
     table_cell(t, s->host);
-    table_cell(t, job_phase_name(st->phase));
+    table_cell(t, err_words(job_phase_name(st->phase)));
     text_format_duration(ran > 0 ? ran : 0, text);
     table_cell(t, text);
     if (s->cpu_permille >= 0) {
@@ -460,8 +460,9 @@ const struct command cmd_top = {
     .usage = N_("[JOB]"),
     .help = N_("what runs now: share of cores, devices and memory, and cost per minute"),
     .about =
-        N_("On a terminal it goes on until ^C; else it looks once. CPU is of one core: "
-           "200 % are two cores."),
+        /* xgettext:no-c-format */
+    N_("On a terminal it goes on until ^C; else it looks once. CPU is of one core: "
+       "200 % are two cores."),
     .max_words = 1,
     .word = WORD_JOB,
     .run = run_top,

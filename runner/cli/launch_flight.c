@@ -184,8 +184,9 @@ on_state(void *ctx, const struct job_state *st)
     }
     if (st->phase == JOB_STOPPING && st->reason != JOB_STOPPED &&
         st->reason != JOB_REASON_NONE) {
-        say(l->c, _("the job is being stopped: %s%s%s"), job_reason_name(st->reason),
-            st->detail != NULL ? ": " : "", st->detail != NULL ? st->detail : "");
+        say(l->c, _("the job is being stopped: %s%s%s"),
+            err_words(job_reason_name(st->reason)), st->detail != NULL ? ": " : "",
+            st->detail != NULL ? st->detail : "");
     }
 }
 

@@ -58,7 +58,7 @@ say(const struct cli *c, const char *fmt, ...)
 
     if (!c->g.quiet) {
         va_start(ap, fmt);
-        vsay(fmt, ap);
+        vsay(err_words(fmt), ap);
         va_end(ap);
     }
 }
@@ -70,7 +70,7 @@ say_more(const struct cli *c, const char *fmt, ...)
 
     if (c->g.verbose) {
         va_start(ap, fmt);
-        vsay(fmt, ap);
+        vsay(err_words(fmt), ap);
         va_end(ap);
     }
 }

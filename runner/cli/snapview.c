@@ -22,7 +22,7 @@
 static void
 how_text(const struct snap_info *s, struct buf *out)
 {
-    buf_add_str(out, s->reason != NULL ? s->reason : "");
+    buf_add_str(out, s->reason != NULL ? err_words(s->reason) : "");
     if (s->exit_code >= 0) {
         buf_printf(out, " %" PRId64, s->exit_code);
     } else if (s->signal > 0) {

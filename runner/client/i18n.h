@@ -8,8 +8,10 @@
  * one in a static table, which is translated where it is printed. main sets the
  * locale and binds the domain; without that all of this is the identity.
  */
-#define _(s)              gettext(s)
-#define N_(s)             (s)
-#define NP_(one, many, n) ngettext((one), (many), (unsigned long)(n))
+#define _(s)  gettext(s)
+#define N_(s) (s)
+/* How main marks a LANGUAGE that is ours alone: what we start does not inherit it. */
+#define I18N_LANGUAGE_MARK ":gpurun"
+#define NP_(one, many, n)  ngettext((one), (many), (unsigned long)(n))
 
 #endif

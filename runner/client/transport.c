@@ -75,7 +75,7 @@ failure_set(struct failure *f, enum cause cause, const char *fmt, ...)
     va_list ap;
 
     va_start(ap, fmt);
-    (void)vsnprintf(text, sizeof text, fmt, ap);
+    (void)vsnprintf(text, sizeof text, err_words(fmt), ap);
     va_end(ap);
     f->cause = cause;
     return err_set(&f->err, ERR_LINK, "%s", text);
@@ -88,7 +88,7 @@ failure_set_sys(struct failure *f, enum cause cause, int sys_errno, const char *
     va_list ap;
 
     va_start(ap, fmt);
-    (void)vsnprintf(text, sizeof text, fmt, ap);
+    (void)vsnprintf(text, sizeof text, err_words(fmt), ap);
     va_end(ap);
     f->cause = cause;
     return err_set_sys(&f->err, sys_errno, "%s", text);

@@ -32,6 +32,17 @@ pipe_open(struct transport *t, struct failure *f)
     return install_find_program("gpurun-agent", NULL, &w->agent, &f->err);
 }
 
+static bool
+is_ours_alone(const char *entry)
+{
+    const size_t mark_len = sizeof I18N_LANGUAGE_MARK - 1;
+    size_t len = strlen(entry);
+
+    return strncmp(entry, "GPURUN_AGENT_HOME=", 18) == 0 ||
+           (strncmp(entry, "LANGUAGE=", 9) == 0 && len >= mark_len &&
+            strcmp(entry + len - mark_len, I18N_LANGUAGE_MARK) == 0);
+}
+
 /* Our environment with the agent's home said. The strings stay where they were. */
 static char **
 agent_environ(char *home_said)
@@ -45,7 +56,7 @@ agent_environ(char *home_said)
     }
     v = xcalloc(n + 2, sizeof *v);
     for (size_t i = 0; i < n; i++) {
-        if (strncmp(environ[i], "GPURUN_AGENT_HOME=", 18) != 0) {
+        if (!is_ours_alone(environ[i])) {
             v[at++] = environ[i];
         }
     }

@@ -54,7 +54,7 @@ resolve(struct transport *t, struct addrinfo **out, struct failure *f)
     }
     (void)text_escape_to(shown, sizeof shown, t->config.host_name);
     return failure_set(f, CAUSE_NAME, _("cannot find the host '%s': %s"), shown,
-                       gai_strerror(rc));
+                       err_words(gai_strerror(rc)));
 }
 
 static int

@@ -464,11 +464,12 @@ end_phrase(const struct job_state *s, char *out, size_t size)
     char sig[16];
 
     if (s->exit_code != JOB_NOT_SET) {
-        (void)snprintf(out, size, "exited %d", (int)s->exit_code);
+        (void)snprintf(out, size, err_words("exited %d"), (int)s->exit_code);
     } else if (s->signal != JOB_NOT_SET) {
-        (void)snprintf(out, size, "killed by %s", job_signal_name((int)s->signal, sig));
+        (void)snprintf(out, size, err_words("killed by %s"),
+                       job_signal_name((int)s->signal, sig));
     } else {
-        (void)snprintf(out, size, "%s", job_reason_name(s->reason));
+        (void)snprintf(out, size, "%s", err_words(job_reason_name(s->reason)));
     }
 }
 
@@ -480,19 +481,20 @@ job_phrase(const struct job_state *s, char out[JOB_PHRASE_MAX])
     end_phrase(s, how, sizeof how);
     if (s->phase == JOB_ENDED &&
         (s->reason == JOB_EXITED || s->reason == JOB_SIGNALLED)) {
-        (void)snprintf(out, JOB_PHRASE_MAX, "ended: %s", how);
+        (void)snprintf(out, JOB_PHRASE_MAX, err_words("ended: %s"), how);
     } else if (s->phase == JOB_ENDED && job_reason_is_limit(s->reason)) {
-        (void)snprintf(out, JOB_PHRASE_MAX, "ended: %s limit, %s",
-                       job_reason_name(s->reason), how);
+        (void)snprintf(out, JOB_PHRASE_MAX, err_words("ended: %s limit, %s"),
+                       err_words(job_reason_name(s->reason)), how);
     } else if (s->phase == JOB_ENDED &&
                (s->exit_code != JOB_NOT_SET || s->signal != JOB_NOT_SET)) {
-        (void)snprintf(out, JOB_PHRASE_MAX, "ended: %s, %s", job_reason_name(s->reason),
-                       how);
+        (void)snprintf(out, JOB_PHRASE_MAX, err_words("ended: %s, %s"),
+                       err_words(job_reason_name(s->reason)), how);
     } else if (s->reason != JOB_REASON_NONE && s->phase != JOB_LOST) {
-        (void)snprintf(out, JOB_PHRASE_MAX, "%s: %s", job_phase_name(s->phase),
-                       job_reason_name(s->reason));
+        (void)snprintf(out, JOB_PHRASE_MAX, err_words("%s: %s"),
+                       err_words(job_phase_name(s->phase)),
+                       err_words(job_reason_name(s->reason)));
     } else {
-        (void)snprintf(out, JOB_PHRASE_MAX, "%s", job_phase_name(s->phase));
+        (void)snprintf(out, JOB_PHRASE_MAX, "%s", err_words(job_phase_name(s->phase)));
     }
 }
 

@@ -155,8 +155,8 @@ bool job_reason_is_limit(enum job_reason r);
 #define JOB_EXIT_LOST   105
 int job_exit_code(const struct job_state *s);
 
-/* One phrase for tables: "running", "ended: exited 3", "ended: killed by SIGKILL",
- * "lost". */
+/* One phrase for tables, in the user's language: "running", "ended: exited 3", "ended:
+ * killed by SIGKILL", "lost". */
 #define JOB_PHRASE_MAX 96
 void job_phrase(const struct job_state *s, char out[JOB_PHRASE_MAX]);
 

@@ -36,7 +36,9 @@ msg_error_parse(const struct rec *r, struct err *why, char hint[MSG_HINT_MAX + 1
     }
     why->code = err_code_from_name(code);
     why->sys_errno = 0;
-    (void)snprintf(why->msg, sizeof why->msg, "%s", msg);
+    /* The peer speaks English; what it says word for word, we may have in the user's own.
+     */
+    (void)snprintf(why->msg, sizeof why->msg, "%s", err_words(msg));
     h = rec_get(r, "hint");
     if (hint != NULL) {
         (void)snprintf(hint, MSG_HINT_MAX + 1, "%s", h == NULL ? "" : h);

@@ -19,7 +19,7 @@ at=$root/opt/g
 for f in bin/gpurun lib/gpurun/agent/"$arch"/gpurun-agent lib/gpurun/agent/"$arch"/gpurun-gpuprobe; do
     [ -x "$at/$f" ] || fail "no $f"
 done
-for f in man/man1/gpurun.1 man/man8/gpurun-agent.8 bash-completion/completions/gpurun bash-completion/completions/gpurun-agent bash-completion/completions/gpurun-book man/man8/gpurun-book.8 zsh/site-functions/_gpurun; do
+for f in man/man1/gpurun.1 man/man8/gpurun-agent.8 bash-completion/completions/gpurun bash-completion/completions/gpurun-agent bash-completion/completions/gpurun-book man/man8/gpurun-book.8 zsh/site-functions/_gpurun locale/zh_CN/LC_MESSAGES/gpurun.mo; do
     [ -s "$at/share/$f" ] || fail "no share/$f"
 done
 [ -z "$(find "$at" -name '*.dyn')" ] || fail "the agent for tests is installed"

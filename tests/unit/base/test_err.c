@@ -128,10 +128,24 @@ code_names__are_stable_and_go_both_ways(void **state)
     assert_int_equal(err_code_from_name(""), ERR_INVALID);
 }
 
+static void
+words__nothing_stays_nothing(void **state)
+{
+    struct err e = {0};
+
+    (void)state;
+    /* gettext("") is the catalogue's head, with addresses in it. */
+    assert_string_equal(err_words(""), "");
+    assert_string_equal(err_words("no catalogue knows this"), "no catalogue knows this");
+    assert_int_equal(err_set(&e, ERR_INVALID, "%s", ""), -1);
+    assert_string_equal(e.msg, "");
+}
+
 int
 main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(words__nothing_stays_nothing),
         cmocka_unit_test(err_set__fills_and_returns_minus_one),
         cmocka_unit_test(err_set_sys__tells_full_disks_apart),
         cmocka_unit_test(err_set_sys__never_cuts_the_reason_off),
