@@ -210,6 +210,23 @@ say_end(const struct ending *en, const struct job_state *st, int64_t charge_fen)
     buf_free(&b);
 }
 
+/* The last line: what helps. */
+static void
+say_advice(const struct ending *en, const struct job_state *st)
+{
+    const char *module;
+
+    if (st->detail == NULL ||
+        strncmp(st->detail, JOB_NO_MODULE, strlen(JOB_NO_MODULE)) != 0) {
+        return;
+    }
+    module = st->detail + strlen(JOB_NO_MODULE);
+    say(en->c,
+        _("%s has no module %s there: --conda ENV or --venv DIR runs where it is "
+          "installed, --setup 'pip install %s' (or --setup auto) installs it once"),
+        session_host(en->session)->name, module, module);
+}
+
 /* ---- ends ---- */
 
 void
@@ -295,6 +312,7 @@ end_final(struct ending *en, const struct job_state *st, struct err *e)
     } else {
         say_end(en, st, charge_fen);
         say_snapshot(en, st);
+        say_advice(en, st);
     }
     /* The job's own status counts for more than ours. */
     return code == 0 && n_failed > 0 ? CLI_CHANGED : code;

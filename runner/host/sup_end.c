@@ -231,6 +231,7 @@ drained(void *ctx)
     }
     s->state.out_end = (int64_t)logw_end(s->log, LOGSEG_OUT);
     s->state.err_end = (int64_t)logw_end(s->log, LOGSEG_ERR);
+    sup_advice(s);
     sup_enter(s, JOB_SNAPSHOTTING, true); /* the exit record */
     close_up(s);
 }

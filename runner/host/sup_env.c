@@ -5,6 +5,7 @@
 
 #include "base/buf.h"
 #include "base/file.h"
+#include "runner/host/caches.h"
 #include "runner/host/loginenv.h"
 #include "runner/host/supervise_internal.h"
 
@@ -217,6 +218,7 @@ use_own_home(struct sup *s, struct err *e)
     for (size_t i = 0; personal[i] != NULL; i++) {
         env_unset(&s->env, personal[i]);
     }
+    caches_forget(&s->env);
     free(home);
     return 0;
 }
@@ -248,5 +250,5 @@ sup_env_build(struct sup *s, const char *tmp_seen, struct err *e)
     }
     set_default(&s->env, "PATH", "/usr/local/bin:/usr/bin:/bin");
     set_default(&s->env, "PYTHONUNBUFFERED", "1");
-    return use_interpreter(s, e);
+    return caches_env(s->renter, &s->env, e) == 0 ? use_interpreter(s, e) : -1;
 }

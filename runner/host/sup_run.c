@@ -141,6 +141,7 @@ void
 sup_run_walls(struct sup *s)
 {
     struct rec *walls = rec_new("gpurun.walls.v1");
+    char *cache = path_join(s->renter->path, "cache");
     struct strings nodes = {NULL, 0};
     bool spaces = guard_spaces(s->guard) != SANDBOX_SPACES_NONE;
     struct err e;
@@ -150,11 +151,9 @@ sup_run_walls(struct sup *s)
     rec_add(walls, "show", s->workdir);
     rec_add(walls, "rw", s->workdir);
     sup_data_walls(s, walls);
+    rec_add(walls, "show", cache);
+    rec_add(walls, "rw", cache);
     if (s->renter->confined) {
-        char *cache = path_join(s->renter->path, "cache");
-
-        rec_add(walls, "show", cache);
-        rec_add(walls, "rw", cache);
         rec_add(walls, "rw", spaces ? "/tmp" : s->tmpdir);
         if (spaces) {
             rec_add(walls, "tmp", s->tmpdir);
@@ -164,13 +163,13 @@ sup_run_walls(struct sup *s)
             rec_add(walls, "rw", nodes.v[i]);
         }
         add_prefixes_of_path(s, walls);
-        free(cache);
         strings_free(&nodes);
     }
     if (guard_walls(s->guard, walls, &e) != 0) {
         fail(s, JOB_FAULT, e.msg);
     }
     rec_free(walls);
+    free(cache);
 }
 
 /* ---- starting ---- */

@@ -235,6 +235,11 @@ bool sup_log_drained(const struct sup *s);
 void sup_log_stop(struct sup *s); /* read no more */
 void sup_log_close(struct sup *s);
 
+/* ---- sup_advice.c ---- */
+
+/* All output is there, and how it ended: what it wrote last may say why it failed. */
+void sup_advice(struct sup *s);
+
 /* ---- sup_end.c ---- */
 
 /* The command is gone, or never came: keep the data, write the receipt, say so, leave. */

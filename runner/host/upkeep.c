@@ -11,6 +11,7 @@
 
 #include "base/clock.h"
 #include "base/file.h"
+#include "runner/host/caches.h"
 #include "runner/host/datasets.h"
 #include "runner/host/keepline.h"
 #include "runner/host/workdirs.h"
@@ -68,7 +69,8 @@ upkeep_gc(const struct renter *r, bool dry_run, void (*say)(void *arg, const cha
     int rc = 0;
 
     if (!dry_run) {
-        rc = workdirs_trim(r, e) == 0 ? datasets_trim(r, e) : -1;
+        rc =
+            workdirs_trim(r, e) == 0 && datasets_trim(r, e) == 0 ? caches_trim(r, e) : -1;
     }
     if (rc == 0 && file_exists(path)) {
         rc = gc_pass(path, &o, sums, &more, e);

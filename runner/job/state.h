@@ -117,6 +117,9 @@ struct rec *state_encode(const struct job_state *s);
  */
 int state_parse(struct job_state *out, const struct rec *r, struct err *e) MUST_USE;
 
+/* `detail` of a job that exited because Python found no module; its name follows. */
+#define JOB_NO_MODULE "no Python module "
+
 /* kept_why where it is as it should be; anything else is data that waits on the host. */
 #define JOB_WHY_NOT_WANTED  "no snapshot was wanted"
 #define JOB_WHY_NOT_STARTED "the command never started"

@@ -1,0 +1,40 @@
+#ifndef RUNNER_HOST_CACHES_H
+#define RUNNER_HOST_CACHES_H
+
+#include <stdint.h>
+
+#include "base/attr.h"
+#include "base/err.h"
+#include "runner/host/agent.h"
+#include "runner/job/spec.h"
+
+/*
+ * A renter's cache on a host: what model hubs and package managers have fetched, for the
+ * next job. It lies beside the job directories (renters/<id>/cache/<tool>), so no
+ * snapshot holds it; it may vanish at any time between jobs, and comes again.
+ */
+
+/* Forget where the owner keeps such things: a renter who was let in may not go there. */
+void caches_forget(struct strings *env);
+/*
+ * Point HF_HOME, MODELSCOPE_CACHE, TORCH_HOME, PIP_CACHE_DIR and UV_CACHE_DIR into the
+ * cache (made when missing), each unless it is set.
+ */
+int caches_env(const struct renter *r, struct strings *env, struct err *e) MUST_USE;
+
+/*
+ * Remove what was neither read nor written for max_age_s, then the longest unused until
+ * what is left takes max_bytes at most. What goes goes as a whole: one model, one index,
+ * one package; nothing is left half there. cache_fd: the directory of the tools.
+ */
+int caches_trim_to(int cache_fd, int64_t now_s, int64_t max_age_s, uint64_t max_bytes,
+                   struct err *e) MUST_USE;
+
+/*
+ * The same by the house's rule: 30 days, and a tenth of the disk. While a job of the
+ * renter lives nothing is removed.
+ */
+#define CACHES_AGE_S ((int64_t)30 * 86400)
+int caches_trim(const struct renter *r, struct err *e) MUST_USE;
+
+#endif

@@ -1,0 +1,131 @@
+#include "tests/unit/unit.h"
+
+#include <fcntl.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/buf.h"
+#include "base/file.h"
+#include "runner/host/caches.h"
+
+#define NOW_S ((int64_t)1700000000)
+#define DAY_S ((int64_t)86400)
+
+/* A file of that size at path, last read and written so many days before NOW_S. */
+static void
+make(int dir, const char *path, size_t bytes, int64_t read_days, int64_t written_days)
+{
+    struct timespec times[2] = {{.tv_sec = NOW_S - read_days * DAY_S},
+                                {.tv_sec = NOW_S - written_days * DAY_S}};
+    char *parent = path_parent(path);
+    char *data = xcalloc(1, bytes);
+    struct err e = {0};
+    int fd = -1;
+    int file;
+
+    assert_int_equal(file_mkdirs_beneath(dir, parent, 0700, &fd, &e), 0);
+    (void)fd_close(&fd);
+    file = openat(dir, path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+    assert_int_not_equal(file, -1);
+    assert_int_equal(fd_write_all(file, data, bytes), 0);
+    assert_int_equal(futimens(file, times), 0);
+    (void)fd_close(&file);
+    free(parent);
+    free(data);
+}
+
+static bool
+is_there(int dir, const char *path)
+{
+    return faccessat(dir, path, F_OK, AT_SYMLINK_NOFOLLOW) == 0;
+}
+
+static int
+fresh(char name[32])
+{
+    (void)snprintf(name, 32, "/tmp/gpurun-caches-XXXXXX");
+    assert_non_null(mkdtemp(name));
+    return open(name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+}
+
+static void
+cache__loses_what_nobody_used_for_long_as_a_whole(void **state)
+{
+    char name[32];
+    int dir = fresh(name);
+    struct err e = {0};
+
+    (void)state;
+    make(dir, "huggingface/hub/models--old/blobs/a", 100, 40, 50);
+    make(dir, "huggingface/hub/models--old/snapshots/b", 100, 40, 40);
+    make(dir, "huggingface/hub/models--read/blobs/a", 100, 2, 50);
+    make(dir, "huggingface/hub/models--half/blobs/a", 100, 50, 50);
+    make(dir, "huggingface/hub/models--half/blobs/b", 100, 3, 50);
+    make(dir, "huggingface/token", 10, 40, 40);
+    make(dir, "elsewhere/x/old", 100, 400, 400);
+    assert_int_equal(caches_trim_to(dir, NOW_S, 30 * DAY_S, UINT64_MAX, &e), 0);
+    assert_false(is_there(dir, "huggingface/hub/models--old"));
+    assert_false(is_there(dir, "huggingface/token"));
+    assert_true(is_there(dir, "huggingface/hub/models--read/blobs/a"));
+    assert_true(is_there(dir, "huggingface/hub/models--half/blobs/a"));
+    assert_true(is_there(dir, "elsewhere/x/old")); /* is none of ours */
+    (void)fd_close(&dir);
+    assert_int_equal(file_remove_tree(name, &e), 0);
+}
+
+static void
+cache__above_its_size_loses_the_longest_unused(void **state)
+{
+    char name[32];
+    int dir = fresh(name);
+    struct err e = {0};
+
+    (void)state;
+    make(dir, "uv/archive-v0/a/lib/x", 100000, 9, 9);
+    make(dir, "pip/http-v2/b/x", 100000, 5, 20);
+    make(dir, "torch/hub/checkpoints/x", 100000, 1, 1);
+    assert_int_equal(caches_trim_to(dir, NOW_S, 30 * DAY_S, 260000, &e), 0);
+    assert_false(is_there(dir, "uv/archive-v0/a"));
+    assert_true(is_there(dir, "pip/http-v2/b/x"));
+    assert_true(is_there(dir, "torch/hub/checkpoints/x"));
+    assert_int_equal(caches_trim_to(dir, NOW_S, 30 * DAY_S, 0, &e), 0);
+    assert_false(is_there(dir, "torch/hub/checkpoints"));
+    (void)fd_close(&dir);
+    assert_int_equal(file_remove_tree(name, &e), 0);
+}
+
+static void
+cache__trimming_never_leaves_it(void **state)
+{
+    char name[32];
+    char other[32];
+    int dir = fresh(name);
+    int out = fresh(other);
+    struct err e = {0};
+
+    (void)state;
+    make(out, "x/y/precious", 100, 400, 400);
+    assert_int_equal(symlinkat(other, dir, "huggingface"), 0);
+    assert_int_equal(mkdirat(dir, "torch", 0700), 0);
+    assert_int_equal(mkdirat(dir, "torch/hub", 0700), 0);
+    assert_int_equal(symlinkat(other, dir, "torch/hub/away"), 0);
+    assert_int_equal(caches_trim_to(dir, NOW_S, 0, 0, &e), 0);
+    assert_true(is_there(out, "x/y/precious"));
+    (void)fd_close(&dir);
+    (void)fd_close(&out);
+    assert_int_equal(file_remove_tree(name, &e), 0);
+    assert_int_equal(file_remove_tree(other, &e), 0);
+}
+
+int
+main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(cache__loses_what_nobody_used_for_long_as_a_whole),
+        cmocka_unit_test(cache__above_its_size_loses_the_longest_unused),
+        cmocka_unit_test(cache__trimming_never_leaves_it),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
