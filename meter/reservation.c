@@ -11,7 +11,6 @@
 #include "meter/wide.h"
 #include "meter/words.h"
 
-#define CHAIN_TYPE "gpurun.reservation.v1"
 #define EVENT_TYPE "gpurun.reserved.v1"
 
 struct reservation *
@@ -332,8 +331,8 @@ reservation_do(struct reservation *r, const struct reservation_deed *d,
 
     sign_key_public(host, &pub);
     if (r->n_events == 0) {
-        chain = rec_new(CHAIN_TYPE);
-    } else if (rec_parse(&chain, r->bytes.data, r->bytes.len, CHAIN_TYPE, e) != 0) {
+        chain = rec_new(RESERVATION_TYPE);
+    } else if (rec_parse(&chain, r->bytes.data, r->bytes.len, RESERVATION_TYPE, e) != 0) {
         return -1;
     }
     if (derive(r, d, &pub, &event, &s, e) != 0) {
@@ -468,7 +467,7 @@ reservation_parse(struct reservation **out, const void *data, size_t len,
         err_set(e, ERR_CORRUPT, "a reservation of %zu bytes", len);
         goto out;
     }
-    if (rec_parse(&chain, data, len, CHAIN_TYPE, e) != 0) {
+    if (rec_parse(&chain, data, len, RESERVATION_TYPE, e) != 0) {
         goto out;
     }
     n = rec_count(chain, "event");

@@ -28,6 +28,7 @@
  *
  * Its time is time of the calendar (the host's wall clock), used or idle.
  */
+#define RESERVATION_TYPE        "gpurun.reservation.v1"
 #define RESERVATION_MAX_BYTES   ((size_t)16 << 20)
 #define RESERVATION_EVENTS_MAX  1000
 #define RESERVATION_DEVICES_MAX 64

@@ -11,6 +11,7 @@
 #include "meter/bill.h"
 #include "meter/calendar.h"
 #include "meter/receipt.h"
+#include "meter/reservation.h"
 #include "runner/cli/cli.h"
 #include "runner/client/config.h"
 #include "runner/client/jobs.h"
@@ -35,9 +36,24 @@ struct bill_entry {
     struct job_record record; /* empty where none is kept */
 };
 
+/* What a reservation cost, or brought back (fen < 0), at one moment. */
+struct bill_front {
+    char id[GRANT_ID_MAX + 1];
+    struct sign_public host;
+    enum order_act act;
+    char class_name[CARD_WORD_MAX + 1];
+    char type[CARD_WORD_MAX + 1];
+    int64_t n_devices;
+    int64_t wall_ns;
+    char month[CALENDAR_MONTH_MAX];
+    int64_t fen;
+};
+
 struct bill_entries {
     struct bill_entry *v;
     size_t n;
+    struct bill_front *front; /* paid in front; not of one job's bill */
+    size_t n_front;
 };
 
 /* Every receipt kept here, verified, in order of time. bill_entries_free in any case. */
@@ -101,6 +117,20 @@ void bill_periods_csv(const struct bill_periods *p, bool by_day, struct buf *out
 
 void bill_plot_text(const struct bill_entries *l, const char *month, struct buf *out);
 void bill_plot_svg(const struct bill_entries *l, const char *month, struct buf *out);
+
+/* ---- bill_front.c: reservations ---- */
+
+struct table;
+int bill_front_all(const struct cli *c, struct bill_entries *l, struct err *e) MUST_USE;
+bool bill_front_in(const struct bill_front *f, const char *month);
+int64_t bill_front_sum(const struct bill_entries *l, const char *month);
+void bill_front_rows(const struct bill_entries *l, const char *month, struct table *t);
+void bill_front_json(const struct bill_entries *l, const char *month,
+                     struct json_writer *j);
+void bill_front_csv(const struct bill_entries *l, const char *month, struct buf *out);
+/* --verify of one. *taken false: what is none, nothing was looked at. */
+int bill_front_verify(const struct cli *c, const char *what, bool *taken,
+                      struct err *e) MUST_USE;
 
 /* ---- bill_verify.c ---- */
 

@@ -108,6 +108,13 @@ bill_periods_of(struct bill_periods *out, const struct bill_entries *l, const ch
             period_at(out, en->receipt->last.at.wall_ns / NS_PER_S, by_day)->n_jobs++;
         }
     }
+    for (size_t i = 0; i < l->n_front; i++) {
+        const struct bill_front *f = &l->front[i];
+
+        if (bill_front_in(f, month)) { /* paid at one moment, for time to come */
+            period_at(out, f->wall_ns / NS_PER_S, by_day)->fen += f->fen;
+        }
+    }
 }
 
 void

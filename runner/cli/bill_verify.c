@@ -106,8 +106,13 @@ bill_verify_one(const struct cli *c, const char *what, bool check_all, struct er
     struct sign_public key;
     char *path = NULL;
     char *host = NULL;
-    int rc = -1;
+    bool taken = false;
+    int rc = bill_front_verify(c, what, &taken, e);
 
+    if (taken) {
+        return rc;
+    }
+    rc = -1;
     job_record_init(&job);
     if (strchr(what, '/') == NULL && jobs_find(c->home, what, &job, e) == 0) {
         path = home_path(c->home, "receipts", job.id);

@@ -157,6 +157,8 @@ bill_all_text(const struct bill_entries *l, const struct bill_options *o, struct
         table_cellf(t, "%" PRId64, en->receipt->device_s);
         table_cell(t, out_fen(fen, money));
     }
+    bill_front_rows(l, o->month, t);
+    total_fen += bill_front_sum(l, o->month);
     table_print(t, out);
     table_free(t);
     buf_printf(out, _("total %s%s%s\n"), out_fen(total_fen, money),
@@ -225,6 +227,8 @@ bill_view_json(const struct bill_entries *l, const struct bill_options *o,
         }
     }
     json_arr_end(j);
+    bill_front_json(l, o->month, j);
+    total_fen += bill_front_sum(l, o->month);
     json_kstr(j, "month", o->month);
     json_kint(j, "total_fen", total_fen);
     json_kstr(j, "title", paper->title[0] != '\0' ? paper->title : NULL);
@@ -264,6 +268,12 @@ bill_view_csv(const struct bill_entries *l, const struct bill_options *o, struct
     for (size_t i = 0; i < l->n; i++) {
         csv_of(&l->v[i], o->month, i == 0, out);
     }
+    if (l->n == 0 && l->n_front > 0) {
+        const struct bill none = {.lines = NULL};
+
+        bill_csv(out, &none, "");
+    }
+    bill_front_csv(l, o->month, out);
 }
 
 /* ---- the statement ---- */
@@ -276,7 +286,7 @@ bill_sum(const struct bill_entries *l, const char *month)
     for (size_t i = 0; i < l->n; i++) {
         fen += bill_month_fen(&l->v[i], month);
     }
-    return fen;
+    return fen + bill_front_sum(l, month);
 }
 
 int

@@ -317,7 +317,7 @@ static int
 run_audit(struct cli *c, const void *options, const struct words *w, struct err *e)
 {
     const struct audit_options *o = options;
-    struct bill_entries l = {NULL, 0};
+    struct bill_entries l = {.v = NULL};
     struct audit a = {.problems = {NULL, 0}, .from_ns = INT64_MIN, .to_ns = INT64_MAX};
     struct buf out = BUF_INIT;
     int rc = -1;

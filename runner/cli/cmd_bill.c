@@ -51,6 +51,7 @@ bill_entries_free(struct bill_entries *l)
         job_record_free(&l->v[i].record);
     }
     free(l->v);
+    free(l->front);
 }
 
 /* The session's lines, and keeping's where its data has gone. */
@@ -290,7 +291,7 @@ static int
 print_bills(struct cli *c, const struct bill_options *o, const struct words *w,
             struct err *e)
 {
-    struct bill_entries l = {NULL, 0};
+    struct bill_entries l = {.v = NULL};
     struct bill_paper paper;
     struct config *cfg = NULL;
     struct buf out = BUF_INIT;
@@ -303,7 +304,7 @@ print_bills(struct cli *c, const struct bill_options *o, const struct words *w,
     if (w->n == 1) {
         rc = fetch_receipt(c, w->v[0], id, e) == 0 ? add_entries(c, &l, &id, 1, e) : -1;
     } else {
-        rc = bill_entries_all(c, &l, e);
+        rc = bill_entries_all(c, &l, e) == 0 ? bill_front_all(c, &l, e) : -1;
     }
     if (rc != 0 && e->code != ERR_NOT_FOUND && e->code != ERR_INVALID) {
         c->stage = STAGE_TRYING; /* a receipt that is not right is no mistake of typing */

@@ -159,6 +159,24 @@ is '[(r["id"], r["state"]) for r in d["reservations"]]' "[('$id', 'given_back')]
 note "renter and owner prove it: the device's time was sold, and every fen is somewhere"
 expect 0 gpurun --json audit
 is 'd["right"], d["reservations"], d["reserved_fen"]' "(True, 1, $paid)"
+expect 0 gpurun --json bill
+is '[(r["act"], r["fen"]) for r in d["reservations"]]' "[('buy', 3000), ('renew', 3000), ('refund', -$back)]"
+is 'd["total_fen"]' "$paid"
+expect 0 gpurun --json bill --by day
+is 'd["total_fen"]' "$paid"
+expect 0 gpurun --json bill --month 2001-01
+is 'd["reservations"], d["total_fen"]' "([], 0)"
+expect 0 gpurun bill
+has given
+expect 0 gpurun bill --csv
+has "$id,"
+expect 0 gpurun bill --verify "$id"
+has "right"
+cp "$client/gpurun/reservations/$id" "$work/chain"
+expect 0 gpurun bill --verify "$work/chain"
+sed -i 's/act=renew/act=change/' "$work/chain"
+expect 101 gpurun bill --verify "$work/chain"
+has "event 2 of the reservation" "$work/err"
 expect 0 owner audit --json
 is 'd["right"], d["reservations"], d["reserved_fen"]' "(True, 1, $paid)"
 is 'd["earned_fen"] == d["charge_fen"] + d["reserved_fen"] + d["keeping_fen"]' True
