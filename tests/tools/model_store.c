@@ -246,14 +246,36 @@ may_have_expired(const struct slot *s)
     return s->expires_ns != 0 && s->expires_ns <= atomic_load(&g->wall_highest);
 }
 
+#define WHY_MAX 600
+
+static void
+note_file(void *arg, const char *path, size_t path_len, const char *why)
+{
+    (void)snprintf(arg, WHY_MAX, "it lacks %.*s: %s", (int)path_len, path, why);
+}
+
+/* Every byte of it; else why not. */
+static bool
+is_whole(struct store *st, const struct slot *s, char why[WHY_MAX])
+{
+    struct verify_result sums = {0};
+    struct err e;
+
+    if (verify_tree(st, &s->tree, note_file, why, &sums, &e) != 0) {
+        (void)snprintf(why, WHY_MAX, "%s", e.msg);
+        return false;
+    }
+    return sums.n_damaged == 0;
+}
+
 /* Is what must be there, there? Settles what a death has left open. */
 static bool
 look(struct store *st, struct slot *s)
 {
     int what = atomic_load(&s->what);
-    struct verify_result sums = {0};
     struct manifest *m = NULL;
     struct snap_claim c;
+    char why[WHY_MAX];
     struct err e;
     bool kept;
 
@@ -281,18 +303,13 @@ look(struct store *st, struct slot *s)
     if (!kept && what != W_MAY_GO && what != W_COMING && !may_have_expired(s)) {
         wrong("%s is gone (%s), and should be kept", s->id, c.why);
     }
-    if (kept) {
-        if (verify_tree(st, &s->tree, NULL, NULL, &sums, &e) != 0) {
-            /* Expired between the look and the read? */
-            if (snap_claim_get(st, s->id, &c, &e) == 0 && c.data == SNAP_DATA_GONE &&
-                may_have_expired(s)) {
-                return false;
-            }
-            wrong("%s is kept and cannot be read: %s", s->id, e.msg);
+    if (kept && !is_whole(st, s, why)) {
+        /* Expired between the look and the read? */
+        if (snap_claim_get(st, s->id, &c, &e) == 0 && c.data == SNAP_DATA_GONE &&
+            may_have_expired(s)) {
+            return false;
         }
-        if (sums.n_damaged > 0) {
-            wrong("%s is kept and lacks %" PRIu64 " files", s->id, sums.n_damaged);
-        }
+        wrong("%s is kept and is not whole: %s", s->id, why);
     }
     atomic_store(&s->what, kept ? W_KEPT : W_MAY_GO);
     return kept;
