@@ -172,8 +172,8 @@ struct codec *sync_codec_take(struct sync_send *s);
 void sync_codec_give(struct sync_send *s, struct codec *c);
 /*
  * Content of a chunk came (again): keep it, and queue it if it is wanted. Waits for room
- * in the window if may_wait. Takes the lock itself; stored is taken over. ERR_BUSY:
- * aborted.
+ * in the window if may_wait. Takes the lock itself; stored is taken over (NULL: content
+ * that was of no use, and only what there is of it is noted). ERR_BUSY: aborted.
  */
 int sync_content(struct sync_send *s, enum store_kind kind, const struct sha256 *id,
                  size_t raw_len, enum store_codec codec, uint8_t *stored,

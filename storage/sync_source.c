@@ -29,6 +29,30 @@ sync_codec_give(struct sync_send *s, struct codec *c)
     (void)pthread_mutex_unlock(&s->lock);
 }
 
+/* Before a peer is known nobody takes content off us: beyond the window it is read again.
+ */
+static bool
+has_no_room(const struct sync_send *s, enum store_kind kind)
+{
+    return kind == STORE_KIND_DATA && s->held_bytes >= s->o.window_bytes && !s->begun;
+}
+
+/* Would the content be kept? If not, it need not be encoded. */
+static bool
+is_of_use(struct sync_send *s, enum store_kind kind, const struct sha256 *id)
+{
+    const struct sync_chunk *c;
+    bool of_use;
+
+    (void)pthread_mutex_lock(&s->lock);
+    c = sync_table_find(&s->chunks, id);
+    of_use = !has_no_room(s, kind) &&
+             (c == NULL || (c->stored == NULL && c->state != SYNC_CHUNK_SENT &&
+                            c->state != SYNC_CHUNK_THERE));
+    (void)pthread_mutex_unlock(&s->lock);
+    return of_use;
+}
+
 int
 sync_content(struct sync_send *s, enum store_kind kind, const struct sha256 *id,
              size_t raw_len, enum store_codec codec, uint8_t *stored, size_t stored_len,
@@ -39,8 +63,8 @@ sync_content(struct sync_send *s, enum store_kind kind, const struct sha256 *id,
     bool added;
 
     (void)pthread_mutex_lock(&s->lock);
-    while (!s->abort && kind == STORE_KIND_DATA && s->held_bytes >= s->o.window_bytes &&
-           may_wait && s->begun) {
+    while (!s->abort && stored != NULL && kind == STORE_KIND_DATA &&
+           s->held_bytes >= s->o.window_bytes && may_wait && s->begun) {
         (void)pthread_cond_wait(&s->moved, &s->lock);
     }
     if (s->abort) {
@@ -54,11 +78,8 @@ sync_content(struct sync_send *s, enum store_kind kind, const struct sha256 *id,
     if (kind == STORE_KIND_META || added) {
         c->kind = (uint8_t)kind; /* equal bytes are one chunk; metadata is kept safer */
     }
-    /* Before a peer is known nobody takes content off us: beyond the window it is read
-     * again. */
-    if (c->stored != NULL || c->state == SYNC_CHUNK_SENT ||
-        c->state == SYNC_CHUNK_THERE ||
-        (kind == STORE_KIND_DATA && s->held_bytes >= s->o.window_bytes && !s->begun)) {
+    if (stored == NULL || c->stored != NULL || c->state == SYNC_CHUNK_SENT ||
+        c->state == SYNC_CHUNK_THERE || has_no_room(s, kind)) {
         free(stored);
     } else {
         c->stored = stored;
@@ -90,6 +111,9 @@ put_one(struct sync_send *s, struct codec *codec, enum store_kind kind,
 
     if (kind == STORE_KIND_DATA) {
         sha256_of(c->data, c->len, &c->id);
+    }
+    if (!is_of_use(s, kind, &c->id)) {
+        return sync_content(s, kind, &c->id, c->len, STORE_CODEC_NONE, NULL, 0, true, e);
     }
     how = codec_encode(codec, CODEC_LEVEL, c->data, c->len, &stored, &stored_len);
     return sync_content(s, kind, &c->id, c->len, how, xmemdup(stored, stored_len),

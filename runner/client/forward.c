@@ -38,14 +38,10 @@ forward_ship(struct client *cl, struct ship *s, struct session *to, struct err *
 {
     struct shipping w = {.ship = s, .to = to};
     struct session_guest guest = {.events = &session_events, .ctx = &w};
-    const struct build_report *built;
-    struct conn *c;
+    struct conn *c = session_conn(to);
     int rc = -1;
 
-    if (!ship_is_stored(s) && ship_wait_built(s, &built, e) != 0) {
-        return -1;
-    }
-    c = session_conn(to);
+    /* Not first when all is read: what nobody takes is read and compressed once more. */
     session_add_guest(to, &guest);
     if (c != NULL && ship_send(s, to, c, e) != 0) {
         goto out;

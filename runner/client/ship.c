@@ -400,12 +400,6 @@ ship_built(struct ship *s, const struct build_report **r, struct err *e)
     return rc;
 }
 
-bool
-ship_is_stored(const struct ship *s)
-{
-    return s->store != NULL;
-}
-
 struct built_wait {
     struct ship *s;
     const struct build_report *r;

@@ -49,8 +49,6 @@ void ship_free(struct ship *s); /* NULL allowed; ends its channel */
 
 /* The tree is known: *r stays the ship's, NULL while it is being made. */
 int ship_built(struct ship *s, const struct build_report **r, struct err *e) MUST_USE;
-bool
-ship_is_stored(const struct ship *s); /* ship_start_stored: there is nothing to build */
 /* Run the loop until it is. */
 int ship_wait_built(struct ship *s, const struct build_report **r,
                     struct err *e) MUST_USE;
