@@ -6,6 +6,7 @@
 # make fuzz cov mutants soak bench bench-meter bench-storage vectors    see the targets
 # make install          DESTDIR=, PREFIX=/usr/local
 # make deb              a Debian package, build/dev/gpurun_VERSION_ARCH.deb
+# make cross            with an agent for aarch64 hosts beside the one for this machine's
 # make static           the client as one static binary, bin/gpurun-static
 #
 # Knobs: V=1 (whole command lines), DEV=1 (warnings are errors), SAN=address,undefined or SAN=thread,
@@ -199,7 +200,7 @@ CROSS        := $(if $(SAN)$(COV)$(FUZZ),,$(filter-out $(ARCH),aarch64))
 CROSS_CC     := $(if $(CROSS),$(shell command -v $(CROSS)-linux-gnu-gcc))
 CROSS_ROOT   := build/sysroot/$(CROSS)
 CROSS_READY  := $(if $(CROSS_CC),$(wildcard $(CROSS_ROOT)/complete))
-CROSS_CFLAGS := $(BASE_CFLAGS) $(HARDEN) $(CFLAGS) -isystem $(CROSS_ROOT)/usr/include \
+CROSS_CFLAGS := $(BASE_CFLAGS) $(HARDEN) $(filter-out -g,$(CFLAGS)) -isystem $(CROSS_ROOT)/usr/include \
     -isystem $(CROSS_ROOT)/usr/include/$(CROSS)-linux-gnu
 CROSS_LIBS   := -L$(CROSS_ROOT)/usr/lib/$(CROSS)-linux-gnu \
     -l:libuv_a.a -lsqlite3 -ljansson -lzstd -lcrypto -lm -ldl -lpthread
@@ -285,6 +286,8 @@ deps:
 
 # Packages first, then make anew: what it found before they came is stale.
 test: deps
+	@$(if $(CROSS),tests/deps cross && packaging/sysroot $(CROSS) $(CROSS_ROOT) || \
+	    echo 'left out: the agent for $(CROSS) (packages of group cross in tests/packages, packaging/sysroot)')
 	@$(MAKE) --no-print-directory $(PAR) tests
 	@BUILD=$(B) tests/run $(ONLY)
 check: tests
@@ -413,6 +416,8 @@ install: all
 	$(INSTALL) -d $(INST)/bin $(AGENT_AT) $(SHARE_AT)/gpurun $(SHARE_AT)/man/man1 $(SHARE_AT)/man/man8
 	$(INSTALL) -s -m 755 $(B)/bin/gpurun $(B)/bin/gpurun-book $(INST)/bin
 	$(INSTALL) -s -m 755 $(AGENT_DIR)/gpurun-agent $(AGENT_DIR)/gpurun-gpuprobe $(AGENT_AT)
+	$(if $(CROSS_PROGRAMS),$(INSTALL) -d $(INST)/lib/gpurun/agent/$(CROSS) && $(INSTALL) -s \
+	    --strip-program=$(CROSS)-linux-gnu-strip -m 755 $(CROSS_PROGRAMS) $(INST)/lib/gpurun/agent/$(CROSS))
 	ln -sf ../lib/gpurun/agent/$(ARCH)/gpurun-agent $(INST)/bin/gpurun-agent
 	$(foreach d,$(DATA),$(INSTALL) -D -m 644 $(d) $(SHARE_AT)/gpurun/$(d);)
 	$(foreach m,$(wildcard man/*.1),$(INSTALL) -m 644 $(m) $(SHARE_AT)/man/man1;)

@@ -420,9 +420,11 @@ choose(const struct bootstrap *b, const struct rec *facts,
     (void)failure_set(
         f, CAUSE_NO_AGENT,
         _("the host is a %s machine with %s; this installation has agents for "
-          "Linux on %s only"),
+          "Linux on %s only: for another Linux `make` gpurun on such a machine, and copy "
+          "its lib/gpurun/agent/%s here"),
         text_escape_to(shown_arch, sizeof shown_arch, arch ? arch : "?"),
-        text_escape_to(shown_os, sizeof shown_os, os ? os : "?"), buf_str(&have));
+        text_escape_to(shown_os, sizeof shown_os, os ? os : "?"), buf_str(&have),
+        shown_arch);
     buf_free(&have);
     return -1;
 }

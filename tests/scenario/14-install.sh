@@ -22,6 +22,8 @@ done
 for f in man/man1/gpurun.1 man/man8/gpurun-agent.8 bash-completion/completions/gpurun bash-completion/completions/gpurun-agent bash-completion/completions/gpurun-book man/man8/gpurun-book.8 zsh/site-functions/_gpurun locale/zh_CN/LC_MESSAGES/gpurun.mo; do
     [ -s "$at/share/$f" ] || fail "no share/$f"
 done
+[ ! -x "$BUILD/lib/gpurun/agent/aarch64/gpurun-agent" ] || [ -x "$at/lib/gpurun/agent/aarch64/gpurun-agent" ] ||
+    fail "the agent for aarch64 is not installed"
 [ -z "$(find "$at" -name '*.dyn')" ] || fail "the agent for tests is installed"
 [ "$(readlink "$at/bin/gpurun-agent")" = "../lib/gpurun/agent/$arch/gpurun-agent" ] || fail "bin/gpurun-agent is not in the tree"
 ! grep -rqF -- "$root" "$at" || fail "a file knows where it was installed"
