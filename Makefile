@@ -302,12 +302,13 @@ bench:
 	@$(MAKE) --no-print-directory $(PAR) tests
 	@/usr/bin/python3 tests/bench/bench.py --build $(B) $(if $(ONLY),--only '$(ONLY)')
 # What metering costs against a bare SQLite insert loop; ROWS entries for the statement.
+# ONLY=events|usage|ledger.
 ROWS = 10000000
 bench-meter:
 	@tests/deps bench
 	@$(MAKE) --no-print-directory $(PAR) $(B)/tests/tools/bench_meter
 	@dir=$$(mktemp -d $(B)/bench-meter.XXXXXX) && trap 'rm -rf "$$dir"' EXIT && \
-	    $(B)/tests/tools/bench_meter "$$dir" $(ROWS)
+	    $(B)/tests/tools/bench_meter "$$dir" $(ROWS) $(ONLY)
 bench-storage:
 	@tests/deps bench
 	@$(MAKE) --no-print-directory $(PAR) tests

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/bytes.h"
+#include "meter/calendar.h"
 #include "meter/journal_internal.h"
 #include "meter/wide.h"
 
@@ -417,9 +418,11 @@ take_entry(struct journal_reader *r, struct journal_entry *x, const uint8_t *rec
         note_point(r, &x->r, JOURNAL_FRAME_HEAD + len);
     }
     if (x->r.kind == JOURNAL_OPEN) {
+        int64_t s = (int64_t)wide_floor_div(x->r.at.wall_ns, USAGE_NS_PER_S);
+
         r->months = xcalloc(1, sizeof *r->months);
-        r->months[r->n_months++].from_wall_s =
-            (int64_t)wide_floor_div(x->r.at.wall_ns, USAGE_NS_PER_S);
+        r->months[r->n_months++] =
+            (struct journal_month){.from_wall_s = s, .end_wall_s = calendar_month_end(s)};
     } else {
         journal_note_month(r, &r->last, &x->r);
     }

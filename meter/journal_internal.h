@@ -73,6 +73,7 @@ int journal_frame_parse(const void *head, size_t *len, uint32_t *crc,
 struct journal_month {
     int64_t from_device_s; /* the month's first device second */
     int64_t from_wall_s;   /* a second in that month */
+    int64_t end_wall_s;    /* the first one after it */
 };
 
 struct journal_interval {

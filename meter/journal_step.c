@@ -112,7 +112,7 @@ journal_note_month(struct journal_reader *r, const struct journal_record *from,
 {
     struct journal_month next;
     struct journal_month *last = &r->months[r->n_months - 1];
-    int64_t end_s = calendar_month_end(last->from_wall_s);
+    int64_t end_s = last->end_wall_s;
 
     /* Only forwards: a wall clock that is set back does not bring a month back. */
     if (wall_s(to) < end_s || r->n_months == JOURNAL_MONTHS_MAX) {
@@ -120,6 +120,7 @@ journal_note_month(struct journal_reader *r, const struct journal_record *from,
     }
     next.from_device_s = device_ns_at(from, to, end_s) / USAGE_NS_PER_S;
     next.from_wall_s = calendar_month_start(wall_s(to));
+    next.end_wall_s = calendar_month_end(next.from_wall_s);
     if (next.from_device_s == last->from_device_s) {
         *last = next; /* no whole second of device time in that month */
         return;

@@ -1,8 +1,9 @@
 /*
- * bench_meter DIR [ROWS]: what metering costs, in one run on one disk. Durable journal
- * appends and ledger entries a second against a bare SQLite insert loop with the same
- * durability, one by one and in groups; a statement over ROWS entries (10,000,000) and
- * the proof of all of them. Prints one line each, with the ratio to its goal.
+ * bench_meter DIR [ROWS [PART]]: what metering costs, in one run on one disk. Durable
+ * journal appends and ledger entries a second against a bare SQLite insert loop with the
+ * same durability, one by one and in groups; a statement over ROWS entries (10,000,000)
+ * and the proof of all of them. Prints one line each, with the ratio to its goal. PART:
+ * only that, "events", "usage" or "ledger".
  */
 #include <fcntl.h>
 #include <inttypes.h>
@@ -367,24 +368,37 @@ compare(const char *what, int64_t ours, int64_t bare)
            what, ours, percent / 100, percent % 100, bare);
 }
 
+static void
+events(const char *dir)
+{
+    int64_t bare = bare_inserts(dir, 1);
+    int64_t bare_group;
+
+    compare("journal appends, durable", journal_appends(dir), bare);
+    compare("ledger entries, durable", ledger_entries(dir, 1), bare);
+    bare_group = bare_inserts(dir, GROUP);
+    compare("ledger entries, in groups", ledger_entries(dir, GROUP), bare_group);
+    printf("%-30s goal 10000/s\n", "");
+}
+
 int
 main(int argc, char **argv)
 {
     int64_t rows = argc > 2 ? strtoll(argv[2], NULL, 10) : ROWS;
-    int64_t bare;
-    int64_t bare_group;
+    const char *part = argc > 3 ? argv[3] : "";
 
     if (argc < 2 || rows < 1) {
-        fprintf(stderr, "usage: bench_meter DIR [ROWS]\n");
+        fprintf(stderr, "usage: bench_meter DIR [ROWS [PART]]\n");
         return 2;
     }
-    bare = bare_inserts(argv[1], 1);
-    compare("journal appends, durable", journal_appends(argv[1]), bare);
-    compare("ledger entries, durable", ledger_entries(argv[1], 1), bare);
-    bare_group = bare_inserts(argv[1], GROUP);
-    compare("ledger entries, in groups", ledger_entries(argv[1], GROUP), bare_group);
-    printf("%-30s goal 10000/s\n", "");
-    usage_rows(rows);
-    big_ledger(argv[1], rows);
+    if (*part == '\0' || strcmp(part, "events") == 0) {
+        events(argv[1]);
+    }
+    if (*part == '\0' || strcmp(part, "usage") == 0) {
+        usage_rows(rows);
+    }
+    if (*part == '\0' || strcmp(part, "ledger") == 0) {
+        big_ledger(argv[1], rows);
+    }
     return 0;
 }

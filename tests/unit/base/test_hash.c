@@ -117,6 +117,40 @@ hex__has_one_spelling(void **state)
     assert_int_equal(out[1], 8);
 }
 
+/* Eight digits at a time, and the rest one by one: every byte at every place. */
+static void
+hex__knows_a_digit_at_any_place(void **state)
+{
+    static const char digits[] = "0123456789abcdef";
+    static const char good[] = "0123456789abcdef90";
+    uint8_t want[9];
+    uint8_t out[9];
+
+    (void)state;
+    assert_true(hex_parse(good, 18, want, 9));
+    for (size_t at = 0; at < 18; at++) {
+        for (int c = 0; c < 256; c++) {
+            char text[18];
+            const char *digit = c != 0 ? strchr(digits, c) : NULL;
+            uint8_t byte = want[at / 2];
+
+            memcpy(text, good, 18);
+            text[at] = (char)c;
+            memset(out, 0xee, sizeof out);
+            assert_int_equal(hex_parse(text, 18, out, 9), digit != NULL);
+            if (digit == NULL) {
+                assert_int_equal(out[0], 0xee);
+                continue;
+            }
+            byte = at % 2 == 0 ? (uint8_t)((byte & 15) | (digit - digits) << 4)
+                               : (uint8_t)((byte & 240) | (digit - digits));
+            for (size_t i = 0; i < 9; i++) {
+                assert_int_equal(out[i], i == at / 2 ? byte : want[i]);
+            }
+        }
+    }
+}
+
 static void
 random_id__is_prefix_and_twelve_of_the_alphabet(void **state)
 {
@@ -175,6 +209,7 @@ main(void)
         cmocka_unit_test(sha256__compares_to_the_last_byte),
         cmocka_unit_test(hex__goes_both_ways),
         cmocka_unit_test(hex__has_one_spelling),
+        cmocka_unit_test(hex__knows_a_digit_at_any_place),
         cmocka_unit_test(random_id__is_prefix_and_twelve_of_the_alphabet),
         cmocka_unit_test(random_id__uses_its_sixty_bits),
         cmocka_unit_test(secrets__are_compared_whole),
