@@ -148,7 +148,14 @@ reservations_mark(const struct agent *a, struct device_list *l, struct err *e)
 {
     struct reservation_list all = {NULL, 0};
     int64_t now_s = clock_wall_ns() / NS_PER_S;
+    size_t n = 0;
 
+    for (size_t i = 0; i < l->n; i++) {
+        n += l->v[i].state == DEVICE_FREE && strcmp(l->v[i].device_class, "cpu") != 0;
+    }
+    if (n == 0) {
+        return 0; /* nothing here can be held, so nothing need be read */
+    }
     if (reservations_list(&all, a, NULL, e) != 0) {
         return -1;
     }
