@@ -44,6 +44,7 @@ use_missing_locale(void)
 {
     const char *name = wanted_locale();
     const char *codeset = strchr(name, '.');
+    const char *wanted = getenv("LANGUAGE"); /* empty is as good as none */
     char *language;
 
     if (codeset == NULL || (strncasecmp(codeset, ".utf-8", 6) != 0 &&
@@ -52,7 +53,7 @@ use_missing_locale(void)
     }
     if (setlocale(LC_ALL, "C.UTF-8") != NULL) {
         language = xasprintf("%.*s" I18N_LANGUAGE_MARK, (int)(codeset - name), name);
-        (void)setenv("LANGUAGE", language, 0);
+        (void)setenv("LANGUAGE", language, wanted != NULL && *wanted == '\0');
         free(language);
     }
 }

@@ -19,7 +19,7 @@ note "chosen by locale"
 expect 0 zh help
 chinese
 has "命令："
-for l in LC_ALL=zh_CN.utf8 LC_MESSAGES=zh_CN.UTF-8; do
+for l in LC_ALL=zh_CN.utf8 LC_MESSAGES=zh_CN.UTF-8 "LANG=zh_CN.UTF-8 LANGUAGE="; do
     expect 0 in_locale LANG=en_US.UTF-8 $l -- help
     chinese
 done
