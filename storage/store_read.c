@@ -15,6 +15,9 @@
 /* Neighbours up to this far apart are fetched in one piece. */
 #define PREFETCH_GAP_BYTES ((uint64_t)64 * 1024)
 
+/* A chunk that was moved so often while it was read is not to be had. */
+#define MOVES_MAX 100
+
 /* ---- where chunks are ---- */
 
 /*
@@ -409,27 +412,34 @@ set_aside(struct store *s, const struct sha256 *id, const struct store_loc *loc,
 }
 
 /*
- * The chunk was not soundly where loc says: gc may have moved it meanwhile. Where it
- * has not been moved it is read once more before it is called damaged.
+ * The chunk was not soundly where loc says: gc may have moved it meanwhile, and again
+ * while we look, as long as we are slow. Where it has not been moved it is read once more
+ * before it is called damaged.
  */
 static int
 read_again(struct store *s, const struct sha256 *id, const struct store_loc *loc,
            const struct reader *r, struct err *e)
 {
+    struct store_loc last = *loc;
     struct store_loc now = {0};
+    bool moved = true;
 
-    if (store_locate(s, id, 1, &now, e) == -1) {
-        return -1;
-    }
-    if (now.pack == 0) {
-        return err_set(e, ERR_NOT_FOUND, "not in the store");
-    }
-    if (now.raw_len != loc->raw_len || now.stored_len != loc->stored_len ||
-        now.codec != loc->codec) {
-        return err_set(e, ERR_CORRUPT, "of another length than it was");
-    }
-    if (read_at_loc(s, id, &now, r, e) == 0) {
-        return 0;
+    for (int i = 0; moved && i < MOVES_MAX; i++) {
+        if (store_locate(s, id, 1, &now, e) == -1) {
+            return -1;
+        }
+        if (now.pack == 0) {
+            return err_set(e, ERR_NOT_FOUND, "not in the store");
+        }
+        if (now.raw_len != loc->raw_len || now.stored_len != loc->stored_len ||
+            now.codec != loc->codec) {
+            return err_set(e, ERR_CORRUPT, "of another length than it was");
+        }
+        if (read_at_loc(s, id, &now, r, e) == 0) {
+            return 0;
+        }
+        moved = store_loc_cmp(&now, &last) != 0;
+        last = now;
     }
     if (e->code == ERR_CORRUPT) {
         set_aside(s, id, &now, e->msg);
