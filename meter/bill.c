@@ -260,27 +260,48 @@ bill_from_receipt(struct bill *b, const struct receipt *r, struct err *e)
     return 0;
 }
 
-int
-bill_add_keeping(struct bill *b, const struct keeping *k, const struct receipt *r,
-                 struct err *e)
+static void
+add_keeping(struct bill *b, int64_t from_wall_ns, int64_t to_wall_ns, int64_t kept_s,
+            int64_t fen)
 {
     struct bill_line *l;
 
-    if (keeping_check(k, r, e) != 0) {
-        return -1;
-    }
     b->lines = xrealloc(b->lines, (b->n_lines + 1) * sizeof *b->lines);
     l = &b->lines[b->n_lines++];
     memset(l, 0, sizeof *l);
     l->kind = BILL_KEEPING;
-    l->seconds = k->kept_s;
-    l->from_wall_ns = k->from_wall_ns;
-    l->to_wall_ns = k->to_wall_ns;
-    calendar_month((int64_t)wide_floor_div(k->to_wall_ns, USAGE_NS_PER_S), l->month);
-    l->why = k->charge_fen == 0 ? "less than a fen" : "";
-    l->fen = k->charge_fen;
-    b->total_fen += k->charge_fen;
+    l->seconds = kept_s;
+    l->from_wall_ns = from_wall_ns;
+    l->to_wall_ns = to_wall_ns;
+    calendar_month((int64_t)wide_floor_div(to_wall_ns, USAGE_NS_PER_S), l->month);
+    l->why = fen == 0 ? "less than a fen" : "";
+    l->fen = fen;
+    b->total_fen += fen;
     b->keep_hold_fen = 0;
+}
+
+int
+bill_add_keeping(struct bill *b, const struct keeping *k, const struct receipt *r,
+                 struct err *e)
+{
+    if (keeping_check(k, r, e) != 0) {
+        return -1;
+    }
+    add_keeping(b, k->from_wall_ns, k->to_wall_ns, k->kept_s, k->charge_fen);
+    return 0;
+}
+
+int
+bill_add_keeping_end(struct bill *b, const struct receipt *r, struct err *e)
+{
+    int64_t to_ns = r->keep_until_wall_ns;
+    int64_t fen = 0;
+
+    if (keeping_charge_at(r, to_ns, &fen, e) != 0) {
+        return -1;
+    }
+    add_keeping(b, r->made_wall_ns, to_ns,
+                i64_max(to_ns - r->made_wall_ns, 0) / USAGE_NS_PER_S, fen);
     return 0;
 }
 

@@ -61,6 +61,8 @@ int bill_from_receipt(struct bill *b, const struct receipt *r, struct err *e) MU
  */
 int bill_add_keeping(struct bill *b, const struct keeping *k, const struct receipt *r,
                      struct err *e) MUST_USE;
+/* The same for who has no line, once the data's time is over: kept to its end. */
+int bill_add_keeping_end(struct bill *b, const struct receipt *r, struct err *e) MUST_USE;
 void bill_clear(struct bill *b);
 /* What of a bill belongs to a month ("2026-11"; NULL: all of it), by its lines. */
 struct bill_part {

@@ -68,6 +68,10 @@ make_bill(const struct cli *c, struct bill_entry *en, struct err *e)
     rc = keepings_load(c->home, en->receipt, &there, &k, e);
     if (rc == 0 && there) {
         rc = bill_add_keeping(&en->bill, &k, en->receipt, e);
+    } else if (rc == 0 && en->receipt->keep_hold_fen > 0 &&
+               clock_wall_ns() >= en->receipt->keep_until_wall_ns) {
+        /* As every book posts it, in which it has gone by itself. */
+        rc = bill_add_keeping_end(&en->bill, en->receipt, e);
     }
     if (rc != 0) {
         bill_clear(&en->bill);
