@@ -136,6 +136,13 @@ take_device(struct run_request *r, const struct run_options *o,
 }
 
 static void
+take_setup(struct job_spec *s, const struct job_spec *old)
+{
+    take_text(&s->setup, old->setup);
+    take_text(&s->setup_key, old->setup_key);
+}
+
+static void
 take_command(struct job_spec *s, const struct job_spec *old, const struct words *w)
 {
     if (w->dashes && w->n_rest > 0) {
@@ -235,6 +242,7 @@ set_up(struct run_request *r, const struct run_options *o, const struct words *w
     memcpy(r->spec.from, ref->snapshot, sizeof r->spec.from);
     r->from_host = xstrdup(session_host(ref->session)->name);
     take_limits(r, o, old);
+    take_setup(&r->spec, old);
     if (take_data(r, old, e) != 0) {
         return -1;
     }

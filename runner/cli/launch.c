@@ -354,8 +354,8 @@ attempt(struct launch *l, const struct candidate *chosen, bool only_plan, bool *
     *again = false;
     l->session = place_take(l->place, chosen);
     session_set_patience(l->session, LAUNCH_EARLY_NS);
-    if (launch_find_data(l, e) != 0 || (!only_plan && send_early(l, e) != 0) ||
-        make_plan(l, chosen, e) != 0) {
+    if (launch_find_data(l, e) != 0 || launch_find_setup(l, e) != 0 ||
+        (!only_plan && send_early(l, e) != 0) || make_plan(l, chosen, e) != 0) {
         return -1;
     }
     if (only_plan) {

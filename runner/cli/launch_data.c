@@ -7,6 +7,8 @@
 #include "runner/client/datasets.h"
 #include "runner/client/hosts.h"
 #include "runner/client/i18n.h"
+#include "runner/job/verbs.h"
+#include "runner/wire/msg.h"
 
 /* ---- where they are ---- */
 
@@ -134,6 +136,30 @@ launch_find_data(struct launch *l, struct err *e)
         take(d, here != NULL ? here : any, here != NULL);
     }
     return 0;
+}
+
+int
+launch_find_setup(struct launch *l, struct err *e)
+{
+    struct rec *req;
+    struct rec *resp = NULL;
+    int64_t ready = 0;
+    int rc;
+
+    l->plan.setup_ready = false;
+    if (l->r->spec.setup == NULL) {
+        return 0;
+    }
+    req = msg_request_new(VERB_SETUP_SHOW);
+    rec_add(req, "key", l->r->spec.setup_key);
+    rc = session_call(l->session, req, CONTEXT_ANSWER_NS, &resp, e);
+    if (rc == 0) {
+        rc = rec_opt_int(resp, "ready", 0, 1, 0, &ready, e);
+    }
+    l->plan.setup_ready = rc == 0 && ready == 1;
+    rec_free(req);
+    rec_free(resp);
+    return rc;
 }
 
 /* ---- moving them ---- */

@@ -92,6 +92,7 @@ int launch_move_from(struct launch *l, struct err *e) MUST_USE;
 /* launch_data.c: --data: where the sets are; bring them to where the job will run. */
 int launch_prefer_data(struct launch *l, struct err *e) MUST_USE;
 int launch_find_data(struct launch *l, struct err *e) MUST_USE;
+int launch_find_setup(struct launch *l, struct err *e) MUST_USE; /* was it run there? */
 int launch_move_data(struct launch *l, struct err *e) MUST_USE;
 
 /* launch_flight.c: everything asked of the host, and what it answers. */

@@ -328,6 +328,24 @@ data_set_text(const struct plan *p, const struct data_want *d, struct buf *out)
     }
 }
 
+/* Once more, or not at all. */
+static void
+setup_text(const struct plan *p, struct buf *out)
+{
+    const char *command = p->request->spec.setup;
+    char money[OUT_MONEY_MAX];
+
+    text_escape(out, command, strlen(command));
+    if (p->setup_ready) {
+        buf_printf(out, _(" (done on %s already, its result is used)"), p->host->name);
+    } else if (p->grant->nocard_uyuan_per_h > 0) {
+        buf_printf(out, _(" (runs once first, without a device, at %s)"),
+                   out_price(p->grant->nocard_uyuan_per_h, _("h"), money));
+    } else {
+        buf_add_str(out, _(" (runs once first, without a device, free)"));
+    }
+}
+
 static void
 page_data(const struct plan *p, struct buf *out)
 {
@@ -355,6 +373,10 @@ plan_page(const struct plan *p, struct buf *out)
     if (p->ship != NULL) {
         page_ship(p, out);
     }
+    if (p->request->spec.setup != NULL) {
+        setup_text(p, &b);
+        row_steal(out, _("set-up"), &b);
+    }
     page_data(p, out);
     keeping_text(p, &b);
     row_steal(out, _("data"), &b);
@@ -375,6 +397,11 @@ plan_remarks(const struct cli *c, const struct plan *p)
     if (p->ship != NULL) {
         sends_text(p, &b);
         say(c, _("sends %s"), buf_str(&b));
+        buf_reset(&b);
+    }
+    if (p->request->spec.setup != NULL) {
+        setup_text(p, &b);
+        say(c, _("set-up: %s"), buf_str(&b));
         buf_reset(&b);
     }
     for (size_t i = 0; i < p->request->n_data; i++) {
@@ -522,6 +549,9 @@ plan_json(const struct plan *p, struct buf *out)
         json_ship(p, j);
     }
     json_data(p, j);
+    json_kstr(j, "setup", s->setup);
+    json_kstr(j, "setup_key", s->setup_key);
+    json_kbool(j, "setup_ready", p->setup_ready);
     json_hosts(p, j);
     json_obj_end(j);
     buf_add_str(out, "\n");

@@ -22,6 +22,7 @@ struct plan {
     int64_t can_run_s;
     const struct build_report *ship; /* NULL: nothing is shipped */
     int64_t keep_bytes;
+    bool setup_ready; /* with --setup: the host has its result */
 };
 
 void plan_page(const struct plan *p, struct buf *out);

@@ -43,6 +43,8 @@
         "the host")),                                                                    \
     ROW("conda", 0, OPT_STR, conda, "ENV", N_("run in this conda environment of the host")),\
     ROW("venv", 0, OPT_STR, venv, "DIR", N_("run in this virtual environment of the host")),\
+    ROW("setup", 0, OPT_STR, setup, "CMD|auto",                                          \
+        N_("run CMD once for all jobs with the same files, without a device")),          \
     ROW("from", 0, OPT_STR, from, "SNAPSHOT",                                            \
         N_("start from that snapshot's data, what is shipped over it")),                 \
     ROW("data", 0, OPT_LIST, data, "NAME[:PATH]",                                        \
@@ -113,15 +115,6 @@ const struct opt resume_option_rows[] = {
         N_("ship the directory the job came from anew, over the snapshot")),
     {NULL, 0, OPT_NONE, 0, NULL, NULL},
 };
-
-void
-request_clear_data(struct data_want *d)
-{
-    free(d->id);
-    free(d->tree);
-    free(d->from);
-    d->id = d->tree = d->from = NULL;
-}
 
 void
 request_free(struct run_request *r)
@@ -484,69 +477,6 @@ fill_with(struct run_request *r, const struct run_options *o, struct err *e)
     return 0;
 }
 
-int
-request_add_data(struct run_request *r, const char *cwd, const char *name,
-                 const char *path, struct err *e)
-{
-    struct data_want d = {.name = NULL};
-    char shown[200];
-
-    if (data_name_check(name, e) != 0) {
-        return err_wrap(e, "--data");
-    }
-    if (path != NULL && path[0] == '/') {
-        return err_set(e, ERR_INVALID,
-                       _("--data %s: PATH is a place in the job's directory, and '%s' is "
-                         "not"),
-                       name, text_escape_to(shown, sizeof shown, path));
-    }
-    if (out_normalize("", cwd, path != NULL ? path : name, &d.path, e) != 0) {
-        return err_set(e, ERR_INVALID, _("--data %s: '%s' leaves the job's directory"),
-                       name, text_escape_to(shown, sizeof shown, path));
-    }
-    for (size_t i = 0; i < r->n_data; i++) {
-        const char *was = r->data[i].path;
-        size_t n = strlen(was);
-        size_t own = strlen(d.path);
-
-        if ((strncmp(was, d.path, n) == 0 && (d.path[n] == '\0' || d.path[n] == '/')) ||
-            (strncmp(was, d.path, own) == 0 && was[own] == '/')) {
-            free(d.path);
-            return err_set(e, ERR_INVALID,
-                           _("--data: %s and %s would lie in each other: give each a "
-                             "place of its own"),
-                           r->data[i].name, name);
-        }
-    }
-    d.name = xstrdup(name);
-    r->data = xrealloc(r->data, (r->n_data + 1) * sizeof *r->data);
-    r->data[r->n_data++] = d;
-    return 0;
-}
-
-/* NAME, or NAME:PATH. */
-static int
-fill_data(struct run_request *r, const struct run_options *o, struct err *e)
-{
-    if (o->data.n > SPEC_DATA_MAX) {
-        return err_set(e, ERR_INVALID, _("--data: %d sets at most"), SPEC_DATA_MAX);
-    }
-    for (size_t i = 0; i < o->data.n; i++) {
-        const char *colon = strchr(o->data.v[i], ':');
-        char *name = colon != NULL
-                         ? xasprintf("%.*s", (int)(colon - o->data.v[i]), o->data.v[i])
-                         : xstrdup(o->data.v[i]);
-        int rc = request_add_data(r, r->script.cwd != NULL ? r->script.cwd : "", name,
-                                  colon != NULL ? colon + 1 : NULL, e);
-
-        free(name);
-        if (rc != 0) {
-            return -1;
-        }
-    }
-    return 0;
-}
-
 static int
 fill_lists(struct run_request *r, const struct run_options *o, struct err *e)
 {
@@ -647,7 +577,7 @@ fill(struct run_request *r, const struct config *cfg, const struct run_options *
         fill_interpreter(&r->spec, o, e) != 0 || fill_env(r, o, e) != 0 ||
         fill_terminal(&r->spec, o, e) != 0 || fill_lists(r, o, e) != 0 ||
         fill_notify(r, o, e) != 0 || (w != NULL && fill_script(r, o, w, e) != 0) ||
-        fill_data(r, o, e) != 0) {
+        request_fill_data(r, o, e) != 0 || request_fill_setup(r, o, e) != 0) {
         return -1;
     }
     r->detach = o->detach;

@@ -21,7 +21,7 @@
 struct run_options {
     const char *gpu, *cpu, *device, *arch, *host;
     const char *python, *conda, *venv;
-    const char *from;
+    const char *from, *setup;
     struct opt_list data;
     const char *dir;
     struct opt_list with;
@@ -94,6 +94,12 @@ void request_free(struct run_request *r);
 /* Another data set for r; path NULL: under its name where the job starts. */
 int request_add_data(struct run_request *r, const char *cwd, const char *name,
                      const char *path, struct err *e) MUST_USE;
+
+/* Parts of request_make: --data, and --setup with its key (request_setup.c). */
+int request_fill_data(struct run_request *r, const struct run_options *o,
+                      struct err *e) MUST_USE;
+int request_fill_setup(struct run_request *r, const struct run_options *o,
+                       struct err *e) MUST_USE;
 
 /* Forget where it was found. */
 void request_clear_data(struct data_want *d);

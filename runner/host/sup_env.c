@@ -250,5 +250,9 @@ sup_env_build(struct sup *s, const char *tmp_seen, struct err *e)
     }
     set_default(&s->env, "PATH", "/usr/local/bin:/usr/bin:/bin");
     set_default(&s->env, "PYTHONUNBUFFERED", "1");
-    return caches_env(s->renter, &s->env, e) == 0 ? use_interpreter(s, e) : -1;
+    if (caches_env(s->renter, &s->env, e) != 0 || use_interpreter(s, e) != 0) {
+        return -1;
+    }
+    sup_setup_env(s);
+    return 0;
 }

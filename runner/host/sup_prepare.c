@@ -41,7 +41,7 @@ prepare_run(void *ctx, struct err *e)
 
     if (make_tmp(s, e) != 0 ||
         workdirs_make(s->renter, &s->spec, &s->workdir, &s->work_note, e) != 0 ||
-        sup_data_place(s, e) != 0) {
+        sup_data_place(s, e) != 0 || (s->setup_due && sup_setup_copy(s, e) != 0)) {
         return -1;
     }
     return sup_env_build(s, private_tmp ? "/tmp" : s->tmpdir, e);
@@ -70,7 +70,11 @@ prepare_done(void *ctx, int rc, const struct err *why)
         return;
     }
     state_set_text(&s->state.workdir, s->workdir);
-    sup_run_walls(s);
+    if (s->spec.setup != NULL) {
+        sup_setup_take(s);
+    } else {
+        sup_run_walls(s);
+    }
 }
 
 static void
@@ -85,7 +89,7 @@ guard_readable(void *ctx, int events)
             watch_free(s->guard_watch);
             s->guard_watch = NULL;
         }
-        if (!sup_exec_guard_event(s, &ev)) {
+        if (!sup_exec_guard_event(s, &ev) && !sup_setup_guard_event(s, &ev)) {
             sup_run_guard_event(s, &ev);
         }
     }

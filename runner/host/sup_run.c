@@ -151,11 +151,12 @@ sup_run_walls(struct sup *s)
     rec_add(walls, "show", s->workdir);
     rec_add(walls, "rw", s->workdir);
     sup_data_walls(s, walls);
+    sup_setup_walls(s, walls);
     rec_add(walls, "show", cache);
     rec_add(walls, "rw", cache);
     if (s->renter->confined) {
         rec_add(walls, "rw", spaces ? "/tmp" : s->tmpdir);
-        if (spaces) {
+        if (spaces && !s->walls_stand) { /* built anew after set-up: /tmp is its own */
             rec_add(walls, "tmp", s->tmpdir);
         }
         devices_nodes(s->agent, &s->devices, s->picked, s->n_picked, &nodes);
@@ -434,6 +435,8 @@ sup_run_guard_event(struct sup *s, const struct guard_event *ev)
         s->walls_stand = true;
         if (s->stop_reason != JOB_REASON_NONE) {
             sup_end(s);
+        } else if (s->setup_due) {
+            sup_setup_start(s);
         } else {
             sup_run_ready(s);
         }

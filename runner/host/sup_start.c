@@ -14,6 +14,7 @@
 #include "runner/host/offers.h"
 #include "runner/host/procs.h"
 #include "runner/host/reservations.h"
+#include "runner/host/setups.h"
 #include "runner/host/supervise_internal.h"
 
 #define COMMAND_TEXT_MAX ((size_t)400)
@@ -223,6 +224,27 @@ take_devices(struct sup *s, struct err *e)
     return rc;
 }
 
+/*
+ * A job with a set-up to run gets its devices after it: here it is only seen that they
+ * are there and free, before the renter pays for anything.
+ */
+static int
+leave_for_setup(struct sup *s, struct err *e)
+{
+    bool ready = true;
+
+    if (s->spec.setup != NULL &&
+        setups_has(s->renter, s->spec.setup_key, &ready, e) != 0) {
+        return -1;
+    }
+    s->setup_due = !ready;
+    for (size_t i = 0; s->setup_due && i < s->n_picked; i++) {
+        (void)fd_close(&s->lock_fds[i]);
+    }
+    s->n_picked = s->setup_due ? 0 : s->n_picked;
+    return 0;
+}
+
 /* ---- the record ---- */
 
 /*
@@ -276,6 +298,25 @@ command_text(const struct job_spec *spec)
 }
 
 static void
+name_devices(struct sup *s)
+{
+    struct job_state *st = &s->state;
+
+    if (s->n_picked == 0) {
+        return;
+    }
+    st->devices = xcalloc(s->n_picked, sizeof *st->devices);
+    for (size_t i = 0; i < s->n_picked; i++) {
+        const struct device *d = &s->devices.v[s->picked[i]];
+
+        st->devices[i].device_class = xstrdup(d->device_class);
+        st->devices[i].type = xstrdup(d->type);
+        st->devices[i].uuid = xstrdup(d->uuid);
+    }
+    st->n_devices = s->n_picked;
+}
+
+static void
 fill_state(struct sup *s)
 {
     struct job_state *st = &s->state;
@@ -296,30 +337,14 @@ fill_state(struct sup *s)
     st->count = s->spec.count;
     st->cap_fen = s->grant.cap_fen;
     st->price_uyuan = s->offer->free ? JOB_NOT_SET : s->grant.rows[0].uyuan_per_h;
-    st->devices = xcalloc(s->n_picked, sizeof *st->devices);
-    for (size_t i = 0; i < s->n_picked; i++) {
-        const struct device *d = &s->devices.v[s->picked[i]];
-
-        st->devices[i].device_class = xstrdup(d->device_class);
-        st->devices[i].type = xstrdup(d->type);
-        st->devices[i].uuid = xstrdup(d->uuid);
-    }
-    st->n_devices = s->n_picked;
+    name_devices(s);
 }
 
 static int
-start_meter(struct sup *s, struct err *e)
+meter_devices(struct sup *s, struct err *e)
 {
-    struct meter_session_options o = {.dir_fd = s->dir.fd,
-                                      .name = JOURNAL_NAME,
-                                      .host_key = s->agent->key,
-                                      .offer = s->offer,
-                                      .grant = &s->grant};
     struct journal_device devices[SUP_DEVICES_MAX];
 
-    if (meter_session_start(&s->meter, &o, e) != 0) {
-        return -1;
-    }
     memset(devices, 0, sizeof devices);
     for (size_t i = 0; i < s->n_picked; i++) {
         const struct device *d = &s->devices.v[s->picked[i]];
@@ -330,6 +355,34 @@ start_meter(struct sup *s, struct err *e)
         (void)strncpy(devices[i].uuid, d->uuid, JOURNAL_WORD_MAX);
     }
     return meter_session_devices(s->meter, devices, s->n_picked, e);
+}
+
+static int
+start_meter(struct sup *s, struct err *e)
+{
+    struct meter_session_options o = {.dir_fd = s->dir.fd,
+                                      .name = JOURNAL_NAME,
+                                      .host_key = s->agent->key,
+                                      .offer = s->offer,
+                                      .grant = &s->grant};
+
+    if (meter_session_start(&s->meter, &o, e) != 0) {
+        return -1;
+    }
+    return s->n_picked > 0 ? meter_devices(s, e) : 0;
+}
+
+int
+sup_lease_devices(struct sup *s, struct err *e)
+{
+    device_list_free(&s->devices);
+    if (take_devices(s, e) != 0) {
+        return -1;
+    }
+    name_devices(s);
+    return s->lock_fds[0] != -1 && guard_hold(s->guard, s->lock_fds, s->n_picked, e) != 0
+               ? -1
+               : meter_devices(s, e);
 }
 
 static int
@@ -394,7 +447,7 @@ sup_accept(struct sup *s, const struct rec *req, struct err *e)
     if (take_spec(s, req, e) == 0 && take_secrets(s, req, e) == 0 &&
         take_grant(s, req, e) == 0 && datasets_check(s->renter, &s->spec, e) == 0 &&
         check_allowance(s, &admit_fd, e) == 0 && take_devices(s, e) == 0 &&
-        make_record(s, req, e) == 0) {
+        leave_for_setup(s, e) == 0 && make_record(s, req, e) == 0) {
         if (s->spec.tty || s->spec.stdin_mode == SPEC_STDIN_OPEN) {
             sup_stdin_new(s);
         }

@@ -294,6 +294,7 @@ close_down(struct sup *s)
     }
     strings_free(&s->secrets);
     sup_data_free(s);
+    sup_setup_free(s);
     strings_free(&s->env);
     spec_free(&s->spec);
     state_free(&s->state);

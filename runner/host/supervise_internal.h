@@ -84,6 +84,15 @@ struct sup {
     char *workdir;
     char *tmpdir; /* outside the snapshot; as the host names it */
     char *work_note;
+    /* --setup: due: it was not there when the job was accepted, so no device is held yet
+     */
+    bool setup_due;
+    bool setup_whole; /* the layer is, since we have the lock */
+    bool setup_exited;
+    int setup_status;
+    bool has_setup_lock;
+    int setup_lock;
+    struct timer *setup_timer;
     struct sup_data *data; /* --data: what is shown read-only */
     size_t n_data;
 
@@ -158,6 +167,12 @@ void sup_say(struct sup *s, const char *fmt, ...) PRINTF_LIKE(2, 3);
 /* Check the request and make the job's record. On success the job is accepted. */
 int sup_accept(struct sup *s, const struct rec *req, struct err *e) MUST_USE;
 
+/*
+ * Set-up is over: the devices that the grant is for, from now on the job's. ERR_BUSY:
+ * none is free now.
+ */
+int sup_lease_devices(struct sup *s, struct err *e) MUST_USE;
+
 /* ---- sup_prepare.c ---- */
 
 void sup_prepare(struct sup *s); /* ends in sup_run_ready or sup_end */
@@ -169,6 +184,17 @@ int sup_data_place(struct sup *s, struct err *e) MUST_USE;
 void sup_data_walls(const struct sup *s, struct rec *walls);
 void sup_data_unlink(struct sup *s); /* before the directory is kept */
 void sup_data_free(struct sup *s);
+
+/* ---- sup_setup.c: --setup ---- */
+
+void sup_setup_env(struct sup *s);
+void sup_setup_walls(const struct sup *s, struct rec *walls);
+int sup_setup_copy(struct sup *s, struct err *e) MUST_USE;
+void sup_setup_take(struct sup *s);  /* ends in sup_run_walls or sup_end */
+void sup_setup_start(struct sup *s); /* the walls stand and setup_due */
+/* true: the event was about the set-up. */
+bool sup_setup_guard_event(struct sup *s, const struct guard_event *ev);
+void sup_setup_free(struct sup *s);
 
 /* ---- sup_env.c ---- */
 

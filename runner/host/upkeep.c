@@ -14,6 +14,7 @@
 #include "runner/host/caches.h"
 #include "runner/host/datasets.h"
 #include "runner/host/keepline.h"
+#include "runner/host/setups.h"
 #include "runner/host/workdirs.h"
 #include "storage/gc.h"
 #include "storage/snap.h"
@@ -70,7 +71,9 @@ upkeep_gc(const struct renter *r, bool dry_run, void (*say)(void *arg, const cha
 
     if (!dry_run) {
         rc =
-            workdirs_trim(r, e) == 0 && datasets_trim(r, e) == 0 ? caches_trim(r, e) : -1;
+            workdirs_trim(r, e) == 0 && datasets_trim(r, e) == 0 && setups_trim(r, e) == 0
+                ? caches_trim(r, e)
+                : -1;
     }
     if (rc == 0 && file_exists(path)) {
         rc = gc_pass(path, &o, sums, &more, e);

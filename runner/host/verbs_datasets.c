@@ -4,6 +4,7 @@
 #include "base/buf.h"
 #include "runner/host/datasets.h"
 #include "runner/host/serve_work.h"
+#include "runner/host/setups.h"
 #include "runner/host/workdirs.h"
 #include "runner/job/verbs.h"
 #include "runner/wire/msg.h"
@@ -171,7 +172,28 @@ data_rm(struct serve *s, uint64_t id, const struct rec *req)
     serve_work_start(w);
 }
 
+/* ---- setup.show ---- */
+
+static void
+setup_show(struct serve *s, uint64_t id, const struct rec *req)
+{
+    struct rec *r = msg_answer_new(VERB_SETUP_SHOW);
+    uint8_t key[SHA256_LEN];
+    bool ready = false;
+    struct err e;
+
+    if (rec_need_hex(req, "key", key, sizeof key, &e) != 0 ||
+        setups_has(s->renter, rec_get(req, "key"), &ready, &e) != 0) {
+        serve_fail(s, id, &e);
+    } else {
+        rec_add_int(r, "ready", ready ? 1 : 0);
+        mux_respond(s->mux, id, r);
+    }
+    rec_free(r);
+}
+
 const struct serve_verb serve_verbs_datasets[] = {
+    {VERB_SETUP_SHOW, setup_show},
     {VERB_DATA_LIST, data_list},
     {VERB_DATA_PUT, data_put},
     {VERB_DATA_RM, data_rm},

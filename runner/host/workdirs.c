@@ -233,21 +233,28 @@ make_empty(int work_fd, const char *job, struct err *e)
     return 0;
 }
 
+static int
+extract_over(int fd, struct store *s, const struct sha256 *tree, struct err *e)
+{
+    struct tree_source source = tree_source_store(s);
+    struct extract_options o = {.overwrite = true};
+    struct extract_report report;
+
+    return extract_tree(fd, tree, &source, &o, &report, e);
+}
+
 /* What was shipped goes over what the snapshot had. */
 static int
 lay_over(int work_fd, const char *job, struct store *s, const struct sha256 *tree,
          struct err *e)
 {
-    struct tree_source source = tree_source_store(s);
-    struct extract_options o = {.overwrite = true};
-    struct extract_report report;
     int fd = openat(work_fd, job, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
     int rc;
 
     if (fd == -1) {
         return err_set_sys(e, errno, "cannot open the job's directory");
     }
-    rc = extract_tree(fd, tree, &source, &o, &report, e);
+    rc = extract_over(fd, s, tree, e);
     (void)fd_close(&fd);
     return rc;
 }
@@ -292,6 +299,38 @@ find_tree(struct store *s, const struct job_spec *spec, struct sha256 *base,
     *have_base = true;
     manifest_free(m);
     return 0;
+}
+
+int
+workdirs_copy(const struct renter *r, const struct job_spec *spec, const char *path,
+              struct err *e)
+{
+    char *store_path = workdirs_store_path(r);
+    struct store *s = NULL;
+    struct sha256 base;
+    bool have_base;
+    int fd = -1;
+    int rc = -1;
+
+    if (mkdir(path, 0755) != 0 ||
+        (fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW)) == -1) {
+        err_set_sys(e, errno, "cannot make '%s'", path);
+        goto out;
+    }
+    if (store_open(&s, store_path, NULL, e) != 0 ||
+        find_tree(s, spec, &base, &have_base, e) != 0) {
+        goto out;
+    }
+    rc = (have_base && extract_over(fd, s, &base, e) != 0) ||
+                 (spec->has_tree && extract_over(fd, s, &spec->tree, e) != 0)
+             ? -1
+             : 0;
+
+out:
+    store_close(s);
+    (void)fd_close(&fd);
+    free(store_path);
+    return rc;
 }
 
 int

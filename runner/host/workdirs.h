@@ -27,6 +27,11 @@ char *workdirs_store_path(const struct renter *r);
 int workdirs_make(const struct renter *r, const struct job_spec *spec, char **path,
                   char **note, struct err *e) MUST_USE;
 
+/* The same files, as plain as can be, in the new directory path: for what is thrown away.
+ */
+int workdirs_copy(const struct renter *r, const struct job_spec *spec, const char *path,
+                  struct err *e) MUST_USE;
+
 /*
  * The directory of a job that has not ended, or that could not be kept at its end
  * (job_data_waits). ERR_NOT_FOUND: it has ended (its snapshot is named), or has no

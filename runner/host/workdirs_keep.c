@@ -57,6 +57,7 @@ describe(struct manifest *m, const struct workdirs_end *end)
     for (size_t i = 0; i < spec->env.n; i++) {
         manifest_list_add(&m->env, spec->env.v[i]);
     }
+    manifest_set(&m->setup, spec->setup_key);
     describe_data(m, spec);
     m->made_wall_ns = clock_wall_ns();
     if (!end->live) {

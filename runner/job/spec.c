@@ -24,6 +24,7 @@ static const struct text_field text_fields[] = {
     {"conda", offsetof(struct job_spec, conda), SPEC_PATH_MAX},
     {"venv", offsetof(struct job_spec, venv), SPEC_PATH_MAX},
     {"setup", offsetof(struct job_spec, setup), SPEC_STRING_MAX},
+    {"setup_key", offsetof(struct job_spec, setup_key), SHA256_HEX_LEN},
     {"notify_host", offsetof(struct job_spec, notify_host), NOTIFY_COMMAND_MAX},
     {"client_host", offsetof(struct job_spec, client_host), SPEC_WORD_MAX},
     {"client_dir", offsetof(struct job_spec, client_dir), SPEC_PATH_MAX},
@@ -446,6 +447,20 @@ check_data(const struct job_spec *s, struct err *e)
 }
 
 static int
+check_setup(const struct job_spec *s, struct err *e)
+{
+    uint8_t key[SHA256_LEN];
+
+    if ((s->setup == NULL) != (s->setup_key == NULL) ||
+        (s->setup != NULL &&
+         (s->setup[0] == '\0' ||
+          !hex_parse(s->setup_key, strlen(s->setup_key), key, sizeof key)))) {
+        return err_set(e, ERR_INVALID, "the job's set-up has no command or no key");
+    }
+    return 0;
+}
+
+static int
 check_whole(const struct job_spec *s, struct err *e)
 {
     if (s->name == NULL || s->device_class == NULL || s->device_type == NULL) {
@@ -460,6 +475,9 @@ check_whole(const struct job_spec *s, struct err *e)
     if ((s->python != NULL) + (s->conda != NULL) + (s->venv != NULL) > 1) {
         return err_set(e, ERR_INVALID,
                        "at most one of python, conda and venv can be asked for");
+    }
+    if (check_setup(s, e) != 0) {
+        return -1;
     }
     for (size_t i = 0; i < s->env.n; i++) {
         const char *eq = strchr(s->env.v[i], '=');

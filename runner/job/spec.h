@@ -82,6 +82,7 @@ struct job_spec {
     enum spec_stdin stdin_mode;
     char *python, *conda, *venv; /* at most one is not NULL */
     char *setup;                 /* command, or NULL */
+    char *setup_key;             /* with setup: of it and the files it names; 64 hex */
     int64_t snap_every_s;        /* 0: only at the end */
     char *notify_host;           /* command for the host to run; or NULL */
     char *client_host;           /* labels for manifests; may be NULL */

@@ -1,0 +1,82 @@
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/buf.h"
+#include "base/text.h"
+#include "runner/cli/outs.h"
+#include "runner/cli/request.h"
+#include "runner/client/i18n.h"
+
+/* --data: what was asked for, before any host is. */
+
+void
+request_clear_data(struct data_want *d)
+{
+    free(d->id);
+    free(d->tree);
+    free(d->from);
+    d->id = d->tree = d->from = NULL;
+}
+
+int
+request_add_data(struct run_request *r, const char *cwd, const char *name,
+                 const char *path, struct err *e)
+{
+    struct data_want d = {.name = NULL};
+    char shown[200];
+
+    if (data_name_check(name, e) != 0) {
+        return err_wrap(e, "--data");
+    }
+    if (path != NULL && path[0] == '/') {
+        return err_set(e, ERR_INVALID,
+                       _("--data %s: PATH is a place in the job's directory, and '%s' is "
+                         "not"),
+                       name, text_escape_to(shown, sizeof shown, path));
+    }
+    if (out_normalize("", cwd, path != NULL ? path : name, &d.path, e) != 0) {
+        return err_set(e, ERR_INVALID, _("--data %s: '%s' leaves the job's directory"),
+                       name, text_escape_to(shown, sizeof shown, path));
+    }
+    for (size_t i = 0; i < r->n_data; i++) {
+        const char *was = r->data[i].path;
+        size_t n = strlen(was);
+        size_t own = strlen(d.path);
+
+        if ((strncmp(was, d.path, n) == 0 && (d.path[n] == '\0' || d.path[n] == '/')) ||
+            (strncmp(was, d.path, own) == 0 && was[own] == '/')) {
+            free(d.path);
+            return err_set(e, ERR_INVALID,
+                           _("--data: %s and %s would lie in each other: give each a "
+                             "place of its own"),
+                           r->data[i].name, name);
+        }
+    }
+    d.name = xstrdup(name);
+    r->data = xrealloc(r->data, (r->n_data + 1) * sizeof *r->data);
+    r->data[r->n_data++] = d;
+    return 0;
+}
+
+/* NAME, or NAME:PATH. */
+int
+request_fill_data(struct run_request *r, const struct run_options *o, struct err *e)
+{
+    if (o->data.n > SPEC_DATA_MAX) {
+        return err_set(e, ERR_INVALID, _("--data: %d sets at most"), SPEC_DATA_MAX);
+    }
+    for (size_t i = 0; i < o->data.n; i++) {
+        const char *colon = strchr(o->data.v[i], ':');
+        char *name = colon != NULL
+                         ? xasprintf("%.*s", (int)(colon - o->data.v[i]), o->data.v[i])
+                         : xstrdup(o->data.v[i]);
+        int rc = request_add_data(r, r->script.cwd != NULL ? r->script.cwd : "", name,
+                                  colon != NULL ? colon + 1 : NULL, e);
+
+        free(name);
+        if (rc != 0) {
+            return -1;
+        }
+    }
+    return 0;
+}

@@ -1,0 +1,293 @@
+#include "runner/host/setups.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/buf.h"
+#include "base/clock.h"
+#include "base/file.h"
+#include "base/hash.h"
+#include "runner/host/workdirs.h"
+#include "storage/build.h"
+#include "storage/manifest.h"
+#include "storage/snap.h"
+#include "storage/store.h"
+#include "storage/workdir.h"
+
+#define NS_PER_S    ((int64_t)1000000000)
+#define RENEW_NS    (86400 * NS_PER_S)
+#define LOCK_SUFFIX ".lock"
+#define LAYERS_MAX  4096
+
+char *
+setups_path(const struct renter *r, const char *key)
+{
+    return xasprintf("%s/setup/%s", r->path, key);
+}
+
+static int
+open_store(const struct renter *r, struct store **out, struct err *e)
+{
+    char *path = workdirs_store_path(r);
+    int rc = store_open(out, path, NULL, e);
+
+    free(path);
+    return rc;
+}
+
+/* The kept layer of that key in l, or NULL. */
+static const struct snap *
+kept(const struct snap_list *l, const char *key)
+{
+    for (size_t i = 0; i < l->n; i++) {
+        const struct snap *n = &l->v[i];
+
+        if (n->m != NULL && n->m->kind == MANIFEST_SETUP && n->m->setup != NULL &&
+            n->claim.data == SNAP_DATA_KEPT && strcmp(n->m->setup, key) == 0) {
+            return n;
+        }
+    }
+    return NULL;
+}
+
+int
+setups_has(const struct renter *r, const char *key, bool *ready, struct err *e)
+{
+    struct snap_list l = {NULL, 0};
+    struct store *s = NULL;
+    int rc = -1;
+
+    if (open_store(r, &s, e) == 0 && snap_list(s, &l, e) == 0) {
+        *ready = kept(&l, key) != NULL;
+        rc = 0;
+    }
+    snap_list_free(&l);
+    store_close(s);
+    return rc;
+}
+
+static int
+lock_layer(int dir_fd, const char *key, int how, int *out, struct err *e)
+{
+    char *name = xasprintf("%s" LOCK_SUFFIX, key);
+    int fd = openat(dir_fd, name, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+    int rc = 0;
+
+    free(name);
+    if (fd == -1 || flock(fd, how) != 0) {
+        rc = fd != -1 && errno == EWOULDBLOCK
+                 ? err_set(e, ERR_BUSY, "another job runs this set-up now")
+                 : err_set_sys(e, errno, "cannot lock the set-up");
+        (void)fd_close(&fd);
+        return rc;
+    }
+    *out = fd;
+    return 0;
+}
+
+static bool
+is_there(int dir_fd, const char *key)
+{
+    struct stat sb;
+
+    return fstatat(dir_fd, key, &sb, AT_SYMLINK_NOFOLLOW) == 0 && S_ISDIR(sb.st_mode);
+}
+
+/* The layer is kept: use it, and keep it for longer. Its lock is held alone. */
+static int
+use_kept(int dir_fd, struct store *s, const struct snap *n, const char *key,
+         struct err *e)
+{
+    int64_t until_ns = clock_wall_ns() + SETUPS_KEEP_S * NS_PER_S;
+    struct workdir_options o = {.n_candidates = 0};
+    struct workdir_report report;
+
+    if (!is_there(dir_fd, key) &&
+        workdir_make(dir_fd, key, s, &n->m->tree, &o, &report, e) != 0) {
+        return -1;
+    }
+    return n->claim.expires_wall_ns < until_ns - RENEW_NS
+               ? snap_keep(s, n->id, until_ns, e)
+               : 0;
+}
+
+/* Nothing of a set-up that failed or died is believed. */
+static int
+begin_anew(int dir_fd, const char *key, struct err *e)
+{
+    if (workdir_remove(dir_fd, key, e) != 0) {
+        return -1;
+    }
+    return mkdirat(dir_fd, key, 0755) == 0
+               ? 0
+               : err_set_sys(e, errno, "cannot make a place for the set-up");
+}
+
+int
+setups_take(const struct renter *r, const char *key, bool *ready, int *lock_fd,
+            struct err *e)
+{
+    struct snap_list l = {NULL, 0};
+    struct store *s = NULL;
+    const struct snap *n;
+    int dir_fd = -1;
+    int fd = -1;
+    int rc = -1;
+
+    if (renter_dir(r, "setup", &dir_fd, e) != 0 || open_store(r, &s, e) != 0) {
+        goto out;
+    }
+    /* Most often it is whole: then any number of jobs may look at it at once. */
+    if (lock_layer(dir_fd, key, LOCK_SH | LOCK_NB, &fd, e) != 0 ||
+        snap_list(s, &l, e) != 0) {
+        goto out;
+    }
+    n = kept(&l, key);
+    if (n == NULL || !is_there(dir_fd, key)) {
+        if (flock(fd, LOCK_EX | LOCK_NB) != 0) {
+            err_set(e, ERR_BUSY, "another job runs this set-up now");
+            goto out;
+        }
+        /* It may have come while we had no lock. */
+        snap_list_free(&l);
+        if (snap_list(s, &l, e) != 0) {
+            goto out;
+        }
+        n = kept(&l, key);
+    }
+    if ((n != NULL ? use_kept(dir_fd, s, n, key, e) : begin_anew(dir_fd, key, e)) != 0) {
+        goto out;
+    }
+    if (n != NULL && flock(fd, LOCK_SH) != 0) {
+        err_set_sys(e, errno, "cannot lock the set-up");
+        goto out;
+    }
+    *ready = n != NULL;
+    *lock_fd = fd;
+    fd = -1;
+    rc = 0;
+
+out:
+    snap_list_free(&l);
+    store_close(s);
+    (void)fd_close(&fd);
+    (void)fd_close(&dir_fd);
+    return rc;
+}
+
+int
+setups_keep(const struct agent *a, const struct renter *r, const char *key,
+            const char *command, int lock_fd, struct err *e)
+{
+    struct manifest *m = manifest_new(MANIFEST_SETUP);
+    struct build_report report = {0};
+    struct store *s = NULL;
+    char id[MANIFEST_ID_MAX + 1];
+    int dir_fd = -1;
+    int rc = -1;
+
+    random_id("s", id);
+    if (renter_dir(r, "setup", &dir_fd, e) != 0 || open_store(r, &s, e) != 0 ||
+        workdir_snapshot(dir_fd, key, s, false, &report, e) != 0) {
+        goto out;
+    }
+    if (report.totals.n_damaged + report.totals.n_changed > 0) {
+        err_set(e, ERR_CORRUPT, "what the set-up made could not be read");
+        goto out;
+    }
+    manifest_set(&m->id, id);
+    manifest_set(&m->renter, r->id);
+    manifest_set(&m->setup, key);
+    manifest_list_add(&m->arg, command);
+    m->tree = report.tree;
+    m->n_files = report.totals.n_files;
+    m->n_other = report.totals.n_entries - report.totals.n_files;
+    m->content_bytes = report.totals.bytes;
+    m->made_wall_ns = clock_wall_ns();
+    m->expires_wall_ns = m->made_wall_ns + SETUPS_KEEP_S * NS_PER_S;
+    if (store_commit(s, e) != 0 || workdirs_measure(s, m, e) != 0 ||
+        manifest_write(s, m, a->key, e) != 0) {
+        goto out;
+    }
+    rc = flock(lock_fd, LOCK_SH) == 0 ? 0
+                                      : err_set_sys(e, errno, "cannot lock the set-up");
+
+out:
+    build_report_free(&report);
+    manifest_free(m);
+    store_close(s);
+    (void)fd_close(&dir_fd);
+    return rc;
+}
+
+/* ---- trimming ---- */
+
+static int
+list_layers(int dir_fd, struct strings *out, struct err *e)
+{
+    int fd = openat(dir_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    DIR *d = fd == -1 ? NULL : fdopendir(fd);
+    struct dirent *de;
+    uint8_t key[SHA256_LEN];
+
+    if (d == NULL) {
+        err_set_sys(e, errno, "cannot list the set-ups");
+        (void)fd_close(&fd);
+        return -1;
+    }
+    while ((de = readdir(d)) != NULL && out->n < LAYERS_MAX) {
+        if (hex_parse(de->d_name, strlen(de->d_name), key, sizeof key)) {
+            strings_add(out, de->d_name);
+        }
+    }
+    (void)closedir(d);
+    return 0;
+}
+
+static int
+remove_layer(int dir_fd, const char *key, struct err *e)
+{
+    int fd = -1;
+    int rc = lock_layer(dir_fd, key, LOCK_EX | LOCK_NB, &fd, e);
+
+    if (rc != 0) {
+        return e->code == ERR_BUSY ? 0 : -1;
+    }
+    rc = workdir_remove(dir_fd, key, e);
+    (void)fd_close(&fd);
+    return rc;
+}
+
+int
+setups_trim(const struct renter *r, struct err *e)
+{
+    struct strings keys = {NULL, 0};
+    struct snap_list l = {NULL, 0};
+    struct store *s = NULL;
+    int dir_fd = openat(r->fd, "setup", O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+    int rc = dir_fd == -1 ? 0 : -1; /* there never was one */
+
+    if (dir_fd == -1 || list_layers(dir_fd, &keys, e) != 0 ||
+        (keys.n > 0 && (open_store(r, &s, e) != 0 || snap_list(s, &l, e) != 0))) {
+        goto out;
+    }
+    rc = 0;
+    for (size_t i = 0; i < keys.n && rc == 0; i++) {
+        if (kept(&l, keys.v[i]) == NULL) {
+            rc = remove_layer(dir_fd, keys.v[i], e);
+        }
+    }
+
+out:
+    snap_list_free(&l);
+    store_close(s);
+    strings_free(&keys);
+    (void)fd_close(&dir_fd);
+    return rc;
+}

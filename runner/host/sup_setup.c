@@ -1,0 +1,428 @@
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/buf.h"
+#include "base/file.h"
+#include "runner/host/loginenv.h"
+#include "runner/host/setups.h"
+#include "runner/host/supervise_internal.h"
+#include "runner/host/work.h"
+#include "runner/host/workdirs.h"
+#include "runner/loop/fdio.h"
+
+/*
+ * --setup: the renter's command runs once per key, before the job has a device, at the
+ * price of no card. It has a copy of what was shipped as its directory, and what it puts
+ * into $GPURUN_SETUP_DIR is the layer that this job and later ones see read-only. Only
+ * then the device is leased.
+ */
+
+static void get_device(struct sup *s);
+
+#define WAIT_NS ((int64_t)500000000)
+
+static void
+end_with(struct sup *s, enum job_reason reason, const char *why)
+{
+    if (s->stop_reason == JOB_REASON_NONE) {
+        s->stop_reason = reason;
+        state_set_text(&s->stop_detail, why);
+    }
+    sup_end(s);
+}
+
+/* ---- the environment ---- */
+
+static void
+put_first(struct strings *env, const char *dir)
+{
+    const char *was = env_get(env, "PATH");
+    char *path = xasprintf("%s%s%s", dir, was == NULL ? "" : ":", was == NULL ? "" : was);
+
+    env_set(env, "PATH", path);
+    free(path);
+}
+
+void
+sup_setup_env(struct sup *s)
+{
+    char *layer;
+    char *bin;
+    char *env_bin;
+
+    if (s->spec.setup == NULL) {
+        return;
+    }
+    layer = setups_path(s->renter, s->spec.setup_key);
+    bin = path_join(layer, "bin");
+    env_bin = path_join(layer, "env/bin");
+    env_set(&s->env, "GPURUN_SETUP_DIR", layer);
+    env_set(&s->env, "PYTHONUSERBASE", layer);
+    put_first(&s->env, bin);
+    put_first(&s->env, env_bin);
+    free(layer);
+    free(bin);
+    free(env_bin);
+}
+
+void
+sup_setup_walls(const struct sup *s, struct rec *walls)
+{
+    char *layer;
+
+    if (s->spec.setup == NULL) {
+        return;
+    }
+    layer = setups_path(s->renter, s->spec.setup_key);
+    rec_add(walls, s->setup_due ? "show" : "show_ro", layer);
+    rec_add(walls, s->setup_due ? "rw" : "ro", layer);
+    free(layer);
+}
+
+/* ---- running it ---- */
+
+/* On the preparing thread: its directory, a copy that goes with the temporary files. */
+int
+sup_setup_copy(struct sup *s, struct err *e)
+{
+    char *copy = path_join(s->tmpdir, "setup");
+    int rc = workdirs_copy(s->renter, &s->spec, copy, e);
+
+    free(copy);
+    return rc;
+}
+
+static int
+open_output(struct sup *s, int *end, struct err *e)
+{
+    enum logseg_stream stream = s->spec.tty ? LOGSEG_OUT : LOGSEG_ERR;
+    int fds[2];
+
+    if (fdio_pipe(fds, false, e) != 0) {
+        return -1;
+    }
+    *end = fds[1];
+    if (fdio_set_nonblock(fds[0], true, e) != 0) {
+        (void)close(fds[0]);
+        return -1;
+    }
+    return sup_log_pump(s, stream, fds[0], e);
+}
+
+/* Its working directory as the walls show it: a private /tmp is the temporary folder. */
+static char *
+copy_seen(const struct sup *s)
+{
+    const char *tmp = env_get(&s->env, "TMPDIR");
+    char *copy = path_join(tmp != NULL ? tmp : s->tmpdir, "setup");
+    char *cwd = s->spec.cwd[0] == '\0' ? xstrdup(copy) : path_join(copy, s->spec.cwd);
+
+    free(copy);
+    return cwd;
+}
+
+static int
+spawn(struct sup *s, struct err *e)
+{
+    struct strings args = {NULL, 0};
+    struct strings env = {NULL, 0};
+    char *cwd = copy_seen(s);
+    char *prefix = xasprintf("%s/env", env_get(&s->env, "GPURUN_SETUP_DIR"));
+    int in = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    int out = -1;
+    int rc = -1;
+
+    for (size_t i = 0; i < s->env.n; i++) {
+        strings_add(&env, s->env.v[i]);
+    }
+    /* A plain `pip install` goes into the layer, and finds what the host has. */
+    env_set(&env, "PIP_USER", "1");
+    env_set(&env, "PIP_BREAK_SYSTEM_PACKAGES", "1");
+    env_set(&env, "UV_PROJECT_ENVIRONMENT", prefix);
+    strings_add(&args, "/bin/sh");
+    strings_add(&args, "-c");
+    strings_add(&args, s->spec.setup);
+    if (in == -1) {
+        err_set_sys(e, errno, "cannot open '/dev/null'");
+    } else if (open_output(s, &out, e) == 0) {
+        struct guard_command g = {.id = SUP_COMMAND_SETUP,
+                                  .args = &args,
+                                  .env = &env,
+                                  .cwd = cwd,
+                                  .in_fd = in,
+                                  .out_fd = out,
+                                  .err_fd = out};
+
+        rc = guard_spawn(s->guard, &g, e);
+    }
+    (void)fd_close(&in);
+    (void)fd_close(&out);
+    for (size_t i = 0; i < env.n; i++) {
+        explicit_bzero(env.v[i], strlen(env.v[i])); /* secrets are among them */
+    }
+    strings_free(&env);
+    strings_free(&args);
+    free(prefix);
+    free(cwd);
+    return rc;
+}
+
+void
+sup_setup_start(struct sup *s)
+{
+    struct err e;
+
+    if (s->setup_whole) { /* another job was quicker */
+        get_device(s);
+        return;
+    }
+    s->empty = false;
+    sup_meter(s, USAGE_SETUP, "setup");
+    sup_enter(s, JOB_SETUP, false);
+    if (spawn(s, &e) != 0) {
+        end_with(s, JOB_FAULT, e.msg);
+    }
+}
+
+/* ---- after it ---- */
+
+static void
+moment_over(void *ctx)
+{
+    struct sup *s = ctx;
+
+    if (s->has_setup_lock) {
+        get_device(s);
+    } else {
+        sup_setup_take(s);
+    }
+}
+
+static void
+again_in_a_moment(struct sup *s)
+{
+    if (s->setup_timer == NULL) {
+        s->setup_timer = timer_new(s->loop, moment_over, s);
+    }
+    timer_after(s->setup_timer, WAIT_NS);
+}
+
+static int
+rebuild_env(void *ctx, struct err *e)
+{
+    struct sup *s = ctx;
+    const char *tmp = env_get(&s->env, "TMPDIR");
+    char *seen = xstrdup(tmp != NULL ? tmp : s->tmpdir);
+    char *copy = path_join(s->tmpdir, "setup");
+    int rc = file_remove_tree(copy, e);
+
+    strings_free(&s->env);
+    if (rc == 0) {
+        rc = sup_env_build(s, seen, e);
+    }
+    free(copy);
+    free(seen);
+    return rc;
+}
+
+static void
+env_rebuilt(void *ctx, int rc, const struct err *why)
+{
+    struct sup *s = ctx;
+
+    s->preparing = false;
+    if (s->stop_reason != JOB_REASON_NONE) {
+        sup_end(s);
+    } else if (rc != 0) {
+        end_with(s, JOB_FAILED, why->msg);
+    } else {
+        s->setup_due = false;
+        sup_run_walls(s); /* anew: the layer read-only, the device's nodes */
+    }
+}
+
+static void
+get_device(struct sup *s)
+{
+    struct err e;
+
+    if (s->stop_reason != JOB_REASON_NONE) {
+        sup_end(s);
+        return;
+    }
+    if (!sup_log_drained(s)) {
+        again_in_a_moment(s);
+        return;
+    }
+    if (sup_lease_devices(s, &e) != 0) {
+        if (e.code == ERR_BUSY) { /* others were quicker: free until one is given back */
+            again_in_a_moment(s);
+        } else {
+            end_with(s, JOB_FAILED, e.msg);
+        }
+        return;
+    }
+    s->preparing = true;
+    if (work_start(s->loop, rebuild_env, env_rebuilt, s, &e) != 0) {
+        s->preparing = false;
+        end_with(s, JOB_FAULT, e.msg);
+    }
+}
+
+/* ---- taking the layer ---- */
+
+static int
+take_run(void *ctx, struct err *e)
+{
+    struct sup *s = ctx;
+
+    return setups_take(s->renter, s->spec.setup_key, &s->setup_whole, &s->setup_lock, e);
+}
+
+static void
+taken(void *ctx, int rc, const struct err *why)
+{
+    struct sup *s = ctx;
+
+    s->preparing = false;
+    s->has_setup_lock = rc == 0;
+    if (s->stop_reason != JOB_REASON_NONE) {
+        sup_end(s);
+    } else if (rc != 0 && why->code == ERR_BUSY) {
+        again_in_a_moment(s);
+    } else if (rc != 0) {
+        end_with(s, JOB_FAULT, why->msg);
+    } else if (!s->setup_due && !s->setup_whole) {
+        end_with(s, JOB_FAULT, "the result of the set-up has just gone: run it again");
+    } else {
+        sup_run_walls(s);
+    }
+}
+
+void
+sup_setup_take(struct sup *s)
+{
+    struct err e;
+
+    if (s->stop_reason != JOB_REASON_NONE) {
+        sup_end(s);
+        return;
+    }
+    s->preparing = true;
+    if (work_start(s->loop, take_run, taken, s, &e) != 0) {
+        s->preparing = false;
+        end_with(s, JOB_FAULT, e.msg);
+    }
+}
+
+/* ---- the result ---- */
+
+static int
+keep_run(void *ctx, struct err *e)
+{
+    struct sup *s = ctx;
+
+    return setups_keep(s->agent, s->renter, s->spec.setup_key, s->spec.setup,
+                       s->setup_lock, e);
+}
+
+static void
+kept(void *ctx, int rc, const struct err *why)
+{
+    struct sup *s = ctx;
+
+    s->preparing = false;
+    if (rc != 0) {
+        end_with(s, JOB_FAULT, why->msg);
+        return;
+    }
+    get_device(s);
+}
+
+static void
+keep_layer(struct sup *s)
+{
+    struct err e;
+
+    sup_enter(s, JOB_PREPARING, false);
+    s->preparing = true;
+    if (work_start(s->loop, keep_run, kept, s, &e) != 0) {
+        s->preparing = false;
+        end_with(s, JOB_FAULT, e.msg);
+    }
+}
+
+static void
+look(struct sup *s)
+{
+    char *text;
+
+    if (!s->setup_exited || !s->empty || s->ending) {
+        return;
+    }
+    if (s->stop_reason != JOB_REASON_NONE) {
+        sup_end(s);
+        return;
+    }
+    if (WIFEXITED(s->setup_status) && WEXITSTATUS(s->setup_status) == 0) {
+        keep_layer(s);
+        return;
+    }
+    text = WIFEXITED(s->setup_status)
+               ? xasprintf("set-up failed with exit code %d: %.200s",
+                           WEXITSTATUS(s->setup_status), s->spec.setup)
+               : xasprintf("set-up ended by signal %d: %.200s", WTERMSIG(s->setup_status),
+                           s->spec.setup);
+    end_with(s, JOB_FAILED, text);
+    free(text);
+}
+
+bool
+sup_setup_guard_event(struct sup *s, const struct guard_event *ev)
+{
+    struct err e;
+
+    if (!s->setup_due || s->state.phase != JOB_SETUP) {
+        return false;
+    }
+    switch (ev->kind) {
+    case GUARD_EV_STARTED:
+        return true;
+    case GUARD_EV_EXITED:
+        s->setup_exited = true;
+        s->setup_status = ev->status;
+        sup_meter(s, USAGE_PREPARING, "setup"); /* what follows is the house's */
+        if (!s->empty && guard_signal(s->guard, 0, SIGKILL, &e) != 0) {
+            sup_say(s, "%s", e.msg);
+        }
+        look(s);
+        return true;
+    case GUARD_EV_EMPTY:
+        s->empty = true;
+        look(s);
+        return true;
+    case GUARD_EV_NONE:
+    case GUARD_EV_DONE:
+    case GUARD_EV_FAILED:
+    case GUARD_EV_NOT_STARTED:
+    case GUARD_EV_GONE:
+        break;
+    }
+    return false;
+}
+
+void
+sup_setup_free(struct sup *s)
+{
+    timer_free(s->setup_timer);
+    s->setup_timer = NULL;
+    if (s->has_setup_lock) {
+        (void)fd_close(&s->setup_lock);
+        s->has_setup_lock = false;
+    }
+}
