@@ -1,5 +1,5 @@
 /*
- * Properties of money over a million and more random cases: slicing never changes a
+ * Properties of money over a million random cases each: slicing never changes a
  * bill, lines sum to the total, holds and balance never make or lose a fen. The seed is
  * fixed, so a failure comes again; METER_SEED=n tries another.
  */
@@ -7,10 +7,11 @@
 #include "meter/refuse.h"
 #include "meter/share.h"
 #include "meter/tariff.h"
+#include "meter/usage.h"
 #include "meter/wallet.h"
 #include "tests/unit/unit.h"
 
-#define CASES 300000
+#define CASES 1000000
 
 static uint64_t seed;
 
@@ -120,6 +121,59 @@ charge__does_not_change_when_a_session_is_sliced(void **state)
     }
 }
 
+/*
+ * Records between two others change no total, wherever they lie, also where the host
+ * slept in one of the pieces: only a gap of more than 30 s does, and none of these is.
+ */
+static void
+time__is_booked_alike_however_it_is_sliced(void **state)
+{
+    static const enum usage_state states[] = {
+        USAGE_SHIPPING, USAGE_PREPARING, USAGE_SETUP,        USAGE_RUNNING,
+        USAGE_STOPPING, USAGE_RELEASED,  USAGE_SNAPSHOTTING,
+    };
+
+    (void)state;
+    for (int i = 0; i < CASES; i++) {
+        struct usage_track whole = {.state = states[next_random() % 7]};
+        struct usage_moment from = {.boot = "b", .mono_ns = pick(INT64_C(1) << 50)};
+        struct usage_moment to;
+        struct usage_moment at;
+        struct usage_track sliced;
+        int64_t window_ns = pick(600) * USAGE_NS_PER_S;
+        int64_t left_ns = 1 + pick(USAGE_GAP_NS - 1);
+        int64_t slept_ns =
+            next_random() % 3 == 0 ? USAGE_SUSPEND_MIN_NS + pick(INT64_C(1) << 45) : 0;
+        size_t n = 1 + next_random() % 5;
+        struct err e = {0};
+
+        /* In the middle of a stop: some of its free minute and window are gone. */
+        whole.total.ns[USAGE_STOPPING] = pick(USAGE_FREE_STOP_S * USAGE_NS_PER_S);
+        whole.total.ns[USAGE_WINDOW] = pick(window_ns);
+        sliced = whole;
+        from.boot_ns = from.mono_ns + pick(INT64_C(1) << 50);
+        to = from;
+        to.mono_ns += left_ns;
+        to.boot_ns += left_ns + slept_ns;
+        assert_ok(usage_book(&whole, &from, &to, window_ns, &e));
+        for (size_t k = 0; k < n; k++) {
+            int64_t piece_ns = k + 1 == n ? left_ns : pick(left_ns);
+            bool sleeps = slept_ns > 0 && (k + 1 == n || next_random() % 2 == 0);
+
+            at = from;
+            at.mono_ns += piece_ns;
+            at.boot_ns += piece_ns + (sleeps ? slept_ns : 0);
+            at.wall_ns = (int64_t)next_random(); /* a label */
+            assert_ok(usage_book(&sliced, &from, &at, window_ns, &e));
+            left_ns -= piece_ns;
+            slept_ns = sleeps ? 0 : slept_ns;
+            from = at;
+        }
+        assert_memory_equal(&whole.total, &sliced.total, sizeof whole.total);
+        assert_true(whole.run_ns == sliced.run_ns);
+    }
+}
+
 /* The cap and the bill are the same sum: at the last second all fits, one later not. */
 static void
 grant__stops_at_the_last_second_that_fits(void **state)
@@ -215,7 +269,7 @@ static void
 wallet__never_makes_or_loses_a_fen(void **state)
 {
     (void)state;
-    for (int i = 0; i < CASES / 10; i++) {
+    for (int i = 0; i < CASES; i++) {
         struct wallet_job jobs[3];
         struct wallet_replay w;
         int64_t balance = pick(5000);
@@ -247,7 +301,7 @@ static void
 buckets__give_and_get_back_the_same(void **state)
 {
     (void)state;
-    for (int i = 0; i < CASES / 3; i++) {
+    for (int i = 0; i < CASES; i++) {
         struct wallet_bucket b[4];
         struct wallet_share taken[4];
         struct wallet_share back[4];
@@ -290,6 +344,7 @@ main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(lines__sum_to_the_charge_and_none_is_negative),
         cmocka_unit_test(charge__does_not_change_when_a_session_is_sliced),
+        cmocka_unit_test(time__is_booked_alike_however_it_is_sliced),
         cmocka_unit_test(grant__stops_at_the_last_second_that_fits),
         cmocka_unit_test(max_seconds__costs_at_most_the_budget),
         cmocka_unit_test(shares__sum_to_the_whole),
