@@ -189,6 +189,10 @@ fetch_receipt(struct cli *c, const char *what, char id[JOB_ID_LEN + 1], struct e
         if (purse_deliver(&cl, id, &why) != 0) {
             say(c, "%s", why.msg);
         }
+    } else if (e->code == ERR_NOT_FOUND &&
+               purse_unheard(&cl, s, id, job.lease, &why) == 0) {
+        /* It was submitted, and its host never heard of it, or has lost all of it. */
+        err_wrap(e, _("what was held for job %s is free again"), id);
     }
 
 out:

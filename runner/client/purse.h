@@ -74,6 +74,14 @@ int purse_deliver(struct client *cl, const char *job, struct err *e) MUST_USE;
  */
 int purse_sync(struct client *cl, size_t *n_waiting, struct err *e) MUST_USE;
 
+/*
+ * The host that s is up with knows no such job, and there is no receipt: have it sign
+ * that it never begins it, and free what is held. ERR_EXISTS: it did begin;
+ * ERR_NOT_FOUND: nothing is held.
+ */
+int purse_unheard(struct client *cl, struct session *s, const char *job,
+                  const char *lease, struct err *e) MUST_USE;
+
 /* ---- which book ---- */
 
 /* Meet the book that is reached by h, pin its key and use it from now on. */

@@ -15,6 +15,7 @@
 #include "runner/client/jobs.h"
 #include "runner/client/purse_internal.h"
 #include "runner/client/receipts.h"
+#include "runner/client/wallet.h"
 #include "runner/job/ids.h"
 #include "runner/job/verbs.h"
 #include "runner/wire/msg.h"
@@ -310,6 +311,88 @@ give_back(struct client *cl, struct counter *c, const struct pending *p, bool *w
         }
     }
     session_close(s);
+    return rc;
+}
+
+/* Of the own book: any grant of the lease names it, and the host's refusal of it is all
+ * that is wanted. */
+static int
+decline_own(struct client *cl, struct session *s, const char *job, const char *lease,
+            struct err *e)
+{
+    const struct offer *o = session_offer(s);
+    const struct sign_key *key;
+    struct rec *req = msg_request_new(VERB_LEASE_DECLINE);
+    struct rec *resp = NULL;
+    struct grant g;
+    int rc = -1;
+
+    grant_init(&g);
+    if (home_key(cl->home, &key, e) != 0) {
+        goto out;
+    }
+    if (o == NULL || o->n_prices == 0) {
+        err_set(e, ERR_NOT_FOUND, "%s", _("the host makes no offer"));
+        goto out;
+    }
+    (void)snprintf(g.lease, sizeof g.lease, "%s", lease);
+    (void)snprintf(g.job, sizeof g.job, "%s", job);
+    sign_key_public(key, &g.renter);
+    g.made_wall_ns = clock_wall_ns();
+    g.until_wall_ns = g.made_wall_ns;
+    if (grant_set_offer(&g, o, o->prices[0].class_name, o->prices[0].type, 1, e) == 0 &&
+        grant_sign(&g, key, e) == 0) {
+        rec_add_bytes(req, "grant", g.bytes.data, g.bytes.len);
+        rc = session_call(s, req, ASK_NS, &resp, e) == 0
+                 ? wallet_release(cl->home, lease, e)
+                 : -1;
+    }
+
+out:
+    grant_clear(&g);
+    rec_free(req);
+    rec_free(resp);
+    return rc;
+}
+
+static int
+holds_own(const struct home *home, const char *lease, struct err *e)
+{
+    struct ledger_lease h = {.state = LEDGER_HOLD_NONE};
+    struct ledger *l = NULL;
+    int rc = wallet_open(&l, home, false, e);
+
+    if (rc == 0 && l != NULL) {
+        rc = ledger_lease(l, lease, &h, e);
+    }
+    ledger_close(l);
+    if (rc == 0 && h.state != LEDGER_HOLD_OPEN) {
+        rc = err_set(e, ERR_NOT_FOUND, "nothing is held for lease %s", lease);
+    }
+    return rc;
+}
+
+int
+purse_unheard(struct client *cl, struct session *s, const char *job, const char *lease,
+              struct err *e)
+{
+    struct counter *c = NULL;
+    struct pending p;
+    int rc;
+
+    if (!purse_pending_has(cl->home, job)) {
+        return holds_own(cl->home, lease, e) == 0 ? decline_own(cl, s, job, lease, e)
+                                                  : -1;
+    }
+    if (load_pending(cl->home, job, &p, e) != 0) {
+        return -1;
+    }
+    rc = open_counter(cl, &p.book, &c, e);
+    if (rc == 0) {
+        rc = purse_decline(cl->home, c, s, job, &p.grant, e);
+    }
+    counter_close(c);
+    buf_free(&p.grant);
     return rc;
 }
 

@@ -335,11 +335,11 @@ on_refreshed(void *ctx, const struct rec *resp, const struct err *why, const cha
 {
     struct fetch *f = ctx;
 
-    (void)why;
-    (void)hint;
     f->refresh = NULL;
     if (resp != NULL) {
         on_answer(f, resp);
+    } else if (f->waiting == NULL) {
+        on_failure(f, why, hint); /* nothing else asks: a no is the answer */
     }
 }
 
