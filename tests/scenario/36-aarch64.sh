@@ -8,6 +8,7 @@
 
 agents=$BUILD/lib/gpurun/agent
 qemu=$(command -v qemu-aarch64-static || true)
+[ "$(basename "$BUILD")" = dev ] || { echo "only the plain build has it"; exit 0; }
 [ -x "$agents/aarch64/gpurun-agent" ] || { echo "no agent for aarch64 was built"; exit 77; }
 [ -n "$qemu" ] || { echo "no qemu-aarch64-static"; exit 77; }
 [ "$arch" != aarch64 ] || { echo "this is an aarch64 machine"; exit 0; }
