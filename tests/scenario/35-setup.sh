@@ -154,5 +154,6 @@ await 60 "the set-up to run" test -s "$work/ran"
 run gpurun stop stopped
 wait $a || true
 expect 0 gpurun bill --json stopped
-hasnt '"state":"running"'
+has '"reason":"stopped"'
+has '"device_s":0,'
 await_none 30 "setup.sh"
