@@ -46,7 +46,8 @@ for ((n = 11; n <= COUNT; n++)); do one $n; done
 [ "$(ids | wc -l)" = "$COUNT" ] || fail "$(ids | wc -l) records of $COUNT jobs"
 [ -z "$(leftovers)" ] || fail "processes: $(leftovers)"
 [ "$(wc -l </proc/self/mountinfo)" = "$mounts" ] || fail "mounts: $mounts before, $(wc -l </proc/self/mountinfo) now"
-[ "$(locks)" = "$locks" ] || fail "device locks: $locks before, $(locks) now"
+# Devices of scenarios beside this one come and go: a few, not one for each job.
+[ $(($(locks) - locks)) -lt 50 ] || fail "device locks: $locks before, $(locks) now"
 ids >"$work/ids" # others may use shared memory at the same time
 [ -z "$(find /dev/shm 2>/dev/null | grep -F -f "$work/ids")" ] || fail "shared memory"
 diff <(echo "$files") <(other_files) >"$work/out" || fail "the agent's home has other files"
