@@ -57,26 +57,71 @@ cmp_pack_no(const void *key, const void *p)
     return (no > of) - (no < of);
 }
 
-/* A row names a pack: one that was looked at, one made since, or none. */
+/* Numbers of packs that rows name and that were not there when packs were looked at. */
+struct later_packs {
+    uint32_t *v;
+    size_t n;
+};
+
+/* A row names a pack: one that was looked at, maybe one made since, or none. */
 static void
-count_row(struct fsck *f, const struct index_row *r)
+count_row(struct fsck *f, const struct index_row *r, struct later_packs *later)
 {
     uint32_t last = f->n_packs == 0 ? 0 : f->packs[f->n_packs - 1].row.no;
     struct fsck_pack *p = f->n_packs == 0 ? NULL
                                           : bsearch(&r->pack, f->packs, f->n_packs,
                                                     sizeof *f->packs, cmp_pack_no);
 
-    if (p == NULL && r->pack <= last) {
-        f->r->n_index_errors++;
-    } else if (p != NULL) {
+    if (p != NULL) {
         p->n_in_index++;
+        return;
     }
+    if (r->pack <= last) {
+        f->r->n_index_errors++;
+        return;
+    }
+    for (size_t i = 0; i < later->n; i++) {
+        if (later->v[i] == r->pack) {
+            return;
+        }
+    }
+    later->v = xrealloc(later->v, (later->n + 1) * sizeof *later->v);
+    later->v[later->n++] = r->pack;
+}
+
+/* Packs are known with their rows or not at all, and none goes while fsck looks. */
+static int
+check_later(struct fsck *f, const struct later_packs *later, struct err *e)
+{
+    struct index_pack_row *packs = NULL;
+    size_t n_packs = 0;
+
+    if (later->n == 0) {
+        return 0;
+    }
+    if (index_packs(f->s->ix, &packs, &n_packs, e) == -1) {
+        return -1;
+    }
+    for (size_t i = 0; i < later->n; i++) {
+        bool there = false;
+
+        for (size_t k = 0; k < n_packs && !there; k++) {
+            there = packs[k].no == later->v[i];
+        }
+        if (!there) {
+            fsck_say(f, "the index names a pack that it does not know");
+            f->r->n_index_errors++;
+        }
+    }
+    free(packs);
+    return 0;
 }
 
 static int
 count_rows(struct fsck *f, struct err *e)
 {
     struct index_row *rows = xmalloc(ROWS_BATCH * sizeof *rows);
+    struct later_packs later = {NULL, 0};
     struct sha256 after = {{0}};
     size_t n = ROWS_BATCH;
     int rc = 0;
@@ -84,10 +129,14 @@ count_rows(struct fsck *f, struct err *e)
     while (n == ROWS_BATCH && rc == 0) {
         rc = index_rows_after(f->s->ix, &after, ROWS_BATCH, rows, &n, e);
         for (size_t i = 0; rc == 0 && i < n; i++) {
-            count_row(f, &rows[i]);
+            count_row(f, &rows[i], &later);
             after = rows[i].id;
         }
     }
+    if (rc == 0) {
+        rc = check_later(f, &later, e);
+    }
+    free(later.v);
     free(rows);
     return rc;
 }

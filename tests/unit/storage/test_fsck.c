@@ -332,6 +332,28 @@ rebuild__removes_no_pack_with_something_it_could_not_read(void **state)
     scratch_free(dir);
 }
 
+/* A row of a pack that is not there is no row of a pack that was made meanwhile. */
+static void
+fsck__finds_rows_of_a_pack_to_come(void **state)
+{
+    char *dir = copy_model();
+    char *cmd = xasprintf("sqlite3 %s/index.db 'UPDATE chunk SET pack = 77 WHERE id IN "
+                          "(SELECT id FROM chunk LIMIT 2)'",
+                          dir);
+    struct report rep;
+    struct fsck_result r;
+
+    (void)state;
+    assert_int_equal(system(cmd), 0); /* NOLINT: a test's own command */
+    r = run_fsck(dir, &rep);
+    assert_true(r.n_index_errors > 0);
+    assert_true(r.index_rebuilt);
+    assert_int_equal(r.n_bad_chunks, 0);
+    assert_int_equal(count_lost(dir), 0);
+    free(cmd);
+    scratch_free(dir);
+}
+
 static void
 fsck__loses_nothing_by_a_byte_flipped_in_a_manifest(void **state)
 {
@@ -509,6 +531,7 @@ main(void)
         cmocka_unit_test(fsck__makes_anew_an_index_whose_versions_are_damaged),
         cmocka_unit_test(fsck__heals_an_entry_that_neither_table_nor_header_tells_of),
         cmocka_unit_test(rebuild__removes_no_pack_with_something_it_could_not_read),
+        cmocka_unit_test(fsck__finds_rows_of_a_pack_to_come),
         cmocka_unit_test(fsck__loses_nothing_by_a_byte_flipped_in_a_manifest),
         cmocka_unit_test(fsck__tells_what_a_lost_pack_took_with_it),
         cmocka_unit_test(fsck__leaves_no_pack_of_nothing),
