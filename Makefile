@@ -117,7 +117,7 @@ MO         := $(PO:po/%.po=$(B)/share/locale/%/LC_MESSAGES/gpurun.mo)
         print-compile print-test-libs \
         lint lint-all layers nofloat format headers tidy words po manuals install uninstall deb clean FORCE
 .DELETE_ON_ERROR:
-all: $(LIB) $(PROGRAMS) $(CROSS_PROGRAMS) $(DATA_BUILT) $(MO)
+all: $(LIB) $(PROGRAMS) $(DATA_BUILT) $(MO)
 
 $(LIB): $(LIB_OBJ)
 	$(call say,AR,$@)
@@ -211,6 +211,7 @@ CROSS_OBJ := $(patsubst $(B)/%,$(CB)/%,$(filter-out $(B)/runner/client/% $(B)/ru
     $(B)/tests/%,$(LIB_OBJ)))
 CROSS_PROBE := $(PROBE_SRC:%.c=$(CB)/%.o) $(patsubst %.c,$(CB)/%.o,$(wildcard runner/probe/cuda_runtime_none.c))
 CROSS_PROGRAMS := $(if $(CROSS_READY),$(CROSS_DIR)/gpurun-agent $(CROSS_DIR)/gpurun-gpuprobe)
+all: $(CROSS_PROGRAMS)
 $(CB)/%.o: %.c $(B)/flags
 	@mkdir -p $(@D)
 	$(Q)$(CROSS)-linux-gnu-gcc $(CROSS_CFLAGS) $(WERROR) -MMD -MP -c -o $@ $<
