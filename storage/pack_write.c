@@ -15,7 +15,7 @@
 
 /*
  * Make and lock a file of that name. *fd stays -1, without an error, if somebody
- * swept it away between the two steps.
+ * sweeps it away between the two steps, or is about to.
  */
 static int
 create_locked(int packs_fd, const char *file, int *fd, struct err *e)
@@ -26,16 +26,21 @@ create_locked(int packs_fd, const char *file, int *fd, struct err *e)
     if (f == -1) {
         return err_set_sys(e, errno, "cannot create pack '%s'", file);
     }
-    if (flock(f, LOCK_EX | LOCK_NB) == -1 && errno != EWOULDBLOCK) {
+    if (flock(f, LOCK_EX | LOCK_NB) == -1) {
+        if (errno == EWOULDBLOCK) {
+            (void)close(f); /* gc takes it for rubbish, and has the lock */
+            return 0;
+        }
         err_set_sys(e, errno, "cannot lock pack '%s'", file);
         goto fail;
     }
+    /* Under the lock: nobody removes it from now on, but gc may have. */
     if (fstat(f, &st) == -1) {
         err_set_sys(e, errno, "cannot stat pack '%s'", file);
         goto fail;
     }
-    if (st.st_nlink == 0 || flock(f, LOCK_EX | LOCK_NB) == -1) {
-        (void)close(f); /* gc took it for rubbish: it has the lock, or had it */
+    if (st.st_nlink == 0) {
+        (void)close(f);
         return 0;
     }
     *fd = f;

@@ -1,5 +1,10 @@
 #include "tests/unit/storage/pack_util.h"
 
+#include <dirent.h>
+#include <errno.h>
+#include <sys/file.h>
+#include <sys/syscall.h>
+
 /* Packs byte by byte: what each check refuses that no other one would. */
 
 /* ---- names ---- */
@@ -313,6 +318,65 @@ scan__finds_a_header_wherever_it_begins(void **state)
     free(rubbish);
 }
 
+/* ---- a new one, and who takes it for rubbish ---- */
+
+/* Removes the packs that are there, as gc does with those that nobody has locked. */
+static struct {
+    int packs_fd;
+    int n_refusals; /* times it has the lock when somebody else wants it */
+    bool sweeps;    /* at the next time that somebody wants the lock and may have it */
+} collector;
+
+static void
+sweep(void)
+{
+    DIR *d = fdopendir(openat(collector.packs_fd, ".", O_RDONLY | O_DIRECTORY));
+    const struct dirent *entry;
+
+    assert_non_null(d);
+    while ((entry = readdir(d)) != NULL) {
+        if (entry->d_name[0] != '.') {
+            assert_int_equal(unlinkat(collector.packs_fd, entry->d_name, 0), 0);
+        }
+    }
+    (void)closedir(d);
+}
+
+/* In libc's place. */
+int
+flock(int fd, int operation)
+{
+    if (collector.n_refusals > 0) {
+        collector.n_refusals--;
+        errno = EWOULDBLOCK;
+        return -1;
+    }
+    if (collector.sweeps) {
+        collector.sweeps = false;
+        sweep();
+    }
+    return (int)syscall(SYS_flock, fd, operation);
+}
+
+static void
+create__gives_a_pack_that_is_there(void **state)
+{
+    struct place *p = *state;
+
+    collector.packs_fd = p->packs_fd;
+    for (int n_refusals = 0; n_refusals < 3; n_refusals++) {
+        struct pack_writer *w = NULL;
+        char file[PACK_FILE_NAME_BYTES];
+
+        collector.n_refusals = n_refusals;
+        collector.sweeps = true;
+        OK(pack_create(&w, p->packs_fd, e));
+        pack_file_name(&w->name, file);
+        assert_int_equal(faccessat(p->packs_fd, file, F_OK, 0), 0);
+        pack_writer_free(w, p->packs_fd, true);
+    }
+}
+
 /* ---- reading one ---- */
 
 static void
@@ -397,6 +461,7 @@ main(void)
         T(file__beyond_the_largest_pack_is_not_looked_at),
         T(scan__takes_an_entry_that_ends_the_file_and_none_that_is_torn),
         T(scan__finds_a_header_wherever_it_begins),
+        T(create__gives_a_pack_that_is_there),
         T(read_entry__is_the_one_that_was_asked_for),
         cmocka_unit_test(full__counts_second_copies_to_the_byte),
     };
