@@ -2,6 +2,7 @@
 # The job's stdout and stderr are gpurun's, byte for byte, on every transport.
 # needs: pipe
 # limit: 400
+# repeats
 . "$(dirname "$0")/lib.sh"
 . "$(dirname "$0")/hosts.sh"
 

@@ -1,5 +1,6 @@
 #!/bin/bash
 # limit: 400
+# repeats
 # The examples as their README says: digits is trained, resumed elsewhere from its snapshot, and
 # served over HTTP from that snapshot, reached through --port; here and over SSH.
 . "$(dirname "$0")/lib.sh"

@@ -1,5 +1,6 @@
 #!/bin/bash
 # limit: 400
+# repeats
 # `make demo` does all it says, and leaves nothing behind: at its end, and where it is broken off.
 . "$(dirname "$0")/lib.sh"
 

@@ -3,6 +3,7 @@
 # shown. README.zh-CN.md shows the same one. RECORD=FILE writes down what was really
 # said, LOCALE=zh_CN.UTF-8 in that language (then nothing said is checked).
 # limit: 400
+# repeats
 . "$(dirname "$0")/lib.sh"
 
 session() { # README: the commands of its session, one a line

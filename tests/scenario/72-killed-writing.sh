@@ -5,6 +5,7 @@
 # else every STEP-th.
 # needs: root
 # limit: 300
+# repeats
 . "$(dirname "$0")/lib.sh"
 . "$(dirname "$0")/hosts.sh"
 

@@ -5,6 +5,7 @@
 # DAYS: on how many days jobs run (make soak: each of them).
 # needs: root
 # limit: 300
+# repeats
 if [ "${1:-}" != inside ]; then
     [ "$(id -u)" = 0 ] || { echo "needs root"; exit 77; }
     exec unshare -n -- bash "$0" inside

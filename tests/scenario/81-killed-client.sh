@@ -2,6 +2,7 @@
 # The client dies by SIGKILL at any moment of its life: nothing was started, or the job runs
 # exactly once, and attach goes on at the exact byte behind what the dead one has shown.
 # limit: 300
+# repeats
 . "$(dirname "$0")/lib.sh"
 . "$(dirname "$0")/hosts.sh"
 

@@ -3,6 +3,7 @@
 # on the same connection is answered as if it were idle, also where the line is slow and
 # everything on the way would gladly hold seconds of data.
 # limit: 240
+# repeats
 . "$(dirname "$0")/lib.sh"
 . "$(dirname "$0")/hosts.sh"
 

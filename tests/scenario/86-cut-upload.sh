@@ -2,6 +2,7 @@
 # The link is cut while a large directory is shipped: the same run goes on by itself, sends
 # only the rest, and the job sees every byte. The same for a client that died meanwhile.
 # limit: 240
+# repeats
 . "$(dirname "$0")/lib.sh"
 . "$(dirname "$0")/hosts.sh"
 
