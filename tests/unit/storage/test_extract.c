@@ -1,6 +1,7 @@
 #include "storage/extract.h"
 
 #include <errno.h>
+#include <stdatomic.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 
@@ -33,8 +34,8 @@ struct world {
     struct tree_writer *w;
     struct sha256 tree;
     struct tree_totals totals;
-    size_t n_gets;
-    size_t n_roots; /* of these, of the tree's root */
+    atomic_size_t n_gets;  /* several threads count */
+    atomic_size_t n_roots; /* of these, of the tree's root */
     char *top;
     char *dir;
     int fd;
@@ -157,7 +158,7 @@ counting_get(void *ctx, const struct sha256 *id, struct buf *out, struct err *e)
     struct world *w = ctx;
 
     w->n_gets++;
-    w->n_roots += sha256_equal(id, &w->tree);
+    w->n_roots += sha256_equal(id, &w->tree) ? 1 : 0;
     return mem_get(&w->m, id, out, e);
 }
 
@@ -167,7 +168,8 @@ extract(struct world *w, const struct extract_options *o, struct extract_report 
 {
     struct tree_source from = {.ctx = w, .get = counting_get};
 
-    w->n_gets = w->n_roots = 0;
+    w->n_gets = 0;
+    w->n_roots = 0;
     return extract_tree(w->fd, &w->tree, &from, o, r, e);
 }
 
