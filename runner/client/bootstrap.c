@@ -333,22 +333,26 @@ static int
 explain_end(const struct bootstrap *b, const struct preamble *p, struct failure *f)
 {
     struct transport_status s;
-    char hex[SHA256_HEX_LEN + 1] = "";
+    struct buf names = BUF_INIT;
+    char hex[SHA256_HEX_LEN + 1];
     char *text;
 
     transport_wait(b->transport, &s);
     (void)transport_explain_end(b->transport, &s, p, f);
     if (f->cause == CAUSE_AGENT_FAILED && b->agents != NULL) {
         /* Its name says that it is whole; a disk may have thought otherwise since. */
-        if (b->agents->n == 1) {
-            sha256_format(&b->agents->v[0].hash, hex);
+        for (size_t i = 0; i < b->agents->n; i++) {
+            sha256_format(&b->agents->v[i].hash, hex);
+            buf_printf(&names, "%s%s", i > 0 ? ", " : "", hex);
         }
         text = xasprintf(
             _("%s; if its file was damaged, remove %s/bin/%s there: it is put "
               "there anew"),
             f->err.msg,
-            b->agent_home != NULL ? b->agent_home : "~/.local/share/gpurun-agent", hex);
+            b->agent_home != NULL ? b->agent_home : "~/.local/share/gpurun-agent",
+            buf_str(&names));
         (void)failure_set(f, CAUSE_AGENT_FAILED, "%s", text);
+        buf_free(&names);
         free(text);
     }
     return -1;

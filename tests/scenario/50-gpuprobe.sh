@@ -4,7 +4,7 @@
 # private mount namespace: several cards, MIG, refusing, lying and hanging drivers, none at all.
 set -euo pipefail
 build=${BUILD:-build/dev}
-probe=$(echo "$build"/lib/gpurun/agent/*/gpurun-gpuprobe)
+probe=$(echo "$build"/lib/gpurun/agent/"$(uname -m)"/gpurun-gpuprobe)
 library=$build/tests/libs/nvml.so
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
