@@ -60,15 +60,17 @@ check_group(struct verify *v, const struct tree_group *g)
     v->sums.n_entries += g->n_entries;
     for (size_t i = 0; i < g->n_chunks; i++) {
         const struct tree_chunk *c = &g->chunks[i];
-        struct err why = {0};
+        struct err why;
+        int rc;
 
         buf_reset(&v->data);
         v->sums.n_chunks++;
         v->sums.bytes += c->len;
-        if (store_get(v->store, &c->id, &v->data, &why) == 0 && v->data.len != c->len) {
-            err_set(&why, ERR_CORRUPT, "a chunk of another length");
+        rc = store_get(v->store, &c->id, &v->data, &why);
+        if (rc == 0 && v->data.len != c->len) {
+            rc = err_set(&why, ERR_CORRUPT, "a chunk of another length");
         }
-        if (why.code == ERR_NONE) {
+        if (rc == 0) {
             at += c->len;
             continue;
         }
