@@ -79,7 +79,38 @@ newly_gone(struct gc *g, const char *id, struct err *e)
     return rc;
 }
 
-/* What claims say at the start, in order of ids; deal with what is newly gone. */
+/*
+ * What one claim says; deal with it if it is newly gone. Under the lock of claims: one
+ * that is regained meanwhile must not be noted as gone, or its next loss would be none.
+ */
+static int
+look_at_claim(struct gc *g, struct seen_snap *sn, bool any_condemned, struct err *e)
+{
+    bool known;
+    int rc = -1;
+
+    if (snap_claims_lock(g->s, e) == -1) {
+        return -1;
+    }
+    if (snap_is_gone(g->s, sn->id, &sn->gone, e) == -1 ||
+        index_gone_known(g->s->ix, sn->id, &known, e) == -1) {
+        goto out;
+    }
+    if (g->o->dry_run || sn->gone == known) {
+        rc = 0;
+    } else if (!sn->gone) {
+        rc = index_gone_forget(g->s->ix, sn->id, e);
+    } else {
+        rc = any_condemned ? newly_gone(g, sn->id, e)
+                           : index_gone_add(g->s->ix, sn->id, e);
+    }
+
+out:
+    snap_claims_unlock(g->s);
+    return rc;
+}
+
+/* What claims say at the start, in order of ids. */
 static int
 look_at_claims(struct gc *g, struct seen_snap **out, size_t *n, struct err *e)
 {
@@ -93,23 +124,8 @@ look_at_claims(struct gc *g, struct seen_snap **out, size_t *n, struct err *e)
     }
     v = xcalloc(ids.n, sizeof *v);
     for (size_t i = 0; i < ids.n; i++) {
-        bool known;
-
         memcpy(v[i].id, ids.v[i], sizeof v[i].id);
-        if (snap_is_gone(g->s, ids.v[i], &v[i].gone, e) == -1 ||
-            index_gone_known(g->s->ix, ids.v[i], &known, e) == -1) {
-            goto out;
-        }
-        if (g->o->dry_run || v[i].gone == known) {
-            continue;
-        }
-        if (!v[i].gone) {
-            if (index_gone_forget(g->s->ix, ids.v[i], e) == -1) {
-                goto out;
-            }
-        } else if ((totals.n_condemned > 0
-                        ? newly_gone(g, ids.v[i], e)
-                        : index_gone_add(g->s->ix, ids.v[i], e)) == -1) {
+        if (look_at_claim(g, &v[i], totals.n_condemned > 0, e) == -1) {
             goto out;
         }
     }

@@ -178,12 +178,11 @@ snap_claims_unlock(struct store *s)
 }
 
 /*
- * Change a claim under the lock: keep it (gone_too: also one whose data was given up) or
- * give it up. So "kept" once said cannot be undone by an expiry that looked before.
+ * Change a claim that was not given up yet: keep it or give it up. So "kept" once said
+ * cannot be undone by an expiry that looked before.
  */
 static int
-change_claim(struct store *s, const char *id, const struct snap_claim *to, bool gone_too,
-             struct err *e)
+change_claim(struct store *s, const char *id, const struct snap_claim *to, struct err *e)
 {
     struct snap_claim now;
     int rc = -1;
@@ -194,15 +193,13 @@ change_claim(struct store *s, const char *id, const struct snap_claim *to, bool 
     if (snap_claim_get(s, id, &now, e) == -1) {
         goto out;
     }
-    if (now.data == SNAP_DATA_GONE && !gone_too) {
-        if (to->data == SNAP_DATA_GONE) {
-            rc = 0; /* once is enough; the first reason stands */
-        } else {
-            err_set(e, ERR_NOT_FOUND, "the data of %s is gone (%s)", id, now.why);
-        }
-        goto out;
+    if (now.data == SNAP_DATA_KEPT) {
+        rc = snap_claim_put(s, id, to, e);
+    } else if (to->data == SNAP_DATA_GONE) {
+        rc = 0; /* once is enough; the first reason stands */
+    } else {
+        err_set(e, ERR_NOT_FOUND, "the data of %s is gone (%s)", id, now.why);
     }
-    rc = snap_claim_put(s, id, to, e);
 
 out:
     snap_claims_unlock(s);
@@ -214,19 +211,26 @@ snap_keep(struct store *s, const char *id, int64_t expires_wall_ns, struct err *
 {
     struct snap_claim c = {.data = SNAP_DATA_KEPT, .expires_wall_ns = expires_wall_ns};
 
-    return change_claim(s, id, &c, false, e);
+    return change_claim(s, id, &c, e);
 }
 
 int
 snap_regain(struct store *s, const char *id, int64_t expires_wall_ns, struct err *e)
 {
     struct snap_claim c = {.data = SNAP_DATA_KEPT, .expires_wall_ns = expires_wall_ns};
+    struct snap_claim now;
+    int rc = -1;
 
-    /* First of all gc must not think that it has dealt with the loss of this data. */
-    if (store_commit(s, e) == -1 || index_gone_forget(s->ix, id, e) == -1) {
+    if (store_commit(s, e) == -1 || snap_claims_lock(s, e) == -1) {
         return -1;
     }
-    return change_claim(s, id, &c, true, e);
+    /* Under one lock: gc must not take note of the loss between the two, as the next loss
+     * would then be none to it. */
+    if (snap_claim_get(s, id, &now, e) == 0 && index_gone_forget(s->ix, id, e) == 0) {
+        rc = snap_claim_put(s, id, &c, e);
+    }
+    snap_claims_unlock(s);
+    return rc;
 }
 
 int
@@ -235,7 +239,7 @@ snap_drop(struct store *s, const char *id, const char *why, struct err *e)
     struct snap_claim c = {.data = SNAP_DATA_GONE, .gone_wall_ns = clock_wall_ns()};
 
     (void)snprintf(c.why, sizeof c.why, "%s", why);
-    return change_claim(s, id, &c, false, e);
+    return change_claim(s, id, &c, e);
 }
 
 /* ---- listing ---- */
