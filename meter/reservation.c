@@ -164,6 +164,13 @@ check_deed(const struct reservation *r, const struct reservation_deed *d,
                               : begun && !same_key(&o->by, &r->renter)) {
         return err_set(e, ERR_DENIED, "the reservation is another renter's");
     }
+    /* The host chooses the time it signs for: not one that suits it. */
+    if ((__int128)d->wall_ns - o->made_wall_ns > RESERVATION_ORDER_AGE_MAX_NS ||
+        (__int128)o->made_wall_ns - d->wall_ns > RESERVATION_ORDER_AGE_MAX_NS) {
+        return err_set(e, ERR_DENIED,
+                       "the host's clock and that of who ordered are more than an hour "
+                       "apart: set the one that is wrong");
+    }
     if (begun && strcmp(o->reservation, r->id) != 0) {
         return err_set(e, ERR_DENIED, "the order is about another reservation");
     }

@@ -32,6 +32,8 @@
 #define RESERVATION_MAX_BYTES   ((size_t)16 << 20)
 #define RESERVATION_EVENTS_MAX  1000
 #define RESERVATION_DEVICES_MAX 64
+/* Between when an order was made and when it was carried out, by either clock. */
+#define RESERVATION_ORDER_AGE_MAX_NS ((int64_t)3600 * 1000000000)
 
 /* Money that came in under one lease, less what went back. */
 struct reservation_payment {

@@ -8,6 +8,8 @@
 #include "meter/wallet.h"
 #include "meter/wide.h"
 
+#define NS_PER_S ((int64_t)1000000000)
+
 void
 reservation_sum_clear(struct reservation_sum *s)
 {
@@ -99,6 +101,9 @@ sum_time(struct reservation_sum *s, const struct reservation *r, const struct or
         reserve_price(s->unit, o->n, x.unit_fen, &s->charge_fen, &seconds, e) != 0 ||
         reserve_renew(buys ? at_s : r->to_s, at_s, seconds, &s->to_s, e) != 0) {
         return -1;
+    }
+    if (s->to_s > INT64_MAX / NS_PER_S) {
+        return err_set(e, ERR_RANGE, "a reservation beyond the end of the calendar");
     }
     keep_until(s, r, INT64_MAX);
     x.from_s = s->to_s - seconds;

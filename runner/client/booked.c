@@ -318,6 +318,18 @@ out:
     return rc;
 }
 
+bool
+booked_is_left(const struct home *home, const char *id)
+{
+    char *name = xasprintf("%s" BOOKED_ORDER, id);
+    char *path = home_path(home, BOOKED_DIR, name);
+    bool yes = file_exists(path);
+
+    free(path);
+    free(name);
+    return yes;
+}
+
 void
 booked_drop(const struct home *home, const char *id, const char *suffix)
 {
@@ -358,7 +370,6 @@ order_paid(struct client *cl, struct purse *p, struct session *s, struct booking
 {
     const struct offer *o = session_offer(s);
     struct grant g;
-    struct err why;
     int rc = -1;
 
     grant_init(&g);
@@ -376,11 +387,6 @@ order_paid(struct client *cl, struct purse *p, struct session *s, struct booking
         goto out;
     }
     rc = submit(cl, s, b, &g, out, e);
-    if (rc != 0 && e->code != ERR_LINK) {
-        if (purse_release(p, s, &g, &why) == 0) {
-            booked_drop(cl->home, b->order.reservation, BOOKED_ORDER);
-        }
-    }
 
 out:
     grant_clear(&g);
@@ -395,6 +401,12 @@ booked_order(struct client *cl, struct purse *p, struct session *s, struct booki
     struct err why;
     int rc = -1;
 
+    if (booked_is_left(cl->home, b->order.reservation)) {
+        return err_set(e, ERR_BUSY,
+                       _("an earlier order for reservation %s is not settled yet: "
+                         "`gpurun reserve ls` asks the host again"),
+                       b->order.reservation);
+    }
     if (home_key(cl->home, &key, e) != 0) {
         return -1;
     }
@@ -406,9 +418,11 @@ booked_order(struct client *cl, struct purse *p, struct session *s, struct booki
         rc = order_paid(cl, p, s, b, out, e);
     } else if (save_order(cl->home, b, NULL, e) == 0) {
         rc = submit(cl, s, b, NULL, out, e);
-        if (rc != 0 && e->code != ERR_LINK) {
-            booked_drop(cl->home, b->order.reservation, BOOKED_ORDER);
-        }
+    }
+    /* It said no, or what it said could not be kept: only the host knows which. */
+    if (rc != 0 && b->sent && e->code != ERR_LINK &&
+        booked_settle(cl, s, b->order.reservation, out, &why) == 0 && *out != NULL) {
+        rc = 0;
     }
     /* A book that cannot be told now is told by the next booked_sync. */
     if (rc == 0) {

@@ -50,7 +50,8 @@ int booked_quote(struct booking *b, const struct reservation *was,
 /*
  * Pay, order, and keep what the host signed: *out is the reservation afterwards.
  * ERR_LINK: nobody knows whether it was heard (booked_sync finds out). Else after a
- * failure nothing is ordered, and no money held.
+ * failure the host has signed that nothing is ordered, and no money is held; where it
+ * could not be asked, booked_sync does so. ERR_BUSY: an earlier order is not settled.
  */
 int booked_order(struct client *cl, struct purse *p, struct session *s, struct booking *b,
                  struct reservation **out, struct err *e) MUST_USE;

@@ -22,6 +22,15 @@ int booked_load(const struct home *home, const char *id, struct reservation **ou
 int booked_take(const struct home *home, const struct order *o, const struct rec *resp,
                 struct reservation **out, struct err *e) MUST_USE;
 void booked_drop(const struct home *home, const char *id, const char *suffix);
+/* Is there an order for it of which nobody knows yet what became of it? */
+bool booked_is_left(const struct home *home, const char *id);
+/*
+ * Ask the host over s what became of the order that is left for id. *out: the reservation
+ * with it carried out, the caller's; NULL: the host has signed that it never will be, and
+ * the money is free.
+ */
+int booked_settle(struct client *cl, struct session *s, const char *id,
+                  struct reservation **out, struct err *e) MUST_USE;
 /* Post it in the own ledger, and tell every other book that paid for it. */
 int booked_tell(struct client *cl, const struct reservation *r, struct err *e) MUST_USE;
 

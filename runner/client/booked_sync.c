@@ -160,19 +160,20 @@ free_money(struct client *cl, struct session *s, const struct left *l, struct er
     return rc;
 }
 
+/* *out: as it is now that the order was carried out; NULL: it never will be. */
 static int
 ask_host(struct client *cl, struct session *s, const char *id, const struct left *l,
-         struct err *e)
+         struct reservation **out, struct err *e)
 {
     struct rec *req = msg_request_new(VERB_RESERVE_SHOW);
     struct rec *resp = NULL;
-    struct reservation *r = NULL;
     int rc;
 
+    *out = NULL;
     rec_add(req, "id", id);
     rc = session_call(s, req, ASK_NS, &resp, e);
     if (rc == 0) {
-        rc = booked_take(cl->home, &l->order, resp, &r, e);
+        rc = booked_take(cl->home, &l->order, resp, out, e);
     }
     if (rc != 0 && e->code == ERR_NOT_FOUND) {
         rc = l->has_grant ? free_money(cl, s, l, e) : 0;
@@ -180,9 +181,24 @@ ask_host(struct client *cl, struct session *s, const char *id, const struct left
             booked_drop(cl->home, id, BOOKED_ORDER);
         }
     }
-    reservation_free(r);
     rec_free(req);
     rec_free(resp);
+    return rc;
+}
+
+int
+booked_settle(struct client *cl, struct session *s, const char *id,
+              struct reservation **out, struct err *e)
+{
+    struct left l = {.has_grant = false};
+    int rc;
+
+    *out = NULL;
+    order_init(&l.order);
+    grant_init(&l.grant);
+    rc = load_left(cl->home, id, &l, e) == 0 ? ask_host(cl, s, id, &l, out, e) : -1;
+    order_clear(&l.order);
+    grant_clear(&l.grant);
     return rc;
 }
 
@@ -192,6 +208,7 @@ find_out(struct client *cl, const char *id, struct err *e)
     struct session_options so = {.patience_ns = 0, .host_key_ask = true};
     struct session *s = NULL;
     struct left l = {.has_grant = false};
+    struct reservation *r = NULL;
     struct host h;
     int rc = -1;
 
@@ -200,8 +217,9 @@ find_out(struct client *cl, const char *id, struct err *e)
     if (load_left(cl->home, id, &l, e) == 0 &&
         booked_host(cl->home, &l.order.host, &h, e) == 0) {
         rc = session_open(&s, cl, &h, &so, e) == 0 && session_wait_up(s, e) == 0
-                 ? ask_host(cl, s, id, &l, e)
+                 ? ask_host(cl, s, id, &l, &r, e)
                  : -1;
+        reservation_free(r);
         session_close(s);
         host_free(&h);
     }
@@ -214,8 +232,13 @@ static int
 tell_again(struct client *cl, const char *id, struct err *e)
 {
     struct reservation *r = NULL;
-    int rc = booked_load(cl->home, id, &r, e) == 0 ? booked_tell(cl, r, e) : -1;
+    int rc;
 
+    /* What is known of its money is needed until the order has come to its end. */
+    if (booked_is_left(cl->home, id)) {
+        return err_set(e, ERR_BUSY, "%s", _("an order for it is not settled yet"));
+    }
+    rc = booked_load(cl->home, id, &r, e) == 0 ? booked_tell(cl, r, e) : -1;
     reservation_free(r);
     return rc;
 }
