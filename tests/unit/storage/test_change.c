@@ -1,4 +1,4 @@
-#include "tests/unit/storage/store_util.h"
+#include "tests/unit/storage/tree_util.h"
 
 #include <fcntl.h>
 #include <sys/stat.h>
@@ -163,23 +163,6 @@ tree_of(int fd, struct store *s)
     return id;
 }
 
-/* Younger than a tick of the file system's clock is not trusted. */
-static void
-settle(int fd)
-{
-    struct stat first;
-    struct stat now;
-
-    write_file(fd, ".tick", 0);
-    assert_int_equal(fstatat(fd, ".tick", &first, 0), 0);
-    do {
-        write_file(fd, ".tick", 1);
-        assert_int_equal(fstatat(fd, ".tick", &now, 0), 0);
-    } while (now.st_ctim.tv_sec == first.st_ctim.tv_sec &&
-             now.st_ctim.tv_nsec < first.st_ctim.tv_nsec + 20000000);
-    assert_int_equal(unlinkat(fd, ".tick", 0), 0);
-}
-
 struct place {
     char *scratch;
     int src;
@@ -266,7 +249,7 @@ change__makes_the_new_tree_whatever_differs(void **state)
         p = place_new();
         wanted = tree_of(p.src, p.store);
         OK(workdir_make(p.work, "j1", p.store, &wanted, NULL, &r, e));
-        settle(p.work);
+        wait_by_ctime(p.work, SETTLED_NS);
         got = snapshot(&p, "j1");
         assert_same(&got, &wanted);
         /* In odd rounds the old directory is not what its cache says either. */
@@ -290,7 +273,7 @@ change__makes_the_new_tree_whatever_differs(void **state)
                          r.way == WORKDIR_TAKEN_OVER ? -1 : 0);
         assert_int_equal(faccessat(p.work, ".j2.new", F_OK, 0), -1);
         /* And the cache it left is true: the next snapshot by it is the same. */
-        settle(p.work);
+        wait_by_ctime(p.work, SETTLED_NS);
         got = snapshot(&p, "j2");
         assert_same(&got, &wanted);
         place_free(&p);
@@ -314,7 +297,7 @@ change__touches_only_what_differs(void **state)
     p = place_new();
     wanted = tree_of(p.src, p.store);
     OK(workdir_make(p.work, "j1", p.store, &wanted, NULL, &r, e));
-    settle(p.work);
+    wait_by_ctime(p.work, SETTLED_NS);
     (void)snapshot(&p, "j1");
     assert_int_equal(fstatat(p.work, "j1/d3/f3", &before, 0), 0);
     write_file(p.src, "d1/f1", 777);
@@ -343,7 +326,7 @@ change__an_unlike_directory_is_given_back(void **state)
     p = place_new();
     first = tree_of(p.src, p.store);
     OK(workdir_make(p.work, "j1", p.store, &first, NULL, &r, e));
-    settle(p.work);
+    wait_by_ctime(p.work, SETTLED_NS);
     (void)snapshot(&p, "j1");
     for (int d = 0; d < DIRS; d++) {
         char name[16];
@@ -390,7 +373,7 @@ change__looks_at_two_candidates(void **state)
         OK(workdir_make(p.work, "u2", p.store, &wanted, NULL, &r, e));
         wanted = tree_of(p.src, p.store);
         OK(workdir_make(p.work, "j1", p.store, &wanted, NULL, &r, e));
-        settle(p.work);
+        wait_by_ctime(p.work, SETTLED_NS);
         (void)snapshot(&p, "j1");
         write_file(p.src, "d1/f1", 777);
         wanted = tree_of(p.src, p.store);
@@ -618,7 +601,7 @@ change__big_files_are_not_changed_in_place(void **state)
         write_file(p.src, "d1/f1", cases[i].before);
         wanted = tree_of(p.src, p.store);
         OK(workdir_make(p.work, "j1", p.store, &wanted, NULL, &r, e));
-        settle(p.work);
+        wait_by_ctime(p.work, SETTLED_NS);
         (void)snapshot(&p, "j1");
         write_file(p.src, "d1/f1", cases[i].after);
         wanted = tree_of(p.src, p.store);

@@ -1,4 +1,4 @@
-#include "tests/unit/storage/store_util.h"
+#include "tests/unit/storage/tree_util.h"
 
 #include <fcntl.h>
 #include <poll.h>
@@ -237,21 +237,11 @@ check_whole(const struct world *w, const struct sha256 *tree)
 static void
 settle(const struct world *w)
 {
-    char *probe = path_join(w->scratch, "tick");
-    int64_t first_ns = 0;
-    int64_t now_ns = 0;
+    int fd = open(w->scratch, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 
-    while (now_ns <= first_ns + 2 * TRUSTED_AFTER_NS) {
-        struct stat st;
-        int fd = open(probe, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
-
-        assert_true(fd >= 0);
-        assert_int_equal(fstat(fd, &st), 0);
-        (void)close(fd);
-        now_ns = st.st_ctim.tv_sec * 1000000000 + st.st_ctim.tv_nsec;
-        first_ns = first_ns == 0 ? now_ns : first_ns;
-    }
-    free(probe);
+    assert_true(fd >= 0);
+    wait_by_ctime(fd, 2 * TRUSTED_AFTER_NS);
+    (void)close(fd);
 }
 
 static void

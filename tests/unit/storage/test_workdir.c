@@ -1,4 +1,4 @@
-#include "tests/unit/storage/store_util.h"
+#include "tests/unit/storage/tree_util.h"
 
 #include <fcntl.h>
 #include <sys/file.h>
@@ -23,24 +23,6 @@ write_at(int dir_fd, const char *name, const char *text)
     assert_true(fd >= 0);
     assert_int_equal(fd_write_all(fd, text, strlen(text)), 0);
     assert_int_equal(fd_close(&fd), 0);
-}
-
-/* A file changed in the clock tick in which it was looked at is not trusted: wait it out.
- */
-static void
-settle(const struct place *p)
-{
-    struct stat first;
-    struct stat now;
-
-    write_at(p->work_fd, ".tick", "");
-    assert_int_equal(fstatat(p->work_fd, ".tick", &first, 0), 0);
-    do {
-        write_at(p->work_fd, ".tick", "x");
-        assert_int_equal(fstatat(p->work_fd, ".tick", &now, 0), 0);
-    } while (now.st_ctim.tv_sec == first.st_ctim.tv_sec &&
-             now.st_ctim.tv_nsec < first.st_ctim.tv_nsec + 20000000);
-    assert_int_equal(unlinkat(p->work_fd, ".tick", 0), 0);
 }
 
 static struct place
@@ -120,7 +102,7 @@ workdir__is_extracted_then_taken_over(void **state)
     (void)state;
     assert_int_equal(r.way, WORKDIR_EXTRACTED);
     assert_true(holds(&p, "j1/d/c", "three"));
-    settle(&p);
+    wait_by_ctime(p.work_fd, SETTLED_NS);
     /* The cache that the extraction wrote may be too young to be trusted; a snapshot's is
      * not. */
     {
@@ -155,7 +137,7 @@ workdir__what_was_touched_is_not_handed_on(void **state)
         struct build_report report;
         struct stat sb;
 
-        settle(&p);
+        wait_by_ctime(p.work_fd, SETTLED_NS);
         OK(workdir_snapshot(p.work_fd, "j1", p.store, false, &report, e));
         build_report_free(&report);
         switch (i) {

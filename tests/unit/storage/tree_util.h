@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "storage/beneath.h"
 #include "storage/build.h"
 #include "storage/tree.h"
 #include "tests/unit/storage/store_util.h"
@@ -215,5 +216,32 @@ find_entry(struct mem *m, const struct sha256 *tree, const char *path)
     tree_close(r);
     return found;
 }
+
+/*
+ * What changed less than a tick of the file system's clock before it was looked at is
+ * not trusted by a cache: this returns when, by that clock, ns have passed.
+ */
+static inline void
+wait_by_ctime(int dir_fd, int64_t ns)
+{
+    struct stat st;
+    int64_t first = 0;
+    int64_t now = 0;
+
+    do {
+        int fd = openat(dir_fd, ".tick", O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+
+        assert_true(fd >= 0);
+        assert_int_equal(write(fd, "x", 1), 1);
+        assert_int_equal(fstat(fd, &st), 0);
+        (void)close(fd);
+        now = stat_ctime_ns(&st);
+        first = first == 0 ? now : first;
+    } while (now < first + ns);
+    assert_int_equal(unlinkat(dir_fd, ".tick", 0), 0);
+}
+
+/* Twice the tick that caches allow for. */
+#define SETTLED_NS ((int64_t)20 * 1000000)
 
 #endif
