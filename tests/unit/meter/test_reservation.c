@@ -244,6 +244,9 @@ reservation__refuses_what_does_not_follow(void **state)
     memset(&o.prev, 0, sizeof o.prev);
     assert_refused(order_paid(&s, &o, 3000, &e), ERR_DENIED);
     o = order_of(&s, ORDER_RENEW);
+    o.offer.b[0] ^= 1;
+    assert_refused(order_paid(&s, &o, 3000, &e), ERR_DENIED);
+    o = order_of(&s, ORDER_RENEW);
     s.lease = bought - 1; /* the grant that has paid for it already */
     assert_refused(order_paid(&s, &o, 3000, &e), ERR_DENIED);
     o = order_of(&s, ORDER_RENEW);

@@ -200,6 +200,17 @@ place_free(struct place *p)
     scratch_free(p->scratch);
 }
 
+static int
+subdir(int fd, const char *name)
+{
+    int sub;
+
+    assert_int_equal(mkdirat(fd, name, 0755), 0);
+    sub = openat(fd, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    assert_true(sub >= 0);
+    return sub;
+}
+
 static struct sha256
 tree_at(const struct place *p, const char *job)
 {
@@ -309,6 +320,44 @@ change__touches_only_what_differs(void **state)
     assert_int_equal(r.n_removed, 0); /* changed in place */
     assert_true(r.n_made < r.n_kept); /* those in one chunk with it, and its directory */
     place_free(&p);
+}
+
+/* Taken over as long as half of it stays: five of the root, whose time is another, and
+ * nine links. */
+static void
+change__half_of_a_directory_is_worth_it(void **state)
+{
+    (void)state;
+    for (int n_other = 4; n_other <= 5; n_other++) {
+        struct place p = place_new();
+        struct workdir_report r;
+        const char *candidates[] = {"j1"};
+        struct workdir_options o = {.candidates = candidates, .n_candidates = 1};
+        int src = subdir(p.src, "links");
+        struct sha256 tree;
+        struct sha256 got;
+
+        for (int i = 0; i < 9; i++) {
+            assert_int_equal(symlinkat("here", src, (char[]){(char)('a' + i), '\0'}), 0);
+        }
+        tree = tree_of(src, p.store);
+        OK(workdir_make(p.work, "j1", p.store, &tree, NULL, &r, e));
+        wait_by_ctime(p.work, SETTLED_NS);
+        (void)snapshot(&p, "j1");
+        for (int i = 0; i < n_other; i++) {
+            char name[] = {(char)('a' + i), '\0'};
+
+            assert_int_equal(unlinkat(src, name, 0), 0);
+            assert_int_equal(symlinkat("there", src, name), 0);
+        }
+        tree = tree_of(src, p.store);
+        OK(workdir_make(p.work, "j2", p.store, &tree, &o, &r, e));
+        assert_int_equal(r.way, n_other == 4 ? WORKDIR_TAKEN_OVER : WORKDIR_EXTRACTED);
+        got = tree_at(&p, "j2");
+        assert_same(&got, &tree);
+        (void)close(src);
+        place_free(&p);
+    }
 }
 
 static void
@@ -620,6 +669,7 @@ main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(change__makes_the_new_tree_whatever_differs),
         cmocka_unit_test(change__touches_only_what_differs),
+        cmocka_unit_test(change__half_of_a_directory_is_worth_it),
         cmocka_unit_test(change__an_unlike_directory_is_given_back),
         cmocka_unit_test(change__looks_at_two_candidates),
         cmocka_unit_test(change__spans_are_compared_by_chunk_and_place),

@@ -85,6 +85,23 @@ gc__takes_unclaimed_chunks_at_the_second_run(void **state)
     assert_int_equal(r.n_deleted, 0);
 }
 
+/* The rows are judged some thousands at a time: those after the first are, too. */
+static void
+gc__judges_as_many_chunks_as_there_are(void **state)
+{
+    const char *dir = *state;
+    struct store *s = open_test_store(dir);
+    struct gc_result r;
+
+    OK(snap_make(s, 1, 0, 20000, e));
+    drop_snap(s, 1);
+    store_close(s);
+    r = run_gc(dir);
+    assert_int_equal(r.n_condemned, 20001);
+    r = run_gc(dir);
+    assert_int_equal(r.n_deleted, 20001);
+}
+
 static void
 gc__of_everything_leaves_nothing(void **state)
 {
@@ -426,6 +443,7 @@ main(void)
     const struct CMUnitTest tests[] = {
         T(gc__takes_unclaimed_chunks_at_the_second_run),
         T(gc__of_everything_leaves_nothing),
+        T(gc__judges_as_many_chunks_as_there_are),
         T(gc__waits_for_handles_that_were_open_when_it_condemned),
         T(gc__pardons_what_is_asked_for),
         T(gc__condemns_anew_what_a_lost_snapshot_held),

@@ -299,6 +299,29 @@ scan__takes_rules_from_the_git_root_above(void **state)
     free(ignored);
 }
 
+/* Rules in a file that is longer than is read are none; one byte less, and they are. */
+static void
+scan__takes_a_file_of_rules_up_to_its_limit(void **state)
+{
+    const char *dir = *state;
+    const struct scan_options o = {0};
+    char *proj = path_join(dir, "proj");
+    char *rules = xmalloc(IGNORE_FILE_MAX_BYTES + 2);
+
+    memset(rules, '\n', IGNORE_FILE_MAX_BYTES);
+    memcpy(rules + IGNORE_FILE_MAX_BYTES - 6, "local\n", 7);
+    put_text(dir, "proj/.git/HEAD", "1");
+    put_text(dir, "proj/local", "1");
+    put_text(dir, "proj/locals", "1");
+    put_text(dir, "proj/.git/info/exclude", rules);
+    assert_scan(proj, &o, "/\nlocals\n");
+    memcpy(rules + IGNORE_FILE_MAX_BYTES - 1, "\n\n", 3);
+    put_text(dir, "proj/.git/info/exclude", rules);
+    assert_scan(proj, &o, "/\nlocal\nlocals\n");
+    free(rules);
+    free(proj);
+}
+
 static void
 check_root__knows_homes(void **state)
 {
@@ -479,6 +502,7 @@ main(void)
         unit_test_in_dir(scan__refuses_with_paths_that_are_not_there_or_not_inside),
         unit_test_in_dir(scan__refuses_what_holds_keys),
         unit_test_in_dir(scan__takes_rules_from_the_git_root_above),
+        unit_test_in_dir(scan__takes_a_file_of_rules_up_to_its_limit),
         unit_test_in_dir(check_root__knows_homes),
         unit_test_in_dir(
             scan__of_many_directories_is_the_same_with_any_number_of_threads),

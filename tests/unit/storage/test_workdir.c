@@ -98,6 +98,8 @@ workdir__is_extracted_then_taken_over(void **state)
 {
     struct place p = place_new();
     struct workdir_report r = make(&p, "j1", NULL);
+    struct stat before;
+    struct stat after;
 
     (void)state;
     assert_int_equal(r.way, WORKDIR_EXTRACTED);
@@ -112,9 +114,13 @@ workdir__is_extracted_then_taken_over(void **state)
         assert_true(sha256_equal(&report.tree, &p.tree));
         build_report_free(&report);
     }
+    assert_int_equal(fstatat(p.work_fd, "j1.scan", &before, 0), 0);
     r = make(&p, "j2", "j1");
     assert_int_equal(r.way, WORKDIR_TAKEN_OVER);
     assert_string_equal(r.from, "j1");
+    assert_int_equal(fstatat(p.work_fd, "j2.scan", &after, 0), 0);
+    assert_true(before.st_ino ==
+                after.st_ino); /* nothing to change: its cache as it is */
     assert_int_equal(r.n_kept, 5);
     assert_true(holds(&p, "j2/a", "one"));
     assert_int_equal(faccessat(p.work_fd, "j1", F_OK, 0), -1);
