@@ -157,6 +157,10 @@ reservation__is_bought_renewed_and_changed_by_the_rules(void **state)
     done(&s, ORDER_CHANGE, 13500);
     assert_string_equal(s.r->type, "a100");
     check_chain(&s);
+    for (size_t i = 0; i < s.r->n_events; i++) {
+        assert_ptr_equal(reservation_find(s.r, &s.r->events[i].order), &s.r->events[i]);
+    }
+    assert_null(reservation_find(s.r, &s.r->head)); /* no order's hash */
     /* Back again at once: what going up cost. */
     {
         struct order o = order_of(&s, ORDER_CHANGE);

@@ -200,6 +200,41 @@ report__names_the_largest_first_and_equal_ones_by_name(void **state)
     assert_string_equal(s->r.largest[2].path, "b");
 }
 
+/* More first names than the table of links has room for at once, in any order. */
+static void
+tree__of_many_hard_links_keeps_each_pair(void **state)
+{
+    enum { N_PAIRS = 700 };
+    struct setup *s = *state;
+    struct stat first;
+    struct stat second;
+    char a[16];
+    char b[16];
+    char *to;
+    int fd;
+
+    for (int i = 0; i < N_PAIRS; i++) {
+        (void)snprintf(a, sizeof a, "a%d", i);
+        (void)snprintf(b, sizeof b, "b%d", i);
+        put_text(s->src, a, a);
+        assert_int_equal(linkat(s->fd, a, s->fd, b, 0), 0);
+    }
+    build(s);
+    to = extract(s, "out", false);
+    fd = open_dir(to);
+    for (int i = 0; i < N_PAIRS; i++) {
+        (void)snprintf(a, sizeof a, "a%d", i);
+        (void)snprintf(b, sizeof b, "b%d", i);
+        assert_int_equal(fstatat(fd, a, &first, 0), 0);
+        assert_int_equal(fstatat(fd, b, &second, 0), 0);
+        assert_true(first.st_ino == second.st_ino);
+        assert_int_equal(first.st_nlink, 2);
+        assert_int_equal(first.st_size, strlen(a));
+    }
+    (void)close(fd);
+    free(to);
+}
+
 static void
 tree__of_an_empty_directory_is_its_root(void **state)
 {
@@ -828,6 +863,7 @@ main(void)
     const struct CMUnitTest tests[] = {
         build_test(tree__of_nasty_things_comes_back_bit_for_bit),
         build_test(tree__is_the_same_with_any_number_of_threads),
+        build_test(tree__of_many_hard_links_keeps_each_pair),
         build_test(tree__of_an_empty_directory_is_its_root),
         build_test(tree__holds_the_longest_link_there_is),
         build_test(tree__names_the_owners),

@@ -1,5 +1,7 @@
 #include "tests/unit/storage/store_util.h"
 
+#include <sys/stat.h>
+
 #include "base/clock.h"
 #include "storage/snap.h"
 
@@ -305,6 +307,9 @@ expire__takes_what_is_due_and_no_more(void **state)
 {
     struct fixture *f = *state;
     struct snap_claim c;
+    char *clock = path_join(f->dir, "clock");
+    struct stat seen;
+    struct stat again;
     bool doubt;
 
     add_snap(f->s, "saa1111111111", "x", T0, T0 + 15 * DAY);
@@ -316,7 +321,10 @@ expire__takes_what_is_due_and_no_more(void **state)
     assert_int_equal(expire(f->s, &doubt), 0);
     pass(1);
     assert_int_equal(expire(f->s, &doubt), 1);
+    assert_int_equal(stat(clock, &seen), 0);
     assert_int_equal(expire(f->s, &doubt), 0);
+    assert_int_equal(stat(clock, &again), 0);
+    assert_true(seen.st_ino == again.st_ino); /* nothing new to be remembered */
     OK(snap_claim_get(f->s, "saa1111111111", &c, e));
     assert_string_equal(c.why, "expired");
     assert_int_equal(c.expires_wall_ns, T0 + 15 * DAY);
@@ -324,6 +332,7 @@ expire__takes_what_is_due_and_no_more(void **state)
     assert_int_equal(expire(f->s, &doubt), 1);
     pass(30 * DAY);
     assert_int_equal(expire(f->s, &doubt), 0);
+    free(clock);
 }
 
 static void
