@@ -64,6 +64,14 @@ reservation_paid_fen(const struct reservation *r)
     return sum;
 }
 
+bool
+reservation_continues(const struct reservation *now, const struct reservation *was)
+{
+    return was->n_events <= now->n_events &&
+           (was->n_events == 0 ||
+            sha256_equal(&was->head, &now->events[was->n_events - 1].hash));
+}
+
 const struct reservation_event *
 reservation_find(const struct reservation *r, const struct sha256 *order)
 {
@@ -241,6 +249,7 @@ note_event(struct reservation *r, const struct reservation_deed *d,
     ev->back = s->back;
     ev->n_back = s->n_back;
     s->back = NULL;
+    memcpy(ev->class_name, r->class_name, sizeof ev->class_name);
     memcpy(ev->type, r->type, sizeof ev->type);
     ev->devices = xmemdup(r->devices, r->n_devices * sizeof *r->devices);
     ev->n_devices = r->n_devices;

@@ -65,7 +65,8 @@ struct reservation_event {
     char lease[GRANT_ID_MAX + 1]; /* of the charge; "" nothing was paid */
     struct reservation_back *back;
     size_t n_back;
-    char type[CARD_WORD_MAX + 1]; /* held from then on */
+    char class_name[CARD_WORD_MAX + 1]; /* held from then on */
+    char type[CARD_WORD_MAX + 1];
     char (*devices)[OFFER_WORD_MAX + 1];
     size_t n_devices;
     struct sha256 order;
@@ -103,6 +104,11 @@ void reservation_free(struct reservation *r); /* NULL allowed */
 bool reservation_holds(const struct reservation *r, int64_t at_s);
 bool reservation_has_device(const struct reservation *r, const char *uuid);
 int64_t reservation_paid_fen(const struct reservation *r); /* less what went back */
+/*
+ * Is now the chain was, and perhaps more behind it? Where neither goes on with the other
+ * the host has signed two histories: both chains together are proof of it.
+ */
+bool reservation_continues(const struct reservation *now, const struct reservation *was);
 /* The event that carried this order out, or NULL. */
 const struct reservation_event *reservation_find(const struct reservation *r,
                                                  const struct sha256 *order);

@@ -113,19 +113,51 @@ sum_time(struct reservation_sum *s, const struct reservation *r, const struct or
     return 0;
 }
 
-/* Other devices for what is left of each stretch: the difference for that time. */
+/*
+ * Other devices for what is left of each stretch: the difference for that time. What
+ * comes back is the difference the other way round, so both ways are floored, and up and
+ * down again bring no more than was paid.
+ */
+static int
+price_change(struct reservation_sum *s, const struct reservation *r,
+             struct reserve_rest *rest, size_t n, struct err *e)
+{
+    int64_t period_s = reserve_unit_s(s->unit);
+    int64_t fen = 0;
+
+    if (reserve_change_all(rest, n, period_s, &fen, e) != 0) {
+        return -1;
+    }
+    s->charge_fen = i64_max(fen, 0);
+    if (fen >= 0) {
+        return 0;
+    }
+    for (size_t i = 0; i < n; i++) {
+        int64_t old = rest[i].from_fen;
+
+        rest[i].from_fen = rest[i].to_fen;
+        rest[i].to_fen = old;
+    }
+    if (reserve_change_all(rest, n, period_s, &fen, e) != 0) {
+        return -1;
+    }
+    s->refund_fen = i64_min(fen, reservation_paid_fen(r));
+    return 0;
+}
+
 static int
 sum_change(struct reservation_sum *s, const struct reservation *r, const struct order *o,
            const struct offer *offer, int64_t at_s, struct err *e)
 {
-    int64_t period_s = reserve_unit_s(s->unit);
+    struct reserve_rest *rest;
     struct reservation_stretch x = {0};
-    __int128 sum = 0;
-    __int128 fen;
+    size_t n = 0;
+    int rc;
 
     if (price_stretch(s, offer, o->n_devices, &x, &s->fee_bps, e) != 0) {
         return -1;
     }
+    rest = xcalloc(r->n_stretches + 1, sizeof *rest);
     keep_until(s, r, at_s);
     for (size_t i = 0; i < r->n_stretches; i++) {
         const struct reservation_stretch *old = &r->stretches[i];
@@ -133,18 +165,15 @@ sum_change(struct reservation_sum *s, const struct reservation *r, const struct 
         x.from_s = i64_max(old->from_s, at_s);
         x.to_s = old->to_s;
         if (x.from_s < x.to_s) {
-            sum += ((__int128)x.unit_fen - old->unit_fen) * (x.to_s - x.from_s);
+            rest[n++] = (struct reserve_rest){.from_fen = old->unit_fen,
+                                              .to_fen = x.unit_fen,
+                                              .remaining_s = x.to_s - x.from_s};
             add_stretch(s, &x);
         }
     }
-    /* Both ways floored, so that up and down again bring no more than was paid. */
-    fen = (sum < 0 ? -sum : sum) / period_s;
-    if (!wide_fits64(fen)) {
-        return refuse(e, REFUSE_RANGE, "the price of the change");
-    }
-    s->charge_fen = sum > 0 ? (int64_t)fen : 0;
-    s->refund_fen = sum < 0 ? i64_min((int64_t)fen, reservation_paid_fen(r)) : 0;
-    return 0;
+    rc = price_change(s, r, rest, n, e);
+    free(rest);
+    return rc;
 }
 
 /* Seconds had until at_s, and what they would have cost on demand. */
@@ -186,11 +215,9 @@ sum_return(struct reservation_sum *s, const struct reservation *r, const struct 
         if (reserve_refund_broken(paid, used_s, total_s, &s->refund_fen, e) != 0) {
             return -1;
         }
-    } else {
-        __int128 fee =
-            used_s == 0 ? 0 : wide_ceil_div((__int128)paid * r->fee_bps, TARIFF_BPS_ONE);
-
-        s->refund_fen = (int64_t)wide_max((__int128)paid - used_fen - fee, 0);
+    } else if (reserve_refund_of(paid, used_fen, used_s, r->fee_bps, &s->refund_fen, e) !=
+               0) {
+        return -1;
     }
     keep_until(s, r, at_s);
     s->to_s = at_s;

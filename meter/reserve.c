@@ -93,20 +93,25 @@ reserve_refund(int64_t paid_fen, int64_t payg_uyuan_per_h, int64_t n_units,
                int64_t used_s, int64_t fee_bps, int64_t *refund_fen, struct err *e)
 {
     int64_t used_fen = 0;
-    __int128 fee = 0;
-    __int128 rest;
 
-    if (paid_fen < 0 || fee_bps < 0) {
+    return on_demand(payg_uyuan_per_h, n_units, used_s, 0, &used_fen, e) == 0
+               ? reserve_refund_of(paid_fen, used_fen, used_s, fee_bps, refund_fen, e)
+               : -1;
+}
+
+int
+reserve_refund_of(int64_t paid_fen, int64_t used_fen, int64_t used_s, int64_t fee_bps,
+                  int64_t *refund_fen, struct err *e)
+{
+    __int128 fee = 0;
+
+    if (paid_fen < 0 || used_fen < 0 || used_s < 0 || fee_bps < 0) {
         return out_of_range(e, "a refund");
-    }
-    if (on_demand(payg_uyuan_per_h, n_units, used_s, 0, &used_fen, e) != 0) {
-        return -1;
     }
     if (used_s > 0) {
         fee = wide_ceil_div((__int128)paid_fen * fee_bps, TARIFF_BPS_ONE);
     }
-    rest = (__int128)paid_fen - used_fen - fee;
-    *refund_fen = (int64_t)wide_max(rest, 0);
+    *refund_fen = (int64_t)wide_max((__int128)paid_fen - used_fen - fee, 0);
     return 0;
 }
 
@@ -138,16 +143,36 @@ int
 reserve_change(int64_t from_fen, int64_t to_fen, int64_t remaining_s, int64_t period_s,
                int64_t *fen, struct err *e)
 {
-    __int128 difference = (__int128)to_fen - from_fen;
-    __int128 v;
+    const struct reserve_rest rest = {
+        .from_fen = from_fen, .to_fen = to_fen, .remaining_s = remaining_s};
 
-    if (remaining_s < 0 || period_s <= 0) {
+    return reserve_change_all(&rest, 1, period_s, fen, e);
+}
+
+int
+reserve_change_all(const struct reserve_rest *v, size_t n, int64_t period_s, int64_t *fen,
+                   struct err *e)
+{
+    __int128 sum = 0;
+
+    if (period_s <= 0) {
         return out_of_range(e, "the rest of a reservation");
     }
-    v = wide_floor_div(difference * remaining_s, period_s);
-    if (!wide_fits64(v)) {
+    for (size_t i = 0; i < n; i++) {
+        __int128 part = ((__int128)v[i].to_fen - v[i].from_fen) * v[i].remaining_s;
+
+        if (v[i].remaining_s < 0) {
+            return out_of_range(e, "the rest of a reservation");
+        }
+        if (part < 0 ? sum < WIDE_MIN - part : sum > WIDE_MAX - part) {
+            return out_of_range(e, "the price of the change");
+        }
+        sum += part;
+    }
+    sum = wide_floor_div(sum, period_s);
+    if (!wide_fits64(sum)) {
         return out_of_range(e, "the price of the change");
     }
-    *fen = (int64_t)v;
+    *fen = (int64_t)sum;
     return 0;
 }

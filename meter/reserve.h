@@ -1,6 +1,7 @@
 #ifndef METER_RESERVE_H
 #define METER_RESERVE_H
 
+#include <stddef.h>
 #include <stdint.h>
 
 #include "base/attr.h"
@@ -38,6 +39,9 @@ int reserve_overrun(int64_t run_s, int64_t reserved_s, int64_t payg_uyuan_per_h,
 int reserve_refund(int64_t paid_fen, int64_t payg_uyuan_per_h, int64_t n_units,
                    int64_t used_s, int64_t fee_bps, int64_t *refund_fen,
                    struct err *e) MUST_USE;
+/* The same, where what used_s cost on demand is known: it had several prices. */
+int reserve_refund_of(int64_t paid_fen, int64_t used_fen, int64_t used_s, int64_t fee_bps,
+                      int64_t *refund_fen, struct err *e) MUST_USE;
 /* The owner broke it: floor(paid x (total - used) / total), not below 0. */
 int reserve_refund_broken(int64_t paid_fen, int64_t used_s, int64_t total_s,
                           int64_t *refund_fen, struct err *e) MUST_USE;
@@ -50,5 +54,13 @@ int reserve_renew(int64_t old_end, int64_t now, int64_t period_s, int64_t *new_e
  * from. */
 int reserve_change(int64_t from_fen, int64_t to_fen, int64_t remaining_s,
                    int64_t period_s, int64_t *fen, struct err *e) MUST_USE;
+/* The same of several rests at once: summed exactly, and floored once. */
+struct reserve_rest {
+    int64_t from_fen; /* for a period */
+    int64_t to_fen;
+    int64_t remaining_s;
+};
+int reserve_change_all(const struct reserve_rest *v, size_t n, int64_t period_s,
+                       int64_t *fen, struct err *e) MUST_USE;
 
 #endif

@@ -234,7 +234,7 @@ put_reserved(struct look *k, const struct reservation *r, size_t i)
         struct journal_device d;
 
         memset(&d, 0, sizeof d);
-        (void)snprintf(d.class_name, sizeof d.class_name, "%s", r->class_name);
+        (void)snprintf(d.class_name, sizeof d.class_name, "%s", ev->class_name);
         (void)snprintf(d.type, sizeof d.type, "%s", ev->type);
         (void)snprintf(d.uuid, sizeof d.uuid, "%s", ev->devices[n]);
         for (size_t s = 0; s < r->n_stretches; s++) {

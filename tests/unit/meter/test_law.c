@@ -320,6 +320,25 @@ reserve__refuses_what_cannot_be(void **state)
     assert_refused(reserve_change(0, INT64_MAX, INT64_MAX, 1, &a, &e), ERR_RANGE);
     assert_refused(reserve_change(0, 1, 1, 0, &a, &e), ERR_RANGE);
     assert_refused(reserve_change(0, 1, -1, 1, &a, &e), ERR_RANGE);
+    assert_refused(reserve_refund_of(1, -1, 1, 0, &a, &e), ERR_RANGE);
+    assert_refused(reserve_refund_of(1, 1, -1, 0, &a, &e), ERR_RANGE);
+    assert_ok(reserve_refund_of(6000, 1880, 36000, 1000, &a, &e));
+    assert_int_equal(a, 3520);
+    {
+        /* 2/3 + 2/3: floored once, not each. */
+        const struct reserve_rest two[] = {{0, 1, 2}, {0, 1, 2}};
+        const struct reserve_rest most[] = {{INT64_MIN, INT64_MAX, INT64_MAX},
+                                            {INT64_MIN, INT64_MAX, INT64_MAX}};
+        const struct reserve_rest least[] = {{INT64_MAX, INT64_MIN, INT64_MAX},
+                                             {INT64_MAX, INT64_MIN, INT64_MAX}};
+
+        assert_ok(reserve_change_all(two, 2, 3, &a, &e));
+        assert_int_equal(a, 1);
+        assert_ok(reserve_change_all(two, 0, 3, &a, &e));
+        assert_int_equal(a, 0);
+        assert_refused(reserve_change_all(most, 2, 3, &a, &e), ERR_RANGE);
+        assert_refused(reserve_change_all(least, 2, 3, &a, &e), ERR_RANGE);
+    }
     assert_ok(reserve_change(10, 0, 1, 3, &a, &e));
     assert_int_equal(a, -4); /* floor */
 }

@@ -15,15 +15,16 @@ struct scene {
 };
 
 static void
-set_plan(struct scene *s, const char *type, const char *unit, int64_t fen)
+set_plan(struct scene *s, const char *class_name, const char *type, const char *unit,
+         int64_t fen)
 {
-    struct card_plan p = {.class_name = "gpu",
-                          .price_fen = fen,
+    struct card_plan p = {.price_fen = fen,
                           .refund_fee_bps = 1000,
                           .from_s = CARD_ALWAYS,
                           .to_s = CARD_FOREVER};
     struct err e = {0};
 
+    (void)strcpy(p.class_name, class_name);
     (void)strcpy(p.type, type);
     (void)strcpy(p.unit, unit);
     assert_ok(card_set_plan(s->f.card, &p, &e));
@@ -37,9 +38,9 @@ scene_open(struct scene *s, const char *dir)
     memset(s, 0, sizeof *s);
     fixture_open(&s->f, dir);
     assert_ok(card_set(s->f.card, "a100=8", 0, &e));
-    set_plan(s, "4090", "day", 3000);
-    set_plan(s, "a100", "day", 12000);
-    set_plan(s, "4090", "week", 18000);
+    set_plan(s, "gpu", "4090", "day", 3000);
+    set_plan(s, "gpu", "a100", "day", 12000);
+    set_plan(s, "gpu", "4090", "week", 18000);
     fixture_terms(&s->f, 500, 3600, 60);
     s->r = reservation_new();
 }
@@ -267,6 +268,59 @@ reservation__refuses_what_does_not_follow(void **state)
     scene_close(&s);
 }
 
+/* Two histories with one beginning: neither goes on with the other. */
+static void
+reservation__goes_on_only_with_its_own_history(void **state)
+{
+    struct reservation *bought = NULL;
+    struct reservation *renewed = NULL;
+    struct scene s;
+    struct err e = {0};
+
+    scene_open(&s, *state);
+    assert_true(reservation_continues(s.r, s.r));
+    done(&s, ORDER_BUY, 3000);
+    assert_ok(
+        reservation_parse(&bought, s.r->bytes.data, s.r->bytes.len, NULL, NULL, &e));
+    done(&s, ORDER_RENEW, 3000);
+    assert_true(reservation_continues(s.r, bought));
+    assert_false(reservation_continues(bought, s.r));
+    assert_true(reservation_continues(s.r, s.r));
+    renewed = s.r;
+    s.r = bought;
+    fixture_pass(NS_PER_S);
+    done(&s, ORDER_REFUND, 0);
+    assert_false(reservation_continues(s.r, renewed));
+    assert_false(reservation_continues(renewed, s.r));
+    reservation_free(renewed);
+    scene_close(&s);
+}
+
+/* Each event says what it held: also of another class than it holds now. */
+static void
+reservation__keeps_what_each_event_held(void **state)
+{
+    struct scene s;
+    struct order o;
+    struct err e = {0};
+
+    scene_open(&s, *state);
+    assert_ok(card_set(s.f.card, "asic:x1=3", 0, &e));
+    set_plan(&s, "asic", "x1", "day", 6000);
+    fixture_terms(&s.f, 500, 3600, 60);
+    done(&s, ORDER_BUY, 3000);
+    o = order_of(&s, ORDER_CHANGE);
+    (void)strcpy(o.class_name, "asic");
+    (void)strcpy(o.type, "x1");
+    assert_ok(order_paid(&s, &o, 3000, &e));
+    assert_string_equal(s.r->events[0].class_name, "gpu");
+    assert_string_equal(s.r->events[0].type, "4090");
+    assert_string_equal(s.r->events[1].class_name, "asic");
+    assert_string_equal(s.r->class_name, "asic");
+    check_chain(&s);
+    scene_close(&s);
+}
+
 static void
 reservation__is_taken_only_as_its_host_wrote_it(void **state)
 {
@@ -302,6 +356,8 @@ main(void)
         fixture_test(reservation__is_bought_renewed_and_changed_by_the_rules),
         fixture_test(reservation__is_given_back_by_the_rules),
         fixture_test(reservation__refuses_what_does_not_follow),
+        fixture_test(reservation__goes_on_only_with_its_own_history),
+        fixture_test(reservation__keeps_what_each_event_held),
         fixture_test(reservation__is_taken_only_as_its_host_wrote_it),
     };
 
