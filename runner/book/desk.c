@@ -305,7 +305,29 @@ check_leases(struct book *b, const struct reservation *r, struct err *e)
                            r->id);
 }
 
-/* An older chain than the one that is kept brings nothing; so it does not take its place.
+/* Two histories of one reservation: the second goes beside the first, as proof. */
+static int
+keep_other_chain(struct book *b, const struct reservation *r, struct err *e)
+{
+    char name[ID_TEXT_MAX];
+    char *path = NULL;
+    int rc = -1;
+
+    (void)snprintf(name, sizeof name, "%s.%zu", r->id, r->n_events);
+    if (book_path(b, "forks", name, &path, e) == 0 &&
+        file_replace(path, r->bytes.data, r->bytes.len, e) == 0) {
+        rc = err_set(e, ERR_CORRUPT,
+                     "the host has signed another history of reservation %s before: both "
+                     "are kept as proof",
+                     r->id);
+    }
+    free(path);
+    return rc;
+}
+
+/*
+ * An older chain than the one that is kept brings nothing; so it does not take its place.
+ * Of a file that cannot be read the ledger still knows every sum that was posted.
  */
 static int
 keep_chain(struct book *b, const struct reservation *r, struct err *e)
@@ -319,12 +341,12 @@ keep_chain(struct book *b, const struct reservation *r, struct err *e)
     if (book_path(b, "reservations", r->id, &path, e) != 0) {
         return -1;
     }
-    if (file_read(path, RESERVATION_MAX_BYTES, &old, &why) == 0 &&
-        reservation_parse(&was, old.data, old.len, NULL, NULL, &why) == 0 &&
-        was->n_events >= r->n_events) {
-        rc = 0;
-    } else {
+    if (file_read(path, RESERVATION_MAX_BYTES, &old, &why) != 0 ||
+        reservation_parse(&was, old.data, old.len, NULL, NULL, &why) != 0 ||
+        reservation_continues(r, was)) {
         rc = file_replace(path, r->bytes.data, r->bytes.len, e);
+    } else {
+        rc = reservation_continues(was, r) ? 0 : keep_other_chain(b, r, e);
     }
     reservation_free(was);
     buf_free(&old);

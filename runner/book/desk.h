@@ -54,6 +54,7 @@ int desk_receipt(struct book *b, const char *path, struct desk_closed *out,
  * A reservation's chain (meter/reservation.h): what was paid for it by grants of this
  * book is the owner's less the fee, what the host gave back is the renter's again.
  * ERR_DENIED: no grant of this book is in it, or it is of another host than was promised.
+ * ERR_CORRUPT: not a chain, or another history than the one kept (both are kept).
  */
 int desk_reserved(struct book *b, const void *data, size_t len, struct err *e) MUST_USE;
 
