@@ -170,7 +170,7 @@ batch_check_place(struct batch *b, struct batch_job *j, struct err *e)
         known = known || strcmp(c->host, j->r.host) == 0;
         reached = reached || in_reach(b, j, i);
         if (in_reach(b, j, i) && (c->fit == PLACE_FITS || c->fit == PLACE_BUSY)) {
-            return 0;
+            return place_check_paid(b->place, c, e);
         }
     }
     if (!known) {

@@ -121,8 +121,13 @@ void bill_plot_svg(const struct bill_entries *l, const char *month, struct buf *
 /* ---- bill_front.c: reservations ---- */
 
 struct table;
-int bill_front_all(const struct cli *c, struct bill_entries *l, struct err *e) MUST_USE;
+/* wrong gets what is said of those that cannot be read; NULL: ERR_CORRUPT, for a sum that
+ * lacks one is no sum. */
+int bill_front_all(const struct cli *c, struct bill_entries *l, struct strings *wrong,
+                   struct err *e) MUST_USE;
 bool bill_front_in(const struct bill_front *f, const char *month);
+/* Was anything paid for that reservation, or given back, in that month? */
+bool bill_front_has(const struct bill_entries *l, const char *id, const char *month);
 int64_t bill_front_sum(const struct bill_entries *l, const char *month);
 void bill_front_rows(const struct bill_entries *l, const char *month, struct table *t);
 void bill_front_json(const struct bill_entries *l, const char *month,

@@ -9,6 +9,7 @@
 #include "meter/reservation.h"
 #include "runner/cli/bill.h"
 #include "runner/cli/out.h"
+#include "runner/cli/reserveview.h"
 #include "runner/client/booked.h"
 #include "runner/client/i18n.h"
 
@@ -29,7 +30,7 @@ add(struct bill_entries *l, const struct reservation *r, size_t i)
     f = &l->front[l->n_front++];
     memset(f, 0, sizeof *f);
     (void)snprintf(f->id, sizeof f->id, "%s", r->id);
-    (void)snprintf(f->class_name, sizeof f->class_name, "%s", r->class_name);
+    (void)snprintf(f->class_name, sizeof f->class_name, "%s", ev->class_name);
     (void)snprintf(f->type, sizeof f->type, "%s", ev->type);
     f->act = ev->act;
     f->host = r->host;
@@ -40,9 +41,11 @@ add(struct bill_entries *l, const struct reservation *r, size_t i)
 }
 
 int
-bill_front_all(const struct cli *c, struct bill_entries *l, struct err *e)
+bill_front_all(const struct cli *c, struct bill_entries *l, struct strings *wrong,
+               struct err *e)
 {
-    struct booked_list booked = {NULL, 0};
+    struct booked_list booked = {.v = NULL};
+    int rc;
 
     if (booked_list(c->home, &booked, e) != 0) {
         return -1;
@@ -52,14 +55,29 @@ bill_front_all(const struct cli *c, struct bill_entries *l, struct err *e)
             add(l, booked.v[i], k);
         }
     }
+    for (size_t i = 0; wrong != NULL && i < booked.wrong.n; i++) {
+        strings_add(wrong, booked.wrong.v[i]);
+    }
+    rc = wrong != NULL ? 0 : booked_check(&booked, e);
     booked_free(&booked);
-    return 0;
+    return rc;
 }
 
 bool
 bill_front_in(const struct bill_front *f, const char *month)
 {
     return month == NULL || strcmp(f->month, month) == 0;
+}
+
+bool
+bill_front_has(const struct bill_entries *l, const char *id, const char *month)
+{
+    for (size_t i = 0; i < l->n_front; i++) {
+        if (strcmp(l->front[i].id, id) == 0 && bill_front_in(&l->front[i], month)) {
+            return true;
+        }
+    }
+    return false;
 }
 
 int64_t
@@ -97,7 +115,9 @@ bill_front_rows(const struct bill_entries *l, const char *month, struct table *t
         table_cellf(t, "%" PRId64 "x %s", f->n_devices, f->type);
         table_cell(t, NULL);
         table_cell(t, out_time(f->wall_ns, when));
-        table_cell(t, f->fen < 0 ? _("given back") : _("reserved"));
+        table_cell(t, f->act == ORDER_BREAK ? reserveview_act(f->act)
+                      : f->fen < 0          ? _("given back")
+                                            : _("reserved"));
         table_cell(t, NULL);
         table_cell(t, out_fen(f->fen, money));
     }
@@ -179,7 +199,7 @@ bill_front_verify(const struct cli *c, const char *what, bool *taken, struct err
     }
     if (r != NULL) {
         sign_public_id(&r->host, id);
-        if (booked_host(c->home, &r->host, &h, &none) == 0) {
+        if (hosts_by_key(c->home, &r->host, &h, &none) == 0) {
             buf_printf(&out, _("%s: right, %s, signed by %s\n"), r->id,
                        out_fen(reservation_paid_fen(r), money), h.name);
             host_free(&h);

@@ -165,39 +165,45 @@ check_overlaps(struct audit *a, const struct bill_entries *l, size_t i)
     }
 }
 
-/* What was paid out of the own wallet for time in front, less what went back. */
 static int
-check_reservations(struct audit *a, const struct cli *c, struct ledger *l, struct err *e)
+check_payments(struct audit *a, struct ledger *l, const struct reservation *r,
+               struct err *e)
 {
-    struct booked_list v = {NULL, 0};
+    for (size_t k = 0; k < r->n_payments; k++) {
+        const struct reservation_payment *p = &r->payments[k];
+        struct ledger_lease h;
 
-    if (booked_list(c->home, &v, e) != 0) {
-        problem(a, xstrdup(e->msg));
-        return 0;
-    }
-    for (size_t i = 0; i < v.n; i++) {
-        const struct reservation *r = v.v[i];
-
-        a->n_reservations++;
-        a->reserved_fen += reservation_paid_fen(r);
-        for (size_t k = 0; l != NULL && k < r->n_payments; k++) {
-            const struct reservation_payment *p = &r->payments[k];
-            struct ledger_lease h;
-
-            if (ledger_lease(l, p->lease, &h, e) != 0) {
-                booked_free(&v);
-                return -1;
-            }
-            /* Of another book, or from before there was a wallet. */
-            if (h.state != LEDGER_HOLD_NONE && h.charge_fen != p->left_fen) {
-                problem(a, xasprintf(_("reservation %s: the ledger has %" PRId64
-                                       " fen for lease %s, the host signed %" PRId64),
-                                     r->id, h.charge_fen, p->lease, p->left_fen));
-            }
+        if (ledger_lease(l, p->lease, &h, e) != 0) {
+            return -1;
+        }
+        /* Of another book, or from before there was a wallet. */
+        if (h.state != LEDGER_HOLD_NONE && h.charge_fen != p->left_fen) {
+            problem(a, xasprintf(_("reservation %s: the ledger has %" PRId64
+                                   " fen for lease %s, the host signed %" PRId64),
+                                 r->id, h.charge_fen, p->lease, p->left_fen));
         }
     }
-    booked_free(&v);
     return 0;
+}
+
+/*
+ * What was paid for time in front, less what went back: of a month, what the bill of that
+ * month has of it. The own wallet must have all of each as it now stands.
+ */
+static int
+check_reservations(struct audit *a, const struct cli *c, const struct bill_entries *l,
+                   const char *month, struct ledger *ledger, struct err *e)
+{
+    struct booked_list v = {.v = NULL};
+    int rc = booked_list(c->home, &v, e);
+
+    for (size_t i = 0; rc == 0 && i < v.n; i++) {
+        a->n_reservations += bill_front_has(l, v.v[i]->id, month) ? 1 : 0;
+        rc = ledger != NULL ? check_payments(a, ledger, v.v[i], e) : 0;
+    }
+    a->reserved_fen = bill_front_sum(l, month);
+    booked_free(&v);
+    return rc;
 }
 
 static int
@@ -229,7 +235,7 @@ look(struct audit *a, const struct cli *c, const struct bill_entries *l,
         rc = ledger != NULL ? check_ledger(a, c->home, ledger, l->v[i].receipt, e) : 0;
     }
     if (rc == 0) {
-        rc = check_reservations(a, c, ledger, e);
+        rc = check_reservations(a, c, l, month, ledger, e);
     }
     ledger_close(ledger);
     return rc;
@@ -328,7 +334,8 @@ run_audit(struct cli *c, const void *options, const struct words *w, struct err 
         return -1;
     }
     c->stage = STAGE_TRYING;
-    if (bill_entries_all(c, &l, e) != 0 || look(&a, c, &l, o->month, e) != 0) {
+    if (bill_entries_all(c, &l, e) != 0 || bill_front_all(c, &l, &a.problems, e) != 0 ||
+        look(&a, c, &l, o->month, e) != 0) {
         goto out;
     }
     if (c->g.json) {

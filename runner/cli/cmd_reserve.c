@@ -18,7 +18,7 @@
 #define NS_PER_S ((int64_t)1000000000)
 
 struct reserve_options {
-    bool day, week, month;
+    bool day, week, month, year;
     const char *host;
     const char *device;
     bool dry_run;
@@ -31,6 +31,8 @@ static const struct opt options_reserve[] = {
      N_("for N times 7 days")},
     {"month", 0, OPT_FLAG, offsetof(struct reserve_options, month), NULL,
      N_("for N times 30 days")},
+    {"year", 0, OPT_FLAG, offsetof(struct reserve_options, year), NULL,
+     N_("for N times 365 days")},
     {"host", 0, OPT_STR, offsetof(struct reserve_options, host), "NAME",
      N_("on this host only (default: the cheapest that has it free)")},
     {"device", 0, OPT_STR, offsetof(struct reserve_options, device), "CLASS:TYPE[:N]",
@@ -148,10 +150,14 @@ carry_out(struct desk *d, struct err *e)
 static int
 unit_of(const struct reserve_options *o, enum reserve_unit *unit, struct err *e)
 {
-    if (o->day + o->week + o->month != 1) {
-        return err_set(e, ERR_INVALID, "%s", _("one of --day, --week and --month"));
+    if (o->day + o->week + o->month + o->year != 1) {
+        return err_set(e, ERR_INVALID, "%s",
+                       _("one of --day, --week, --month and --year"));
     }
-    *unit = o->day ? RESERVE_DAY : o->week ? RESERVE_WEEK : RESERVE_MONTH;
+    *unit = o->day     ? RESERVE_DAY
+            : o->week  ? RESERVE_WEEK
+            : o->month ? RESERVE_MONTH
+                       : RESERVE_YEAR;
     return 0;
 }
 
@@ -175,7 +181,7 @@ list_hosts(const struct desk *d, struct host_list *out, struct err *e)
         out->n = 1;
         return 0;
     }
-    return hosts_list(d->cl.home, true, out, e);
+    return hosts_list_used(d->cl.home, out, e);
 }
 
 /* The offer's cheapest plan of that unit for devices that are meant, and free. */
@@ -218,6 +224,19 @@ look_at(struct pick *best, const struct candidate *c, const struct device_want *
     }
 }
 
+/* What one of these sells was not looked at: it may be what was meant, or cheaper. */
+static void
+tell_unreached(const struct desk *d)
+{
+    for (size_t i = 0; place_n(d->place) > 1 && i < place_n(d->place); i++) {
+        const struct candidate *c = place_at(d->place, i);
+
+        if (session_state(c->session) != SESSION_UP) {
+            say(d->c, _("host '%s' could not be asked: %s"), c->host, c->why);
+        }
+    }
+}
+
 static int
 choose(struct desk *d, const struct device_want *want, enum reserve_unit unit,
        struct err *e)
@@ -239,6 +258,7 @@ choose(struct desk *d, const struct device_want *want, enum reserve_unit unit,
             n_up++;
         }
     }
+    tell_unreached(d);
     if (best.plan != NULL) {
         struct order *o = &d->b.order;
 
@@ -255,8 +275,8 @@ choose(struct desk *d, const struct device_want *want, enum reserve_unit unit,
         d->c->stage = STAGE_INPUT;
         err_set(e, best.sold ? ERR_BUSY : ERR_NOT_FOUND,
                 best.sold ? _("no %s %s:%lld is free to be reserved now")
-                          : _("no host sells %s %s:%lld by the day, week or month asked "
-                              "for"),
+                          : _("no host that could be asked sells %s %s:%lld by the time "
+                              "asked for"),
                 want->device_class, want->type, (long long)want->count);
     }
 
@@ -316,7 +336,7 @@ meet_host(struct desk *d, const char *what, struct err *e)
         d->c->stage = STAGE_INPUT;
         return -1;
     }
-    if (booked_host(d->c->home, &d->was->host, &h, e) != 0) {
+    if (hosts_by_key(d->c->home, &d->was->host, &h, e) != 0) {
         return -1;
     }
     rc = session_open(&d->session, &d->cl, &h, &so, e) == 0
@@ -371,7 +391,7 @@ change(struct desk *d, enum order_act act, const struct words *w, struct err *e)
 static int
 look(struct desk *d, const char *what, struct err *e)
 {
-    struct booked_list l = {NULL, 0};
+    struct booked_list l = {.v = NULL};
     struct reservation *one = NULL;
     int rc;
 
@@ -380,6 +400,12 @@ look(struct desk *d, const char *what, struct err *e)
     }
     if (what == NULL) {
         rc = booked_list(d->c->home, &l, e) == 0 ? reserveview_list(d->c, &l, e) : -1;
+        for (size_t i = 1; rc == 0 && i < l.wrong.n; i++) {
+            say(d->c, "%s", l.wrong.v[i]);
+        }
+        if (rc == 0 && l.wrong.n > 0) {
+            rc = err_set(e, ERR_CORRUPT, "%s", l.wrong.v[0]);
+        }
     } else {
         rc = booked_find(d->c->home, what, &one, e);
         if (rc != 0) {
@@ -405,7 +431,7 @@ dispatch(struct desk *d, const struct words *w, struct err *e)
         {"renew", ORDER_RENEW, 2, 3},   {"refund", ORDER_REFUND, 2, 2},
         {"switch", ORDER_CHANGE, 2, 3},
     };
-    bool timed = d->o->day || d->o->week || d->o->month;
+    bool timed = d->o->day || d->o->week || d->o->month || d->o->year;
 
     for (size_t i = 0; w->n > 0 && i < sizeof verbs / sizeof *verbs; i++) {
         if (strcmp(verbs[i].word, w->v[0]) != 0) {
@@ -439,8 +465,9 @@ run_reserve(struct cli *c, const void *options, const struct words *w, struct er
 
 const struct command cmd_reserve = {
     .name = "reserve",
-    .usage = N_("TYPE[:N] --day|--week|--month [N] [--host H] | ls | show ID | renew ID "
-                "[N] | refund ID | switch ID TYPE[:N]"),
+    .usage = N_(
+        "TYPE[:N] --day|--week|--month|--year [N] [--host H] | ls | show ID | renew ID "
+        "[N] | refund ID | switch ID TYPE[:N]"),
     .help = N_("devices paid in front and held for you: runs use them first, at no cost"),
     .options = options_reserve,
     .options_size = sizeof(struct reserve_options),

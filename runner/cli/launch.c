@@ -426,6 +426,9 @@ run_attempts(struct launch *l, bool only_plan, struct err *e)
         }
         l->c->stage = STAGE_TRYING;
         chosen = place_best(l->place);
+        if (place_check_paid(l->place, chosen, e) != 0) {
+            return -1;
+        }
         rc = attempt(l, chosen, only_plan, &again, e);
         if (again) {
             place_exclude(l->place, chosen->host, e->msg);

@@ -33,6 +33,27 @@ unit_word(enum reserve_unit u, int64_t n)
     return "";
 }
 
+const char *
+reserveview_act(enum order_act act)
+{
+    static const char *const words[ORDER_ACT_COUNT] = {
+        [ORDER_BUY] = N_("bought"),
+        [ORDER_RENEW] = N_("renewed"),
+        [ORDER_CHANGE] = N_("switched"),
+        [ORDER_REFUND] = N_("given back"),
+        [ORDER_BREAK] = N_("broken by the owner"),
+    };
+
+    return words[act] != NULL ? _(words[act]) : "";
+}
+
+/* How it ended before its time, or NULL. */
+static const struct reservation_event *
+early_end(const struct reservation *r)
+{
+    return r->given_back ? &r->events[r->n_events - 1] : NULL;
+}
+
 int
 reserveview_type(const struct host_info *info, const struct device_want *want,
                  char type[CARD_WORD_MAX + 1], struct err *e)
@@ -122,7 +143,10 @@ reserveview_print_quote(const struct cli *c, const struct booking *b, const char
 static const char *
 state_of(const struct reservation *r)
 {
-    return r->given_back                                      ? "given_back"
+    const struct reservation_event *end = early_end(r);
+
+    return end != NULL && end->act == ORDER_BREAK             ? "broken"
+           : end != NULL                                      ? "given_back"
            : reservation_holds(r, clock_wall_ns() / NS_PER_S) ? "active"
                                                               : "over";
 }
@@ -136,7 +160,7 @@ host_name(const struct cli *c, const struct reservation *r)
     struct err none;
     char *name;
 
-    if (booked_host(c->home, &r->host, &h, &none) != 0) {
+    if (hosts_by_key(c->home, &r->host, &h, &none) != 0) {
         sign_public_id(&r->host, id);
         return xstrdup(id);
     }
@@ -235,6 +259,7 @@ reserveview_list(const struct cli *c, const struct booked_list *l, struct err *e
         const struct reservation *r = l->v[i];
         char when[OUT_TIME_MAX];
         char money[OUT_MONEY_MAX];
+        const struct reservation_event *end = early_end(r);
         char *host;
 
         if (c->g.json) {
@@ -245,7 +270,7 @@ reserveview_list(const struct cli *c, const struct booked_list *l, struct err *e
         table_cell(t, r->id);
         table_cell(t, host);
         table_cellf(t, "%zux %s", r->n_devices, r->type);
-        table_cell(t, r->given_back                                      ? _("given back")
+        table_cell(t, end != NULL ? reserveview_act(end->act)
                       : reservation_holds(r, clock_wall_ns() / NS_PER_S) ? _("active")
                                                                          : _("over"));
         table_cell(t, out_time(r->to_s * NS_PER_S, when));
@@ -299,7 +324,7 @@ reserveview_show(const struct cli *c, const struct reservation *r, struct err *e
             const struct reservation_event *ev = &r->events[i];
 
             table_cell(t, out_time(ev->wall_ns, when));
-            table_cell(t, order_act_name(ev->act));
+            table_cell(t, reserveview_act(ev->act));
             table_cell(t, out_fen(ev->charge_fen, money));
             table_cell(t, out_fen(ev->refund_fen, money));
         }

@@ -24,6 +24,9 @@ int reserveview_list(const struct cli *c, const struct booked_list *l,
 int reserveview_show(const struct cli *c, const struct reservation *r,
                      struct err *e) MUST_USE;
 
+/* What was done, in a word. */
+const char *reserveview_act(enum order_act act);
+
 /* What the host's prices call a device that is meant. ERR_NOT_FOUND: it has none. */
 int reserveview_type(const struct host_info *info, const struct device_want *want,
                      char type[CARD_WORD_MAX + 1], struct err *e) MUST_USE;

@@ -1,6 +1,7 @@
 #include "runner/client/booked.h"
 
 #include <dirent.h>
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,6 +12,7 @@
 #include "base/file.h"
 #include "base/hash.h"
 #include "meter/ledger.h"
+#include "meter/money.h"
 #include "runner/client/booked_internal.h"
 #include "runner/client/i18n.h"
 #include "runner/client/purse_internal.h"
@@ -39,7 +41,11 @@ booked_names(const struct home *home, const char *suffix, struct strings *out,
     DIR *d = opendir(path);
     const struct dirent *entry;
 
-    (void)e;
+    if (d == NULL && errno != ENOENT) {
+        err_set_sys(e, errno, "'%s'", path);
+        free(path);
+        return -1;
+    }
     free(path);
     while (d != NULL && (entry = readdir(d)) != NULL) {
         char id[JOB_ID_LEN + 1];
@@ -65,14 +71,21 @@ booked_load(const struct home *home, const char *id, struct reservation **out,
             struct err *e)
 {
     char *path = home_path(home, BOOKED_DIR, id);
+    struct reservation *r = NULL;
     struct buf b = BUF_INIT;
     int rc = -1;
 
-    if (file_read(path, RESERVATION_MAX_BYTES, &b, e) == 0) {
-        rc = reservation_parse(out, b.data, b.len, NULL, NULL, e);
-        if (rc != 0) {
-            err_wrap(e, _("reservation %s"), id);
-        }
+    if (file_read(path, RESERVATION_MAX_BYTES, &b, e) == 0 &&
+        reservation_parse(&r, b.data, b.len, NULL, NULL, e) == 0) {
+        rc = strcmp(r->id, id) == 0
+                 ? 0
+                 : err_set(e, ERR_CORRUPT, _("its file holds another one, %s"), r->id);
+    }
+    if (rc == 0) {
+        *out = r;
+    } else {
+        reservation_free(r);
+        err_wrap(e, _("reservation %s"), id);
     }
     buf_free(&b);
     free(path);
@@ -83,19 +96,22 @@ int
 booked_list(const struct home *home, struct booked_list *out, struct err *e)
 {
     struct strings names = {NULL, 0};
-    struct booked_list l = {NULL, 0};
-    int rc = booked_names(home, "", &names, e);
+    struct booked_list l = {NULL, 0, {NULL, 0}};
 
-    l.v = xcalloc(names.n + 1, sizeof(struct reservation *));
-    for (size_t i = 0; rc == 0 && i < names.n; i++) {
-        rc = booked_load(home, names.v[i], &l.v[l.n], e);
-        l.n += rc == 0 ? 1 : 0;
-    }
-    strings_free(&names);
-    if (rc != 0) {
-        booked_free(&l);
+    if (booked_names(home, "", &names, e) != 0) {
         return -1;
     }
+    l.v = xcalloc(names.n + 1, sizeof(struct reservation *));
+    for (size_t i = 0; i < names.n; i++) {
+        struct err why;
+
+        if (booked_load(home, names.v[i], &l.v[l.n], &why) == 0) {
+            l.n++;
+        } else {
+            strings_add(&l.wrong, why.msg);
+        }
+    }
+    strings_free(&names);
     *out = l;
     return 0;
 }
@@ -107,7 +123,19 @@ booked_free(struct booked_list *l)
         reservation_free(l->v[i]);
     }
     free(l->v);
-    *l = (struct booked_list){NULL, 0};
+    strings_free(&l->wrong);
+    *l = (struct booked_list){NULL, 0, {NULL, 0}};
+}
+
+int
+booked_check(const struct booked_list *l, struct err *e)
+{
+    return l->wrong.n == 0
+               ? 0
+               : err_set(e, ERR_CORRUPT,
+                         _("%s: it cannot be read; `gpurun reserve ls` asks its "
+                           "host for it again"),
+                         l->wrong.v[0]);
 }
 
 int
@@ -134,30 +162,6 @@ booked_find(const struct home *home, const char *what, struct reservation **out,
                      what);
     }
     strings_free(&names);
-    return rc;
-}
-
-int
-booked_host(const struct home *home, const struct sign_public *key, struct host *out,
-            struct err *e)
-{
-    struct host_list l = {NULL, 0};
-    char id[SIGN_ID_LEN + 1];
-    int rc;
-
-    if (hosts_list(home, true, &l, e) != 0) {
-        return -1;
-    }
-    sign_public_id(key, id);
-    rc = err_set(e, ERR_NOT_FOUND, _("host %s is not known any more: `gpurun host add`"),
-                 id);
-    for (size_t i = 0; i < l.n && rc != 0; i++) {
-        if (l.v[i].pinned && memcmp(l.v[i].key.b, key->b, sizeof key->b) == 0) {
-            host_copy(out, &l.v[i]);
-            rc = 0;
-        }
-    }
-    host_list_free(&l);
     return rc;
 }
 
@@ -217,16 +221,22 @@ check_purse(struct purse *p, int64_t fen, struct err *e)
 {
     int64_t free_fen = 0;
     bool bounded = false;
+    char have[MONEY_TEXT_MAX];
+    char need[MONEY_TEXT_MAX];
 
     if (purse_free_fen(p, &bounded, &free_fen, e) != 0) {
         return -1;
     }
     if (bounded && fen > free_fen) {
+        money_format_fen(free_fen, have);
+        money_format_fen(fen, need);
         return err_set(e, ERR_LIMIT,
-                       _("the wallet has %lld.%02lld yuan free, the reservation costs "
-                         "%lld.%02lld"),
-                       (long long)(free_fen / 100), (long long)(free_fen % 100),
-                       (long long)(fen / 100), (long long)(fen % 100));
+                       purse_book(p) != NULL
+                           ? _("the book has %s yuan free for you, the reservation costs "
+                               "%s: its operator takes deposits")
+                           : _("the wallet has %s yuan free, the reservation costs %s: "
+                               "`gpurun wallet topup YUAN`"),
+                       have, need);
     }
     return 0;
 }
@@ -264,8 +274,7 @@ check_newer(const struct home *home, const struct reservation *r, struct err *e)
     if (booked_load(home, r->id, &was, &why) != 0) {
         return 0;
     }
-    if (was->n_events > r->n_events ||
-        !sha256_equal(&was->head, &r->events[was->n_events - 1].hash)) {
+    if (!reservation_continues(r, was)) {
         rc = err_set(e, ERR_CORRUPT,
                      _("the host has signed another history of reservation %s than the "
                        "one kept here"),
@@ -276,20 +285,37 @@ check_newer(const struct home *home, const struct reservation *r, struct err *e)
 }
 
 int
+booked_keep(const struct home *home, const struct reservation *r, struct err *e)
+{
+    char *tell = xasprintf("%s" BOOKED_TELL, r->id);
+    char *tell_path = NULL;
+    char *path = NULL;
+    int rc = -1;
+
+    /* Books are told of it whatever happens next. */
+    if (check_newer(home, r, e) == 0 &&
+        home_make(home, BOOKED_DIR, tell, &tell_path, e) == 0 &&
+        file_replace(tell_path, "", 0, e) == 0 &&
+        home_make(home, BOOKED_DIR, r->id, &path, e) == 0) {
+        rc = file_replace(path, r->bytes.data, r->bytes.len, e);
+    }
+    free(path);
+    free(tell);
+    free(tell_path);
+    return rc;
+}
+
+int
 booked_take(const struct home *home, const struct order *o, const struct rec *resp,
             struct reservation **out, struct err *e)
 {
     struct reservation *r = NULL;
-    char *path = NULL;
-    char *tell = xasprintf("%s" BOOKED_TELL, o->reservation);
-    char *tell_path = NULL;
     size_t len = 0;
     const char *bytes = rec_get_bytes(resp, "reservation", &len);
     int rc = -1;
 
     if (bytes == NULL) {
-        err_set(e, ERR_CORRUPT, "%s", _("the host has sent no reservation"));
-        goto out;
+        return err_set(e, ERR_CORRUPT, "%s", _("the host has sent no reservation"));
     }
     if (reservation_parse(&r, bytes, len, &o->host, &o->by, e) != 0 ||
         check_newer(home, r, e) != 0) {
@@ -299,10 +325,7 @@ booked_take(const struct home *home, const struct order *o, const struct rec *re
         err_set(e, ERR_NOT_FOUND, "%s", _("the host has not carried the order out"));
         goto out;
     }
-    if (home_make(home, BOOKED_DIR, tell, &tell_path, e) != 0 ||
-        file_replace(tell_path, "", 0, e) != 0 ||
-        home_make(home, BOOKED_DIR, r->id, &path, e) != 0 ||
-        file_replace(path, bytes, len, e) != 0) {
+    if (booked_keep(home, r, e) != 0) {
         goto out;
     }
     booked_drop(home, r->id, BOOKED_ORDER);
@@ -312,9 +335,6 @@ booked_take(const struct home *home, const struct order *o, const struct rec *re
 
 out:
     reservation_free(r);
-    free(path);
-    free(tell);
-    free(tell_path);
     return rc;
 }
 

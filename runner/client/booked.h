@@ -11,6 +11,7 @@
 #include "runner/client/home.h"
 #include "runner/client/purse.h"
 #include "runner/client/session.h"
+#include "runner/job/spec.h"
 
 /*
  * The renter's reservations (meter/reservation.h), kept as their hosts signed them:
@@ -25,11 +26,17 @@
 struct booked_list {
     struct reservation **v; /* by id */
     size_t n;
+    struct strings wrong; /* of each that cannot be read: its id and why */
 };
 
-/* All that are kept, over or not; checked. ERR_CORRUPT names the one that is wrong. */
+/*
+ * All that are kept, over or not; checked. One that cannot be read hides no other: it is
+ * told of in wrong, and what may depend on it is the caller's to judge.
+ */
 int booked_list(const struct home *home, struct booked_list *out, struct err *e) MUST_USE;
 void booked_free(struct booked_list *l);
+/* Could all be read? ERR_CORRUPT names the first that could not, and what to do. */
+int booked_check(const struct booked_list *l, struct err *e) MUST_USE;
 /* By id, or the beginning of only one. ERR_NOT_FOUND. */
 int booked_find(const struct home *home, const char *what, struct reservation **out,
                 struct err *e) MUST_USE;
@@ -57,14 +64,18 @@ int booked_order(struct client *cl, struct purse *p, struct session *s, struct b
                  struct reservation **out, struct err *e) MUST_USE;
 
 /*
+ * As its host has it now: asked for over s, kept, its books told. *out is the caller's.
+ * ERR_NOT_FOUND: that host has none of this id; ERR_CORRUPT: another history than here.
+ */
+int booked_fetch(struct client *cl, struct session *s, const char *id,
+                 struct reservation **out, struct err *e) MUST_USE;
+
+/*
  * Bring to an end what was left behind: ask hosts for what was ordered, take it or have
- * its money freed, tell books. *n_waiting: what has to wait on. The first failure is told
- * in *e at the end; the rest is done.
+ * its money freed, tell books; and ask for chains that cannot be read here any more.
+ * *n_waiting: what has to wait on. The first failure is told in *e at the end; the rest
+ * is done.
  */
 int booked_sync(struct client *cl, size_t *n_waiting, struct err *e) MUST_USE;
-
-/* The host that a reservation is on, among those known. ERR_NOT_FOUND. host_free *out. */
-int booked_host(const struct home *home, const struct sign_public *key, struct host *out,
-                struct err *e) MUST_USE;
 
 #endif

@@ -15,6 +15,9 @@ int booked_names(const struct home *home, const char *suffix, struct strings *ou
                  struct err *e) MUST_USE;
 int booked_load(const struct home *home, const char *id, struct reservation **out,
                 struct err *e) MUST_USE;
+/* Keep a chain, and that its books are to be told. ERR_CORRUPT: another history. */
+int booked_keep(const struct home *home, const struct reservation *r,
+                struct err *e) MUST_USE;
 /*
  * Keep the chain that a host answered with. ERR_NOT_FOUND: it has not carried the order
  * out; ERR_CORRUPT: it is none, or another history than the one kept.

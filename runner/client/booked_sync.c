@@ -30,21 +30,6 @@ post_own(const struct home *home, const struct reservation *r, struct err *e)
 }
 
 static int
-open_counter(struct client *cl, const struct sign_public *book, struct counter **out,
-             struct err *e)
-{
-    struct host h;
-    int rc;
-
-    if (purse_load_book(cl->home, book, &h, e) != 0) {
-        return -1;
-    }
-    rc = counter_open(out, cl, &h, NULL, e);
-    host_free(&h);
-    return rc;
-}
-
-static int
 tell_book(struct client *cl, const struct sign_public *book, const struct reservation *r,
           struct err *e)
 {
@@ -54,7 +39,7 @@ tell_book(struct client *cl, const struct sign_public *book, const struct reserv
     int rc = -1;
 
     rec_add_bytes(req, "reservation", r->bytes.data, r->bytes.len);
-    if (open_counter(cl, book, &c, e) == 0) {
+    if (purse_open_book(cl, book, &c, e) == 0) {
         rc = counter_call(c, req, &resp, e);
     }
     counter_close(c);
@@ -92,6 +77,98 @@ booked_tell(struct client *cl, const struct reservation *r, struct err *e)
     purse_pending_drop(cl->home, r->id);
     booked_drop(cl->home, r->id, BOOKED_TELL);
     return 0;
+}
+
+/* ---- as the host has it ---- */
+
+static int
+parse_shown(struct client *cl, struct session *s, const char *id, const struct rec *resp,
+            struct reservation **out, struct err *e)
+{
+    struct reservation *r = NULL;
+    const struct sign_key *key;
+    struct sign_public own;
+    size_t len = 0;
+    const char *bytes = rec_get_bytes(resp, "reservation", &len);
+
+    if (bytes == NULL) {
+        return err_set(e, ERR_CORRUPT, "%s", _("the host has sent no reservation"));
+    }
+    if (home_key(cl->home, &key, e) != 0) {
+        return -1;
+    }
+    sign_key_public(key, &own);
+    if (reservation_parse(&r, bytes, len, &session_info(s)->key, &own, e) != 0) {
+        return -1;
+    }
+    if (strcmp(r->id, id) != 0) {
+        reservation_free(r);
+        return err_set(e, ERR_CORRUPT, "%s", _("the host has sent no reservation"));
+    }
+    *out = r;
+    return 0;
+}
+
+int
+booked_fetch(struct client *cl, struct session *s, const char *id,
+             struct reservation **out, struct err *e)
+{
+    struct rec *req = msg_request_new(VERB_RESERVE_SHOW);
+    struct rec *resp = NULL;
+    struct reservation *r = NULL;
+    struct err why;
+    int rc;
+
+    rec_add(req, "id", id);
+    rc = session_call(s, req, ASK_NS, &resp, e) == 0 ? parse_shown(cl, s, id, resp, &r, e)
+                                                     : -1;
+    if (rc == 0) {
+        rc = booked_keep(cl->home, r, e);
+    }
+    /* A book that cannot be told now is told by the next booked_sync. */
+    if (rc == 0 && !booked_is_left(cl->home, id)) {
+        (void)!booked_tell(cl, r, &why);
+    }
+    if (rc == 0) {
+        *out = r;
+    } else {
+        reservation_free(r);
+    }
+    rec_free(req);
+    rec_free(resp);
+    return rc;
+}
+
+/* The file of a chain is damaged: whichever host signed it has it, too. */
+static int
+regain(struct client *cl, const char *id, struct err *e)
+{
+    struct session_options so = {.patience_ns = 0, .host_key_ask = true};
+    struct host_list hosts = {NULL, 0};
+    struct reservation *r = NULL;
+    struct err why;
+    int rc = booked_load(cl->home, id, &r, e);
+
+    reservation_free(r);
+    if (rc == 0) {
+        return 0;
+    }
+    if (hosts_list(cl->home, true, &hosts, &why) != 0) {
+        return -1;
+    }
+    for (size_t i = 0; rc != 0 && i < hosts.n; i++) {
+        struct session *s = NULL;
+
+        r = NULL;
+        if (hosts.v[i].pinned && session_open(&s, cl, &hosts.v[i], &so, &why) == 0 &&
+            session_wait_up(s, &why) == 0) {
+            rc = booked_fetch(cl, s, id, &r, &why);
+        }
+        reservation_free(r);
+        session_close(s);
+    }
+    host_list_free(&hosts);
+    return rc;
 }
 
 /* ---- orders nobody has heard of ---- */
@@ -143,7 +220,7 @@ free_money(struct client *cl, struct session *s, const struct left *l, struct er
         struct sign_public book;
 
         rc = purse_pending_book(cl->home, l->grant.job, &book, e) == 0 &&
-                     open_counter(cl, &book, &c, e) == 0
+                     purse_open_book(cl, &book, &c, e) == 0
                  ? purse_decline(cl->home, c, s, l->grant.job, &l->grant.bytes, e)
                  : -1;
         counter_close(c);
@@ -215,7 +292,7 @@ find_out(struct client *cl, const char *id, struct err *e)
     order_init(&l.order);
     grant_init(&l.grant);
     if (load_left(cl->home, id, &l, e) == 0 &&
-        booked_host(cl->home, &l.order.host, &h, e) == 0) {
+        hosts_by_key(cl->home, &l.order.host, &h, e) == 0) {
         rc = session_open(&s, cl, &h, &so, e) == 0 && session_wait_up(s, e) == 0
                  ? ask_host(cl, s, id, &l, &r, e)
                  : -1;
@@ -249,7 +326,7 @@ booked_sync(struct client *cl, size_t *n_waiting, struct err *e)
     static const struct {
         const char *suffix;
         int (*end)(struct client *cl, const char *id, struct err *e);
-    } steps[] = {{BOOKED_ORDER, find_out}, {BOOKED_TELL, tell_again}};
+    } steps[] = {{"", regain}, {BOOKED_ORDER, find_out}, {BOOKED_TELL, tell_again}};
     int rc = 0;
 
     *n_waiting = 0;
@@ -265,7 +342,7 @@ booked_sync(struct client *cl, size_t *n_waiting, struct err *e)
                 ++*n_waiting;
                 if (rc == 0) {
                     *e = why;
-                    rc = err_wrap(e, _("reservation %s"), names.v[i]);
+                    rc = k == 0 ? -1 : err_wrap(e, _("reservation %s"), names.v[i]);
                 }
             }
         }

@@ -442,6 +442,30 @@ hosts_list_used(const struct home *home, struct host_list *out, struct err *e)
     return 0;
 }
 
+int
+hosts_by_key(const struct home *home, const struct sign_public *key, struct host *out,
+             struct err *e)
+{
+    struct host_list l = {NULL, 0};
+    char id[SIGN_ID_LEN + 1];
+    int rc;
+
+    if (hosts_list(home, true, &l, e) != 0) {
+        return -1;
+    }
+    sign_public_id(key, id);
+    rc = err_set(e, ERR_NOT_FOUND, _("host %s is not known any more: `gpurun host add`"),
+                 id);
+    for (size_t i = 0; i < l.n && rc != 0; i++) {
+        if (l.v[i].pinned && memcmp(l.v[i].key.b, key->b, sizeof key->b) == 0) {
+            host_copy(out, &l.v[i]);
+            rc = 0;
+        }
+    }
+    host_list_free(&l);
+    return rc;
+}
+
 static int
 no_such_host(const struct home *home, const char *name, struct err *e)
 {

@@ -110,6 +110,12 @@ int hosts_list(const struct home *home, bool with_local, struct host_list *out,
 int hosts_list_used(const struct home *home, struct host_list *out,
                     struct err *e) MUST_USE;
 void host_list_free(struct host_list *l);
+/*
+ * The host that this key is pinned for, into *out (host_free). ERR_NOT_FOUND: none that
+ * is known here.
+ */
+int hosts_by_key(const struct home *home, const struct sign_public *key, struct host *out,
+                 struct err *e) MUST_USE;
 
 /* "user@address:port" or "this machine"; malloc'ed, not escaped. */
 char *host_where(const struct host *h);

@@ -64,13 +64,8 @@ post_operators(struct client *cl, const struct receipt *r, const struct keeping 
     struct counter *c = NULL;
     struct rec *req = NULL;
     struct rec *resp = NULL;
-    struct host h;
-    int rc;
+    int rc = purse_open_book(cl, &r->grant.book, &c, e);
 
-    if (purse_load_book(cl->home, &r->grant.book, &h, e) != 0) {
-        return -1;
-    }
-    rc = counter_open(&c, cl, &h, NULL, e);
     if (rc == 0) {
         req = msg_request_new(VERB_BOOK_KEEPING);
         rec_add_bytes(req, "keeping", k->bytes.data, k->bytes.len);
@@ -79,7 +74,6 @@ post_operators(struct client *cl, const struct receipt *r, const struct keeping 
     rec_free(req);
     rec_free(resp);
     counter_close(c);
-    host_free(&h);
     return rc;
 }
 

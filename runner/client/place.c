@@ -11,8 +11,8 @@
 #include "meter/money.h"
 #include "runner/client/booked.h"
 #include "runner/client/i18n.h"
+#include "runner/client/place_internal.h"
 
-#define NS_PER_S   ((int64_t)1000000000)
 #define CONNECT_MS 10000 /* per phase, where there are several hosts to ask */
 
 struct slot {
@@ -181,56 +181,6 @@ judge_kind(struct slot *s, const struct place_want *w, const struct kind *k)
     }
 }
 
-/* Devices of the reservation that are free and mean what is wanted. */
-static int64_t
-count_reserved(const struct reservation *r, const struct place_want *w,
-               const struct host_info *info, const struct device **first)
-{
-    int64_t n = 0;
-
-    for (size_t i = 0; i < info->devices.n; i++) {
-        const struct device *d = &info->devices.v[i];
-
-        if (d->usable && d->state == DEVICE_RESERVED &&
-            strcmp(d->device_class, r->class_name) == 0 &&
-            strcmp(d->type, r->type) == 0 && reservation_has_device(r, d->uuid) &&
-            device_matches(d, w->device.device_class, w->device.type)) {
-            *first = *first != NULL ? *first : d;
-            n++;
-        }
-    }
-    return n;
-}
-
-/* What was paid for in front comes first: it costs nothing more. */
-static void
-judge_reserved(struct slot *s, const struct place_want *w, const struct reservation *r)
-{
-    const struct host_info *info = session_info(s->c.session);
-    int64_t left_s = r->to_s - info->wall_ns / NS_PER_S;
-    const struct device *first = NULL;
-    struct candidate next = s->c;
-
-    if (memcmp(r->host.b, info->key.b, sizeof r->host.b) != 0 || r->given_back ||
-        left_s <= 0 || left_s < w->time_s ||
-        count_reserved(r, w, info, &first) < w->device.count || first == NULL) {
-        return;
-    }
-    next.fit = PLACE_FITS;
-    next.uyuan_per_h = 0;
-    next.own_estimate = false;
-    next.n_free = count_reserved(r, w, info, &first);
-    next.reserved_s = left_s;
-    next.why[0] = '\0';
-    (void)snprintf(next.type, sizeof next.type, "%s", r->type);
-    (void)snprintf(next.device_name, sizeof next.device_name, "%s", first->name);
-    (void)snprintf(next.reservation, sizeof next.reservation, "%s", r->id);
-    /* Of several the one that ends first, as long as it is long enough. */
-    if (s->c.reservation[0] == '\0' || left_s < s->c.reserved_s) {
-        s->c = next;
-    }
-}
-
 static void
 judge(struct slot *s, const struct place_want *w)
 {
@@ -257,7 +207,7 @@ judge(struct slot *s, const struct place_want *w)
         describe_missing(&s->c, info);
     }
     for (size_t i = 0; i < s->place->booked.n; i++) {
-        judge_reserved(s, w, s->place->booked.v[i]);
+        place_judge_reserved(&s->c, w, s->place->booked.v[i]);
     }
     if (s->c.fit == PLACE_FITS && s->place->grace_end_ns == 0) {
         s->place->grace_end_ns = clock_boot_ns() + PLACE_GRACE_NS;
@@ -329,9 +279,10 @@ place_set_want(struct place *p, const struct place_want *w)
 
     p->want = *w;
     p->has_want = true;
-    /* One that cannot be read is told of by `reserve ls`; a run does without. */
     booked_free(&p->booked);
-    (void)!booked_list(p->client->home, &p->booked, &why);
+    if (booked_list(p->client->home, &p->booked, &why) != 0) {
+        strings_add(&p->booked.wrong, why.msg);
+    }
     for (size_t i = 0; i < p->n; i++) {
         if (session_state(p->slots[i].c.session) == SESSION_UP) {
             judge(&p->slots[i], w);
@@ -561,6 +512,14 @@ place_take(struct place *p, const struct candidate *c)
         }
     }
     return NULL;
+}
+
+int
+place_check_paid(const struct place *p, const struct candidate *c, struct err *e)
+{
+    bool free = c->reservation[0] != '\0' || c->uyuan_per_h == 0;
+
+    return free || is_cpu(&p->want) ? 0 : booked_check(&p->booked, e);
 }
 
 int

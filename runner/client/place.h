@@ -80,6 +80,12 @@ const struct candidate *place_best(const struct place *p);
 void place_prefer(struct place *p, const char *host);
 /* Do not offer this one again. */
 void place_exclude(struct place *p, const char *host, const char *why);
+/*
+ * May it be run on at that price? ERR_CORRUPT: it costs something, and a reservation that
+ * might have paid cannot be read.
+ */
+int place_check_paid(const struct place *p, const struct candidate *c,
+                     struct err *e) MUST_USE;
 /* Its session, from now on the caller's; the candidate stays listed. */
 struct session *place_take(struct place *p, const struct candidate *c);
 /*

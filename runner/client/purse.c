@@ -37,9 +37,9 @@ load_use(const struct home *home, bool *used, struct sign_public *key, struct er
     return rc;
 }
 
-int
-purse_load_book(const struct home *home, const struct sign_public *key, struct host *out,
-                struct err *e)
+static int
+load_book(const struct home *home, const struct sign_public *key, struct host *out,
+          struct err *e)
 {
     char hex[2 * SIGN_PUBLIC_LEN + 1];
     char *path;
@@ -53,6 +53,21 @@ purse_load_book(const struct home *home, const struct sign_public *key, struct h
 }
 
 int
+purse_open_book(struct client *cl, const struct sign_public *key, struct counter **out,
+                struct err *e)
+{
+    struct host h;
+    int rc;
+
+    if (load_book(cl->home, key, &h, e) != 0) {
+        return -1;
+    }
+    rc = counter_open(out, cl, &h, NULL, e);
+    host_free(&h);
+    return rc;
+}
+
+int
 purse_in_use(const struct home *home, bool *used, struct host *out, struct err *e)
 {
     struct sign_public key;
@@ -60,7 +75,7 @@ purse_in_use(const struct home *home, bool *used, struct host *out, struct err *
     if (load_use(home, used, &key, e) != 0) {
         return -1;
     }
-    return *used ? purse_load_book(home, &key, out, e) : 0;
+    return *used ? load_book(home, &key, out, e) : 0;
 }
 
 static int

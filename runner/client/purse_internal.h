@@ -12,8 +12,9 @@
 
 /* Shared by purse.c (a run's money) and purse_sync.c (what was left behind). */
 
-int purse_load_book(const struct home *home, const struct sign_public *key,
-                    struct host *out, struct err *e) MUST_USE;
+/* Begin to connect to a book that was used once. ERR_NOT_FOUND. */
+int purse_open_book(struct client *cl, const struct sign_public *key,
+                    struct counter **out, struct err *e) MUST_USE;
 
 /* ---- <home>/pending ---- */
 

@@ -206,21 +206,6 @@ deliver(struct client *cl, struct counter *c, const struct pending *p, struct er
     return rc;
 }
 
-static int
-open_counter(struct client *cl, const struct sign_public *key, struct counter **out,
-             struct err *e)
-{
-    struct host h;
-    int rc;
-
-    if (purse_load_book(cl->home, key, &h, e) != 0) {
-        return -1;
-    }
-    rc = counter_open(out, cl, &h, NULL, e);
-    host_free(&h);
-    return rc;
-}
-
 int
 purse_deliver(struct client *cl, const char *job, struct err *e)
 {
@@ -231,7 +216,8 @@ purse_deliver(struct client *cl, const char *job, struct err *e)
     if (!purse_pending_has(cl->home, job)) {
         return 0;
     }
-    rc = load_pending(cl->home, job, &p, e) == 0 && open_counter(cl, &p.book, &c, e) == 0
+    rc = load_pending(cl->home, job, &p, e) == 0 &&
+                 purse_open_book(cl, &p.book, &c, e) == 0
              ? deliver(cl, c, &p, e)
              : -1;
     counter_close(c);
@@ -270,26 +256,16 @@ static int
 open_host(struct client *cl, const struct pending *p, struct session **out, struct err *e)
 {
     struct session_options o = {.patience_ns = 0, .host_key_ask = true};
-    struct host_list l = {NULL, 0};
     struct grant g;
+    struct host h;
     int rc = -1;
 
     grant_init(&g);
-    if (grant_parse(&g, p->grant.data, p->grant.len, e) != 0 ||
-        hosts_list(cl->home, true, &l, e) != 0) {
-        goto out;
+    if (grant_parse(&g, p->grant.data, p->grant.len, e) == 0 &&
+        hosts_by_key(cl->home, &g.host, &h, e) == 0) {
+        rc = session_open(out, cl, &h, &o, e) == 0 ? session_wait_up(*out, e) : -1;
+        host_free(&h);
     }
-    err_set(e, ERR_NOT_FOUND, _("the host of lease %s is not known any more"), p->lease);
-    for (size_t i = 0; i < l.n && rc != 0; i++) {
-        if (l.v[i].pinned && memcmp(l.v[i].key.b, g.host.b, sizeof g.host.b) == 0) {
-            rc = session_open(out, cl, &l.v[i], &o, e) == 0 ? session_wait_up(*out, e)
-                                                            : -1;
-            break;
-        }
-    }
-
-out:
-    host_list_free(&l);
     grant_clear(&g);
     return rc;
 }
@@ -387,7 +363,7 @@ purse_unheard(struct client *cl, struct session *s, const char *job, const char 
     if (load_pending(cl->home, job, &p, e) != 0) {
         return -1;
     }
-    rc = open_counter(cl, &p.book, &c, e);
+    rc = purse_open_book(cl, &p.book, &c, e);
     if (rc == 0) {
         rc = purse_decline(cl->home, c, s, job, &p.grant, e);
     }
@@ -411,7 +387,7 @@ sync_one(struct client *cl, const char *job, bool *waits, struct err *e)
     if (load_pending(cl->home, job, &p, e) != 0) {
         return -1;
     }
-    rc = open_counter(cl, &p.book, &c, e);
+    rc = purse_open_book(cl, &p.book, &c, e);
     if (rc == 0 && has_receipt) {
         rc = deliver(cl, c, &p, e);
         *waits = rc != 0;

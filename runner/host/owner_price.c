@@ -298,7 +298,7 @@ owner_price(const struct command_options *o, int argc, char **argv, struct err *
         return err_set(
             e, ERR_INVALID,
             "it is `price ls`, `price set TYPE=YUAN...` or `price rm TYPE...`; of plans "
-            "TYPE/day=YUAN, TYPE/week, TYPE/month");
+            "TYPE/day=YUAN, TYPE/week, TYPE/month, TYPE/year");
     }
     if (agent_open(&a, e) != 0) {
         return -1;

@@ -77,6 +77,7 @@ expect 100 gpurun -q reserve --device asic:x1 --day 1 2
 expect 100 gpurun -q reserve --device asic:x1:3 --day
 expect 100 gpurun -q reserve --device asic:x2 --day
 expect 100 gpurun -q reserve --device asic:x1 --month
+expect 100 gpurun -q reserve --device asic:x1 --year
 expect 100 gpurun -q reserve --device cpu:any:1 --day
 expect 100 gpurun -q reserve 4090 --day
 expect 100 gpurun -q reserve --device asic:x1 --day --host nowhere
@@ -84,6 +85,7 @@ expect 100 gpurun -q reserve ls x
 expect 100 gpurun -q reserve show v0000000000000
 expect 101 gpurun -q reserve --device asic:x1 --day 4
 has "wallet has 100.00 yuan free" "$work/err"
+has "gpurun wallet topup" "$work/err"
 expect 0 gpurun --json reserve ls
 is 'd["reservations"]' '[]'
 funds 10000 0
@@ -134,6 +136,33 @@ wait "$bg" || fail "status $?: $(cat "$work/e2")"
 expect 100 gpurun -q reserve refund "$id"
 renter ann
 expect 0 gpurun -q run --device asic:x1 -- true
+
+note "a damaged file hides no sound reservation, and costs nothing unsaid; its host is asked again"
+kept=$client/gpurun/reservations
+echo junk >"$kept/v000000000zzz"
+expect 0 gpurun --json plan --device asic:x1 -- true
+is 'd["reservation"]' "$id"
+expect 101 gpurun --json reserve ls
+is '[r["id"] for r in d["reservations"]]' "['$id']"
+has "v000000000zzz" "$work/err"
+expect 101 gpurun --json audit
+is 'd["right"], "v000000000zzz" in d["problems"][0]' "(False, True)"
+expect 101 gpurun bill
+rm "$kept/v000000000zzz"
+expect 0 gpurun --json audit --month 2001-01
+is 'd["right"], d["reservations"], d["reserved_fen"]' "(True, 0, 0)"
+cp "$kept/$id" "$work/sound"
+truncate -s -1 "$kept/$id"
+for how in plan run; do
+    expect 101 gpurun -q "$how" --device asic:x1 -- true
+    has "reserve ls" "$work/err"
+done
+expect 0 gpurun -q plan --device cpu:any:1 -- true
+expect 0 gpurun --json reserve ls
+is '[r["state"] for r in d["reservations"]]' "['active']"
+cmp "$work/sound" "$kept/$id"
+expect 0 gpurun --json plan --device asic:x1 -- true
+is 'd["reservation"]' "$id"
 
 note "renewed, then given back: each fen where it came from"
 expect 0 gpurun -q --json reserve renew "$id"
