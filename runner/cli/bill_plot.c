@@ -91,14 +91,17 @@ text_chart(const struct bars *b, struct buf *out)
     char money[OUT_MONEY_MAX];
 
     buf_printf(out, "%s\n", b->title);
+    if (b->n == 0) {
+        buf_printf(out, "%s\n", _("nothing yet"));
+    }
     for (size_t i = 0; i < b->n; i++) {
         int name = text_width(b->v[i].name);
         const char *amount = out_fen(b->v[i].fen, money);
         int pad = MONEY_COLUMNS - text_width(amount);
 
-        buf_printf(out, "%s%*s %*s%s ", b->v[i].name,
+        buf_printf(out, "%s%*s %*s%s%s", b->v[i].name,
                    name < NAME_COLUMNS ? NAME_COLUMNS - name : 0, "", pad > 0 ? pad : 0,
-                   "", amount);
+                   "", amount, b->v[i].fen > 0 ? " " : "");
         text_bar(out, scaled(b, b->v[i].fen, room * EIGHTHS));
         buf_add_str(out, "\n");
     }

@@ -268,7 +268,7 @@ bill_view_csv(const struct bill_entries *l, const struct bill_options *o, struct
     for (size_t i = 0; i < l->n; i++) {
         csv_of(&l->v[i], o->month, i == 0, out);
     }
-    if (l->n == 0 && l->n_front > 0) {
+    if (l->n == 0) { /* a table of no rows has columns, too */
         const struct bill none = {.lines = NULL};
 
         bill_csv(out, &none, "");

@@ -11,6 +11,11 @@ mkdir "$work/proj"
 cd "$work/proj"
 printf 'import sys, time\ntime.sleep(float(sys.argv[1]))\n' >busy.py
 expect 0 gpurun -q host show local
+note "before there is anything, each view says so"
+expect 0 gpurun bill --csv
+[ "$(grep -c '^job,month,' "$work/out")" = 1 ] || fail "a table of no rows, and no columns"
+expect 0 gpurun bill --plot
+[ "$(grep -cx 'nothing yet' "$work/out")" = 2 ] || fail "no bars, and nothing said"
 expect 0 env -i PATH="$PATH" HOME="$client" GPURUN_AGENT_HOME="$client/gpurun/local" "$BUILD/bin/gpurun-agent" price set cpu=360
 for name in 'a<b' '训练' plain; do
     run gpurun -q --name "$name" busy.py 1
