@@ -75,6 +75,7 @@ static int
 open_hosts(struct batch *b, struct err *e)
 {
     struct host_list hosts = {NULL, 0};
+    struct strings news = {NULL, 0};
     int rc = -1;
 
     if (check_hosts(b, e) == 0 && list_hosts(b, &hosts, e) == 0) {
@@ -92,7 +93,15 @@ open_hosts(struct batch *b, struct err *e)
     }
     b->c->stage = STAGE_TRYING;
     place_set_want(b->place, &b->jobs[0].r.want);
-    return place_wait(b->place, e);
+    if (place_wait(b->place, e) != 0) {
+        return -1;
+    }
+    place_ask_booked(b->cl, b->place, &news);
+    for (size_t i = 0; i < news.n; i++) {
+        say(b->c, "%s", news.v[i]);
+    }
+    strings_free(&news);
+    return 0;
 }
 
 /* Nothing starts unless every job could run somewhere. */

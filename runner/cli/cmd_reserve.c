@@ -320,22 +320,28 @@ buy(struct desk *d, const struct words *w, struct err *e)
 
 /* ---- what was bought ---- */
 
-/* The reservation as its host has it now, and a session there. */
+/* An order goes on from what the host has: its owner may have broken it meanwhile. */
 static int
-meet_host(struct desk *d, const char *what, struct err *e)
+learn(struct desk *d, struct err *e)
 {
-    struct session_options so = {.patience_ns = CONTEXT_PATIENCE_NS,
-                                 .host_key_ask = true};
+    struct reservation *now = NULL;
+
+    if (booked_fetch(&d->cl, d->session, d->was->id, &now, e) != 0) {
+        return -1;
+    }
+    reservation_free(d->was);
+    d->was = now;
+    return 0;
+}
+
+/* A session with the host that was, the reservation, is on. */
+static int
+reach_host(struct desk *d, int64_t patience_ns, struct err *e)
+{
+    struct session_options so = {.patience_ns = patience_ns, .host_key_ask = true};
     struct host h;
     int rc;
 
-    if (desk_open(d, e) != 0) {
-        return -1;
-    }
-    if (booked_find(d->c->home, what, &d->was, e) != 0) {
-        d->c->stage = STAGE_INPUT;
-        return -1;
-    }
     if (hosts_by_key(d->c->home, &d->was->host, &h, e) != 0) {
         return -1;
     }
@@ -344,6 +350,20 @@ meet_host(struct desk *d, const char *what, struct err *e)
              : -1;
     host_free(&h);
     return rc;
+}
+
+/* The reservation as its host has it now, and a session there. */
+static int
+meet_host(struct desk *d, const char *what, struct err *e)
+{
+    if (desk_open(d, e) != 0) {
+        return -1;
+    }
+    if (booked_find(d->c->home, what, &d->was, e) != 0) {
+        d->c->stage = STAGE_INPUT;
+        return -1;
+    }
+    return reach_host(d, CONTEXT_PATIENCE_NS, e) == 0 ? learn(d, e) : -1;
 }
 
 static int
@@ -389,34 +409,46 @@ change(struct desk *d, enum order_act act, const struct words *w, struct err *e)
 /* ---- looking ---- */
 
 static int
-look(struct desk *d, const char *what, struct err *e)
+look_all(struct desk *d, struct err *e)
 {
     struct booked_list l = {.v = NULL};
-    struct reservation *one = NULL;
-    int rc;
+    int rc = booked_list(d->c->home, &l, e) == 0 ? reserveview_list(d->c, &l, e) : -1;
 
+    for (size_t i = 1; rc == 0 && i < l.wrong.n; i++) {
+        say(d->c, "%s", l.wrong.v[i]);
+    }
+    if (rc == 0 && l.wrong.n > 0) {
+        rc = err_set(e, ERR_CORRUPT, "%s", l.wrong.v[0]);
+    }
+    booked_free(&l);
+    return rc;
+}
+
+/* While it holds its host is asked how it stands; where it cannot be, what is kept here
+ * is shown, with a word of warning. */
+static int
+look_at_one(struct desk *d, const char *what, struct err *e)
+{
+    struct err why;
+
+    if (booked_find(d->c->home, what, &d->was, e) != 0) {
+        d->c->stage = STAGE_INPUT;
+        return -1;
+    }
+    if (reservation_holds(d->was, clock_wall_ns() / NS_PER_S) &&
+        (reach_host(d, 0, &why) != 0 || learn(d, &why) != 0)) {
+        say(d->c, _("as it was last heard of: %s"), why.msg);
+    }
+    return reserveview_show(d->c, d->was, e);
+}
+
+static int
+look(struct desk *d, const char *what, struct err *e)
+{
     if (desk_open(d, e) != 0) {
         return -1;
     }
-    if (what == NULL) {
-        rc = booked_list(d->c->home, &l, e) == 0 ? reserveview_list(d->c, &l, e) : -1;
-        for (size_t i = 1; rc == 0 && i < l.wrong.n; i++) {
-            say(d->c, "%s", l.wrong.v[i]);
-        }
-        if (rc == 0 && l.wrong.n > 0) {
-            rc = err_set(e, ERR_CORRUPT, "%s", l.wrong.v[0]);
-        }
-    } else {
-        rc = booked_find(d->c->home, what, &one, e);
-        if (rc != 0) {
-            d->c->stage = STAGE_INPUT;
-        } else {
-            rc = reserveview_show(d->c, one, e);
-        }
-    }
-    reservation_free(one);
-    booked_free(&l);
-    return rc;
+    return what == NULL ? look_all(d, e) : look_at_one(d, what, e);
 }
 
 static int

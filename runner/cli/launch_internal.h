@@ -30,6 +30,7 @@ struct launch {
     struct strings own_env; /* the request's, without the host's */
     struct purse *purse;    /* whose book pays */
     struct place *place;
+    bool asked_booked; /* whether what was paid in front still holds */
     struct session *session;
     struct snap_infos sets; /* data sets of the hosts that were asked */
     struct ship *ship;

@@ -82,12 +82,33 @@ wait_for_place(struct launch *l, struct err *e)
     }
 }
 
+/* What was paid in front may have ended since it was last heard of; then it is not what
+ * this run may count on. */
+static void
+ask_booked(struct launch *l)
+{
+    struct strings news = {NULL, 0};
+
+    if (!l->asked_booked) {
+        place_ask_booked(l->cl, l->place, &news);
+    }
+    l->asked_booked = true;
+    for (size_t i = 0; i < news.n; i++) {
+        say(l->c, "%s", news.v[i]);
+    }
+    if (news.n > 0) {
+        place_set_want(l->place, &l->r->want);
+    }
+    strings_free(&news);
+}
+
 int
 launch_find_place(struct launch *l, struct err *e)
 {
     if (place_wait(l->place, e) != 0) {
         return -1;
     }
+    ask_booked(l);
     if (place_best(l->place) == NULL) {
         return l->r->wait_ns == 0 ? no_place(l, e) : wait_for_place(l, e);
     }

@@ -109,6 +109,36 @@ parse_shown(struct client *cl, struct session *s, const char *id, const struct r
     return 0;
 }
 
+static bool
+is_kept(const struct home *home, const struct reservation *r)
+{
+    struct reservation *was = NULL;
+    struct err none;
+    bool same =
+        booked_load(home, r->id, &was, &none) == 0 && sha256_equal(&was->head, &r->head);
+
+    reservation_free(was);
+    return same;
+}
+
+/* A book that cannot be told now is told by the next booked_sync. */
+static int
+keep_news(struct client *cl, const struct reservation *r, struct err *e)
+{
+    struct err why;
+
+    if (is_kept(cl->home, r)) {
+        return 0;
+    }
+    if (booked_keep(cl->home, r, e) != 0) {
+        return -1;
+    }
+    if (!booked_is_left(cl->home, r->id)) {
+        (void)!booked_tell(cl, r, &why);
+    }
+    return 0;
+}
+
 int
 booked_fetch(struct client *cl, struct session *s, const char *id,
              struct reservation **out, struct err *e)
@@ -116,18 +146,13 @@ booked_fetch(struct client *cl, struct session *s, const char *id,
     struct rec *req = msg_request_new(VERB_RESERVE_SHOW);
     struct rec *resp = NULL;
     struct reservation *r = NULL;
-    struct err why;
     int rc;
 
     rec_add(req, "id", id);
     rc = session_call(s, req, ASK_NS, &resp, e) == 0 ? parse_shown(cl, s, id, resp, &r, e)
                                                      : -1;
     if (rc == 0) {
-        rc = booked_keep(cl->home, r, e);
-    }
-    /* A book that cannot be told now is told by the next booked_sync. */
-    if (rc == 0 && !booked_is_left(cl->home, id)) {
-        (void)!booked_tell(cl, r, &why);
+        rc = keep_news(cl, r, e);
     }
     if (rc == 0) {
         *out = r;

@@ -65,6 +65,12 @@ void place_free(struct place *p);
 
 /* Run the loop as said above. Not finding any is no failure. */
 int place_wait(struct place *p, struct err *e) MUST_USE;
+/*
+ * Have hosts that are up say how the reservations kept here stand, and keep what they
+ * sign. news gets a line for each that has ended otherwise than was known, or that cannot
+ * be believed; then the want is to be set anew.
+ */
+void place_ask_booked(struct client *cl, const struct place *p, struct strings *news);
 /* Run the loop until each host has answered or failed, want or not (listings). */
 int place_ask_all(struct place *p, struct err *e) MUST_USE;
 /* Run the loop for so long (or until it is stopped). */

@@ -1,6 +1,11 @@
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
+#include "base/buf.h"
+#include "meter/money.h"
+#include "runner/client/booked.h"
+#include "runner/client/i18n.h"
 #include "runner/client/place_internal.h"
 
 #define NS_PER_S ((int64_t)1000000000)
@@ -53,4 +58,76 @@ place_judge_reserved(struct candidate *c, const struct place_want *w,
     if (c->reservation[0] == '\0' || left_s < c->reserved_s) {
         *c = next;
     }
+}
+
+/* ---- how they stand ---- */
+
+static void
+add_news(struct strings *news, char *text)
+{
+    strings_add(news, text);
+    free(text);
+}
+
+/* What has become of it since it was last heard of. */
+static void
+tell_change(const struct reservation *r, const struct reservation *was, const char *host,
+            struct strings *news)
+{
+    const struct reservation_event *ev = &r->events[r->n_events - 1];
+    char money[MONEY_TEXT_MAX];
+
+    if (r->n_events == was->n_events) {
+        return;
+    }
+    if (ev->act == ORDER_BREAK) {
+        money_format_fen(ev->refund_fen, money);
+        add_news(news, xasprintf(_("the owner of host '%s' has broken reservation %s: %s "
+                                   "yuan come back"),
+                                 host, r->id, money));
+    } else {
+        add_news(news, xasprintf(_("reservation %s on host '%s' has changed: `gpurun "
+                                   "reserve show %s`"),
+                                 r->id, host, r->id));
+    }
+}
+
+static void
+ask_one(struct client *cl, const struct candidate *c, const struct reservation *was,
+        struct strings *news)
+{
+    struct reservation *r = NULL;
+    struct err why;
+
+    if (booked_fetch(cl, c->session, was->id, &r, &why) == 0) {
+        tell_change(r, was, c->host, news);
+    } else if (why.code != ERR_LINK) {
+        add_news(news, xasprintf(_("reservation %s: host '%s': %s"), was->id, c->host,
+                                 why.msg));
+    }
+    reservation_free(r);
+}
+
+void
+place_ask_booked(struct client *cl, const struct place *p, struct strings *news)
+{
+    struct booked_list l = {.v = NULL};
+    struct err none;
+
+    if (booked_list(cl->home, &l, &none) != 0) {
+        return; /* place_check_paid tells */
+    }
+    for (size_t i = 0; i < place_n(p); i++) {
+        const struct candidate *c = place_at(p, i);
+        const struct host_info *info;
+
+        for (size_t k = 0; k < l.n && session_state(c->session) == SESSION_UP; k++) {
+            info = session_info(c->session);
+            if (memcmp(l.v[k]->host.b, info->key.b, sizeof info->key.b) == 0 &&
+                reservation_holds(l.v[k], info->wall_ns / NS_PER_S)) {
+                ask_one(cl, c, l.v[k], news);
+            }
+        }
+    }
+    booked_free(&l);
 }

@@ -82,6 +82,13 @@ static const struct opt gc_options[] = {
      "say what would be done, change nothing"},
     COMMAND_END,
 };
+static const struct opt reservation_options[] = {
+    COMMAND_HELP,
+    COMMAND_JSON,
+    {"dry-run", 'n', OPT_FLAG, AT(dry_run), NULL,
+     "with break: say what would go back, change nothing"},
+    COMMAND_END,
+};
 static const struct opt install_options[] = {
     COMMAND_HELP,
     {"sha256", 0, OPT_STR, AT(sha256), "HEX", "what this program must be"},
@@ -155,6 +162,9 @@ static const struct command commands[] = {
      "who pays less, by how much and for how long", 1, 3, member_options, owner_member},
     {"book", "ls | allow KEYFILE | rm NAME | own yes|no",
      "whose promises to pay are taken", 1, 2, book_options, owner_book},
+    {"reservation", "ls | break ID",
+     "what was paid in front, and taking it back with what is due", 1, 2,
+     reservation_options, owner_reservation},
     {"quota", "[RENTER [BYTES|none]]", "how much a renter keeps here, and may", 0, 2,
      quota_options, owner_quota},
     {"status", "", "this host at a glance", 0, 0, command_json_options, owner_status},
@@ -186,6 +196,9 @@ offer_words(const struct command *c, int n, char **words, const char *typed)
         program_offer("ls", "the rate card", typed);
         program_offer("set", "ask a price: TYPE=YUAN", typed);
         program_offer("rm", "offer it no more", typed);
+    } else if (strcmp(c->name, "reservation") == 0 && n == 0) {
+        program_offer("ls", "what was paid in front", typed);
+        program_offer("break", "take it back: the rest is refunded", typed);
     } else if (strcmp(c->name, "allow") == 0) {
         program_offer_files();
     }

@@ -15,6 +15,8 @@ int owner_renters(const struct command_options *o, int argc, char **argv, struct
 int owner_revoke(const struct command_options *o, int argc, char **argv, struct err *e);
 int owner_price(const struct command_options *o, int argc, char **argv, struct err *e);
 int owner_book(const struct command_options *o, int argc, char **argv, struct err *e);
+int owner_reservation(const struct command_options *o, int argc, char **argv,
+                      struct err *e);
 int owner_quota(const struct command_options *o, int argc, char **argv, struct err *e);
 int owner_member(const struct command_options *o, int argc, char **argv, struct err *e);
 int owner_status(const struct command_options *o, int argc, char **argv, struct err *e);

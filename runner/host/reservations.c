@@ -370,6 +370,29 @@ find_devices(struct deal *d, struct err *e)
     return take_devices(d, e);
 }
 
+/* One more event, signed, and durable on return. */
+static int
+enter(const struct agent *a, struct reservation *r, struct reservation_deed *deed,
+      struct err *e)
+{
+    struct err none;
+    int dir = -1;
+    int rc = -1;
+
+    /* A clock that was set back does not undo what was agreed. */
+    if (r->n_events > 0 && r->events[r->n_events - 1].wall_ns > deed->wall_ns) {
+        deed->wall_ns = r->events[r->n_events - 1].wall_ns;
+    }
+    if (reservation_do(r, deed, a->key, e) == 0 && agent_dir(a, DIR_NAME, &dir, e) == 0) {
+        rc = file_replace_at(dir, r->id, r->bytes.data, r->bytes.len, e);
+    }
+    if (rc == 0) {
+        (void)!seen_note(a, &none); /* an audit begins where it was sold */
+    }
+    (void)fd_close(&dir);
+    return rc;
+}
+
 static int
 carry_out(struct deal *d, struct err *e)
 {
@@ -380,27 +403,11 @@ carry_out(struct deal *d, struct err *e)
                                     .devices = uuids,
                                     .n_devices = d->n_picked,
                                     .wall_ns = d->now_ns};
-    const struct reservation *w = d->was;
-    struct err none;
-    int dir = -1;
-    int rc = -1;
 
     for (size_t i = 0; i < d->n_picked; i++) {
         uuids[i] = d->devices.v[d->picked[i]].uuid;
     }
-    /* A clock that was set back does not undo what was agreed. */
-    if (w->n_events > 0 && w->events[w->n_events - 1].wall_ns > deed.wall_ns) {
-        deed.wall_ns = w->events[w->n_events - 1].wall_ns;
-    }
-    if (reservation_do(d->was, &deed, d->agent->key, e) == 0 &&
-        agent_dir(d->agent, DIR_NAME, &dir, e) == 0) {
-        rc = file_replace_at(dir, d->was->id, d->was->bytes.data, d->was->bytes.len, e);
-    }
-    if (rc == 0) {
-        (void)!seen_note(d->agent, &none); /* an audit begins where it was sold */
-    }
-    (void)fd_close(&dir);
-    return rc;
+    return enter(d->agent, d->was, &deed, e);
 }
 
 static int
@@ -438,5 +445,46 @@ reservations_order(const struct agent *a, const struct renter *r, const void *or
     (void)fd_close(&lock);
     (void)fd_close(&admit);
     deal_clear(&d);
+    return rc;
+}
+
+/* ---- taken back ---- */
+
+int
+reservations_break(const struct agent *a, const char *id, bool dry_run,
+                   struct reservation **out, int64_t *refund_fen, struct err *e)
+{
+    struct order o;
+    struct reservation_deed deed = {.order = &o, .wall_ns = clock_wall_ns()};
+    struct reservation *r = NULL;
+    int64_t fen = 0;
+    int lock = -1;
+    int rc = -1;
+
+    order_init(&o);
+    if (reservations_lock(a, true, &lock, e) != 0 ||
+        reservations_load(&r, a, id, e) != 0) {
+        goto out;
+    }
+    memcpy(o.reservation, r->id, sizeof o.reservation);
+    o.act = ORDER_BREAK;
+    o.host = a->pub;
+    o.prev = r->head;
+    o.made_wall_ns = deed.wall_ns;
+    if (reservation_quote(r, &o, NULL, deed.wall_ns / NS_PER_S, &fen, e) != 0) {
+        goto out;
+    }
+    if (!dry_run && (order_sign(&o, a->key, e) != 0 || enter(a, r, &deed, e) != 0)) {
+        goto out;
+    }
+    *refund_fen = dry_run ? -fen : r->events[r->n_events - 1].refund_fen;
+    *out = r;
+    r = NULL;
+    rc = 0;
+
+out:
+    (void)fd_close(&lock);
+    reservation_free(r);
+    order_clear(&o);
     return rc;
 }

@@ -51,6 +51,16 @@ int reservations_order(const struct agent *a, const struct renter *r, const void
                        struct buf *out, struct err *e) MUST_USE;
 
 /*
+ * The owner takes the devices back: from now on no job begins under it or goes on beyond
+ * its grant; *refund_fen, its part of the time that is left, goes back to the renter.
+ * dry_run: only what it would come to. *out: as it is then, the caller's. ERR_NOT_FOUND;
+ * ERR_DENIED: its time is over, or it was given back.
+ */
+int reservations_break(const struct agent *a, const char *id, bool dry_run,
+                       struct reservation **out, int64_t *refund_fen,
+                       struct err *e) MUST_USE;
+
+/*
  * May a job under this grant begin now, or go on, having had ran_s already? Under
  * reservations_lock. ERR_DENIED says why not.
  */

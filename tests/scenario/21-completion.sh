@@ -81,7 +81,7 @@ types 'gpurun run --port 80:8080 --na' --name
 types 'gpurun train' train.py
 types 'gpurun cp @la' @last:
 types 'gpurun run two' 'two\ words.py'
-types 'gpurun-agent re' renters revoke
+types 'gpurun-agent re' renters reservation revoke
 types 'gpurun-agent price ' ls rm set
 types 'gpurun-agent allow tr' train.py
 types 'gpurun-agent allow --na' --name

@@ -147,6 +147,47 @@ is 'd["owners_fen"] + d["fee_fen"] == d["charges_fen"] and d["renters_fen"] + d[
 expect 0 owner audit --json
 is 'd["right"], d["reserved_fen"]' "(True, $paid)"
 
+note "broken by its owner: the job on it ends in order, the rest of the time goes back"
+expect 0 gpurun -q reserve --device asic:gamma --day
+second=$(cat "$work/out")
+expect 2 owner reservation
+expect 1 owner reservation break
+expect 1 owner reservation break v000000000000
+expect 1 owner reservation ls --dry-run
+client_bg "$work/o2" "$work/e2" run --device asic:gamma --name held -- sh -c 'echo up; sleep 600' </dev/null
+await 60 "the job is up" grep -q up "$work/o2"
+expect 0 owner reservation ls
+has "$second"
+expect 0 owner reservation break "$second" --dry-run --json
+is 'd["refund_fen"] > 4790, d["reservation"]["state"], d["stopped"]' "(True, 'active', [])"
+expect 0 owner reservation break "$second" --json
+due=$(json 'd["refund_fen"]')
+is 'd["reservation"]["state"], len(d["stopped"]), d["reservation"]["paid_fen"]' "('broken', 1, $((4800 - due)))"
+{ [ "$due" -gt 4790 ] && [ "$due" -le 4800 ]; } || fail "$due fen go back"
+expect 1 owner reservation break "$second"
+wait "$bg" && fail "the job went on"
+expect 0 gpurun --json bill held
+is 'd["charge_fen"], d["reason"]' "(0, 'owner')"
+# The renter hears of it when it next asks that host, and its book with it.
+expect 0 gpurun --json plan --device asic:gamma -- true
+is 'd["reservation"], d["price_uyuan_per_h"]' "(None, 7200000)"
+has "has broken reservation $second" "$work/err"
+expect 0 gpurun --json plan --device asic:gamma -- true
+hasnt "broken" "$work/err"
+expect 0 gpurun --json reserve show "$second"
+is 'd["state"], d["paid_fen"], d["events"][-1]["act"]' "('broken', $((4800 - due)), 'break')"
+expect 101 gpurun -q reserve renew "$second"
+expect 0 gpurun bill
+has "broken by the owner"
+funds $((all - paid - 4800 + due)) 0
+paid=$((paid + 4800 - due))
+expect 0 gpurun --json audit
+is 'd["right"], d["reserved_fen"]' "(True, $paid)"
+expect 0 book audit --json
+is 'd["right"]' True
+expect 0 owner audit --json
+is 'd["right"], d["reserved_fen"]' "(True, $paid)"
+
 note "another's chain, or a changed one, is not taken"
 chain=$work/op/home/.local/share/gpurun-book/reservations/$id
 [ -s "$chain" ] || fail "the book has no chain"
