@@ -18,6 +18,8 @@
 #include "runner/client/i18n.h"
 #include "runner/client/install.h"
 #include "runner/client/place.h"
+#include "runner/job/verbs.h"
+#include "runner/wire/msg.h"
 
 #define NS_PER_S       1000000000LL
 #define SKEW_S         5
@@ -96,6 +98,47 @@ check_login(struct checkup *k, const struct transport_info *t, int64_t took_ms)
     }
 }
 
+static const char *
+field(const struct rec *r, const char *key)
+{
+    const char *text = rec_get(r, key);
+
+    return text != NULL ? text : "";
+}
+
+/* What a .py script finds in the login environment. Hosts of before know no such
+ * question. */
+static void
+check_python(struct checkup *k, struct session *s)
+{
+    struct rec *req = msg_request_new(VERB_HOST_PYTHON);
+    struct rec *resp = NULL;
+    struct err e;
+
+    if (session_call(s, req, CONTEXT_ANSWER_NS, &resp, &e) != 0) {
+        checkup_add(k, FINDING_NOTE, _("python"), "%s", e.msg);
+    } else {
+        const char *torch = field(resp, "torch");
+        const char *cuda = field(resp, "cuda");
+        const char *env_why = field(resp, "env_why");
+
+        checkup_add(k, FINDING_OK, _("python"), _("%s at %s"), field(resp, "version"),
+                    field(resp, "at"));
+        if (torch[0] == '\0') {
+            checkup_add(k, FINDING_NOTE, "torch", "%s", _("none in that python"));
+        } else {
+            checkup_add(k, FINDING_OK, "torch", "%s", torch);
+            checkup_add(k, cuda[0] != '\0' ? FINDING_OK : FINDING_NOTE, "CUDA", "%s",
+                        cuda[0] != '\0' ? cuda : _("torch cannot use it here"));
+        }
+        if (env_why[0] != '\0') {
+            checkup_add(k, FINDING_NOTE, _("environment"), "%s", env_why);
+        }
+    }
+    rec_free(resp);
+    rec_free(req);
+}
+
 static void
 check_host(struct checkup *k, struct client *cl, const struct host *h)
 {
@@ -110,6 +153,7 @@ check_host(struct checkup *k, struct client *cl, const struct host *h)
         check_login(k, session_transport(s), (clock_boot_ns() - start_ns) / 1000000);
         check_machine(k, session_info(s));
         check_offer(k, h, session_info(s), session_offer(s));
+        check_python(k, s);
         checkup_add(k, h->pinned || h->local ? FINDING_OK : FINDING_NOTE, _("agent key"),
                     "%s", h->pinned ? _("the pinned one") : _("not pinned yet"));
     }

@@ -14,11 +14,9 @@
 #include "runner/host/facts.h"
 #include "runner/host/loginenv.h"
 #include "runner/host/owner_json.h"
-#include "runner/host/runout.h"
+#include "runner/host/python.h"
 #include "runner/host/sandbox.h"
 
-#define PYTHON_NS    ((int64_t)20 * 1000000000)
-#define PYTHON_MAX   ((size_t)64 * 1024)
 #define LOW_DISK     ((int64_t)1 << 30)
 #define YEAR_2024_NS ((int64_t)1704067200 * 1000000000)
 
@@ -111,39 +109,20 @@ check_devices(struct doctor *d)
 static void
 check_python(struct doctor *d, const struct strings *env)
 {
-    static const char program[] =
-        "import sys,platform\n"
-        "s='python '+platform.python_version()+' at '+sys.executable\n"
-        "try:\n import torch\n s+=', torch '+torch.__version__+', CUDA '+"
-        "str(torch.version.cuda if torch.cuda.is_available() else 'not usable')\n"
-        "except Exception: s+=', no torch'\n"
-        "print(s)\n";
-    char *argv[] = {(char *)(uintptr_t) "sh", (char *)(uintptr_t) "-c",
-                    (char *)(uintptr_t) "exec python3 -c \"$0\"",
-                    (char *)(uintptr_t)program, NULL};
-    char **envp = xcalloc(env->n + 1, sizeof *envp);
-    struct runout_options o = {.path = "/bin/sh",
-                               .argv = argv,
-                               .envp = envp,
-                               .timeout_ns = PYTHON_NS,
-                               .max_bytes = PYTHON_MAX};
-    struct buf b = BUF_INIT;
+    struct python p;
     struct err e;
-    int status = 0;
+    char *text;
 
-    memcpy(envp, env->v, env->n * sizeof *envp);
-    if (runout(&o, &b, &status, &e) != 0) {
+    if (python_look(&p, env, &e) != 0) {
         bad(d, "python", e.msg);
-    } else if (status != 0 || b.len == 0) {
-        bad(d, "python", "there is no python3 in the login environment");
-    } else {
-        char text[512];
-
-        b.data[strcspn((char *)b.data, "\n")] = '\0';
-        good(d, "python", text_escape_to(text, sizeof text, (char *)b.data));
+        return;
     }
-    buf_free(&b);
-    free(envp);
+    text = p.torch[0] == '\0'
+               ? xasprintf("python %s at %s, no torch", p.version, p.at)
+               : xasprintf("python %s at %s, torch %s, CUDA %s", p.version, p.at, p.torch,
+                           p.cuda[0] != '\0' ? p.cuda : "not usable");
+    good(d, "python", text);
+    free(text);
 }
 
 static void

@@ -4,8 +4,11 @@
 #include "base/buf.h"
 #include "runner/host/devices.h"
 #include "runner/host/facts.h"
+#include "runner/host/loginenv.h"
+#include "runner/host/python.h"
 #include "runner/host/reservations.h"
 #include "runner/host/serve_internal.h"
+#include "runner/host/serve_work.h"
 #include "runner/job/verbs.h"
 #include "runner/wire/msg.h"
 
@@ -79,8 +82,51 @@ price_list(struct serve *s, uint64_t id, const struct rec *req)
     hostinfo_free(&info);
 }
 
+/* ---- host.python ---- */
+
+static int
+python_run(void *ctx, struct err *e)
+{
+    struct serve_work *w = ctx;
+    struct strings env = {NULL, 0};
+    char env_why[LOGINENV_WHY_MAX];
+    struct python p;
+    int rc;
+
+    loginenv_get(w->serve->agent, &env, env_why);
+    rc = python_look(&p, &env, e);
+    if (rc == 0) {
+        w->reply = msg_answer_new(VERB_HOST_PYTHON);
+        rec_add(w->reply, "env_why", env_why);
+        rec_add(w->reply, "version", p.version);
+        rec_add(w->reply, "at", p.at);
+        rec_add(w->reply, "torch", p.torch);
+        rec_add(w->reply, "cuda", p.cuda);
+    }
+    strings_free(&env);
+    return rc;
+}
+
+static void
+python_answer(struct serve_work *w)
+{
+    mux_respond(w->serve->mux, w->id, w->reply);
+}
+
+static void
+host_python(struct serve *s, uint64_t id, const struct rec *req)
+{
+    struct serve_work *w = serve_work_new(s, id);
+
+    (void)req;
+    w->run = python_run;
+    w->answer = python_answer;
+    serve_work_start(w);
+}
+
 const struct serve_verb serve_verbs_host[] = {
     {VERB_HOST_INFO, host_info},
+    {VERB_HOST_PYTHON, host_python},
     {VERB_DEVICE_LIST, device_list},
     {VERB_PRICE_LIST, price_list},
     {NULL, NULL},

@@ -1,0 +1,30 @@
+#ifndef RUNNER_HOST_PYTHON_H
+#define RUNNER_HOST_PYTHON_H
+
+#include <stddef.h>
+
+#include "base/attr.h"
+#include "base/err.h"
+#include "runner/job/spec.h"
+
+/*
+ * The python3 that jobs find in an environment, and what of it they will want to know: is
+ * there a torch, and does that see CUDA. All of it is what a program of the host's own
+ * user printed, cut to size.
+ */
+#define PYTHON_TEXT_MAX 256
+struct python {
+    char version[PYTHON_TEXT_MAX];
+    char at[PYTHON_TEXT_MAX];    /* sys.executable */
+    char torch[PYTHON_TEXT_MAX]; /* its version; "": there is none */
+    char cuda[PYTHON_TEXT_MAX];  /* the version torch uses here; "": not usable */
+};
+
+/*
+ * Run the environment's python3, for at most 20 s: importing torch takes some.
+ * ERR_NOT_FOUND: there is none, or it does not start; ERR_LIMIT: no answer; else as
+ * runout. Blocks; any thread.
+ */
+int python_look(struct python *p, const struct strings *env, struct err *e) MUST_USE;
+
+#endif
