@@ -85,18 +85,26 @@ packs_lock(int packs_fd, const struct pack_name *name, int *fd, struct err *e)
 }
 
 /* Do these encoded bytes decode to the chunk? raw is room for it. */
-static bool
-decodes(const struct pack_entry *en, const uint8_t *data, uint8_t *raw, struct codec *c)
+static int
+check_decoded(const struct pack_entry *en, const uint8_t *data, uint8_t *raw,
+              struct codec *c, struct err *e)
 {
     struct sha256 got;
-    struct err ignored;
+    struct err why;
 
     if (codec_decode(c, (enum store_codec)en->codec, data, en->stored_len, raw,
-                     en->raw_len, &ignored) == -1) {
-        return false;
+                     en->raw_len, &why) == -1) {
+        if (why.code == ERR_SPACE) { /* of memory: says nothing of the bytes */
+            *e = why;
+            return -1;
+        }
+        return err_set(e, ERR_CORRUPT, "the stored bytes are not the chunk");
     }
     sha256_of(raw, en->raw_len, &got);
-    return sha256_equal(&got, &en->id);
+    if (!sha256_equal(&got, &en->id)) {
+        return err_set(e, ERR_CORRUPT, "the stored bytes are not the chunk");
+    }
+    return 0;
 }
 
 int
@@ -117,8 +125,8 @@ packs_fetch(int fd, const struct pack_entry *en, struct codec *c, const uint8_t 
         }
         *scarred = true; /* the bytes may be sound for all that */
     }
-    if (!decodes(en, bytes + PACK_ENTRY_LEN, bytes + stored, c)) {
-        return err_set(e, ERR_CORRUPT, "the stored bytes are not the chunk");
+    if (check_decoded(en, bytes + PACK_ENTRY_LEN, bytes + stored, c, e) == -1) {
+        return -1;
     }
     *data = bytes + PACK_ENTRY_LEN;
     return 0;
@@ -127,7 +135,7 @@ packs_fetch(int fd, const struct pack_entry *en, struct codec *c, const uint8_t 
 bool
 packs_is_damage(const struct err *e)
 {
-    return e->code != ERR_SYSTEM || e->sys_errno == EIO;
+    return e->code == ERR_CORRUPT || (e->code == ERR_SYSTEM && e->sys_errno == EIO);
 }
 
 static int

@@ -46,7 +46,7 @@ int packs_put_away(int dir_fd, int packs_fd, const struct pack_name *name,
 /*
  * The encoded bytes of the entry, proved by decoding and hashing them; *data is c's,
  * valid until its next use. *scarred: its header is damaged, though the bytes are sound.
- * ERR_CORRUPT: they are not.
+ * ERR_CORRUPT: they are not. ERR_SPACE: no memory to decode them.
  */
 struct codec;
 /* Is a failure to fetch damage (bytes that are wrong or cannot be read), or our trouble?

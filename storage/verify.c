@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/buf.h"
+#include "storage/packs.h"
 #include "storage/tree.h"
 
 struct verify {
@@ -43,8 +44,27 @@ tell_files(struct verify *v, const struct tree_group *g, uint64_t from, uint64_t
     }
 }
 
-static void
-check_group(struct verify *v, const struct tree_group *g)
+/* One chunk. *lost: it is not there, or damaged; -1: that could not be found out. */
+static int
+check_chunk(struct verify *v, const struct tree_chunk *c, bool *lost, struct err *e)
+{
+    buf_reset(&v->data);
+    v->sums.n_chunks++;
+    v->sums.bytes += c->len;
+    *lost = true;
+    if (store_get(v->store, &c->id, &v->data, e) == -1) {
+        return packs_is_damage(e) || e->code == ERR_NOT_FOUND ? 0 : -1;
+    }
+    if (v->data.len != c->len) {
+        (void)err_set(e, ERR_CORRUPT, "a chunk of another length");
+        return 0;
+    }
+    *lost = false;
+    return 0;
+}
+
+static int
+check_group(struct verify *v, const struct tree_group *g, struct err *e)
 {
     bool big = g->more || g->continues;
     uint64_t at = 0;
@@ -61,16 +81,13 @@ check_group(struct verify *v, const struct tree_group *g)
     for (size_t i = 0; i < g->n_chunks; i++) {
         const struct tree_chunk *c = &g->chunks[i];
         struct err why;
-        int rc;
+        bool lost;
 
-        buf_reset(&v->data);
-        v->sums.n_chunks++;
-        v->sums.bytes += c->len;
-        rc = store_get(v->store, &c->id, &v->data, &why);
-        if (rc == 0 && v->data.len != c->len) {
-            rc = err_set(&why, ERR_CORRUPT, "a chunk of another length");
+        if (check_chunk(v, c, &lost, &why) == -1) {
+            *e = why;
+            return -1;
         }
-        if (rc == 0) {
+        if (!lost) {
             at += c->len;
             continue;
         }
@@ -82,6 +99,7 @@ check_group(struct verify *v, const struct tree_group *g)
         }
         at += c->len;
     }
+    return 0;
 }
 
 int
@@ -97,7 +115,7 @@ verify_tree(struct store *s, const struct sha256 *tree,
     int rc = tree_open(&r, tree, &source, e);
 
     while (rc == 0 && (rc = tree_next(r, &g, e)) == 0 && g != NULL) {
-        check_group(&v, g);
+        rc = check_group(&v, g, e);
     }
     tree_close(r);
     buf_free(&v.data);

@@ -20,7 +20,9 @@ struct verify_result {
 
 /*
  * damaged (NULL allowed) is told each file that needs a chunk that is missing or damaged.
- * 0 also then. -1: the tree itself cannot be read to its end: what came before was told.
+ * 0 also then. -1: the tree itself cannot be read to its end, or a call failed for a
+ * reason that says nothing of the data (no memory, no descriptor): what came before was
+ * told.
  */
 int verify_tree(struct store *s, const struct sha256 *tree,
                 void (*damaged)(void *arg, const char *path, size_t path_len,
