@@ -173,9 +173,10 @@ judge_entry(struct gc *g, const struct pack_use *p, const struct pack_entry *en,
     return 0;
 }
 
+/* *unreadable: it is the old pack's fault that it fails. */
 static int
 keep_entry(struct gc *g, struct group *gr, const struct pack_use *p, int fd,
-           const struct pack_entry *en, struct err *e)
+           const struct pack_entry *en, bool *unreadable, struct err *e)
 {
     struct index_moved m = {.en = *en, .from = p->row.no};
     uint8_t *bytes;
@@ -185,7 +186,9 @@ keep_entry(struct gc *g, struct group *gr, const struct pack_use *p, int fd,
         return -1;
     }
     bytes = xmalloc(PACK_ENTRY_LEN + (size_t)en->stored_len);
-    if (pack_read_entry(fd, en, bytes, e) == 0) {
+    if (pack_read_entry(fd, en, bytes, e) == -1) {
+        *unreadable = packs_is_damage(e);
+    } else {
         pack_reserve(gr->w, &m.en);
         rc = pack_write_entry(gr->w, &m.en, bytes + PACK_ENTRY_LEN, e);
     }
@@ -225,17 +228,52 @@ add_dead(struct group *gr, const struct pack_use *p, const struct pack_entry *en
     gr->dead_bytes += en->stored_len;
 }
 
+/* Copy what is to be kept, list what goes. */
+static int
+copy_pack(struct gc *g, struct group *gr, const struct pack_use *p, int fd,
+          const struct pack_list *list, const uint8_t *fates, bool *unreadable,
+          struct err *e)
+{
+    for (size_t i = 0; i < list->n; i++) {
+        if (fates[i] == FATE_KEEP &&
+            keep_entry(g, gr, p, fd, &list->v[i], unreadable, e) == -1) {
+            return -1;
+        }
+        if (fates[i] == FATE_DEAD) {
+            add_dead(gr, p, &list->v[i]);
+        }
+    }
+    return 0;
+}
+
+/* Make the group what it was: the pack that was being taken in stays where it is. */
+static int
+take_back(struct gc *g, struct group *gr, const struct group *was, struct err *e)
+{
+    gr->n_moved = was->n_moved;
+    gr->n_dead = was->n_dead;
+    gr->dead_bytes = was->dead_bytes;
+    if (was->w != NULL) {
+        return pack_rewind(gr->w, was->n_moved, e);
+    }
+    pack_writer_free(gr->w, g->s->packs_fd, true);
+    gr->w = NULL;
+    return 0;
+}
+
 /*
  * Take a pack into the group: what is to be kept is copied. A pack that cannot be read
- * through is left alone, without an error: fsck is there for it. *taken false then.
+ * through is left alone, without an error: fsck is there for it.
  */
 static int
 group_add(struct gc *g, struct group *gr, struct pack_use *p, struct err *e)
 {
+    const struct group was = *gr;
     struct pack_list list = {0};
     struct err why;
     uint8_t *fates = NULL;
     bool spoilt = false;
+    bool unreadable = false;
     int fd = -1;
     int rc = -1;
 
@@ -255,13 +293,14 @@ group_add(struct gc *g, struct group *gr, struct pack_use *p, struct err *e)
         rc = 0;
         goto out;
     }
-    for (size_t i = 0; i < list.n; i++) {
-        if (fates[i] == FATE_KEEP && keep_entry(g, gr, p, fd, &list.v[i], e) == -1) {
-            goto out;
+    if (copy_pack(g, gr, p, fd, &list, fates, &unreadable, &why) == -1) {
+        if (unreadable) {
+            gc_say(g, "a pack is left alone: %s", why.msg);
+            rc = take_back(g, gr, &was, e);
+        } else {
+            *e = why;
         }
-        if (fates[i] == FATE_DEAD) {
-            add_dead(gr, p, &list.v[i]);
-        }
+        goto out;
     }
     gr->old[gr->n_old++] = p;
     rc = 0;

@@ -75,6 +75,8 @@ int pack_create(struct pack_writer **out, int packs_fd, struct err *e) MUST_USE;
 
 /* Reserve room for an entry: fills en->offset and takes it into the list. */
 void pack_reserve(struct pack_writer *w, struct pack_entry *en);
+/* Take back all entries but the first n, which nobody may be writing. */
+int pack_rewind(struct pack_writer *w, size_t n, struct err *e) MUST_USE;
 /* Is it time for another pack? */
 bool pack_full(const struct pack_writer *w);
 /* Write the reserved entry en with its encoded bytes. */

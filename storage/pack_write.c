@@ -92,6 +92,23 @@ pack_reserve(struct pack_writer *w, struct pack_entry *en)
     pack_list_add(&w->entries, en);
 }
 
+int
+pack_rewind(struct pack_writer *w, size_t n, struct err *e)
+{
+    while (w->entries.n > n) {
+        const struct pack_entry *last = &w->entries.v[--w->entries.n];
+
+        w->end = last->offset;
+        if (last->kind == STORE_KIND_META && !last->second) {
+            w->second_bytes -= PACK_ENTRY_LEN + (uint64_t)last->stored_len;
+        }
+    }
+    if (ftruncate(w->fd, (off_t)w->end) == -1) {
+        return err_set_sys(e, errno, "cannot shorten a pack");
+    }
+    return 0;
+}
+
 bool
 pack_full(const struct pack_writer *w)
 {

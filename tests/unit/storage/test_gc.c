@@ -1,10 +1,14 @@
 #include "tests/unit/storage/snap_util.h"
 
 #include <dirent.h>
+#include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <sys/stat.h>
 
+#include "storage/index_gc.h"
 #include "storage/pack.h"
+#include "storage/store_internal.h"
 
 static int
 set_up(void **state)
@@ -435,6 +439,171 @@ gc__runs_once_at_a_time(void **state)
     free(path);
 }
 
+/* Flip a byte of the chunk, wherever it lies. */
+static void
+damage_chunk(const char *dir, struct store *s, const struct sha256 *id)
+{
+    char *packs = path_join(dir, "packs");
+    DIR *d = opendir(packs);
+    struct store_loc loc;
+    struct dirent *en;
+    size_t n = 0;
+
+    OK(store_locate(s, id, 1, &loc, e));
+    assert_int_not_equal(loc.pack, 0);
+    assert_non_null(d);
+    while ((en = readdir(d)) != NULL) {
+        int fd = openat(dirfd(d), en->d_name, O_RDWR | O_CLOEXEC);
+        uint8_t head[PACK_ENTRY_LEN + 1];
+
+        if (fd == -1) {
+            continue; /* a directory */
+        }
+        if (pread(fd, head, sizeof head, (off_t)loc.offset) == (ssize_t)sizeof head &&
+            memcmp(head + 16, id->b, SHA256_LEN) == 0) {
+            head[PACK_ENTRY_LEN] ^= 1;
+            assert_int_equal(pwrite(fd, head, sizeof head, (off_t)loc.offset),
+                             sizeof head);
+            n++;
+        }
+        assert_int_equal(close(fd), 0);
+    }
+    assert_int_equal(n, 1);
+    (void)closedir(d);
+    free(packs);
+}
+
+/*
+ * One bad sector must not keep all else from being collected: what was copied of its pack
+ * is given back, and what came before and after it in the same group goes on.
+ */
+static void
+gc__leaves_a_pack_alone_that_it_cannot_read(void **state)
+{
+    const char *dir = *state;
+    struct sha256 bad = snap_chunk_id(119);
+    struct store *s = open_test_store(dir);
+    struct store_stats st;
+    struct gc_result r;
+    struct buf out = BUF_INIT;
+
+    OK(snap_make(s, 1, 0, 50, e)); /* pack 1 keeps few: the first of the group */
+    OK(snap_make(s, 2, 0, 5, e));
+    OK(snap_make(s, 3, 100, 150, e)); /* pack 3 keeps more */
+    OK(snap_make(s, 4, 100, 120, e));
+    OK(snap_make(s, 5, 200, 250, e)); /* pack 5 keeps most */
+    OK(snap_make(s, 6, 200, 225, e));
+    damage_chunk(dir, s, &bad);
+    for (uint64_t n = 1; n <= 5; n += 2) {
+        drop_snap(s, n);
+    }
+    store_close(s);
+    (void)run_gc(dir);
+    r = run_gc(dir);
+    assert_int_equal(r.n_packs_removed, 2);
+    assert_int_equal(r.n_deleted, 46 + 26);
+    s = open_test_store(dir);
+    snap_check(s, 2, 0, 5);
+    snap_check(s, 6, 200, 225);
+    for (uint64_t n = 100; n < 119; n++) {
+        check_chunk(s, n, SNAP_CHUNK);
+    }
+    FAILS(store_get(s, &bad, &out, e), ERR_CORRUPT); /* and is set aside */
+    (void)put_chunk_n(s, 119, SNAP_CHUNK, NULL);
+    OK(store_commit(s, e));
+    store_close(s);
+    r = run_gc(dir); /* what it could not read counts no more */
+    assert_int_equal(r.n_packs_removed, 1);
+    s = open_test_store(dir);
+    snap_check(s, 4, 100, 120);
+    OK(store_stats(s, &st, e));
+    assert_int_equal(st.n_chunks, 5 + 20 + 25 + 3);
+    store_close(s);
+    buf_free(&out);
+}
+
+struct watched {
+    const char *dir;
+    struct store *other;
+    pthread_t regain;
+    unsigned n_walks;
+};
+
+static struct watched *watched;
+
+static void *
+regain_one(void *arg)
+{
+    const struct watched *w = arg;
+    char id[MANIFEST_ID_MAX + 1];
+
+    snap_name(1, id);
+    OK(snap_regain(w->other, id, 0, e));
+    return NULL;
+}
+
+/* The first walk is that of the loss, and nobody can change claims meanwhile. */
+static int
+walk_watched(struct store *s, const struct sha256 *tree, gc_chunk_fn *chunk, void *arg,
+             struct err *e)
+{
+    if (watched->n_walks++ == 0) {
+        char *path = path_join(watched->dir, "lock");
+        int fd = open(path, O_RDWR | O_CLOEXEC);
+        struct flock l = {.l_type = F_WRLCK, .l_start = 2, .l_len = 1};
+
+        assert_int_not_equal(fd, -1);
+        assert_int_equal(fcntl(fd, F_OFD_SETLK, &l), -1);
+        assert_true(errno == EAGAIN || errno == EACCES);
+        assert_int_equal(close(fd), 0);
+        assert_int_equal(pthread_create(&watched->regain, NULL, regain_one, watched), 0);
+        free(path);
+    }
+    return walk_list(s, tree, chunk, arg, e);
+}
+
+/* Or it would note as gone what is there again, and the next loss would be none to it. */
+static void
+gc__notes_a_loss_while_nobody_takes_it_back(void **state)
+{
+    const char *dir = *state;
+    const struct gc_options o = {.walk = walk_watched};
+    struct watched w = {.dir = dir};
+    struct store *s = open_test_store(dir);
+    char id[MANIFEST_ID_MAX + 1];
+    struct sha256 tree;
+    struct gc_result r;
+    bool known;
+
+    OK(snap_make(s, 1, 0, 10, e));
+    OK(snap_make(s, 2, 20, 30, e));
+    drop_snap(s, 2);
+    store_close(s);
+    (void)run_gc(dir); /* something is condemned: so the next loss is looked at */
+    w.other = open_test_store(dir);
+    OK(snap_put_tree(w.other, 0, 10, &tree, e));
+    drop_snap(w.other, 1);
+    watched = &w;
+    s = open_test_store(dir);
+    OK(gc_run(s, &o, &r, e));
+    assert_true(w.n_walks > 0);
+    assert_int_equal(pthread_join(w.regain, NULL), 0);
+    snap_name(1, id);
+    OK(index_gone_known(s->ix, id, &known, e));
+    assert_false(known);
+    store_close(s);
+    store_close(w.other);
+    s = open_test_store(dir);
+    snap_check(s, 1, 0, 10);
+    drop_snap(s, 1);
+    store_close(s);
+    (void)run_gc(dir);
+    s = open_test_store(dir);
+    OK(index_gone_known(s->ix, id, &known, e));
+    assert_true(known);
+    store_close(s);
+}
+
 #define T(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
 
 int
@@ -455,6 +624,8 @@ main(void)
         T(gc__joins_small_packs_only_if_they_are_many),
         T(gc__rewrites_a_pack_for_a_quarter),
         T(gc__runs_once_at_a_time),
+        T(gc__leaves_a_pack_alone_that_it_cannot_read),
+        T(gc__notes_a_loss_while_nobody_takes_it_back),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
