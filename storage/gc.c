@@ -198,6 +198,31 @@ run(struct gc *g, struct err *e)
     return 0;
 }
 
+/*
+ * A disk may be full without looking so: by a quota, or because others filled it
+ * meanwhile. Once the reserve is let go there is room for one more try.
+ */
+static int
+run_with_reserve(struct gc *g, struct err *e)
+{
+    struct err why;
+
+    reserve_release_if_full(g->s->dir_fd);
+    if (run(g, &why) == 0) {
+        return 0;
+    }
+    if (why.code != ERR_SPACE || !reserve_release(g->s->dir_fd)) {
+        *e = why;
+        return -1;
+    }
+    live_free(&g->live);
+    free(g->packs);
+    g->packs = NULL;
+    g->n_packs = 0;
+    g->r->n_manifests = g->r->n_live = g->r->live_bytes = g->r->n_held = 0;
+    return run(g, e);
+}
+
 int
 gc_run(struct store *s, const struct gc_options *o, struct gc_result *out, struct err *e)
 {
@@ -212,11 +237,10 @@ gc_run(struct store *s, const struct gc_options *o, struct gc_result *out, struc
     if (store_lock(g.lock_fd, STORE_LOCK_GC, true, o->wait, e) == -1) {
         goto out;
     }
-    if (!o->dry_run) {
-        reserve_release_if_full(s->dir_fd);
-    }
-    rc = run(&g, e);
-    if (!o->dry_run) {
+    if (o->dry_run) {
+        rc = run(&g, e);
+    } else {
+        rc = run_with_reserve(&g, e);
         reserve_make(s->dir_fd);
     }
     if (rc == 0) {

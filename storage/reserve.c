@@ -43,6 +43,12 @@ void
 reserve_release_if_full(int dir_fd)
 {
     if (free_bytes(dir_fd) < FULL_BYTES) {
-        (void)unlinkat(dir_fd, RESERVE_FILE, 0);
+        (void)reserve_release(dir_fd);
     }
+}
+
+bool
+reserve_release(int dir_fd)
+{
+    return unlinkat(dir_fd, RESERVE_FILE, 0) == 0;
 }
