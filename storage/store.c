@@ -125,7 +125,8 @@ open_dir(struct store *s, const struct store_options *o, struct err *e)
     if (o->must_exist) {
         return err_set(e, ERR_NOT_FOUND, "there is no store in '%s'", s->dir);
     }
-    return refuse_foreign(s, e);
+    /* What is not ours may be that of a store which another has just completed. */
+    return refuse_foreign(s, e) == 0 || exists_at(s, FORMAT_FILE) ? 0 : -1;
 }
 
 static int
