@@ -16,16 +16,6 @@
 #include "storage/store.h"
 #include "storage/tree.h"
 
-static int
-open_store(const struct renter *r, struct store **out, struct err *e)
-{
-    char *path = workdirs_store_path(r);
-    int rc = store_open(out, path, NULL, e);
-
-    free(path);
-    return rc;
-}
-
 /* ---- the catalogue ---- */
 
 static bool
@@ -84,7 +74,7 @@ datasets_check(const struct renter *r, const struct job_spec *spec, struct err *
     if (spec->data.n == 0) {
         return 0;
     }
-    if (open_store(r, &s, e) != 0 || snap_list(s, &l, e) != 0) {
+    if (workdirs_open_store(r, &s, e) != 0 || snap_list(s, &l, e) != 0) {
         goto out;
     }
     for (size_t i = 0; i < spec->data.n; i++) {
@@ -191,8 +181,8 @@ datasets_keep(const struct agent *a, const struct renter *r, char id[JOB_ID_LEN 
         err_set_sys(e, errno, "cannot lock the data sets");
         goto out;
     }
-    if (open_store(r, &s, e) != 0 || (from != NULL && tree_of(s, from, &own, e) != 0) ||
-        snap_list(s, &l, e) != 0) {
+    if (workdirs_open_store(r, &s, e) != 0 ||
+        (from != NULL && tree_of(s, from, &own, e) != 0) || snap_list(s, &l, e) != 0) {
         goto out;
     }
     tree = from != NULL ? &own : tree;

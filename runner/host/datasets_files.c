@@ -70,15 +70,13 @@ extract(int to_fd, const struct renter *r, const struct sha256 *tree, struct err
     struct extract_report report;
     struct tree_source source;
     struct store *s = NULL;
-    char *path = workdirs_store_path(r);
-    int rc = store_open(&s, path, NULL, e);
+    int rc = workdirs_open_store(r, &s, e);
 
     if (rc == 0) {
         source = tree_source_store(s);
         rc = extract_tree(to_fd, tree, &source, &o, &report, e);
     }
     store_close(s);
-    free(path);
     return rc;
 }
 
@@ -289,14 +287,13 @@ datasets_trim(const struct renter *r, struct err *e)
     struct strings sets = {NULL, 0};
     struct snap_list l = {NULL, 0};
     struct store *s = NULL;
-    char *path = workdirs_store_path(r);
     int dir_fd = openat(r->fd, "data", O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
     int rc = dir_fd == -1 ? 0 : -1; /* there never was one */
 
     if (dir_fd == -1 || list_sets(dir_fd, &sets, e) != 0) {
         goto out;
     }
-    if (sets.n > 0 && (store_open(&s, path, NULL, e) != 0 || snap_list(s, &l, e) != 0)) {
+    if (sets.n > 0 && (workdirs_open_store(r, &s, e) != 0 || snap_list(s, &l, e) != 0)) {
         goto out;
     }
     rc = 0;
@@ -311,6 +308,5 @@ out:
     store_close(s);
     strings_free(&sets);
     (void)fd_close(&dir_fd);
-    free(path);
     return rc;
 }

@@ -19,13 +19,11 @@ static int
 claim_of(const struct renter *r, const char *snapshot, struct snap_claim *out,
          struct err *e)
 {
-    char *path = workdirs_store_path(r);
     struct store *st = NULL;
     int rc =
-        store_open(&st, path, NULL, e) == 0 ? snap_claim_get(st, snapshot, out, e) : -1;
+        workdirs_open_store(r, &st, e) == 0 ? snap_claim_get(st, snapshot, out, e) : -1;
 
     store_close(st);
-    free(path);
     return rc;
 }
 

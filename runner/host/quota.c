@@ -76,7 +76,7 @@ quota_use_of(const struct renter *r, struct quota_use *out, struct err *e)
         rc = 0;
         goto out;
     }
-    if (store_open(&s, path, NULL, e) != 0 || store_stats(s, &sums, e) != 0 ||
+    if (workdirs_open_store(r, &s, e) != 0 || store_stats(s, &sums, e) != 0 ||
         snap_list(s, &l, e) != 0) {
         goto out;
     }

@@ -241,17 +241,15 @@ on_done(void *ctx, struct channel *c)
 static int
 open_snapshot(struct serve_files *f, const char *snapshot, struct err *e)
 {
-    char *path = workdirs_store_path(f->serve->renter);
     struct manifest *m = NULL;
     int rc = -1;
 
-    if (store_open(&f->store, path, NULL, e) == 0 &&
+    if (workdirs_open_store(f->serve->renter, &f->store, e) == 0 &&
         workdirs_kept_tree(f->store, snapshot, &m, e) == 0) {
         f->source = tree_source_store(f->store);
         rc = tree_open(&f->reader, &m->tree, &f->source, e);
     }
     manifest_free(m);
-    free(path);
     return rc;
 }
 

@@ -156,16 +156,14 @@ static int
 send_snapshot(struct serve_get *g, const char *snapshot, struct err *e)
 {
     struct sync_send_options so = {.wake = wake, .wake_ctx = g, .only = g->path};
-    char *path = workdirs_store_path(g->serve->renter);
     struct manifest *m = NULL;
     int rc = -1;
 
-    if (store_open(&g->store, path, NULL, e) == 0 &&
+    if (workdirs_open_store(g->serve->renter, &g->store, e) == 0 &&
         workdirs_kept_tree(g->store, snapshot, &m, e) == 0) {
         rc = sync_send_store(&g->send, g->store, &m->tree, &so, e);
     }
     manifest_free(m);
-    free(path);
     return rc;
 }
 

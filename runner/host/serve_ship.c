@@ -337,27 +337,21 @@ make(struct serve *s, const struct mux_offer *offer, struct serve_ship **out,
     struct serve_ship *h = xcalloc(1, sizeof *h);
     struct sync_recv_options ro = {0};
     int64_t left = 0;
-    char *path = workdirs_store_path(s->renter);
-    int rc = -1;
 
     h->serve = s;
     if (quota_check(s->renter, &left, e) != 0 || take_name(h, offer->rec, e) != 0 ||
         take_manifest(h, offer->rec, e) != 0 ||
-        store_open(&h->store, path, NULL, e) != 0) {
+        workdirs_open_store(s->renter, &h->store, e) != 0) {
         ship_free(h);
-        goto out;
+        return -1;
     }
     ro.max_bytes = (uint64_t)left; /* before compressing: rather too little */
     if (sync_recv_new(&h->recv, h->store, &ro, e) != 0) {
         ship_free(h);
-        goto out;
+        return -1;
     }
     *out = h;
-    rc = 0;
-
-out:
-    free(path);
-    return rc;
+    return 0;
 }
 
 void

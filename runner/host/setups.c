@@ -31,16 +31,6 @@ setups_path(const struct renter *r, const char *key)
     return xasprintf("%s/setup/%s", r->path, key);
 }
 
-static int
-open_store(const struct renter *r, struct store **out, struct err *e)
-{
-    char *path = workdirs_store_path(r);
-    int rc = store_open(out, path, NULL, e);
-
-    free(path);
-    return rc;
-}
-
 /* The kept layer of that key in l, or NULL. */
 static const struct snap *
 kept(const struct snap_list *l, const char *key)
@@ -63,7 +53,7 @@ setups_has(const struct renter *r, const char *key, bool *ready, struct err *e)
     struct store *s = NULL;
     int rc = -1;
 
-    if (open_store(r, &s, e) == 0 && snap_list(s, &l, e) == 0) {
+    if (workdirs_open_store(r, &s, e) == 0 && snap_list(s, &l, e) == 0) {
         *ready = kept(&l, key) != NULL;
         rc = 0;
     }
@@ -140,7 +130,7 @@ setups_take(const struct renter *r, const char *key, bool *ready, int *lock_fd,
     int fd = -1;
     int rc = -1;
 
-    if (renter_dir(r, "setup", &dir_fd, e) != 0 || open_store(r, &s, e) != 0) {
+    if (renter_dir(r, "setup", &dir_fd, e) != 0 || workdirs_open_store(r, &s, e) != 0) {
         goto out;
     }
     /* Most often it is whole: then any number of jobs may look at it at once. */
@@ -193,7 +183,7 @@ setups_keep(const struct agent *a, const struct renter *r, const char *key,
     int rc = -1;
 
     random_id("s", id);
-    if (renter_dir(r, "setup", &dir_fd, e) != 0 || open_store(r, &s, e) != 0 ||
+    if (renter_dir(r, "setup", &dir_fd, e) != 0 || workdirs_open_store(r, &s, e) != 0 ||
         workdir_snapshot(dir_fd, key, s, false, &report, e) != 0) {
         goto out;
     }
@@ -274,7 +264,8 @@ setups_trim(const struct renter *r, struct err *e)
     int rc = dir_fd == -1 ? 0 : -1; /* there never was one */
 
     if (dir_fd == -1 || list_layers(dir_fd, &keys, e) != 0 ||
-        (keys.n > 0 && (open_store(r, &s, e) != 0 || snap_list(s, &l, e) != 0))) {
+        (keys.n > 0 &&
+         (workdirs_open_store(r, &s, e) != 0 || snap_list(s, &l, e) != 0))) {
         goto out;
     }
     rc = 0;

@@ -29,15 +29,13 @@ struct sup_snaps {
 static int
 drop(const struct renter *r, const char *id, struct err *e)
 {
-    char *path = workdirs_store_path(r);
     struct store *st = NULL;
-    int rc = store_open(&st, path, NULL, e);
+    int rc = workdirs_open_store(r, &st, e);
 
     if (rc == 0) {
         rc = snap_drop(st, id, "replaced", e);
     }
     store_close(st);
-    free(path);
     return rc;
 }
 

@@ -26,15 +26,15 @@
 #define NS_PER_S  ((int64_t)1000000000)
 
 static int
-gc_pass(const char *path, const struct gc_options *o, struct upkeep_gc *sums, bool *more,
-        struct err *e)
+gc_pass(const struct renter *r, const struct gc_options *o, struct upkeep_gc *sums,
+        bool *more, struct err *e)
 {
     struct snap_expiry expiry = {0};
     struct gc_result res = {0};
     struct store *s = NULL;
     int rc = -1;
 
-    if (store_open(&s, path, NULL, e) != 0) {
+    if (workdirs_open_store(r, &s, e) != 0) {
         return -1;
     }
     if ((!o->dry_run && snap_expire(s, &expiry, NULL, NULL, e) != 0) ||
@@ -76,9 +76,9 @@ upkeep_gc(const struct renter *r, bool dry_run, void (*say)(void *arg, const cha
                 : -1;
     }
     if (rc == 0 && file_exists(path)) {
-        rc = gc_pass(path, &o, sums, &more, e);
+        rc = gc_pass(r, &o, sums, &more, e);
         if (rc == 0 && more && !dry_run) {
-            rc = gc_pass(path, &o, sums, &more, e);
+            rc = gc_pass(r, &o, sums, &more, e);
         }
     }
     free(path);

@@ -19,16 +19,6 @@
 
 /* ---- snap.take ---- */
 
-static int
-open_store(const struct renter *r, struct store **out, struct err *e)
-{
-    char *path = workdirs_store_path(r);
-    int rc = store_open(out, path, NULL, e);
-
-    free(path);
-    return rc;
-}
-
 /* The request may be one that was answered before the link broke. */
 static int
 is_taken(const struct renter *r, const char *snapshot, bool *taken, struct err *e)
@@ -38,7 +28,7 @@ is_taken(const struct renter *r, const char *snapshot, bool *taken, struct err *
     struct err why;
     int rc = -1;
 
-    if (open_store(r, &st, e) != 0) {
+    if (workdirs_open_store(r, &st, e) != 0) {
         return -1;
     }
     *taken = manifest_read(st, snapshot, &m, &why) == 0;
@@ -133,7 +123,7 @@ take_answer(struct serve_work *w)
     struct store *st = NULL;
     struct err e;
 
-    if (open_store(w->serve->renter, &st, &e) != 0 ||
+    if (workdirs_open_store(w->serve->renter, &st, &e) != 0 ||
         serve_answer_snap(w->serve, w->id, VERB_SNAP_TAKE, st, w->snapshot, false, &e) !=
             0) {
         serve_fail(w->serve, w->id, &e);
@@ -206,7 +196,7 @@ put_run(void *ctx, struct err *e)
     if (w->path[0] != '\0' && file_mkdirs_beneath(top, w->path, 0777, &fd, e) != 0) {
         goto out;
     }
-    if (open_store(w->serve->renter, &st, e) != 0) {
+    if (workdirs_open_store(w->serve->renter, &st, e) != 0) {
         goto out;
     }
     source = tree_source_store(st);

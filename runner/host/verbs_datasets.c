@@ -12,16 +12,6 @@
 #include "storage/snap.h"
 #include "storage/store.h"
 
-static int
-open_store(const struct renter *r, struct store **out, struct err *e)
-{
-    char *path = workdirs_store_path(r);
-    int rc = store_open(out, path, NULL, e);
-
-    free(path);
-    return rc;
-}
-
 /* ---- data.list ---- */
 
 static int
@@ -32,7 +22,7 @@ list_run(void *ctx, struct err *e)
     struct store *st = NULL;
     int rc = -1;
 
-    if (open_store(w->serve->renter, &st, e) == 0 && snap_list(st, &l, e) == 0) {
+    if (workdirs_open_store(w->serve->renter, &st, e) == 0 && snap_list(st, &l, e) == 0) {
         for (size_t i = 0; i < l.n; i++) {
             const struct snap *n = &l.v[i];
 
@@ -83,7 +73,7 @@ answer_snap(struct serve_work *w, const char *verb)
     struct store *st = NULL;
     struct err e;
 
-    if (open_store(w->serve->renter, &st, &e) != 0 ||
+    if (workdirs_open_store(w->serve->renter, &st, &e) != 0 ||
         serve_answer_snap(w->serve, w->id, verb, st, w->snapshot, false, &e) != 0) {
         serve_fail(w->serve, w->id, &e);
     }
@@ -141,7 +131,7 @@ rm_run(void *ctx, struct err *e)
     struct store *st = NULL;
     int rc = -1;
 
-    if (open_store(w->serve->renter, &st, e) == 0 &&
+    if (workdirs_open_store(w->serve->renter, &st, e) == 0 &&
         datasets_find(st, w->name, w->snapshot, e) == 0 &&
         snap_drop(st, w->snapshot, "removed", e) == 0) {
         rc = 0;

@@ -85,16 +85,6 @@ serve_add_snap(struct rec *to, const struct manifest *m, const struct snap_claim
 
 /* ---- verbs ---- */
 
-static int
-open_store(struct serve *s, struct store **out, struct err *e)
-{
-    char *path = workdirs_store_path(s->renter);
-    int rc = store_open(out, path, NULL, e);
-
-    free(path);
-    return rc;
-}
-
 /* Is something still kept that should have expired? */
 static bool
 is_overdue(const struct snap_list *l)
@@ -122,8 +112,8 @@ snap_ls(struct serve *s, uint64_t id, const struct rec *req)
     char doubt[256];
     bool all;
 
-    if (serve_flag(req, "all", &all, &e) != 0 || open_store(s, &st, &e) != 0 ||
-        snap_list(st, &l, &e) != 0) {
+    if (serve_flag(req, "all", &all, &e) != 0 ||
+        workdirs_open_store(s->renter, &st, &e) != 0 || snap_list(st, &l, &e) != 0) {
         serve_fail(s, id, &e);
         store_close(st);
         return;
@@ -204,7 +194,8 @@ snap_verb(struct serve *s, uint64_t id, const struct rec *req, const char *verb,
     const char *snapshot;
     struct err e;
 
-    if (need_snapshot(req, &snapshot, &e) != 0 || open_store(s, &st, &e) != 0 ||
+    if (need_snapshot(req, &snapshot, &e) != 0 ||
+        workdirs_open_store(s->renter, &st, &e) != 0 ||
         (change != NULL && change(s->renter, st, snapshot, req, &e) != 0) ||
         serve_answer_snap(s, id, verb, st, snapshot, change == NULL, &e) != 0) {
         serve_fail(s, id, &e);

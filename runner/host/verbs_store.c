@@ -60,14 +60,13 @@ static int
 verify_run(void *ctx, struct err *e)
 {
     struct serve_work *w = ctx;
-    char *path = workdirs_store_path(w->serve->renter);
     struct lines l = {.to = w->reply};
     struct verify_result sums = {0};
     struct manifest *m = NULL;
     struct store *s = NULL;
     int rc = -1;
 
-    if (store_open(&s, path, NULL, e) == 0 &&
+    if (workdirs_open_store(w->serve->renter, &s, e) == 0 &&
         workdirs_kept_tree(s, w->snapshot, &m, e) == 0 &&
         verify_tree(s, &m->tree, add_damaged, &l, &sums, e) == 0) {
         rec_add_int(w->reply, "n_entries", (int64_t)sums.n_entries);
@@ -78,7 +77,6 @@ verify_run(void *ctx, struct err *e)
     }
     manifest_free(m);
     store_close(s);
-    free(path);
     return rc;
 }
 
@@ -136,7 +134,6 @@ static int
 diff_run(void *ctx, struct err *e)
 {
     struct serve_work *w = ctx;
-    char *path = workdirs_store_path(w->serve->renter);
     struct changes l = {.to = w->reply};
     struct diff_result sums = {0};
     struct manifest *before = NULL;
@@ -145,7 +142,7 @@ diff_run(void *ctx, struct err *e)
     struct tree_source source;
     int rc = -1;
 
-    if (store_open(&s, path, NULL, e) != 0 ||
+    if (workdirs_open_store(w->serve->renter, &s, e) != 0 ||
         workdirs_kept_tree(s, w->snapshot, &before, e) != 0 ||
         workdirs_kept_tree(s, w->other, &after, e) != 0) {
         goto out;
@@ -164,7 +161,6 @@ out:
     manifest_free(before);
     manifest_free(after);
     store_close(s);
-    free(path);
     return rc;
 }
 

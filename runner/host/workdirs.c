@@ -34,6 +34,16 @@ workdirs_store_path(const struct renter *r)
     return path_join(r->path, "store");
 }
 
+int
+workdirs_open_store(const struct renter *r, struct store **out, struct err *e)
+{
+    char *path = workdirs_store_path(r);
+    int rc = store_open(out, path, NULL, e);
+
+    free(path);
+    return rc;
+}
+
 /* ---- directories of ended jobs ---- */
 
 struct left {
@@ -305,7 +315,6 @@ int
 workdirs_copy(const struct renter *r, const struct job_spec *spec, const char *path,
               struct err *e)
 {
-    char *store_path = workdirs_store_path(r);
     struct store *s = NULL;
     struct sha256 base;
     bool have_base;
@@ -317,7 +326,7 @@ workdirs_copy(const struct renter *r, const struct job_spec *spec, const char *p
         err_set_sys(e, errno, "cannot make '%s'", path);
         goto out;
     }
-    if (store_open(&s, store_path, NULL, e) != 0 ||
+    if (workdirs_open_store(r, &s, e) != 0 ||
         find_tree(s, spec, &base, &have_base, e) != 0) {
         goto out;
     }
@@ -329,7 +338,6 @@ workdirs_copy(const struct renter *r, const struct job_spec *spec, const char *p
 out:
     store_close(s);
     (void)fd_close(&fd);
-    free(store_path);
     return rc;
 }
 
@@ -371,7 +379,6 @@ int
 workdirs_make(const struct renter *r, const struct job_spec *spec, char **path,
               char **note, struct err *e)
 {
-    char *store_path = workdirs_store_path(r);
     struct store *s = NULL;
     struct sha256 base;
     bool have_base;
@@ -386,7 +393,7 @@ workdirs_make(const struct renter *r, const struct job_spec *spec, char **path,
         rc = make_empty(work_fd, spec->job, e);
         goto out;
     }
-    if (store_open(&s, store_path, NULL, e) != 0 ||
+    if (workdirs_open_store(r, &s, e) != 0 ||
         find_tree(s, spec, &base, &have_base, e) != 0) {
         goto out;
     }
@@ -401,7 +408,6 @@ out:
         *path = xasprintf("%s/work/%s", r->path, spec->job);
     }
     store_close(s);
-    free(store_path);
     (void)fd_close(&work_fd);
     return rc;
 }

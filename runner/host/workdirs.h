@@ -16,8 +16,13 @@
  * from, which old ones may go, and the snapshot at the end.
  */
 
-/* The renter's store; malloc'ed path. */
+struct manifest;
+struct store;
+
+/* The renter's store: its malloc'ed path; open, made where there is none yet. */
 char *workdirs_store_path(const struct renter *r);
+int workdirs_open_store(const struct renter *r, struct store **out,
+                        struct err *e) MUST_USE;
 
 /*
  * Make the job's directory hold what was shipped over what the snapshot `from` had. *path
@@ -44,8 +49,6 @@ int workdirs_open_live(const struct renter *r, const char *job, int *fd,
  * The manifest of a snapshot whose data is kept. ERR_NOT_FOUND: no such snapshot here, or
  * its data is gone (and why).
  */
-struct manifest;
-struct store;
 int workdirs_kept_tree(struct store *s, const char *snapshot, struct manifest **out,
                        struct err *e) MUST_USE;
 

@@ -170,7 +170,6 @@ workdirs_snapshot(const struct agent *a, const struct renter *r,
                   const struct workdirs_end *end, struct workdirs_snapshot *out,
                   struct err *e)
 {
-    char *store_path = workdirs_store_path(r);
     struct manifest *m = manifest_new(MANIFEST_SNAPSHOT);
     struct build_report report = {0};
     struct store *s = NULL;
@@ -178,8 +177,7 @@ workdirs_snapshot(const struct agent *a, const struct renter *r,
     int rc = -1;
 
     memset(out, 0, sizeof *out);
-    if (renter_dir(r, "work", &work_fd, e) != 0 ||
-        store_open(&s, store_path, NULL, e) != 0 ||
+    if (renter_dir(r, "work", &work_fd, e) != 0 || workdirs_open_store(r, &s, e) != 0 ||
         workdir_snapshot(work_fd, end->spec->job, s, end->live, &report, e) != 0) {
         goto out;
     }
@@ -205,7 +203,6 @@ out:
     build_report_free(&report);
     manifest_free(m);
     store_close(s);
-    free(store_path);
     (void)fd_close(&work_fd);
     return rc;
 }
@@ -214,7 +211,6 @@ int
 workdirs_keep_tree(const struct agent *a, const struct renter *r, const char *id,
                    const char *name, const struct sha256 *tree, struct err *e)
 {
-    char *store_path = workdirs_store_path(r);
     struct manifest *m = manifest_new(MANIFEST_SNAPSHOT);
     struct tree_source source;
     struct tree_reader *reader = NULL;
@@ -222,7 +218,7 @@ workdirs_keep_tree(const struct agent *a, const struct renter *r, const char *id
     struct store *s = NULL;
     int rc = -1;
 
-    if (store_open(&s, store_path, NULL, e) != 0) {
+    if (workdirs_open_store(r, &s, e) != 0) {
         goto out;
     }
     source = tree_source_store(s);
@@ -245,6 +241,5 @@ out:
     tree_close(reader);
     manifest_free(m);
     store_close(s);
-    free(store_path);
     return rc;
 }
