@@ -38,6 +38,38 @@ caches_forget(struct strings *env)
     }
 }
 
+static bool
+is_dots(const char *name)
+{
+    return strcmp(name, ".") == 0 || strcmp(name, "..") == 0;
+}
+
+/*
+ * The login user has fetched things with this tool: a login there would find them (and
+ * the token that lies beside a hub's models), and so do the user's own jobs.
+ */
+static bool
+is_in_use(const struct strings *env, const char *tool_dir)
+{
+    const char *xdg = env_get(env, "XDG_CACHE_HOME");
+    const char *home = env_get(env, "HOME");
+    char *path = xdg != NULL && xdg[0] == '/'
+                     ? path_join(xdg, tool_dir)
+                     : xasprintf("%s/.cache/%s", home != NULL ? home : "", tool_dir);
+    DIR *d = opendir(path);
+    struct dirent *de;
+    bool found = false;
+
+    while (d != NULL && !found && (de = readdir(d)) != NULL) {
+        found = !is_dots(de->d_name);
+    }
+    if (d != NULL) {
+        (void)closedir(d);
+    }
+    free(path);
+    return found;
+}
+
 int
 caches_env(const struct renter *r, struct strings *env, struct err *e)
 {
@@ -51,7 +83,8 @@ caches_env(const struct renter *r, struct strings *env, struct err *e)
     for (size_t i = 0; i < N_TOOLS; i++) {
         char *path;
 
-        if (env_get(env, tools[i].variable) != NULL) {
+        if (env_get(env, tools[i].variable) != NULL ||
+            (!r->confined && is_in_use(env, tools[i].dir))) {
             continue;
         }
         if (mkdirat(fd, tools[i].dir, 0700) != 0 && errno != EEXIST) {
@@ -102,12 +135,6 @@ look_at(struct unit *u, const struct stat *sb)
         u->used_s = used;
     }
     u->bytes += (uint64_t)sb->st_blocks * BLOCK_SIZE;
-}
-
-static bool
-is_dots(const char *name)
-{
-    return strcmp(name, ".") == 0 || strcmp(name, "..") == 0;
 }
 
 static DIR *

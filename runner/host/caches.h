@@ -18,7 +18,8 @@
 void caches_forget(struct strings *env);
 /*
  * Point HF_HOME, MODELSCOPE_CACHE, TORCH_HOME, PIP_CACHE_DIR and UV_CACHE_DIR into the
- * cache (made when missing), each unless it is set.
+ * cache (made when missing), each unless it is set, or the login user, whose own job it
+ * is, has something in the tool's usual place (~/.cache/<tool>, by XDG_CACHE_HOME).
  */
 int caches_env(const struct renter *r, struct strings *env, struct err *e) MUST_USE;
 

@@ -92,7 +92,7 @@ put_file(const char *path, const char *text)
 
 /* Ourselves as ourselves: files made inside belong to the same user outside. */
 static int
-map_ids(uid_t uid, gid_t gid)
+write_maps(uid_t uid, gid_t gid)
 {
     char text[64];
     int failed;
@@ -105,6 +105,26 @@ map_ids(uid_t uid, gid_t gid)
     if (failed == 0) {
         (void)snprintf(text, sizeof text, "%u %u 1", (unsigned)gid, (unsigned)gid);
         failed = put_file("/proc/self/gid_map", text);
+    }
+    return failed;
+}
+
+/*
+ * The files in /proc of a process that is not dumpable, as a supervisor is not, are
+ * root's, so it could not write its own maps: for that moment it is.
+ */
+static int
+map_ids(uid_t uid, gid_t gid)
+{
+    int was = prctl(PR_GET_DUMPABLE, 0, 0, 0, 0);
+    int failed = 0;
+
+    if (was != 1 && prctl(PR_SET_DUMPABLE, 1, 0, 0, 0) != 0) {
+        return errno;
+    }
+    failed = write_maps(uid, gid);
+    if (was != 1 && prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) != 0 && failed == 0) {
+        failed = errno;
     }
     return failed;
 }

@@ -21,6 +21,7 @@
 #   sshd NAME [OPTION...] [-- DIRECTIVE...]
 #       --shell PATH      login shell        (these three need root: a private mount
 #       --password WORD   password            namespace with a passwd and shadow of its own)
+#       --guest UID       a second user there, `guest`: its home/ is the guest's, /tmp is the machine's
 #       --pam             UsePAM
 #       --address A       listen on A (default 127.0.0.1)
 #       --host-key FILE   use that host key instead of a new one
@@ -204,13 +205,19 @@ free_port() {
 }
 
 # Its own passwd and shadow: who runs this, with that shell, home and password.
-sshd_accounts() { # dir shell password
-    local dir=$1 shell=$2 me
+sshd_accounts() { # dir shell password guest
+    local dir=$1 shell=$2 guest=$4 me
     me=$(id -un)
     awk -F: -v OFS=: -v me="$me" -v home="$dir/home" -v shell="$shell" \
         '$1 == me { $6 = home; if (shell != "") $7 = shell } { print }' /etc/passwd >"$dir/passwd"
     awk -F: -v OFS=: -v me="$me" -v hash="$([ -z "$3" ] || openssl passwd -6 "$3")" \
         '$1 == me && hash != "" { $2 = hash; $3 = 19000; $5 = 99999; $8 = "" } { print }' /etc/shadow >"$dir/shadow"
+    if [ -n "$guest" ]; then
+        echo "guest:x:$guest:$guest::$dir/home:/bin/sh" >>"$dir/passwd"
+        echo 'guest:*:19000:0:99999:7:::' >>"$dir/shadow"
+        chown "$guest:$guest" "$dir/home"
+        chmod 711 "$work" "$dir"
+    fi
     chmod 644 "$dir/passwd"
     chmod 600 "$dir/shadow"
 }
@@ -218,12 +225,13 @@ sshd_accounts() { # dir shell password
 sshd_listens() { grep -q '^Server listening' "$1/log"; }
 
 sshd() {
-    local name=$1 shell='' password='' pam=no address=127.0.0.1 key='' dir=$work/$1
+    local name=$1 shell='' password='' guest='' pam=no address=127.0.0.1 key='' dir=$work/$1
     shift
     while [ $# -gt 0 ]; do
         case $1 in
         --shell) shell=$2; shift 2 ;;
         --password) password=$2; shift 2 ;;
+        --guest) guest=$2; shift 2 ;;
         --pam) pam=yes; shift ;;
         --address) address=$2; shift 2 ;;
         --host-key) key=$2; shift 2 ;;
@@ -265,9 +273,9 @@ CONF
         } >"$dir/sshd_config"
         [ "$address" != ::1 ] || sed -i "s/^ListenAddress ::1:/ListenAddress [::1]:/" "$dir/sshd_config"
         : >"$dir/log"
-        if [ -n "$shell$password" ] || [ $pam = yes ]; then
+        if [ -n "$shell$password$guest" ] || [ $pam = yes ]; then
             [ "$(id -u)" = 0 ] || { echo "needs root"; exit 77; }
-            sshd_accounts "$dir" "$shell" "$password"
+            sshd_accounts "$dir" "$shell" "$password" "$guest"
             # shellcheck disable=SC2016
             unshare -m sh -c 'mount --bind "$1/passwd" /etc/passwd && mount --bind "$1/shadow" /etc/shadow &&
                 exec "$2" -D -e -f "$1/sshd_config"' - "$dir" "$sshd_program" 2>"$dir/log" &
