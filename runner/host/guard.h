@@ -54,7 +54,10 @@ enum sandbox_spaces guard_spaces(const struct guard *g);
 int guard_walls(struct guard *g, const struct rec *walls, struct err *e) MUST_USE;
 /* Hold copies of these descriptors until the end. No answer. */
 int guard_hold(struct guard *g, const int *fds, size_t n, struct err *e) MUST_USE;
-/* Commands are started in the control groups of these (cgroup_join_fds). No answer. */
+/*
+ * From now on commands are started in the control groups of these (cgroup_join_fds), and
+ * no more in those of an earlier call. No answer.
+ */
 int guard_join(struct guard *g, const int *fds, size_t n, struct err *e) MUST_USE;
 
 struct guard_command {

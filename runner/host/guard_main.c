@@ -407,6 +407,9 @@ obey(struct warden *w, const struct guard_order *o, int *fds, size_t n)
         }
         break;
     case GUARD_OR_JOIN:
+        while (w->n_join > 0) {
+            (void)fd_close(&w->join[--w->n_join]);
+        }
         for (size_t i = 0; i < n && w->n_join < CGROUP_JOIN_MAX; i++) {
             w->join[w->n_join++] = fds[i];
             fds[i] = -1;

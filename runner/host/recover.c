@@ -21,6 +21,7 @@
 #include "runner/host/jobdir.h"
 #include "runner/host/loginenv.h"
 #include "runner/host/procs.h"
+#include "runner/host/setups.h"
 #include "runner/host/workdirs.h"
 #include "runner/job/logseg.h"
 #include "runner/job/notify.h"
@@ -242,6 +243,7 @@ tell(struct lost *l)
 static int
 put_right(struct lost *l, struct err *e)
 {
+    struct err none;
     bool known;
 
     kill_all(l->dir.job);
@@ -272,6 +274,9 @@ put_right(struct lost *l, struct err *e)
         snapshot(l);
     }
     remove_tmp(l->dir.job);
+    if (l->spec.setup != NULL) { /* what it left half made is nobody's */
+        (void)!setups_trim(l->renter, &none);
+    }
     if (close_bill(l, known, e) != 0) {
         return -1;
     }

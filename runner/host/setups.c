@@ -3,6 +3,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
@@ -20,10 +21,12 @@
 #include "storage/store.h"
 #include "storage/workdir.h"
 
-#define NS_PER_S    ((int64_t)1000000000)
-#define RENEW_NS    (86400 * NS_PER_S)
-#define LOCK_SUFFIX ".lock"
-#define LAYERS_MAX  4096
+#define NS_PER_S       ((int64_t)1000000000)
+#define RENEW_NS       (86400 * NS_PER_S)
+#define LOCK_SUFFIX    ".lock"
+#define READY_SUFFIX   ".ready"
+#define READY_NAME_MAX (2 * SHA256_LEN + sizeof READY_SUFFIX)
+#define LAYERS_MAX     4096
 
 char *
 setups_path(const struct renter *r, const char *key)
@@ -81,12 +84,56 @@ lock_layer(int dir_fd, const char *key, int how, int *out, struct err *e)
     return 0;
 }
 
+/*
+ * <key>.ready: all of the layer's directory is on the disk. Without that a power cut may
+ * have left files of it empty, and it is made again.
+ */
+static void
+ready_name(const char *key, char out[READY_NAME_MAX])
+{
+    (void)snprintf(out, READY_NAME_MAX, "%s" READY_SUFFIX, key);
+}
+
 static bool
 is_there(int dir_fd, const char *key)
 {
+    char ready[READY_NAME_MAX];
     struct stat sb;
 
-    return fstatat(dir_fd, key, &sb, AT_SYMLINK_NOFOLLOW) == 0 && S_ISDIR(sb.st_mode);
+    ready_name(key, ready);
+    return fstatat(dir_fd, key, &sb, AT_SYMLINK_NOFOLLOW) == 0 && S_ISDIR(sb.st_mode) &&
+           faccessat(dir_fd, ready, F_OK, AT_SYMLINK_NOFOLLOW) == 0;
+}
+
+static int
+mark_ready(int dir_fd, const char *key, struct err *e)
+{
+    char ready[READY_NAME_MAX];
+    int fd = -1;
+    int rc = 0;
+
+    ready_name(key, ready);
+    if (syncfs(dir_fd) != 0 ||
+        (fd = openat(dir_fd, ready, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600)) ==
+            -1 ||
+        fsync(dir_fd) != 0) {
+        rc = err_set_sys(e, errno, "cannot sync what the set-up made");
+    }
+    (void)fd_close(&fd);
+    return rc;
+}
+
+/* Its lock is held alone. */
+static int
+remove_files(int dir_fd, const char *key, struct err *e)
+{
+    char ready[READY_NAME_MAX];
+
+    ready_name(key, ready);
+    if (unlinkat(dir_fd, ready, 0) != 0 && errno != ENOENT) {
+        return err_set_sys(e, errno, "cannot remove a set-up");
+    }
+    return workdir_remove(dir_fd, key, e);
 }
 
 /* The layer is kept: use it, and keep it for longer. Its lock is held alone. */
@@ -99,7 +146,9 @@ use_kept(int dir_fd, struct store *s, const struct snap *n, const char *key,
     struct workdir_report report;
 
     if (!is_there(dir_fd, key) &&
-        workdir_make(dir_fd, key, s, &n->m->tree, &o, &report, e) != 0) {
+        (remove_files(dir_fd, key, e) != 0 ||
+         workdir_make(dir_fd, key, s, &n->m->tree, &o, &report, e) != 0 ||
+         mark_ready(dir_fd, key, e) != 0)) {
         return -1;
     }
     return n->claim.expires_wall_ns < until_ns - RENEW_NS
@@ -111,7 +160,7 @@ use_kept(int dir_fd, struct store *s, const struct snap *n, const char *key,
 static int
 begin_anew(int dir_fd, const char *key, struct err *e)
 {
-    if (workdir_remove(dir_fd, key, e) != 0) {
+    if (remove_files(dir_fd, key, e) != 0) {
         return -1;
     }
     return mkdirat(dir_fd, key, 0755) == 0
@@ -202,7 +251,7 @@ setups_keep(const struct agent *a, const struct renter *r, const char *key,
     m->made_wall_ns = clock_wall_ns();
     m->expires_wall_ns = m->made_wall_ns + SETUPS_KEEP_S * NS_PER_S;
     if (store_commit(s, e) != 0 || workdirs_measure(s, m, e) != 0 ||
-        manifest_write(s, m, a->key, e) != 0) {
+        mark_ready(dir_fd, key, e) != 0 || manifest_write(s, m, a->key, e) != 0) {
         goto out;
     }
     rc = flock(lock_fd, LOCK_SH) == 0 ? 0
@@ -212,6 +261,16 @@ out:
     build_report_free(&report);
     manifest_free(m);
     store_close(s);
+    (void)fd_close(&dir_fd);
+    return rc;
+}
+
+int
+setups_discard(const struct renter *r, const char *key, struct err *e)
+{
+    int dir_fd = -1;
+    int rc = renter_dir(r, "setup", &dir_fd, e) == 0 ? remove_files(dir_fd, key, e) : -1;
+
     (void)fd_close(&dir_fd);
     return rc;
 }
@@ -249,7 +308,7 @@ remove_layer(int dir_fd, const char *key, struct err *e)
     if (rc != 0) {
         return e->code == ERR_BUSY ? 0 : -1;
     }
-    rc = workdir_remove(dir_fd, key, e);
+    rc = remove_files(dir_fd, key, e);
     (void)fd_close(&fd);
     return rc;
 }
@@ -268,7 +327,7 @@ setups_trim(const struct renter *r, struct err *e)
          (workdirs_open_store(r, &s, e) != 0 || snap_list(s, &l, e) != 0))) {
         goto out;
     }
-    rc = 0;
+    rc = workdir_sweep(dir_fd, e);
     for (size_t i = 0; i < keys.n && rc == 0; i++) {
         if (kept(&l, keys.v[i]) == NULL) {
             rc = remove_layer(dir_fd, keys.v[i], e);

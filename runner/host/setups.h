@@ -11,8 +11,9 @@
  * What set-ups left, by their key (of command and files, made by the client):
  *
  *     setup/<key>         the layer: what the command put there; at one path for good,
- * since what is installed may know where it is setup/<key>.lock    flock: shared by each
- * job that uses it, alone to make or remove
+ *                         since what is installed may know where it is
+ *     setup/<key>.ready   the directory is whole, and on the disk
+ *     setup/<key>.lock    flock: shared by each job that uses it, alone to make or remove
  *
  * A layer is whole only with a kept manifest of kind `setup`; from that it is made again
  * where the directory has gone.
@@ -37,6 +38,9 @@ int setups_take(const struct renter *r, const char *key, bool *ready, int *lock_
 /* The caller's set-up went well: keep what it made, durable; its lock is shared then. */
 int setups_keep(const struct agent *a, const struct renter *r, const char *key,
                 const char *command, int lock_fd, struct err *e) MUST_USE;
+
+/* The caller's set-up did not go well: nothing of it stays. Its lock is still held. */
+int setups_discard(const struct renter *r, const char *key, struct err *e) MUST_USE;
 
 /* Remove layers that are no longer kept and that no job uses. */
 int setups_trim(const struct renter *r, struct err *e) MUST_USE;

@@ -180,6 +180,7 @@ tidy_run(void *ctx, struct err *e)
     struct closing *c = ctx;
     struct sup *s = c->sup;
 
+    sup_setup_discard(s);
     if (s->tmpdir != NULL && file_remove_tree(s->tmpdir, e) != 0) {
         sup_say(s, "%s", e->msg);
     }

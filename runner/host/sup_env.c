@@ -146,8 +146,8 @@ use_interpreter(struct sup *s, struct err *e)
     return rc;
 }
 
-static char *
-find_python(const struct sup *s)
+char *
+sup_python(const struct sup *s)
 {
     char *found;
 
@@ -165,7 +165,7 @@ sup_command(struct sup *s, struct strings *out, struct err *e)
     char *program = NULL;
 
     if (s->spec.kind == SPEC_KIND_PYTHON) {
-        program = find_python(s);
+        program = sup_python(s);
         if (program == NULL) {
             return err_set(e, ERR_NOT_FOUND,
                            "there is no %s in the environment of this host",
@@ -224,7 +224,7 @@ use_own_home(struct sup *s, struct err *e)
 }
 
 int
-sup_env_build(struct sup *s, const char *tmp_seen, struct err *e)
+sup_env_build(struct sup *s, struct err *e)
 {
     char why[LOGINENV_WHY_MAX];
 
@@ -235,7 +235,7 @@ sup_env_build(struct sup *s, const char *tmp_seen, struct err *e)
     if (s->renter->confined && use_own_home(s, e) != 0) {
         return -1;
     }
-    env_set(&s->env, "TMPDIR", tmp_seen);
+    env_set(&s->env, "TMPDIR", s->tmp_seen);
     env_set(&s->env, "GPURUN_JOB", s->spec.job);
     env_set(&s->env, "GPURUN_NAME", s->spec.name);
     devices_env(s->agent, &s->devices, s->picked, s->n_picked, &s->env);

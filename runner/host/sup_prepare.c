@@ -44,7 +44,11 @@ prepare_run(void *ctx, struct err *e)
         sup_data_place(s, e) != 0 || (s->setup_due && sup_setup_copy(s, e) != 0)) {
         return -1;
     }
-    return sup_env_build(s, private_tmp ? "/tmp" : s->tmpdir, e);
+    s->tmp_seen = xstrdup(private_tmp ? "/tmp" : s->tmpdir);
+    if (sup_env_build(s, e) != 0) {
+        return -1;
+    }
+    return s->setup_due ? sup_setup_tools(s, e) : 0;
 }
 
 static void

@@ -300,21 +300,31 @@ find_cwd(struct sup *s, char **cwd, struct err *e)
     return rc;
 }
 
-static int
-make_cgroup(struct sup *s, struct err *e)
+int
+sup_run_limits(struct sup *s, int64_t cores, struct err *e)
 {
-    bool cpu = strcmp(s->spec.device_class, "cpu") == 0;
-    struct cgroup_limits l = {
-        .mem_bytes = s->spec.mem_bytes,
-        .cpu_cores = cpu && s->spec.count < devices_cores() ? s->spec.count : 0};
+    struct cgroup_limits l = {.mem_bytes = s->spec.mem_bytes,
+                              .cpu_cores = cores < devices_cores() ? cores : 0};
+    bool had = s->cgroup != NULL;
     int fds[CGROUP_JOIN_MAX];
     size_t n;
 
+    cgroup_remove(s->cgroup);
+    s->cgroup = NULL;
     if (cgroup_make(&s->cgroup, s->spec.job, &l, e) != 0) {
         return -1;
     }
     n = cgroup_join_fds(s->cgroup, fds);
-    return n == 0 ? 0 : guard_join(s->guard, fds, n, e);
+    return n == 0 && !had ? 0 : guard_join(s->guard, fds, n, e);
+}
+
+/* Of cores a job has those it pays for; with a device, all there are. */
+static int
+limit_main(struct sup *s, struct err *e)
+{
+    bool cpu = strcmp(s->spec.device_class, "cpu") == 0;
+
+    return sup_run_limits(s, cpu ? s->spec.count : 0, e);
 }
 
 static int
@@ -326,7 +336,7 @@ spawn_main(struct sup *s, struct err *e)
     int rc = -1;
 
     if (sup_command(s, &args, e) == 0 && find_cwd(s, &cwd, e) == 0 &&
-        make_cgroup(s, e) == 0 && open_ends(s, &c, e) == 0) {
+        limit_main(s, e) == 0 && open_ends(s, &c, e) == 0) {
         struct guard_command g = {.id = SUP_COMMAND_MAIN,
                                   .args = &args,
                                   .env = &s->env,

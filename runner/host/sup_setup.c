@@ -1,5 +1,6 @@
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -24,7 +25,8 @@
 
 static void get_device(struct sup *s);
 
-#define WAIT_NS ((int64_t)500000000)
+#define WAIT_NS     ((int64_t)500000000)
+#define SETUP_CORES 1 /* what it is billed at */
 
 static void
 end_with(struct sup *s, enum job_reason reason, const char *why)
@@ -36,66 +38,7 @@ end_with(struct sup *s, enum job_reason reason, const char *why)
     sup_end(s);
 }
 
-/* ---- the environment ---- */
-
-static void
-put_first(struct strings *env, const char *dir)
-{
-    const char *was = env_get(env, "PATH");
-    char *path = xasprintf("%s%s%s", dir, was == NULL ? "" : ":", was == NULL ? "" : was);
-
-    env_set(env, "PATH", path);
-    free(path);
-}
-
-void
-sup_setup_env(struct sup *s)
-{
-    char *layer;
-    char *bin;
-    char *env_bin;
-
-    if (s->spec.setup == NULL) {
-        return;
-    }
-    layer = setups_path(s->renter, s->spec.setup_key);
-    bin = path_join(layer, "bin");
-    env_bin = path_join(layer, "env/bin");
-    env_set(&s->env, "GPURUN_SETUP_DIR", layer);
-    env_set(&s->env, "PYTHONUSERBASE", layer);
-    put_first(&s->env, bin);
-    put_first(&s->env, env_bin);
-    free(layer);
-    free(bin);
-    free(env_bin);
-}
-
-void
-sup_setup_walls(const struct sup *s, struct rec *walls)
-{
-    char *layer;
-
-    if (s->spec.setup == NULL) {
-        return;
-    }
-    layer = setups_path(s->renter, s->spec.setup_key);
-    rec_add(walls, s->setup_due ? "show" : "show_ro", layer);
-    rec_add(walls, s->setup_due ? "rw" : "ro", layer);
-    free(layer);
-}
-
 /* ---- running it ---- */
-
-/* On the preparing thread: its directory, a copy that goes with the temporary files. */
-int
-sup_setup_copy(struct sup *s, struct err *e)
-{
-    char *copy = path_join(s->tmpdir, "setup");
-    int rc = workdirs_copy(s->renter, &s->spec, copy, e);
-
-    free(copy);
-    return rc;
-}
 
 static int
 open_output(struct sup *s, int *end, struct err *e)
@@ -114,42 +57,23 @@ open_output(struct sup *s, int *end, struct err *e)
     return sup_log_pump(s, stream, fds[0], e);
 }
 
-/* Its working directory as the walls show it: a private /tmp is the temporary folder. */
-static char *
-copy_seen(const struct sup *s)
-{
-    const char *tmp = env_get(&s->env, "TMPDIR");
-    char *copy = path_join(tmp != NULL ? tmp : s->tmpdir, "setup");
-    char *cwd = s->spec.cwd[0] == '\0' ? xstrdup(copy) : path_join(copy, s->spec.cwd);
-
-    free(copy);
-    return cwd;
-}
-
 static int
 spawn(struct sup *s, struct err *e)
 {
     struct strings args = {NULL, 0};
     struct strings env = {NULL, 0};
-    char *cwd = copy_seen(s);
-    char *prefix = xasprintf("%s/env", env_get(&s->env, "GPURUN_SETUP_DIR"));
+    char *cwd = sup_setup_cwd(s);
     int in = open("/dev/null", O_RDONLY | O_CLOEXEC);
     int out = -1;
     int rc = -1;
 
-    for (size_t i = 0; i < s->env.n; i++) {
-        strings_add(&env, s->env.v[i]);
-    }
-    /* A plain `pip install` goes into the layer, and finds what the host has. */
-    env_set(&env, "PIP_USER", "1");
-    env_set(&env, "PIP_BREAK_SYSTEM_PACKAGES", "1");
-    env_set(&env, "UV_PROJECT_ENVIRONMENT", prefix);
+    sup_setup_command_env(s, &env);
     strings_add(&args, "/bin/sh");
     strings_add(&args, "-c");
     strings_add(&args, s->spec.setup);
     if (in == -1) {
         err_set_sys(e, errno, "cannot open '/dev/null'");
-    } else if (open_output(s, &out, e) == 0) {
+    } else if (sup_run_limits(s, SETUP_CORES, e) == 0 && open_output(s, &out, e) == 0) {
         struct guard_command g = {.id = SUP_COMMAND_SETUP,
                                   .args = &args,
                                   .env = &env,
@@ -158,6 +82,7 @@ spawn(struct sup *s, struct err *e)
                                   .out_fd = out,
                                   .err_fd = out};
 
+        sup_watch_start(s);
         rc = guard_spawn(s->guard, &g, e);
     }
     (void)fd_close(&in);
@@ -167,7 +92,6 @@ spawn(struct sup *s, struct err *e)
     }
     strings_free(&env);
     strings_free(&args);
-    free(prefix);
     free(cwd);
     return rc;
 }
@@ -216,18 +140,9 @@ static int
 rebuild_env(void *ctx, struct err *e)
 {
     struct sup *s = ctx;
-    const char *tmp = env_get(&s->env, "TMPDIR");
-    char *seen = xstrdup(tmp != NULL ? tmp : s->tmpdir);
-    char *copy = path_join(s->tmpdir, "setup");
-    int rc = file_remove_tree(copy, e);
 
     strings_free(&s->env);
-    if (rc == 0) {
-        rc = sup_env_build(s, seen, e);
-    }
-    free(copy);
-    free(seen);
-    return rc;
+    return sup_setup_tidy(s, e) == 0 ? sup_env_build(s, e) : -1;
 }
 
 static void
@@ -281,7 +196,12 @@ take_run(void *ctx, struct err *e)
 {
     struct sup *s = ctx;
 
-    return setups_take(s->renter, s->spec.setup_key, &s->setup_whole, &s->setup_lock, e);
+    if (setups_take(s->renter, s->spec.setup_key, &s->setup_whole, &s->setup_lock, e) !=
+        0) {
+        return -1;
+    }
+    s->has_setup_lock = true;
+    return s->setup_whole ? 0 : sup_setup_show_user_site(s, e);
 }
 
 static void
@@ -290,7 +210,6 @@ taken(void *ctx, int rc, const struct err *why)
     struct sup *s = ctx;
 
     s->preparing = false;
-    s->has_setup_lock = rc == 0;
     if (s->stop_reason != JOB_REASON_NONE) {
         sup_end(s);
     } else if (rc != 0 && why->code == ERR_BUSY) {
@@ -328,7 +247,9 @@ keep_run(void *ctx, struct err *e)
     struct sup *s = ctx;
 
     return setups_keep(s->agent, s->renter, s->spec.setup_key, s->spec.setup,
-                       s->setup_lock, e);
+                       s->setup_lock, e) == 0
+               ? 0
+               : err_wrap(e, "what the set-up made could not be kept");
 }
 
 static void
@@ -341,6 +262,7 @@ kept(void *ctx, int rc, const struct err *why)
         end_with(s, JOB_FAULT, why->msg);
         return;
     }
+    s->setup_whole = true;
     get_device(s);
 }
 
@@ -358,9 +280,31 @@ keep_layer(struct sup *s)
 }
 
 static void
-look(struct sup *s)
+failed(struct sup *s)
 {
     char *text;
+
+    if (cgroup_oom_kills(s->cgroup) > 0) {
+        text = cgroup_limits_memory(s->cgroup)
+                   ? xasprintf("set-up out of memory: more than the %" PRId64
+                               " MiB asked for",
+                               s->spec.mem_bytes >> 20)
+                   : xstrdup("set-up out of memory: the kernel killed it");
+        end_with(s, JOB_MEMORY, text);
+    } else {
+        text = WIFEXITED(s->setup_status)
+                   ? xasprintf("set-up failed with exit code %d: %.200s",
+                               WEXITSTATUS(s->setup_status), s->spec.setup)
+                   : xasprintf("set-up ended by signal %d: %.200s",
+                               WTERMSIG(s->setup_status), s->spec.setup);
+        end_with(s, JOB_FAILED, text);
+    }
+    free(text);
+}
+
+static void
+look(struct sup *s)
+{
 
     if (!s->setup_exited || !s->empty || s->ending) {
         return;
@@ -373,13 +317,7 @@ look(struct sup *s)
         keep_layer(s);
         return;
     }
-    text = WIFEXITED(s->setup_status)
-               ? xasprintf("set-up failed with exit code %d: %.200s",
-                           WEXITSTATUS(s->setup_status), s->spec.setup)
-               : xasprintf("set-up ended by signal %d: %.200s", WTERMSIG(s->setup_status),
-                           s->spec.setup);
-    end_with(s, JOB_FAILED, text);
-    free(text);
+    failed(s);
 }
 
 bool
@@ -414,6 +352,17 @@ sup_setup_guard_event(struct sup *s, const struct guard_event *ev)
         break;
     }
     return false;
+}
+
+void
+sup_setup_discard(struct sup *s)
+{
+    struct err e;
+
+    if (s->has_setup_lock && !s->setup_whole &&
+        setups_discard(s->renter, s->spec.setup_key, &e) != 0) {
+        sup_say(s, "%s", e.msg);
+    }
 }
 
 void

@@ -234,7 +234,7 @@ look(void *ctx)
     if (watches_memory(s)) {
         check_memory(s, &l);
     }
-    if (s->spec.idle_s > 0) {
+    if (s->spec.idle_s > 0 && s->started) {
         check_idle(s, &l);
     }
     proc_list_free(&l);
@@ -247,6 +247,8 @@ sup_watch_start(struct sup *s)
     if (!watches_memory(s) && !watches_kills(s) && s->spec.idle_s == 0) {
         return; /* nothing to look at: no wake-ups */
     }
-    s->watch_timer = timer_new(s->loop, look, s);
+    if (s->watch_timer == NULL) { /* else it watched the set-up */
+        s->watch_timer = timer_new(s->loop, look, s);
+    }
     timer_after(s->watch_timer, WATCH_NS);
 }

@@ -300,6 +300,8 @@ close_down(struct sup *s)
     state_free(&s->state);
     free(s->workdir);
     free(s->tmpdir);
+    free(s->tmp_seen);
+    free(s->user_base);
     free(s->work_note);
     free(s->stop_detail);
     jobdir_drop(&s->dir);

@@ -82,7 +82,8 @@ struct sup {
     /* preparing */
     struct strings env; /* of the job; complete once prepared */
     char *workdir;
-    char *tmpdir; /* outside the snapshot; as the host names it */
+    char *tmpdir;   /* outside the snapshot; as the host names it */
+    char *tmp_seen; /* and as the job does: its own /tmp is that, where it has one */
     char *work_note;
     /* --setup: due: it was not there when the job was accepted, so no device is held yet
      */
@@ -93,6 +94,8 @@ struct sup {
     bool has_setup_lock;
     int setup_lock;
     struct timer *setup_timer;
+    char *user_base; /* what PYTHONUSERBASE was before; NULL: nothing is to be found there
+                      */
     struct sup_data *data; /* --data: what is shown read-only */
     size_t n_data;
 
@@ -185,27 +188,47 @@ void sup_data_walls(const struct sup *s, struct rec *walls);
 void sup_data_unlink(struct sup *s); /* before the directory is kept */
 void sup_data_free(struct sup *s);
 
-/* ---- sup_setup.c: --setup ---- */
+/* ---- sup_setup_env.c: what a set-up, and a job after one, finds ---- */
 
 void sup_setup_env(struct sup *s);
 void sup_setup_walls(const struct sup *s, struct rec *walls);
+/* For the command: a copy of the files, tools, its directory, its environment. */
 int sup_setup_copy(struct sup *s, struct err *e) MUST_USE;
+int sup_setup_tools(struct sup *s, struct err *e) MUST_USE; /* once s->env is there */
+int sup_setup_tidy(struct sup *s, struct err *e) MUST_USE;  /* away with both */
+char *sup_setup_cwd(const struct sup *s);                   /* malloc'ed; as it sees it */
+void sup_setup_command_env(const struct sup *s, struct strings *env);
+/* In the empty layer: what the host's user has installed for itself is found, too. */
+int sup_setup_show_user_site(const struct sup *s, struct err *e) MUST_USE;
+
+/* ---- sup_setup.c: --setup ---- */
+
 void sup_setup_take(struct sup *s);  /* ends in sup_run_walls or sup_end */
 void sup_setup_start(struct sup *s); /* the walls stand and setup_due */
 /* true: the event was about the set-up. */
 bool sup_setup_guard_event(struct sup *s, const struct guard_event *ev);
+/* Once nothing of the job lives: of a set-up that did not get to its end, nothing stays.
+ */
+void sup_setup_discard(struct sup *s);
 void sup_setup_free(struct sup *s);
 
 /* ---- sup_env.c ---- */
 
 /* Fill s->env but for devices; and the command's words. */
-int sup_env_build(struct sup *s, const char *tmp_seen, struct err *e) MUST_USE;
+int sup_env_build(struct sup *s, struct err *e) MUST_USE;
 /* The words to exec for the job's command; the caller's (strings_free). */
 int sup_command(struct sup *s, struct strings *out, struct err *e) MUST_USE;
+/* The interpreter of a job in Python; malloc'ed, NULL: there is none. */
+char *sup_python(const struct sup *s);
 
 /* ---- sup_run.c ---- */
 
 void sup_run_walls(struct sup *s);
+/*
+ * What is started from now on is held to the memory asked for, and to that many cores
+ * (0: all there are). What was started before has ended.
+ */
+int sup_run_limits(struct sup *s, int64_t cores, struct err *e) MUST_USE;
 void sup_run_ready(struct sup *s);
 void sup_run_guard_event(struct sup *s, const struct guard_event *ev);
 /* When the meter wants to be called next, and the limits with it. */

@@ -1,0 +1,309 @@
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/buf.h"
+#include "base/file.h"
+#include "base/text.h"
+#include "runner/host/loginenv.h"
+#include "runner/host/setups.h"
+#include "runner/host/supervise_internal.h"
+#include "runner/host/workdirs.h"
+
+/*
+ * What a set-up and the jobs after it find: the layer before everything else, what the
+ * host has behind it, and, while the command runs, tools that lead installers there.
+ */
+
+#define COPY_DIR   "setup"
+#define TOOLS_DIR  "setup.tools"
+#define PYTHON_DIR "python3."
+#define SITE_DIR   "site-packages"
+#define PTH_NAME   "gpurun-host.pth"
+
+/*
+ * PIP_USER leads a plain `pip install` into the layer; but in a virtual environment pip
+ * refuses that, and into one that the set-up made itself it is meant to install.
+ */
+static const char sitecustomize[] =
+    "import os, sys\n"
+    "def own(at):\n"
+    "    return (os.path.realpath(sys.prefix) + os.sep).startswith("
+    "os.path.realpath(at) + os.sep)\n"
+    "if sys.prefix != sys.base_prefix and (\n"
+    "        own(os.environ.get('GPURUN_SETUP_DIR', '/nonexistent'))\n"
+    "        or own(os.path.dirname(os.path.dirname(__file__)))):\n"
+    "    os.environ.pop('PIP_USER', None)\n";
+
+static void
+put_first(struct strings *env, const char *name, const char *dir)
+{
+    const char *was = env_get(env, name);
+    char *path = xasprintf("%s%s%s", dir, was == NULL ? "" : ":", was == NULL ? "" : was);
+
+    env_set(env, name, path);
+    free(path);
+}
+
+static void
+put_last(struct strings *env, const char *name, const char *dir)
+{
+    const char *was = env_get(env, name);
+    char *path = xasprintf("%s%s%s", was == NULL ? "" : was, was == NULL ? "" : ":", dir);
+
+    env_set(env, name, path);
+    free(path);
+}
+
+/* ---- for the job, and the set-up, too ---- */
+
+/*
+ * Where `pip install --user` of the host's user went. Not where that user wants none of
+ * it; but then the layer must be found all the same.
+ */
+static void
+find_user_base(struct sup *s)
+{
+    const char *base = env_get(&s->env, "PYTHONUSERBASE");
+    const char *home = env_get(&s->env, "HOME");
+
+    free(s->user_base);
+    s->user_base = NULL;
+    if (env_get(&s->env, "PYTHONNOUSERSITE") != NULL) {
+        env_unset(&s->env, "PYTHONNOUSERSITE");
+    } else if (base != NULL && base[0] == '/') {
+        s->user_base = xstrdup(base);
+    } else if (home != NULL && home[0] == '/') {
+        s->user_base = path_join(home, ".local");
+    }
+}
+
+void
+sup_setup_env(struct sup *s)
+{
+    char *layer;
+    char *bin;
+    char *env_bin;
+
+    if (s->spec.setup == NULL) {
+        return;
+    }
+    find_user_base(s);
+    layer = setups_path(s->renter, s->spec.setup_key);
+    bin = path_join(layer, "bin");
+    env_bin = path_join(layer, "env/bin");
+    env_set(&s->env, "GPURUN_SETUP_DIR", layer);
+    env_set(&s->env, "PYTHONUSERBASE", layer);
+    put_first(&s->env, "PATH", bin);
+    put_first(&s->env, "PATH", env_bin);
+    free(layer);
+    free(bin);
+    free(env_bin);
+}
+
+void
+sup_setup_walls(const struct sup *s, struct rec *walls)
+{
+    char *layer;
+
+    if (s->spec.setup == NULL) {
+        return;
+    }
+    layer = setups_path(s->renter, s->spec.setup_key);
+    rec_add(walls, s->setup_due ? "show" : "show_ro", layer);
+    rec_add(walls, s->setup_due ? "rw" : "ro", layer);
+    free(layer);
+}
+
+/* ---- its directory, and the tools: both go with the temporary files ---- */
+
+/* The counterpart of the directory the user stood in, also where nothing of it was sent.
+ */
+static int
+make_cwd(const char *copy, const char *cwd, struct err *e)
+{
+    int root = open(copy, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+    int fd = -1;
+    int rc;
+
+    if (root == -1) {
+        return err_set_sys(e, errno, "cannot open '%s'", copy);
+    }
+    rc = file_mkdirs_beneath(root, cwd, 0755, &fd, e);
+    (void)fd_close(&fd);
+    (void)fd_close(&root);
+    return rc;
+}
+
+int
+sup_setup_copy(struct sup *s, struct err *e)
+{
+    char *copy = path_join(s->tmpdir, COPY_DIR);
+    int rc = workdirs_copy(s->renter, &s->spec, copy, e);
+
+    if (rc == 0 && s->spec.cwd[0] != '\0') {
+        rc = make_cwd(copy, s->spec.cwd, e);
+    }
+    free(copy);
+    return rc;
+}
+
+static int
+put_file(int dir_fd, const char *name, const char *text, mode_t mode, struct err *e)
+{
+    int fd = openat(dir_fd, name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode);
+    int rc = 0;
+
+    if (fd == -1 || fd_write_all(fd, text, strlen(text)) != 0 || fd_close(&fd) != 0) {
+        rc = err_set_sys(e, errno, "cannot write '%s' for the set-up", name);
+    }
+    (void)fd_close(&fd);
+    return rc;
+}
+
+/* --python: for the set-up, too, `python3` is the interpreter that was asked for. */
+static int
+put_python(const struct sup *s, int dir_fd, struct err *e)
+{
+    char *python = sup_python(s);
+    struct buf b = BUF_INIT;
+    int rc;
+
+    if (python == NULL) {
+        return err_set(e, ERR_NOT_FOUND, "there is no %s in the environment of this host",
+                       s->spec.python);
+    }
+    buf_add_str(&b, "#!/bin/sh\nexec ");
+    text_shell_quote(&b, python);
+    buf_add_str(&b, " \"$@\"\n");
+    rc = put_file(dir_fd, "python3", buf_str(&b), 0700, e) == 0
+             ? put_file(dir_fd, "python", buf_str(&b), 0700, e)
+             : -1;
+    buf_free(&b);
+    free(python);
+    return rc;
+}
+
+int
+sup_setup_tools(struct sup *s, struct err *e)
+{
+    char *dir = path_join(s->tmpdir, TOOLS_DIR);
+    int fd = -1;
+    int rc = -1;
+
+    if (mkdir(dir, 0700) != 0 ||
+        (fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW)) == -1) {
+        err_set_sys(e, errno, "cannot make '%s'", dir);
+    } else if (put_file(fd, "sitecustomize.py", sitecustomize, 0600, e) == 0) {
+        rc = s->spec.python != NULL ? put_python(s, fd, e) : 0;
+    }
+    (void)fd_close(&fd);
+    free(dir);
+    return rc;
+}
+
+int
+sup_setup_tidy(struct sup *s, struct err *e)
+{
+    static const char *const dirs[] = {COPY_DIR, TOOLS_DIR};
+    int rc = 0;
+
+    for (size_t i = 0; i < sizeof dirs / sizeof dirs[0] && rc == 0; i++) {
+        char *dir = path_join(s->tmpdir, dirs[i]);
+
+        rc = file_remove_tree(dir, e);
+        free(dir);
+    }
+    return rc;
+}
+
+char *
+sup_setup_cwd(const struct sup *s)
+{
+    char *copy = path_join(s->tmp_seen, COPY_DIR);
+    char *cwd = s->spec.cwd[0] == '\0' ? xstrdup(copy) : path_join(copy, s->spec.cwd);
+
+    free(copy);
+    return cwd;
+}
+
+void
+sup_setup_command_env(const struct sup *s, struct strings *env)
+{
+    const char *layer = env_get(&s->env, "GPURUN_SETUP_DIR");
+    char *tools = path_join(s->tmp_seen, TOOLS_DIR);
+    char *prefix = path_join(layer, "env");
+
+    for (size_t i = 0; i < s->env.n; i++) {
+        strings_add(env, s->env.v[i]);
+    }
+    /* A plain `pip install` goes into the layer, and finds what the host has. */
+    env_set(env, "PIP_USER", "1");
+    env_set(env, "PIP_BREAK_SYSTEM_PACKAGES", "1");
+    env_set(env, "UV_PROJECT_ENVIRONMENT", prefix);
+    put_last(env, "PYTHONPATH", tools);
+    if (s->spec.python != NULL) {
+        char *python = path_join(tools, "python3");
+
+        put_first(env, "PATH", tools);
+        env_set(env, "UV_PYTHON", python);
+        free(python);
+    }
+    free(tools);
+    free(prefix);
+}
+
+/* ---- what the host's user has installed for itself ---- */
+
+/* <base>/lib/<python>/site-packages is found behind the layer's own. */
+static int
+show_site(const struct sup *s, const char *python, struct err *e)
+{
+    char *site = xasprintf("%s/lib/%s/" SITE_DIR, s->user_base, python);
+    char *layer = setups_path(s->renter, s->spec.setup_key);
+    char *own = xasprintf("%s/lib/%s/" SITE_DIR, layer, python);
+    char *line = xasprintf("%s\n", site);
+    int fd = -1;
+    int rc = 0;
+
+    if (access(site, R_OK | X_OK) == 0 && strchr(site, '\n') == NULL) {
+        rc = file_mkdirs(own, 0755, e);
+        if (rc == 0 &&
+            (fd = open(own, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW)) == -1) {
+            rc = err_set_sys(e, errno, "cannot open '%s'", own);
+        }
+        if (rc == 0) {
+            rc = put_file(fd, PTH_NAME, line, 0644, e);
+        }
+    }
+    (void)fd_close(&fd);
+    free(site);
+    free(layer);
+    free(own);
+    free(line);
+    return rc;
+}
+
+int
+sup_setup_show_user_site(const struct sup *s, struct err *e)
+{
+    char *lib = s->user_base == NULL ? NULL : path_join(s->user_base, "lib");
+    DIR *d = lib == NULL ? NULL : opendir(lib);
+    struct dirent *de;
+    int rc = 0;
+
+    while (d != NULL && rc == 0 && (de = readdir(d)) != NULL) {
+        if (strncmp(de->d_name, PYTHON_DIR, strlen(PYTHON_DIR)) == 0) {
+            rc = show_site(s, de->d_name, e);
+        }
+    }
+    if (d != NULL) {
+        (void)closedir(d);
+    }
+    free(lib);
+    return rc;
+}
