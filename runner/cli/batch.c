@@ -392,7 +392,7 @@ run(struct batch *b, bool only_plan, struct err *e)
     int64_t total = 0;
     int rc = -1;
 
-    if (open_hosts(b, e) != 0 || check_places(b, e) != 0 ||
+    if (open_hosts(b, e) != 0 || check_places(b, e) != 0 || batch_find_data(b, e) != 0 ||
         measure(b, caps, &total, e) != 0) {
         goto out;
     }
@@ -400,7 +400,8 @@ run(struct batch *b, bool only_plan, struct err *e)
         rc = batch_print_plan(b, caps, e);
         goto out;
     }
-    if (ask_user(b, total, e) != 0 || run_watched(b, e) != 0) {
+    if (ask_user(b, total, e) != 0 || batch_move_data(b, e) != 0 ||
+        run_watched(b, e) != 0) {
         goto out;
     }
     if (b->signal != 0) {
@@ -420,6 +421,7 @@ static void
 close_batch(struct batch *b)
 {
     batch_mirror_close(b);
+    batch_free_data(b);
     batch_free_jobs(b);
     for (size_t i = 0; i < b->n_hosts; i++) {
         wishes_free(b->hosts[i].wishes);

@@ -94,6 +94,16 @@ struct batch_host {
     bool said_down;
 };
 
+/* A data set on a host. */
+struct batch_set {
+    char *host;
+    char *name;
+    char *id;
+    char *tree;
+    char *from; /* where it is, for it has to be sent to host first; NULL: it is there */
+    int64_t stored_bytes;
+};
+
 struct batch {
     struct cli *c;
     struct client *cl;
@@ -121,6 +131,8 @@ struct batch {
     size_t n_to_copy; /* that one included */
     struct batch_target *targets;
     size_t n_targets;
+    struct batch_set *sets; /* of all hosts that were asked; none without --data */
+    size_t n_sets;
 };
 
 /* batch_jobs.c: lines or an array into jobs. ERR_INVALID names the line. */
@@ -131,6 +143,10 @@ void batch_free_jobs(struct batch *b);
 /* batch_place.c: a host with room for it now, or NULL; can any host ever have it? */
 const struct candidate *batch_find_room(struct batch *b, struct batch_job *j);
 int batch_check_place(struct batch *b, struct batch_job *j, struct err *e) MUST_USE;
+/* The cheapest host that can ever have it, busy or not; with_data: of those that have its
+ * data sets. NULL: none. */
+const struct candidate *batch_cheapest(struct batch *b, struct batch_job *j,
+                                       bool with_data);
 /* Devices of j's type on its host: n given back (taken, below 0). */
 void batch_count(struct batch_job *j, int64_t n);
 int batch_ask_again(struct batch *b, struct err *e) MUST_USE; /* all hosts */
@@ -145,6 +161,17 @@ int batch_ship(struct batch_job *j, struct batch_host *h, struct ship **out,
 void batch_close_job(struct batch_job *j);
 void batch_settle(struct batch *b); /* what was refused: back into the queue, or done */
 void batch_interrupt(struct batch *b); /* ^C, once more */
+
+/* batch_data.c: --data. Find the sets of all jobs, and which have to travel first. */
+int batch_find_data(struct batch *b, struct err *e) MUST_USE;
+bool batch_has_data(const struct batch *b, const struct batch_job *j, size_t at);
+void batch_take_data(struct batch_job *j, const char *host); /* into its specification */
+/* What has to travel: a line each; as JSON; let it. */
+struct json_writer;
+void batch_say_data(const struct batch *b, struct buf *out);
+void batch_json_data(const struct batch *b, struct json_writer *j);
+int batch_move_data(struct batch *b, struct err *e) MUST_USE;
+void batch_free_data(struct batch *b);
 
 /* batch_mirror.c: its data is to be copied, if so; go on with that; is there news? */
 void batch_mirror_want(struct batch_job *j);

@@ -31,10 +31,6 @@ check_options(const struct run_options *o, struct err *e)
                        _("-d, -t and --port are for single runs; `gpurun attach` and "
                          "`gpurun port` reach each job of a batch"));
     }
-    if (o->data.n > 0) {
-        return err_set(e, ERR_INVALID, "%s",
-                       _("--data is for single runs, not for the jobs of a batch"));
-    }
     return 0;
 }
 

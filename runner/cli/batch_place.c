@@ -102,7 +102,7 @@ has_room(struct batch *b, struct batch_job *j, size_t at)
     const struct candidate *c = place_at(b->place, at);
     struct batch_host *h = &b->hosts[at];
 
-    if (!in_reach(b, j, at) || closes_many(b, h)) {
+    if (!in_reach(b, j, at) || !batch_has_data(b, j, at) || closes_many(b, h)) {
         return false;
     }
     if (is_cpu(j)) {
@@ -156,6 +156,24 @@ batch_find_room(struct batch *b, struct batch_job *j)
 }
 
 /* ---- before anything starts ---- */
+
+const struct candidate *
+batch_cheapest(struct batch *b, struct batch_job *j, bool with_data)
+{
+    const struct candidate *best = NULL;
+
+    place_set_want(b->place, &j->r.want);
+    for (size_t i = 0; i < b->n_hosts; i++) {
+        const struct candidate *c = place_at(b->place, i);
+
+        if (in_reach(b, j, i) && (c->fit == PLACE_FITS || c->fit == PLACE_BUSY) &&
+            (!with_data || batch_has_data(b, j, i)) &&
+            (best == NULL || is_cheaper(c, best))) {
+            best = c;
+        }
+    }
+    return best;
+}
 
 int
 batch_check_place(struct batch *b, struct batch_job *j, struct err *e)

@@ -286,6 +286,7 @@ plan_text(const struct batch *b, const int64_t *caps, int64_t total, struct buf 
         buf_printf(out, " %s", place_at(b->place, i)->host);
     }
     buf_add_str(out, "\n");
+    batch_say_data(b, out);
 }
 
 static void
@@ -316,6 +317,7 @@ plan_json_of(const struct batch *b, const int64_t *caps, int64_t total, struct b
         json_obj_end(j);
     }
     json_arr_end(j);
+    batch_json_data(b, j);
     json_kint(j, "cap_fen", total);
     json_obj_end(j);
     buf_add_str(out, "\n");

@@ -318,6 +318,7 @@ rm_all(struct cli *c, struct client *cl, const struct snap_infos *l, const char 
        struct buf *out, struct err *e)
 {
     struct json_writer w = json_to(out);
+    struct err why;
     int rc = 0;
 
     if (c->g.json) {
@@ -325,9 +326,16 @@ rm_all(struct cli *c, struct client *cl, const struct snap_infos *l, const char 
         json_key(&w, "removed");
         json_arr(&w);
     }
-    for (size_t i = 0; i < l->n && rc == 0; i++) {
-        if (strcmp(l->v[i].name, name) == 0) {
-            rc = rm_on(c, cl, l->v[i].host, name, &w, out, e);
+    for (size_t i = 0; i < l->n; i++) {
+        if (strcmp(l->v[i].name, name) != 0) {
+            continue;
+        }
+        if (rm_on(c, cl, l->v[i].host, name, &w, out, &why) != 0) {
+            if (rc != 0) {
+                say(c, "%s", e->msg); /* the last one is said at the end */
+            }
+            *e = why;
+            rc = -1;
         }
     }
     if (c->g.json) {
@@ -365,8 +373,13 @@ run_rm(struct cli *c, const void *options, const struct words *w, struct err *e)
         goto out;
     }
     rc = rm_all(c, &cl, &l, name, &out, e);
-    if (rc == 0) {
-        rc = out_write(&out, e);
+    if (out.len > 0) { /* where it is gone, it is, whatever another host says */
+        struct err why;
+
+        if (out_write(&out, &why) != 0 && rc == 0) {
+            *e = why;
+            rc = -1;
+        }
     }
 
 out:

@@ -180,14 +180,7 @@ encode_spec(struct launch *l, struct err *e)
     if (home_renter(l->cl->home, s->renter, e) != 0) {
         return -1;
     }
-    strings_free(&s->data);
-    for (size_t i = 0; i < l->r->n_data; i++) {
-        const struct data_want *d = &l->r->data[i];
-        char *text = xasprintf("%s %s %s", d->tree, d->name, d->path);
-
-        strings_add(&s->data, text);
-        free(text);
-    }
+    request_name_data(l->r);
     s->has_tree = l->plan.ship != NULL;
     if (s->has_tree) {
         s->tree = l->plan.ship->tree;
@@ -421,9 +414,10 @@ run_attempts(struct launch *l, bool only_plan, struct err *e)
     while (again) {
         const struct candidate *chosen;
 
-        if (launch_find_place(l, e) != 0 || launch_prefer_data(l, e) != 0) {
+        if (launch_find_place(l, e) != 0) {
             return -1;
         }
+        launch_prefer_data(l);
         l->c->stage = STAGE_TRYING;
         chosen = place_best(l->place);
         if (place_check_paid(l->place, chosen, e) != 0) {

@@ -24,50 +24,51 @@ has_all(const struct launch *l, const char *host)
 }
 
 /* A host that has the data goes before one it would first have to be sent to. */
-int
-launch_prefer_data(struct launch *l, struct err *e)
+void
+launch_prefer_data(struct launch *l)
 {
     if (l->r->n_data == 0) {
-        return 0;
+        return;
     }
     snap_infos_free(&l->sets);
     for (size_t i = 0; i < place_n(l->place); i++) {
         const struct candidate *c = place_at(l->place, i);
+        struct err why;
 
         if (c->fit != PLACE_FITS || session_state(c->session) != SESSION_UP) {
             continue;
         }
-        if (datasets_list(c->session, &l->sets, e) != 0) {
-            return -1;
+        /* Only a matter of whoever is chosen in the end. */
+        if (datasets_list(c->session, &l->sets, &why) != 0) {
+            say(l->c, "%s", why.msg);
+            continue;
         }
         if (has_all(l, c->host)) {
             place_prefer(l->place, c->host);
         }
     }
-    return 0;
 }
 
-/* What all other hosts have, too. */
-static int
-ask_others(struct launch *l, struct err *e)
+int
+launch_list_data(struct cli *c, struct client *cl, const char *but, struct snap_infos *to,
+                 struct err *e)
 {
     struct host_list hosts = {NULL, 0};
     struct place *p = NULL;
-    const char *own = session_host(l->session)->name;
     int rc = -1;
 
-    if (hosts_list(l->cl->home, true, &hosts, e) != 0 ||
-        place_open(&p, l->cl, &hosts, e) != 0 || place_ask_all(p, e) != 0) {
+    if (hosts_list(cl->home, true, &hosts, e) != 0 ||
+        place_open(&p, cl, &hosts, e) != 0 || place_ask_all(p, e) != 0) {
         goto out;
     }
     for (size_t i = 0; i < place_n(p); i++) {
-        const struct candidate *c = place_at(p, i);
-        bool up = session_state(c->session) == SESSION_UP;
+        const struct candidate *h = place_at(p, i);
+        bool up = session_state(h->session) == SESSION_UP;
         struct err why;
 
-        if (strcmp(c->host, own) != 0 &&
-            (!up || datasets_list(c->session, &l->sets, &why) != 0)) {
-            say(l->c, "%s", up ? why.msg : session_why(c->session)->err.msg);
+        if ((but == NULL || strcmp(h->host, but) != 0) &&
+            (!up || datasets_list(h->session, to, &why) != 0)) {
+            say(c, "%s", up ? why.msg : session_why(h->session)->err.msg);
         }
     }
     rc = 0;
@@ -113,7 +114,8 @@ launch_find_data(struct launch *l, struct err *e)
 {
     const char *host = session_host(l->session)->name;
 
-    if (!has_all(l, host) && ask_others(l, e) != 0) {
+    if (!has_all(l, host) && (datasets_list(l->session, &l->sets, e) != 0 ||
+                              launch_list_data(l->c, l->cl, host, &l->sets, e) != 0)) {
         return -1;
     }
     for (size_t i = 0; i < l->r->n_data; i++) {
@@ -164,33 +166,37 @@ launch_find_setup(struct launch *l, struct err *e)
 
 /* ---- moving them ---- */
 
+struct moving {
+    struct progress *progress;
+    struct forward_progress done;
+};
+
 static void
 forward_line(void *ctx, struct buf *out)
 {
-    struct launch *l = ctx;
+    struct moving *m = ctx;
 
     buf_add_str(out, _("passing the data set on: "));
-    progress_amount(out, l->forwarding.bytes, 0, progress_elapsed_ns(l->progress));
+    progress_amount(out, m->done.bytes, 0, progress_elapsed_ns(m->progress));
 }
 
-static int
-move_one(struct launch *l, struct data_want *d, struct err *e)
+int
+launch_move_set(struct cli *c, struct client *cl, struct session *to,
+                const struct data_want *d, struct err *e)
 {
+    struct moving m = {.progress = NULL};
     struct session *source = NULL;
     char size[TEXT_SIZE_MAX];
     int rc = -1;
 
     text_format_size((uint64_t)d->stored_bytes, size);
-    say(l->c, _("data set %s (%s) goes from %s to %s first"), d->name, size, d->from,
-        session_host(l->session)->name);
-    progress_end(l->progress);
-    l->forwarding.bytes = 0;
-    l->progress = progress_start(l->c, l->cl->loop, forward_line, l);
-    if (context_session(l->cl, d->from, LAUNCH_EARLY_NS, &source, e) == 0) {
-        rc = forward_snapshot(l->cl, source, l->session, d->id, true, &l->forwarding, e);
+    say(c, _("data set %s (%s) goes from %s to %s first"), d->name, size, d->from,
+        session_host(to)->name);
+    m.progress = progress_start(c, cl->loop, forward_line, &m);
+    if (context_session(cl, d->from, LAUNCH_EARLY_NS, &source, e) == 0) {
+        rc = forward_snapshot(cl, source, to, d->id, true, &m.done, e);
     }
-    progress_end(l->progress);
-    l->progress = NULL;
+    progress_end(m.progress);
     session_close(source);
     return rc;
 }
@@ -198,8 +204,11 @@ move_one(struct launch *l, struct data_want *d, struct err *e)
 int
 launch_move_data(struct launch *l, struct err *e)
 {
+    progress_end(l->progress);
+    l->progress = NULL;
     for (size_t i = 0; i < l->r->n_data; i++) {
-        if (l->r->data[i].from != NULL && move_one(l, &l->r->data[i], e) != 0) {
+        if (l->r->data[i].from != NULL &&
+            launch_move_set(l->c, l->cl, l->session, &l->r->data[i], e) != 0) {
             return -1;
         }
     }

@@ -91,10 +91,15 @@ int launch_find_from(struct launch *l, struct err *e) MUST_USE;
 int launch_move_from(struct launch *l, struct err *e) MUST_USE;
 
 /* launch_data.c: --data: where the sets are; bring them to where the job will run. */
-int launch_prefer_data(struct launch *l, struct err *e) MUST_USE;
+void launch_prefer_data(struct launch *l);
 int launch_find_data(struct launch *l, struct err *e) MUST_USE;
 int launch_find_setup(struct launch *l, struct err *e) MUST_USE; /* was it run there? */
 int launch_move_data(struct launch *l, struct err *e) MUST_USE;
+/* For many jobs, too: what all hosts have but that one (NULL: all); one set to a host. */
+int launch_list_data(struct cli *c, struct client *cl, const char *but,
+                     struct snap_infos *to, struct err *e) MUST_USE;
+int launch_move_set(struct cli *c, struct client *cl, struct session *to,
+                    const struct data_want *d, struct err *e) MUST_USE;
 
 /* launch_flight.c: everything asked of the host, and what it answers. */
 extern const struct follow_events launch_follow_events;

@@ -103,6 +103,8 @@ int request_fill_setup(struct run_request *r, const struct run_options *o,
 
 /* Forget where it was found. */
 void request_clear_data(struct data_want *d);
+/* All were found: name them in the specification. */
+void request_name_data(struct run_request *r);
 
 /* "8888" or "8888:9999"; 1 to 65535. */
 int request_parse_port(const char *text, struct port_want *out, struct err *e) MUST_USE;

@@ -18,6 +18,19 @@ request_clear_data(struct data_want *d)
     d->id = d->tree = d->from = NULL;
 }
 
+void
+request_name_data(struct run_request *r)
+{
+    strings_free(&r->spec.data);
+    for (size_t i = 0; i < r->n_data; i++) {
+        const struct data_want *d = &r->data[i];
+        char *text = xasprintf("%s %s %s", d->tree, d->name, d->path);
+
+        strings_add(&r->spec.data, text);
+        free(text);
+    }
+}
+
 int
 request_add_data(struct run_request *r, const char *cwd, const char *name,
                  const char *path, struct err *e)

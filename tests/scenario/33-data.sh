@@ -128,6 +128,28 @@ hasnt "goes from" "$work/err"
 expect 0 gpurun data ls --json
 [ "$(json 'sorted(x["host"] for x in d["data"])')" = "['$H', 'second']" ] || fail "ls: $(cat "$work/out")"
 
+note "jobs of a batch go to where their data is; where nobody that may run them has it, it goes first, once"
+expect 0 gpurun data put extra "$work/other" --host $H
+expect 0 gpurun plan --array 1-3 --host second --data extra -- true
+has "goes from $H to second first"
+expect 0 gpurun plan --json --array 1-3 --host second --data extra -- true
+[ "$(json '[(x["name"], x["from"], x["to"]) for x in d["data_travels"]]')" = "[('extra', '$H', 'second')]" ] ||
+    fail "plan: $(cat "$work/out")"
+# shellcheck disable=SC2016
+expect 0 gpurun run --array 1-3 --data extra -- sh -c 'test "$(cat extra/file)" = other'
+hasnt "goes from" "$work/err"
+cat >batch <<'EOT'
+--data extra --host second -- sh -c 'test "$(cat extra/file)" = other'
+--data extra:in/x --data digits -- sh -c 'test "$(cat in/x/file)" = other && test -s digits/big.bin'
+EOT
+expect 0 gpurun run --batch batch
+[ "$(grep -c "data set extra (.*) goes from" "$work/err")" = 1 ] || fail "it went another number of times: $(cat "$work/err")"
+expect 0 gpurun data ls --json
+[ "$(json 'sorted(x["host"] for x in d["data"] if x["name"] == "extra")')" = "['$H', 'second']" ] || fail "ls: $(cat "$work/out")"
+expect 100 gpurun run --array 1-2 --data nosuch -- true
+has "no host has a data set 'nosuch'" "$work/err"
+expect 0 gpurun data rm extra
+
 note "resume sees it, too; a job that runs keeps it when it is removed, gc takes it afterwards"
 expect 0 gpurun -q resume two --host second
 has "$sum"
