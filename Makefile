@@ -288,6 +288,7 @@ deps:
 
 # Packages first, then make anew: what it found before they came is stale.
 test: deps
+	@tests/deps test
 	@$(if $(CROSS),tests/deps cross && packaging/sysroot $(CROSS) $(CROSS_ROOT) || \
 	    echo 'left out: the agent for $(CROSS) (packages of group cross in tests/packages, packaging/sysroot)')
 	@$(MAKE) --no-print-directory $(PAR) tests
