@@ -167,7 +167,8 @@ audit_reserve(struct audit *a, const struct journal_device *device, int64_t from
 static bool
 holds_device(enum usage_state s)
 {
-    return s == USAGE_RUNNING || s == USAGE_STOPPING || s == USAGE_HOST_SNAPSHOT;
+    return s == USAGE_RUNNING || s == USAGE_RESERVED || s == USAGE_STOPPING ||
+           s == USAGE_HOST_SNAPSHOT;
 }
 
 static bool
@@ -357,7 +358,7 @@ add_part(struct audit_device *d, const struct span *s, int64_t from_ns, int64_t 
                                (__int128)s->spent.ns[i] * (from_ns - s->from_ns) / all) *
                      s->units;
 
-        if (i == USAGE_RUNNING || i == USAGE_WINDOW) {
+        if (i == USAGE_RUNNING || i == USAGE_RESERVED || i == USAGE_WINDOW) {
             d->sold_ns += ns;
         } else if (i == USAGE_FAULT || i == USAGE_LOST) {
             d->fault_ns += ns;

@@ -213,6 +213,7 @@ add_lines(struct draft *d)
     add_setup(d);
     add_job(d);
     add_months(d, BILL_DEVICE, USAGE_RUNNING, 0, running_s);
+    add_free(d, USAGE_RESERVED);
     add_free(d, USAGE_STOPPING);
     add_months(d, BILL_WINDOW, USAGE_WINDOW, running_s, d->r->device_s);
     for (size_t i = 0; i < sizeof later / sizeof *later; i++) {

@@ -390,8 +390,8 @@ until_end_ns(const struct meter_session *s, const struct usage_track *t, int64_t
 {
     int64_t from = t->state == USAGE_SETUP ? s->setup_boot_ns : s->ready_boot_ns;
     bool counts = t->state == USAGE_SETUP || t->state == USAGE_RUNNING ||
-                  t->state == USAGE_SUSPENDED || t->state == USAGE_HOST_SNAPSHOT ||
-                  t->state == USAGE_RELEASED;
+                  t->state == USAGE_RESERVED || t->state == USAGE_SUSPENDED ||
+                  t->state == USAGE_HOST_SNAPSHOT || t->state == USAGE_RELEASED;
 
     if (!counts || from < 0 || s->r->grant.max_s == GRANT_NO_END) {
         return INT64_MAX;
@@ -425,7 +425,8 @@ can_run_s(const struct meter_session *s, const struct usage_track *t, int64_t ke
 {
     const struct grant *g = &s->r->grant;
     int64_t max_s = grant_max_device_s(g, usage_setup_s(&t->total), keep_fen);
-    int64_t by_cost = max_s == INT64_MAX ? INT64_MAX : max_s - usage_device_s(&t->total);
+    bool bounded = max_s != INT64_MAX && t->state != USAGE_RESERVED;
+    int64_t by_cost = bounded ? max_s - usage_device_s(&t->total) : INT64_MAX;
     int64_t by_end = end_ns != INT64_MAX ? end_ns / USAGE_NS_PER_S : g->max_s;
 
     return i64_min(i64_max(by_cost, 0), by_end);

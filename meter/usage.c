@@ -16,6 +16,7 @@ static const struct {
     [USAGE_PREPARING] = {"preparing", USAGE_FREE, "the host gets ready"},
     [USAGE_SETUP] = {"setup", USAGE_NOCARD, ""},
     [USAGE_RUNNING] = {"running", USAGE_DEVICE, ""},
+    [USAGE_RESERVED] = {"reserved", USAGE_FREE, "reserved: paid in front"},
     [USAGE_STOPPING] = {"stopping", USAGE_FREE, "the first 60 s after the stop order"},
     [USAGE_WINDOW] = {"window", USAGE_DEVICE, ""},
     [USAGE_SNAPSHOTTING] = {"snapshotting", USAGE_FREE, "your data is made safe"},
@@ -66,11 +67,11 @@ usage_now(struct usage_moment *out)
     out->wall_ns = clock_wall_ns();
 }
 
-/* A run goes on through the host's sleep and through its own snapshots. */
+/* A run goes on through the host's sleep, its own snapshots and time paid in front. */
 static bool
 keeps_run(enum usage_state from)
 {
-    return from == USAGE_RUNNING || from == USAGE_SUSPENDED ||
+    return from == USAGE_RUNNING || from == USAGE_RESERVED || from == USAGE_SUSPENDED ||
            from == USAGE_HOST_SNAPSHOT;
 }
 
@@ -98,6 +99,7 @@ usage_may_enter(enum usage_state from, enum usage_state to)
     case USAGE_RUNNING:
         return from != USAGE_ENDED && from != USAGE_SNAPSHOTTING &&
                from != USAGE_STOPPING;
+    case USAGE_RESERVED:
     case USAGE_RELEASED:
     case USAGE_SUSPENDED:
     case USAGE_HOST_SNAPSHOT:

@@ -22,6 +22,7 @@ enum usage_state {
     USAGE_PREPARING,     /* free: pulling, unpacking, preflight, also queueing */
     USAGE_SETUP,         /* no-card: the renter's own set-up command, no device held */
     USAGE_RUNNING,       /* device: from ready to the stop order or the command's end */
+    USAGE_RESERVED,      /* free: as RUNNING, on devices paid in front meanwhile */
     USAGE_STOPPING,      /* free: the first USAGE_FREE_STOP_S of the stop window */
     USAGE_WINDOW,        /* device: the rest of a longer stop window */
     USAGE_SNAPSHOTTING,  /* free: the closing snapshot */

@@ -112,7 +112,9 @@ held_span(const struct receipt *r, int64_t *from_ns, int64_t *to_ns)
     for (size_t i = 0; i < r->n_intervals; i++) {
         const struct receipt_interval *v = &r->intervals[i];
 
-        if (v->spent.ns[USAGE_RUNNING] + v->spent.ns[USAGE_WINDOW] > 0) {
+        if (v->spent.ns[USAGE_RUNNING] + v->spent.ns[USAGE_RESERVED] +
+                v->spent.ns[USAGE_WINDOW] >
+            0) {
             *from_ns = any ? *from_ns : v->from_wall_ns;
             *to_ns = v->to_wall_ns;
             any = true;

@@ -8,6 +8,7 @@
 #include "runner/cli/commands.h"
 #include "runner/cli/context.h"
 #include "runner/cli/out.h"
+#include "runner/cli/reserve_job.h"
 #include "runner/cli/reserveview.h"
 #include "runner/client/ask.h"
 #include "runner/client/booked.h"
@@ -116,6 +117,21 @@ confirm(struct desk *d, struct err *e)
     return rc;
 }
 
+/* What was bought is for a job that runs: from now on it costs nothing by the hour. */
+static int
+put_job(struct desk *d, const char *job, const char *reservation, struct err *e)
+{
+    d->c->stage = STAGE_CHANGED;
+    if (reserve_job_put(d->session, job, reservation, e) != 0) {
+        return err_wrap(e,
+                        _("reservation %s holds, but job %s is not on it: the same "
+                          "command again buys nothing and tries anew"),
+                        reservation, job);
+    }
+    say(d->c, _("job %s runs on reservation %s from now on"), job, reservation);
+    return 0;
+}
+
 /* The order is filled: say what it costs, ask, do it, show what there is now. */
 static int
 carry_out(struct desk *d, struct err *e)
@@ -132,6 +148,9 @@ carry_out(struct desk *d, struct err *e)
         return -1;
     }
     rc = booked_order(&d->cl, d->purse, d->session, &d->b, &r, e);
+    if (rc == 0 && d->b.job[0] != '\0') {
+        rc = put_job(d, d->b.job, r->id, e);
+    }
     if (rc == 0 || (d->b.sent && e->code == ERR_LINK)) {
         d->c->stage = STAGE_CHANGED;
     }
@@ -406,6 +425,64 @@ change(struct desk *d, enum order_act act, const struct words *w, struct err *e)
                : -1;
 }
 
+/*
+ * From paying by the hour to time paid in front, for a job that goes on: what it has cost
+ * so far stays on its bill.
+ */
+static int
+switch_devices(struct desk *d, const char *job, const struct job_state *st,
+               enum reserve_unit unit, int64_t n, struct err *e)
+{
+    const struct offer *offer = session_offer(d->session);
+    struct order *o = &d->b.order;
+    char id[GRANT_ID_MAX + 1];
+
+    if (reserve_job_covered(d->c->home, d->session, st, id)) {
+        return put_job(d, job, id, e);
+    }
+    if (offer == NULL) {
+        return err_set(e, ERR_NOT_FOUND, "%s", _("the host makes no offer"));
+    }
+    o->act = ORDER_BUY;
+    (void)snprintf(o->class_name, sizeof o->class_name, "%.32s",
+                   st->devices[0].device_class);
+    (void)snprintf(o->type, sizeof o->type, "%.32s", st->devices[0].type);
+    (void)snprintf(o->unit, sizeof o->unit, "%s", reserve_unit_name(unit));
+    o->n_devices = (int64_t)st->n_devices;
+    o->n = n;
+    memcpy(d->b.job, job, sizeof d->b.job);
+    return booked_quote(&d->b, NULL, offer, host_now_s(d->session), e) == 0
+               ? carry_out(d, e)
+               : -1;
+}
+
+static int
+switch_job(struct desk *d, const struct words *w, struct err *e)
+{
+    enum reserve_unit unit = RESERVE_NONE;
+    struct job_record job;
+    struct job_state st;
+    int64_t n = 1;
+    int rc = -1;
+
+    if (unit_of(d->o, &unit, e) != 0 || parse_n(w->n > 2 ? w->v[2] : NULL, &n, e) != 0 ||
+        desk_open(d, e) != 0) {
+        return -1;
+    }
+    job_record_init(&job);
+    state_init(&st);
+    if (context_job(d->c, &d->cl, w->v[1], CONTEXT_PATIENCE_NS, &job, &d->session, e) ==
+        0) {
+        d->c->stage = STAGE_TRYING;
+        rc = reserve_job_devices(d->session, job.id, &st, e) == 0
+                 ? switch_devices(d, job.id, &st, unit, n, e)
+                 : -1;
+    }
+    state_free(&st);
+    job_record_free(&job);
+    return rc;
+}
+
 /* ---- looking ---- */
 
 static int
@@ -469,11 +546,15 @@ dispatch(struct desk *d, const struct words *w, struct err *e)
         if (strcmp(verbs[i].word, w->v[0]) != 0) {
             continue;
         }
+        if (timed && verbs[i].act == ORDER_CHANGE && w->n >= 2 && d->o->host == NULL &&
+            d->o->device == NULL) {
+            return switch_job(d, w, e);
+        }
         if (w->n < verbs[i].min || w->n > verbs[i].max || timed || d->o->host != NULL ||
             (verbs[i].act == ORDER_CHANGE && (w->n == 3) == (d->o->device != NULL))) {
             return err_set(e, ERR_INVALID, "%s",
-                           _("it is `reserve ls`, `show ID`, `renew ID [N]`, `refund ID` "
-                             "or `switch ID TYPE[:N]`"));
+                           _("it is `reserve ls`, `show ID`, `renew ID [N]`, `refund "
+                             "ID`, `switch ID TYPE[:N]` or `switch JOB --day [N]`"));
         }
         return verbs[i].act == ORDER_NONE ? look(d, w->n > 1 ? w->v[1] : NULL, e)
                                           : change(d, verbs[i].act, w, e);
@@ -499,7 +580,7 @@ const struct command cmd_reserve = {
     .name = "reserve",
     .usage = N_(
         "TYPE[:N] --day|--week|--month|--year [N] [--host H] | ls | show ID | renew ID "
-        "[N] | refund ID | switch ID TYPE[:N]"),
+        "[N] | refund ID | switch ID TYPE[:N] | switch JOB --day [N]"),
     .help = N_("devices paid in front and held for you: runs use them first, at no cost"),
     .options = options_reserve,
     .options_size = sizeof(struct reserve_options),

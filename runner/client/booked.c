@@ -374,6 +374,9 @@ submit(struct client *cl, struct session *s, struct booking *b, const struct gra
     if (g != NULL) {
         rec_add_bytes(req, "grant", g->bytes.data, g->bytes.len);
     }
+    if (b->job[0] != '\0') {
+        rec_add(req, "job", b->job);
+    }
     b->sent = true;
     rc = session_call(s, req, ASK_NS, &resp, e);
     if (rc == 0) {

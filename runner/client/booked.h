@@ -11,6 +11,7 @@
 #include "runner/client/home.h"
 #include "runner/client/purse.h"
 #include "runner/client/session.h"
+#include "runner/job/ids.h"
 #include "runner/job/spec.h"
 
 /*
@@ -48,7 +49,8 @@ struct booking {
     char class_name[CARD_WORD_MAX + 1];
     char type[CARD_WORD_MAX + 1]; /* whose price on demand the grant names */
     int64_t n_devices;
-    bool sent; /* the host may have heard of it */
+    char job[JOB_ID_LEN + 1]; /* to buy what this job of ours runs on; "" what is free */
+    bool sent;                /* the host may have heard of it */
 };
 /* was: as it stands, or NULL to buy. offer: NULL to give back. host's wall clock. */
 int booked_quote(struct booking *b, const struct reservation *was,

@@ -145,18 +145,26 @@ list(const struct agent *a, bool json, struct err *e)
 
 /* ---- taking it back ---- */
 
+/* Begun on it, or gone over to it since. */
 static bool
-is_under(const struct jobdir *d, const char *reservation)
+is_under(const struct jobdir *d, const struct reservation *r)
 {
     struct buf b = BUF_INIT;
+    struct job_state st;
     struct grant g;
     struct err none;
     bool is;
 
     grant_init(&g);
+    state_init(&st);
     is = jobdir_read(d, "grant", GRANT_MAX_BYTES, &b, &none) == 0 &&
-         grant_parse(&g, b.data, b.len, &none) == 0 &&
-         strcmp(g.reservation, reservation) == 0;
+         grant_parse(&g, b.data, b.len, &none) == 0 && strcmp(g.reservation, r->id) == 0;
+    if (!is && jobdir_state(d, &st, &none) == 0) {
+        for (size_t i = 0; i < st.n_devices; i++) {
+            is = is || reservation_has_device(r, st.devices[i].uuid);
+        }
+    }
+    state_free(&st);
     grant_clear(&g);
     buf_free(&b);
     return is;
@@ -196,7 +204,7 @@ stop_jobs(const struct agent *a, const struct reservation *r, struct strings *st
             if (jobdir_open(&d, who, ids.v[i], &none) != 0) {
                 continue;
             }
-            if (is_under(&d, r->id) && stop_job(&d)) {
+            if (is_under(&d, r) && stop_job(&d)) {
                 strings_add(stopped, ids.v[i]);
             }
             jobdir_close(&d);

@@ -12,6 +12,7 @@
 #include "runner/host/allowance.h"
 #include "runner/host/declines.h"
 #include "runner/host/devices.h"
+#include "runner/host/jobdir.h"
 #include "runner/host/offers.h"
 #include "runner/host/seen.h"
 #include "runner/job/ids.h"
@@ -202,6 +203,7 @@ reservations_check(const struct reservation *r, const struct grant *g, int64_t r
 struct deal {
     const struct agent *agent;
     const struct renter *renter;
+    const char *job; /* whose devices are bought, or NULL */
     struct order order;
     struct grant grant;
     bool has_grant;
@@ -334,6 +336,61 @@ check_still_there(const struct deal *d, struct err *e)
 }
 
 static int
+pick_of_job(struct deal *d, const struct state_device *v, struct err *e)
+{
+    const struct order *o = &d->order;
+
+    if (strcmp(v->device_class, o->class_name) != 0 || strcmp(v->type, o->type) != 0) {
+        return err_set(e, ERR_INVALID, "job %s has a %s %s", d->job, v->device_class,
+                       v->type);
+    }
+    if (reservations_holder(&d->all, v->uuid, d->now_ns / NS_PER_S) != NULL) {
+        return err_set(e, ERR_BUSY, "a device of job %s is reserved already", d->job);
+    }
+    for (size_t i = 0; i < d->devices.n; i++) {
+        if (strcmp(d->devices.v[i].uuid, v->uuid) == 0) {
+            d->picked[d->n_picked] = i;
+            d->locks[d->n_picked++] = -1; /* its supervisor has it */
+            return 0;
+        }
+    }
+    return err_set(e, ERR_NOT_FOUND, "a device of job %s is not there any more", d->job);
+}
+
+/* Those that a job runs on, at a price per hour so far; no other can have them. */
+static int
+take_from_job(struct deal *d, struct err *e)
+{
+    struct job_state st;
+    struct jobdir dir;
+    bool owned = false;
+    int rc = -1;
+
+    if (id_check(ID_JOB, d->job, e) != 0 ||
+        jobdir_open(&dir, d->renter, d->job, e) != 0) {
+        return -1;
+    }
+    state_init(&st);
+    if (jobdir_state(&dir, &st, e) != 0 || jobdir_is_owned(&dir, &owned, e) != 0) {
+        goto out;
+    }
+    if (!owned || st.phase != JOB_RUNNING || st.n_devices != (size_t)d->order.n_devices) {
+        err_set(e, ERR_NOT_FOUND, "job %s does not run on %" PRId64 " devices now",
+                d->job, d->order.n_devices);
+        goto out;
+    }
+    rc = 0;
+    for (size_t i = 0; rc == 0 && i < st.n_devices; i++) {
+        rc = pick_of_job(d, &st.devices[i], e);
+    }
+
+out:
+    state_free(&st);
+    jobdir_close(&dir);
+    return rc;
+}
+
+static int
 take_devices(struct deal *d, struct err *e)
 {
     const struct order *o = &d->order;
@@ -347,6 +404,9 @@ take_devices(struct deal *d, struct err *e)
     }
     if (o->n_devices > RESERVATION_DEVICES_MAX) {
         return err_set(e, ERR_RANGE, "a reservation of too many devices");
+    }
+    if (d->job != NULL && o->act == ORDER_BUY) {
+        return take_from_job(d, e);
     }
     return devices_take(d->agent, &d->devices, o->class_name, o->type, "any",
                         o->n_devices, &f, d->picked, d->locks, &d->n_picked, e);
@@ -426,10 +486,10 @@ deal_do(struct deal *d, struct buf *out, struct err *e)
 
 int
 reservations_order(const struct agent *a, const struct renter *r, const void *order,
-                   size_t order_len, const void *grant, size_t grant_len, struct buf *out,
-                   struct err *e)
+                   size_t order_len, const void *grant, size_t grant_len, const char *job,
+                   struct buf *out, struct err *e)
 {
-    struct deal d = {.agent = a, .renter = r, .now_ns = clock_wall_ns()};
+    struct deal d = {.agent = a, .renter = r, .job = job, .now_ns = clock_wall_ns()};
     int admit = -1;
     int lock = -1;
     int rc = -1;

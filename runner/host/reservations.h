@@ -43,12 +43,13 @@ int reservations_mark(const struct agent *a, struct device_list *l,
 /*
  * Carry out a renter's order (meter/order.h); grant pays what it costs (NULL: nothing).
  * *out gets the whole chain afterwards. The same order again is answered as the first
- * time. ERR_BUSY: not so many devices are free, or a job has them; ERR_DENIED, ERR_LIMIT
- * and what reservation_do says.
+ * time. job (NULL: none): buy the very devices that this running job of the renter's has,
+ * rather than free ones. ERR_BUSY: not so many devices are free, or a job has them;
+ * ERR_DENIED, ERR_LIMIT and what reservation_do says.
  */
 int reservations_order(const struct agent *a, const struct renter *r, const void *order,
                        size_t order_len, const void *grant, size_t grant_len,
-                       struct buf *out, struct err *e) MUST_USE;
+                       const char *job, struct buf *out, struct err *e) MUST_USE;
 
 /*
  * The owner takes the devices back: from now on no job begins under it or goes on beyond

@@ -279,6 +279,9 @@ sup_end(struct sup *s)
     if (s->meter_timer != NULL) {
         timer_cancel(s->meter_timer);
     }
+    if (s->reserved_timer != NULL) {
+        timer_cancel(s->reserved_timer);
+    }
     if (s->watch_timer != NULL) {
         timer_cancel(s->watch_timer);
     }

@@ -287,6 +287,15 @@ out:
 }
 
 static int
+do_reserve(struct sup *s, const struct rec *req, struct err *e)
+{
+    const char *id;
+
+    return rec_need_str(req, "reservation", &id, e) == 0 ? sup_reserved_begin(s, id, e)
+                                                         : -1;
+}
+
+static int
 do_cosign(struct sup *s, const struct rec *req, struct err *e)
 {
     size_t len;
@@ -317,8 +326,9 @@ static const struct {
     const char *verb;
     int (*run)(struct sup *s, const struct rec *req, struct err *e);
 } verbs[] = {
-    {VERB_JOB_STOP, do_stop}, {VERB_JOB_SIGNAL, do_signal}, {VERB_JOB_EXTEND, do_extend},
-    {SUP_COSIGN, do_cosign},  {SUP_ACKED, do_acked},
+    {VERB_JOB_STOP, do_stop},     {VERB_JOB_SIGNAL, do_signal},
+    {VERB_JOB_EXTEND, do_extend}, {VERB_JOB_RESERVE, do_reserve},
+    {SUP_COSIGN, do_cosign},      {SUP_ACKED, do_acked},
 };
 
 static void

@@ -278,6 +278,7 @@ close_down(struct sup *s)
     timer_free(s->leftover_timer);
     timer_free(s->drain_timer);
     timer_free(s->watch_timer);
+    timer_free(s->reserved_timer);
     timer_free(s->settle_timer);
     sup_held_free(s);
     sup_snaps_free(s);

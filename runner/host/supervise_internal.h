@@ -121,6 +121,9 @@ struct sup {
 
     /* watching for limits of its own */
     struct timer *watch_timer;
+    struct timer *reserved_timer;    /* the time paid in front meanwhile is over */
+    char reserved[GRANT_ID_MAX + 1]; /* of which reservation; "" none */
+    int64_t reserved_to_s;           /* as last read; wall seconds */
     struct timer *settle_timer;
     struct sup_held *held; /* counts what a snapshot would keep; NULL: keeping is free */
     struct sup_busy *busy; /* NULL before ready */
@@ -237,6 +240,15 @@ void sup_run_schedule(struct sup *s);
 /* ---- sup_watch.c: idle and memory where no control group holds it ---- */
 
 void sup_watch_start(struct sup *s);
+
+/* ---- sup_reserved.c: devices paid in front while the job runs on them ---- */
+
+/*
+ * From now on its time is that reservation's, until it is over; then it costs again.
+ * ERR_DENIED: it is not of all the job's devices, or not in force; ERR_NOT_FOUND: the
+ * job does not run; ERR_EXISTS: it was begun on a reservation.
+ */
+int sup_reserved_begin(struct sup *s, const char *id, struct err *e) MUST_USE;
 /* Was the end we saw the kernel's answer to a want of memory? detail is set if so. */
 bool sup_watch_was_oom(struct sup *s, char **detail);
 int64_t sup_watch_machine_ooms(void);

@@ -333,15 +333,10 @@ job_keeping(struct serve *s, uint64_t id, const struct rec *req)
 }
 
 const struct serve_verb serve_verbs_job[] = {
-    {VERB_JOB_KEEPING, job_keeping},
-    {VERB_LEASE_DECLINE, lease_decline},
-    {VERB_JOB_SUBMIT, serve_submit},
-    {VERB_JOB_LIST, job_list},
-    {VERB_JOB_SHOW, job_show},
-    {VERB_JOB_FOLLOW, job_follow},
-    {VERB_JOB_STOP, job_stop},
-    {VERB_JOB_SIGNAL, forward},
-    {VERB_JOB_EXTEND, forward},
-    {VERB_JOB_USAGE, job_usage},
-    {NULL, NULL},
+    {VERB_JOB_KEEPING, job_keeping}, {VERB_LEASE_DECLINE, lease_decline},
+    {VERB_JOB_SUBMIT, serve_submit}, {VERB_JOB_LIST, job_list},
+    {VERB_JOB_SHOW, job_show},       {VERB_JOB_FOLLOW, job_follow},
+    {VERB_JOB_STOP, job_stop},       {VERB_JOB_SIGNAL, forward},
+    {VERB_JOB_EXTEND, forward},      {VERB_JOB_RESERVE, forward},
+    {VERB_JOB_USAGE, job_usage},     {NULL, NULL},
 };

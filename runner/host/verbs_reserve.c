@@ -31,7 +31,7 @@ reserve_order(struct serve *s, uint64_t id, const struct rec *req)
         err_set(&e, ERR_INVALID, "the request lacks 'order'");
         serve_fail(s, id, &e);
     } else if (reservations_order(s->agent, s->renter, order, order_len, grant, grant_len,
-                                  &chain, &e) != 0) {
+                                  rec_get(req, "job"), &chain, &e) != 0) {
         serve_fail(s, id, &e);
     } else {
         answer_chain(s, id, VERB_RESERVE_ORDER, &chain);

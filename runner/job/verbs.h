@@ -16,6 +16,7 @@
 #define VERB_JOB_STOP    "job.stop"
 #define VERB_JOB_SIGNAL  "job.signal"
 #define VERB_JOB_EXTEND  "job.extend"
+#define VERB_JOB_RESERVE "job.reserve"
 #define VERB_JOB_USAGE   "job.usage"
 #define VERB_JOB_KEEPING "job.keeping"
 #define VERB_JOB_PUT     "job.put"

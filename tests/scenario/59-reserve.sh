@@ -217,4 +217,43 @@ has ",$id,"
 expect 0 owner tick
 expect 0 owner audit
 
+note "a job that pays by the hour goes over to time paid in front, and goes on"
+client_bg "$work/o3" "$work/e3" run --device asic:x1 --max-cost 5 --name payg -- sh -c 'echo up; sleep 600' </dev/null
+await 60 "the job is up" grep -q up "$work/o3"
+costs() { # what payg has cost so far, in $cost
+    gpurun --json ps >"$work/out" || return 1
+    cost=$(json '[j["cost_fen"] for j in d["jobs"] if j["name"] == "payg"][0]')
+    [ "$cost" -ge 1 ]
+}
+await 60 "a second was paid by the hour" costs
+expect 0 gpurun --json wallet
+free=$(json 'd["free_fen"]')
+held=$(json 'd["held_fen"]')
+expect 100 gpurun -q reserve switch payg
+expect 100 gpurun -q reserve switch inside --day
+expect 0 gpurun --json reserve switch payg --day --dry-run
+is 'd["fen"], d["act"]' "(3000, 'buy')"
+expect 0 gpurun --json reserve switch payg --day
+is 'd["state"], d["count"]' "('active', 1)"
+third=$(json 'd["id"]')
+has "runs on reservation $third" "$work/err"
+expect 0 gpurun --json reserve switch payg --day # again: nothing is bought
+expect 0 gpurun --json wallet
+is 'd["free_fen"], d["held_fen"]' "($((free - 3000)), $held)"
+expect 101 gpurun -q reserve refund "$third"
+costs || fail "it costs nothing any more"
+gone $bg && fail "the job is gone: $(cat "$work/e3")"
+run gpurun -q stop --now payg
+wait "$bg" || true
+expect 0 gpurun --json bill payg
+is 'd["charge_fen"]' "$cost"
+is '[(l["fen"], l["why"], l["ns"] > 0) for l in d["lines"] if l["state"] == "reserved"]' "[(0, 'reserved: paid in front', True)]"
+expect 0 gpurun bill --verify payg
+expect 0 gpurun --json audit
+is 'd["right"], d["reserved_fen"], d["ns"]["reserved"] > 0' "(True, $((paid + 3000)), True)"
+expect 0 owner audit --json
+is 'd["right"], d["reserved_fen"]' "(True, $((paid + 3000)))"
+expect 0 gpurun --json plan --device asic:x1 -- true
+is 'd["reservation"]' "$third"
+
 [ -z "$(leftovers)" ] || [ -n "${pid[far]}" ] || fail "left over: $(leftovers)"

@@ -130,12 +130,12 @@ time__is_booked_alike_however_it_is_sliced(void **state)
 {
     static const enum usage_state states[] = {
         USAGE_SHIPPING, USAGE_PREPARING, USAGE_SETUP,        USAGE_RUNNING,
-        USAGE_STOPPING, USAGE_RELEASED,  USAGE_SNAPSHOTTING,
+        USAGE_STOPPING, USAGE_RELEASED,  USAGE_SNAPSHOTTING, USAGE_RESERVED,
     };
 
     (void)state;
     for (int i = 0; i < CASES; i++) {
-        struct usage_track whole = {.state = states[next_random() % 7]};
+        struct usage_track whole = {.state = states[next_random() % 8]};
         struct usage_moment from = {.boot = "b", .mono_ns = pick(INT64_C(1) << 50)};
         struct usage_moment to;
         struct usage_moment at;
@@ -240,13 +240,14 @@ shares__sum_to_the_whole(void **state)
     for (int i = 0; i < CASES; i++) {
         int64_t weights[5];
         int64_t parts[5];
-        int64_t amount = pick(INT64_MAX) - pick(INT64_MAX);
+        int64_t amount = pick(INT64_MAX);
         int64_t gross = pick(INT64_MAX);
         int64_t a = 0;
         int64_t b = 0;
         __int128 sum = 0;
         struct err e = {0};
 
+        amount -= pick(INT64_MAX);
         for (size_t k = 0; k < 5; k++) {
             weights[k] = pick(INT64_MAX);
         }

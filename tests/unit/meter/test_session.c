@@ -58,6 +58,54 @@ session__bills_device_and_setup_and_nothing_else(void **state)
     fixture_close(&f);
 }
 
+/* Paid in front meanwhile: free and without a limit of cost, then it costs again. */
+static void
+session__goes_over_to_time_paid_in_front_and_back(void **state)
+{
+    struct fixture f;
+    struct meter_session *s;
+    struct meter_status st;
+    struct receipt *r;
+    struct bill b;
+    struct err e = {0};
+
+    fixture_open(&f, *state);
+    fixture_terms(&f, 200, 86400, 60); /* 3,829 s of 1.88 an hour */
+    s = fixture_start(&f);
+    assert_refused(meter_session_state(s, USAGE_RESERVED, "v0123456789ab", &e),
+                   ERR_INVALID);
+    fixture_state(s, USAGE_RUNNING, "ready");
+    fixture_run(s, 3600 * NS_PER_S);
+    fixture_state(s, USAGE_RESERVED, "v0123456789ab");
+    fixture_run(s, 7200 * NS_PER_S);
+    meter_session_status(s, &st);
+    assert_int_equal(st.cost_fen, 188);
+    assert_int_equal(st.stop_why, GRANT_LIMIT_TIME);
+    assert_int_equal(st.can_run_s, 86400 - 10800);
+    fixture_state(s, USAGE_RUNNING, "reservation_over");
+    meter_session_status(s, &st);
+    assert_int_equal(st.stop_why, GRANT_LIMIT_COST);
+    assert_int_equal(st.can_run_s, 229);
+    fixture_run(s, 200 * NS_PER_S);
+    fixture_state(s, USAGE_STOPPING, "stopped");
+    fixture_end(s, "stopped");
+    meter_session_free(s);
+
+    r = fixture_receipt(&f);
+    assert_int_equal(r->device_s, 3800);
+    assert_int_equal(r->charge_fen, 198);
+    assert_ok(bill_from_receipt(&b, r, &e));
+    assert_int_equal(b.n_lines, 2);
+    assert_int_equal(b.lines[0].fen, 198);
+    assert_int_equal(b.lines[1].state, USAGE_RESERVED);
+    assert_int_equal(b.lines[1].seconds, 7200);
+    assert_int_equal(b.lines[1].fen, 0);
+    assert_string_equal(b.lines[1].why, "reserved: paid in front");
+    bill_clear(&b);
+    receipt_free(r);
+    fixture_close(&f);
+}
+
 /* The default cap is the price of the whole time: then it is the time that ends it. */
 static void
 session__names_the_time_where_the_cap_covers_all_of_it(void **state)
@@ -570,6 +618,7 @@ main(void)
 {
     const struct CMUnitTest tests[] = {
         unit_test_in_dir(session__bills_device_and_setup_and_nothing_else),
+        unit_test_in_dir(session__goes_over_to_time_paid_in_front_and_back),
         unit_test_in_dir(session__names_the_time_where_the_cap_covers_all_of_it),
         unit_test_in_dir(session__orders_the_stop_in_the_last_second_that_fits),
         unit_test_in_dir(session__never_bills_above_the_cap),

@@ -182,6 +182,12 @@ usage_may_enter__knows_what_follows_what(void **state)
     assert_false(usage_may_enter(USAGE_SNAPSHOTTING, USAGE_RUNNING));
     assert_false(usage_may_enter(USAGE_PREPARING, USAGE_SUSPENDED));
     assert_false(usage_may_enter(USAGE_RUNNING, USAGE_WINDOW));
+    /* Paid in front meanwhile: only what runs, and it may cost again. */
+    assert_true(usage_may_enter(USAGE_RUNNING, USAGE_RESERVED));
+    assert_true(usage_may_enter(USAGE_RESERVED, USAGE_RUNNING));
+    assert_true(usage_may_enter(USAGE_RESERVED, USAGE_STOPPING));
+    assert_false(usage_may_enter(USAGE_PREPARING, USAGE_RESERVED));
+    assert_false(usage_may_enter(USAGE_STOPPING, USAGE_RESERVED));
     assert_false(usage_may_enter(USAGE_RUNNING, USAGE_LOST));
     assert_false(usage_may_enter(USAGE_RUNNING, USAGE_PREEMPTED));
     assert_false(usage_may_enter(USAGE_RUNNING, USAGE_NONE));

@@ -1,0 +1,64 @@
+#!/bin/bash
+# A job that went over to time paid in front costs again when that time is over, and no fen
+# more than its cap: by a host's clock that is set on by a day.
+# needs: root
+# limit: 180
+. "$(dirname "$0")/lib.sh"
+. "$(dirname "$0")/hosts.sh"
+. "$(dirname "$0")/clocks.sh"
+json() { # EXPRESSION over d, from $work/out
+    /usr/bin/python3 -c 'import json, sys; d = json.load(open(sys.argv[1])); print(eval(sys.argv[2]))' "$work/out" "$1"
+}
+is() { # EXPRESSION VALUE
+    [ "$(json "$1")" = "$2" ] || fail "$1 is $(json "$1"), not $2"
+}
+costs() { # FEN: at least so much by now, in $cost
+    gpurun --json ps >"$work/out" || return 1
+    cost=$(json '[j["cost_fen"] for j in d["jobs"] if j["name"] == "payg"][0]')
+    [ "$cost" -ge "$1" ]
+}
+
+client_key
+timed_host far
+mkdir -p "$work/far/agent/devices.d"
+chmod 700 "$work/far/agent"
+: >"/dev/shm/delta1-$$"
+trap 'end=$?; rm -f /dev/shm/delta1-$$ /run/lock/gpurun-devices/delta-delta1-$$.lock; (exit $end); finish_scenario' EXIT
+printf 'gpurun.class.v1\n\nclass=asic\nvendor=delta\ndetect=nodes\nnode=/dev/shm/delta1-%s\ntype=delta\n' $$ \
+    >"$work/far/agent/devices.d/delta.conf"
+expect 0 owner_of far price set asic:delta=3600 disk=0
+expect 0 owner_of far price set asic:delta/day=30
+expect 0 gpurun -q host add far "127.0.0.1:${port[far]}"
+expect 0 gpurun -q wallet topup 200
+mkdir -p "$work/p"
+cd "$work/p"
+
+note "over to a day paid in front: nothing more is due by the hour"
+client_bg "$work/o" "$work/e" run --device asic:delta --max-cost 100 --name payg -- sh -c 'echo up; sleep 600' </dev/null
+await 60 "the job is up" grep -q up "$work/o"
+await 60 "a second was paid by the hour" costs 100
+expect 0 gpurun -q --json reserve switch payg --day
+id=$(json 'd["id"]')
+costs 1 || fail "no cost"
+before=$cost
+expect 0 gpurun --json reserve show "$id"
+is 'd["state"]' active
+{ costs 1 && [ "$cost" = "$before" ]; } || fail "it costs $cost after $before"
+
+note "a day on: it costs again, and its receipt proves which second cost what"
+step far 86400 wall
+await 60 "it costs again" costs $((before + 200))
+run gpurun -q stop --now payg
+wait "$bg" || true
+expect 0 gpurun --json bill payg
+charge=$(json 'd["charge_fen"]')
+{ [ "$charge" -ge $((before + 200)) ] && [ "$charge" -le 10000 ]; } || fail "$charge fen"
+is '[(l["fen"], l["ns"] > 0) for l in d["lines"] if l["state"] == "reserved"]' "[(0, True)]"
+is 'd["device_s"] * 100' "$charge"
+expect 0 gpurun bill --verify payg
+expect 0 gpurun --json wallet
+is 'd["balance_fen"], d["held_fen"]' "($((20000 - 3000 - charge)), 0)"
+expect 0 gpurun --json audit
+is 'd["right"], d["charge_fen"], d["reserved_fen"]' "(True, $charge, 3000)"
+expect 0 owner_of far audit --json
+is 'd["right"], d["charge_fen"], d["reserved_fen"]' "(True, $charge, 3000)"
