@@ -12,6 +12,7 @@
 #include "runner/cli/context.h"
 #include "runner/cli/folder.h"
 #include "runner/cli/out.h"
+#include "runner/cli/pull.h"
 #include "runner/client/datasets.h"
 #include "runner/client/hosts.h"
 #include "runner/client/i18n.h"
@@ -24,9 +25,30 @@ struct data_options {
     const char *host;
 };
 
+struct pull_options {
+    const char *host;
+    const char *sha256;
+    bool unpack;
+    const char *max_cost, *max_time;
+};
+
 static const struct opt options_host[] = {
     {"host", 0, OPT_STR, offsetof(struct data_options, host), "NAME",
      N_("on that host (default: the one there is)")},
+    {NULL, 0, OPT_NONE, 0, NULL, NULL},
+};
+
+static const struct opt options_pull[] = {
+    {"host", 0, OPT_STR, offsetof(struct pull_options, host), "NAME",
+     N_("on that host (default: the one there is)")},
+    {"sha256", 0, OPT_STR, offsetof(struct pull_options, sha256), "HEX",
+     N_("refuse anything else than the file with that SHA-256")},
+    {"unpack", 0, OPT_FLAG, offsetof(struct pull_options, unpack), NULL,
+     N_("unpack the archive (tar or zip) that comes, and keep what is in it")},
+    {"max-cost", 0, OPT_STR, offsetof(struct pull_options, max_cost), "YUAN",
+     N_("what fetching it may cost at most")},
+    {"max-time", 0, OPT_STR, offsetof(struct pull_options, max_time), "DUR",
+     N_("how long it may take at most")},
     {NULL, 0, OPT_NONE, 0, NULL, NULL},
 };
 
@@ -150,6 +172,36 @@ run_put(struct cli *c, const void *options, const struct words *w, struct err *e
         return -1;
     }
     rc = folder_send(c, w->v[1], host, put_sent, name, e);
+    free(host);
+    return rc;
+}
+
+/* ---- pull ---- */
+
+static int
+run_pull(struct cli *c, const void *options, const struct words *w, struct err *e)
+{
+    const struct pull_options *o = options;
+    struct pull p = {.name = w->v[0],
+                     .url = w->v[1],
+                     .sha256 = o->sha256,
+                     .unpack = o->unpack,
+                     .max_cost = o->max_cost,
+                     .max_time = o->max_time};
+    struct snap_info info;
+    char *host = NULL;
+    int rc;
+
+    if (data_name_check(p.name, e) != 0 || pull_check(&p, e) != 0 ||
+        choose_host(c, o->host, &host, e) != 0) {
+        return -1;
+    }
+    p.host = host;
+    rc = pull_run(c, &p, &info, e);
+    if (rc == 0) {
+        rc = print_set(c, &info, e);
+        snap_info_free(&info);
+    }
     free(host);
     return rc;
 }
@@ -403,6 +455,16 @@ static const struct command sub_put = {
     .word = WORD_FILE,
     .run = run_put,
 };
+static const struct command sub_pull = {
+    .name = "pull",
+    .usage = N_("NAME URL [--host NAME] [--sha256 HEX] [--unpack]"),
+    .help = N_("let a host fetch a data set itself"),
+    .options = options_pull,
+    .options_size = sizeof(struct pull_options),
+    .min_words = 2,
+    .max_words = 2,
+    .run = run_pull,
+};
 static const struct command sub_ls = {
     .name = "ls",
     .usage = N_("[--host NAME]"),
@@ -421,11 +483,11 @@ static const struct command sub_rm = {
     .max_words = 1,
     .run = run_rm,
 };
-static const struct command *const subs[] = {&sub_put, &sub_ls, &sub_rm, NULL};
+static const struct command *const subs[] = {&sub_put, &sub_pull, &sub_ls, &sub_rm, NULL};
 
 const struct command cmd_data = {
     .name = "data",
-    .usage = N_("put|ls|rm ..."),
+    .usage = N_("put|pull|ls|rm ..."),
     .help = N_("data sets that jobs read (--data)"),
     .about =
         N_("A data set is a folder that lies on a host under a name, until it is "

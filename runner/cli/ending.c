@@ -106,7 +106,7 @@ mirror(struct ending *en, const struct job_state *st)
     struct mirroring m = {.progress = NULL};
     struct err e;
 
-    m.to = mirror_of_job(session_host(en->session), en->record, st);
+    m.to = en->for_data ? NULL : mirror_of_job(session_host(en->session), en->record, st);
     if (m.to == NULL) {
         return;
     }
@@ -311,7 +311,9 @@ end_final(struct ending *en, const struct job_state *st, struct err *e)
         }
     } else {
         say_end(en, st, charge_fen);
-        say_snapshot(en, st);
+        if (!en->for_data) {
+            say_snapshot(en, st);
+        }
         say_advice(en, st);
     }
     /* The job's own status counts for more than ours. */

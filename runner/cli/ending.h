@@ -20,6 +20,7 @@ struct ending {
     struct job_record *record; /* updated and saved */
     bool bring;                /* --out paths, if the end was not seen before */
     bool as_json;              /* the job as one object on stdout (wait, stop) */
+    bool for_data;             /* its data is for a data set: no word of it, no copy */
     bool known;                /* the job is known to exist on the host */
 };
 

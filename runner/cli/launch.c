@@ -318,6 +318,7 @@ finish(struct launch *l, const struct follow_result *r, struct err *e)
         .fetch = l->fetch,
         .record = &l->record,
         .bring = true,
+        .for_data = l->r->for_data,
         .known = l->accepted,
     };
 

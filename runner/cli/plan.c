@@ -409,8 +409,10 @@ plan_remarks(const struct cli *c, const struct plan *p)
         say(c, _("data set %s"), buf_str(&b));
         buf_reset(&b);
     }
-    keeping_text(p, &b);
-    say(c, _("data: %s"), buf_str(&b));
+    if (!p->request->for_data) {
+        keeping_text(p, &b);
+        say(c, _("data: %s"), buf_str(&b));
+    }
     buf_free(&b);
     free(device);
 }

@@ -79,7 +79,8 @@ struct run_request {
     char *notify;         /* --notify: a command to run here, or NULL */
     char *project;        /* the file of default options that was used, or NULL */
     bool detach;
-    bool named; /* --name was given */
+    bool named;    /* --name was given */
+    bool for_data; /* its data becomes a data set: nothing is told of it, or copied */
 };
 
 /*

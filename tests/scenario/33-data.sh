@@ -1,6 +1,7 @@
 #!/bin/bash
 # Data sets: put once, seen read-only by any number of jobs, neither shipped with them nor in their
-# snapshots, kept until they are removed; where a host lacks one it travels, and plan says so.
+# snapshots, kept until they are removed; where a host lacks one it travels, and plan says so; or a host
+# fetches one itself.
 . "$(dirname "$0")/lib.sh"
 . "$(dirname "$0")/hosts.sh"
 . "$(dirname "$0")/jobs.sh"
@@ -149,6 +150,51 @@ expect 0 gpurun data ls --json
 expect 100 gpurun run --array 1-2 --data nosuch -- true
 has "no host has a data set 'nosuch'" "$work/err"
 expect 0 gpurun data rm extra
+
+note "pull: the host fetches it; its sum and what is in it; what fails makes none"
+www=$work/www
+mkdir "$www"
+head -c 200000 /dev/urandom >"$www/one.bin"
+tar -C "$work/set" -czf "$www/set.tgz" .
+web=$(free_port)
+spawn web /usr/bin/python3 -m http.server --bind 127.0.0.1 -d "$www" "$web"
+await 30 "the web server" listening 127.0.0.1 "$web"
+url=http://127.0.0.1:$web
+expect 100 gpurun data pull one "$www/one.bin" --host $H
+has "is no URL" "$work/err"
+expect 100 gpurun data pull one "$url/one.bin" --host $H --sha256 12
+n=$(gpurun --json snap ls | grep -o '"id"' | wc -l)
+expect 0 gpurun data pull one "$url/one.bin?x=1" --host $H --sha256 "$(sha256sum <"$www/one.bin" | cut -d' ' -f1)" --json
+[ "$(json '(d["name"], d["host"], d["files"], d["bytes"])')" = "('one', '$H', 1, 200000)" ] || fail "pull: $(cat "$work/out")"
+[ "$(gpurun --json snap ls | grep -o '"id"' | wc -l)" = "$n" ] || fail "a snapshot is left: $(gpurun snap ls)"
+expect 0 gpurun -q run --host $H --data one -- sha256sum one/one.bin
+has "$(sha256sum <"$www/one.bin" | cut -d' ' -f1)"
+expect 100 gpurun data pull one "$url/one.bin" --host $H
+has "there is a data set 'one' on $H already" "$work/err"
+expect 0 gpurun -q data pull tree "$url/set.tgz" --host $H --unpack
+expect 0 gpurun -q run --host $H --data tree -- sh -c 'sha256sum <tree/big.bin; ls tree'
+has "$sum"
+hasnt set.tgz
+expect 102 gpurun data pull no "$url/nothing" --host $H
+has 404 "$work/err"
+has "no data set was made" "$work/err"
+expect 102 gpurun data pull no "$url/one.bin" --host $H --sha256 "$(sha256sum <"$www/set.tgz" | cut -d' ' -f1)"
+expect 0 gpurun data ls
+hasnt "no "
+mkdir "$work/few"
+for tool in sh sha256sum rm; do
+    ln -s "$(command -v $tool)" "$work/few/"
+done
+expect 0 gpurun -q host add few "127.0.0.1:${port[second]}" --env PATH="$work/few"
+expect 102 gpurun data pull no "$url/one.bin" --host few
+has "there is no curl, wget or python3 on this host" "$work/err"
+ln -s /usr/bin/python3 "$work/few/"
+expect 0 gpurun -q data pull one "$url/one.bin" --host few --sha256 "$(sha256sum <"$www/one.bin" | cut -d' ' -f1)"
+expect 102 gpurun data pull no "$url/nothing" --host few
+has 404 "$work/err"
+expect 0 gpurun -q host rm few
+expect 0 gpurun data rm one
+expect 0 gpurun data rm tree
 
 note "resume sees it, too; a job that runs keeps it when it is removed, gc takes it afterwards"
 expect 0 gpurun -q resume two --host second

@@ -1,0 +1,241 @@
+#include "runner/cli/pull.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/buf.h"
+#include "base/hash.h"
+#include "base/text.h"
+#include "runner/cli/context.h"
+#include "runner/cli/launch.h"
+#include "runner/cli/out.h"
+#include "runner/cli/request.h"
+#include "runner/client/config.h"
+#include "runner/client/datasets.h"
+#include "runner/client/i18n.h"
+#include "runner/client/jobs.h"
+#include "runner/client/keepings.h"
+#include "runner/job/verbs.h"
+#include "runner/wire/msg.h"
+
+#define URL_MAX 4096
+
+/*
+ * $1 the URL, $2 its SHA-256 or nothing, $3 whether to unpack. What cannot be fetched is
+ * an error with the words of who tried; a file half there is none at all.
+ */
+static const char script[] =
+    "name=${1%%[?#]*}\n"
+    "name=${name##*/}\n"
+    "case $name in '' | . | .. | -*) name=data ;; esac\n"
+    "if command -v curl >/dev/null; then\n"
+    "    curl -fsSL --retry 5 -o \"$name\" \"$1\" || exit\n"
+    "elif command -v wget >/dev/null; then\n"
+    "    wget -nv -t 5 -O \"$name\" \"$1\" >&2 || exit\n"
+    "elif command -v python3 >/dev/null; then\n"
+    "    python3 -c 'import shutil, sys, urllib.request as u\n"
+    "with u.urlopen(sys.argv[1]) as r, open(sys.argv[2], \"wb\") as f:\n"
+    "    shutil.copyfileobj(r, f, 1 << 20)\n"
+    "    if r.length: sys.exit(\"it ended early\")' \"$1\" \"$name\" || exit\n"
+    "else\n"
+    "    echo 'there is no curl, wget or python3 on this host' >&2\n"
+    "    exit 1\n"
+    "fi\n"
+    "if [ -n \"$2\" ]; then\n"
+    "    printf '%s  %s\\n' \"$2\" \"$name\" | sha256sum -c - >&2 || exit\n"
+    "fi\n"
+    "[ \"$3\" = unpack ] || exit 0\n"
+    "case $name in\n"
+    "*.zip) python3 -m zipfile -e \"$name\" . || exit ;;\n"
+    "*) tar --no-same-owner -xf \"$name\" || exit ;;\n"
+    "esac\n"
+    "rm -f \"$name\"\n";
+
+int
+pull_check(const struct pull *p, struct err *e)
+{
+    static const char *const schemes[] = {"http://", "https://", "ftp://"};
+    uint8_t sum[SHA256_LEN];
+    bool known = false;
+    char shown[200];
+
+    for (size_t i = 0; i < sizeof schemes / sizeof schemes[0]; i++) {
+        known = known || strncmp(p->url, schemes[i], strlen(schemes[i])) == 0;
+    }
+    if (!known || strlen(p->url) > URL_MAX) {
+        return err_set(e, ERR_INVALID,
+                       _("'%s' is no URL that a host can fetch: http://…, https://… or "
+                         "ftp://… (`gpurun data put` sends a folder of this machine)"),
+                       text_escape_to(shown, sizeof shown, p->url));
+    }
+    if (p->sha256 != NULL && !hex_parse(p->sha256, strlen(p->sha256), sum, sizeof sum)) {
+        return err_set(e, ERR_INVALID, "%s", _("--sha256 wants 64 hex digits"));
+    }
+    return 0;
+}
+
+/* Before anything is paid for. */
+static int
+check_free(const struct pull *p, struct session *s, struct err *e)
+{
+    struct snap_infos l = {NULL, 0};
+    int rc = datasets_list(s, &l, e);
+
+    if (rc == 0 && datasets_called(&l, NULL, p->name) != NULL) {
+        rc = err_set(e, ERR_EXISTS,
+                     _("there is a data set '%s' on %s already: take another name, or "
+                       "`gpurun data rm %s --host %s` first"),
+                     p->name, p->host, p->name, p->host);
+    }
+    snap_infos_free(&l);
+    return rc;
+}
+
+static int
+make_request(struct cli *c, const struct config *cfg, const struct pull *p,
+             struct run_request *out, struct err *e)
+{
+    char *rest[] = {xstrdup("sh"),
+                    xstrdup("-c"),
+                    xstrdup(script),
+                    xstrdup("gpurun-data-pull"),
+                    xstrdup(p->url),
+                    xstrdup(p->sha256 != NULL ? p->sha256 : ""),
+                    xstrdup(p->unpack ? "unpack" : "")};
+    struct run_options o = {.host = p->host,
+                            .cpu = "1",
+                            .dir = "/", /* nothing is sent */
+                            .max_cost = p->max_cost,
+                            .max_time = p->max_time};
+    struct words w = {
+        .rest = rest, .n_rest = sizeof rest / sizeof rest[0], .dashes = true};
+    int rc = request_make(out, c, cfg, &o, &w, e);
+
+    for (size_t i = 0; i < sizeof rest / sizeof rest[0]; i++) {
+        free(rest[i]);
+    }
+    if (rc != 0) {
+        return -1;
+    }
+    out->ships = false;
+    out->for_data = true;
+    out->spec.stdin_mode = SPEC_STDIN_NULL;
+    free(out->spec.cwd);
+    out->spec.cwd = xstrdup("");
+    free(out->spec.name);
+    out->spec.name = xasprintf("pull-%s", out->spec.job + JOB_ID_LEN - 4);
+    return 0;
+}
+
+/* What keeping the job's snapshot cost until now is posted, as for any that is removed.
+ */
+static int
+give_up(struct client *cl, struct session *s, const char *snapshot, const char *job,
+        struct err *e)
+{
+    struct rec *req = msg_request_new(VERB_SNAP_RM);
+    struct snap_info info;
+    bool there;
+    int rc;
+
+    rec_add(req, "snapshot", snapshot);
+    rc = datasets_ask(s, req, &info, e);
+    rec_free(req);
+    if (rc != 0) {
+        return -1;
+    }
+    snap_info_free(&info);
+    return keepings_fetch(cl, s, job, &there, e);
+}
+
+static int
+keep(struct cli *c, struct client *cl, const struct pull *p, const char *job,
+     struct snap_info *out, struct err *e)
+{
+    struct rec *req = msg_request_new(VERB_DATA_PUT);
+    struct session *s = NULL;
+    struct job_record r;
+    char id[JOB_ID_LEN + 1];
+    struct err why;
+    int rc = -1;
+
+    random_id("s", id);
+    job_record_init(&r);
+    if (jobs_load(c->home, job, &r, e) != 0) {
+        goto out;
+    }
+    if (r.snapshot[0] == '\0') {
+        err_set(e, ERR_SYSTEM, _("what job %s fetched was not kept: %s"), job,
+                r.phrase != NULL ? r.phrase : "");
+        goto out;
+    }
+    rec_add(req, "snapshot", id);
+    rec_add(req, "name", p->name);
+    rec_add(req, "from", r.snapshot);
+    if (context_session(cl, p->host, CONTEXT_PATIENCE_NS, &s, e) != 0 ||
+        datasets_ask(s, req, out, e) != 0) {
+        (void)err_wrap(e, _("it is fetched: snapshot %s; as a data set"), r.snapshot);
+        goto out;
+    }
+    rc = 0;
+    if (give_up(cl, s, r.snapshot, job, &why) != 0) {
+        say(c, "%s; `gpurun snap rm %s`", why.msg, r.snapshot);
+    }
+
+out:
+    session_close(s);
+    job_record_free(&r);
+    rec_free(req);
+    return rc;
+}
+
+static int
+fetch_it(struct cli *c, struct client *cl, const struct config *cfg, const struct pull *p,
+         struct snap_info *out, struct err *e)
+{
+    struct session *s = NULL;
+    struct run_request r;
+    int rc = -1;
+
+    if (make_request(c, cfg, p, &r, e) != 0) {
+        return -1;
+    }
+    c->stage = STAGE_TRYING;
+    if (context_session(cl, p->host, CONTEXT_PATIENCE_NS, &s, e) != 0 ||
+        check_free(p, s, e) != 0) {
+        goto out;
+    }
+    session_close(s);
+    s = NULL;
+    rc = launch(c, cl, cfg, &r, false, e);
+    if (rc == 0) {
+        c->stage = STAGE_CHANGED;
+        rc = keep(c, cl, p, r.spec.job, out, e);
+    } else if (rc > 0 && rc < CLI_USAGE) {
+        c->stage = STAGE_CHANGED;
+        rc = err_set(e, ERR_SYSTEM,
+                     _("%s was not fetched by %s (exit code %d, see above); no data set "
+                       "was made"),
+                     p->url, p->host, rc);
+    }
+
+out:
+    session_close(s);
+    request_free(&r);
+    return rc;
+}
+
+int
+pull_run(struct cli *c, const struct pull *p, struct snap_info *out, struct err *e)
+{
+    struct client cl = {.loop = NULL};
+    struct config *cfg = NULL;
+    int rc = -1;
+
+    if (config_open(&cfg, c->home, e) == 0 && context_open(&cl, c, e) == 0) {
+        rc = fetch_it(c, &cl, cfg, p, out, e);
+    }
+    context_close(&cl);
+    config_free(cfg);
+    return rc;
+}
