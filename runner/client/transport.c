@@ -326,6 +326,24 @@ what_was_said(struct transport *t, const struct preamble *p, char out[SAID_MAX])
     }
 }
 
+/*
+ * Some providers lead logins through a proxy of their own that passes on a terminal and
+ * nothing else: no command, no file. RunPod's (ssh.runpod.io) says so in these words.
+ */
+const char *
+transport_no_exec_hint(const struct transport *t, const char *said)
+{
+    const char *address = t->host.address != NULL ? t->host.address : "";
+
+    if (strcasecmp(address, "ssh.runpod.io") != 0 &&
+        strstr(said, "doesn't support PTY") == NULL) {
+        return "";
+    }
+    return _("; only terminals get through this proxy: take the line that the provider's "
+             "console gives for SSH over exposed TCP, `gpurun host add NAME 'ssh "
+             "root@ADDRESS -p PORT'` (the pod needs a public address)");
+}
+
 static void
 how_it_ended(const struct transport_status *s, char out[64])
 {
@@ -362,8 +380,9 @@ transport_explain_end(struct transport *t, const struct transport_status *s,
     }
     return failure_set(
         f, CAUSE_NO_EXEC,
-        _("%s: logged in, but the host runs no commands for this login (%s)%s%s"), where,
-        how, said[0] != '\0' ? _("; it says: ") : "", said);
+        _("%s: logged in, but the host runs no commands for this login (%s)%s%s%s"),
+        where, how, said[0] != '\0' ? _("; it says: ") : "", said,
+        transport_no_exec_hint(t, said));
 }
 
 int
@@ -391,8 +410,9 @@ transport_explain_silence(struct transport *t, const struct preamble *p,
     (void)transport_where(t, where);
     what_was_said(t, p, said);
     return failure_set(f, CAUSE_TIMEOUT,
-                       _("%s: logged in, but the agent does not answer%s%s"), where,
-                       said[0] != '\0' ? _("; the host says: ") : "", said);
+                       _("%s: logged in, but the agent does not answer%s%s%s"), where,
+                       said[0] != '\0' ? _("; the host says: ") : "", said,
+                       transport_no_exec_hint(t, said));
 }
 
 /* ---- choosing a way, and going it ---- */

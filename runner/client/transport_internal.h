@@ -64,6 +64,9 @@ int failure_set_sys(struct failure *f, enum cause cause, int sys_errno, const ch
 /* "user@address:port", escaped; into a fixed array. */
 #define WHERE_MAX 200
 const char *transport_where(const struct transport *t, char out[WHERE_MAX]);
+/* What to do where only terminals get through, as the address or what was said shows; or
+ * "". */
+const char *transport_no_exec_hint(const struct transport *t, const char *said);
 
 bool transport_is_cancelled(const struct transport *t);
 /* Sleep; false: cancelled meanwhile. */

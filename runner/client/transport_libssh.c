@@ -445,8 +445,9 @@ request(struct transport *t, struct lib *l, const char *command, struct failure 
         if (rc != SSH_AGAIN && ssh_is_connected(l->s) != 0) {
             (void)text_escape_to(shown, sizeof shown, ssh_get_error(l->s));
             return failure_set(f, CAUSE_NO_EXEC,
-                               _("%s: logged in, but the host starts no commands: %s"),
-                               transport_where(t, where), shown);
+                               _("%s: logged in, but the host starts no commands: %s%s"),
+                               transport_where(t, where), shown,
+                               transport_no_exec_hint(t, shown));
         }
         if (rc != SSH_AGAIN) {
             return lib_session_failed(t, l, _("starting the agent"), f);

@@ -270,6 +270,16 @@ for ssh in "" "-S ssh"; do
     has "no_exec: "
     has "exit status 3"
 done
+note "a proxy that passes on terminals only, as RunPod's"
+sshd proxy -- "ForceCommand echo \"Error: Your SSH client doesn't support PTY\" >&2; exit 1"
+authorize proxy
+know proxy
+for ssh in "" "-S ssh"; do
+    # shellcheck disable=SC2086
+    expect 1 tt $ssh -p "${port[proxy]}" 127.0.0.1 up
+    has "no_exec: "
+    has "SSH over exposed TCP"
+done
 sshd nosession -- "MaxSessions 0"
 authorize nosession
 know nosession
