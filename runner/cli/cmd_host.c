@@ -23,6 +23,8 @@ struct host_options {
     const char *host_key;
     const char *agent_home;
     const char *mirror;
+    const char *park;
+    const char *park_after;
 };
 
 static const struct opt options_add[] = {
@@ -38,6 +40,11 @@ static const struct opt options_add[] = {
     {"mirror", 0, OPT_STR, offsetof(struct host_options, mirror), "HOST|local",
      N_("copy each snapshot there, too (default: small ones and those of --out here; "
         "none: no copies)")},
+    {"park", 0, OPT_STR, offsetof(struct host_options, park), "CMD",
+     N_("a command that the host runs by itself once no job is left there, as "
+        "`shutdown`")},
+    {"park-after", 0, OPT_STR, offsetof(struct host_options, park_after), "DUR",
+     N_("after so long with nothing to do (default: 10m)")},
     {NULL, 0, OPT_NONE, 0, NULL, NULL},
 };
 
@@ -119,17 +126,18 @@ check_free(const struct cli *c, const char *name, struct err *e)
 
 /* Reach it, and keep what it says of itself. */
 static int
-meet_host(struct cli *c, struct host *h, const char *host_key, struct buf *out,
-          struct err *e)
+meet_host(struct cli *c, struct host *h, const struct host_options *ho, int64_t park_s,
+          struct buf *out, struct err *e)
 {
     struct session_options o = {
-        .host_key = host_key, .host_key_ask = true, .any_agent_key = true};
+        .host_key = ho->host_key, .host_key_ask = true, .any_agent_key = true};
     struct client cl = {.loop = NULL};
     struct session *s = NULL;
     int rc = -1;
 
     if (context_open(&cl, c, e) != 0 || session_open(&s, &cl, h, &o, e) != 0 ||
-        session_wait_up(s, e) != 0) {
+        session_wait_up(s, e) != 0 ||
+        (ho->park != NULL && session_park(s, ho->park, park_s, e) != 0)) {
         goto out;
     }
     h->pinned = true;
@@ -160,18 +168,20 @@ run_add(struct cli *c, const void *options, const struct words *w, struct err *e
     struct buf out = BUF_INIT;
     struct host h;
     char *remark = NULL;
+    int64_t park_s;
     int rc = -1;
 
     host_init(&h);
     if (fill_host(&h, o, w, &remark, e) != 0 || check_free(c, h.name, e) != 0 ||
-        check_mirror(c, &h, e) != 0) {
+        check_mirror(c, &h, e) != 0 ||
+        host_park_parse(o->park, o->park_after, &park_s, e) != 0) {
         goto out;
     }
     if (remark != NULL) {
         say(c, "%s", remark);
     }
     c->stage = STAGE_TRYING;
-    if (meet_host(c, &h, o->host_key, &out, e) == 0) {
+    if (meet_host(c, &h, o, park_s, &out, e) == 0) {
         rc = out_write(&out, e);
     }
 
@@ -347,12 +357,12 @@ static const struct command sub_rm = {
     .word = WORD_HOST,
     .run = run_rm,
 };
-static const struct command *const subs[] = {&sub_add, &sub_ls,          &sub_show,
-                                             &sub_rm,  &sub_host_doctor, NULL};
+static const struct command *const subs[] = {
+    &sub_add, &sub_ls, &sub_show, &sub_rm, &sub_host_park, &sub_host_doctor, NULL};
 
 const struct command cmd_host = {
     .name = "host",
-    .usage = N_("add|ls|show|rm|doctor ..."),
+    .usage = N_("add|ls|show|rm|park|doctor ..."),
     .help = N_("the hosts you lease"),
     .subs = subs,
 };

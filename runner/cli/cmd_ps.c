@@ -11,6 +11,7 @@
 #include "runner/cli/context.h"
 #include "runner/cli/ending.h"
 #include "runner/cli/out.h"
+#include "runner/cli/parkview.h"
 #include "runner/client/hosts.h"
 #include "runner/client/i18n.h"
 #include "runner/client/place.h"
@@ -220,10 +221,35 @@ print_text(const struct listing *l, struct buf *out)
     table_free(t);
 }
 
+/* ---- hosts that park themselves ---- */
+
+/* NULL: it is silent. */
+static const struct host_info *
+host_said(const struct candidate *c)
+{
+    return session_state(c->session) == SESSION_UP ? session_info(c->session) : NULL;
+}
+
+static void
+say_parking(const struct cli *c, const struct place *p)
+{
+    for (size_t i = 0; i < place_n(p); i++) {
+        const struct candidate *cand = place_at(p, i);
+        const struct host_info *info = host_said(cand);
+        char *text = info != NULL ? parkview_text(cand->host, &info->park) : NULL;
+
+        if (text != NULL) {
+            say(c, "%s", text);
+        }
+        free(text);
+    }
+}
+
 /* ---- JSON ---- */
 
 static void
-print_json(const struct listing *l, const struct buf *silent, struct buf *out)
+print_json(const struct listing *l, const struct place *p, const struct buf *silent,
+           struct buf *out)
 {
     struct json_writer w = json_to(out);
     struct json_writer *j = &w;
@@ -248,6 +274,19 @@ print_json(const struct listing *l, const struct buf *silent, struct buf *out)
     }
     json_arr_end(j);
     json_kstr(j, "silent_hosts", buf_str(silent));
+    json_key(j, "parking");
+    json_arr(j);
+    for (size_t i = 0; i < place_n(p); i++) {
+        const struct host_info *info = host_said(place_at(p, i));
+
+        if (info != NULL && info->park.phase != PARK_NONE) {
+            json_obj(j);
+            json_kstr(j, "host", place_at(p, i)->host);
+            parkview_json(j, &info->park);
+            json_obj_end(j);
+        }
+    }
+    json_arr_end(j);
     json_obj_end(j);
     buf_add_str(out, "\n");
 }
@@ -296,9 +335,10 @@ run_ps(struct cli *c, const void *options, const struct words *w, struct err *e)
     if (context_open(&cl, c, e) == 0 && place_open(&p, &cl, &hosts, e) == 0 &&
         place_ask_all(p, e) == 0 && collect(c, p, o->all, &l, &silent, e) == 0) {
         if (c->g.json) {
-            print_json(&l, &silent, &out);
+            print_json(&l, p, &silent, &out);
         } else {
             print_text(&l, &out);
+            say_parking(c, p);
         }
         rc = out_write(&out, e);
     }

@@ -34,6 +34,10 @@ extern const struct command cmd_wallet;
 
 /* Subcommands with a file of their own. */
 extern const struct command sub_host_doctor;
+extern const struct command sub_host_park;
+/* Check what --park and --park-after say; command NULL: it was not given. */
+int host_park_parse(const char *command, const char *after, int64_t *after_s,
+                    struct err *e) MUST_USE;
 extern const struct command sub_snap_diff;
 extern const struct command sub_snap_export;
 extern const struct command sub_snap_import;

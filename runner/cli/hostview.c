@@ -11,6 +11,7 @@
 #include "base/sign.h"
 #include "base/text.h"
 #include "runner/cli/out.h"
+#include "runner/cli/parkview.h"
 #include "runner/client/i18n.h"
 
 #define LABEL_COLUMNS 12
@@ -185,6 +186,7 @@ hostview_page(struct buf *out, const struct host *h, const struct host_info *inf
               xasprintf("%s%s%s", host_protection_name(info->protection),
                         info->protection_why != NULL ? ": " : "",
                         info->protection_why != NULL ? info->protection_why : ""));
+    row_steal(out, _("parking"), parkview_text(h->name, &info->park));
     if (skew_s > 5 || skew_s < -5) {
         row_steal(out, _("clock"),
                   xasprintf(_("%" PRId64 " s %s ours"), skew_s < 0 ? -skew_s : skew_s,
@@ -198,16 +200,21 @@ hostview_say(const struct cli *c, const struct host *h, const struct host_info *
 {
     char *devices = hostview_devices(info);
     char *prices = hostview_prices(h, offer);
+    char *park = parkview_text(h->name, &info->park);
 
     say(c, _("host '%s': %s; %s"), h->name, devices, prices);
     say(c, _("agent %s, protection from the job: %s%s%s"), info->version,
         host_protection_name(info->protection), info->protection_why != NULL ? ", " : "",
         info->protection_why != NULL ? info->protection_why : "");
+    if (park != NULL) {
+        say(c, "%s", park);
+    }
     if (t != NULL && t->login[0] != '\0') {
         say_more(c, _("logged in with %s"), t->login);
     }
     free(devices);
     free(prices);
+    free(park);
 }
 
 /* ---- JSON ---- */
@@ -277,6 +284,7 @@ json_info(struct json_writer *j, const struct host_info *info)
     json_kstr(j, "protection_why", info->protection_why);
     json_kstr(j, "confine", info->confine);
     json_kstr(j, "renter", info->renter);
+    parkview_json(j, &info->park);
     json_key(j, "devices");
     json_arr(j);
     for (size_t i = 0; i < info->devices.n; i++) {

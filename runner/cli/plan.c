@@ -10,6 +10,7 @@
 #include "base/text.h"
 #include "meter/tariff.h"
 #include "runner/cli/out.h"
+#include "runner/cli/parkview.h"
 #include "runner/client/i18n.h"
 #include "runner/client/mirror.h"
 
@@ -357,6 +358,19 @@ page_data(const struct plan *p, struct buf *out)
     }
 }
 
+static void
+page_park(const struct plan *p, struct buf *out)
+{
+    char *text = parkview_after(&p->info->park);
+    struct buf b = BUF_INIT;
+
+    if (text != NULL) {
+        text_escape(&b, text, strlen(text));
+        row_steal(out, _("parking"), &b);
+    }
+    free(text);
+}
+
 void
 plan_page(const struct plan *p, struct buf *out)
 {
@@ -380,6 +394,7 @@ plan_page(const struct plan *p, struct buf *out)
     page_data(p, out);
     keeping_text(p, &b);
     row_steal(out, _("data"), &b);
+    page_park(p, out);
     page_others(p, out);
     free(device);
 }
@@ -535,6 +550,7 @@ plan_json(const struct plan *p, struct buf *out)
     json_kint(j, "keep_days", p->grant->keep_days);
     json_kint(j, "keep_uyuan_per_gb_day", p->grant->keep_uyuan_per_gb_day);
     json_kstr(j, "protection", host_protection_name(p->info->protection));
+    parkview_json(j, &p->info->park);
     json_key(j, "command");
     json_arr(j);
     for (size_t i = 0; i < s->args.n; i++) {

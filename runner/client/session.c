@@ -486,10 +486,10 @@ session_call(struct session *s, const struct rec *req, int64_t timeout_ns,
     }
 }
 
-int
-session_refresh(struct session *s, struct err *e)
+/* A request whose answer is a host record. */
+static int
+ask_info(struct session *s, struct rec *req, struct err *e)
 {
-    struct rec *req = msg_request_new(VERB_HOST_INFO);
     struct rec *resp = NULL;
     int rc = session_call(s, req, INFO_WAIT_NS, &resp, e);
 
@@ -499,4 +499,24 @@ session_refresh(struct session *s, struct err *e)
     rec_free(resp);
     rec_free(req);
     return rc;
+}
+
+int
+session_refresh(struct session *s, struct err *e)
+{
+    return ask_info(s, msg_request_new(VERB_HOST_INFO), e);
+}
+
+int
+session_park(struct session *s, const char *command, int64_t after_s, struct err *e)
+{
+    struct rec *req = msg_request_new(VERB_HOST_PARK);
+
+    if (command != NULL) {
+        rec_add(req, "command", command);
+        rec_add_int(req, "after_s", after_s);
+    } else {
+        rec_add_int(req, "off", 1);
+    }
+    return ask_info(s, req, e);
 }

@@ -127,6 +127,14 @@ int session_call(struct session *s, const struct rec *req, int64_t timeout_ns,
 
 /* Ask the host for a fresh gpurun.host.v1. */
 int session_refresh(struct session *s, struct err *e) MUST_USE;
+/*
+ * Have it park its machine by that command after so long without work (job/park.h), in
+ * place of what was set before; command NULL: never. session_info then says how it
+ * stands. ERR_DENIED: the owner let us in, we do not log in; ERR_VERSION: an agent that
+ * cannot.
+ */
+int session_park(struct session *s, const char *command, int64_t after_s,
+                 struct err *e) MUST_USE;
 
 /* Put a peer's error into *e: code kept, message escaped, hint added. Returns -1. */
 int session_peer_error(const struct err *why, const char *hint, struct err *e);

@@ -9,6 +9,7 @@
 #include "base/text.h"
 #include "runner/host/loginenv.h"
 #include "runner/host/owner_json.h"
+#include "runner/host/park.h"
 #include "runner/host/recover.h"
 #include "runner/host/serve.h"
 #include "runner/host/supervise.h"
@@ -132,6 +133,16 @@ owner_upkeep(const struct command_options *o, int argc, char **argv, struct err 
 }
 
 static int
+owner_park_timer(const struct command_options *o, int argc, char **argv, struct err *e)
+{
+    (void)o;
+    (void)argc;
+    (void)argv;
+    (void)e;
+    return park_timer_main();
+}
+
+static int
 owner_print_env(const struct command_options *o, int argc, char **argv, struct err *e)
 {
     (void)o;
@@ -148,6 +159,7 @@ static const struct command commands[] = {
     {"recover", "RENTER JOB", NULL, 2, 2, NULL, owner_recover},
     {"upkeep", "RENTER", NULL, 1, 1, NULL, owner_upkeep},
     {"print-env", "", NULL, 0, 0, NULL, owner_print_env},
+    {"park-timer", "", NULL, 0, 0, NULL, owner_park_timer},
     {"install-self", "", NULL, 0, 0, install_options, owner_install_self},
     COMMAND_COMPLETE,
     {"price", "ls | set TYPE=YUAN... | rm TYPE...",

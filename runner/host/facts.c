@@ -16,6 +16,7 @@
 #include "runner/host/devices.h"
 #include "runner/host/guard.h"
 #include "runner/host/offers.h"
+#include "runner/host/park.h"
 #include "runner/host/reservations.h"
 #include "runner/host/sandbox.h"
 
@@ -174,6 +175,26 @@ fill_machine(struct host_info *h, const struct agent *a)
     h->root = geteuid() == 0;
 }
 
+/*
+ * That this machine will go, everybody may know. By which command only the login user
+ * may: it is theirs, and may hold what opens a provider's console.
+ */
+static void
+fill_park(struct host_info *h, const struct agent *a, const struct renter *r)
+{
+    struct err e;
+
+    if (park_look(a, &h->park, &e) != 0) {
+        h->park.phase = PARK_FAILED;
+        h->park.at_wall_ns = h->wall_ns;
+        park_set_text(&h->park.why, e.msg);
+    }
+    if (r != NULL && r->confined) {
+        park_set_text(&h->park.command, NULL);
+        park_set_text(&h->park.why, NULL);
+    }
+}
+
 int
 facts_fill(struct host_info *out, const struct agent *a, const struct renter *r,
            bool fresh, struct err *e)
@@ -207,6 +228,7 @@ facts_fill(struct host_info *out, const struct agent *a, const struct renter *r,
     if (offers_current(&offer, a, r, &h.devices, e) != 0) {
         goto out;
     }
+    fill_park(&h, a, r);
     h.offer = xmemdup(offer->bytes.data, offer->bytes.len);
     h.offer_len = offer->bytes.len;
     *out = h;

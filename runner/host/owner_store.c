@@ -10,6 +10,7 @@
 #include "runner/host/commands.h"
 #include "runner/host/earned.h"
 #include "runner/host/owner_json.h"
+#include "runner/host/park.h"
 #include "runner/host/recover.h"
 #include "runner/host/seen.h"
 #include "runner/host/upkeep.h"
@@ -277,6 +278,7 @@ owner_tick(const struct command_options *o, int argc, char **argv, struct err *e
         *e = why;
         rc = -1;
     }
+    park_ensure(a);
     agent_close(a);
     return rc == 0 && o->json ? print_sums(&j, (int64_t)n, e) : rc;
 }

@@ -9,6 +9,7 @@
 
 #include "base/buf.h"
 #include "runner/host/facts.h"
+#include "runner/host/park.h"
 #include "runner/host/serve_internal.h"
 #include "runner/host/upkeep.h"
 #include "runner/job/verbs.h"
@@ -26,6 +27,12 @@ serve_fail(struct serve *s, uint64_t id, const struct err *why)
     if (s->mux != NULL) {
         mux_respond_error(s->mux, id, why, NULL);
     }
+}
+
+int
+serve_hold(struct serve *s, struct err *e)
+{
+    return s->hold_fd == -1 ? park_hold(s->agent, &s->hold_fd, e) : 0;
 }
 
 int
@@ -252,7 +259,11 @@ serve_open(struct serve *s, const struct mux_offer *offer)
     const char *type = rec_type(offer->rec);
     struct err e;
 
-    if (strcmp(type, OPEN_SHIP) == 0) {
+    if ((strcmp(type, OPEN_SHIP) == 0 || strcmp(type, OPEN_GET) == 0 ||
+         strcmp(type, OPEN_FILES) == 0) &&
+        serve_hold(s, &e) != 0) {
+        mux_refuse(s->mux, offer->stream, &e, NULL);
+    } else if (strcmp(type, OPEN_SHIP) == 0) {
         serve_ship_open(s, offer);
     } else if (strcmp(type, OPEN_OUT) == 0) {
         serve_log_open(s, offer, LOGSEG_OUT);
@@ -331,6 +342,7 @@ look_after(struct serve *s)
         .file = "/proc/self/exe", .argv = argv, .new_session = true};
     struct err e;
 
+    park_ensure(s->agent);
     if (upkeep_is_due(s->renter) &&
         child_start(&s->upkeep, s->loop, &o, upkeep_done, s, &e) != 0) {
         s->upkeep = NULL; /* tomorrow, then */
@@ -435,7 +447,7 @@ connect_client(struct serve *s, struct err *e)
 int
 serve_main(const char *renter_id)
 {
-    struct serve s = {.forced = renter_id};
+    struct serve s = {.forced = renter_id, .hold_fd = -1};
     struct err e;
     int status = 1;
 
@@ -458,6 +470,7 @@ out:
     serve_logs_free(&s);
     serve_ships_free(&s);
     serve_links_free(&s);
+    park_release(&s.hold_fd);
     renter_close(s.renter);
     loop_free(s.loop);
     agent_close(s.agent);

@@ -60,6 +60,7 @@ struct serve {
     struct serve_get *gets;
     struct serve_files *files;
     struct child *upkeep; /* goes on when this connection does not */
+    int hold_fd;          /* this connection holds parking off; -1: it does not */
     size_t n_works;       /* threads at work for this connection; it ends after them */
     size_t n_waits;
     struct err why; /* the connection's end */
@@ -71,6 +72,11 @@ struct serve {
 void serve_request(struct serve *s, uint64_t id, const struct rec *req);
 void serve_open(struct serve *s, const struct mux_offer *offer);
 void serve_fail(struct serve *s, uint64_t id, const struct err *why);
+/*
+ * From now on until the connection ends this host is not parked: it carries data, or a
+ * job. ERR_BUSY: too late.
+ */
+int serve_hold(struct serve *s, struct err *e) MUST_USE;
 /* A whole-number field that may be missing. */
 int serve_flag(const struct rec *req, const char *key, bool *out, struct err *e) MUST_USE;
 /* The job a request names; checked. */

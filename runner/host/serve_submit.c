@@ -321,7 +321,7 @@ serve_submit(struct serve *s, uint64_t id, const struct rec *req)
         l->submitting = true;
         l->submit_id = id;
     }
-    if (check_shipped(s, id, &spec, req, &done, &e) != 0 ||
+    if (serve_hold(s, &e) != 0 || check_shipped(s, id, &spec, req, &done, &e) != 0 ||
         (!done && start(l, id, req, &e) != 0)) {
         give_up(l, id, &e);
     } else if (done) {

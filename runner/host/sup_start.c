@@ -12,6 +12,7 @@
 #include "runner/host/datasets.h"
 #include "runner/host/declines.h"
 #include "runner/host/offers.h"
+#include "runner/host/park.h"
 #include "runner/host/procs.h"
 #include "runner/host/reservations.h"
 #include "runner/host/setups.h"
@@ -444,8 +445,9 @@ sup_accept(struct sup *s, const struct rec *req, struct err *e)
     int admit_fd = -1;
     int rc = -1;
 
-    if (take_spec(s, req, e) == 0 && take_secrets(s, req, e) == 0 &&
-        take_grant(s, req, e) == 0 && datasets_check(s->renter, &s->spec, e) == 0 &&
+    if (park_hold(s->agent, &s->hold_fd, e) == 0 && take_spec(s, req, e) == 0 &&
+        take_secrets(s, req, e) == 0 && take_grant(s, req, e) == 0 &&
+        datasets_check(s->renter, &s->spec, e) == 0 &&
         check_allowance(s, &admit_fd, e) == 0 && take_devices(s, e) == 0 &&
         leave_for_setup(s, e) == 0 && make_record(s, req, e) == 0) {
         if (s->spec.tty || s->spec.stdin_mode == SPEC_STDIN_OPEN) {

@@ -13,6 +13,7 @@
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/text.h"
+#include "runner/host/park.h"
 #include "runner/host/supervise_internal.h"
 #include "runner/host/workdirs.h"
 
@@ -237,7 +238,7 @@ init(struct sup *s)
     state_init(&s->state);
     grant_init(&s->grant);
     s->dir.fd = s->dir.jobs_fd = s->dir.lock_fd = -1;
-    s->log_fd = s->pty_fd = -1;
+    s->log_fd = s->pty_fd = s->hold_fd = -1;
     s->pumps[0].fd = s->pumps[1].fd = -1;
     s->next_command = SUP_COMMAND_EXEC;
     s->empty = true;
@@ -333,6 +334,10 @@ supervise_main(const char *renter_id, const char *job)
         sup_say(&s, "%s", e.msg);
     }
     signal_watch_free(term);
+    park_release(&s.hold_fd);
+    if (s.agent != NULL) {
+        park_ensure(s.agent);
+    }
     close_down(&s);
     return status;
 }

@@ -137,6 +137,7 @@ struct sup {
                        [MSG_KEY_LEN]; /* of the last ones sent, a ring */
     size_t n_signals;
 
+    int hold_fd; /* holds parking off; -1: it cannot */
     struct unix_listener *listener;
     struct sup_peer *peers;
     size_t n_peers;

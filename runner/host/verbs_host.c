@@ -5,6 +5,7 @@
 #include "runner/host/devices.h"
 #include "runner/host/facts.h"
 #include "runner/host/loginenv.h"
+#include "runner/host/park.h"
 #include "runner/host/python.h"
 #include "runner/host/reservations.h"
 #include "runner/host/serve_internal.h"
@@ -124,10 +125,51 @@ host_python(struct serve *s, uint64_t id, const struct rec *req)
     serve_work_start(w);
 }
 
+/* ---- parking ---- */
+
+static int
+set_park(struct serve *s, const struct rec *req, struct err *e)
+{
+    size_t len = 0;
+    const char *command = rec_get_bytes(req, "command", &len);
+    int64_t after_s = 0;
+    bool off;
+
+    if (serve_flag(req, "off", &off, e) != 0) {
+        return -1;
+    }
+    if (!off && command == NULL) {
+        return 0; /* only asked how it stands */
+    }
+    /* It runs outside of jobs, and takes the machine away from everybody. */
+    if (s->renter->confined) {
+        return err_set(e, ERR_DENIED,
+                       "--park: only who logs in to this host may say so, not a renter "
+                       "that its owner has let in");
+    }
+    if (off) {
+        return park_set(s->agent, NULL, 0, e);
+    }
+    return rec_need_int(req, "after_s", INT64_MIN, INT64_MAX, &after_s, e) == 0 &&
+                   park_check(command, len, after_s, e) == 0
+               ? park_set(s->agent, command, after_s, e)
+               : -1;
+}
+
+static void
+host_park(struct serve *s, uint64_t id, const struct rec *req)
+{
+    struct err e;
+
+    if (set_park(s, req, &e) != 0) {
+        serve_fail(s, id, &e);
+    } else {
+        host_info(s, id, req);
+    }
+}
+
 const struct serve_verb serve_verbs_host[] = {
-    {VERB_HOST_INFO, host_info},
-    {VERB_HOST_PYTHON, host_python},
-    {VERB_DEVICE_LIST, device_list},
-    {VERB_PRICE_LIST, price_list},
-    {NULL, NULL},
+    {VERB_HOST_INFO, host_info},   {VERB_HOST_PYTHON, host_python},
+    {VERB_HOST_PARK, host_park},   {VERB_DEVICE_LIST, device_list},
+    {VERB_PRICE_LIST, price_list}, {NULL, NULL},
 };

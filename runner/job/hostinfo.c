@@ -66,6 +66,7 @@ hostinfo_free(struct host_info *h)
         free(*text_at(h, i));
     }
     free(h->offer);
+    park_free(&h->park);
     device_list_free(&h->devices);
     hostinfo_init(h);
 }
@@ -99,6 +100,15 @@ hostinfo_encode(const struct host_info *h)
     rec_add_int(r, "store", h->has_store ? 1 : 0);
     if (h->offer != NULL) {
         rec_add_bytes(r, "offer", h->offer, h->offer_len);
+    }
+    if (h->park.phase != PARK_NONE) {
+        struct rec *p = park_encode(&h->park);
+        struct buf b = BUF_INIT;
+
+        rec_encode(p, &b);
+        rec_add_bytes(r, "park", b.data, b.len);
+        buf_free(&b);
+        rec_free(p);
     }
     for (size_t i = 0; i < h->devices.n; i++) {
         struct rec *d = device_encode(&h->devices.v[i]);
@@ -201,6 +211,25 @@ parse_devices(struct host_info *h, const struct rec *r, struct err *e)
     return 0;
 }
 
+static int
+parse_park(struct host_info *h, const struct rec *r, struct err *e)
+{
+    size_t len;
+    const char *v = rec_get_bytes(r, "park", &len);
+    struct rec *sub = NULL;
+    int rc;
+
+    if (v == NULL) {
+        return 0;
+    }
+    if (rec_parse(&sub, v, len, PARK_TYPE, e) != 0) {
+        return -1;
+    }
+    rc = park_parse(&h->park, sub, e);
+    rec_free(sub);
+    return rc;
+}
+
 int
 hostinfo_parse(struct host_info *out, const struct rec *r, struct err *e)
 {
@@ -221,7 +250,7 @@ hostinfo_parse(struct host_info *out, const struct rec *r, struct err *e)
     }
     if (rec_need_hex(r, "key", h.key.b, sizeof h.key.b, e) != 0 ||
         parse_texts(&h, r, e) != 0 || parse_ints(&h, r, e) != 0 ||
-        parse_devices(&h, r, e) != 0) {
+        parse_devices(&h, r, e) != 0 || parse_park(&h, r, e) != 0) {
         goto out;
     }
     if (offer != NULL) {

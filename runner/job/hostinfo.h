@@ -10,6 +10,7 @@
 #include "base/rec.h"
 #include "base/sign.h"
 #include "runner/job/device.h"
+#include "runner/job/park.h"
 
 /*
  * What a host says of itself: record gpurun.host.v1, in the field `host` of the agent's
@@ -50,6 +51,7 @@ struct host_info {
     bool has_store;               /* something of this renter's is here */
     uint8_t *offer;               /* signed record, encoded; NULL: no prices published */
     size_t offer_len;
+    struct park park;           /* phase PARK_NONE: not asked for */
     struct device_list devices; /* the cpu is one of them */
 };
 

@@ -9,6 +9,7 @@
 #define VERB_HOST_INFO   "host.info"
 #define VERB_HOST_TOP    "host.top"
 #define VERB_HOST_PYTHON "host.python"
+#define VERB_HOST_PARK   "host.park"
 #define VERB_JOB_SUBMIT  "job.submit"
 #define VERB_JOB_LIST    "job.list"
 #define VERB_JOB_SHOW    "job.show"
