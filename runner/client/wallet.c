@@ -7,6 +7,7 @@
 #include "base/clock.h"
 #include "base/file.h"
 #include "meter/keeping.h"
+#include "runner/client/i18n.h"
 #include "runner/client/jobs.h"
 #include "runner/client/keepings.h"
 #include "runner/client/receipts.h"
@@ -235,6 +236,11 @@ wallet_hold(const struct home *home, const struct grant *g, struct err *e)
 
     if (rc == 0 && l != NULL && g->cap_fen > 0) {
         rc = ledger_hold(l, g->lease, g->seq, g->cap_fen, clock_wall_ns(), e);
+    }
+    if (rc != 0 && e->code == ERR_LIMIT) {
+        const struct err why = *e;
+
+        err_set(e, ERR_LIMIT, _("%s (`gpurun wallet topup YUAN`)"), why.msg);
     }
     ledger_close(l);
     return rc;

@@ -82,6 +82,7 @@ expect 0 gpurun --json bill four
 expect 0 gpurun extend three --max-time 48h
 expect 0 gpurun extend three --max-time 49h # a second one follows the first, not the grant
 expect 101 gpurun extend three --max-cost 100
+has "gpurun wallet topup" "$work/err"
 expect 143 gpurun -q stop three
 wait "$bg" 2>/dev/null || true
 await 60 "its end" job_is three ended
