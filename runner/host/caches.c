@@ -19,6 +19,9 @@
 #define UNITS_MAX  100000
 #define DEPTH_MAX  64
 #define BLOCK_SIZE 512
+/* This is the home of a renter who was let in: what tools without a variable keep there.
+ */
+#define HOME_CACHE ".cache"
 
 static const struct {
     const char *variable;
@@ -250,6 +253,7 @@ caches_trim_to(int cache_fd, int64_t now_s, int64_t max_age_s, uint64_t max_byte
     for (size_t i = 0; i < N_TOOLS; i++) {
         find_units(&l, cache_fd, tools[i].dir, tools[i].dir, 0);
     }
+    find_units(&l, cache_fd, HOME_CACHE, HOME_CACHE, 0);
     if (l.n > 1) {
         qsort(l.v, l.n, sizeof *l.v, longest_unused_first);
     }

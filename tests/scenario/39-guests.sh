@@ -43,6 +43,7 @@ for f in digits/big.bin digits/new digits/deep/er/new "$GPURUN_SETUP_DIR/made" "
     { chmod u+w "$f" "$(dirname "$f")"; echo x >"$f"; } 2>/dev/null && echo "WROTE $f"
 done
 rm -rf digits/deep 2>/dev/null && echo REMOVED
+{ cat "$1/key" || ls "$1/renters/"*/jobs; } 2>/dev/null | grep . && echo "READ the agent's files"
 echo t >"$TMPDIR/t" && echo c >"$HOME/.cache-file" && echo "its own places are there"
 [ ! -e "$TMPDIR/setup" ] || echo LEFT
 echo kept >result
@@ -71,7 +72,7 @@ for r in own ann; do
         has 1000
         has made
         has "its own places are there"
-        for w in WROTE REMOVED LEFT; do
+        for w in WROTE READ REMOVED LEFT; do
             hasnt $w
         done
         [ $again = second ] || has "user $uid" "$work/err"

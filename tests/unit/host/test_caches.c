@@ -64,12 +64,16 @@ cache__loses_what_nobody_used_for_long_as_a_whole(void **state)
     make(dir, "huggingface/hub/models--half/blobs/b", 100, 3, 50);
     make(dir, "huggingface/token", 10, 40, 40);
     make(dir, "elsewhere/x/old", 100, 400, 400);
+    make(dir, ".cache/matplotlib/fonts/a", 100, 40, 40);
+    make(dir, ".config/matplotlib/rc", 100, 40, 40);
     assert_int_equal(caches_trim_to(dir, NOW_S, 30 * DAY_S, UINT64_MAX, &e), 0);
     assert_false(is_there(dir, "huggingface/hub/models--old"));
     assert_false(is_there(dir, "huggingface/token"));
     assert_true(is_there(dir, "huggingface/hub/models--read/blobs/a"));
     assert_true(is_there(dir, "huggingface/hub/models--half/blobs/a"));
     assert_true(is_there(dir, "elsewhere/x/old")); /* is none of ours */
+    assert_false(is_there(dir, ".cache/matplotlib/fonts"));
+    assert_true(is_there(dir, ".config/matplotlib/rc"));
     (void)fd_close(&dir);
     assert_int_equal(file_remove_tree(name, &e), 0);
 }
