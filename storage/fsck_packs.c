@@ -37,7 +37,7 @@ read_through(struct fsck *f, struct fsck_pack *p, int fd, struct findings *fi,
         struct err why;
 
         if (packs_fetch(fd, en, c, &data, &scarred, &why) == -1) {
-            if (!packs_is_damage(&why)) {
+            if (!pack_is_damage(&why)) {
                 *e = why;
                 goto out;
             }

@@ -36,7 +36,8 @@ has_sound_row(struct gc *g, const struct sha256 *id, bool *sound, struct err *e)
 
 /*
  * Does a claimed chunk lie in the pack alone? A dead writer's pack holds none; if one
- * does, the index has forgotten the pack, and it must not go.
+ * does, the index has forgotten the pack, and it must not go. -1 also where a part of it
+ * cannot be read: who knows what lies there.
  */
 static int
 is_needed(struct gc *g, int fd, bool *needed, struct err *e)
@@ -48,7 +49,7 @@ is_needed(struct gc *g, int fd, bool *needed, struct err *e)
 
     *needed = false;
     if (pack_read_table(fd, &list, &ignored) == -1) {
-        rc = pack_scan(fd, &list, &whole, e);
+        rc = pack_check_readable(fd, e) == -1 ? -1 : pack_scan(fd, &list, &whole, e);
     }
     for (size_t i = 0; rc == 0 && !*needed && i < list.n; i++) {
         bool sound = true;
@@ -187,7 +188,7 @@ keep_entry(struct gc *g, struct group *gr, const struct pack_use *p, int fd,
     }
     bytes = xmalloc(PACK_ENTRY_LEN + (size_t)en->stored_len);
     if (pack_read_entry(fd, en, bytes, e) == -1) {
-        *unreadable = packs_is_damage(e);
+        *unreadable = pack_is_damage(e);
     } else {
         pack_reserve(gr->w, &m.en);
         rc = pack_write_entry(gr->w, &m.en, bytes + PACK_ENTRY_LEN, e);
@@ -280,7 +281,7 @@ group_add(struct gc *g, struct group *gr, struct pack_use *p, struct err *e)
     if (pack_open(g->s->packs_fd, &p->row.name, &fd, &why) == -1 ||
         pack_read_table(fd, &list, &why) == -1) {
         gc_say(g, "a pack is left alone: %s", why.msg);
-        rc = why.code == ERR_CORRUPT || why.code == ERR_NOT_FOUND ? 0 : -1;
+        rc = pack_is_damage(&why) || why.code == ERR_NOT_FOUND ? 0 : -1;
         *e = why;
         goto out;
     }

@@ -102,8 +102,16 @@ int pack_check_header(int fd, const struct pack_name *name, struct err *e) MUST_
 /* Read the table of a sealed pack. ERR_CORRUPT: there is none, or it is damaged. */
 int pack_read_table(int fd, struct pack_list *out, struct err *e) MUST_USE;
 
+/* Is a failure to read damage (bytes that are wrong or cannot be read), or our trouble?
+ */
+bool pack_is_damage(const struct err *e);
+
+/* Can every byte be read? -1 with what pack_is_damage tells of. */
+int pack_check_readable(int fd, struct err *e) MUST_USE;
+
 /*
- * Find the entries by their headers alone, passing over what is damaged or torn off.
+ * Find the entries by their headers alone, passing over what is damaged, torn off or
+ * cannot be read.
  * *whole: the headers followed each other without a gap, up to a sound table (a
  * sealed, undamaged pack) as far as headers can tell.
  */

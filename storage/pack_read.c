@@ -15,6 +15,14 @@
 #define READ_TRIES 3
 /* How much of a damaged pack is looked through at a time. */
 #define SCAN_BYTES ((size_t)1 << 20)
+/* What a bad sector makes unreadable. */
+#define PAGE_BYTES ((size_t)4096)
+
+bool
+pack_is_damage(const struct err *e)
+{
+    return e->code == ERR_CORRUPT || (e->code == ERR_SYSTEM && e->sys_errno == EIO);
+}
 
 int
 pack_open(int packs_fd, const struct pack_name *name, int *out_fd, struct err *e)
@@ -74,6 +82,37 @@ read_at(int fd, void *to, size_t n, uint64_t at, struct err *e)
     }
     if ((size_t)got < n) {
         return err_set(e, ERR_CORRUPT, "a pack ends too early");
+    }
+    return 0;
+}
+
+/*
+ * The same where what cannot be read may be passed over: such a page reads as zeros, in
+ * which nothing of ours begins.
+ */
+static int
+read_around(int fd, uint8_t *to, size_t n, uint64_t at, struct err *e)
+{
+    struct err why;
+
+    if (read_at(fd, to, n, at, &why) == 0) {
+        return 0;
+    }
+    for (size_t done = 0; pack_is_damage(&why) && done < n;) {
+        size_t page = PAGE_BYTES - (size_t)((at + done) % PAGE_BYTES);
+        size_t some = n - done < page ? n - done : page;
+
+        if (read_at(fd, to + done, some, at + done, &why) == -1) {
+            if (!pack_is_damage(&why)) {
+                break;
+            }
+            memset(to + done, 0, some);
+        }
+        done += some;
+    }
+    if (!pack_is_damage(&why)) {
+        *e = why;
+        return -1;
     }
     return 0;
 }
@@ -178,7 +217,7 @@ find_entry(int fd, uint64_t at, uint64_t size, uint64_t *found, struct err *e)
     while (at + PACK_ENTRY_LEN <= size) {
         size_t n = size - at < SCAN_BYTES ? (size_t)(size - at) : SCAN_BYTES;
 
-        if (read_at(fd, block, n, at, e) == -1) {
+        if (read_around(fd, block, n, at, e) == -1) {
             goto out;
         }
         for (size_t i = 0; i + PACK_ENTRY_LEN <= n; i++) {
@@ -240,7 +279,7 @@ pack_scan(int fd, struct pack_list *out, bool *whole, struct err *e)
         struct err ignored;
         uint32_t crc;
 
-        if (read_at(fd, header, sizeof header, at, e) == -1) {
+        if (read_around(fd, header, sizeof header, at, e) == -1) {
             goto fail;
         }
         if (pack_entry_decode(header, &en, &crc, &ignored) == -1 ||
@@ -264,6 +303,21 @@ pack_scan(int fd, struct pack_list *out, bool *whole, struct err *e)
 fail:
     pack_list_free(&list);
     return -1;
+}
+
+int
+pack_check_readable(int fd, struct err *e)
+{
+    uint8_t *block = xmalloc(SCAN_BYTES);
+    uint64_t size;
+    int rc = file_size(fd, &size, e);
+
+    for (uint64_t at = 0; rc == 0 && at < size; at += SCAN_BYTES) {
+        rc = read_at(fd, block, size - at < SCAN_BYTES ? (size_t)(size - at) : SCAN_BYTES,
+                     at, e);
+    }
+    free(block);
+    return rc;
 }
 
 int

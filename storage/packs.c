@@ -132,12 +132,6 @@ packs_fetch(int fd, const struct pack_entry *en, struct codec *c, const uint8_t 
     return 0;
 }
 
-bool
-packs_is_damage(const struct err *e)
-{
-    return e->code == ERR_CORRUPT || (e->code == ERR_SYSTEM && e->sys_errno == EIO);
-}
-
 static int
 cmp_offsets(const void *a, const void *b)
 {
@@ -217,7 +211,7 @@ packs_copy_good(int fd, const struct pack_list *list, struct pack_writer *w,
         struct err why;
 
         if (packs_fetch(fd, &en, c, &data, &scarred, &why) == -1) {
-            if (!packs_is_damage(&why)) {
+            if (!pack_is_damage(&why)) {
                 *e = why;
                 goto out;
             }

@@ -49,9 +49,6 @@ int packs_put_away(int dir_fd, int packs_fd, const struct pack_name *name,
  * ERR_CORRUPT: they are not. ERR_SPACE: no memory to decode them.
  */
 struct codec;
-/* Is a failure to fetch damage (bytes that are wrong or cannot be read), or our trouble?
- */
-bool packs_is_damage(const struct err *e);
 int packs_fetch(int fd, const struct pack_entry *en, struct codec *c,
                 const uint8_t **data, bool *scarred, struct err *e) MUST_USE;
 

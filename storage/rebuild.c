@@ -83,7 +83,7 @@ add_pack(struct rebuild *r, const struct pack_name *name, struct err *e)
     }
     if (pack_read_table(fd, &list, e) == 0) {
         rc = add_table(r, name, fd, &list, e);
-    } else if (e->code == ERR_CORRUPT) {
+    } else if (pack_is_damage(e)) {
         rc = add_salvaged(r, name, e);
     }
     pack_list_free(&list);

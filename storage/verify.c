@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "base/buf.h"
-#include "storage/packs.h"
+#include "storage/pack.h"
 #include "storage/tree.h"
 
 struct verify {
@@ -53,7 +53,7 @@ check_chunk(struct verify *v, const struct tree_chunk *c, bool *lost, struct err
     v->sums.bytes += c->len;
     *lost = true;
     if (store_get(v->store, &c->id, &v->data, e) == -1) {
-        return packs_is_damage(e) || e->code == ERR_NOT_FOUND ? 0 : -1;
+        return pack_is_damage(e) || e->code == ERR_NOT_FOUND ? 0 : -1;
     }
     if (v->data.len != c->len) {
         (void)err_set(e, ERR_CORRUPT, "a chunk of another length");
