@@ -101,8 +101,8 @@ begin_copy(struct batch_job *j)
     memset(&b->copied, 0, sizeof b->copied);
     if (to == NULL) {
         failed(j, why);
-    } else if (forward_start(&b->copy, b->cl, from, to, j->state.snapshot, false,
-                             &b->copied, &e) != 0) {
+    } else if (forward_start(&b->copy, from, to, j->state.snapshot, false, &b->copied,
+                             &e) != 0) {
         failed(j, &e);
     } else {
         b->copying = j;

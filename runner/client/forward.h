@@ -26,9 +26,9 @@ struct forward_progress {
  * had arrived is not sent again; else it is ERR_LINK. ERR_NOT_FOUND: the data is gone.
  */
 struct forward;
-int forward_start(struct forward **out, struct client *cl, struct session *from,
-                  struct session *to, const char *id, bool patient,
-                  struct forward_progress *progress, struct err *e) MUST_USE;
+int forward_start(struct forward **out, struct session *from, struct session *to,
+                  const char *id, bool patient, struct forward_progress *progress,
+                  struct err *e) MUST_USE;
 bool forward_is_over(const struct forward *f);
 /* How it went; f is gone. Before it is over it is given up (ERR_LINK). */
 int forward_finish(struct forward *f, struct err *e) MUST_USE;

@@ -16,7 +16,6 @@
  * them. A cut of either begins both anew; the receiver then asks only for what it lacks.
  */
 struct forward {
-    struct client *client;
     struct session *from;
     struct session *to;
     struct session_guest from_guest;
@@ -257,13 +256,12 @@ out:
 }
 
 int
-forward_start(struct forward **out, struct client *cl, struct session *from,
-              struct session *to, const char *id, bool patient,
-              struct forward_progress *progress, struct err *e)
+forward_start(struct forward **out, struct session *from, struct session *to,
+              const char *id, bool patient, struct forward_progress *progress,
+              struct err *e)
 {
     struct forward *f = xcalloc(1, sizeof *f);
 
-    f->client = cl;
     f->from = from;
     f->to = to;
     f->id = xstrdup(id);
@@ -311,7 +309,7 @@ forward_snapshot(struct client *cl, struct session *from, struct session *to,
 {
     struct forward *f;
 
-    if (forward_start(&f, cl, from, to, id, patient, progress, e) != 0) {
+    if (forward_start(&f, from, to, id, patient, progress, e) != 0) {
         return -1;
     }
     (void)loop_run_until(cl->loop, is_over, f, -1);

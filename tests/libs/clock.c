@@ -134,30 +134,35 @@ redirect(const char *path)
     return boot != NULL && strcmp(path, BOOT_ID) == 0 ? boot : path;
 }
 
+static int
+open_as(const char *name, const char *path, int flags, va_list ap)
+{
+    int (*next)(const char *, int, ...) = (int (*)(const char *, int, ...))next_of(name);
+    mode_t mode = (flags & (O_CREAT | __O_TMPFILE)) != 0 ? va_arg(ap, mode_t) : 0;
+
+    return next(redirect(path), flags, mode);
+}
+
 int
 open(const char *path, int flags, ...)
 {
-    int (*next)(const char *, int, ...) =
-        (int (*)(const char *, int, ...))next_of("open");
     va_list ap;
-    mode_t mode;
+    int fd;
 
     va_start(ap, flags);
-    mode = (flags & (O_CREAT | __O_TMPFILE)) != 0 ? va_arg(ap, mode_t) : 0;
+    fd = open_as("open", path, flags, ap);
     va_end(ap);
-    return next(redirect(path), flags, mode);
+    return fd;
 }
 
 int
 open64(const char *path, int flags, ...)
 {
-    int (*next)(const char *, int, ...) =
-        (int (*)(const char *, int, ...))next_of("open64");
     va_list ap;
-    mode_t mode;
+    int fd;
 
     va_start(ap, flags);
-    mode = (flags & (O_CREAT | __O_TMPFILE)) != 0 ? va_arg(ap, mode_t) : 0;
+    fd = open_as("open64", path, flags, ap);
     va_end(ap);
-    return next(redirect(path), flags, mode);
+    return fd;
 }
