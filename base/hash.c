@@ -1,3 +1,10 @@
+/*
+ * The plain SHA256_* functions, not EVP: a record of a journal or an entry of a ledger is
+ * four blocks, and EVP's contexts cost as much again. Both end in the same code, which
+ * uses what the processor has. OpenSSL 3 calls them deprecated for want of a provider.
+ */
+#define OPENSSL_SUPPRESS_DEPRECATED
+
 #include "base/hash.h"
 
 #include <pthread.h>
@@ -6,17 +13,15 @@
 #include <string.h>
 
 #include <openssl/crypto.h>
-#include <openssl/evp.h>
+#include <openssl/sha.h>
 
 #include "base/buf.h"
 
 struct sha256_ctx {
-    EVP_MD_CTX *md;
+    SHA256_CTX sha;
 };
 
-/* Looked up once: by name for every hash it costs as much as hashing 1 KiB. */
-static pthread_once_t sha256_once = PTHREAD_ONCE_INIT;
-static EVP_MD *sha256_md;
+static pthread_once_t start_once = PTHREAD_ONCE_INIT;
 
 /* libcrypto fails at hashing memory only when it has none for itself. */
 static void
@@ -41,19 +46,28 @@ hash_alone(void)
         NULL);
 }
 
+/* Before any other use of libcrypto would have it read its configuration. */
 static void
-sha256_look_up(void)
+start(void)
 {
     (void)OPENSSL_init_crypto(OPENSSL_INIT_NO_LOAD_CONFIG, NULL);
-    sha256_md = EVP_MD_fetch(NULL, "SHA256", NULL);
-    must(sha256_md != NULL, "finding SHA-256");
+}
+
+static void
+begin(struct sha256_ctx *c)
+{
+    must(SHA256_Init(&c->sha), "SHA-256 init");
 }
 
 void
 sha256_of(const void *data, size_t len, struct sha256 *out)
 {
-    (void)pthread_once(&sha256_once, sha256_look_up);
-    must(EVP_Digest(data, len, out->b, NULL, sha256_md, NULL), "SHA-256");
+    struct sha256_ctx c;
+
+    (void)pthread_once(&start_once, start);
+    begin(&c);
+    sha256_update(&c, data, len);
+    must(SHA256_Final(out->b, &c.sha), "SHA-256 final");
 }
 
 struct sha256_ctx *
@@ -61,33 +75,28 @@ sha256_new(void)
 {
     struct sha256_ctx *c = xmalloc(sizeof *c);
 
-    (void)pthread_once(&sha256_once, sha256_look_up);
-    c->md = EVP_MD_CTX_new();
-    must(c->md != NULL, "SHA-256 context");
-    must(EVP_DigestInit_ex(c->md, sha256_md, NULL), "SHA-256 init");
+    (void)pthread_once(&start_once, start);
+    begin(c);
     return c;
 }
 
 void
 sha256_update(struct sha256_ctx *c, const void *data, size_t len)
 {
-    must(EVP_DigestUpdate(c->md, data, len), "SHA-256 update");
+    must(SHA256_Update(&c->sha, data, len), "SHA-256 update");
 }
 
 void
 sha256_final(struct sha256_ctx *c, struct sha256 *out)
 {
-    must(EVP_DigestFinal_ex(c->md, out->b, NULL), "SHA-256 final");
-    must(EVP_DigestInit_ex(c->md, NULL, NULL), "SHA-256 init");
+    must(SHA256_Final(out->b, &c->sha), "SHA-256 final");
+    begin(c);
 }
 
 void
 sha256_free(struct sha256_ctx *c)
 {
-    if (c != NULL) {
-        EVP_MD_CTX_free(c->md);
-        free(c);
-    }
+    free(c);
 }
 
 bool

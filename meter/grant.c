@@ -493,7 +493,7 @@ int64_t
 grant_charge(const struct grant *g, int64_t setup_s, int64_t device_s)
 {
     __int128 cost = grant_cost(g, setup_s, device_s);
-    __int128 fen = cost / TARIFF_COST_PER_FEN;
+    __int128 fen = wide_floor_div(cost, TARIFF_COST_PER_FEN);
 
     fen = cost > 0 ? wide_max(fen, TARIFF_MIN_FEN) : 0;
     return (int64_t)wide_min(fen, g->cap_fen);
@@ -528,7 +528,7 @@ grant_max_device_s(const struct grant *g, int64_t setup_s, int64_t keep_fen)
     if (left < 0) {
         return 0;
     }
-    return burn == 0 ? INT64_MAX : wide_clamp64(left / burn);
+    return burn == 0 ? INT64_MAX : wide_clamp64(wide_floor_div(left, burn));
 }
 
 int

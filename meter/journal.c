@@ -451,7 +451,7 @@ journal_take(struct journal_reader *r, const uint8_t *record, size_t len, struct
     if (rc != 0) {
         (void)err_wrap(e, "(%s)", journal_kind_name(x.r.kind));
     }
-    journal_entry_clear(&x);
+    journal_entry_release(&x);
     return rc;
 }
 

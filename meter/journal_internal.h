@@ -8,8 +8,8 @@
 #include "meter/journal.h"
 
 /*
- * Shared by the files of the journal: how one record is written and read
- * (journal_record.c), how it follows from the one before (journal_step.c), and the
+ * Shared by the files of the journal: how one record is written (journal_record.c) and
+ * read (journal_scan.c), how it follows from the one before (journal_step.c), and the
  * reader's insides, which are also a running session's state.
  */
 
@@ -49,7 +49,12 @@ struct journal_entry {
     size_t signed_len; /* of the record's bytes that sig covers */
 };
 
+#define JOURNAL_USAGE_TYPE   "gpurun.usage.v1"
+#define JOURNAL_RECEIPT_TYPE "gpurun.receipt.v1"
+
 void journal_entry_clear(struct journal_entry *x);
+/* What it holds is freed; nothing in it may be looked at any more. */
+void journal_entry_release(struct journal_entry *x);
 bool journal_kind_is_signed(enum journal_kind k);
 
 /* Append the record (no frame); signed kinds with key. Fills r.hash. */

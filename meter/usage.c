@@ -5,28 +5,35 @@
 #include "meter/refuse.h"
 #include "meter/wide.h"
 
+#define NAME(text) text, sizeof(text) - 1
+
 /* One row per state: what its time costs, and why it does not. */
 static const struct {
     const char *name;
+    size_t name_len;
     enum usage_price price;
     const char *why;
 } states[USAGE_STATE_COUNT] = {
-    [USAGE_NONE] = {"", USAGE_FREE, ""},
-    [USAGE_SHIPPING] = {"shipping", USAGE_FREE, "code and data on their way"},
-    [USAGE_PREPARING] = {"preparing", USAGE_FREE, "the host gets ready"},
-    [USAGE_SETUP] = {"setup", USAGE_NOCARD, ""},
-    [USAGE_RUNNING] = {"running", USAGE_DEVICE, ""},
-    [USAGE_RESERVED] = {"reserved", USAGE_FREE, "reserved: paid in front"},
-    [USAGE_STOPPING] = {"stopping", USAGE_FREE, "the first 60 s after the stop order"},
-    [USAGE_WINDOW] = {"window", USAGE_DEVICE, ""},
-    [USAGE_SNAPSHOTTING] = {"snapshotting", USAGE_FREE, "your data is made safe"},
-    [USAGE_RELEASED] = {"released", USAGE_FREE, "the device was given back"},
-    [USAGE_SUSPENDED] = {"suspended", USAGE_FREE, "the host slept"},
-    [USAGE_HOST_SNAPSHOT] = {"host_snapshot", USAGE_FREE, "a snapshot the host wanted"},
-    [USAGE_PREEMPTED] = {"preempted", USAGE_FREE, "taken back by the owner too early"},
-    [USAGE_FAULT] = {"fault", USAGE_FREE, "a fault of the host: no record for over 30 s"},
-    [USAGE_LOST] = {"lost", USAGE_FREE, "after the last record of a lost session"},
-    [USAGE_ENDED] = {"ended", USAGE_FREE, ""},
+    [USAGE_NONE] = {NAME(""), USAGE_FREE, ""},
+    [USAGE_SHIPPING] = {NAME("shipping"), USAGE_FREE, "code and data on their way"},
+    [USAGE_PREPARING] = {NAME("preparing"), USAGE_FREE, "the host gets ready"},
+    [USAGE_SETUP] = {NAME("setup"), USAGE_NOCARD, ""},
+    [USAGE_RUNNING] = {NAME("running"), USAGE_DEVICE, ""},
+    [USAGE_RESERVED] = {NAME("reserved"), USAGE_FREE, "reserved: paid in front"},
+    [USAGE_STOPPING] = {NAME("stopping"), USAGE_FREE,
+                        "the first 60 s after the stop order"},
+    [USAGE_WINDOW] = {NAME("window"), USAGE_DEVICE, ""},
+    [USAGE_SNAPSHOTTING] = {NAME("snapshotting"), USAGE_FREE, "your data is made safe"},
+    [USAGE_RELEASED] = {NAME("released"), USAGE_FREE, "the device was given back"},
+    [USAGE_SUSPENDED] = {NAME("suspended"), USAGE_FREE, "the host slept"},
+    [USAGE_HOST_SNAPSHOT] = {NAME("host_snapshot"), USAGE_FREE,
+                             "a snapshot the host wanted"},
+    [USAGE_PREEMPTED] = {NAME("preempted"), USAGE_FREE,
+                         "taken back by the owner too early"},
+    [USAGE_FAULT] = {NAME("fault"), USAGE_FREE,
+                     "a fault of the host: no record for over 30 s"},
+    [USAGE_LOST] = {NAME("lost"), USAGE_FREE, "after the last record of a lost session"},
+    [USAGE_ENDED] = {NAME("ended"), USAGE_FREE, ""},
 };
 
 const char *
@@ -39,7 +46,7 @@ enum usage_state
 usage_state_from_name(const char *name, size_t len)
 {
     for (int s = USAGE_NONE + 1; s < USAGE_STATE_COUNT; s++) {
-        if (strlen(states[s].name) == len && memcmp(states[s].name, name, len) == 0) {
+        if (states[s].name_len == len && memcmp(states[s].name, name, len) == 0) {
             return (enum usage_state)s;
         }
     }

@@ -48,8 +48,15 @@ wide_add(__int128 a, __int128 b, __int128 *out)
 static inline __int128
 wide_floor_div(__int128 a, __int128 b)
 {
-    __int128 q = a / b;
+    __int128 q;
 
+    if (wide_fits64(a) && wide_fits64(b)) { /* nearly always, and much quicker */
+        int64_t a64 = (int64_t)a;
+        int64_t b64 = (int64_t)b;
+
+        return a64 % b64 < 0 ? a64 / b64 - 1 : a64 / b64;
+    }
+    q = a / b;
     return a % b < 0 ? q - 1 : q;
 }
 
@@ -57,8 +64,15 @@ wide_floor_div(__int128 a, __int128 b)
 static inline __int128
 wide_ceil_div(__int128 a, __int128 b)
 {
-    __int128 q = a / b;
+    __int128 q;
 
+    if (wide_fits64(a) && wide_fits64(b)) {
+        int64_t a64 = (int64_t)a;
+        int64_t b64 = (int64_t)b;
+
+        return a64 % b64 > 0 ? (__int128)(a64 / b64) + 1 : a64 / b64;
+    }
+    q = a / b;
     return a % b > 0 ? q + 1 : q;
 }
 

@@ -1,5 +1,6 @@
 #include "meter/words.h"
 
+#include <endian.h>
 #include <inttypes.h>
 #include <string.h>
 
@@ -81,23 +82,68 @@ words_text(struct words *w, char *out, size_t size)
     copy_word(w, out, size, is_text_byte);
 }
 
-/* Nine tenths of a journal's numbers: none of so few digits overflows. */
-#define DIGITS_SAFE 18
+#define EACH(byte) (UINT64_C(0x0101010101010101) * (byte))
 
-static bool
-parse_safe(const char *s, size_t len, int64_t *out)
+static const uint64_t power_of_10[] = {1,      10,      100,      1000,     10000,
+                                       100000, 1000000, 10000000, 100000000};
+
+/*
+ * How many of eight bytes are digits before one is not, and what they are worth. Pairs
+ * of neighbours are summed up three times: tens and ones, hundreds, ten thousands.
+ */
+static unsigned
+eight_digits(const char *s, uint64_t *value)
+{
+    uint64_t x;
+    uint64_t none;
+    unsigned n;
+
+    memcpy(&x, s, sizeof x);
+    x = le64toh(x) ^ EACH('0');
+    /* A byte that is none may disturb those behind it, which do not count any more. */
+    none = ((x + EACH(0x76)) | x) & EACH(0x80);
+    n = none != 0 ? (unsigned)__builtin_ctzll(none) / 8 : 8;
+    if (n == 0) {
+        return 0;
+    }
+    x <<= 64 - 8 * n; /* zeros in front */
+    x = (x * 10 + (x >> 8)) & UINT64_C(0x00ff00ff00ff00ff);
+    x = (x * 100 + (x >> 16)) & UINT64_C(0x0000ffff0000ffff);
+    *value = (x * 10000 + (x >> 32)) & UINT64_C(0xffffffff);
+    return n;
+}
+
+size_t
+words_digits(const char *s, size_t len, int64_t *out)
 {
     uint64_t v = 0;
-    unsigned bad = 0;
+    size_t n = 0;
 
-    for (size_t i = 0; i < len; i++) {
-        unsigned digit = (unsigned char)s[i] - (unsigned)'0';
+    while (n <= WORDS_DIGITS_MAX && len - n >= 8) {
+        uint64_t part = 0;
+        unsigned k = eight_digits(s + n, &part);
 
-        bad |= digit > 9 ? 1 : 0;
+        v = v * power_of_10[k] + part;
+        n += k;
+        if (k < 8) {
+            goto out;
+        }
+    }
+    for (; n <= WORDS_DIGITS_MAX && n < len; n++) {
+        unsigned digit = (unsigned char)s[n] - (unsigned)'0';
+
+        if (digit > 9) {
+            break;
+        }
         v = v * 10 + digit;
     }
+
+out:
+    if (n == 0 || n > WORDS_DIGITS_MAX || (s[0] == '0' && n > 1)) {
+        return 0;
+    }
     *out = (int64_t)v;
-    return bad == 0;
+    return n;
 }
 
 bool
@@ -110,13 +156,11 @@ words_parse_int(const char *s, size_t len, int64_t *out)
     if (i == len || (s[i] == '0' && len > 1)) {
         return false;
     }
-    if (!negative && len <= DIGITS_SAFE) {
-        if (!parse_safe(s, len, &v)) {
-            return false;
-        }
+    if (words_digits(s, len, &v) == len) {
         *out = v;
         return true;
     }
+    v = 0;
     for (; i < len; i++) {
         int digit = s[i] - '0';
 

@@ -47,7 +47,15 @@ void words_add(struct buf *out, const char *s);
 void words_add_int(struct buf *out, int64_t v);
 void words_add_int_or(struct buf *out, int64_t v, int64_t nothing);
 
-/* A canonical decimal integer; false otherwise. */
+/*
+ * How many digits s begins with, and their value: what nearly every number of a journal
+ * is. 0, and *out as it was, if there is none, if they are more than WORDS_DIGITS_MAX
+ * (up to which none overflows), or 0 stands in front of others: then words_parse_int
+ * knows. No byte of s at or behind len is looked at.
+ */
+#define WORDS_DIGITS_MAX 18
+size_t words_digits(const char *s, size_t len, int64_t *out);
+/* A canonical decimal integer; false otherwise, and *out as it was. */
 bool words_parse_int(const char *s, size_t len, int64_t *out);
 
 #endif

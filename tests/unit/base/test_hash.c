@@ -83,6 +83,14 @@ hex__goes_both_ways(void **state)
     assert_string_equal(hex + 506, "fdfeff");
     assert_true(hex_parse(hex, 512, back, 256));
     assert_memory_equal(all, back, 256);
+    for (size_t n = 1; n <= 256; n++) { /* a bad last digit: nothing at all is written */
+        uint8_t kept = back[0] = 0xa5;
+
+        hex_format(all, n, hex);
+        hex[2 * n - 1] = 'g';
+        assert_false(hex_parse(hex, 2 * n, back, n));
+        assert_int_equal(back[0], kept);
+    }
     hex_format(NULL, 0, hex);
     assert_string_equal(hex, "");
     assert_true(hex_parse("", 0, back, 0));

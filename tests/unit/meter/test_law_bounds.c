@@ -10,6 +10,7 @@
 #include "meter/tariff.h"
 #include "meter/usage.h"
 #include "meter/wallet.h"
+#include "meter/wide.h"
 #include "tests/unit/unit.h"
 
 static void
@@ -445,10 +446,34 @@ ratio__reads_only_digits(void **state)
     assert_refused(ratio_round(&r, RATIO_HALF_UP, &v, &e), ERR_RANGE);
 }
 
+/* Both ways of dividing, where 64 bits just hold the numbers and just do not. */
+static void
+wide__divides_alike_on_both_sides_of_64_bits(void **state)
+{
+    static const int64_t around[] = {INT64_MIN, -36000000, 0, 36000000, INT64_MAX};
+    static const __int128 by[] = {1, 2, 3, 36000000, INT64_MAX, (__int128)INT64_MAX + 1};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof around / sizeof *around; i++) {
+        for (int d = -3; d <= 3; d++) {
+            for (size_t k = 0; k < sizeof by / sizeof *by; k++) {
+                __int128 a = (__int128)around[i] + d;
+                __int128 b = by[k];
+                __int128 down = wide_floor_div(a, b);
+                __int128 up = wide_ceil_div(a, b);
+
+                assert_true(down * b <= a && a - down * b < b);
+                assert_true(up * b >= a && up * b - a < b);
+            }
+        }
+    }
+}
+
 int
 main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(wide__divides_alike_on_both_sides_of_64_bits),
         cmocka_unit_test(calendar__reads_each_field_to_its_ends),
         cmocka_unit_test(calendar__tells_time_only_as_far_as_it_can),
         cmocka_unit_test(evidence__takes_nothing_for_something),

@@ -1,3 +1,5 @@
+#include <stdlib.h>
+
 #include "meter/words.h"
 #include "tests/unit/unit.h"
 
@@ -140,6 +142,61 @@ integers__have_one_spelling_and_their_range(void **state)
     }
 }
 
+/* What words_digits must say, the slow way. */
+static size_t
+digits_plainly(const char *s, size_t len, int64_t *out)
+{
+    int64_t v = 0;
+    size_t n = 0;
+
+    while (n < len && s[n] >= '0' && s[n] <= '9' && n <= WORDS_DIGITS_MAX) {
+        v = n < WORDS_DIGITS_MAX ? v * 10 + (s[n] - '0') : v;
+        n++;
+    }
+    if (n == 0 || n > WORDS_DIGITS_MAX || (s[0] == '0' && n > 1)) {
+        return 0;
+    }
+    *out = v;
+    return n;
+}
+
+/* Every byte at every place behind every number of digits, and never read past len. */
+static void
+digits__are_counted_eight_at_a_time_as_one_by_one(void **state)
+{
+    uint64_t x = 88172645463325252u;
+
+    (void)state;
+    for (size_t n = 0; n <= 21; n++) {
+        for (size_t len = n; len <= 26; len++) {
+            for (int stop = 0; stop < 256; stop++) {
+                char *text = xmalloc(len + 1);
+                int64_t want = -7;
+                int64_t got = -7;
+                size_t n_want;
+
+                for (size_t i = 0; i < len; i++) {
+                    x ^= x << 13;
+                    x ^= x >> 7;
+                    x ^= x << 17;
+                    text[i] = i < n ? (char)('0' + x % 10) : (char)x;
+                }
+                if (n < len) {
+                    text[n] = (char)stop;
+                }
+                /* As long as it says and no longer, for the sanitizers to see. */
+                text = xrealloc(text, len > 0 ? len : 1);
+                n_want = digits_plainly(text, len, &want);
+                if (words_digits(text, len, &got) != n_want || got != want) {
+                    fail_msg("%zu digits, then byte %d, of %zu: %.*s", n, stop, len,
+                             (int)len, text);
+                }
+                free(text);
+            }
+        }
+    }
+}
+
 int
 main(void)
 {
@@ -147,6 +204,7 @@ main(void)
         cmocka_unit_test(words__are_taken_up_to_their_size),
         cmocka_unit_test(words__are_as_long_as_records_have_room_for),
         cmocka_unit_test(integers__have_one_spelling_and_their_range),
+        cmocka_unit_test(digits__are_counted_eight_at_a_time_as_one_by_one),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
