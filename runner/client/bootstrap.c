@@ -489,6 +489,25 @@ read_programs(const struct bootstrap_agent *a, struct buf *agent, struct buf *pr
     return 0;
 }
 
+/*
+ * The ssh program may end with 255 and no word where the link is cut, as it does for a
+ * command that a signal ended. What takes the upload is a few lines of shell that answer
+ * whatever happens: without an answer it was the link.
+ */
+static void
+say_cut(const struct bootstrap *b, struct failure *f)
+{
+    struct transport_status s;
+    char where[WHERE_MAX];
+
+    transport_wait(b->transport, &s);
+    if (f->cause == CAUSE_AGENT_FAILED && s.end == TRANSPORT_END_SIGNAL && s.code == 0) {
+        (void)failure_set(f, CAUSE_CUT,
+                          _("%s: the link was cut while the agent was on its way"),
+                          transport_where(b->transport, where));
+    }
+}
+
 static int
 upload(const struct bootstrap *b, const struct bootstrap_agent *a, struct buf *rest,
        struct failure *f)
@@ -522,6 +541,7 @@ upload(const struct bootstrap *b, const struct bootstrap_agent *a, struct buf *r
         goto out;
     }
     if (await_magic(b, p, STALL_MS, &kind, rest, f) != 0) {
+        say_cut(b, f);
         goto out;
     }
     rc = kind == PREAMBLE_IS_READY ? 0 : upload_refused(preamble_facts(p), f);
