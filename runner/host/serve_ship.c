@@ -162,7 +162,14 @@ claim(struct serve_ship *h, struct err *e)
         return -1;
     }
     if (!found) {
-        return claim_anew(h, id, e);
+        if (claim_anew(h, id, e) == 0) {
+            return 0;
+        }
+        /* Another connection may have shipped the same files at the same moment. */
+        return e->code == ERR_EXISTS &&
+                       find_claim(h->store, &h->tree, id, &was, &found, e) == 0 && found
+                   ? 0
+                   : -1;
     }
     if (was.expires_wall_ns != 0 && was.expires_wall_ns < until_ns - RENEW_NS) {
         return snap_keep(h->store, id, until_ns, e);

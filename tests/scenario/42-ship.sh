@@ -181,3 +181,19 @@ expect 100 as_client "${mortal[@]}" "$BUILD/bin/gpurun" -q -- true
 has "'sub" "$work/err"
 chmod 755 sub
 expect 0 as_client "${mortal[@]}" "$BUILD/bin/gpurun" -q -- cat sub/closed
+
+note "several clients that ship the same new files at once"
+mkdir "$work/same"
+cd "$work/same"
+for round in 1 2 3 4 5; do
+    echo "$round" >new
+    crowd=()
+    for i in 1 2 3 4 5 6; do
+        (rc=0; gpurun -q --cpu 1 --wait 60s -- cat new >"$work/same.$i" 2>&1 </dev/null || rc=$?; echo "status $rc" >>"$work/same.$i") &
+        crowd+=($!)
+    done
+    wait "${crowd[@]}"
+    for i in 1 2 3 4 5 6; do
+        [ "$(cat "$work/same.$i")" = "$round"$'\nstatus 0' ] || fail "round $round: $(cat "$work/same.$i")"
+    done
+done
