@@ -32,6 +32,7 @@ struct command_options {
     const char *sha256;
     const char *month;
     const char *refund_fee;
+    const char *min_spend;
 };
 
 /* Rows of options that most commands have. */

@@ -142,7 +142,8 @@ configure(sqlite3 *db, const struct db_options *o, struct err *e)
 enum found { FOUND_EMPTY, FOUND_OLD, FOUND_RIGHT };
 
 static int
-check_header(sqlite3 *db, const struct db_options *o, enum found *found, struct err *e)
+check_header(sqlite3 *db, const struct db_options *o, enum found *found, int64_t *from,
+             struct err *e)
 {
     int64_t id;
     int64_t version;
@@ -162,9 +163,23 @@ check_header(sqlite3 *db, const struct db_options *o, enum found *found, struct 
                        id, o->application_id);
     }
     *found = version == o->version ? FOUND_RIGHT : FOUND_OLD;
-    if (version != o->version && (version != o->version - 1 || o->upgrade == NULL)) {
+    if (version > o->version ||
+        (version < o->version && (version < 1 || o->upgrades == NULL))) {
         return err_set(e, ERR_VERSION, "version %" PRId64 "; this program knows %" PRId64,
                        version, o->version);
+    }
+    *from = version;
+    return 0;
+}
+
+/* From an older version, one after the other. */
+static int
+run_upgrades(sqlite3 *db, const struct db_options *o, int64_t from, struct err *e)
+{
+    for (int64_t v = from; v < o->version; v++) {
+        if (db_exec(db, o->upgrades[v - 1], e) != 0) {
+            return -1;
+        }
     }
     return 0;
 }
@@ -173,10 +188,11 @@ check_header(sqlite3 *db, const struct db_options *o, enum found *found, struct 
 static int
 look_at_header(sqlite3 *db, const struct db_options *o, enum found *found, struct err *e)
 {
+    int64_t from = 0;
     int rc = db_exec(db, "BEGIN", e);
 
     if (rc == 0) {
-        rc = check_header(db, o, found, e);
+        rc = check_header(db, o, found, &from, e);
         (void)sqlite3_exec(db, "ROLLBACK", NULL, NULL, NULL);
     }
     return rc;
@@ -188,7 +204,7 @@ make_schema(sqlite3 *db, const struct db_options *o, struct err *e)
 {
     char header[128];
     enum found found;
-    const char *sql;
+    int64_t from = 0;
 
     (void)snprintf(header, sizeof header,
                    "PRAGMA application_id=%" PRId64 "; PRAGMA user_version=%" PRId64,
@@ -196,12 +212,10 @@ make_schema(sqlite3 *db, const struct db_options *o, struct err *e)
     if (db_exec(db, "BEGIN IMMEDIATE", e) != 0) {
         return -1;
     }
-    if (check_header(db, o, &found, e) != 0) {
-        goto undo;
-    }
-    sql = found == FOUND_EMPTY ? o->schema : o->upgrade;
-    if ((found != FOUND_RIGHT &&
-         (db_exec(db, sql, e) != 0 || db_exec(db, header, e) != 0)) ||
+    if (check_header(db, o, &found, &from, e) != 0 ||
+        (found == FOUND_EMPTY && db_exec(db, o->schema, e) != 0) ||
+        (found == FOUND_OLD && run_upgrades(db, o, from, e) != 0) ||
+        (found != FOUND_RIGHT && db_exec(db, header, e) != 0) ||
         db_exec(db, "COMMIT", e) != 0) {
         goto undo;
     }

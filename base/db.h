@@ -22,7 +22,9 @@ struct db_options {
     int64_t application_id; /* PRAGMA application_id; another one is ERR_CORRUPT */
     int64_t version;        /* PRAGMA user_version; a newer one is ERR_VERSION */
     const char *schema;     /* SQL that makes an empty database version `version` */
-    const char *upgrade;    /* SQL from the version before to this one; NULL: refused */
+    /* [v - 1]: SQL from version v to the next, for each v before this one; NULL: an older
+     * file is refused */
+    const char *const *upgrades;
     bool read_only;
 };
 

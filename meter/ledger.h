@@ -22,7 +22,9 @@
  *
  * Accounts: "renter:cash" (its credit is the money there is; of a renter of an operator's
  * book "renter:cash:WALLET"), "funding" (where it came from), "owner:payable:HOST",
- * "platform:fee", "clearing:LEASE" (nothing once settled).
+ * "platform:fee", "clearing:LEASE" (nothing once settled). Of a voucher
+ * "renter:voucher:WALLET:ID", "renter:promised:WALLET:ID" (of it, to leases), and
+ * "platform:voucher", which bears it.
  *
  * One ledger may keep the money of many renters, each in a wallet of its own: ledger_use
  * says whose is asked for. A lease is of the wallet that held for it first.
@@ -35,7 +37,7 @@
  * one (group commit). A failed call inside such a group leaves the group as it was before
  * it.
  */
-#define LEDGER_VERSION  2
+#define LEDGER_VERSION  3
 #define LEDGER_TEXT_MAX 128                /* ids, leases, hosts */
 #define LEDGER_FEN_MAX  ((int64_t)1 << 52) /* of one entry */
 
@@ -68,6 +70,44 @@ int ledger_funds(struct ledger *l, struct ledger_funds *out, struct err *e) MUST
 /* Money in. fen > 0. *repeated (may be NULL): it was there already. */
 int ledger_topup(struct ledger *l, const char *id, int64_t fen, int64_t wall_ns,
                  bool *repeated, struct err *e) MUST_USE;
+
+/*
+ * A voucher for the wallet in use: money that pays for runs and cannot be paid out. id,
+ * at most LEDGER_VOUCHER_ID_MAX, is the book's own, and never used twice. It pays for a
+ * lease whose whole charge is at least min_spend_fen, to the end of the day it expires on
+ * (Asia/Shanghai); what was promised to a lease by then pays for that lease still.
+ * ERR_LIMIT: the wallet has LEDGER_VOUCHERS_MAX with something left.
+ *
+ * A hold promises vouchers first and holds of the cash what they may leave to be paid,
+ * whatever the charge will be; a charge draws on vouchers in the law's order
+ * (wallet_deduct), then on cash; a correction gives back in the reverse order, and what
+ * would go to a voucher that has expired is forfeited.
+ */
+#define LEDGER_VOUCHERS_MAX   16
+#define LEDGER_VOUCHER_ID_MAX 48
+#define LEDGER_DATE_LEN       10
+struct ledger_voucher {
+    char id[LEDGER_VOUCHER_ID_MAX + 1];
+    char expires[LEDGER_DATE_LEN + 1]; /* "2026-12-31"; "" never */
+    int64_t min_spend_fen;
+    int64_t given_fen;
+    int64_t free_fen;     /* what is left of it, */
+    int64_t promised_fen; /* less what is promised to leases */
+    bool expired;
+};
+/* Of v: id, expires, min_spend_fen and given_fen. */
+int ledger_voucher(struct ledger *l, const struct ledger_voucher *v, int64_t wall_ns,
+                   bool *repeated, struct err *e) MUST_USE;
+/* Take back what is left of vouchers that have expired, in the wallet in use. */
+int ledger_lapse(struct ledger *l, int64_t wall_ns, size_t *n_lapsed,
+                 struct err *e) MUST_USE;
+/* All that the wallet in use was ever given, by id. */
+int ledger_each_voucher(struct ledger *l, int64_t wall_ns,
+                        int (*fn)(void *ctx, const struct ledger_voucher *v,
+                                  struct err *e),
+                        void *ctx, struct err *e) MUST_USE;
+/* The most that a further lease of the wallet in use may hold: free cash and vouchers. */
+int ledger_reach(struct ledger *l, int64_t wall_ns, int64_t *fen, struct err *e) MUST_USE;
 
 /* Money given back to where it came from. ERR_LIMIT: not so much is free. */
 int ledger_refund(struct ledger *l, const char *id, int64_t fen, int64_t wall_ns,
@@ -134,7 +174,8 @@ enum ledger_hold_state {
 };
 struct ledger_lease {
     enum ledger_hold_state state;
-    int64_t held_fen;
+    int64_t held_fen;                 /* of the cash */
+    int64_t total_fen;                /* what cash and vouchers may have to pay yet */
     int64_t charge_fen;               /* posted so far, corrections taken off */
     int64_t fee_bps;                  /* once settled: with which fee */
     char host[LEDGER_TEXT_MAX + 1];   /* "" not known before it is settled */
@@ -152,12 +193,13 @@ struct ledger_entry {
     int64_t n; /* 1, 2, 3, … */
     const char *id;
     const char *kind;   /* "topup", "refund", "payout", "hold", "release", "settle",
-                           "keeping", "correct" */
+                           "keeping", "correct", "voucher", "lapse" */
     const char *lease;  /* "" none */
     const char *wallet; /* whose */
     int64_t wall_ns;
-    int64_t cash_fen; /* what it did to that wallet's balance */
-    int64_t held_fen; /* and to what is held of it */
+    int64_t cash_fen;    /* what it did to that wallet's balance */
+    int64_t held_fen;    /* and to what is held of it */
+    int64_t voucher_fen; /* and to its vouchers, promised or not */
 };
 /* Entries of the wallet in use with from <= wall_ns < to, in order; memory does not grow
  * with their number. */

@@ -82,7 +82,8 @@ hold_row(void *ctx, sqlite3_stmt *s, struct err *e)
     struct hold_ctx *c = ctx;
     struct ledger_lease h = {.state = (enum ledger_hold_state)sqlite3_column_int64(s, 1),
                              .held_fen = sqlite3_column_int64(s, 2),
-                             .charge_fen = sqlite3_column_int64(s, 3)};
+                             .charge_fen = sqlite3_column_int64(s, 3),
+                             .total_fen = sqlite3_column_int64(s, 6)};
 
     (void)snprintf(h.host, sizeof h.host, "%s", text_at(s, 4));
     (void)snprintf(h.wallet, sizeof h.wallet, "%s", text_at(s, 5));
@@ -98,8 +99,8 @@ ledger_each_hold(struct ledger *l,
     struct hold_ctx c = {fn, ctx};
 
     return each_row(l,
-                    "SELECT lease, state, held, charge, host, wallet FROM lease"
-                    " WHERE held > 0 OR state = 1 ORDER BY lease",
+                    "SELECT lease, state, held, charge, host, wallet, total FROM lease"
+                    " WHERE total > 0 OR state = 1 ORDER BY lease",
                     0, 0, hold_row, &c, e);
 }
 
@@ -119,7 +120,8 @@ entry_row(void *ctx, sqlite3_stmt *s, struct err *e)
                                     .wall_ns = sqlite3_column_int64(s, 4),
                                     .held_fen = sqlite3_column_int64(s, 5),
                                     .cash_fen = sqlite3_column_int64(s, 6),
-                                    .wallet = text_at(s, 7)};
+                                    .wallet = text_at(s, 7),
+                                    .voucher_fen = sqlite3_column_int64(s, 8)};
 
     return c->fn(c->ctx, &en, e);
 }
@@ -132,7 +134,8 @@ ledger_each(struct ledger *l, int64_t from_wall_ns, int64_t to_wall_ns,
     struct entry_ctx c = {fn, ctx};
 
     return each_row(l,
-                    "SELECT n, id, kind, lease, wall_ns, held, cash, wallet FROM entry"
+                    "SELECT n, id, kind, lease, wall_ns, held, cash, wallet, voucher"
+                    " FROM entry"
                     " WHERE wall_ns >= ?1 AND wall_ns < ?2"
                     " AND (?3 IS NULL OR wallet = ?3) ORDER BY n",
                     from_wall_ns, to_wall_ns, entry_row, &c, e);
@@ -212,6 +215,7 @@ struct walk {
     bool have; /* posts stands on a row */
     int64_t n; /* entries so far */
     struct sha256 chain;
+    int64_t voucher_fen;      /* of the entry: what it did to its wallet's vouchers */
     struct standing *wallets; /* by id */
     size_t n_wallets;
     struct buf text;
@@ -263,6 +267,29 @@ move_cash(struct standing *of, const char *account, int64_t fen, int64_t entry,
     return 0;
 }
 
+static bool
+of_vouchers(const char *account)
+{
+    return strncmp(account, LEDGER_VOUCHER ":", sizeof LEDGER_VOUCHER) == 0 ||
+           strncmp(account, LEDGER_PROMISED ":", sizeof LEDGER_PROMISED) == 0;
+}
+
+/* The same of vouchers. */
+static int
+move_voucher(struct walk *w, const struct standing *of, const char *account, int64_t fen,
+             int64_t entry, struct err *e)
+{
+    if (!of_vouchers(account)) {
+        return 0;
+    }
+    if (!ledger_is_voucher(account, of->id)) {
+        return err_set(e, ERR_CORRUPT, "entry %" PRId64 " moves another wallet's voucher",
+                       entry);
+    }
+    w->voucher_fen += fen;
+    return 0;
+}
+
 static int
 next_post(struct walk *w, struct err *e)
 {
@@ -272,6 +299,7 @@ next_post(struct walk *w, struct err *e)
 static int
 take_posts(struct walk *w, int64_t entry, struct standing *of, struct err *e)
 {
+    w->voucher_fen = 0;
     buf_reset(&w->text);
     while (w->have && sqlite3_column_int64(w->posts, 0) == entry) {
         int64_t fen = sqlite3_column_int64(w->posts, 3);
@@ -280,7 +308,9 @@ take_posts(struct walk *w, int64_t entry, struct standing *of, struct err *e)
 
         ledger_chain_post(&w->text, dr, cr, fen);
         if (move_cash(of, dr, -fen, entry, e) != 0 ||
-            move_cash(of, cr, fen, entry, e) != 0 || next_post(w, e) != 0) {
+            move_cash(of, cr, fen, entry, e) != 0 ||
+            move_voucher(w, of, dr, -fen, entry, e) != 0 ||
+            move_voucher(w, of, cr, fen, entry, e) != 0 || next_post(w, e) != 0) {
             return -1;
         }
     }
@@ -313,7 +343,8 @@ check_entry(void *ctx, sqlite3_stmt *s, struct err *e)
         return err_set(e, ERR_CORRUPT,
                        "entry %" PRId64 " is not what was entered: its hash differs", n);
     }
-    if (cash_fen != sqlite3_column_int64(s, 8)) {
+    if (cash_fen != sqlite3_column_int64(s, 8) ||
+        w->voucher_fen != sqlite3_column_int64(s, 10)) {
         return err_set(e, ERR_CORRUPT, "entry %" PRId64 " is not the sum of its postings",
                        n);
     }
@@ -333,8 +364,8 @@ check_chain(struct walk *w, struct err *e)
                    &w->posts, e) != 0 ||
         next_post(w, e) != 0 ||
         each_row(w->l,
-                 "SELECT n, id, kind, lease, wall_ns, held, body, chain, cash, wallet"
-                 " FROM entry ORDER BY n",
+                 "SELECT n, id, kind, lease, wall_ns, held, body, chain, cash, wallet,"
+                 " voucher FROM entry ORDER BY n",
                  0, 0, check_entry, w, e) != 0) {
         return -1;
     }
@@ -406,8 +437,27 @@ check_sums(struct walk *w, struct err *e)
          "SELECT name FROM account WHERE name GLOB 'clearing:*' AND debit <> credit"
          " LIMIT 1"},
         {"less than nothing: account",
-         "SELECT name FROM account WHERE name GLOB 'owner:payable:*' AND debit > credit"
-         " LIMIT 1"},
+         "SELECT name FROM account WHERE (name GLOB 'owner:payable:*'"
+         " OR name GLOB 'renter:voucher:*' OR name GLOB 'renter:promised:*')"
+         " AND debit > credit LIMIT 1"},
+        {"not what its entries promise: voucher",
+         "SELECT voucher FROM (SELECT lease, voucher, promised AS fen FROM cover"
+         " UNION ALL SELECT e.lease, replace(a.name, 'renter:promised:' || e.wallet ||"
+         " ':', ''), CASE a.n WHEN p.dr THEN p.fen ELSE -p.fen END"
+         " FROM posting p CROSS JOIN account a CROSS JOIN entry e"
+         " WHERE EXISTS (SELECT 1 FROM account WHERE name GLOB 'renter:promised:*')"
+         " AND a.n IN (p.dr, p.cr) AND e.n = p.entry"
+         " AND a.name GLOB 'renter:promised:*')"
+         " GROUP BY lease, voucher HAVING sum(fen) <> 0 LIMIT 1"},
+        {"not what its entries took: voucher",
+         "SELECT voucher FROM (SELECT lease, voucher, spent AS fen FROM cover"
+         " UNION ALL SELECT e.lease, replace(a.name, 'renter:voucher:' || e.wallet ||"
+         " ':', ''), CASE a.n WHEN p.cr THEN p.fen ELSE -p.fen END"
+         " FROM posting p CROSS JOIN account a CROSS JOIN account c CROSS JOIN entry e"
+         " WHERE EXISTS (SELECT 1 FROM account WHERE name GLOB 'renter:voucher:*')"
+         " AND a.n IN (p.dr, p.cr) AND c.n = p.dr + p.cr - a.n AND e.n = p.entry"
+         " AND a.name GLOB 'renter:voucher:*' AND c.name GLOB 'clearing:*')"
+         " GROUP BY lease, voucher HAVING sum(fen) <> 0 LIMIT 1"},
         {"not the sum of its entries: day",
          "SELECT a.d FROM (SELECT (wall_ns / 1000000000 + 28800) / 86400 AS d, kind AS k,"
          " wallet AS w, count(*) AS c, sum(cash) AS x, sum(held) AS h FROM entry"

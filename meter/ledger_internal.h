@@ -6,7 +6,8 @@
 #include "base/hash.h"
 #include "meter/ledger.h"
 
-/* Shared by ledger.c (what is asked), ledger_store.c (rows) and ledger_check.c. */
+/* Shared by ledger.c and ledger_voucher.c (what is asked), ledger_cover.c (who pays),
+ * ledger_store.c (rows) and ledger_check.c. */
 
 enum ledger_statement {
     LEDGER_FIND = 0,
@@ -26,10 +27,13 @@ enum ledger_statement {
     LEDGER_NEW_WALLET,
     LEDGER_DUE,
     LEDGER_BODY,
+    LEDGER_OPEN_VOUCHERS,
+    LEDGER_COVERS,
+    LEDGER_SET_COVER,
     LEDGER_STATEMENT_COUNT
 };
 
-#define LEDGER_POSTS_MAX   4
+#define LEDGER_POSTS_MAX   (4 + 3 * LEDGER_VOUCHERS_MAX)
 #define LEDGER_ACCOUNT_MAX (LEDGER_TEXT_MAX + 32)
 #define LEDGER_RECENT      8
 
@@ -71,6 +75,84 @@ struct ledger_draft {
     size_t n_posts;
 };
 
+/*
+ * The vouchers of a wallet that have something left, and those that a lease has to do
+ * with, as an order changes them.
+ */
+struct ledger_covering {
+    struct ledger_voucher v;
+    int64_t own_fen;   /* promised to this lease */
+    int64_t spent_fen; /* and used by it, less what went back */
+    int64_t seq;       /* the place of its first use in the lease; 0: none yet */
+    int64_t take_fen;  /* pays so much now */
+    int64_t next_fen;  /* promised to the lease from now on */
+    int64_t back_fen;  /* gets so much back now */
+};
+
+struct ledger_covers {
+    struct ledger_covering c[LEDGER_VOUCHERS_MAX];
+    size_t n;
+    size_t order[LEDGER_VOUCHERS_MAX]; /* of those that pay now */
+    size_t n_order;
+};
+
+/* lease "": none. */
+int ledger_covers_load(struct ledger *l, const char *wallet, const char *lease,
+                       int64_t wall_ns, struct ledger_covers *out,
+                       struct err *e) MUST_USE;
+/* Let them pay a charge, by the law's order; what they pay of it. before_fen: what the
+ * lease has been charged already, as a voucher's least spending is of the whole. */
+int ledger_covers_pay(struct ledger_covers *s, int64_t charge_fen, int64_t before_fen,
+                      int64_t *paid_fen, struct err *e) MUST_USE;
+/* Promise them to the lease for a charge of up to total_fen, instead of what was promised
+ * before. Returns the cash that has to be held beside them, whatever the charge. */
+int64_t ledger_covers_promise(struct ledger_covers *s, int64_t total_fen,
+                              int64_t before_fen);
+/* The law's way back of a charge of which cash_fen was cash; what is cash of it. */
+int ledger_covers_refund(struct ledger_covers *s, int64_t refund_fen, int64_t cash_fen,
+                         int64_t *cash_back_fen, struct err *e) MUST_USE;
+/* Post what changes between a voucher and its promises, and keep it. */
+void ledger_covers_post(struct ledger_covers *s, struct ledger_draft *d);
+int ledger_covers_save(struct ledger *l, const char *lease, const struct ledger_covers *s,
+                       struct err *e) MUST_USE;
+/* "renter:voucher:WALLET:ID", or of what is promised of it. */
+void ledger_voucher_name(char out[LEDGER_ACCOUNT_MAX], bool promised, const char *wallet,
+                         const char *id);
+void ledger_post(struct ledger_draft *d, const char *dr, const char *cr, int64_t fen);
+/* What an account's name says: is it of that wallet's vouchers? */
+bool ledger_is_voucher(const char *account, const char *wallet);
+
+/*
+ * How an order changes a lease and fills the draft's effects; run inside the
+ * transaction, with the lease as it stands. *nothing: there is nothing to enter.
+ */
+struct ledger_order;
+typedef int ledger_effect_fn(struct ledger_order *o, struct ledger_draft *d,
+                             struct ledger_lease *h, int64_t *fee_bps, bool *nothing,
+                             struct err *e);
+
+struct ledger_order {
+    ledger_effect_fn *effect;
+    int64_t fen;
+    int64_t keep_fen;
+    int64_t fee_bps;
+    const char *host;
+    bool needs_due;
+    int64_t due_fen; /* to the owner of host */
+    bool covered;    /* vouchers have to do with it */
+    struct ledger_covers covers;
+    const struct ledger_voucher *voucher; /* to be given, or taken back */
+};
+
+/* Find or make the entry, all in one transaction. Frees the draft's body. */
+int ledger_carry_out(struct ledger *l, struct ledger_draft *d, struct ledger_order *o,
+                     bool *repeated, struct err *e) MUST_USE;
+int ledger_check_text(const char *what, const char *text, struct err *e) MUST_USE;
+int ledger_check_fen(int64_t fen, int64_t least, struct err *e) MUST_USE;
+/* Fill v (its id is there) with how it was given, and whether it has expired. */
+int ledger_voucher_terms(struct ledger *l, int64_t wall_ns, struct ledger_voucher *v,
+                         struct err *e) MUST_USE;
+
 /* A transaction, or a part of a group. A failed one is undone by ledger_undo. */
 int ledger_enter(struct ledger *l, struct err *e) MUST_USE;
 int ledger_leave(struct ledger *l, struct err *e) MUST_USE;
@@ -104,6 +186,9 @@ void ledger_chain(struct sha256 *chain, int64_t n, const char *id, const char *k
                   const struct buf *posts);
 void ledger_chain_post(struct buf *out, const char *dr, const char *cr, int64_t fen);
 
-#define LEDGER_CASH "renter:cash"
+#define LEDGER_CASH     "renter:cash"
+#define LEDGER_VOUCHER  "renter:voucher"
+#define LEDGER_PROMISED "renter:promised"
+#define LEDGER_FUNDER   "platform:voucher"
 
 #endif

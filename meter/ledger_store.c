@@ -12,11 +12,19 @@
 #define DAY_S          86400
 #define APPLICATION_ID 0x67704c31 /* "gpL1" */
 
+/* What vouchers have to do with a lease. */
+#define COVERS                                                                           \
+    "CREATE TABLE cover(lease TEXT NOT NULL, voucher TEXT NOT NULL,"                     \
+    " seq INTEGER NOT NULL, promised INTEGER NOT NULL CHECK(promised >= 0),"             \
+    " spent INTEGER NOT NULL CHECK(spent >= 0), PRIMARY KEY(lease, voucher))"            \
+    " STRICT, WITHOUT ROWID;"
+
 static const char schema[] =
     "CREATE TABLE entry(n INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE,"
     " kind TEXT NOT NULL, lease TEXT NOT NULL, wall_ns INTEGER NOT NULL,"
     " held INTEGER NOT NULL, cash INTEGER NOT NULL, body BLOB NOT NULL,"
-    " chain BLOB NOT NULL, wallet TEXT NOT NULL DEFAULT '') STRICT;"
+    " chain BLOB NOT NULL, wallet TEXT NOT NULL DEFAULT '',"
+    " voucher INTEGER NOT NULL DEFAULT 0) STRICT;"
     "CREATE TABLE account(n INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE,"
     " debit INTEGER NOT NULL DEFAULT 0, credit INTEGER NOT NULL DEFAULT 0) STRICT;"
     "CREATE TABLE posting(n INTEGER PRIMARY KEY,"
@@ -26,8 +34,8 @@ static const char schema[] =
     " fen INTEGER NOT NULL CHECK(fen > 0)) STRICT;"
     "CREATE TABLE lease(lease TEXT PRIMARY KEY, state INTEGER NOT NULL,"
     " held INTEGER NOT NULL CHECK(held >= 0), charge INTEGER NOT NULL,"
-    " host TEXT NOT NULL, fee_bps INTEGER NOT NULL, wallet TEXT NOT NULL DEFAULT '')"
-    " STRICT, WITHOUT ROWID;"
+    " host TEXT NOT NULL, fee_bps INTEGER NOT NULL, wallet TEXT NOT NULL DEFAULT '',"
+    " total INTEGER NOT NULL DEFAULT 0) STRICT, WITHOUT ROWID;" COVERS
     "CREATE TABLE day(wallet TEXT NOT NULL, day INTEGER NOT NULL, kind TEXT NOT NULL,"
     " n INTEGER NOT NULL, cash INTEGER NOT NULL, held INTEGER NOT NULL,"
     " PRIMARY KEY(wallet, day, kind)) STRICT, WITHOUT ROWID;"
@@ -46,7 +54,7 @@ static const char schema[] =
     " BEGIN SELECT raise(ABORT, 'postings are never removed'); END;";
 
 /* Version 1 knew one wallet only. */
-static const char upgrade[] =
+static const char upgrade_1[] =
     "ALTER TABLE entry ADD COLUMN wallet TEXT NOT NULL DEFAULT '';"
     "ALTER TABLE lease ADD COLUMN wallet TEXT NOT NULL DEFAULT '';"
     "ALTER TABLE day RENAME TO day1;"
@@ -61,11 +69,19 @@ static const char upgrade[] =
     "INSERT INTO wallet SELECT '', 1, held FROM total;"
     "DROP TABLE total;";
 
+/* Version 2 knew no vouchers. */
+static const char upgrade_2[] =
+    "ALTER TABLE entry ADD COLUMN voucher INTEGER NOT NULL DEFAULT 0;"
+    "ALTER TABLE lease ADD COLUMN total INTEGER NOT NULL DEFAULT 0;"
+    "UPDATE lease SET total = held;" COVERS;
+
+static const char *const upgrades[LEDGER_VERSION - 1] = {upgrade_1, upgrade_2};
+
 static const char *const statements[LEDGER_STATEMENT_COUNT] = {
     [LEDGER_FIND] = "SELECT kind, lease, body, wallet FROM entry WHERE id = ?1",
     [LEDGER_LAST] = "SELECT n, chain FROM entry ORDER BY n DESC LIMIT 1",
     [LEDGER_ADD] = "INSERT INTO entry VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9,"
-                   " ?10)",
+                   " ?10, ?11)",
     [LEDGER_POST] = "INSERT INTO posting(entry, dr, cr, fen) VALUES(?1, ?2, ?3, ?4)",
     [LEDGER_ACCOUNT] = "SELECT n FROM account WHERE name = ?1",
     [LEDGER_NEW_ACCOUNT] = "INSERT INTO account(name) VALUES(?1)",
@@ -79,12 +95,18 @@ static const char *const statements[LEDGER_STATEMENT_COUNT] = {
     [LEDGER_NEW_WALLET] = "INSERT OR IGNORE INTO wallet VALUES(?1, ?2, 0)",
     [LEDGER_DUE] = "SELECT credit - debit FROM account WHERE name = ?1",
     [LEDGER_BODY] = "SELECT body FROM entry WHERE id = ?1",
-    [LEDGER_LEASE] = "SELECT state, held, charge, host, fee_bps, wallet FROM lease"
+    [LEDGER_LEASE] = "SELECT state, held, charge, host, fee_bps, wallet, total FROM lease"
                      " WHERE lease = ?1",
     [LEDGER_SAVE] = "SAVEPOINT one",
     [LEDGER_KEEP] = "RELEASE one",
     [LEDGER_SET_LEASE] =
-        "INSERT OR REPLACE INTO lease VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+        "INSERT OR REPLACE INTO lease VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+    [LEDGER_OPEN_VOUCHERS] =
+        "SELECT substr(name, length(?1) + 1), credit - debit FROM account"
+        " WHERE name > ?1 AND name < ?2 AND credit > debit ORDER BY name",
+    [LEDGER_COVERS] = "SELECT voucher, promised, spent, seq FROM cover WHERE lease = ?1"
+                      " AND (promised > 0 OR spent > 0) ORDER BY seq, voucher",
+    [LEDGER_SET_COVER] = "INSERT OR REPLACE INTO cover VALUES(?1, ?2, ?3, ?4, ?5)",
 };
 
 int
@@ -93,7 +115,7 @@ ledger_open(struct ledger **out, const char *path, struct err *e)
     const struct db_options o = {.application_id = APPLICATION_ID,
                                  .version = LEDGER_VERSION,
                                  .schema = schema,
-                                 .upgrade = upgrade};
+                                 .upgrades = upgrades};
     struct ledger *l = xcalloc(1, sizeof *l);
 
     if (db_open(&l->db, path, &o, e) != 0) {
@@ -371,6 +393,18 @@ cash_of(const struct ledger_draft *d)
     return fen;
 }
 
+static int64_t
+vouchers_of(const struct ledger_draft *d)
+{
+    int64_t fen = 0;
+
+    for (size_t i = 0; i < d->n_posts; i++) {
+        fen += ledger_is_voucher(d->posts[i].cr, d->wallet) ? d->posts[i].fen : 0;
+        fen -= ledger_is_voucher(d->posts[i].dr, d->wallet) ? d->posts[i].fen : 0;
+    }
+    return fen;
+}
+
 static int
 add_entry(struct ledger *l, const struct ledger_draft *d, int64_t n,
           const struct sha256 *chain, struct err *e)
@@ -388,6 +422,7 @@ add_entry(struct ledger *l, const struct ledger_draft *d, int64_t n,
                               d->body.len, SQLITE_STATIC);
     (void)sqlite3_bind_blob(s, 9, chain->b, (int)sizeof chain->b, SQLITE_STATIC);
     bind_text(s, 10, d->wallet);
+    (void)sqlite3_bind_int64(s, 11, vouchers_of(d));
     return run(l, LEDGER_ADD, e);
 }
 
@@ -562,6 +597,7 @@ ledger_get_lease(struct ledger *l, const char *lease, struct ledger_lease *out,
         *fee_bps = sqlite3_column_int64(s, 4);
         (void)snprintf(out->wallet, sizeof out->wallet, "%s",
                        (const char *)sqlite3_column_text(s, 5));
+        out->total_fen = sqlite3_column_int64(s, 6);
     }
     (void)sqlite3_reset(s);
     return 0;
@@ -580,5 +616,6 @@ ledger_set_lease(struct ledger *l, const char *lease, const struct ledger_lease 
     bind_text(s, 5, h->host);
     (void)sqlite3_bind_int64(s, 6, fee_bps);
     bind_text(s, 7, h->wallet);
+    (void)sqlite3_bind_int64(s, 8, h->total_fen);
     return run(l, LEDGER_SET_LEASE, e);
 }

@@ -180,6 +180,9 @@ struct sums {
     int64_t owners_fen; /* credited in all, paid out or not */
     int64_t fee_fen;    /* credited in all */
     int64_t fee_back_fen;
+    int64_t given_fen;  /* in vouchers */
+    int64_t lapsed_fen; /* and taken back of them */
+    int64_t left_fen;   /* and not spent yet */
 };
 
 static int
@@ -193,6 +196,12 @@ add_account(void *ctx, const struct ledger_account *a, struct err *e)
     } else if (strcmp(a->name, "platform:fee") == 0) {
         s->fee_fen += a->credit_fen;
         s->fee_back_fen += a->debit_fen;
+    } else if (strcmp(a->name, "platform:voucher") == 0) {
+        s->given_fen += a->debit_fen;
+        s->lapsed_fen += a->credit_fen;
+    } else if (strncmp(a->name, "renter:voucher:", 15) == 0 ||
+               strncmp(a->name, "renter:promised:", 16) == 0) {
+        s->left_fen += a->credit_fen - a->debit_fen;
     } else if (strncmp(a->name, "renter:cash", 11) == 0) {
         s->renters_fen += a->credit_fen - a->debit_fen;
     }
@@ -205,6 +214,10 @@ report(struct audit *a, const struct sums *s, struct buf *out, struct err *e)
     char charges[MONEY_TEXT_MAX];
     char owners[MONEY_TEXT_MAX];
     char fee[MONEY_TEXT_MAX];
+    char given[MONEY_TEXT_MAX];
+    char spent[MONEY_TEXT_MAX];
+    char left[MONEY_TEXT_MAX];
+    int64_t spent_fen = s->given_fen - s->lapsed_fen - s->left_fen;
 
     if (a->json != NULL) {
         json_arr_end(a->json);
@@ -215,6 +228,10 @@ report(struct audit *a, const struct sums *s, struct buf *out, struct err *e)
         json_kint(a->json, "owners_fen", s->owners_fen);
         json_kint(a->json, "fee_fen", s->fee_fen);
         json_kint(a->json, "renters_fen", s->renters_fen);
+        json_kint(a->json, "vouchers_given_fen", s->given_fen);
+        json_kint(a->json, "vouchers_spent_fen", spent_fen);
+        json_kint(a->json, "vouchers_lapsed_fen", s->lapsed_fen);
+        json_kint(a->json, "vouchers_left_fen", s->left_fen);
         json_obj_end(a->json);
         return program_print_json(out, e);
     }
@@ -223,6 +240,12 @@ report(struct audit *a, const struct sums *s, struct buf *out, struct err *e)
     money_format_fen(s->fee_fen, fee);
     if (a->n_reservations > 0) {
         (void)printf("%zu reservations\n", a->n_reservations);
+    }
+    if (s->given_fen > 0) {
+        money_format_fen(s->given_fen, given);
+        money_format_fen(spent_fen, spent);
+        money_format_fen(s->left_fen, left);
+        (void)printf("vouchers: given %s, of it spent %s, left %s\n", given, spent, left);
     }
     (void)printf("%zu receipts: charges %s = owners %s + fee %s%s\n", a->n_receipts,
                  charges, owners, fee, a->n_wrong == 0 ? ": all of it agrees" : "");
@@ -235,7 +258,7 @@ book_cmd_audit(const struct command_options *o, int argc, char **argv, struct er
     struct buf out = BUF_INIT;
     struct json_writer j = json_to(&out);
     struct audit a = {.json = o->json ? &j : NULL};
-    struct sums s = {0, 0, 0, 0};
+    struct sums s = {.renters_fen = 0};
     struct err why;
     int rc = -1;
 

@@ -143,7 +143,7 @@ book_cmd_payout(const struct command_options *o, int argc, char **argv, struct e
 /* ---- what there is ---- */
 
 static void
-print_funds(const char *what, const struct ledger_funds *f)
+print_funds(const char *what, const struct ledger_funds *f, int64_t reach_fen)
 {
     char balance[MONEY_TEXT_MAX];
     char held[MONEY_TEXT_MAX];
@@ -152,16 +152,22 @@ print_funds(const char *what, const struct ledger_funds *f)
     money_format_fen(f->balance_fen, balance);
     money_format_fen(f->held_fen, held);
     money_format_fen(f->free_fen, free_text);
-    (void)printf("%s: balance %s, of it held %s, free %s\n", what, balance, held,
+    (void)printf("%s: balance %s, of it held %s, free %s", what, balance, held,
                  free_text);
+    if (reach_fen > f->free_fen) {
+        money_format_fen(reach_fen, free_text);
+        (void)printf("; with vouchers a run may hold %s", free_text);
+    }
+    (void)printf("\n");
 }
 
 static void
-put_funds(struct json_writer *j, const struct ledger_funds *f)
+put_funds(struct json_writer *j, const struct ledger_funds *f, int64_t reach_fen)
 {
     json_kint(j, "balance_fen", f->balance_fen);
     json_kint(j, "held_fen", f->held_fen);
     json_kint(j, "free_fen", f->free_fen);
+    json_kint(j, "reach_fen", reach_fen);
 }
 
 struct listing {
@@ -188,6 +194,7 @@ hold_row(void *ctx, const char *lease, const struct ledger_lease *h, struct err 
         json_kstr(l->json, "host", h->host);
         json_kstr(l->json, "for", keeping ? "keeping" : "run");
         json_kint(l->json, "held_fen", h->held_fen);
+        json_kint(l->json, "total_fen", h->total_fen);
         json_obj_end(l->json);
         return 0;
     }
@@ -234,19 +241,22 @@ show_balance(struct book *b, const char *wallet, bool as_json, struct err *e)
     struct json_writer j = json_to(&out);
     struct listing l = {.wallet = wallet};
     struct ledger_funds f;
+    int64_t reach_fen = 0;
     int rc = 0;
 
     l.json = as_json ? &j : NULL;
     json_obj(&j);
     if (wallet != NULL) {
         ledger_use(b->ledger, wallet);
-        rc = ledger_funds(b->ledger, &f, e);
+        rc = ledger_funds(b->ledger, &f, e) == 0
+                 ? ledger_reach(b->ledger, clock_wall_ns(), &reach_fen, e)
+                 : -1;
     }
     if (rc == 0 && wallet != NULL && !as_json) {
-        print_funds(wallet, &f);
+        print_funds(wallet, &f, reach_fen);
     } else if (rc == 0 && wallet != NULL) {
         json_kstr(&j, "account", wallet);
-        put_funds(&j, &f);
+        put_funds(&j, &f, reach_fen);
     }
     if (rc == 0 && wallet == NULL) {
         l.columns = as_json ? NULL : columns_new(2, titles);
@@ -311,6 +321,7 @@ entry_row(void *ctx, const struct ledger_entry *en, struct err *e)
         json_ktime(l->json, "at", en->wall_ns);
         json_kint(l->json, "balance_change_fen", en->cash_fen);
         json_kint(l->json, "held_change_fen", en->held_fen);
+        json_kint(l->json, "voucher_change_fen", en->voucher_fen);
         json_obj_end(l->json);
         return 0;
     }
@@ -324,20 +335,22 @@ entry_row(void *ctx, const struct ledger_entry *en, struct err *e)
     columns_add(l->columns, text);
     money_format_fen(en->held_fen, text);
     columns_add(l->columns, text);
+    money_format_fen(en->voucher_fen, text);
+    columns_add(l->columns, text);
     return 0;
 }
 
 static int
 show_statement(struct book *b, int64_t from_s, int64_t to_s, bool as_json, struct err *e)
 {
-    static const char *const titles[] = {"N",       "WHEN",    "WHAT",
-                                         "ACCOUNT", "BALANCE", "HELD"};
+    static const char *const titles[] = {"N",       "WHEN", "WHAT",    "ACCOUNT",
+                                         "BALANCE", "HELD", "VOUCHERS"};
     struct buf out = BUF_INIT;
     struct json_writer j = json_to(&out);
     struct listing l = {.json = as_json ? &j : NULL};
     int rc;
 
-    l.columns = as_json ? NULL : columns_new(6, titles);
+    l.columns = as_json ? NULL : columns_new(7, titles);
     json_obj(&j);
     json_key(&j, "entries");
     json_arr(&j);

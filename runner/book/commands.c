@@ -28,6 +28,15 @@ static const struct opt money_options[] = {
     {"ref", 0, OPT_STR, AT(ref), "ID", "an id of yours; the same one again does nothing"},
     COMMAND_END,
 };
+static const struct opt voucher_options[] = {
+    COMMAND_HELP,
+    COMMAND_JSON,
+    {"ref", 0, OPT_STR, AT(ref), "ID", "its id; the same one again does nothing"},
+    {"until", 0, OPT_STR, AT(until), "YYYY-MM-DD", "the last day that it pays on"},
+    {"min-spend", 0, OPT_STR, AT(min_spend), "YUAN",
+     "only for runs that cost so much at least"},
+    COMMAND_END,
+};
 static const struct opt statement_options[] = {
     COMMAND_HELP,
     COMMAND_JSON,
@@ -63,6 +72,8 @@ static const struct command commands[] = {
      book_cmd_deposit},
     {"refund", "NAME YUAN", "money that went back to a renter", 2, 2, money_options,
      book_cmd_refund},
+    {"voucher", "ls [NAME] | add NAME YUAN", "money of yours that pays for a renter", 1,
+     3, voucher_options, book_cmd_voucher},
     {"payout", "HOST YUAN", "money that went out to an owner", 2, 2, money_options,
      book_cmd_payout},
     {"balance", "[NAME]", "what is there, held and free; and due to owners", 0, 1,

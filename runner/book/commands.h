@@ -22,6 +22,8 @@ int book_cmd_refund(const struct command_options *o, int argc, char **argv,
                     struct err *e);
 int book_cmd_payout(const struct command_options *o, int argc, char **argv,
                     struct err *e);
+int book_cmd_voucher(const struct command_options *o, int argc, char **argv,
+                     struct err *e);
 int book_cmd_balance(const struct command_options *o, int argc, char **argv,
                      struct err *e);
 int book_cmd_statement(const struct command_options *o, int argc, char **argv,

@@ -36,6 +36,11 @@ book_offer_words(const struct command *c, int n, char **words, const char *typed
         program_offer("ls", "the hosts there are", typed);
         program_offer("add", "a host, with its key", typed);
         program_offer("rm", "no more grants for it", typed);
+    } else if (strcmp(c->name, "voucher") == 0 && n == 0) {
+        program_offer("ls", "the vouchers there are", typed);
+        program_offer("add", "one for a renter", typed);
+    } else if (strcmp(c->name, "voucher") == 0 && n == 1) {
+        offer_accounts("accounts", typed);
     } else if (strcmp(c->name, "payout") == 0 ||
                (strcmp(c->name, "host") == 0 && n == 1 && strcmp(words[0], "rm") == 0)) {
         offer_accounts("hosts", typed);

@@ -490,6 +490,27 @@ drop_torn(struct book *b, struct err *e)
     return 0;
 }
 
+/* What is left of vouchers that have expired. */
+static int
+lapse(struct book *b, const char *of, size_t *n_posted, struct err *e)
+{
+    struct book_ids l = {NULL, 0};
+    int64_t now_ns = clock_wall_ns();
+    int rc = 0;
+
+    if (of != NULL) {
+        ledger_use(b->ledger, of);
+        return ledger_lapse(b->ledger, now_ns, n_posted, e);
+    }
+    rc = book_list(b, "accounts", &l, e);
+    for (size_t i = 0; rc == 0 && i < l.n; i++) {
+        ledger_use(b->ledger, l.v[i]);
+        rc = ledger_lapse(b->ledger, now_ns, n_posted, e);
+    }
+    free(l.v);
+    return rc;
+}
+
 int
 desk_tick(struct book *b, const char *of, size_t *n_posted, struct err *e)
 {
@@ -501,6 +522,9 @@ desk_tick(struct book *b, const char *of, size_t *n_posted, struct err *e)
         rc = post_ended(b, d.v[i], n_posted, e);
     }
     free(d.v);
+    if (rc == 0) {
+        rc = lapse(b, of, n_posted, e);
+    }
     return rc == 0 && of == NULL ? drop_torn(b, e) : rc;
 }
 

@@ -73,7 +73,8 @@ int desk_ack(struct book *b, const char *lease, const void *record, size_t len,
 /*
  * Keeping that is over, and of which no host has sent a line for DESK_GRACE_S: posted to
  * its end by the receipt. of: only that account's; NULL: all, and what is left of
- * receipts that never came in whole is removed.
+ * receipts that never came in whole is removed. What is left of vouchers that have
+ * expired lapses. *n_posted counts both.
  */
 #define DESK_GRACE_S ((int64_t)3 * 86400)
 int desk_tick(struct book *b, const char *of, size_t *n_posted, struct err *e) MUST_USE;

@@ -97,10 +97,25 @@ tell_hold(void *ctx, const char *lease, const struct ledger_lease *h, struct err
 }
 
 static int
+tell_voucher(void *ctx, const struct ledger_voucher *v, struct err *e)
+{
+    struct hold_ctx *c = ctx;
+
+    (void)e;
+    if (v->free_fen + v->promised_fen > 0) {
+        rec_addf(c->out, "voucher", "%s %" PRId64 " %" PRId64 " %" PRId64 " %s", v->id,
+                 v->free_fen, v->promised_fen, v->min_spend_fen,
+                 v->expires[0] != '\0' ? v->expires : "-");
+    }
+    return 0;
+}
+
+static int
 do_funds(struct teller *t, const struct rec *req, struct rec **out, struct err *e)
 {
     struct hold_ctx c = {NULL, NULL};
     struct ledger_funds f;
+    int64_t reach_fen = 0;
     size_t n = 0;
 
     (void)req;
@@ -108,7 +123,8 @@ do_funds(struct teller *t, const struct rec *req, struct rec **out, struct err *
         return -1;
     }
     ledger_use(t->book->ledger, t->account.id);
-    if (ledger_funds(t->book->ledger, &f, e) != 0) {
+    if (ledger_funds(t->book->ledger, &f, e) != 0 ||
+        ledger_reach(t->book->ledger, clock_wall_ns(), &reach_fen, e) != 0) {
         return -1;
     }
     c.out = msg_answer_new(VERB_BOOK_FUNDS);
@@ -120,7 +136,9 @@ do_funds(struct teller *t, const struct rec *req, struct rec **out, struct err *
     rec_add_int(c.out, "balance", f.balance_fen);
     rec_add_int(c.out, "held", f.held_fen);
     rec_add_int(c.out, "free", f.free_fen);
-    if (ledger_each_hold(t->book->ledger, tell_hold, &c, e) != 0) {
+    rec_add_int(c.out, "reach", reach_fen);
+    if (ledger_each_hold(t->book->ledger, tell_hold, &c, e) != 0 ||
+        ledger_each_voucher(t->book->ledger, clock_wall_ns(), tell_voucher, &c, e) != 0) {
         rec_free(c.out);
         return -1;
     }
@@ -331,9 +349,10 @@ log_entry(void *ctx, const struct ledger_entry *en, struct err *e)
 
     (void)e;
     if (en->n > c->after && c->n < BOOK_LOG_MAX) {
-        rec_addf(c->out, "entry", "%" PRId64 " %s %s %s %" PRId64 " %" PRId64 " %" PRId64,
+        rec_addf(c->out, "entry",
+                 "%" PRId64 " %s %s %s %" PRId64 " %" PRId64 " %" PRId64 " %" PRId64,
                  en->n, en->id, en->kind, en->lease[0] != '\0' ? en->lease : "-",
-                 en->wall_ns, en->cash_fen, en->held_fen);
+                 en->wall_ns, en->cash_fen, en->held_fen, en->voucher_fen);
         c->n++;
     }
     return 0;

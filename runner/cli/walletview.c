@@ -160,6 +160,71 @@ put_holds(const struct rec *r, const struct job_list *jobs, struct table *t,
     return 0;
 }
 
+/* "ID FREE PROMISED LEAST UNTIL" */
+static int
+put_voucher(const char *text, struct table *t, struct json_writer *j, struct err *e)
+{
+    char *copy = xstrdup(text);
+    char *line = copy;
+    const char *id = word(&line);
+    int64_t fen[3] = {0, 0, 0};
+    const char *until;
+    char money[OUT_MONEY_MAX];
+    int rc = -1;
+
+    for (size_t i = 0; i < 3; i++) {
+        const char *w = word(&line);
+
+        if (w == NULL || text_parse_int(w, 0, INT64_MAX, "fen", &fen[i], e) != 0) {
+            (void)bad_line(e);
+            goto out;
+        }
+    }
+    until = word(&line);
+    if (until == NULL) {
+        (void)bad_line(e);
+        goto out;
+    }
+    if (j != NULL) {
+        json_obj(j);
+        json_kstr(j, "id", id);
+        json_kint(j, "free_fen", fen[0]);
+        json_kint(j, "promised_fen", fen[1]);
+        json_kint(j, "min_spend_fen", fen[2]);
+        json_kstr(j, "until", strcmp(until, "-") != 0 ? until : NULL);
+        json_obj_end(j);
+    } else {
+        table_cell(t, id);
+        for (size_t i = 0; i < 3; i++) {
+            table_cell(t, out_fen(fen[i], money));
+        }
+        table_cell(t, until);
+    }
+    rc = 0;
+
+out:
+    free(copy);
+    return rc;
+}
+
+static int
+put_vouchers(const struct rec *r, struct buf *out, struct json_writer *j, struct err *e)
+{
+    const char *headers[] = {_("VOUCHER"), _(">FREE"), _(">PROMISED"),
+                             _(">FROM"),   _("UNTIL"), NULL};
+    struct table *t = table_new(headers);
+    int rc = 0;
+
+    for (size_t i = 0; rc == 0 && i < rec_count(r, "voucher"); i++) {
+        rc = put_voucher(rec_get_nth(r, "voucher", i, NULL), t, j, e);
+    }
+    if (rc == 0 && table_rows(t) > 0) {
+        table_print(t, out);
+    }
+    table_free(t);
+    return rc;
+}
+
 static int
 show_funds(struct cli *c, const struct rec *r, const struct host *h, size_t n_waiting,
            struct err *e)
@@ -177,12 +242,14 @@ show_funds(struct cli *c, const struct rec *r, const struct host *h, size_t n_wa
     int64_t balance = 0;
     int64_t held = 0;
     int64_t free_fen = 0;
+    int64_t reach_fen = 0;
     int rc = -1;
 
     if (jobs_list(c->home, &jobs, e) != 0 ||
         rec_need_int(r, "balance", 0, INT64_MAX, &balance, e) != 0 ||
         rec_need_int(r, "held", 0, INT64_MAX, &held, e) != 0 ||
-        rec_need_int(r, "free", 0, INT64_MAX, &free_fen, e) != 0) {
+        rec_need_int(r, "free", 0, INT64_MAX, &free_fen, e) != 0 ||
+        rec_opt_int(r, "reach", 0, INT64_MAX, free_fen, &reach_fen, e) != 0) {
         goto out;
     }
     sign_public_format(&h->key, hex);
@@ -195,20 +262,30 @@ show_funds(struct cli *c, const struct rec *r, const struct host *h, size_t n_wa
         json_kint(&j, "balance_fen", balance);
         json_kint(&j, "held_fen", held);
         json_kint(&j, "free_fen", free_fen);
+        json_kint(&j, "reach_fen", reach_fen);
         json_kint(&j, "waiting", (int64_t)n_waiting);
         json_key(&j, "holds");
         json_arr(&j);
         rc = put_holds(r, &jobs, NULL, &j, e);
+        json_arr_end(&j);
+        json_key(&j, "vouchers");
+        json_arr(&j);
+        rc = rc == 0 ? put_vouchers(r, NULL, &j, e) : -1;
         json_arr_end(&j);
         json_obj_end(&j);
         buf_add_str(&out, "\n");
     } else {
         buf_printf(&out, _("the book at %s: balance %s, of it held %s, free %s\n"), where,
                    out_fen(balance, a), out_fen(held, b), out_fen(free_fen, f));
+        if (reach_fen > free_fen) {
+            buf_printf(&out, _("with vouchers a run may hold %s\n"),
+                       out_fen(reach_fen, f));
+        }
         rc = put_holds(r, &jobs, t, NULL, e);
         if (rc == 0 && table_rows(t) > 0) {
             table_print(t, &out);
         }
+        rc = rc == 0 ? put_vouchers(r, &out, NULL, e) : -1;
         if (n_waiting > 0) {
             buf_printf(&out,
                        _("%zu without a receipt yet: `gpurun bill JOB` fetches it\n"),
@@ -268,7 +345,8 @@ put_entry(const char *text, struct table *t, struct json_writer *j, int64_t *n,
     char *copy = xstrdup(text);
     char *line = copy;
     const char *w[7];
-    int64_t v[4] = {0, 0, 0, 0};
+    const char *voucher;
+    int64_t v[5] = {0, 0, 0, 0, 0};
     char when[OUT_TIME_MAX > CLOCK_TEXT_MAX ? OUT_TIME_MAX : CLOCK_TEXT_MAX];
     char money[OUT_MONEY_MAX];
     int rc = -1;
@@ -280,10 +358,13 @@ put_entry(const char *text, struct table *t, struct json_writer *j, int64_t *n,
             goto out;
         }
     }
+    voucher = word(&line); /* a book of before there were any says nothing */
     if (text_parse_int(w[0], 1, INT64_MAX, "n", &v[0], e) != 0 ||
         text_parse_int(w[4], INT64_MIN, INT64_MAX, "at", &v[1], e) != 0 ||
         text_parse_int(w[5], INT64_MIN, INT64_MAX, "fen", &v[2], e) != 0 ||
-        text_parse_int(w[6], INT64_MIN, INT64_MAX, "fen", &v[3], e) != 0) {
+        text_parse_int(w[6], INT64_MIN, INT64_MAX, "fen", &v[3], e) != 0 ||
+        (voucher != NULL &&
+         text_parse_int(voucher, INT64_MIN, INT64_MAX, "fen", &v[4], e) != 0)) {
         (void)bad_line(e);
         goto out;
     }
@@ -299,6 +380,7 @@ put_entry(const char *text, struct table *t, struct json_writer *j, int64_t *n,
         json_kint(j, "at_ns", v[1]);
         json_kint(j, "balance_change_fen", v[2]);
         json_kint(j, "held_change_fen", v[3]);
+        json_kint(j, "voucher_change_fen", v[4]);
         json_obj_end(j);
     } else {
         table_cell(t, w[0]);
@@ -307,6 +389,7 @@ put_entry(const char *text, struct table *t, struct json_writer *j, int64_t *n,
         table_cell(t, strcmp(w[3], "-") != 0 ? w[3] : NULL);
         table_cell(t, out_fen(v[2], money));
         table_cell(t, out_fen(v[3], money));
+        table_cell(t, out_fen(v[4], money));
     }
     rc = 0;
 
@@ -345,8 +428,8 @@ ask_log(struct purse *p, int64_t from_ns, int64_t to_ns, struct table *t,
 int
 walletview_log(struct cli *c, int64_t from_wall_ns, int64_t to_wall_ns, struct err *e)
 {
-    const char *headers[] = {_(">N"),       _("WHEN"),  _("WHAT"), _("LEASE"),
-                             _(">BALANCE"), _(">HELD"), NULL};
+    const char *headers[] = {_(">N"),       _("WHEN"),  _("WHAT"),      _("LEASE"),
+                             _(">BALANCE"), _(">HELD"), _(">VOUCHERS"), NULL};
     struct client cl = {.loop = NULL};
     struct purse *p = NULL;
     struct buf out = BUF_INIT;

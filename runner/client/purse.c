@@ -197,7 +197,8 @@ purse_free_fen(struct purse *p, bool *bounded, int64_t *free_fen, struct err *e)
     rec_free(req);
     if (rc == 0) {
         *bounded = true;
-        rc = rec_need_int(resp, "free", 0, INT64_MAX, free_fen, e);
+        rc = rec_need_int(resp, rec_has(resp, "reach") ? "reach" : "free", 0, INT64_MAX,
+                          free_fen, e);
     }
     rec_free(resp);
     return rc;

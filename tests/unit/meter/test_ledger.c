@@ -383,7 +383,7 @@ ledger__refuses_files_that_are_none_or_newer(void **state)
 
     ledger_close(l);
     assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
-    assert_int_equal(sqlite3_exec(db, "PRAGMA user_version = 3", NULL, NULL, NULL),
+    assert_int_equal(sqlite3_exec(db, "PRAGMA user_version = 4", NULL, NULL, NULL),
                      SQLITE_OK);
     assert_int_equal(sqlite3_close(db), SQLITE_OK);
     assert_ok(file_read(path, 1 << 20, &before, &e));
@@ -491,6 +491,8 @@ static void
 ledger__of_version_1_is_taken_over(void **state)
 {
     static const char back[] =
+        "DROP TABLE cover; ALTER TABLE entry DROP COLUMN voucher;"
+        "ALTER TABLE lease DROP COLUMN total;"
         "ALTER TABLE entry DROP COLUMN wallet; ALTER TABLE lease DROP COLUMN wallet;"
         "CREATE TABLE total(n INTEGER PRIMARY KEY CHECK(n = 1), held INTEGER NOT NULL)"
         " STRICT; INSERT INTO total SELECT 1, held FROM wallet; DROP TABLE wallet;"
