@@ -270,7 +270,7 @@ rank(const struct ledger_covers *s, int64_t before_fen,
 int64_t
 ledger_covers_promise(struct ledger_covers *s, int64_t total_fen, int64_t before_fen)
 {
-    struct reserve r[LEDGER_VOUCHERS_MAX];
+    struct reserve r[LEDGER_VOUCHERS_MAX] = {{.i = 0}};
     int64_t given_fen = 0;
     int64_t cash_fen = 0;
 
@@ -395,7 +395,7 @@ ledger_covers_save(struct ledger *l, const char *lease, const struct ledger_cove
 int
 ledger_reach(struct ledger *l, int64_t wall_ns, int64_t *fen, struct err *e)
 {
-    struct reserve r[LEDGER_VOUCHERS_MAX];
+    struct reserve r[LEDGER_VOUCHERS_MAX] = {{.i = 0}};
     struct ledger_covers s;
     struct ledger_funds f;
     int64_t reach_fen;
