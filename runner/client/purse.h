@@ -36,7 +36,8 @@ void purse_close(struct purse *p);
 const struct sign_public *purse_book(const struct purse *p);
 struct counter *purse_counter(struct purse *p); /* NULL: the own book */
 
-/* What a run may hold, of cash and vouchers. *bounded false: an own book that was never topped up. */
+/* What a run may hold, of cash and vouchers. *bounded false: an own book that was never
+ * topped up. */
 int purse_free_fen(struct purse *p, bool *bounded, int64_t *free_fen,
                    struct err *e) MUST_USE;
 
