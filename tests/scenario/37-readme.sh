@@ -1,7 +1,8 @@
 #!/bin/bash
 # The session of the README, command by command, on two hosts of its kind: each does what is
 # shown. README.zh-CN.md shows the same one. RECORD=FILE writes down what was really
-# said, LOCALE=zh_CN.UTF-8 in that language (then nothing said is checked).
+# said, as slowly as somebody works who looks at a training now and then (eight minutes);
+# LOCALE=zh_CN.UTF-8 in that language (then nothing said is checked).
 # limit: 400
 # repeats
 . "$(dirname "$0")/lib.sh"
@@ -39,8 +40,19 @@ cp -r "$TOP/examples/digits" "$work/digits"
 cd "$work/digits"
 record=${RECORD:-/dev/null}
 : >"$record"
+now_epoch() { gpurun -q logs -n 1 night 2>/dev/null | sed -n 's/^epoch *\([0-9]*\) .*/\1/p'; }
+learnt() { [ "$(now_epoch </dev/null)" -ge "$1" ]; } # EPOCHS, by night
+epochs=${RECORD:+25} # that night is to have learnt before the next look at it
+epochs=${epochs:-1}
 while read -r line <&3; do
     command=${line%% \#*}
+    [ -n "${RECORD:-}" ] || command=${command/--epochs 200/--epochs 8}
+    case $command in
+    *"gpurun logs"* | *"gpurun cp night"* | *"gpurun snap take"*)
+        await 400 "$epochs epochs" learnt $epochs
+        [ -z "${RECORD:-}" ] || epochs=$((epochs + 25))
+        ;;
+    esac
     note "$command"
     echo "\$ $line" >>"$record"
     status=0
@@ -52,12 +64,13 @@ while read -r line <&3; do
     esac
     [ $status = $want ] || { cat "$work/said"; fail "exit status $status: $command"; }
     case $command in
-    *"run -d"*) await 120 "a first checkpoint" gpurun -q exec night -- test -s digits.ckpt </dev/null ;;
     *"gpurun ps") has night "$work/said"; has ¥ "$work/said" ;;
     *"gpurun logs"*) has "test accuracy" "$work/said" ;;
-    *extend*) has "cap now ¥5.00" "$work/said" ;;
+    *"gpurun exec"*) has digits.ckpt "$work/said" ;;
+    *extend*) has "cap now ¥12.00" "$work/said" ;;
     *stop*) has "data: snapshot" "$work/said" ;;
     *resume*) has "going on after epoch" "$work/said" ;;
+    *"snap diff"*) has digits.ckpt "$work/said" ;;
     *"gpurun bill") has "total ¥" "$work/said" ;;
     *--verify*) has right "$work/said" ;;
     esac
