@@ -1,5 +1,6 @@
 #!/bin/bash
 # limit: 300
+# repeats
 # The same list of demands on the three transports: bytes exact both ways, a gigabyte with
 # back-pressure, ends told apart, noise survived, whatever the login shell.
 . "$(dirname "$0")/lib.sh"

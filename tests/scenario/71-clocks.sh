@@ -3,6 +3,7 @@
 # back by an hour and by a day, the host sleeps, the whole host side stands still for more than 30 s,
 # the machine starts anew. No second is billed twice, none that is not proved, and no fen is made.
 # limit: 240
+# repeats
 . "$(dirname "$0")/lib.sh"
 . "$(dirname "$0")/hosts.sh"
 . "$(dirname "$0")/clocks.sh"

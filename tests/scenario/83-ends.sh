@@ -3,6 +3,7 @@
 # while the link is gone, SIGHUP and SIGTERM, a closed stdout, a full disk, no stdin, a
 # terminal. Each with its exit code; the job is harmed by none of it but the second ^C.
 # limit: 240
+# repeats
 . "$(dirname "$0")/lib.sh"
 . "$(dirname "$0")/hosts.sh"
 
