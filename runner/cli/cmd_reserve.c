@@ -16,7 +16,8 @@
 #include "runner/client/i18n.h"
 #include "runner/client/place.h"
 
-#define NS_PER_S ((int64_t)1000000000)
+#define NS_PER_S    ((int64_t)1000000000)
+#define ORDER_TRIES 5
 
 struct reserve_options {
     bool day, week, month, year;
@@ -117,6 +118,52 @@ confirm(struct desk *d, struct err *e)
     return rc;
 }
 
+/*
+ * Other devices cost less the less time is left: the price of the moment, as the host
+ * reckons it when the order arrives. *moved: it is below what was agreed to by now.
+ */
+static int
+price_now(struct desk *d, bool *moved, struct err *e)
+{
+    int64_t agreed_fen = d->b.fen;
+
+    *moved = false;
+    if (d->b.order.act != ORDER_CHANGE) {
+        return 0;
+    }
+    if (session_refresh(d->session, e) != 0 ||
+        booked_quote(&d->b, d->was, session_offer(d->session), host_now_s(d->session),
+                     e) != 0) {
+        return -1;
+    }
+    *moved = d->b.fen < agreed_fen;
+    if (d->b.fen > agreed_fen) {
+        return err_set(e, ERR_DENIED, "%s",
+                       _("the price has gone up meanwhile: nothing was ordered"));
+    }
+    return 0;
+}
+
+/* Order, and again where a fen went by while the order was on its way. */
+static int
+order(struct desk *d, struct reservation **r, struct err *e)
+{
+    bool moved;
+    int rc = price_now(d, &moved, e);
+
+    for (int n = 0; rc == 0; n++) {
+        struct err why;
+
+        rc = booked_order(&d->cl, d->purse, d->session, &d->b, r, e);
+        if (rc == 0 || e->code != ERR_DENIED || n == ORDER_TRIES ||
+            price_now(d, &moved, &why) != 0 || !moved) {
+            break;
+        }
+        rc = 0;
+    }
+    return rc;
+}
+
 /* What was bought is for a job that runs: from now on it costs nothing by the hour. */
 static int
 put_job(struct desk *d, const char *job, const char *reservation, struct err *e)
@@ -147,7 +194,7 @@ carry_out(struct desk *d, struct err *e)
     if (confirm(d, e) != 0 || purse_open(&d->purse, &d->cl, e) != 0) {
         return -1;
     }
-    rc = booked_order(&d->cl, d->purse, d->session, &d->b, &r, e);
+    rc = order(d, &r, e);
     if (rc == 0 && d->b.job[0] != '\0') {
         rc = put_job(d, d->b.job, r->id, e);
     }
