@@ -6,7 +6,6 @@
 mkdir -p "$work/p"
 cd "$work/p"
 echo 'print(1)' >a.py
-json() { /usr/bin/python3 -c "import json,sys; d=json.load(open('$work/out')); print($1)"; }
 
 note "the cards that come with it, cheapest first"
 expect 0 gpurun plan --json --compare --gpu 4090:2 --max-time 10h --max-cost 20 a.py

@@ -12,7 +12,6 @@ cat >job.sh <<'EOF'
 echo "index $GPURUN_ARRAY_INDEX args $*"
 exit "${1:-0}"
 EOF
-json() { /usr/bin/python3 -c "import json; d=json.load(open('$work/out')); print($1)"; }
 
 note "what is wrong with a line is named before anything is done"
 bad() { # WORDS-IN-MESSAGE LINE...

@@ -9,7 +9,6 @@
 mkdir -p "$work/p/sub" "$work/p/.git"
 cd "$work/p/sub"
 echo 'echo "$A $B"' >job.sh
-json() { /usr/bin/python3 -c "import json; d=json.load(open('$work/out')); print($1)"; }
 
 note "lines of options, remarks and quotes; the command line wins; plan shows them"
 cat >../.gpurun <<'EOT'

@@ -23,7 +23,6 @@ echo kept >result
 true
 EOT
 sum=$(sha256sum <"$work/set/big.bin")
-json() { /usr/bin/python3 -c "import json; d=json.load(open('$work/out')); print($1)"; }
 
 use libssh
 

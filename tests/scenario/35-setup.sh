@@ -10,7 +10,6 @@ mkdir -p "$work/p"
 cd "$work/p"
 agent_home=$work/$H/home/.local/share/gpurun-agent
 agent() { env -i PATH="$PATH" HOME="$work/$H/home" "$BUILD/bin/gpurun-agent" "$@"; }
-json() { /usr/bin/python3 -c "import json; d=json.load(open('$work/out')); print($1)"; }
 echo 'VALUE = 1' >made.py
 cat >setup.sh <<EOT
 echo ran >>$work/ran

@@ -15,9 +15,6 @@ as_client() {
     done
     env -i PATH="$PATH" HOME="$client" GPURUN_HOME="$client/gpurun" LC_ALL=C.UTF-8 TZ=UTC "${extra[@]}" "$@"
 }
-json() { # EXPRESSION over d, from $work/out
-    /usr/bin/python3 -c 'import json, sys; d = json.load(open(sys.argv[1])); print(eval(sys.argv[2]))' "$work/out" "$1"
-}
 mkdir "$work/proj"
 cd "$work/proj"
 cat >busy.py <<'PY'

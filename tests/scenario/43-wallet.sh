@@ -5,9 +5,6 @@
 . "$(dirname "$0")/lib.sh"
 . "$(dirname "$0")/hosts.sh"
 agent_home=$client/gpurun/local
-json() { # EXPRESSION over d, from $work/out
-    /usr/bin/python3 -c 'import json, sys; d = json.load(open(sys.argv[1])); print(eval(sys.argv[2]))' "$work/out" "$1"
-}
 funds() { # BALANCE HELD
     expect 0 gpurun --json wallet
     [ "$(json 'd["balance_fen"], d["held_fen"], d["free_fen"]')" = "($1, $2, $(($1 - $2)))" ] ||

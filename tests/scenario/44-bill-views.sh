@@ -4,9 +4,6 @@
 # needs: pipe
 . "$(dirname "$0")/lib.sh"
 . "$(dirname "$0")/hosts.sh"
-json() { # EXPRESSION over d, from $work/out
-    /usr/bin/python3 -c 'import json, sys; d = json.load(open(sys.argv[1])); print(eval(sys.argv[2]))' "$work/out" "$1"
-}
 mkdir "$work/proj"
 cd "$work/proj"
 printf 'import sys, time\ntime.sleep(float(sys.argv[1]))\n' >busy.py

@@ -6,12 +6,6 @@
 # limit: 240
 . "$(dirname "$0")/lib.sh"
 . "$(dirname "$0")/hosts.sh"
-json() { # EXPRESSION over d, from $work/out
-    /usr/bin/python3 -c 'import json, sys; d = json.load(open(sys.argv[1])); print(eval(sys.argv[2]))' "$work/out" "$1"
-}
-is() { # EXPRESSION VALUE
-    [ "$(json "$1")" = "$2" ] || fail "$1 is $(json "$1"), not $2"
-}
 
 # The operator's account, and two owners'.
 sshd op -- "AuthorizedKeysFile $work/op/home/.ssh/authorized_keys"

@@ -5,9 +5,6 @@
 # limit: 120
 . "$(dirname "$0")/lib.sh"
 . "$(dirname "$0")/hosts.sh"
-json() { # EXPRESSION over d, from $work/out
-    /usr/bin/python3 -c 'import json, sys; d = json.load(open(sys.argv[1])); print(eval(sys.argv[2]))' "$work/out" "$1"
-}
 owner() { env -i PATH="$PATH" HOME="$work/far/home" TZ=UTC "$BUILD/bin/gpurun-agent" "$@"; }
 held() {
     expect 0 gpurun --json wallet

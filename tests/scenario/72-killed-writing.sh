@@ -10,9 +10,6 @@
 . "$(dirname "$0")/hosts.sh"
 
 STEP=${STEP:-17}
-json() { # EXPRESSION over d, from $work/out
-    /usr/bin/python3 -c 'import json, sys; d = json.load(open(sys.argv[1])); print(eval(sys.argv[2]))' "$work/out" "$1"
-}
 die="LD_PRELOAD=$BUILD/tests/libs/dieat.so DIE_AT_FILE=$work/die ASAN_OPTIONS=verify_asan_link_order=0"
 agent=$BUILD/lib/gpurun/agent/$arch/gpurun-agent.dyn
 # shellcheck disable=SC2086

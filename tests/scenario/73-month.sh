@@ -18,9 +18,6 @@ ip link set lo up
 DAYS=${DAYS:-3}
 JANUARY_S=1798732800 # 2027-01-01 00:00 in Shanghai
 FEBRUARY_S=1801411200
-json() { # EXPRESSION over d, from $work/out
-    /usr/bin/python3 -c 'import json, sys; d = json.load(open(sys.argv[1])); print(eval(sys.argv[2]))' "$work/out" "$1"
-}
 # One clock for all the world: what each side keeps of time is the same month.
 timed world
 clock_of_world() { # SECONDS: set the wall clock to that

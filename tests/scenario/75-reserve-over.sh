@@ -6,12 +6,6 @@
 . "$(dirname "$0")/lib.sh"
 . "$(dirname "$0")/hosts.sh"
 . "$(dirname "$0")/clocks.sh"
-json() { # EXPRESSION over d, from $work/out
-    /usr/bin/python3 -c 'import json, sys; d = json.load(open(sys.argv[1])); print(eval(sys.argv[2]))' "$work/out" "$1"
-}
-is() { # EXPRESSION VALUE
-    [ "$(json "$1")" = "$2" ] || fail "$1 is $(json "$1"), not $2"
-}
 costs() { # FEN: at least so much by now, in $cost
     gpurun --json ps >"$work/out" || return 1
     cost=$(json '[j["cost_fen"] for j in d["jobs"] if j["name"] == "payg"][0]')

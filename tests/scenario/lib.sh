@@ -7,6 +7,8 @@
 #   note WORDS               a line in the output, seen when it fails
 #   run WORD...              run it; stdout in $work/out, stderr in $work/err, status in $rc
 #   expect RC WORD...        the same, and the status must be RC
+#   json EXPRESSION          what Python makes of it, d being the JSON in $work/out
+#   is EXPRESSION VALUE      json EXPRESSION is just that
 #   has TEXT [FILE]          FILE (default $work/out) holds TEXT; hasnt: does not
 #   await SECONDS WHAT CMD   until CMD succeeds; fails with WHAT
 #   spawn NAME WORD...       run in the background, output in $work/NAME.log; pid in ${pid[NAME]}
@@ -75,6 +77,13 @@ expect() {
     shift
     run "$@"
     [ "$rc" = "$want" ] || fail "exit status $rc instead of $want: $*"
+}
+
+json() { # EXPRESSION over d, what the last one printed as JSON
+    /usr/bin/python3 -c 'import json, sys; d = json.load(open(sys.argv[1])); print(eval(sys.argv[2]))' "$work/out" "$1"
+}
+is() { # EXPRESSION VALUE
+    [ "$(json "$1")" = "$2" ] || fail "$1 is $(json "$1"), not $2"
 }
 
 has() { grep -qF -- "$1" "${2:-$work/out}" || fail "no '$1' in ${2:-stdout}"; }
