@@ -87,11 +87,7 @@ check_agreed(const struct launch *l, const struct snap_info *s, struct err *e)
         const struct snap_info *o = &l->sets.v[i];
 
         if (strcmp(o->name, s->name) == 0 && strcmp(o->tree, s->tree) != 0) {
-            return err_set(
-                e, ERR_INVALID,
-                _("--data %s is one thing on %s and another on %s: --host says "
-                  "which"),
-                s->name, s->host, o->host);
+            return request_data_differs(s->name, s->host, o->host, e);
         }
     }
     return 0;

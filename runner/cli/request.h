@@ -104,6 +104,9 @@ int request_fill_setup(struct run_request *r, const struct run_options *o,
 
 /* Forget where it was found. */
 void request_clear_data(struct data_want *d);
+/* Two hosts mean different things by one name: which one is not for us to say. -1. */
+int request_data_differs(const char *name, const char *host, const char *other,
+                         struct err *e);
 /* All were found: name them in the specification. */
 void request_name_data(struct run_request *r);
 

@@ -18,6 +18,14 @@ request_clear_data(struct data_want *d)
     d->id = d->tree = d->from = NULL;
 }
 
+int
+request_data_differs(const char *name, const char *host, const char *other, struct err *e)
+{
+    return err_set(e, ERR_INVALID,
+                   _("--data %s is one thing on %s and another on %s: --host says which"),
+                   name, host, other);
+}
+
 void
 request_name_data(struct run_request *r)
 {
