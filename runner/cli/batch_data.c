@@ -155,6 +155,11 @@ find_for(struct batch *b, struct batch_job *j, bool *asked, struct err *e)
     }
     *asked = true;
     there = batch_cheapest(b, j, false);
+    if (there == NULL) { /* a link went meanwhile */
+        return batch_check_place(b, j, e) != 0
+                   ? -1
+                   : err_set(e, ERR_LINK, "%s", _("the link to the hosts went away"));
+    }
     for (size_t i = 0; i < j->r.n_data; i++) {
         const char *name = j->r.data[i].name;
 

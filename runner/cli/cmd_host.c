@@ -42,7 +42,7 @@ static const struct opt options_add[] = {
         "none: no copies)")},
     {"park", 0, OPT_STR, offsetof(struct host_options, park), "CMD",
      N_("a command that the host runs by itself once no job is left there, as "
-        "`shutdown`")},
+        "`shutdown now`")},
     {"park-after", 0, OPT_STR, offsetof(struct host_options, park_after), "DUR",
      N_("after so long with nothing to do (default: 10m)")},
     {NULL, 0, OPT_NONE, 0, NULL, NULL},

@@ -104,7 +104,7 @@ const struct command sub_host_park = {
     .name = "park",
     .usage = N_("NAME [COMMAND|none] [--park-after DUR]"),
     .help = N_("a command that the host runs by itself once no job is left there, as "
-               "`shutdown`"),
+               "`shutdown now`"),
     .options = options_park,
     .options_size = sizeof(struct park_options),
     .min_words = 1,

@@ -29,7 +29,7 @@ static const char script[] =
     "name=${name##*/}\n"
     "case $name in '' | . | .. | -*) name=data ;; esac\n"
     "if command -v curl >/dev/null; then\n"
-    "    curl -fsSL --retry 5 -o \"$name\" \"$1\" || exit\n"
+    "    curl -gfsSL --retry 5 -o \"$name\" \"$1\" || exit\n"
     "elif command -v wget >/dev/null; then\n"
     "    wget -nv -t 5 -O \"$name\" \"$1\" >&2 || exit\n"
     "elif command -v python3 >/dev/null; then\n"
@@ -45,9 +45,9 @@ static const char script[] =
     "    printf '%s  %s\\n' \"$2\" \"$name\" | sha256sum -c - >&2 || exit\n"
     "fi\n"
     "[ \"$3\" = unpack ] || exit 0\n"
-    "case $name in\n"
-    "*.zip) python3 -m zipfile -e \"$name\" . || exit ;;\n"
-    "*) tar --no-same-owner -xf \"$name\" || exit ;;\n"
+    "case $(head -c 2 <\"$name\" | tr -d '\\0') in\n"
+    "PK) python3 -m zipfile -e \"$name\" . || exit ;;\n"
+    "*) tar --no-same-owner -xf \"./$name\" || exit ;;\n"
     "esac\n"
     "rm -f \"$name\"\n";
 
@@ -166,7 +166,7 @@ keep(struct cli *c, struct client *cl, const struct pull *p, const char *job,
     }
     if (r.snapshot[0] == '\0') {
         err_set(e, ERR_SYSTEM, _("what job %s fetched was not kept: %s"), job,
-                r.phrase != NULL ? r.phrase : "");
+                r.phrase != NULL ? r.phrase : _("the host does not say why"));
         goto out;
     }
     rec_add(req, "snapshot", id);
@@ -174,12 +174,17 @@ keep(struct cli *c, struct client *cl, const struct pull *p, const char *job,
     rec_add(req, "from", r.snapshot);
     if (context_session(cl, p->host, CONTEXT_PATIENCE_NS, &s, e) != 0 ||
         datasets_ask(s, req, out, e) != 0) {
-        (void)err_wrap(e, _("it is fetched: snapshot %s; as a data set"), r.snapshot);
+        (void)err_wrap(
+            e,
+            _("it is fetched, and kept as snapshot %s (`gpurun snap rm` gives it "
+              "up), but no data set was made of it"),
+            r.snapshot);
         goto out;
     }
     rc = 0;
     if (give_up(cl, s, r.snapshot, job, &why) != 0) {
-        say(c, "%s; `gpurun snap rm %s`", why.msg, r.snapshot);
+        say(c, _("the snapshot it came by stays until `gpurun snap rm %s`: %s"),
+            r.snapshot, why.msg);
     }
 
 out:

@@ -362,6 +362,9 @@ resume(struct park_timer *t)
     } else if (t->st.phase ==
                PARK_RUNNING) { /* ended with it: what came of it is unknown */
         t->st.phase = PARK_FAILED;
+        /* Perhaps the command did its work, and a container has just been started again.
+         */
+        t->st.idle_since_ns = clock_boot_ns();
         (void)snprintf(t->st.why, sizeof t->st.why, "%s",
                        "the process that ran it was ended");
     }

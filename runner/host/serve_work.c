@@ -53,7 +53,7 @@ serve_work_start(struct serve_work *w)
 
     if (s->n_works >= WORKS_MAX) {
         err_set(&e, ERR_BUSY, "too much is being done for this connection");
-    } else if (serve_hold(s, &e) == 0 &&
+    } else if ((w->only_looks || serve_hold(s, &e) == 0) &&
                work_start(s->loop, w->run, work_done, w, &e) == 0) {
         s->n_works++;
         return;

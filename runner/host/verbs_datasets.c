@@ -51,6 +51,7 @@ data_list(struct serve *s, uint64_t id, const struct rec *req)
 
     (void)req;
     w->run = list_run;
+    w->only_looks = true;
     w->answer = answer_reply;
     w->reply = msg_answer_new(VERB_DATA_LIST);
     serve_work_start(w);

@@ -121,6 +121,7 @@ host_python(struct serve *s, uint64_t id, const struct rec *req)
 
     (void)req;
     w->run = python_run;
+    w->only_looks = true;
     w->answer = python_answer;
     serve_work_start(w);
 }
