@@ -65,7 +65,7 @@ ledger_voucher(struct ledger *l, const struct ledger_voucher *v, int64_t wall_ns
 {
     struct ledger_order o = {
         .effect = voucher_effect, .fen = v->given_fen, .covered = true, .voucher = v};
-    char key[LEDGER_TEXT_MAX + 16];
+    char key[LEDGER_TEXT_MAX + 32];
     struct ledger_draft d = {
         .id = key, .kind = "voucher", .lease = "", .of_wallet = true, .wall_ns = wall_ns};
 
@@ -111,7 +111,8 @@ lapse_one(struct ledger *l, const struct ledger_voucher *v, int64_t wall_ns,
         .id = key, .kind = "lapse", .lease = "", .of_wallet = true, .wall_ns = wall_ns};
 
     (void)snprintf(d.wallet, sizeof d.wallet, "%s", l->wallet);
-    (void)snprintf(key, sizeof key, "lapse:%s", v->id);
+    /* It may lapse again: what is heard late of a lease can come back to it after. */
+    (void)snprintf(key, sizeof key, "lapse:%s:%" PRId64, v->id, wall_ns);
     return ledger_carry_out(l, &d, &o, NULL, e);
 }
 
@@ -124,10 +125,14 @@ ledger_lapse(struct ledger *l, int64_t wall_ns, size_t *n_lapsed, struct err *e)
         return -1;
     }
     for (size_t i = 0; i < s.n; i++) {
-        if (s.c[i].v.expired && lapse_one(l, &s.c[i].v, wall_ns, e) != 0) {
-            return -1;
+        const struct ledger_voucher *v = &s.c[i].v;
+
+        if (v->expired && v->free_fen > 0) {
+            if (lapse_one(l, v, wall_ns, e) != 0) {
+                return -1;
+            }
+            ++*n_lapsed;
         }
-        *n_lapsed += s.c[i].v.expired ? 1 : 0;
     }
     return 0;
 }

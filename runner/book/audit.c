@@ -216,6 +216,7 @@ report(struct audit *a, const struct sums *s, struct buf *out, struct err *e)
     char fee[MONEY_TEXT_MAX];
     char given[MONEY_TEXT_MAX];
     char spent[MONEY_TEXT_MAX];
+    char lapsed[MONEY_TEXT_MAX];
     char left[MONEY_TEXT_MAX];
     int64_t spent_fen = s->given_fen - s->lapsed_fen - s->left_fen;
 
@@ -245,7 +246,9 @@ report(struct audit *a, const struct sums *s, struct buf *out, struct err *e)
         money_format_fen(s->given_fen, given);
         money_format_fen(spent_fen, spent);
         money_format_fen(s->left_fen, left);
-        (void)printf("vouchers: given %s, of it spent %s, left %s\n", given, spent, left);
+        money_format_fen(s->lapsed_fen, lapsed);
+        (void)printf("vouchers: given %s, of it spent %s, lapsed %s, left %s\n", given,
+                     spent, lapsed, left);
     }
     (void)printf("%zu receipts: charges %s = owners %s + fee %s%s\n", a->n_receipts,
                  charges, owners, fee, a->n_wrong == 0 ? ": all of it agrees" : "");

@@ -54,9 +54,15 @@ add(struct book *b, const struct command_options *o, const char *name, const cha
     struct ledger_voucher v;
     struct account a;
     bool repeated = false;
+    size_t n_posted = 0;
     int rc = -1;
 
     if (fill(&v, o, yuan, e) != 0 || account_find(b, name, &a, e) != 0) {
+        return -1;
+    }
+    /* Those that are over make room. */
+    if (desk_tick(b, a.id, &n_posted, e) != 0) {
+        account_free(&a);
         return -1;
     }
     ledger_use(b->ledger, a.id);

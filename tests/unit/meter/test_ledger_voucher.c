@@ -238,6 +238,28 @@ voucher__that_expires_pays_for_what_it_was_promised_to(void **state)
     ledger_close(l);
 }
 
+/* A receipt of before that comes after: what it frees lapses, too. */
+static void
+voucher__lapses_again_when_something_comes_back_late(void **state)
+{
+    struct ledger *l = open_new(*state, "late");
+    struct err e = {0};
+    size_t n = 0;
+
+    assert_ok(give(l, "v", 100, 0, "2026-11-29", &e));
+    assert_ok(ledger_hold(l, "l1", 1, 60, NOON_NS, &e));
+    assert_ok(ledger_lapse(l, NOON_NS + DAY_NS, &n, &e));
+    assert_voucher(l, "v", 0, 60);
+    assert_ok(settle(l, "l1", 10, 0, NOON_NS, &e));
+    assert_voucher(l, "v", 50, 0);
+    assert_ok(ledger_lapse(l, NOON_NS + 2 * DAY_NS, &n, &e));
+    assert_int_equal(n, 2);
+    assert_voucher(l, "v", 0, 0);
+    assert_int_equal(account(l, "platform:voucher"), -10);
+    assert_ok(ledger_check(l, &e));
+    ledger_close(l);
+}
+
 static void
 voucher__gets_back_what_it_gave(void **state)
 {
@@ -472,6 +494,7 @@ main(void)
         unit_test_in_dir(voucher__order_is_the_laws),
         unit_test_in_dir(voucher__hold_covers_any_charge),
         unit_test_in_dir(voucher__that_expires_pays_for_what_it_was_promised_to),
+        unit_test_in_dir(voucher__lapses_again_when_something_comes_back_late),
         unit_test_in_dir(voucher__gets_back_what_it_gave),
         unit_test_in_dir(voucher__is_given_once_and_within_limits),
         unit_test_in_dir(voucher__of_a_lease_that_came_to_nothing_is_free_again),
