@@ -195,14 +195,14 @@ carry_out(struct desk *d, struct err *e)
         return -1;
     }
     rc = order(d, &r, e);
-    if (rc == 0 && d->b.job[0] != '\0') {
-        rc = put_job(d, d->b.job, r->id, e);
-    }
     if (rc == 0 || (d->b.sent && e->code == ERR_LINK)) {
         d->c->stage = STAGE_CHANGED;
     }
     if (rc != 0 && d->b.sent && e->code == ERR_LINK) {
         err_wrap(e, _("nobody knows whether it was ordered (`gpurun reserve ls` asks)"));
+    }
+    if (rc == 0 && d->b.job[0] != '\0') {
+        rc = put_job(d, d->b.job, r->id, e);
     }
     if (rc == 0) {
         rc = reserveview_made(d->c, r, h->name, e);
@@ -485,6 +485,11 @@ switch_devices(struct desk *d, const char *job, const struct job_state *st,
     char id[GRANT_ID_MAX + 1];
 
     if (reserve_job_covered(d->c->home, d->session, st, id)) {
+        if (d->o->dry_run) {
+            say(d->c, _("reservation %s covers job %s: nothing would be bought"), id,
+                job);
+            return 0;
+        }
         return put_job(d, job, id, e);
     }
     if (offer == NULL) {

@@ -40,6 +40,7 @@ look(void *ctx)
 {
     struct sup *s = ctx;
     struct reservation *r = NULL;
+    struct meter_status m;
     struct err none;
 
     if (s->main_exited || s->ending || s->stop_reason != JOB_REASON_NONE) {
@@ -53,8 +54,13 @@ look(void *ctx)
         look_again_later(s);
         return;
     }
-    s->reserved[0] = '\0';
     sup_meter(s, USAGE_RUNNING, "reservation_over");
+    meter_session_status(s->meter, &m);
+    if (m.state == USAGE_RESERVED) { /* the journal could not be written */
+        timer_after(s->reserved_timer, LOOK_NS);
+        return;
+    }
+    s->reserved[0] = '\0';
     sup_refresh(s);
 }
 
@@ -67,6 +73,9 @@ sup_reserved_begin(struct sup *s, const char *id, struct err *e)
 
     if (!s->started || s->main_exited || s->ending || s->stop_reason != JOB_REASON_NONE) {
         return err_set(e, ERR_NOT_FOUND, "the job is not running");
+    }
+    if (strcmp(s->grant.reservation, id) == 0) {
+        return 0; /* it began on it */
     }
     if (s->grant.reservation[0] != '\0') {
         return err_set(e, ERR_EXISTS, "the job is on reservation %s already",
