@@ -90,6 +90,7 @@ count_dead(struct gc *g, const struct index_row *r)
 struct verdicts {
     struct sha256 *condemn;
     size_t n_condemn;
+    uint64_t condemn_bytes;
     struct sha256 *pardon;
     size_t n_pardon;
 };
@@ -102,12 +103,10 @@ judge_row(struct gc *g, const struct index_row *r, bool live, struct verdicts *v
         g->r->live_bytes += r->stored_len;
         if (r->doomed_gen != 0) {
             v->pardon[v->n_pardon++] = r->id;
-            g->r->n_pardoned++;
         }
     } else if (r->doomed_gen == 0) {
         v->condemn[v->n_condemn++] = r->id;
-        g->r->n_condemned++;
-        g->r->condemned_bytes += r->stored_len;
+        v->condemn_bytes += r->stored_len;
     } else if (r->doomed_gen <= g->gen_ok) {
         count_dead(g, r);
     } else {
@@ -120,6 +119,7 @@ judge_batch(struct gc *g, const struct index_row *rows, size_t n, size_t *live_a
             struct verdicts *v, struct err *e)
 {
     v->n_condemn = 0;
+    v->condemn_bytes = 0;
     v->n_pardon = 0;
     for (size_t i = 0; i < n; i++) {
         uint64_t key = live_key(&rows[i].id);
@@ -129,13 +129,18 @@ judge_batch(struct gc *g, const struct index_row *rows, size_t n, size_t *live_a
         }
         judge_row(g, &rows[i], *live_at < g->live.n && g->live.v[*live_at] == key, v);
     }
-    if (g->o->dry_run) {
-        return 0;
-    }
-    if (v->n_condemn != 0 && index_condemn(g->s->ix, v->condemn, v->n_condemn, e) == -1) {
+    if (!g->o->dry_run && v->n_condemn != 0 &&
+        index_condemn(g->s->ix, v->condemn, v->n_condemn, e) == -1) {
         return -1;
     }
-    return v->n_pardon == 0 ? 0 : index_pardon(g->s->ix, v->pardon, v->n_pardon, e);
+    g->r->n_condemned += v->n_condemn;
+    g->r->condemned_bytes += v->condemn_bytes;
+    if (!g->o->dry_run && v->n_pardon != 0 &&
+        index_pardon(g->s->ix, v->pardon, v->n_pardon, e) == -1) {
+        return -1;
+    }
+    g->r->n_pardoned += v->n_pardon;
+    return 0;
 }
 
 int

@@ -80,8 +80,11 @@ remove_orphan(struct gc *g, const struct pack_name *name, struct err *e)
         return 0; /* its writer lives */
     }
     /* The lock is given up only after the index knows the pack: ask once more. */
-    if (index_pack_no(g->s->ix, name, &no, e) == -1 ||
-        is_needed(g, fd, &needed, e) == -1) {
+    if (index_pack_no(g->s->ix, name, &no, e) == -1) {
+        goto out;
+    }
+    if (is_needed(g, fd, &needed, e) == -1) {
+        err_wrap(e, "pack %s, which the index does not know", file);
         goto out;
     }
     if (needed) {

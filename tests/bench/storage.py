@@ -31,13 +31,14 @@ def bytes_below(directory, only=None):
 
 
 def kept(tool):
-    """Bytes that the tree costs: not the fixed reserve that ours gives back on a full disk. Ours is
-    counted with its keys and scan cache; of restic the repository alone, without its cache."""
+    """Bytes that the tree costs. Ours is counted with its keys, its scan cache and the reserve that it
+    gives back on a full disk; of restic the repository alone, without its cache."""
+    total = bytes_below(tool.place)
     reserve = bytes_below(tool.place, "reserve")
     if reserve > 0:
-        print(f"# not counted: {reserve / 1e6:.1f} MB of reserve (one a store); with it "
-              f"{bytes_below(tool.place) / 1e6:.1f} MB", flush=True)
-    return bytes_below(tool.place) - reserve
+        print(f"# {reserve / 1e6:.1f} MB of it are the reserve, one a store whatever its size; without it "
+              f"{(total - reserve) / 1e6:.1f} MB", flush=True)
+    return total
 
 
 class Ours:
