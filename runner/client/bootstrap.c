@@ -500,8 +500,11 @@ say_cut(const struct bootstrap *b, struct failure *f)
     struct transport_status s;
     char where[WHERE_MAX];
 
+    if (f->cause != CAUSE_AGENT_FAILED) {
+        return;
+    }
     transport_wait(b->transport, &s);
-    if (f->cause == CAUSE_AGENT_FAILED && s.end == TRANSPORT_END_SIGNAL && s.code == 0) {
+    if (s.end == TRANSPORT_END_SIGNAL && s.code == 0) {
         (void)failure_set(f, CAUSE_CUT,
                           _("%s: the link was cut while the agent was on its way"),
                           transport_where(b->transport, where));
