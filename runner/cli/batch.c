@@ -307,12 +307,18 @@ wait_for_news(struct batch *b)
     timer_free(t);
 }
 
+/* All jobs have ended, and what they left is copied. */
 static bool
-is_over(const struct batch *b)
+is_over(struct batch *b)
 {
-    bool copied = b->n_to_copy == 0 || b->n_interrupts > 1;
+    bool ended = b->n_done == b->n || (b->held_back && b->n_active == 0);
 
-    return copied && (b->n_done == b->n || (b->held_back && b->n_active == 0));
+    if (!ended) {
+        b->over_since_ns = 0;
+    } else if (b->over_since_ns == 0) {
+        b->over_since_ns = clock_boot_ns();
+    }
+    return ended && (b->n_to_copy == 0 || b->n_interrupts > 1);
 }
 
 static int

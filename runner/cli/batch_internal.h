@@ -67,13 +67,21 @@ struct batch_job {
     struct err why;        /* with words where it never ran, or is out of sight */
     int64_t charge_fen;    /* -1: not known */
     const char *copy_to;   /* its data is to be copied there still; NULL: no */
+    bool copying;          /* it is on its way */
+    unsigned n_copy_cuts;  /* how often its own host's link was cut under that */
 };
 
-/* Where copies go. */
+/* Where copies go: one after another, beside those that go elsewhere. */
 struct batch_target {
     char *to;
-    struct session *session; /* NULL: why */
-    struct err why;
+    struct session *session;   /* NULL: not opened, or closed since it failed */
+    unsigned n_failed;         /* attempts in a row to reach it */
+    int64_t failed_boot_ns;    /* the last one, */
+    int64_t retry_boot_ns;     /* the next, */
+    struct err why;            /* and why */
+    struct batch_job *copying; /* whose data is on its way there; NULL: nobody's */
+    struct forward *copy;
+    struct forward_progress copied;
 };
 
 /* Devices of one type that changed hands by us since the host was last asked. */
@@ -124,12 +132,10 @@ struct batch {
     int signal;          /* to go by; 0: none */
     int n_interrupts;
     int64_t idle_since_ns; /* nothing of ours runs; 0: something does */
+    int64_t over_since_ns; /* nothing of ours will run any more; 0: something may */
     struct progress *progress;
-    struct batch_job *copying; /* whose data is on its way; NULL: nobody's */
-    struct forward *copy;
-    struct forward_progress copied;
-    size_t n_to_copy; /* that one included */
-    struct batch_target *targets;
+    size_t n_to_copy; /* snapshots, those on their way included */
+    struct batch_target **targets;
     size_t n_targets;
     struct batch_set *sets; /* of all hosts that were asked; none without --data */
     size_t n_sets;
@@ -173,11 +179,15 @@ void batch_json_data(const struct batch *b, struct json_writer *j);
 int batch_move_data(struct batch *b, struct err *e) MUST_USE;
 void batch_free_data(struct batch *b);
 
-/* batch_mirror.c: its data is to be copied, if so; go on with that; is there news? */
-void batch_mirror_want(struct batch_job *j);
-void batch_mirror_step(struct batch *b);
+/*
+ * batch_mirror.c: copies of what jobs left, beside those that run; nothing here runs the
+ * loop. A host that cannot be reached is tried again, and once more when all have ended.
+ */
+void batch_mirror_want(struct batch_job *j); /* its data is to be copied, if so */
+void batch_mirror_step(struct batch *b);     /* go on */
 bool batch_mirror_news(const struct batch *b);
-void batch_mirror_close(struct batch *b); /* says what was not copied */
+void batch_mirror_line(const struct batch *b, struct buf *out); /* of the progress */
+void batch_mirror_close(struct batch *b);                       /* names what is left */
 
 /* batch_view.c */
 int batch_print_plan(const struct batch *b, const int64_t *caps, struct err *e) MUST_USE;

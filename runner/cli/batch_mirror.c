@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "base/buf.h"
+#include "base/clock.h"
 #include "runner/cli/batch_internal.h"
 #include "runner/cli/out.h"
 #include "runner/client/hosts.h"
@@ -9,9 +10,18 @@
 #include "runner/client/mirror.h"
 
 /*
- * Copies of what ended (runner/client/mirror.h), one after another, while the rest runs
- * and starts: no device waits for a copy.
+ * Copies of what ended (runner/client/mirror.h), to each host one after another, while
+ * the rest runs and starts: no device waits for a copy.
  */
+
+#define NS_PER_S ((int64_t)1000000000)
+/* At the end: so long a job's host may take to come back, and so long ago has an attempt
+ * to reach the other one to be for another to be worth while. */
+#define SOURCE_WAIT_NS (60 * NS_PER_S)
+#define STALE_NS       (5 * NS_PER_S)
+#define CUTS_MAX       3
+#define RETRY_SLOWER   4  /* than a session would: nothing waits for a copy */
+#define NAMES_MAX      20 /* told of those that are left */
 
 void
 batch_mirror_want(struct batch_job *j)
@@ -36,97 +46,221 @@ failed(struct batch_job *j, const struct err *why)
     settled(j);
 }
 
-/* The session to that host, opened when it is first needed; NULL: it does not answer. */
-static struct session *
-target(struct batch *b, const char *to, const struct err **why)
-{
-    struct batch_target *t = NULL;
-
-    for (size_t i = 0; i < b->n_targets && t == NULL; i++) {
-        t = strcmp(b->targets[i].to, to) == 0 ? &b->targets[i] : NULL;
-    }
-    if (t == NULL) {
-        b->targets =
-            xrealloc(b->targets, (b->n_targets + 1) * sizeof(struct batch_target));
-        t = &b->targets[b->n_targets++];
-        memset(t, 0, sizeof *t);
-        t->to = xstrdup(to);
-        (void)!mirror_open(&t->session, b->cl, to, &t->why);
-    } else if (t->session != NULL && session_conn(t->session) == NULL) {
-        t->why = session_why(t->session)->err;
-        session_close(t->session);
-        t->session = NULL;
-    }
-    *why = &t->why;
-    return t->session;
-}
-
 static void
-end_copy(struct batch *b)
+done(struct batch_job *j)
 {
-    struct batch_job *j = b->copying;
     struct err e;
 
-    b->copying = NULL;
-    if (forward_finish(b->copy, &e) != 0) {
-        failed(j, &e);
-        return;
-    }
     free(j->record.mirror);
     j->record.mirror = xstrdup(j->copy_to);
-    if (jobs_save(b->cl->home, &j->record, &e) != 0) {
-        say(b->c, "%s", e.msg);
+    if (jobs_save(j->b->cl->home, &j->record, &e) != 0) {
+        say(j->b->c, "%s", e.msg);
     }
     settled(j);
 }
 
-/* Begin with j's; false: it has to wait for its host. */
-static bool
-begin_copy(struct batch_job *j)
-{
-    struct batch *b = j->b;
-    struct session *from = j->host->session;
-    const struct err *why;
-    struct session *to;
-    struct err e;
+/* ---- the hosts that copies go to ---- */
 
-    if (session_state(from) == SESSION_FAILED) {
-        failed(j, &session_why(from)->err);
+static struct batch_target *
+target_of(struct batch *b, const char *to)
+{
+    struct batch_target *t;
+
+    for (size_t i = 0; i < b->n_targets; i++) {
+        if (strcmp(b->targets[i]->to, to) == 0) {
+            return b->targets[i];
+        }
+    }
+    t = xcalloc(1, sizeof *t);
+    t->to = xstrdup(to);
+    b->targets = xrealloc(b->targets, (b->n_targets + 1) * sizeof *b->targets);
+    b->targets[b->n_targets++] = t;
+    return t;
+}
+
+/* Its session, if any, is of no more use. */
+static bool
+is_gone(const struct batch_target *t)
+{
+    enum session_state st = session_state(t->session);
+
+    return st == SESSION_FAILED || st == SESSION_DOWN;
+}
+
+/* It cannot be reached: what goes there waits, for longer each time. */
+static void
+target_failed(struct batch *b, struct batch_target *t, const struct err *why)
+{
+    session_close(t->session);
+    t->session = NULL;
+    if (t->n_failed == 0) {
+        say(b->c, _("copies to %s wait until it can be reached (%s)"), t->to, why->msg);
+    }
+    t->why = *why;
+    t->failed_boot_ns = clock_boot_ns();
+    t->retry_boot_ns =
+        t->failed_boot_ns + RETRY_SLOWER * session_backoff_ns(t->n_failed++);
+}
+
+/* May it be tried now? Once more when nothing runs any more, and that was it then. */
+static bool
+may_try(const struct batch *b, const struct batch_target *t, bool *given_up)
+{
+    int64_t now = clock_boot_ns();
+
+    *given_up = false;
+    if (t->n_failed == 0) {
         return true;
     }
-    if (session_conn(from) == NULL) {
-        return false;
+    if (b->over_since_ns == 0) {
+        return now >= t->retry_boot_ns;
     }
-    to = target(b, j->copy_to, &why);
-    memset(&b->copied, 0, sizeof b->copied);
-    if (to == NULL) {
-        failed(j, why);
-    } else if (forward_start(&b->copy, from, to, j->state.snapshot, false, &b->copied,
-                             &e) != 0) {
+    *given_up =
+        t->failed_boot_ns >= b->over_since_ns || now - t->failed_boot_ns < STALE_NS;
+    return !*given_up;
+}
+
+/* ---- one copy ---- */
+
+static void
+end_copy(struct batch *b, struct batch_target *t)
+{
+    struct batch_job *j = t->copying;
+    struct err e;
+    int rc = forward_finish(t->copy, &e);
+
+    t->copy = NULL;
+    t->copying = NULL;
+    j->copying = false;
+    if (rc == 0) {
+        t->n_failed = 0;
+        done(j);
+    } else if (is_gone(t)) {
+        target_failed(b, t, &e);
+    } else if (e.code != ERR_LINK || ++j->n_copy_cuts == CUTS_MAX) {
+        failed(j, &e);
+    } /* else its own host went: begun anew when that is back */
+}
+
+/* Its own host is there; or nobody waits for it any longer. */
+static bool
+has_source(struct batch_job *j)
+{
+    const struct batch *b = j->b;
+    struct session *from = j->host->session;
+
+    if (session_conn(from) != NULL) {
+        return true;
+    }
+    if (session_state(from) == SESSION_FAILED ||
+        (b->over_since_ns != 0 && clock_boot_ns() - b->over_since_ns > SOURCE_WAIT_NS)) {
+        failed(j, &session_why(from)->err);
+    }
+    return false;
+}
+
+static void
+begin_copy(struct batch_job *j, struct batch_target *t)
+{
+    struct batch *b = j->b;
+    bool given_up;
+    struct err e;
+
+    if (!has_source(j)) {
+        return;
+    }
+    if (!may_try(b, t, &given_up)) {
+        if (given_up) {
+            failed(j, &t->why);
+        }
+        return;
+    }
+    if (t->session != NULL && is_gone(t)) {
+        session_close(t->session); /* cut while there was nothing to copy */
+        t->session = NULL;
+    }
+    memset(&t->copied, 0, sizeof t->copied);
+    if (t->session == NULL && mirror_begin(&t->session, b->cl, t->to, &e) != 0) {
+        target_failed(b, t, &e);
+    } else if (forward_start(&t->copy, j->host->session, t->session, j->state.snapshot,
+                             false, &t->copied, &e) != 0) {
         failed(j, &e);
     } else {
-        b->copying = j;
+        t->copying = j;
+        j->copying = true;
     }
-    return true;
 }
 
 void
 batch_mirror_step(struct batch *b)
 {
-    if (b->copying != NULL && forward_is_over(b->copy)) {
-        end_copy(b);
+    for (size_t i = 0; i < b->n_targets; i++) {
+        struct batch_target *t = b->targets[i];
+
+        if (t->copying != NULL && forward_is_over(t->copy)) {
+            end_copy(b, t);
+        }
     }
-    for (size_t i = 0; i < b->n && b->n_to_copy > 0 && b->copying == NULL; i++) {
-        if (b->jobs[i].copy_to != NULL) {
-            (void)begin_copy(&b->jobs[i]);
+    for (size_t i = 0; i < b->n && b->n_to_copy > 0; i++) {
+        struct batch_job *j = &b->jobs[i];
+        struct batch_target *t;
+
+        if (j->copy_to == NULL || j->copying) {
+            continue;
+        }
+        t = target_of(b, j->copy_to);
+        if (t->copying == NULL) {
+            begin_copy(j, t);
         }
     }
 }
 
+/* ---- looking ---- */
+
 bool
 batch_mirror_news(const struct batch *b)
 {
-    return b->copying != NULL && forward_is_over(b->copy);
+    for (size_t i = 0; i < b->n_targets; i++) {
+        const struct batch_target *t = b->targets[i];
+
+        if (t->copying != NULL && forward_is_over(t->copy)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+void
+batch_mirror_line(const struct batch *b, struct buf *out)
+{
+    for (size_t i = 0; i < b->n_targets; i++) {
+        const struct batch_target *t = b->targets[i];
+
+        if (t->copying != NULL) {
+            buf_printf(out, _("; copying %s to %s"), t->copying->r.spec.name, t->to);
+        }
+    }
+}
+
+static void
+say_left(const struct batch *b)
+{
+    struct buf names = BUF_INIT;
+    size_t n = 0;
+
+    for (size_t i = 0; i < b->n; i++) {
+        if (b->jobs[i].copy_to != NULL && n++ < NAMES_MAX) {
+            buf_printf(&names, "%s%s", n > 1 ? ", " : "", b->jobs[i].r.spec.name);
+        }
+    }
+    if (n > NAMES_MAX) {
+        buf_printf(&names, _(" and %zu more"), n - NAMES_MAX);
+    }
+    if (n > 0) {
+        say(b->c, _("the data of %s was not copied; `gpurun snap mirror NAME` does it"),
+            buf_str(&names));
+    }
+    buf_free(&names);
 }
 
 void
@@ -134,17 +268,16 @@ batch_mirror_close(struct batch *b)
 {
     struct err e;
 
-    if (b->copying != NULL) {
-        (void)!forward_finish(b->copy, &e);
-        b->copying = NULL;
-    }
-    if (b->n_to_copy > 0) {
-        say(b->c, _("%zu snapshots were not copied (`gpurun snap mirror`)"),
-            b->n_to_copy);
-    }
+    say_left(b);
     for (size_t i = 0; i < b->n_targets; i++) {
-        session_close(b->targets[i].session);
-        free(b->targets[i].to);
+        struct batch_target *t = b->targets[i];
+
+        if (t->copying != NULL) {
+            (void)!forward_finish(t->copy, &e);
+        }
+        session_close(t->session);
+        free(t->to);
+        free(t);
     }
     free(b->targets);
     b->targets = NULL;

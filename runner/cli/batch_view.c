@@ -153,10 +153,7 @@ batch_progress_line(void *ctx, struct buf *out)
 
     buf_printf(out, _("%zu of %zu ended, %zu running, %s so far"), b->n_done, b->n,
                b->n_active, out_fen(total_fen(b), money));
-    if (b->copying != NULL) {
-        buf_printf(out, _("; copying %s to %s"), b->copying->r.spec.name,
-                   b->copying->copy_to);
-    }
+    batch_mirror_line(b, out);
 }
 
 /* ---- the end ---- */

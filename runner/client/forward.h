@@ -20,10 +20,11 @@ struct forward_progress {
 };
 
 /*
- * Begin; both sessions up. Runs the loop until the manifest is there; what follows goes
- * on whenever the loop runs, beside all else on these sessions, which must outlive it.
- * patient: a cut link is waited for (as long as its session's patience lasts), and what
- * had arrived is not sent again; else it is ERR_LINK. ERR_NOT_FOUND: the data is gone.
+ * Begin; each session is up, or on its way there. All of it goes on whenever the loop
+ * runs, beside all else on these sessions, which must outlive it; so everything that can
+ * go wrong with a host is told by forward_finish. patient: a cut link is waited for (as
+ * long as its session's patience lasts), and what had arrived is not sent again; else it
+ * is ERR_LINK. ERR_NOT_FOUND: the data is gone.
  */
 struct forward;
 int forward_start(struct forward **out, struct session *from, struct session *to,

@@ -7,6 +7,7 @@
 #include "runner/client/snaps.h"
 #include "runner/job/verbs.h"
 #include "runner/wire/channel.h"
+#include "runner/wire/msg.h"
 #include "runner/wire/mux.h"
 #include "storage/manifest.h"
 
@@ -22,7 +23,8 @@ struct forward {
     struct session_guest to_guest;
     bool listening; /* the guests are there */
     char *id;
-    struct buf manifest;
+    struct call *ask;    /* for the manifest */
+    struct buf manifest; /* empty: not there yet */
     struct sha256 tree;
     bool patient;
     struct forward_progress *progress;
@@ -152,26 +154,83 @@ channels_free(struct forward *f)
     f->out = NULL;
 }
 
+/* What is to be passed on: the manifest is whole and the data kept. */
 static int
-begin(struct forward *f, struct err *e)
+take_manifest(struct forward *f, const struct rec *resp, struct err *e)
+{
+    struct manifest *m = NULL;
+    struct snap_info info;
+    int rc = -1;
+
+    snap_info_init(&info);
+    if (snaps_take_shown(resp, session_host(f->from)->name, f->id, &info, &f->manifest,
+                         e) != 0 ||
+        manifest_parse(&m, f->manifest.data, f->manifest.len, e) != 0) {
+        goto out;
+    }
+    if (!info.kept) {
+        err_set(e, ERR_NOT_FOUND, _("the data of snapshot %s is gone"), f->id);
+        goto out;
+    }
+    f->tree = m->tree;
+    rc = 0;
+
+out:
+    manifest_free(m);
+    snap_info_free(&info);
+    return rc;
+}
+
+static int begin(struct forward *f, struct err *e);
+
+static void
+on_shown(void *ctx, const struct rec *resp, const struct err *why, const char *hint)
+{
+    struct forward *f = ctx;
+    bool cut = resp == NULL && why->code == ERR_LINK && session_conn(f->from) == NULL;
+    struct err e;
+
+    f->ask = NULL;
+    if (cut && f->patient) {
+        return; /* asked again on the next link */
+    }
+    if (resp == NULL) {
+        session_peer_error(why, hint, &e);
+        (void)err_wrap(&e, "%s", session_host(f->from)->name);
+        fail(f, &e);
+    } else if (take_manifest(f, resp, &e) != 0 ||
+               (begin(f, &e) != 0 && e.code != ERR_LINK)) {
+        fail(f, &e);
+    }
+}
+
+static int
+ask_manifest(struct forward *f, struct conn *from, struct err *e)
+{
+    struct rec *req = msg_request_new(VERB_SNAP_SHOW);
+    int rc;
+
+    rec_add(req, "snapshot", f->id);
+    call_cancel(f->ask);
+    f->ask = NULL;
+    rc = call_start(&f->ask, from, req, SNAP_ANSWER_NS, on_shown, f, e);
+    rec_free(req);
+    return rc;
+}
+
+static int
+join(struct forward *f, struct conn *from, struct conn *to, struct err *e)
 {
     struct channel_options co = {
         .cls = CHANNEL_BULK, .events = &channel_events, .ctx = f};
-    struct conn *from = session_conn(f->from);
-    struct conn *to = session_conn(f->to);
-    struct rec *get = NULL;
-    struct rec *ship = NULL;
-    int rc = -1;
+    struct rec *get = rec_new(OPEN_GET);
+    struct rec *ship = rec_new(OPEN_SHIP);
+    int rc;
 
-    if (from == NULL || to == NULL || f->done) {
-        return 0; /* again when both are there */
-    }
     channels_free(f);
     f->in = channel_new(&co);
     f->out = channel_new(&co);
-    get = rec_new(OPEN_GET);
     rec_add(get, "snapshot", f->id);
-    ship = rec_new(OPEN_SHIP);
     rec_add_hex(ship, "tree", f->tree.b, sizeof f->tree.b);
     rec_add_bytes(ship, "manifest", f->manifest.data, f->manifest.len);
     rc = mux_open(conn_mux(to), f->out, ship, e) == 0
@@ -180,6 +239,22 @@ begin(struct forward *f, struct err *e)
     rec_free(get);
     rec_free(ship);
     return rc;
+}
+
+/* As far as the links that are there let it; again with each that comes. */
+static int
+begin(struct forward *f, struct err *e)
+{
+    struct conn *from = session_conn(f->from);
+    struct conn *to = session_conn(f->to);
+
+    if (from == NULL || f->done || f->over) {
+        return 0;
+    }
+    if (f->manifest.len == 0) {
+        return f->ask != NULL ? 0 : ask_manifest(f, from, e);
+    }
+    return to == NULL ? 0 : join(f, from, to, e);
 }
 
 static void
@@ -224,35 +299,10 @@ forward_free(struct forward *f)
         session_remove_guest(f->to, &f->to_guest);
     }
     channels_free(f);
+    call_cancel(f->ask);
     buf_free(&f->manifest);
     free(f->id);
     free(f);
-}
-
-/* The manifest, and with it what is to be passed on. */
-static int
-ask_manifest(struct forward *f, struct err *e)
-{
-    struct manifest *m = NULL;
-    struct snap_info info;
-    int rc = -1;
-
-    snap_info_init(&info);
-    if (snaps_show(f->from, f->id, &info, &f->manifest, e) != 0 ||
-        manifest_parse(&m, f->manifest.data, f->manifest.len, e) != 0) {
-        goto out;
-    }
-    if (!info.kept) {
-        err_set(e, ERR_NOT_FOUND, _("the data of snapshot %s is gone"), f->id);
-        goto out;
-    }
-    f->tree = m->tree;
-    rc = 0;
-
-out:
-    manifest_free(m);
-    snap_info_free(&info);
-    return rc;
 }
 
 int
@@ -260,30 +310,29 @@ forward_start(struct forward **out, struct session *from, struct session *to,
               const char *id, bool patient, struct forward_progress *progress,
               struct err *e)
 {
-    struct forward *f = xcalloc(1, sizeof *f);
+    struct forward *f;
 
+    if (session_state(from) == SESSION_FAILED || session_state(to) == SESSION_FAILED) {
+        *e = session_why(session_state(from) == SESSION_FAILED ? from : to)->err;
+        return -1;
+    }
+    f = xcalloc(1, sizeof *f);
     f->from = from;
     f->to = to;
     f->id = xstrdup(id);
     f->patient = patient;
     f->progress = progress;
-    if (ask_manifest(f, e) != 0) {
-        goto fail;
-    }
     f->from_guest = (struct session_guest){.events = &session_events, .ctx = f};
     f->to_guest = f->from_guest;
     session_add_guest(from, &f->from_guest);
     session_add_guest(to, &f->to_guest);
     f->listening = true;
     if (begin(f, e) != 0) {
-        goto fail;
+        forward_free(f);
+        return -1;
     }
     *out = f;
     return 0;
-
-fail:
-    forward_free(f);
-    return -1;
 }
 
 int

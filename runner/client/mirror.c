@@ -32,19 +32,26 @@ mirror_of_job(const struct host *h, const struct job_record *r,
 }
 
 int
-mirror_open(struct session **out, struct client *cl, const char *to, struct err *e)
+mirror_begin(struct session **out, struct client *cl, const char *to, struct err *e)
 {
     struct session_options o = {.connect_timeout_ms = MIRROR_CONNECT_MS};
-    struct session *s = NULL;
     struct host h;
     int rc;
 
     if (hosts_load(cl->home, to, &h, e) != 0) {
         return -1;
     }
-    rc = session_open(&s, cl, &h, &o, e) == 0 ? session_wait_up(s, e) : -1;
+    rc = session_open(out, cl, &h, &o, e);
     host_free(&h);
-    if (rc != 0) {
+    return rc;
+}
+
+int
+mirror_open(struct session **out, struct client *cl, const char *to, struct err *e)
+{
+    struct session *s = NULL;
+
+    if (mirror_begin(&s, cl, to, e) != 0 || session_wait_up(s, e) != 0) {
         session_close(s);
         return -1;
     }

@@ -31,8 +31,10 @@ const char *mirror_target(const struct host *h, int64_t stored_bytes, bool outs)
 const char *mirror_of_job(const struct host *h, const struct job_record *r,
                           const struct job_state *st);
 
-/* A session to the host a copy goes to, up; a host that does not answer is soon an error.
- */
+/* A session to the host a copy goes to, on its way up: a host that does not answer has
+ * soon failed. mirror_open also runs the loop until it is up. */
+int mirror_begin(struct session **out, struct client *cl, const char *to,
+                 struct err *e) MUST_USE;
 int mirror_open(struct session **out, struct client *cl, const char *to,
                 struct err *e) MUST_USE;
 

@@ -248,36 +248,46 @@ snaps_find(const struct snap_infos *l, const char *what, const struct snap_info 
 }
 
 int
+snaps_take_shown(const struct rec *resp, const char *host, const char *id,
+                 struct snap_info *out, struct buf *manifest, struct err *e)
+{
+    size_t len;
+    const char *bytes = rec_get_bytes(resp, "snap", &len);
+
+    if (bytes == NULL) {
+        return err_set(e, ERR_CORRUPT, _("host '%s' tells nothing of snapshot %s"), host,
+                       id);
+    }
+    if (snap_info_parse(out, host, bytes, len, e) != 0) {
+        return -1;
+    }
+    if (manifest == NULL) {
+        return 0;
+    }
+    bytes = rec_get_bytes(resp, "manifest", &len);
+    if (bytes == NULL || len > MANIFEST_BYTES_MAX) {
+        snap_info_free(out);
+        return err_set(e, ERR_CORRUPT, _("host '%s' has no manifest of snapshot %s"),
+                       host, id);
+    }
+    buf_add(manifest, bytes, len);
+    return 0;
+}
+
+int
 snaps_show(struct session *s, const char *id, struct snap_info *out, struct buf *manifest,
            struct err *e)
 {
     struct rec *req = msg_request_new(VERB_SNAP_SHOW);
     struct rec *resp = NULL;
-    const char *bytes;
-    size_t len;
     int rc;
 
     rec_add(req, "snapshot", id);
     rc = session_call(s, req, SNAP_ANSWER_NS, &resp, e);
-    rec_free(req);
-    if (rc != 0) {
-        return -1;
-    }
-    bytes = rec_get_bytes(resp, "snap", &len);
-    rc = bytes != NULL
-             ? snap_info_parse(out, session_host(s)->name, bytes, len, e)
-             : err_set(e, ERR_CORRUPT, _("host '%s' tells nothing of snapshot %s"),
-                       session_host(s)->name, id);
-    bytes = rec_get_bytes(resp, "manifest", &len);
-    if (rc == 0 && manifest != NULL) {
-        if (bytes == NULL || len > MANIFEST_BYTES_MAX) {
-            snap_info_free(out);
-            rc = err_set(e, ERR_CORRUPT, _("host '%s' has no manifest of snapshot %s"),
-                         session_host(s)->name, id);
-        } else {
-            buf_add(manifest, bytes, len);
-        }
+    if (rc == 0) {
+        rc = snaps_take_shown(resp, session_host(s)->name, id, out, manifest, e);
     }
     rec_free(resp);
+    rec_free(req);
     return rc;
 }

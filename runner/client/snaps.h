@@ -66,5 +66,8 @@ int snaps_find(const struct snap_infos *l, const char *what, const struct snap_i
 /* Ask for one: its info, and its manifest as signed (appended; NULL: not wanted). */
 int snaps_show(struct session *s, const char *id, struct snap_info *out,
                struct buf *manifest, struct err *e) MUST_USE;
+/* The same of an answer to VERB_SNAP_SHOW that the caller has asked for itself. */
+int snaps_take_shown(const struct rec *resp, const char *host, const char *id,
+                     struct snap_info *out, struct buf *manifest, struct err *e) MUST_USE;
 
 #endif

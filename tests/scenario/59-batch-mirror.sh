@@ -52,3 +52,33 @@ stop h1
 expect 0 gpurun run --array 1-2 --name e --host h2 job.sh
 [ "$(grep -c 'no copy of the data on h1' "$work/err")" = 2 ] || fail "not said"
 has 'data: 2 snapshots, 0 of them with a copy elsewhere'
+
+note "a host that is back gets what it has missed"
+client_bg "$work/c.out" "$work/c.err" run --array 1-2 --name f --host h2 --cpu 1 slow.sh </dev/null
+await 60 "one to end" job_is f-1 ended
+await 60 "that the copy waits" grep -qF 'copies to h1 wait until it can be reached' "$work/c.err"
+sshd h1
+f_copied() { row f-1 | grep -qF 'h1 + h2' || row f-1 | grep -qF 'h2 + h1'; }
+await 90 "the copy to the host that is back, with the other one running" f_copied
+[ "$(job_state f-2)" != ended ] || fail "the other one has ended"
+await 60 "the other one to run" job_is f-2 running
+echo go >"$work/gate"
+rc=0
+wait "$bg" || rc=$?
+[ $rc = 0 ] || fail "exit $rc: $(cat "$work/c.err")"
+has 'data: 2 snapshots, 2 of them with a copy elsewhere' "$work/c.out"
+hasnt 'no copy' "$work/c.err"
+
+note "one that takes the connection and says nothing holds up no job; what has no copy is named"
+stop h1
+spawn h1 "$(tool relay)" "${port[h1]}" 1 --silent
+client_bg "$work/c.out" "$work/c.err" run --array 1-4 --name g --host h2 --cpu 1 job.sh </dev/null
+await 60 "all to end" grep -qF '4 of 4: ' "$work/c.err"
+hasnt 'copies to h1 wait' "$work/c.err"
+stop h1
+rc=0
+wait "$bg" || rc=$?
+[ $rc = 0 ] || fail "exit $rc: $(cat "$work/c.err")"
+for i in 1 2 3 4; do
+    has "g-$i: no copy of the data on h1" "$work/c.err"
+done
