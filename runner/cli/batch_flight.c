@@ -357,7 +357,9 @@ make_lease(struct batch_job *j, const struct candidate *there, int64_t keep_byte
                        _("host '%s' makes no offer: nothing can run there"), there->host);
     }
     launch_set_env(&j->r.spec, &j->own_env, session_host(s));
-    batch_take_data(j, there->host);
+    if (batch_take_data(j, there->host, e) != 0) {
+        return -1;
+    }
     grant_clear(&j->grant);
     j->r.spec.max_time_s = j->asked_time_s;
     j->r.spec.window_s = j->asked_window_s;

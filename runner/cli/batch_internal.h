@@ -13,6 +13,7 @@
 #include "runner/client/purse.h"
 #include "runner/client/receipts.h"
 #include "runner/client/ship.h"
+#include "runner/client/snaps.h"
 #include "runner/client/wishes.h"
 #include "runner/job/notify.h"
 #include "runner/job/state.h"
@@ -102,14 +103,10 @@ struct batch_host {
     bool said_down;
 };
 
-/* A data set on a host. */
-struct batch_set {
-    char *host;
-    char *name;
-    char *id;
-    char *tree;
-    char *from; /* where it is, for it has to be sent to host first; NULL: it is there */
-    int64_t stored_bytes;
+/* A data set that goes to a host before anything starts. */
+struct batch_move {
+    char *to;
+    struct data_want set; /* name, id, from, stored_bytes */
 };
 
 struct batch {
@@ -137,8 +134,9 @@ struct batch {
     size_t n_to_copy; /* snapshots, those on their way included */
     struct batch_target **targets;
     size_t n_targets;
-    struct batch_set *sets; /* of all hosts that were asked; none without --data */
-    size_t n_sets;
+    struct snap_infos sets; /* data sets: where they are, or will be when jobs start */
+    struct batch_move *moves;
+    size_t n_moves;
 };
 
 /* batch_jobs.c: lines or an array into jobs. ERR_INVALID names the line. */
@@ -171,7 +169,8 @@ void batch_interrupt(struct batch *b); /* ^C, once more */
 /* batch_data.c: --data. Find the sets of all jobs, and which have to travel first. */
 int batch_find_data(struct batch *b, struct err *e) MUST_USE;
 bool batch_has_data(const struct batch *b, const struct batch_job *j, size_t at);
-void batch_take_data(struct batch_job *j, const char *host); /* into its specification */
+/* Into its specification: the sets as that host has them. */
+int batch_take_data(struct batch_job *j, const char *host, struct err *e) MUST_USE;
 /* What has to travel: a line each; as JSON; let it. */
 struct json_writer;
 void batch_say_data(const struct batch *b, struct buf *out);

@@ -12,17 +12,6 @@
 
 /* ---- where they are ---- */
 
-static bool
-has_all(const struct launch *l, const char *host)
-{
-    for (size_t i = 0; i < l->r->n_data; i++) {
-        if (datasets_called(&l->sets, host, l->r->data[i].name) == NULL) {
-            return false;
-        }
-    }
-    return true;
-}
-
 /* A host that has the data goes before one it would first have to be sent to. */
 void
 launch_prefer_data(struct launch *l)
@@ -43,7 +32,7 @@ launch_prefer_data(struct launch *l)
             say(l->c, "%s", why.msg);
             continue;
         }
-        if (has_all(l, c->host)) {
+        if (request_has_data(l->r, &l->sets, c->host)) {
             place_prefer(l->place, c->host);
         }
     }
@@ -79,59 +68,19 @@ out:
     return rc;
 }
 
-/* Two hosts that mean different things by one name: which one is not for us to say. */
-static int
-check_agreed(const struct launch *l, const struct snap_info *s, struct err *e)
-{
-    for (size_t i = 0; i < l->sets.n; i++) {
-        const struct snap_info *o = &l->sets.v[i];
-
-        if (strcmp(o->name, s->name) == 0 && strcmp(o->tree, s->tree) != 0) {
-            return request_data_differs(s->name, s->host, o->host, e);
-        }
-    }
-    return 0;
-}
-
-static void
-take(struct data_want *d, const struct snap_info *s, bool here)
-{
-    request_clear_data(d);
-    d->id = xstrdup(s->id);
-    d->tree = xstrdup(s->tree);
-    d->from = here ? NULL : xstrdup(s->host);
-    d->n_files = s->n_files;
-    d->bytes = s->content_bytes;
-    d->stored_bytes = s->stored_bytes;
-}
-
 int
 launch_find_data(struct launch *l, struct err *e)
 {
     const char *host = session_host(l->session)->name;
 
-    if (!has_all(l, host) && (datasets_list(l->session, &l->sets, e) != 0 ||
-                              launch_list_data(l->c, l->cl, host, &l->sets, e) != 0)) {
+    if (!request_has_data(l->r, &l->sets, host) &&
+        (datasets_list(l->session, &l->sets, e) != 0 ||
+         launch_list_data(l->c, l->cl, host, &l->sets, e) != 0)) {
         return -1;
     }
-    for (size_t i = 0; i < l->r->n_data; i++) {
-        struct data_want *d = &l->r->data[i];
-        const struct snap_info *here = datasets_called(&l->sets, host, d->name);
-        const struct snap_info *any = datasets_called(&l->sets, NULL, d->name);
-
-        if (here == NULL && any == NULL) {
-            l->c->stage = STAGE_INPUT;
-            return err_set(
-                e, ERR_NOT_FOUND,
-                _("no host has a data set '%s' (`gpurun data put %s PATH` makes "
-                  "one, `gpurun data ls` lists them)"),
-                d->name, d->name);
-        }
-        if (here == NULL && check_agreed(l, any, e) != 0) {
-            l->c->stage = STAGE_INPUT;
-            return -1;
-        }
-        take(d, here != NULL ? here : any, here != NULL);
+    if (request_choose_data(l->r, &l->sets, host, e) != 0) {
+        l->c->stage = STAGE_INPUT;
+        return -1;
     }
     return 0;
 }

@@ -104,9 +104,21 @@ int request_fill_setup(struct run_request *r, const struct run_options *o,
 
 /* Forget where it was found. */
 void request_clear_data(struct data_want *d);
-/* Two hosts mean different things by one name: which one is not for us to say. -1. */
-int request_data_differs(const char *name, const char *host, const char *other,
-                         struct err *e);
+/*
+ * Of the data sets that hosts list: has that host all that r wants? Do all that have one
+ * of r's mean the same by its name? (ERR_INVALID: which one is not for us to say.)
+ */
+struct snap_infos;
+bool request_has_data(const struct run_request *r, const struct snap_infos *l,
+                      const char *host);
+int request_check_data(const struct run_request *r, const struct snap_infos *l,
+                       struct err *e) MUST_USE;
+/*
+ * For a run on that host: its own sets, or those of other hosts that are to be sent there
+ * first (data_want.from). ERR_NOT_FOUND: nobody has one; ERR_INVALID as above.
+ */
+int request_choose_data(struct run_request *r, const struct snap_infos *l,
+                        const char *host, struct err *e) MUST_USE;
 /* All were found: name them in the specification. */
 void request_name_data(struct run_request *r);
 

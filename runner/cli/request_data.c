@@ -5,6 +5,7 @@
 #include "base/text.h"
 #include "runner/cli/outs.h"
 #include "runner/cli/request.h"
+#include "runner/client/datasets.h"
 #include "runner/client/i18n.h"
 
 /* --data: what was asked for, before any host is. */
@@ -18,12 +19,81 @@ request_clear_data(struct data_want *d)
     d->id = d->tree = d->from = NULL;
 }
 
-int
-request_data_differs(const char *name, const char *host, const char *other, struct err *e)
+bool
+request_has_data(const struct run_request *r, const struct snap_infos *l,
+                 const char *host)
 {
-    return err_set(e, ERR_INVALID,
-                   _("--data %s is one thing on %s and another on %s: --host says which"),
-                   name, host, other);
+    for (size_t i = 0; i < r->n_data; i++) {
+        if (datasets_called(l, host, r->data[i].name) == NULL) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static int
+check_agreed(const struct snap_infos *l, const char *name, struct err *e)
+{
+    const struct snap_info *first = datasets_called(l, NULL, name);
+
+    for (size_t i = 0; i < l->n; i++) {
+        const struct snap_info *o = &l->v[i];
+
+        if (strcmp(o->name, name) == 0 && strcmp(o->tree, first->tree) != 0) {
+            return err_set(
+                e, ERR_INVALID,
+                _("--data %s is one thing on %s and another on %s: --host says which"),
+                name, first->host, o->host);
+        }
+    }
+    return 0;
+}
+
+int
+request_check_data(const struct run_request *r, const struct snap_infos *l, struct err *e)
+{
+    for (size_t i = 0; i < r->n_data; i++) {
+        if (check_agreed(l, r->data[i].name, e) != 0) {
+            return -1;
+        }
+    }
+    return 0;
+}
+
+static void
+take(struct data_want *d, const struct snap_info *s, bool here)
+{
+    request_clear_data(d);
+    d->id = xstrdup(s->id);
+    d->tree = xstrdup(s->tree);
+    d->from = here ? NULL : xstrdup(s->host);
+    d->n_files = s->n_files;
+    d->bytes = s->content_bytes;
+    d->stored_bytes = s->stored_bytes;
+}
+
+int
+request_choose_data(struct run_request *r, const struct snap_infos *l, const char *host,
+                    struct err *e)
+{
+    for (size_t i = 0; i < r->n_data; i++) {
+        struct data_want *d = &r->data[i];
+        const struct snap_info *here = datasets_called(l, host, d->name);
+        const struct snap_info *any = datasets_called(l, NULL, d->name);
+
+        if (any == NULL) {
+            return err_set(
+                e, ERR_NOT_FOUND,
+                _("no host has a data set '%s' (`gpurun data put %s PATH` makes "
+                  "one, `gpurun data ls` lists them)"),
+                d->name, d->name);
+        }
+        if (here == NULL && check_agreed(l, d->name, e) != 0) {
+            return -1;
+        }
+        take(d, here != NULL ? here : any, here != NULL);
+    }
+    return 0;
 }
 
 void
