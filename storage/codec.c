@@ -1,5 +1,6 @@
 #include "storage/codec.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <zstd.h>
@@ -111,7 +112,9 @@ codec_decode(struct codec *c, enum store_codec codec, const void *data, size_t l
         c->dctx = ZSTD_createDCtx();
     }
     if (c->dctx == NULL) {
-        return err_set(e, ERR_SPACE, "no memory to decompress");
+        (void)err_set(e, ERR_SPACE, "no memory to decompress");
+        e->sys_errno = ENOMEM; /* no disk would help */
+        return -1;
     }
     n = ZSTD_decompressDCtx(c->dctx, to, raw_len, data, len);
     if (ZSTD_isError(n) || n != raw_len) {

@@ -114,6 +114,25 @@ judge_row(struct gc *g, const struct index_row *r, bool live, struct verdicts *v
     }
 }
 
+/* Where room ran out, what there still is serves to take away what was condemned. */
+static int
+condemn(struct gc *g, const struct verdicts *v, struct err *e)
+{
+    struct err why;
+
+    if (v->n_condemn == 0 || g->condemns_not) {
+        return 0;
+    }
+    if (!g->o->dry_run && index_condemn(g->s->ix, v->condemn, v->n_condemn, &why) == -1) {
+        g->condemns_not = gc_does_without(g, &why);
+        *e = why;
+        return g->condemns_not ? 0 : -1;
+    }
+    g->r->n_condemned += v->n_condemn;
+    g->r->condemned_bytes += v->condemn_bytes;
+    return 0;
+}
+
 static int
 judge_batch(struct gc *g, const struct index_row *rows, size_t n, size_t *live_at,
             struct verdicts *v, struct err *e)
@@ -129,12 +148,9 @@ judge_batch(struct gc *g, const struct index_row *rows, size_t n, size_t *live_a
         }
         judge_row(g, &rows[i], *live_at < g->live.n && g->live.v[*live_at] == key, v);
     }
-    if (!g->o->dry_run && v->n_condemn != 0 &&
-        index_condemn(g->s->ix, v->condemn, v->n_condemn, e) == -1) {
+    if (condemn(g, v, e) == -1) {
         return -1;
     }
-    g->r->n_condemned += v->n_condemn;
-    g->r->condemned_bytes += v->condemn_bytes;
     if (!g->o->dry_run && v->n_pardon != 0 &&
         index_pardon(g->s->ix, v->pardon, v->n_pardon, e) == -1) {
         return -1;
@@ -190,49 +206,99 @@ say_result(struct gc *g)
     }
     gc_say(g, "%" PRIu64 " chunks (%" PRIu64 " bytes) %s", r->n_deleted, r->deleted_bytes,
            g->o->dry_run ? "would be deleted" : "deleted");
+    if (r->n_no_room != 0) {
+        gc_say(g,
+               "%" PRIu64 " packs stay: the disk has no room to write anew what is kept",
+               r->n_no_room);
+    }
+}
+
+/* ---- room on the disk ---- */
+
+bool
+gc_does_without(struct gc *g, const struct err *why)
+{
+    if (!g->tight || !reserve_may_help(why)) {
+        return false;
+    }
+    g->short_of = *why;
+    return true;
+}
+
+/*
+ * A disk may be full without looking so: by a quota, or because others filled it
+ * meanwhile. A third of the reserve lets gc condemn; the rest is there for taking packs
+ * away alone. Is it worth another try?
+ */
+static bool
+make_room(struct gc *g)
+{
+    if (g->last_try || g->o->dry_run) {
+        return false;
+    }
+    g->tight = true;
+    g->last_try = !reserve_release(g->s->dir_fd, &g->reserve_fd);
+    return true;
+}
+
+typedef int gc_step(struct gc *g, struct err *e);
+
+static int
+with_room(struct gc *g, gc_step *step, struct err *e)
+{
+    struct err why;
+
+    while (step(g, &why) == -1) {
+        if (!reserve_may_help(&why) || !make_room(g)) {
+            *e = why;
+            return -1;
+        }
+    }
+    return 0;
+}
+
+static int
+mark(struct gc *g, struct err *e)
+{
+    live_free(&g->live);
+    g->r->n_manifests = 0;
+    return gc_mark(g, e);
+}
+
+static int
+judge_and_sweep(struct gc *g, struct err *e)
+{
+    free(g->packs);
+    g->packs = NULL;
+    g->n_packs = 0;
+    g->r->n_live = g->r->live_bytes = g->r->n_held = g->r->n_no_room = 0;
+    if (load_packs(g, e) == -1 || gc_judge(g, e) == -1 || gc_sweep(g, e) == -1) {
+        return -1;
+    }
+    if (g->short_of.code != ERR_NONE && g->r->n_condemned == 0 &&
+        g->r->n_packs_removed == 0) {
+        *e = g->short_of;
+        return -1;
+    }
+    return 0;
 }
 
 static int
 run(struct gc *g, struct err *e)
 {
-    if (gc_mark(g, e) == -1 || load_packs(g, e) == -1 || gc_sweep_orphans(g, e) == -1 ||
-        gc_judge(g, e) == -1 || gc_sweep(g, e) == -1) {
+    if (with_room(g, mark, e) == -1 || gc_sweep_orphans(g, e) == -1 ||
+        with_room(g, judge_and_sweep, e) == -1) {
         return -1;
     }
     say_result(g);
     return 0;
 }
 
-/*
- * A disk may be full without looking so: by a quota, or because others filled it
- * meanwhile. Once the reserve is let go there is room for one more try.
- */
-static int
-run_with_reserve(struct gc *g, struct err *e)
-{
-    struct err why;
-
-    reserve_release_if_full(g->s->dir_fd);
-    if (run(g, &why) == 0) {
-        return 0;
-    }
-    if (why.code != ERR_SPACE || !reserve_release(g->s->dir_fd)) {
-        *e = why;
-        return -1;
-    }
-    live_free(&g->live);
-    free(g->packs);
-    g->packs = NULL;
-    g->n_packs = 0;
-    g->r->n_manifests = g->r->n_live = g->r->live_bytes = g->r->n_held = 0;
-    return run(g, e);
-}
-
 int
 gc_run(struct store *s, const struct gc_options *o, struct gc_result *out, struct err *e)
 {
     struct gc_result r = {0};
-    struct gc g = {.s = s, .o = o, .r = &r, .lock_fd = -1};
+    struct gc g = {.s = s, .o = o, .r = &r, .lock_fd = -1, .reserve_fd = -1};
     int rc = -1;
 
     g.lock_fd = openat(s->dir_fd, "lock", O_RDWR | O_CLOEXEC | O_NOFOLLOW);
@@ -242,11 +308,10 @@ gc_run(struct store *s, const struct gc_options *o, struct gc_result *out, struc
     if (store_lock(g.lock_fd, STORE_LOCK_GC, true, o->wait, e) == -1) {
         goto out;
     }
-    if (o->dry_run) {
-        rc = run(&g, e);
-    } else {
-        rc = run_with_reserve(&g, e);
-        reserve_make(s->dir_fd);
+    rc = run(&g, e);
+    (void)fd_close(&g.reserve_fd);
+    if (!o->dry_run) {
+        reserve_hold(s->dir_fd);
     }
     if (rc == 0) {
         *out = r;

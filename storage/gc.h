@@ -48,13 +48,15 @@ struct gc_result {
     uint64_t n_held; /* condemned, but some handle older than that is open */
     uint64_t n_deleted, deleted_bytes; /* chunks taken away now */
     uint64_t n_packs_removed, n_packs_rewritten, n_orphans;
+    uint64_t n_no_room; /* packs left as they are: the disk has no room for what stays */
     uint64_t freed_bytes; /* of disk */
 };
 
 /*
  * Run it on s. The lease of s counts as everybody's: what was condemned before s was
  * opened may be deleted, what this run condemns may not. Snapshots whose manifests
- * cannot be read, or whose trees cannot be walked, are named in the error.
+ * cannot be read, or whose trees cannot be walked, are named in the error. On a full disk
+ * it does what it can in what room there is; ERR_SPACE if that is nothing at all.
  */
 int gc_run(struct store *s, const struct gc_options *o, struct gc_result *out,
            struct err *e) MUST_USE;

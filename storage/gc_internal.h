@@ -40,6 +40,13 @@ struct gc {
     uint64_t gen_ok; /* condemned in this generation or before: no older handle is open */
     struct pack_use *packs; /* in order of no */
     size_t n_packs;
+
+    /* Of room on the disk (gc.c): */
+    bool tight;          /* it ran out: one pack at a time */
+    bool last_try;       /* and nothing more can be let go: what does not fit stays */
+    bool condemns_not;   /* what is left of it is kept for taking packs away */
+    int reserve_fd;      /* -1, or its lock */
+    struct err short_of; /* the last failure for want of it that was passed over */
 };
 
 void gc_say(struct gc *g, const char *fmt, ...) PRINTF_LIKE(2, 3);
@@ -52,6 +59,11 @@ int gc_mark(struct gc *g, struct err *e) MUST_USE;
 
 /* Compare the index with it: condemn, pardon, and count per pack what may go. */
 int gc_judge(struct gc *g, struct err *e) MUST_USE;
+
+/*
+ * Did it fail for want of room, where gc does without rather than end? Then it is noted.
+ */
+bool gc_does_without(struct gc *g, const struct err *why);
 
 /* Remove packs of dead writers, and rewrite or remove those with enough that may go. */
 int gc_sweep_orphans(struct gc *g, struct err *e) MUST_USE;

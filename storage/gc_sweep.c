@@ -8,6 +8,7 @@
 #include "base/file.h"
 #include "storage/gc_internal.h"
 #include "storage/packs.h"
+#include "storage/reserve.h"
 
 /* A pack is rewritten when a quarter of it may go ... */
 #define REWRITE_PART 4
@@ -331,6 +332,21 @@ remove_old(struct gc *g, const struct group *gr, struct err *e)
     return 0;
 }
 
+/*
+ * A transaction that failed may have been committed. One for want of room was not, if the
+ * index says so: then the new pack, which takes of what little room there is, can go.
+ */
+static bool
+is_undone(struct gc *g, const struct group *gr, const struct err *why)
+{
+    struct err ignored;
+    uint32_t no = 0;
+
+    return reserve_may_help(why) &&
+           index_pack_no(g->s->ix, &gr->old[0]->row.name, &no, &ignored) == 0 &&
+           no == gr->old[0]->row.no;
+}
+
 static int
 group_finish(struct gc *g, struct group *gr, struct err *e)
 {
@@ -368,7 +384,7 @@ group_finish(struct gc *g, struct group *gr, struct err *e)
         sw.n_fresh = 1;
     }
     if (index_swap(g->s->ix, &sw, &done, e) == -1) {
-        group_reset(g, gr, false); /* it may have been committed: gc will see */
+        group_reset(g, gr, is_undone(g, gr, e)); /* else a later gc will see */
         return -1;
     }
     if (!done) {
@@ -423,7 +439,7 @@ choose(struct gc *g, size_t *n)
         n_small += g->packs[i].row.bytes < SMALL_BYTES ? 1 : 0;
     }
     for (size_t i = 0; i < g->n_packs; i++) {
-        if (worth_it(&g->packs[i], n_small > SMALL_MANY)) {
+        if (worth_it(&g->packs[i], n_small > SMALL_MANY && !g->tight)) {
             v[(*n)++] = &g->packs[i];
         }
     }
@@ -448,6 +464,27 @@ say_choice(struct gc *g, const struct pack_use *p)
     }
 }
 
+/* Take it in; where room is short each pack is a group of its own, and may stay. */
+static int
+sweep_one(struct gc *g, struct group *gr, struct pack_use *p, struct err *e)
+{
+    struct err why;
+
+    if (group_add(g, gr, p, &why) == 0 &&
+        ((!g->tight && gr->n_old < GROUP_PACKS &&
+          (gr->w == NULL || !pack_full(gr->w))) ||
+         group_finish(g, gr, &why) == 0)) {
+        return 0;
+    }
+    if (!g->last_try || !gc_does_without(g, &why)) {
+        *e = why;
+        return -1;
+    }
+    group_reset(g, gr, true);
+    g->r->n_no_room++;
+    return 0;
+}
+
 int
 gc_sweep(struct gc *g, struct err *e)
 {
@@ -458,14 +495,7 @@ gc_sweep(struct gc *g, struct err *e)
 
     for (size_t i = 0; i < n; i++) {
         say_choice(g, v[i]);
-        if (g->o->dry_run) {
-            continue;
-        }
-        if (group_add(g, &gr, v[i], e) == -1) {
-            goto out;
-        }
-        if ((gr.n_old == GROUP_PACKS || (gr.w != NULL && pack_full(gr.w))) &&
-            group_finish(g, &gr, e) == -1) {
+        if (!g->o->dry_run && sweep_one(g, &gr, v[i], e) == -1) {
             goto out;
         }
     }

@@ -153,7 +153,7 @@ make_sub(const struct store *s, const char *name, struct err *e)
  * the packs, if there are any), and last the format file, which says that all is there.
  */
 static int
-make_missing(struct store *s, struct err *e)
+make_missing(struct store *s, bool scratch, struct err *e)
 {
     struct rec *r;
     struct buf text = BUF_INIT;
@@ -169,7 +169,9 @@ make_missing(struct store *s, struct err *e)
     if (exists_at(s, FORMAT_FILE)) {
         return 0;
     }
-    reserve_make(s->dir_fd);
+    if (!scratch) {
+        reserve_hold(s->dir_fd);
+    }
     r = rec_new(FORMAT_TYPE);
     rec_encode(r, &text);
     if (fsync(s->dir_fd) == -1) {
@@ -186,7 +188,7 @@ out:
 
 /* Come to hold STORE_LOCK_ALL shared, with a complete store under it. */
 static int
-enter(struct store *s, struct err *e)
+enter(struct store *s, bool scratch, struct err *e)
 {
     for (;;) {
         int rc;
@@ -202,7 +204,7 @@ enter(struct store *s, struct err *e)
         if (store_lock(s->lock_fd, STORE_LOCK_ALL, true, true, e) == -1) {
             return -1;
         }
-        rc = make_missing(s, e);
+        rc = make_missing(s, scratch, e);
         store_unlock(s->lock_fd, STORE_LOCK_ALL);
         if (rc == -1) {
             return -1;
@@ -243,7 +245,7 @@ open_all(struct store *s, const struct store_options *o, struct err *e)
     if (s->lock_fd == -1) {
         return err_set_sys(e, errno, "cannot open '%s/%s'", s->dir, LOCK_FILE);
     }
-    if (enter(s, e) == -1 || open_sub(s, "packs", &s->packs_fd, e) == -1 ||
+    if (enter(s, o->scratch, e) == -1 || open_sub(s, "packs", &s->packs_fd, e) == -1 ||
         open_sub(s, "snaps", &s->snaps_fd, e) == -1) {
         return -1;
     }

@@ -63,6 +63,7 @@ enum store_kind {
 
 struct store_options {
     bool must_exist; /* ERR_NOT_FOUND instead of making a new store */
+    bool scratch;    /* a new one is thrown away soon: it holds no disk back for gc */
 };
 
 /*

@@ -6,6 +6,7 @@
 
 #include "base/buf.h"
 #include "base/file.h"
+#include "storage/reserve.h"
 #include "storage/store_internal.h"
 
 /*
@@ -98,6 +99,9 @@ index_packs(struct store *s, struct pack_writer *const *w, uint32_t n, struct er
         err_set_sys(e, errno, "cannot sync '%s/packs'", s->dir);
     } else {
         rc = index_add(s->ix, packs, n, NULL, e);
+    }
+    if (rc == 0) {
+        reserve_follow(s->dir_fd);
     }
     free(packs);
     return rc;

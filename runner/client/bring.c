@@ -23,6 +23,7 @@ struct scratch {
 int
 scratch_new(struct scratch **out, const struct home *home, struct err *e)
 {
+    static const struct store_options o = {.scratch = true};
     struct scratch *s = xcalloc(1, sizeof *s);
     char *template = NULL;
 
@@ -37,7 +38,7 @@ scratch_new(struct scratch **out, const struct home *home, struct err *e)
         return -1;
     }
     s->dir = template;
-    if (store_open(&s->store, s->dir, NULL, e) != 0) {
+    if (store_open(&s->store, s->dir, &o, e) != 0) {
         scratch_free(s);
         return -1;
     }

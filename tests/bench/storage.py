@@ -36,8 +36,7 @@ def kept(tool):
     total = bytes_below(tool.place)
     reserve = bytes_below(tool.place, "reserve")
     if reserve > 0:
-        print(f"# {reserve / 1e6:.1f} MB of it are the reserve, one a store whatever its size; without it "
-              f"{(total - reserve) / 1e6:.1f} MB", flush=True)
+        print(f"# {reserve / 1e6:.1f} MB of it are the reserve; without it {(total - reserve) / 1e6:.1f} MB", flush=True)
     return total
 
 

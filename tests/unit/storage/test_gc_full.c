@@ -2,6 +2,12 @@
 
 #include "tests/unit/storage/crash_shim.h"
 
+#include <sched.h>
+#include <sys/mount.h>
+#include <sys/statvfs.h>
+
+#include "storage/reserve.h"
+
 /*
  * A disk without room that does not look full, as by a quota: the reserve is what gc can
  * let go.
@@ -13,7 +19,8 @@ on_call(const char *call, const char *path)
 {
     const char *name = strrchr(path, '/');
 
-    if (lets_go && strcmp(call, "unlink") == 0 && strcmp(name, "/reserve") == 0) {
+    if (lets_go && strcmp(name, "/reserve") == 0 &&
+        (strcmp(call, "truncate") == 0 || strcmp(call, "unlink") == 0)) {
         shim.mode = SHIM_COUNT;
     }
 }
@@ -97,12 +104,293 @@ gc__says_that_there_is_no_room_where_the_reserve_does_not_help(void **state)
     scratch_free(dir);
 }
 
+/* ---- a disk that is full ---- */
+
+/* A file system of its own, in memory; NULL: no right to mount. */
+static char *
+disk_new(void)
+{
+    char *dir = scratch_dir();
+
+    if (unshare(CLONE_NEWNS) != 0 ||
+        mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) != 0 ||
+        mount("none", dir, "tmpfs", 0, "size=2g") != 0) {
+        scratch_free(dir);
+        return NULL;
+    }
+    return dir;
+}
+
+static void
+disk_free(char *dir)
+{
+    assert_int_equal(umount(dir), 0);
+    assert_int_equal(rmdir(dir), 0);
+    free(dir);
+}
+
+static uint64_t
+disk_used(const char *dir)
+{
+    struct statvfs v;
+
+    assert_int_equal(statvfs(dir, &v), 0);
+    return (uint64_t)(v.f_blocks - v.f_bfree) * v.f_frsize;
+}
+
+/* Let it have no more room than that beyond what lies on it. */
+static void
+disk_leave(const char *dir, uint64_t bytes)
+{
+    char size[64];
+    struct statvfs v;
+
+    (void)snprintf(size, sizeof size, "size=%llu",
+                   (unsigned long long)(disk_used(dir) + bytes));
+    assert_int_equal(mount("none", dir, NULL, MS_REMOUNT, size), 0);
+    assert_int_equal(statvfs(dir, &v), 0);
+    assert_int_equal((uint64_t)v.f_bavail * v.f_frsize, bytes);
+}
+
+static uint64_t
+bytes_of(const char *dir, const char *name)
+{
+    char *path = path_join(dir, name);
+    struct stat st;
+    uint64_t n = stat(path, &st) == 0 ? (uint64_t)st.st_size : 0;
+
+    free(path);
+    return n;
+}
+
+/* Snapshots 0 … n - 1, of so many chunks each, and no chunk in two. */
+static void
+make_snaps(const char *dir, uint64_t n, uint64_t chunks)
+{
+    struct store *s = open_test_store(dir);
+
+    for (uint64_t i = 0; i < n; i++) {
+        OK(snap_make(s, i, i * chunks, (i + 1) * chunks, e));
+    }
+    store_close(s);
+}
+
+static void
+drop_snaps(const char *dir, uint64_t from, uint64_t to)
+{
+    struct store *s = open_test_store(dir);
+
+    for (uint64_t i = from; i < to; i++) {
+        drop_snap(s, i);
+    }
+    store_close(s);
+}
+
+/* Whatever its size: what the reserve holds is enough to take away what nobody claims. */
+static void
+gc__works_on_a_full_disk_at_every_size(void **state)
+{
+    static const struct {
+        uint64_t snaps, chunks;
+    } sizes[] = {{2, 1}, {3, 30}, {40, 30}, {3, 3000}, {2, 15000}};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+        uint64_t gone = (sizes[i].snaps - 1) * (sizes[i].chunks + 1);
+        char *dir = disk_new();
+        uint64_t used;
+        struct store *s;
+
+        if (dir == NULL) {
+            skip();
+        }
+        make_snaps(dir, sizes[i].snaps, sizes[i].chunks);
+        assert_true(bytes_of(dir, "reserve") >= 3 * bytes_of(dir, "index.db") &&
+                    bytes_of(dir, "reserve") >= 1 << 20);
+        drop_snaps(dir, 1, sizes[i].snaps);
+        used = disk_used(dir);
+        disk_leave(dir, 0);
+        assert_int_equal(run_gc(dir).n_condemned, gone);
+        disk_leave(dir, 0); /* others have taken what was let go */
+        assert_int_equal(run_gc(dir).n_deleted, gone);
+        assert_true(disk_used(dir) < used);
+        s = open_test_store(dir);
+        snap_check(s, 0, 0, sizes[i].chunks);
+        store_close(s);
+        disk_free(dir);
+    }
+}
+
+/*
+ * What needs no copy goes first, and makes the room that copies need: packs that keep
+ * more than the reserve holds are written anew in their turn.
+ */
+static void
+gc__makes_the_room_that_it_needs(void **state)
+{
+    char *dir = disk_new();
+    struct gc_result r;
+    struct store *s;
+
+    (void)state;
+    if (dir == NULL) {
+        skip();
+    }
+    make_snaps(dir, 2, 8000);
+    s = open_test_store(dir);
+    OK(snap_make(s, 10, 0, 5500, e)); /* of pack 0 more stays than the reserve holds, */
+    OK(snap_make(s, 11, 16000, 16100, e));
+    OK(snap_make(s, 12, 16000, 16010, e)); /* of another little, of pack 1 nothing */
+    store_close(s);
+    assert_true(bytes_of(dir, "reserve") < (uint64_t)5500 * 900);
+    drop_snaps(dir, 0, 2);
+    drop_snaps(dir, 11, 12);
+    disk_leave(dir, 0);
+    assert_int_equal(run_gc(dir).n_condemned, 2501 + 8001 + 91);
+    r = run_gc(dir);
+    assert_int_equal(r.n_deleted, 2501 + 8001 + 91);
+    assert_int_equal(r.n_packs_removed, 3);
+    assert_int_equal(r.n_no_room, 0);
+    s = open_test_store(dir);
+    snap_check(s, 10, 0, 5500);
+    snap_check(s, 12, 16000, 16010);
+    store_close(s);
+    disk_free(dir);
+}
+
+static void
+gc__leaves_packs_that_it_has_no_room_to_rewrite(void **state)
+{
+    const struct gc_options o = {.walk = walk_list};
+    char *dir = disk_new();
+    struct gc_result r;
+    struct store *s;
+
+    (void)state;
+    if (dir == NULL) {
+        skip();
+    }
+    make_snaps(dir, 2, 8000);
+    s = open_test_store(dir);
+    OK(snap_make(s, 10, 0, 5500, e));
+    OK(snap_make(s, 11, 8000, 13500, e));
+    OK(snap_make(s, 12, 20000, 20010, e)); /* in a pack of its own */
+    store_close(s);
+    drop_snaps(dir, 0, 2);
+    drop_snaps(dir, 12, 13);
+    disk_leave(dir, 0);
+    assert_int_equal(run_gc(dir).n_condemned, 2 * 2501 + 11);
+    r = run_gc(dir);
+    assert_int_equal(r.n_deleted, 11);
+    assert_int_equal(r.n_no_room, 2);
+    disk_leave(dir, 0);
+    s = open_test_store(dir);
+    FAILS(gc_run(s, &o, &r, e), ERR_SPACE); /* nothing at all can be done */
+    snap_check(s, 10, 0, 5500);
+    snap_check(s, 11, 8000, 13500);
+    store_close(s);
+    disk_leave(dir, 64 << 20);
+    r = run_gc(dir);
+    assert_int_equal(r.n_deleted, 2 * 2501);
+    assert_int_equal(r.n_orphans, 0); /* what was begun in vain is not there any more */
+    s = open_test_store(dir);
+    snap_check(s, 10, 0, 5500);
+    snap_check(s, 11, 8000, 13500);
+    store_close(s);
+    disk_free(dir);
+}
+
+/* ---- the reserve ---- */
+
+static void
+reserve__follows_the_index(void **state)
+{
+    const uint64_t mib = 1 << 20;
+
+    (void)state;
+    assert_int_equal(reserve_bytes(0), mib);
+    assert_int_equal(reserve_bytes(mib / 4), mib);
+    assert_int_equal(reserve_bytes(mib / 4 + 1), mib + 4);
+    assert_int_equal(reserve_bytes(2 * mib), 8 * mib);
+    assert_int_equal(reserve_bytes(64 * mib), 256 * mib);
+    assert_int_equal(reserve_bytes(UINT64_MAX), 256 * mib);
+}
+
+/* One of an older version is 8 MiB whatever the store; where it is gone, gc makes it. */
+static void
+reserve__is_made_what_it_is_to_be_by_gc(void **state)
+{
+    char *dir = make_store();
+    char *path = path_join(dir, "reserve");
+
+    (void)state;
+    assert_int_equal(bytes_of(dir, "reserve"), 1 << 20);
+    assert_int_equal(truncate(path, 8 << 20), 0);
+    (void)run_gc(dir);
+    assert_int_equal(bytes_of(dir, "reserve"), 1 << 20);
+    assert_int_equal(unlink(path), 0);
+    make_snaps(dir, 1, 3); /* a commit makes none: gc may just have let it go */
+    assert_int_equal(bytes_of(dir, "reserve"), 0);
+    (void)run_gc(dir);
+    assert_int_equal(bytes_of(dir, "reserve"), 1 << 20);
+    free(path);
+    scratch_free(dir);
+}
+
+static void
+reserve__is_not_held_by_a_store_for_now(void **state)
+{
+    const struct store_options o = {.scratch = true};
+    char *dir = scratch_dir();
+    char *path = path_join(dir, "reserve");
+    struct store *s = NULL;
+
+    (void)state;
+    OK(store_open(&s, dir, &o, e));
+    OK(snap_make(s, 1, 0, 30, e));
+    store_close(s);
+    assert_false(file_exists(path));
+    free(path);
+    scratch_free(dir);
+}
+
+/* Commits go on where it cannot grow, and it stays as it was. */
+static void
+reserve__keeps_no_commit_from_its_end(void **state)
+{
+    char *dir = disk_new();
+    uint64_t had;
+    struct store *s;
+
+    (void)state;
+    if (dir == NULL) {
+        skip();
+    }
+    make_snaps(dir, 1, 3000);
+    had = bytes_of(dir, "reserve");
+    disk_leave(dir, 24 << 20); /* too little to hold more of it back */
+    s = open_test_store(dir);
+    OK(snap_make(s, 1, 3000, 13000, e));
+    assert_true(4 * bytes_of(dir, "index.db") > 2 * had);
+    assert_int_equal(bytes_of(dir, "reserve"), had);
+    snap_check(s, 1, 3000, 13000);
+    store_close(s);
+    disk_free(dir);
+}
+
 int
 main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(gc__lets_the_reserve_go_where_the_disk_only_looks_free),
         cmocka_unit_test(gc__says_that_there_is_no_room_where_the_reserve_does_not_help),
+        cmocka_unit_test(gc__works_on_a_full_disk_at_every_size),
+        cmocka_unit_test(gc__makes_the_room_that_it_needs),
+        cmocka_unit_test(gc__leaves_packs_that_it_has_no_room_to_rewrite),
+        cmocka_unit_test(reserve__follows_the_index),
+        cmocka_unit_test(reserve__is_made_what_it_is_to_be_by_gc),
+        cmocka_unit_test(reserve__is_not_held_by_a_store_for_now),
+        cmocka_unit_test(reserve__keeps_no_commit_from_its_end),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -2,6 +2,8 @@
 #include "tests/unit/storage/tree_util.h"
 
 #include <dlfcn.h>
+#include <errno.h>
+#include <sys/stat.h>
 #include <zstd.h>
 
 #include "storage/build.h"
@@ -40,6 +42,52 @@ fsck__calls_nothing_damaged_without_memory(void **state)
     OK(fsck_run(dir, &o, &r, e));
     assert_true(fsck_clean(&r));
     assert_int_equal(r.n_bad_packs, 0);
+    scratch_free(dir);
+}
+
+/* Chunk 1 is text: it has to be decoded. */
+static int
+walk_reading(struct store *s, const struct sha256 *tree, gc_chunk_fn *chunk, void *arg,
+             struct err *e)
+{
+    const struct sha256 id = snap_chunk_id(1);
+    struct buf b = BUF_INIT;
+    int rc = store_get(s, &id, &b, e);
+
+    buf_free(&b);
+    return rc == 0 ? walk_list(s, tree, chunk, arg, e) : -1;
+}
+
+/* The room that gc holds back on the disk is of no use then, and stays. */
+static void
+gc__keeps_its_reserve_where_it_is_memory_that_is_missing(void **state)
+{
+    const struct gc_options o = {.walk = walk_reading};
+    char *dir = scratch_dir();
+    char *reserve = path_join(dir, "reserve");
+    struct store *s = open_test_store(dir);
+    struct gc_result r;
+    struct stat was;
+    struct stat now;
+    struct err err = {0};
+
+    (void)state;
+    OK(snap_make(s, 1, 0, 20, e));
+    store_close(s);
+    assert_int_equal(stat(reserve, &was), 0);
+    s = open_test_store(dir);
+    none_left = true;
+    assert_int_equal(gc_run(s, &o, &r, &err), -1);
+    none_left = false;
+    assert_int_equal(err.code, ERR_SPACE);
+    assert_int_equal(err.sys_errno, ENOMEM);
+    store_close(s);
+    assert_int_equal(stat(reserve, &now), 0);
+    assert_int_equal(now.st_ino, was.st_ino);
+    assert_int_equal(now.st_size, was.st_size);
+    assert_int_equal(now.st_ctim.tv_sec, was.st_ctim.tv_sec);
+    assert_int_equal(now.st_ctim.tv_nsec, was.st_ctim.tv_nsec);
+    free(reserve);
     scratch_free(dir);
 }
 
@@ -97,6 +145,7 @@ main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(fsck__calls_nothing_damaged_without_memory),
+        cmocka_unit_test(gc__keeps_its_reserve_where_it_is_memory_that_is_missing),
         cmocka_unit_test(verify__calls_nothing_damaged_without_memory),
     };
 
