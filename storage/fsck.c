@@ -228,7 +228,7 @@ mend_index(struct fsck *f, const char *dir, struct err *e)
 static int
 check_store(struct fsck *f, bool *done, struct err *e)
 {
-    if (fsck_packs(f, e) == 0 && fsck_index(f, e) == 0) {
+    if (fsck_packs(f, e) == 0 && fsck_index(f, e) == 0 && fsck_orphans(f, e) == 0) {
         *done = true;
         return 0;
     }

@@ -17,6 +17,9 @@
  *     without what is damaged, and the old file goes to bad/. A chunk of which no copy is
  * sound counts as missing from then on, so the next ship or snapshot that has it puts it
  * again;
+ *   - a pack that the index does not know (of a writer that died) and that cannot be read
+ *     is put away as well, with what is sound in it kept: else gc could not tell whether
+ * it is needed;
  *   - the index is compared with the packs and, where they differ, made anew (when nobody
  * else has the store open);
  *   - a manifest with one damaged copy gets it back from the other;

@@ -25,6 +25,8 @@ void fsck_say(const struct fsck *f, const char *fmt, ...) PRINTF_LIKE(2, 3);
 
 /* Every pack that the index knows. */
 int fsck_packs(struct fsck *f, struct err *e) MUST_USE;
+/* Those that it does not: unreadable ones are put away, needed ones are its errors. */
+int fsck_orphans(struct fsck *f, struct err *e) MUST_USE;
 /* The index as a file, and against the packs (after fsck_packs). */
 int fsck_index(struct fsck *f, struct err *e) MUST_USE;
 /* Every snapshot. */

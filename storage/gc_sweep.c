@@ -35,33 +35,68 @@ has_sound_row(struct gc *g, const struct sha256 *id, bool *sound, struct err *e)
     return loc.pack == 0 ? 0 : index_pack_name(g->s->ix, loc.pack, &name, sound, e);
 }
 
+enum orphan { ORPHAN_RUBBISH, ORPHAN_NEEDED, ORPHAN_UNREADABLE };
+
 /*
  * Does a claimed chunk lie in the pack alone? A dead writer's pack holds none; if one
- * does, the index has forgotten the pack, and it must not go. -1 also where a part of it
- * cannot be read: who knows what lies there.
+ * does, the index has forgotten the pack, and it must not go; nor where a part of it
+ * cannot be read (*why): who knows what lies there.
  */
 static int
-is_needed(struct gc *g, int fd, bool *needed, struct err *e)
+judge_orphan(struct gc *g, int fd, enum orphan *what, struct err *why, struct err *e)
 {
     struct pack_list list = {0};
-    struct err ignored;
     bool whole;
     int rc = 0;
 
-    *needed = false;
-    if (pack_read_table(fd, &list, &ignored) == -1) {
-        rc = pack_check_readable(fd, e) == -1 ? -1 : pack_scan(fd, &list, &whole, e);
+    *what = ORPHAN_RUBBISH;
+    if (pack_read_table(fd, &list, why) == -1) {
+        if (pack_check_readable(fd, why) == -1) {
+            *what = ORPHAN_UNREADABLE;
+            *e = *why;
+            return pack_is_damage(why) ? 0 : -1;
+        }
+        rc = pack_scan(fd, &list, &whole, e);
     }
-    for (size_t i = 0; rc == 0 && !*needed && i < list.n; i++) {
+    for (size_t i = 0; rc == 0 && *what == ORPHAN_RUBBISH && i < list.n; i++) {
         bool sound = true;
 
         if (live_has(&g->live, &list.v[i].id)) {
             rc = has_sound_row(g, &list.v[i].id, &sound, e);
         }
-        *needed = !sound;
+        *what = sound ? ORPHAN_RUBBISH : ORPHAN_NEEDED;
     }
     pack_list_free(&list);
     return rc;
+}
+
+static int
+take_orphan(struct gc *g, int fd, const char *file, struct err *e)
+{
+    enum orphan what;
+    struct err why;
+
+    if (judge_orphan(g, fd, &what, &why, e) == -1) {
+        return err_wrap(e, "pack %s, which the index does not know", file);
+    }
+    switch (what) {
+    case ORPHAN_NEEDED:
+        return err_set(e, ERR_CORRUPT, "the index has forgotten pack %s: see gpurun fsck",
+                       file);
+    case ORPHAN_UNREADABLE:
+        gc_say(g, "pack %s, which the index does not know, is left alone: %s", file,
+               why.msg);
+        g->r->n_unreadable++;
+        return 0;
+    case ORPHAN_RUBBISH:
+        break;
+    }
+    gc_say(g, "pack %s was left by a writer that died", file);
+    g->r->n_orphans++;
+    if (!g->o->dry_run && unlinkat(g->s->packs_fd, file, 0) == -1 && errno != ENOENT) {
+        return err_set_sys(e, errno, "cannot remove '%s'", file);
+    }
+    return 0;
 }
 
 static int
@@ -69,9 +104,8 @@ remove_orphan(struct gc *g, const struct pack_name *name, struct err *e)
 {
     char file[PACK_FILE_NAME_BYTES];
     uint32_t no = 0;
-    bool needed;
     int fd = -1;
-    int rc = -1;
+    int rc;
 
     pack_file_name(name, file);
     if (packs_lock(g->s->packs_fd, name, &fd, e) == -1) {
@@ -81,29 +115,10 @@ remove_orphan(struct gc *g, const struct pack_name *name, struct err *e)
         return 0; /* its writer lives */
     }
     /* The lock is given up only after the index knows the pack: ask once more. */
-    if (index_pack_no(g->s->ix, name, &no, e) == -1) {
-        goto out;
+    rc = index_pack_no(g->s->ix, name, &no, e);
+    if (rc == 0 && no == 0) {
+        rc = take_orphan(g, fd, file, e);
     }
-    if (is_needed(g, fd, &needed, e) == -1) {
-        err_wrap(e, "pack %s, which the index does not know", file);
-        goto out;
-    }
-    if (needed) {
-        err_set(e, ERR_CORRUPT, "the index has forgotten pack %s: see gpurun fsck", file);
-        goto out;
-    }
-    if (no == 0) {
-        gc_say(g, "pack %s was left by a writer that died", file);
-        g->r->n_orphans++;
-        if (!g->o->dry_run && unlinkat(g->s->packs_fd, file, 0) == -1 &&
-            errno != ENOENT) {
-            err_set_sys(e, errno, "cannot remove '%s'", file);
-            goto out;
-        }
-    }
-    rc = 0;
-
-out:
     (void)fd_close(&fd);
     return rc;
 }
@@ -471,8 +486,7 @@ sweep_one(struct gc *g, struct group *gr, struct pack_use *p, struct err *e)
     struct err why;
 
     if (group_add(g, gr, p, &why) == 0 &&
-        ((!g->tight && gr->n_old < GROUP_PACKS &&
-          (gr->w == NULL || !pack_full(gr->w))) ||
+        ((!g->tight && gr->n_old < GROUP_PACKS && (gr->w == NULL || !pack_full(gr->w))) ||
          group_finish(g, gr, &why) == 0)) {
         return 0;
     }

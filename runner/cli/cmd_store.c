@@ -93,12 +93,26 @@ take_gc(struct gathered *g, const struct rec *resp)
     if (g->j != NULL) {
         json_kint(g->j, "freed_bytes", number(resp, "freed_bytes"));
         json_kint(g->j, "expired", number(resp, "n_expired"));
+        json_kint(g->j, "unreadable", number(resp, "n_unreadable"));
+        json_kint(g->j, "no_room", number(resp, "n_no_room"));
         json_kstr(g->j, "clock_doubt", doubt);
         return;
     }
     text_format_size((uint64_t)number(resp, "freed_bytes"), size);
     buf_printf(g->out, _("%s: %s freed, %" PRId64 " snapshots expired\n"), g->host, size,
                number(resp, "n_expired"));
+    if (number(resp, "n_unreadable") > 0) {
+        buf_printf(g->out,
+                   _("%s: %" PRId64 " packs cannot be read and are left alone: see "
+                     "`gpurun fsck`\n"),
+                   g->host, number(resp, "n_unreadable"));
+    }
+    if (number(resp, "n_no_room") > 0) {
+        buf_printf(g->out,
+                   _("%s: %" PRId64 " packs stay for now: the disk has no room to write "
+                     "anew what is kept of them\n"),
+                   g->host, number(resp, "n_no_room"));
+    }
     if (doubt != NULL) {
         buf_printf(g->out, _("%s: nothing expires: "), g->host);
         text_escape(g->out, doubt, strlen(doubt));

@@ -94,11 +94,30 @@ print_sums(const struct gc_job *g, int64_t n_lost, struct err *e)
     json_kbool(&j, "dry_run", g->dry_run);
     json_kint(&j, "freed_bytes", (int64_t)g->sums.freed_bytes);
     json_kint(&j, "expired", (int64_t)g->sums.n_expired);
+    json_kint(&j, "unreadable", (int64_t)g->sums.n_unreadable);
+    json_kint(&j, "no_room", (int64_t)g->sums.n_no_room);
     if (n_lost >= 0) {
         json_kint(&j, "lost", n_lost);
     }
     json_obj_end(&j);
     return program_print_json(&b, e);
+}
+
+static void
+say_left(const struct upkeep_gc *sums)
+{
+    if (sums->n_unreadable > 0) {
+        (void)fprintf(stderr,
+                      "gpurun-agent: left alone, as they cannot be read: %" PRIu64
+                      " packs; gpurun-agent fsck looks at them\n",
+                      sums->n_unreadable);
+    }
+    if (sums->n_no_room > 0) {
+        (void)fprintf(stderr,
+                      "gpurun-agent: left alone, as the disk has no room to write anew "
+                      "what stays of them: %" PRIu64 " packs\n",
+                      sums->n_no_room);
+    }
 }
 
 int
@@ -122,6 +141,7 @@ owner_gc(const struct command_options *o, int argc, char **argv, struct err *e)
     text_format_size(j.sums.freed_bytes, size);
     (void)printf("%s%s freed, %zu snapshots expired\n",
                  o->dry_run ? "nothing was changed: " : "", size, j.sums.n_expired);
+    say_left(&j.sums);
     return rc;
 }
 

@@ -27,7 +27,7 @@
 
 static int
 gc_pass(const struct renter *r, const struct gc_options *o, struct upkeep_gc *sums,
-        bool *more, struct err *e)
+        struct upkeep_gc *left, bool *more, struct err *e)
 {
     struct snap_expiry expiry = {0};
     struct gc_result res = {0};
@@ -43,6 +43,8 @@ gc_pass(const struct renter *r, const struct gc_options *o, struct upkeep_gc *su
     }
     memcpy(sums->clock_doubt, expiry.clock_doubt, sizeof sums->clock_doubt);
     sums->freed_bytes += res.freed_bytes;
+    left->n_unreadable = res.n_unreadable; /* of the last pass: the same ones */
+    left->n_no_room = res.n_no_room;
     sums->n_expired += expiry.n_expired;
     *more = res.n_condemned > 0;
     rc = 0;
@@ -65,6 +67,7 @@ upkeep_gc(const struct renter *r, bool dry_run, void (*say)(void *arg, const cha
                            .wait = true,
                            .say = say,
                            .say_arg = arg};
+    struct upkeep_gc left = {.n_unreadable = 0};
     char *path = workdirs_store_path(r);
     bool more = false;
     int rc = 0;
@@ -76,11 +79,13 @@ upkeep_gc(const struct renter *r, bool dry_run, void (*say)(void *arg, const cha
                 : -1;
     }
     if (rc == 0 && file_exists(path)) {
-        rc = gc_pass(r, &o, sums, &more, e);
+        rc = gc_pass(r, &o, sums, &left, &more, e);
         if (rc == 0 && more && !dry_run) {
-            rc = gc_pass(r, &o, sums, &more, e);
+            rc = gc_pass(r, &o, sums, &left, &more, e);
         }
     }
+    sums->n_unreadable += left.n_unreadable;
+    sums->n_no_room += left.n_no_room;
     free(path);
     return rc;
 }

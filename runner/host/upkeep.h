@@ -13,6 +13,8 @@
 
 struct upkeep_gc {
     uint64_t freed_bytes;
+    uint64_t n_unreadable; /* packs left alone: fsck is to look at them */
+    uint64_t n_no_room;    /* packs left alone: the disk is too full to rewrite them */
     size_t n_expired;
     char clock_doubt[256]; /* "": what has expired was given up; else why nothing was */
 };

@@ -197,6 +197,8 @@ gc_run_work(void *ctx, struct err *e)
     }
     rec_add_int(w->reply, "freed_bytes", (int64_t)sums.freed_bytes);
     rec_add_int(w->reply, "n_expired", (int64_t)sums.n_expired);
+    rec_add_int(w->reply, "n_unreadable", (int64_t)sums.n_unreadable);
+    rec_add_int(w->reply, "n_no_room", (int64_t)sums.n_no_room);
     if (sums.clock_doubt[0] != '\0') {
         rec_add(w->reply, "clock_doubt", sums.clock_doubt);
     }

@@ -3,6 +3,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <sqlite3.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 
@@ -216,6 +217,182 @@ gc__passes_over_a_bad_sector(void **state)
     }
 }
 
+/* ---- can every byte be read? ---- */
+
+/* Looked at a MiB at a time: each page counts, those at the borders and the last, too. */
+static void
+check_readable__finds_the_one_page_that_is_bad(void **state)
+{
+    const off_t mib = (off_t)1 << 20;
+    const off_t size = 2 * mib + PAGE + 100;
+    const off_t at[] = {0, mib - PAGE, mib, 2 * mib - PAGE, 2 * mib, 2 * mib + PAGE};
+    char *dir = scratch_dir();
+    char *path = path_join(dir, "pack");
+    int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    struct stat st;
+    struct err err = {0};
+
+    (void)state;
+    bad_file = 0;
+    OK(pack_check_readable(fd, e)); /* of none */
+    assert_int_equal(ftruncate(fd, size), 0);
+    OK(pack_check_readable(fd, e));
+    assert_int_equal(fstat(fd, &st), 0);
+    bad_file = st.st_ino;
+    for (size_t i = 0; i < sizeof at / sizeof *at; i++) {
+        bad_at = at[i];
+        assert_int_equal(pack_check_readable(fd, &err), -1);
+        assert_int_equal(err.sys_errno, EIO);
+        assert_true(pack_is_damage(&err));
+    }
+    bad_at = size; /* behind its end */
+    OK(pack_check_readable(fd, e));
+    assert_int_equal(ftruncate(fd, (off_t)PACK_FILE_MAX + 1), 0);
+    FAILS(pack_check_readable(fd, e), ERR_CORRUPT);
+    bad_file = 0;
+    assert_int_equal(close(fd), 0);
+    free(path);
+    scratch_free(dir);
+}
+
+/* ---- packs that the index does not know ---- */
+
+/* One of a writer that died; then a page of it cannot be read. */
+static char *
+leave_orphan(const char *dir)
+{
+    char *packs = path_join(dir, "packs");
+    char file[PACK_FILE_NAME_BYTES];
+    char *path;
+    uint8_t data[3 * PAGE];
+    struct pack_writer *w = NULL;
+    struct pack_entry en = {
+        .raw_len = sizeof data, .stored_len = sizeof data, .codec = 1, .kind = 1};
+    struct stat st;
+    int fd = open(packs, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+    OK(pack_create(&w, fd, e));
+    for (uint64_t i = 0; i < 2; i++) {
+        fill_random(data, sizeof data, 77 + i);
+        sha256_of(data, sizeof data, &en.id);
+        pack_reserve(w, &en);
+        OK(pack_write_entry(w, &en, data, e));
+    }
+    pack_file_name(&w->name, file);
+    pack_writer_free(w, fd, false);
+    path = path_join(packs, file);
+    assert_int_equal(stat(path, &st), 0);
+    bad_file = st.st_ino;
+    bad_at = PAGE;
+    assert_int_equal(close(fd), 0);
+    free(packs);
+    return path;
+}
+
+static void
+count_orphan_lines(void *arg, const char *line)
+{
+    *(unsigned *)arg += strstr(line, "is left alone") != NULL ? 1 : 0;
+}
+
+static void
+gc__goes_on_beside_an_orphan_that_it_cannot_read(void **state)
+{
+    const struct fsck_options check = {.walk = walk_list, .files = name_none};
+    unsigned n_said = 0;
+    const struct gc_options o = {
+        .walk = walk_list, .say = count_orphan_lines, .say_arg = &n_said};
+    struct store_loc locs[CHUNKS + 1];
+    struct fsck_result f = {0};
+    struct gc_result r;
+    struct store *s;
+    off_t size;
+    char *dir = make_store(locs, &size);
+    char *orphan;
+
+    (void)state;
+    s = open_test_store(dir);
+    OK(snap_make(s, 2, 500, 510, e));
+    drop_snap(s, 2);
+    store_close(s);
+    orphan = leave_orphan(dir);
+    s = open_test_store(dir);
+    OK(gc_run(s, &o, &r, e));
+    store_close(s);
+    assert_int_equal(r.n_condemned, 11);
+    assert_int_equal(r.n_unreadable, 1);
+    assert_int_equal(r.n_orphans, 0);
+    assert_int_equal(n_said, 1);
+    r = run_gc(dir);
+    assert_int_equal(r.n_deleted, 11);
+    assert_int_equal(r.n_unreadable, 1);
+    assert_true(file_exists(orphan));
+
+    OK(fsck_run(dir, &check, &f, e));
+    assert_int_equal(f.n_bad_packs, 1);
+    assert_int_equal(f.n_index_errors, 0);
+    assert_true(fsck_clean(&f)); /* nobody was promised what lay there */
+    assert_false(file_exists(orphan));
+    OK(fsck_run(dir, &check, &f, e));
+    assert_int_equal(f.n_bad_packs, 0);
+    r = run_gc(dir);
+    assert_int_equal(r.n_unreadable, 0);
+    assert_int_equal(r.n_orphans, 1); /* what was sound of it */
+    bad_file = 0;
+    s = open_test_store(dir);
+    snap_check(s, 1, 0, CHUNKS);
+    store_close(s);
+    free(orphan);
+    scratch_free(dir);
+}
+
+static void
+forget_packs(const char *dir)
+{
+    char *path = path_join(dir, "index.db");
+    sqlite3 *db = NULL;
+
+    assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
+    assert_int_equal(
+        sqlite3_exec(db, "DELETE FROM chunk; DELETE FROM pack", NULL, NULL, NULL),
+        SQLITE_OK);
+    assert_int_equal(sqlite3_close(db), SQLITE_OK);
+    free(path);
+}
+
+/* What gc sends its reader to fsck for; with and without a page that cannot be read. */
+static void
+fsck__takes_in_a_pack_that_the_index_has_forgotten(void **state)
+{
+    const struct fsck_options check = {
+        .walk = walk_list, .files = name_none, .check_only = true};
+    const struct fsck_options o = {.walk = walk_list, .files = name_none};
+    off_t size = 1;
+
+    (void)state;
+    for (off_t at = -1; at < size; at = at < 0 ? 0 : at + PAGE) {
+        struct store_loc locs[CHUNKS + 1];
+        struct fsck_result r = {0};
+        char *dir;
+
+        bad_file = 0;
+        dir = make_store(locs, &size);
+        bad_at = at < 0 ? size : at;
+        forget_packs(dir);
+        OK(fsck_run(dir, &check, &r, e));
+        assert_int_equal(r.n_bad_packs, at < 0 ? 0 : 1);
+        assert_true(r.n_index_errors == 1 || at >= 0);
+        assert_false(r.index_rebuilt);
+        OK(fsck_run(dir, &o, &r, e));
+        assert_int_equal(r.n_bad_packs, at < 0 ? 0 : 1);
+        assert_true(r.index_rebuilt);
+        assert_true(fsck_clean(&r) || at >= 0);
+        check_rest(dir, locs);
+        bad_file = 0;
+        scratch_free(dir);
+    }
+}
+
 int
 main(void)
 {
@@ -223,6 +400,9 @@ main(void)
         cmocka_unit_test(fsck__loses_no_more_than_a_bad_sector_holds),
         cmocka_unit_test(rebuild__loses_no_more_than_a_bad_sector_holds),
         cmocka_unit_test(gc__passes_over_a_bad_sector),
+        cmocka_unit_test(check_readable__finds_the_one_page_that_is_bad),
+        cmocka_unit_test(gc__goes_on_beside_an_orphan_that_it_cannot_read),
+        cmocka_unit_test(fsck__takes_in_a_pack_that_the_index_has_forgotten),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
