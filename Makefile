@@ -265,6 +265,7 @@ $(TOOL_BIN): $(B)/%: $(B)/%.o $(LIB)
 	$(call say,LD,$@)
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $(OBJECTS) $(LIBS)
 # A tool of several files.
+$(B)/tests/tools/model_store: $(patsubst %.c,$(B)/%.o,$(wildcard tests/tools/model/*.c))
 $(B)/tests/tools/vectors: $(patsubst %.c,$(B)/%.o,$(wildcard tests/tools/vectors_ops/*.c))
 # The agent with some of its calls intercepted: a hostile host.
 HOSTILE      := $(B)/tests/tools/hostile/agent
