@@ -8,6 +8,7 @@
 #include "base/buf.h"
 #include "base/text.h"
 #include "runner/host/loginenv.h"
+#include "runner/host/notices.h"
 #include "runner/host/owner_json.h"
 #include "runner/host/park.h"
 #include "runner/host/recover.h"
@@ -133,6 +134,15 @@ owner_upkeep(const struct command_options *o, int argc, char **argv, struct err 
 }
 
 static int
+owner_notices(const struct command_options *o, int argc, char **argv, struct err *e)
+{
+    (void)o;
+    (void)argc;
+    (void)e;
+    return notices_main(argv[0]);
+}
+
+static int
 owner_park_timer(const struct command_options *o, int argc, char **argv, struct err *e)
 {
     (void)o;
@@ -158,6 +168,7 @@ static const struct command commands[] = {
     {"supervise", "RENTER JOB", NULL, 2, 2, NULL, owner_supervise},
     {"recover", "RENTER JOB", NULL, 2, 2, NULL, owner_recover},
     {"upkeep", "RENTER", NULL, 1, 1, NULL, owner_upkeep},
+    {"notices", "RENTER", NULL, 1, 1, NULL, owner_notices},
     {"print-env", "", NULL, 0, 0, NULL, owner_print_env},
     {"park-timer", "", NULL, 0, 0, NULL, owner_park_timer},
     {"install-self", "", NULL, 0, 0, install_options, owner_install_self},

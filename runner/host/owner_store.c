@@ -9,6 +9,7 @@
 #include "runner/host/agent.h"
 #include "runner/host/commands.h"
 #include "runner/host/earned.h"
+#include "runner/host/notices.h"
 #include "runner/host/owner_json.h"
 #include "runner/host/park.h"
 #include "runner/host/recover.h"
@@ -83,9 +84,9 @@ gc_one(void *ctx, const struct renter *r, const char *path, struct err *e)
     return rc;
 }
 
-/* n_lost: -1 where they were not looked for. */
+/* n_lost, n_told: -1 where they were not looked for. */
 static int
-print_sums(const struct gc_job *g, int64_t n_lost, struct err *e)
+print_sums(const struct gc_job *g, int64_t n_lost, int64_t n_told, struct err *e)
 {
     struct buf b = BUF_INIT;
     struct json_writer j = json_to(&b);
@@ -98,6 +99,9 @@ print_sums(const struct gc_job *g, int64_t n_lost, struct err *e)
     json_kint(&j, "no_room", (int64_t)g->sums.n_no_room);
     if (n_lost >= 0) {
         json_kint(&j, "lost", n_lost);
+    }
+    if (n_told >= 0) {
+        json_kint(&j, "told", n_told);
     }
     json_obj_end(&j);
     return program_print_json(&b, e);
@@ -136,7 +140,7 @@ owner_gc(const struct command_options *o, int argc, char **argv, struct err *e)
     rc = each_store(a, gc_one, &j, e);
     agent_close(a);
     if (o->json) {
-        return rc == 0 ? print_sums(&j, -1, e) : -1;
+        return rc == 0 ? print_sums(&j, -1, -1, e) : -1;
     }
     text_format_size(j.sums.freed_bytes, size);
     (void)printf("%s%s freed, %zu snapshots expired\n",
@@ -272,10 +276,26 @@ keep_books(const struct agent *a, struct err *e)
     return rc;
 }
 
+struct tell_job {
+    const struct agent *agent;
+    size_t n_told;
+};
+
+/* What is about to go, before it is looked at what is over. */
+static int
+tell_one(void *ctx, const struct renter *r, const char *path, struct err *e)
+{
+    struct tell_job *t = ctx;
+
+    (void)path;
+    return notices_give(t->agent, r, &t->n_told, e);
+}
+
 int
 owner_tick(const struct command_options *o, int argc, char **argv, struct err *e)
 {
     struct gc_job j = {.dry_run = false};
+    struct tell_job told = {NULL, 0};
     struct agent *a = NULL;
     struct err why;
     size_t n = 0;
@@ -290,6 +310,11 @@ owner_tick(const struct command_options *o, int argc, char **argv, struct err *e
     if (n > 0 && !o->json) {
         (void)printf("%zu jobs were found lost\n", n);
     }
+    told.agent = a;
+    if (each_store(a, tell_one, &told, &why) != 0 && rc == 0) {
+        *e = why;
+        rc = -1;
+    }
     if (each_store(a, gc_one, &j, &why) != 0 && rc == 0) {
         *e = why;
         rc = -1;
@@ -300,5 +325,5 @@ owner_tick(const struct command_options *o, int argc, char **argv, struct err *e
     }
     park_ensure(a);
     agent_close(a);
-    return rc == 0 && o->json ? print_sums(&j, (int64_t)n, e) : rc;
+    return rc == 0 && o->json ? print_sums(&j, (int64_t)n, (int64_t)told.n_told, e) : rc;
 }

@@ -4,7 +4,6 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -19,12 +18,11 @@
 #include "meter/session.h"
 #include "runner/host/cgroup.h"
 #include "runner/host/jobdir.h"
-#include "runner/host/loginenv.h"
+#include "runner/host/notices.h"
 #include "runner/host/procs.h"
 #include "runner/host/setups.h"
 #include "runner/host/workdirs.h"
 #include "runner/job/logseg.h"
-#include "runner/job/notify.h"
 
 #define KILL_ROUNDS   200
 #define KILL_PAUSE_US 10000
@@ -222,22 +220,14 @@ close_bill(struct lost *l, bool known, struct err *e)
 
 /* --notify-host: its supervisor is gone, so whoever finds the job tells of its end. */
 static void
-tell(struct lost *l)
+tell(const struct lost *l)
 {
-    char host[HOST_NAME_MAX + 1] = "";
-    char why[LOGINENV_WHY_MAX];
-    struct strings env = {NULL, 0};
     pid_t pid;
-    struct err e;
 
-    if (l->spec.notify_host == NULL || l->renter->confined) {
-        return;
+    if (l->spec.notify_host != NULL && !l->renter->confined) {
+        notices_tell(l->agent, l->spec.notify_host,
+                     l->state.phase == JOB_LOST ? "lost" : "ended", &l->state, &pid);
     }
-    (void)gethostname(host, sizeof host - 1);
-    loginenv_get(l->agent, &env, why);
-    notify_facts(&env, l->state.phase == JOB_LOST ? "lost" : "ended", &l->state, host);
-    (void)!notify_start(l->spec.notify_host, &env, &pid, &e);
-    strings_free(&env);
 }
 
 static int
@@ -280,6 +270,7 @@ put_right(struct lost *l, struct err *e)
     if (close_bill(l, known, e) != 0) {
         return -1;
     }
+    notices_expect(l->renter, &l->spec, &l->state);
     l->state.phase = known ? JOB_ENDED : JOB_LOST;
     if (save(l, e) != 0) {
         return -1;

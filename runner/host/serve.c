@@ -9,6 +9,7 @@
 
 #include "base/buf.h"
 #include "runner/host/facts.h"
+#include "runner/host/notices.h"
 #include "runner/host/park.h"
 #include "runner/host/serve_internal.h"
 #include "runner/host/upkeep.h"
@@ -336,16 +337,20 @@ upkeep_done(void *ctx, const struct child_end *end)
 static void
 look_after(struct serve *s)
 {
-    char *argv[] = {(char *)(uintptr_t) "gpurun-agent", (char *)(uintptr_t) "upkeep",
-                    s->renter->id, NULL};
+    char *argv[] = {(char *)(uintptr_t) "gpurun-agent", NULL, s->renter->id, NULL};
     struct child_options o = {
         .file = "/proc/self/exe", .argv = argv, .new_session = true};
     struct err e;
 
     park_ensure(s->agent);
-    if (upkeep_is_due(s->renter) &&
+    if (upkeep_is_due(s->renter)) {
+        argv[1] = (char *)(uintptr_t) "upkeep";
+    } else if (notices_are_due(s->renter)) {
+        argv[1] = (char *)(uintptr_t) "notices";
+    }
+    if (argv[1] != NULL &&
         child_start(&s->upkeep, s->loop, &o, upkeep_done, s, &e) != 0) {
-        s->upkeep = NULL; /* tomorrow, then */
+        s->upkeep = NULL; /* another time, then */
     }
 }
 

@@ -9,6 +9,7 @@
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/hash.h"
+#include "runner/host/notices.h"
 #include "runner/host/supervise_internal.h"
 #include "runner/host/work.h"
 #include "runner/host/workdirs.h"
@@ -115,6 +116,7 @@ receipt_due(void *ctx)
     meter_session_status(s->meter, &m);
     st->charge_fen = m.cost_fen;
     sup_snaps_end(s);
+    notices_expect(s->renter, &s->spec, st);
     sup_enter(s, JOB_ENDED, true);
     jobdir_unmark_active(s->renter, s->spec.job);
     sup_peer_finish(s);

@@ -14,6 +14,7 @@
 #include "runner/host/caches.h"
 #include "runner/host/datasets.h"
 #include "runner/host/keepline.h"
+#include "runner/host/notices.h"
 #include "runner/host/setups.h"
 #include "runner/host/workdirs.h"
 #include "storage/gc.h"
@@ -91,27 +92,33 @@ upkeep_gc(const struct renter *r, bool dry_run, void (*say)(void *arg, const cha
 }
 
 bool
-upkeep_is_due(const struct renter *r)
+upkeep_due(const struct renter *r, const char *marker, int64_t every_s)
 {
     int64_t now_s = clock_wall_ns() / NS_PER_S;
     bool due = false;
     struct stat st;
-    int fd = openat(r->fd, MARKER, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    int fd = openat(r->fd, marker, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
 
     if (fd != -1) { /* seen for the first time */
         (void)fd_close(&fd);
         return false;
     }
-    fd = openat(r->fd, MARKER, O_RDWR | O_NOFOLLOW | O_CLOEXEC);
+    fd = openat(r->fd, marker, O_RDWR | O_NOFOLLOW | O_CLOEXEC);
     if (fd != -1 && flock(fd, LOCK_EX | LOCK_NB) == 0 && fstat(fd, &st) == 0) {
-        due = now_s - st.st_mtim.tv_sec >= EVERY_S;
-        /* Ahead of us by a day: it was set by a wrong clock. */
-        if (due || st.st_mtim.tv_sec - now_s >= EVERY_S) {
+        due = now_s - st.st_mtim.tv_sec >= every_s;
+        /* Ahead of us by so much: it was set by a wrong clock. */
+        if (due || st.st_mtim.tv_sec - now_s >= every_s) {
             due = futimens(fd, NULL) == 0 && due;
         }
     }
     (void)fd_close(&fd);
     return due;
+}
+
+bool
+upkeep_is_due(const struct renter *r)
+{
+    return upkeep_due(r, MARKER, EVERY_S);
 }
 
 int
@@ -120,20 +127,23 @@ upkeep_main(const char *renter_id)
     struct upkeep_gc sums = {0};
     struct agent *a = NULL;
     struct renter *r = NULL;
+    size_t n_told = 0;
     struct err e;
-    int rc = 1;
+    int rc = -1;
 
     (void)setpriority(PRIO_PROCESS, 0, NICE_LAST);
-    if (agent_open(&a, &e) == 0 && renter_open(&r, a, renter_id, false, &e) == 0 &&
-        upkeep_gc(r, false, NULL, NULL, &sums, &e) == 0) {
-        if (sums.n_expired > 0) {
-            keepline_sweep(a, r);
+    if (agent_open(&a, &e) == 0 && renter_open(&r, a, renter_id, false, &e) == 0) {
+        if (notices_give(a, r, &n_told, &e) != 0) { /* the rest is due all the same */
+            (void)fprintf(stderr, "gpurun-agent: %s\n", e.msg);
         }
-        rc = 0;
-    } else {
+        rc = upkeep_gc(r, false, NULL, NULL, &sums, &e);
+    }
+    if (rc != 0) {
         (void)fprintf(stderr, "gpurun-agent: %s\n", e.msg);
+    } else if (sums.n_expired > 0) {
+        keepline_sweep(a, r);
     }
     renter_close(r);
     agent_close(a);
-    return rc;
+    return rc == 0 ? 0 : 1;
 }

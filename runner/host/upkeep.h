@@ -33,6 +33,8 @@ int upkeep_gc(const struct renter *r, bool dry_run,
  * renter is first seen. A wrong wall clock makes it earlier or later, never harmful.
  */
 bool upkeep_is_due(const struct renter *r);
+/* The same for anything else that is done every so often: a marker of its own. */
+bool upkeep_due(const struct renter *r, const char *marker, int64_t every_s);
 
 /* `gpurun-agent upkeep RENTER`, started by serve when it is due; low priority. */
 int upkeep_main(const char *renter_id);

@@ -7,6 +7,7 @@
 
 #include "base/buf.h"
 #include "base/file.h"
+#include "runner/host/notices.h"
 #include "runner/host/serve_internal.h"
 #include "runner/host/serve_work.h"
 #include "runner/host/workdirs.h"
@@ -44,7 +45,8 @@ is_taken(const struct renter *r, const char *snapshot, bool *taken, struct err *
 
 /* The end had no room for a snapshot, or could not write it; this one is that now. */
 static int
-take_over_from_end(struct jobdir *d, struct job_state *st, const char *id,
+take_over_from_end(const struct renter *r, const struct job_spec *spec, struct jobdir *d,
+                   struct job_state *st, const char *id,
                    const struct workdirs_snapshot *taken, struct err *e)
 {
     bool got;
@@ -61,6 +63,7 @@ take_over_from_end(struct jobdir *d, struct job_state *st, const char *id,
     st->expires_wall_ns = taken->expires_wall_ns;
     state_set_text(&st->kept_why, NULL);
     st->seq++;
+    notices_expect(r, spec, st);
     return jobdir_set_state(d, st, true, e);
 }
 
@@ -92,7 +95,7 @@ take_job(struct serve_work *w, struct err *e)
         rc = workdirs_snapshot(w->serve->agent, r, &end, &taken, e);
     }
     if (rc == 0 && !end.live) {
-        rc = take_over_from_end(&d, &st, w->snapshot, &taken, e);
+        rc = take_over_from_end(r, &spec, &d, &st, w->snapshot, &taken, e);
     }
     state_free(&st);
     spec_free(&spec);

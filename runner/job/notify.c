@@ -11,6 +11,8 @@
 
 #include "base/buf.h"
 
+#define DAY_NS ((int64_t)86400 * 1000000000)
+
 static int
 percent_of_cap(const struct job_state *st)
 {
@@ -55,6 +57,60 @@ notify_next(struct notify_seen *seen, const struct job_state *st)
         return final_event(st);
     }
     return NULL;
+}
+
+/* ---- the end of what it left ---- */
+
+const char *
+notify_expiry(struct notify_expiry *seen, int64_t expires_wall_ns, int64_t now_wall_ns)
+{
+    /* The nearer first: told late, it speaks for the further one. */
+    static const struct {
+        int64_t days;
+        const char *event;
+    } moments[] = {{1, "expires-1d"}, {3, "expires-3d"}};
+    int64_t left_ns = expires_wall_ns - now_wall_ns;
+
+    if (expires_wall_ns == 0 || left_ns <= 0) {
+        return NULL;
+    }
+    if (seen->expires_wall_ns != expires_wall_ns) {
+        *seen = (struct notify_expiry){.expires_wall_ns = expires_wall_ns};
+    }
+    for (size_t i = 0; i < sizeof moments / sizeof moments[0]; i++) {
+        if (left_ns > moments[i].days * DAY_NS) {
+            continue;
+        }
+        if (seen->told_days != 0 && seen->told_days <= moments[i].days) {
+            return NULL;
+        }
+        seen->told_days = moments[i].days;
+        return moments[i].event;
+    }
+    return NULL;
+}
+
+struct rec *
+notify_expiry_encode(const struct notify_expiry *seen)
+{
+    struct rec *r = rec_new(NOTIFY_EXPIRY_TYPE);
+
+    rec_add_int(r, "expires_wall_ns", seen->expires_wall_ns);
+    rec_add_int(r, "told_days", seen->told_days);
+    return r;
+}
+
+int
+notify_expiry_parse(struct notify_expiry *out, const struct rec *r, struct err *e)
+{
+    struct notify_expiry seen;
+
+    if (rec_need_int(r, "expires_wall_ns", 0, INT64_MAX, &seen.expires_wall_ns, e) != 0 ||
+        rec_need_int(r, "told_days", 0, 3, &seen.told_days, e) != 0) {
+        return -1;
+    }
+    *out = seen;
+    return 0;
 }
 
 /* ---- facts ---- */

@@ -2,8 +2,13 @@
 #define RUNNER_JOB_NOTIFY_H
 
 #include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
 #include <sys/types.h>
 
+#include "base/attr.h"
+#include "base/err.h"
+#include "base/rec.h"
 #include "runner/job/spec.h"
 #include "runner/job/state.h"
 
@@ -17,6 +22,10 @@
  *   ended           by itself or by a stop; GPURUN_REASON and GPURUN_EXIT say how
  *   failed          it did not start, or the host broke
  *   lost            its supervisor died
+ *
+ * and of a job that has ended, for what it left (notify_expiry):
+ *
+ *   expires-3d expires-1d  so soon its data is given up
  */
 #define NOTIFY_COMMAND_MAX ((size_t)4096)
 #define NOTIFY_LIMIT_S     600
@@ -31,6 +40,29 @@ struct notify_seen {
 
 /* The next thing to tell, or NULL. All of one state: ask until it is NULL. */
 const char *notify_next(struct notify_seen *seen, const struct job_state *st);
+
+/*
+ * How much of the end of a job's data was told: a record of type NOTIFY_EXPIRY_TYPE, so
+ * that each moment is told once whoever looks, and however often. All zero: nothing.
+ */
+#define NOTIFY_EXPIRY_TYPE      "gpurun.expiring.v1"
+#define NOTIFY_EXPIRY_MAX_BYTES ((size_t)4096)
+struct notify_expiry {
+    int64_t expires_wall_ns; /* what was told was of this end */
+    int64_t told_days;       /* the nearest moment told: 3, 1; 0: none */
+};
+/*
+ * What is to be told at now of data that is kept until expires_wall_ns (0: no end), or
+ * NULL; *seen then knows. A look so late that both moments are over tells the nearer;
+ * once the data's time is over there is nothing to tell. Another end than was told of
+ * (`snap keep`) has moments of its own.
+ */
+const char *notify_expiry(struct notify_expiry *seen, int64_t expires_wall_ns,
+                          int64_t now_wall_ns);
+struct rec *notify_expiry_encode(const struct notify_expiry *seen);
+/* ERR_CORRUPT, ERR_INVALID. Written on success. */
+int notify_expiry_parse(struct notify_expiry *out, const struct rec *r,
+                        struct err *e) MUST_USE;
 
 /* "GPURUN_EVENT=…", and what else is known: appended. host may be NULL. */
 void notify_facts(struct strings *env, const char *event, const struct job_state *st,

@@ -1,0 +1,51 @@
+#ifndef RUNNER_HOST_NOTICES_H
+#define RUNNER_HOST_NOTICES_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <sys/types.h>
+
+#include "base/attr.h"
+#include "base/err.h"
+#include "runner/host/agent.h"
+#include "runner/job/spec.h"
+#include "runner/job/state.h"
+
+/*
+ * --notify-host once no supervisor of the job lives: that it is lost, and, three days and
+ * one day before, that what it left is given up (job/notify.h). No process of ours waits
+ * for that: it is told by who comes next, an agent that is started or `tick`.
+ *
+ * <renter>/expiring/<job> is a record of what was told of that job's data. It is made
+ * with the job's end, where its owner wants to be told; whether the data is still kept,
+ * and until when, is asked of the snapshot's claim at every look. It goes once the data
+ * has gone.
+ */
+
+/* Run the command with these facts in the login environment; *pid is to be reaped. */
+void notices_tell(const struct agent *a, const char *command, const char *event,
+                  const struct job_state *st, pid_t *pid);
+
+/*
+ * st is about to become final: see to it that the end of its data is told of. Nothing
+ * where nobody wants to know or nothing was kept. A disk that refuses costs the notice.
+ */
+void notices_expect(const struct renter *r, const struct job_spec *spec,
+                    const struct job_state *st);
+
+/* Is it time for a look? Cheap. At most every ten minutes true, and to one who asks. */
+bool notices_are_due(const struct renter *r);
+
+/*
+ * Look at all of the renter's, and start what is to be told; *n is how many (added to).
+ * That something was told is durable before it is: who is killed in between has told
+ * nothing rather than twice. Nothing is told by a clock that is not believed
+ * (storage/snap.h), nor while another looks.
+ */
+int notices_give(const struct agent *a, const struct renter *r, size_t *n,
+                 struct err *e) MUST_USE;
+
+/* `gpurun-agent notices RENTER`, started by serve when it is time; low priority. */
+int notices_main(const char *renter_id);
+
+#endif
