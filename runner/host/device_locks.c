@@ -11,6 +11,7 @@
 #include "base/file.h"
 #include "runner/host/devices_internal.h"
 #include "runner/host/loginenv.h"
+#include "runner/host/ofdlock.h"
 
 /* World-writable and sticky, so that all users of a machine see each other's locks. */
 #define SHARED_PARENT "/run/lock"
@@ -61,24 +62,6 @@ open_lock(const char *dir, const char *uuid, struct err *e)
     return fd;
 }
 
-/*
- * Open-file-description locks: they go with the open file, like flock's, but can be
- * looked at without being taken.
- */
-static struct flock
-whole_file(short type)
-{
-    return (struct flock){.l_type = type, .l_whence = SEEK_SET};
-}
-
-static bool
-is_locked(int fd)
-{
-    struct flock l = whole_file(F_WRLCK);
-
-    return fcntl(fd, F_OFD_GETLK, &l) == 0 && l.l_type != F_UNLCK;
-}
-
 static int
 make_dir(const struct agent *a, char **dir, struct err *e)
 {
@@ -106,7 +89,7 @@ devices_look(const struct agent *a, struct device_list *l)
         d->state = d->usable ? DEVICE_FREE_UNKNOWN : DEVICE_BROKEN;
         fd = ok && d->usable ? open_lock(dir, d->uuid, &e) : -1;
         if (fd != -1) {
-            d->state = is_locked(fd) ? DEVICE_BUSY : DEVICE_FREE;
+            d->state = ofdlock_is_held(fd) ? DEVICE_BUSY : DEVICE_FREE;
             (void)close(fd);
         }
     }
@@ -117,22 +100,18 @@ devices_look(const struct agent *a, struct device_list *l)
 static int
 take_one(const char *dir, const char *uuid, int *fd, struct err *e)
 {
-    struct flock l = whole_file(F_WRLCK);
+    int why;
 
     *fd = open_lock(dir, uuid, e);
     if (*fd == -1) {
         return -1;
     }
-    if (fcntl(*fd, F_OFD_SETLK, &l) == 0) {
+    why = ofdlock_take(*fd, true);
+    if (why == 0) {
         return 0;
     }
-    if (errno == EAGAIN || errno == EACCES) {
-        (void)fd_close(fd);
-        return 0;
-    }
-    err_set_sys(e, errno, "cannot lock device %s", uuid);
     (void)fd_close(fd);
-    return -1;
+    return why == EAGAIN ? 0 : err_set_sys(e, why, "cannot lock device %s", uuid);
 }
 
 static int

@@ -11,6 +11,7 @@
 
 #include "base/buf.h"
 #include "base/file.h"
+#include "runner/host/ofdlock.h"
 #include "runner/host/park_internal.h"
 #include "runner/loop/child.h"
 
@@ -41,38 +42,23 @@ park_hold_time(int fd)
     return (int64_t)sb.st_mtim.tv_sec * NS_PER_S + sb.st_mtim.tv_nsec;
 }
 
-/* Of an open file, not of a process: it goes with the last copy of the descriptor. */
-static int
-lock(int fd, int command, short type, struct flock *out)
-{
-    *out = (struct flock){.l_type = type, .l_whence = SEEK_SET};
-    return fcntl(fd, command, out);
-}
-
 bool
 park_is_held(int fd)
 {
-    struct flock f;
-
-    return fd != -1 && lock(fd, F_OFD_GETLK, F_WRLCK, &f) == 0 && f.l_type != F_UNLCK;
+    return fd != -1 && ofdlock_is_held(fd);
 }
 
 bool
 park_take_alone(int fd)
 {
-    struct flock f;
-
-    return fd == -1 || lock(fd, F_OFD_SETLK, F_WRLCK, &f) == 0 ||
-           (errno != EAGAIN && errno != EACCES);
+    return fd == -1 || ofdlock_take(fd, true) != EAGAIN;
 }
 
 void
 park_give_up(int fd)
 {
-    struct flock f;
-
     if (fd != -1) {
-        (void)lock(fd, F_OFD_SETLK, F_UNLCK, &f);
+        ofdlock_give_up(fd);
     }
 }
 
@@ -80,14 +66,12 @@ int
 park_hold(const struct agent *a, int *fd, struct err *e)
 {
     int held = park_hold_open(a);
-    struct flock f;
 
     *fd = -1;
     if (held == -1) {
         return 0;
     }
-    if (lock(held, F_OFD_SETLK, F_RDLCK, &f) != 0 &&
-        (errno == EAGAIN || errno == EACCES)) {
+    if (ofdlock_take(held, false) == EAGAIN) {
         (void)fd_close(&held);
         return err_set(e, ERR_BUSY,
                        "this host is being parked: its park command runs now; start the "
