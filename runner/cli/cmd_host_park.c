@@ -57,7 +57,7 @@ show(const struct session *s, bool json, struct buf *out)
         json_obj(&j);
         json_kstr(&j, "id", host);
         json_kstr(&j, "host", host);
-        parkview_json(&j, p);
+        park_json(&j, p);
         json_obj_end(&j);
     } else if (text != NULL) {
         text_escape(out, text, strlen(text));

@@ -282,7 +282,7 @@ print_json(const struct listing *l, const struct place *p, const struct buf *sil
         if (info != NULL && info->park.phase != PARK_NONE) {
             json_obj(j);
             json_kstr(j, "host", place_at(p, i)->host);
-            parkview_json(j, &info->park);
+            park_json(j, &info->park);
             json_obj_end(j);
         }
     }

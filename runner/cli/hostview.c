@@ -284,7 +284,7 @@ json_info(struct json_writer *j, const struct host_info *info)
     json_kstr(j, "protection_why", info->protection_why);
     json_kstr(j, "confine", info->confine);
     json_kstr(j, "renter", info->renter);
-    parkview_json(j, &info->park);
+    park_json(j, &info->park);
     json_key(j, "devices");
     json_arr(j);
     for (size_t i = 0; i < info->devices.n; i++) {

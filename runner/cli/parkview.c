@@ -72,20 +72,3 @@ parkview_after(const struct park *p)
     }
     return xasprintf(_("%s after the last job%s, with nobody connected"), after, command);
 }
-
-void
-parkview_json(struct json_writer *j, const struct park *p)
-{
-    if (p->phase == PARK_NONE) {
-        json_kstr(j, "park", NULL);
-        return;
-    }
-    json_key(j, "park");
-    json_obj(j);
-    json_kstr(j, "phase", park_phase_name(p->phase));
-    json_kstr(j, "command", p->command);
-    json_kint(j, "after_s", p->after_s);
-    json_ktime(j, "at", p->at_wall_ns);
-    json_kstr(j, "why", p->why);
-    json_obj_end(j);
-}

@@ -1,7 +1,6 @@
 #ifndef RUNNER_CLI_PARKVIEW_H
 #define RUNNER_CLI_PARKVIEW_H
 
-#include "base/json.h"
 #include "runner/job/park.h"
 
 /*
@@ -11,7 +10,5 @@
 char *parkview_text(const char *host, const struct park *p);
 /* The same for somebody who is about to start a job there: what comes after it. */
 char *parkview_after(const struct park *p);
-/* "park": {phase, command, after_s, at, why}, or null. */
-void parkview_json(struct json_writer *j, const struct park *p);
 
 #endif

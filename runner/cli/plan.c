@@ -550,7 +550,7 @@ plan_json(const struct plan *p, struct buf *out)
     json_kint(j, "keep_days", p->grant->keep_days);
     json_kint(j, "keep_uyuan_per_gb_day", p->grant->keep_uyuan_per_gb_day);
     json_kstr(j, "protection", host_protection_name(p->info->protection));
-    parkview_json(j, &p->info->park);
+    park_json(j, &p->info->park);
     json_key(j, "command");
     json_arr(j);
     for (size_t i = 0; i < s->args.n; i++) {

@@ -427,3 +427,50 @@ job_ids_free(struct job_ids *l)
     free(l->v);
     *l = (struct job_ids){NULL, 0};
 }
+
+static void
+each_of_renter(const struct renter *r, bool all, jobdir_each_fn *fn, void *ctx)
+{
+    struct job_ids ids = {NULL, 0};
+    struct err none;
+
+    if ((all ? jobdir_list(r, &ids, &none) : jobdir_list_active(r, &ids, &none)) != 0) {
+        return;
+    }
+    for (size_t i = 0; i < ids.n; i++) {
+        struct job_state st;
+        struct jobdir d;
+
+        if (jobdir_open(&d, r, ids.v[i], &none) != 0) {
+            continue;
+        }
+        state_init(&st);
+        if (jobdir_state(&d, &st, &none) == 0) {
+            fn(ctx, r, &st);
+        }
+        state_free(&st);
+        jobdir_close(&d);
+    }
+    job_ids_free(&ids);
+}
+
+int
+jobdir_each(const struct agent *a, bool all, jobdir_each_fn *fn, void *ctx, struct err *e)
+{
+    struct renter_ids l;
+
+    if (renter_list(a, &l, e) != 0) {
+        return -1;
+    }
+    for (size_t i = 0; i < l.n; i++) {
+        struct renter *r = NULL;
+        struct err none;
+
+        if (renter_open(&r, a, l.v[i], false, &none) == 0) {
+            each_of_renter(r, all, fn, ctx);
+        }
+        renter_close(r);
+    }
+    renter_ids_free(&l);
+    return 0;
+}

@@ -16,52 +16,9 @@
 #include "runner/host/jobdir.h"
 #include "runner/host/owner_json.h"
 #include "runner/host/reservations.h"
+#include "runner/job/park.h"
 
 #define NS_PER_S ((int64_t)1000000000)
-
-/* ---- walking all jobs ---- */
-
-typedef void job_fn(void *ctx, const struct renter *r, const struct job_state *st);
-
-static int
-each_job(const struct agent *a, bool all, job_fn *fn, void *ctx, struct err *e)
-{
-    struct renter_ids l;
-
-    if (renter_list(a, &l, e) != 0) {
-        return -1;
-    }
-    for (size_t i = 0; i < l.n; i++) {
-        struct renter *r = NULL;
-        struct job_ids ids = {NULL, 0};
-        struct err none;
-
-        if (renter_open(&r, a, l.v[i], false, &none) != 0) {
-            continue;
-        }
-        if ((all ? jobdir_list(r, &ids, &none) : jobdir_list_active(r, &ids, &none)) ==
-            0) {
-            for (size_t k = 0; k < ids.n; k++) {
-                struct job_state st;
-                struct jobdir d;
-
-                state_init(&st);
-                if (jobdir_open(&d, r, ids.v[k], &none) != 0) {
-                    continue;
-                }
-                if (jobdir_state(&d, &st, &none) == 0) {
-                    fn(ctx, r, &st);
-                }
-                state_free(&st);
-                jobdir_close(&d);
-            }
-        }
-        job_ids_free(&ids);
-        renter_close(r);
-    }
-    renter_ids_free(&l);
-    return 0;
-}
 
 /* ---- jobs ---- */
 
@@ -108,7 +65,7 @@ jobs_json(const struct agent *a, bool all, struct err *e)
     json_obj(&j);
     json_key(&j, "jobs");
     json_arr(&j);
-    if (each_job(a, all, job_json, &j, e) != 0) {
+    if (jobdir_each(a, all, job_json, &j, e) != 0) {
         buf_free(&b);
         return -1;
     }
@@ -135,7 +92,7 @@ owner_jobs(const struct command_options *o, int argc, char **argv, struct err *e
         rc = jobs_json(a, o->all, e);
     } else {
         c = columns_new(8, titles);
-        rc = each_job(a, o->all, job_row, c, e);
+        rc = jobdir_each(a, o->all, job_row, c, e);
         columns_print_free(c);
     }
     agent_close(a);
@@ -278,8 +235,40 @@ status_json(const struct agent *a, const struct host_info *h, const struct total
     json_kint(&j, "ended", (int64_t)t->ended);
     json_kint(&j, "lost", (int64_t)t->lost);
     json_kint(&j, "earned_fen", t->earned_fen);
+    park_json(&j, &h->park);
     json_obj_end(&j);
     return program_print_json(&b, e);
+}
+
+/* "shutdown now" after 00:10:00 of nothing to do: counting, at 2026-11-28 17:00:00 +0800
+ */
+static void
+park_print(const struct park *p)
+{
+    char after[TEXT_DURATION_MAX];
+    char at[CLOCK_TEXT_MAX];
+    struct buf b = BUF_INIT;
+
+    if (p->phase == PARK_NONE) {
+        return;
+    }
+    text_format_duration(p->after_s, after);
+    if (p->command != NULL) {
+        text_escape(&b, p->command, strlen(p->command));
+    }
+    (void)printf("parking     '%s' after %s of nothing to do: %s", buf_str(&b), after,
+                 park_phase_name(p->phase));
+    if (p->at_wall_ns > 0 && p->phase != PARK_HELD) {
+        clock_format_local(p->at_wall_ns, at);
+        (void)printf(", %s", at);
+    }
+    if (p->why != NULL) {
+        buf_reset(&b);
+        text_escape(&b, p->why, strlen(p->why));
+        (void)printf(": %s", buf_str(&b));
+    }
+    (void)printf("\n");
+    buf_free(&b);
 }
 
 static void
@@ -302,6 +291,7 @@ status_print(const struct agent *a, const struct host_info *h, const struct tota
     (void)printf("jobs        %zu running, %zu ended, %zu lost\n", t->running, t->ended,
                  t->lost);
     (void)printf("earned      %s yuan\n", money);
+    park_print(&h->park);
 }
 
 int
@@ -320,7 +310,7 @@ owner_status(const struct command_options *o, int argc, char **argv, struct err 
     if (facts_fill(&h, a, NULL, true, e) != 0) {
         goto out;
     }
-    if (each_job(a, true, count, &t, e) == 0) {
+    if (jobdir_each(a, true, count, &t, e) == 0) {
         rc = 0;
         if (o->json) {
             rc = status_json(a, &h, &t, e);
@@ -425,7 +415,7 @@ earnings_json(const struct agent *a, struct err *e)
     json_obj(&j);
     json_key(&j, "jobs");
     json_arr(&j);
-    if (each_job(a, true, earning_row, &out, e) != 0) {
+    if (jobdir_each(a, true, earning_row, &out, e) != 0) {
         buf_free(&b);
         return -1;
     }
@@ -455,7 +445,7 @@ earnings_print(const struct agent *a, bool csv, struct err *e)
     } else {
         out.c = columns_new(5, titles);
     }
-    rc = each_job(a, true, earning_row, &out, e);
+    rc = jobdir_each(a, true, earning_row, &out, e);
     if (rc == 0) {
         rc = earned_each_reservation(a, earning_reserved, &out, e);
     }

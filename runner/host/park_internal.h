@@ -30,4 +30,11 @@ bool park_is_held(int fd);                 /* by others */
 bool park_take_alone(int fd);              /* false: others have it */
 void park_give_up(int fd);
 
+/*
+ * Tell the --notify-host of the job that ended last and has one, with that job's facts;
+ * why (NULL allowed) in place of its detail. Back when the command is done, which has
+ * NOTIFY_TIME_S: the machine may be down right after.
+ */
+void park_tell(const struct agent *a, const char *event, const char *why);
+
 #endif

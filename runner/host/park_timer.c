@@ -126,7 +126,8 @@ device_in_use(const struct agent *a, char why[PARK_WHY_MAX + 1])
     struct err e;
     bool used = false;
 
-    if (devices_list(a, false, &l, NULL, &e) != 0) {
+    /* Asked afresh: who computes there without us is seen by the driver only. */
+    if (devices_list(a, true, &l, NULL, &e) != 0) {
         return false;
     }
     devices_look(a, &l);
@@ -139,6 +140,12 @@ device_in_use(const struct agent *a, char why[PARK_WHY_MAX + 1])
         if (used) {
             (void)snprintf(why, PARK_WHY_MAX, "device %.80s is %s", l.v[i].uuid,
                            l.v[i].state == DEVICE_BUSY ? "in use" : "reserved");
+        } else if (l.v[i].n_processes > 0) {
+            used = true;
+            (void)snprintf(why, PARK_WHY_MAX,
+                           "device %.80s is in use by %lld process%s that no job started",
+                           l.v[i].uuid, (long long)l.v[i].n_processes,
+                           l.v[i].n_processes == 1 ? "" : "es");
         }
     }
     device_list_free(&l);
@@ -245,9 +252,13 @@ park_now(struct park_timer *t)
 {
     char why[PARK_WHY_MAX + 1] = "";
     int64_t wait_s = RETRY_MIN_S;
+    bool first = t->st.n_failed == 0;
 
     t->st.at_wall_ns = clock_wall_ns();
     enter(t, PARK_RUNNING, "");
+    if (first) { /* in front: after it there may be no machine left to tell it */
+        park_tell(t->agent, "parking", NULL);
+    }
     if (run_command(t, why) == 0) {
         t->st.n_failed = 0;
         pause_ns(LINGER_NS < t->asked.after_s * NS_PER_S ? LINGER_NS
@@ -261,6 +272,9 @@ park_now(struct park_timer *t)
     t->st.n_failed++;
     t->retry_ns = clock_boot_ns() + wait_s * NS_PER_S;
     enter(t, PARK_FAILED, why);
+    if (first) {
+        park_tell(t->agent, "park-failed", why);
+    }
 }
 
 /* Nobody holds the lock. Jobs whose supervisor died are put right first. */

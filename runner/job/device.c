@@ -224,7 +224,7 @@ device_init(struct device *d)
         *text_at(d, i) = xstrdup("");
     }
     d->usable = true;
-    d->memory_used_bytes = d->busy_percent = -1;
+    d->memory_used_bytes = d->busy_percent = d->n_processes = -1;
 }
 
 void
@@ -274,6 +274,9 @@ device_encode(const struct device *d)
     }
     if (d->busy_percent >= 0) {
         rec_add_int(r, "busy_percent", d->busy_percent);
+    }
+    if (d->n_processes >= 0) {
+        rec_add_int(r, "n_processes", d->n_processes);
     }
     rec_add(r, "usable", d->usable ? "yes" : "no");
     if (d->state != DEVICE_FREE_UNKNOWN) {
@@ -327,6 +330,7 @@ device_parse(struct device *out, const struct rec *r, struct err *e)
         rec_opt_int(r, "memory_used_bytes", -1, INT64_MAX, -1, &d.memory_used_bytes, e) !=
             0 ||
         rec_opt_int(r, "busy_percent", -1, 100, -1, &d.busy_percent, e) != 0 ||
+        rec_opt_int(r, "n_processes", -1, INT32_MAX, -1, &d.n_processes, e) != 0 ||
         rec_opt_int(r, "cores", 0, SPEC_COUNT_MAX * 16, 0, &d.cores, e) != 0 ||
         parse_texts(&d, r, e) != 0) {
         goto out;

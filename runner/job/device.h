@@ -69,6 +69,7 @@ struct device {
     int64_t memory_bytes;      /* 0: not told */
     int64_t memory_used_bytes; /* -1: not told; so is the next */
     int64_t busy_percent;      /* of the probe's last sample period */
+    int64_t n_processes;       /* that compute on it, whoever's; -1: not told */
     char *pci;                 /* "" where there is none; the same for those below */
     char *driver;
     char *cuda_driver;

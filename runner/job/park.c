@@ -110,3 +110,20 @@ park_check(const char *command, size_t len, int64_t after_s, struct err *e)
     }
     return 0;
 }
+
+void
+park_json(struct json_writer *j, const struct park *p)
+{
+    if (p->phase == PARK_NONE) {
+        json_kstr(j, "park", NULL);
+        return;
+    }
+    json_key(j, "park");
+    json_obj(j);
+    json_kstr(j, "phase", park_phase_name(p->phase));
+    json_kstr(j, "command", p->command);
+    json_kint(j, "after_s", p->after_s);
+    json_ktime(j, "at", p->at_wall_ns);
+    json_kstr(j, "why", p->why);
+    json_obj_end(j);
+}

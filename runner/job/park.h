@@ -6,6 +6,7 @@
 
 #include "base/attr.h"
 #include "base/err.h"
+#include "base/json.h"
 #include "base/rec.h"
 
 /*
@@ -50,5 +51,8 @@ int park_parse(struct park *out, const struct rec *r, struct err *e) MUST_USE;
 
 /* A command and a time that may be set. ERR_INVALID says which is wrong. */
 int park_check(const char *command, size_t len, int64_t after_s, struct err *e) MUST_USE;
+
+/* "park": {phase, command, after_s, at, why} or null, as every listing shows it. */
+void park_json(struct json_writer *j, const struct park *p);
 
 #endif

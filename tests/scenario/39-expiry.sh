@@ -29,7 +29,7 @@ print(time.time() + struct.unpack("3q", open(sys.argv[1], "rb").read(24))[0] / 1
     done
 }
 tick() {
-    expect 0 owner_of h --json tick
+    expect 0 owner_of h tick --json
     is 'd["told"]' "$1"
 }
 

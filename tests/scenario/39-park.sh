@@ -76,11 +76,14 @@ phase_is parked || fail "a timer that came back does not know that it has parked
 times 1 || fail "parked twice: $(cat "$parked")"
 
 note "after another job, once more; the timer was killed meanwhile, and contact brings it back"
-expect 0 gpurun -q --name b -- true
+# Killed under a job, when it is sure not to be in the middle of parking.
+expect 0 gpurun -q -d --name b -- sh -c 'while [ ! -e "$1" ]; do sleep 0.1; done' sh "$work/go-b"
+await 30 "it waits for the job" phase_is waiting
 kill "$(timer)"
 await 30 "the timer is gone" no_timer
 expect 0 gpurun -q ps
 await 30 "back after a contact" one_timer
+touch "$work/go-b"
 await 60 "parked again" times 2
 await 30 "it has parked" phase_is parked
 

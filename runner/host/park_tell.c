@@ -1,0 +1,60 @@
+/*
+ * Who is told that this machine is parked: nobody's job lives then, so it is whoever
+ * wanted to be told of the last one that did.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/wait.h>
+
+#include "base/buf.h"
+#include "runner/host/jobdir.h"
+#include "runner/host/notices.h"
+#include "runner/host/park_internal.h"
+
+struct last {
+    char *command; /* its --notify-host; NULL: none yet */
+    struct job_state state;
+};
+
+static void
+take_later(void *ctx, const struct renter *r, const struct job_state *st)
+{
+    struct last *last = ctx;
+    struct job_spec spec;
+    struct jobdir d;
+    struct err none;
+
+    if (r->confined || !job_phase_is_final(st->phase) ||
+        (last->command != NULL && st->ended_wall_ns <= last->state.ended_wall_ns) ||
+        jobdir_open(&d, r, st->job, &none) != 0) {
+        return;
+    }
+    spec_init(&spec);
+    if (jobdir_spec(&d, &spec, &none) == 0 && spec.notify_host != NULL) {
+        free(last->command);
+        last->command = xstrdup(spec.notify_host);
+        state_copy(&last->state, st);
+    }
+    spec_free(&spec);
+    jobdir_close(&d);
+}
+
+void
+park_tell(const struct agent *a, const char *event, const char *why)
+{
+    struct last last = {.command = NULL};
+    struct err none;
+    pid_t pid;
+
+    state_init(&last.state);
+    if (jobdir_each(a, true, take_later, &last, &none) == 0 && last.command != NULL) {
+        if (why != NULL) {
+            state_set_text(&last.state.detail, why);
+        }
+        notices_tell(a, last.command, event, &last.state, &pid);
+        while (pid > 0 && waitpid(pid, NULL, 0) == -1 && errno == EINTR) {
+        }
+    }
+    free(last.command);
+    state_free(&last.state);
+}
