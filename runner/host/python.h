@@ -1,10 +1,13 @@
 #ifndef RUNNER_HOST_PYTHON_H
 #define RUNNER_HOST_PYTHON_H
 
+#include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "base/attr.h"
 #include "base/err.h"
+#include "runner/host/agent.h"
 #include "runner/job/spec.h"
 
 /*
@@ -26,5 +29,17 @@ struct python {
  * runout. Blocks; any thread.
  */
 int python_look(struct python *p, const struct strings *env, struct err *e) MUST_USE;
+
+/*
+ * python_look for who has connected. It is the owner's program, on the owner's time, that
+ * nobody pays for: so one at a time on this host (others wait, then ERR_BUSY), and where
+ * it is not asked afresh, what came of it in the last PYTHON_AGE_NS of this boot is told
+ * again, failures too. It asks NVML whether CUDA is there, and begins nothing on a
+ * device.
+ */
+#define PYTHON_AGE_NS  ((int64_t)600 * 1000000000)
+#define PYTHON_WAIT_NS ((int64_t)60 * 1000000000)
+int python_ask(struct python *p, const struct agent *a, const struct strings *env,
+               bool fresh, struct err *e) MUST_USE;
 
 #endif

@@ -95,7 +95,8 @@ python_run(void *ctx, struct err *e)
     int rc;
 
     loginenv_get(w->serve->agent, &env, env_why);
-    rc = python_look(&p, &env, e);
+    /* Renters whom `allow` let in do not make the owner's machine work as they like. */
+    rc = python_ask(&p, w->serve->agent, &env, !w->serve->renter->confined, e);
     if (rc == 0) {
         w->reply = msg_answer_new(VERB_HOST_PYTHON);
         rec_add(w->reply, "env_why", env_why);
