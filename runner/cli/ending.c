@@ -41,6 +41,16 @@ ending_say_back(const struct cli *c, const char *host)
     say(c, _("the link to host '%s' is back"), host);
 }
 
+void
+ending_say_unbilled(const struct cli *c, const struct job_state *st, bool *said)
+{
+    if (!*said && st->phase == JOB_SNAPSHOTTING && st->detail != NULL &&
+        strncmp(st->detail, JOB_NOT_BILLED, strlen(JOB_NOT_BILLED)) == 0) {
+        *said = true;
+        say(c, _("the job is over, but %s"), st->detail);
+    }
+}
+
 static const char *
 job_word(const struct job_record *r)
 {

@@ -39,5 +39,7 @@ void ending_json_state(struct json_writer *j, const struct job_state *st,
 /* Remarks on a link that went and came back; `what` goes on meanwhile. */
 void ending_say_down(const struct cli *c, const char *host, const struct failure *why);
 void ending_say_back(const struct cli *c, const char *host);
+/* A job that is over but for a disk there that refuses its bill: said once (*said). */
+void ending_say_unbilled(const struct cli *c, const struct job_state *st, bool *said);
 
 #endif

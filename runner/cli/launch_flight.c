@@ -182,6 +182,7 @@ on_state(void *ctx, const struct job_state *st)
         progress_end(l->progress);
         l->progress = NULL;
     }
+    ending_say_unbilled(l->c, st, &l->said_unbilled);
     if (st->phase == JOB_STOPPING && st->reason != JOB_STOPPED &&
         st->reason != JOB_REASON_NONE) {
         say(l->c, _("the job is being stopped: %s%s%s"),

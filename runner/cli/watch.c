@@ -15,6 +15,7 @@ struct watcher {
     struct session *session;
     struct fetch *fetch;
     bool said_down;
+    bool said_unbilled;
     bool known;
 };
 
@@ -34,8 +35,8 @@ on_state(void *ctx, const struct job_state *st)
 {
     struct watcher *x = ctx;
 
-    (void)st;
     x->known = true;
+    ending_say_unbilled(x->c, st, &x->said_unbilled);
 }
 
 static void

@@ -256,6 +256,10 @@ put_right(struct lost *l, struct err *e)
         state_set_text(&l->state.detail,
                        "its supervisor died: how it ended is not known");
     }
+    if (l->state.detail != NULL &&
+        strncmp(l->state.detail, JOB_NOT_BILLED, strlen(JOB_NOT_BILLED)) == 0) {
+        state_set_text(&l->state.detail, NULL); /* not of the end it comes to now */
+    }
     l->state.phase = JOB_SNAPSHOTTING;
     if (save(l, e) != 0) {
         return -1;

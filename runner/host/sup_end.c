@@ -18,7 +18,8 @@
 #define DRAIN_NS     NS_PER_S /* for output of processes that are dead */
 #define SYNC_WAIT_NS ((int64_t)2000000)
 #define HELD_WAIT_NS ((int64_t)10000000)
-#define RETRY_NS     (2 * NS_PER_S) /* for a receipt that the disk refuses */
+#define RETRY_MIN_NS (2 * NS_PER_S) /* for a receipt that the disk refuses */
+#define RETRY_MAX_NS (60 * NS_PER_S)
 /* An empty guard is gone within a millisecond; all longer waits leave the loop alone. */
 #define GUARD_WAIT_MS    20
 #define GUARD_PAUSE_NS   ((int64_t)20000000)
@@ -89,6 +90,36 @@ release_devices(struct sup *s)
 
 /* ---- the last steps ---- */
 
+/*
+ * The disk refuses the receipt. There is no end without it, so it is asked for as long as
+ * it takes, but ever more seldom, and who looks at the job is told once what it waits
+ * for.
+ */
+static void
+receipt_refused(struct sup *s, const struct err *why)
+{
+    sup_journal(s, why);
+    if (s->receipt_wait_ns == 0) {
+        s->end_detail = s->state.detail;
+        s->state.detail = xasprintf(JOB_NOT_BILLED "%s", why->msg);
+        s->receipt_wait_ns = RETRY_MIN_NS;
+        sup_refresh(s);
+    } else {
+        s->receipt_wait_ns =
+            2 * s->receipt_wait_ns < RETRY_MAX_NS ? 2 * s->receipt_wait_ns : RETRY_MAX_NS;
+    }
+    timer_after(s->drain_timer, s->receipt_wait_ns);
+}
+
+static void
+receipt_written(struct sup *s)
+{
+    sup_journal(s, NULL);
+    if (s->receipt_wait_ns != 0) {
+        state_set_text(&s->state.detail, s->end_detail);
+    }
+}
+
 static void
 receipt_due(void *ctx)
 {
@@ -109,10 +140,10 @@ receipt_due(void *ctx)
         return;
     }
     if (meter_session_end(s->meter, &end, &e) != 0) {
-        sup_say(s, "receipt: %s", e.msg);
-        timer_after(s->drain_timer, RETRY_NS);
+        receipt_refused(s, &e);
         return;
     }
+    receipt_written(s);
     meter_session_status(s->meter, &m);
     st->charge_fen = m.cost_fen;
     sup_snaps_end(s);

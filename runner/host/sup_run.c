@@ -56,11 +56,11 @@ meter_due(void *ctx)
     struct sup *s = ctx;
     struct meter_status m;
     struct err e;
+    int rc;
 
     sup_busy_note(s);
-    if (meter_session_tick(s->meter, &e) != 0) {
-        sup_say(s, "usage journal: %s", e.msg);
-    }
+    rc = meter_session_tick(s->meter, &e);
+    sup_journal(s, rc != 0 ? &e : NULL);
     meter_session_status(s->meter, &m);
     if (s->stop_reason == JOB_REASON_NONE && !s->main_exited) {
         if (m.stop_in_ns <= 0) {

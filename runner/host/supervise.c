@@ -95,14 +95,27 @@ sup_enter(struct sup *s, enum job_phase phase, bool durable)
 }
 
 void
+sup_journal(struct sup *s, const struct err *why)
+{
+    const char *text = why != NULL ? why->msg : NULL;
+
+    if (s->journal_why == NULL ? text == NULL
+                               : text != NULL && strcmp(s->journal_why, text) == 0) {
+        return;
+    }
+    sup_say(s, "usage journal: %s", text != NULL ? text : "written again");
+    state_set_text(&s->journal_why, text);
+}
+
+void
 sup_meter(struct sup *s, enum usage_state state, const char *reason)
 {
     struct err e;
+    int rc;
 
     sup_busy_note(s);
-    if (meter_session_state(s->meter, state, reason, &e) != 0) {
-        sup_say(s, "usage journal: %s", e.msg);
-    }
+    rc = meter_session_state(s->meter, state, reason, &e);
+    sup_journal(s, rc != 0 ? &e : NULL);
     sup_run_schedule(s);
 }
 
@@ -306,6 +319,8 @@ close_down(struct sup *s)
     free(s->user_base);
     free(s->work_note);
     free(s->stop_detail);
+    free(s->end_detail);
+    free(s->journal_why);
     jobdir_drop(&s->dir);
     loop_free(s->loop);
     renter_close(s->renter);

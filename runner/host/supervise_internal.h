@@ -118,6 +118,8 @@ struct sup {
     struct timer *leftover_timer;
     struct timer *drain_timer;
     int64_t ending_since_ns;
+    int64_t receipt_wait_ns; /* until the disk is asked again for it; 0: not refused */
+    char *end_detail;        /* state.detail, while that tells of the refusal */
 
     /* watching for limits of its own */
     struct timer *watch_timer;
@@ -142,6 +144,7 @@ struct sup {
     struct sup_peer *peers;
     size_t n_peers;
     int exit_status;
+    char *journal_why; /* what was told of the usage journal; NULL: it is written */
 
     enum job_reason stop_reason; /* ordered, or found out; NONE: none yet */
     bool preparing;              /* the work thread has env, workdir, tmpdir */
@@ -164,6 +167,11 @@ void sup_enter(struct sup *s, enum job_phase phase, bool durable);
 void sup_refresh(struct sup *s);
 /* Book a change with the meter; a disk that refuses is logged and tried again later. */
 void sup_meter(struct sup *s, enum usage_state state, const char *reason);
+/*
+ * The usage journal was refused by the disk (the meter tries again by itself), or, why
+ * NULL, it is written. Goes into the supervisor's log when it changes, not every time.
+ */
+void sup_journal(struct sup *s, const struct err *why);
 /* Order the end. A later, harder order (now) speeds it up; the first reason stays. */
 void sup_stop(struct sup *s, enum job_reason reason, bool now, const char *detail);
 /* One line into the supervisor's own log (jobs/<id>/supervisor.log), bounded. */

@@ -120,6 +120,11 @@ int state_parse(struct job_state *out, const struct rec *r, struct err *e) MUST_
 /* `detail` of a job that exited because Python found no module; its name follows. */
 #define JOB_NO_MODULE "no Python module "
 
+/* `detail` of a job that is over and waits for a disk that takes its receipt; why
+ * follows.
+ */
+#define JOB_NOT_BILLED "its bill cannot be written yet, which is tried again: "
+
 /* kept_why where it is as it should be; anything else is data that waits on the host. */
 #define JOB_WHY_NOT_WANTED  "no snapshot was wanted"
 #define JOB_WHY_NOT_STARTED "the command never started"
