@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include "base/buf.h"
+#include "base/clock.h"
 #include "base/file.h"
 #include "runner/host/serve_internal.h"
 
@@ -23,9 +24,18 @@ struct serve_log {
     bool follow;
     bool ended;         /* EOF was sent */
     struct timer *poll; /* the index grows without a word; NULL: not looked at */
+    /* Of an index that is not followed: */
+    uint64_t want[LOGSEG_STREAMS]; /* it should reach what its client is shown */
+    uint64_t n_read;               /* entries, of which it is known: */
+    uint64_t reach[LOGSEG_STREAMS];
+    int64_t give_up_ns; /* CLOCK_BOOTTIME */
 };
 
-#define POLL_NS ((int64_t)500000000)
+#define POLL_NS      ((int64_t)500000000)
+#define POLL_SOON_NS ((int64_t)50000000)
+/* The supervisor writes the index once a second, and later where the disk is slow. */
+#define REACH_NS      ((int64_t)5000000000)
+#define ENTRIES_BLOCK 256
 
 static void
 log_free(struct serve_log *g)
@@ -85,14 +95,53 @@ end_of(const struct serve_log *g)
     return end > g->held ? end : g->held;
 }
 
+/* Does the index tell the times of all that was there when it was asked for? */
+static bool
+reaches(struct serve_log *g)
+{
+    struct logseg_entry some[ENTRIES_BLOCK];
+    struct err none;
+    size_t n;
+
+    do {
+        n = 0;
+        if (logr_index(g->reader, g->n_read, some, ENTRIES_BLOCK, &n, &none) != 0) {
+            return true; /* nothing better will come of it */
+        }
+        for (size_t i = 0; i < n; i++) {
+            if (some[i].stream < LOGSEG_STREAMS) {
+                g->reach[some[i].stream] = some[i].end;
+            }
+        }
+        g->n_read += n;
+    } while (n == ENTRIES_BLOCK);
+    return g->reach[LOGSEG_OUT] >= g->want[LOGSEG_OUT] &&
+           g->reach[LOGSEG_ERR] >= g->want[LOGSEG_ERR];
+}
+
+/* The index comes later than the bytes: a line just written would have no time. */
+static bool
+must_wait(struct serve_log *g)
+{
+    return g->stream == LOGSEG_NONE && !g->follow && g->link->conn != NULL &&
+           !serve_link_is_final(g->link) && clock_boot_ns() < g->give_up_ns &&
+           !reaches(g);
+}
+
 /* Tell the channel how far the log goes, and when that was all. */
 static void
 grow(struct serve_log *g)
 {
+    bool wait;
+
     if (g->ended) {
         return;
     }
+    wait = must_wait(g); /* looked at before its end is: what it reaches is sent */
     channel_source_grow(g->channel, end_of(g));
+    if (wait) {
+        return;
+    }
     if (!g->follow || serve_link_is_final(g->link)) {
         g->ended = true;
         channel_send_eof(g->channel);
@@ -106,7 +155,7 @@ poll_index(void *ctx)
 
     grow(g);
     if (!g->ended) {
-        timer_after(g->poll, POLL_NS);
+        timer_after(g->poll, g->follow ? POLL_NS : POLL_SOON_NS);
     }
 }
 
@@ -256,6 +305,8 @@ make(struct serve *s, struct serve_link *l, const struct mux_offer *offer,
     g->link = l;
     g->stream = stream;
     g->follow = follow;
+    memcpy(g->want, l->end, sizeof g->want);
+    g->give_up_ns = clock_boot_ns() + REACH_NS;
     if (open_reader(l, &g->reader, e) == 0) {
         take_disk_end(g);
         if (has_more(g, offer)) {
@@ -286,7 +337,7 @@ make(struct serve *s, struct serve_link *l, const struct mux_offer *offer,
     if (stream == LOGSEG_NONE && !g->ended) {
         g->poll = timer_new(s->loop, poll_index, g);
         timer_set_idle(g->poll, true);
-        timer_after(g->poll, POLL_NS);
+        timer_after(g->poll, g->follow ? POLL_NS : POLL_SOON_NS);
     }
     return 0;
 }

@@ -38,6 +38,21 @@ sed -E "s/$stamp//" "$work/out" >"$work/bare"
 expect 0 gpurun logs --stdout five
 cmp "$work/bare" "$work/out" || fail "and nothing else was changed"
 
+note "a line that was written just now has its time, too"
+mkfifo "$work/say"
+# shellcheck disable=SC2016
+expect 0 gpurun -q run -d --name fresh -- sh -c 'exec <"$1"; while read -r line; do echo "$line"; echo "$line" >&2; done' sh "$work/say"
+exec 7>"$work/say"
+shows() { [ "$(gpurun logs fresh 2>&1 | grep -cx "$1")" = 2 ]; }
+for i in 1 2 3; do
+    echo "line $i" >&7
+    await 30 "the line" shows "line $i"
+    expect 0 gpurun logs --timestamps fresh
+    [ "$(grep -cE "${stamp}line [1-3]\$" "$work/out")" = "$i" ] || fail "out, line $i without its time: $(cat "$work/out")"
+    [ "$(grep -cE "${stamp}line [1-3]\$" "$work/err")" = "$i" ] || fail "err, line $i without its time: $(cat "$work/err")"
+done
+exec 7>&-
+
 note "a running job's lines, as they come, and since when"
 mkfifo "$work/go0" "$work/go1" "$work/go2"
 cat >steps.py <<PY
