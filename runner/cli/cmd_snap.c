@@ -13,6 +13,7 @@
 #include "runner/cli/find.h"
 #include "runner/cli/out.h"
 #include "runner/cli/progress.h"
+#include "runner/cli/snapnotify.h"
 #include "runner/cli/snapview.h"
 #include "runner/client/bring.h"
 #include "runner/client/i18n.h"
@@ -100,7 +101,7 @@ warn_within(const struct cli *c, const struct snap_infos *l, int days)
 
 /* The nearer warning speaks for both, unless there is more in the further one. */
 static void
-warn_of_expiry(const struct cli *c, const struct snap_infos *l)
+warn_of_expiry(const struct cli *c, const struct client *cl, const struct snap_infos *l)
 {
     int64_t n_day = warn_within(c, l, 1);
     int64_t n_days = 0;
@@ -111,7 +112,10 @@ warn_of_expiry(const struct cli *c, const struct snap_infos *l)
 
         end = snapview_copies(l, at);
         goes_ns = goes_at(l, at, end);
-        n_days += goes_ns > 0 && goes_ns - now_ns < 3 * DAY_NS;
+        if (goes_ns > 0 && goes_ns - now_ns < 3 * DAY_NS) {
+            n_days++;
+            snapnotify(c, cl, &l->v[at], goes_ns);
+        }
     }
     if (n_day == 0) {
         (void)warn_within(c, l, 3);
@@ -155,7 +159,7 @@ run_ls(struct cli *c, const void *options, const struct words *w, struct err *e)
             snapview_list(&out, &l);
         }
         rc = out_write(&out, e);
-        warn_of_expiry(c, &l);
+        warn_of_expiry(c, &cl, &l);
         say_doubts(c, &doubts);
     }
     context_close(&cl);

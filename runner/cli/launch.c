@@ -147,6 +147,7 @@ launch_fill_record(struct job_record *rec, const struct run_request *r,
     rec->name = xstrdup(s->name);
     rec->host = xstrdup(h->name);
     rec->command = request_command_line(&s->args);
+    rec->notify = r->notify != NULL ? xstrdup(r->notify) : NULL;
     rec->dir = r->ships ? xstrdup(r->script.root) : NULL;
     if (s->has_tree) {
         sha256_format(&s->tree, hex);

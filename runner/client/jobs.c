@@ -38,6 +38,7 @@ job_record_free(struct job_record *r)
     free(r->phrase);
     strings_free(&r->outs);
     free(r->mirror);
+    free(r->notify);
     buf_free(&r->spec);
     job_record_init(r);
 }
@@ -65,6 +66,7 @@ encode(const struct job_record *j)
     add_if(r, "tree", j->tree);
     add_if(r, "lease", j->lease);
     add_if(r, "unsent", j->unsent);
+    add_if(r, "notify", j->notify);
     for (size_t i = 0; i < j->outs.n; i++) {
         rec_add(r, "out", j->outs.v[i]);
     }
@@ -81,6 +83,10 @@ encode(const struct job_record *j)
         add_if(r, "snapshot", j->snapshot);
         add_if(r, "mirror", j->mirror);
         rec_add_int(r, "expires_wall_ns", j->expires_wall_ns);
+        if (j->told.told_days != 0) {
+            rec_add_int(r, "told_of_wall_ns", j->told.expires_wall_ns);
+            rec_add_int(r, "told_days", j->told.told_days);
+        }
     }
     return r;
 }
@@ -117,7 +123,10 @@ decode_end(const struct rec *r, struct job_record *j, struct err *e)
     copy_id(j->snapshot, r, "snapshot", ID_SNAPSHOT);
     if (rec_need_int(r, "exit_code", 0, 255, &exit_code, e) != 0 ||
         rec_opt_int(r, "charge_fen", -1, INT64_MAX, -1, &j->charge_fen, e) != 0 ||
-        rec_opt_int(r, "expires_wall_ns", 0, INT64_MAX, 0, &j->expires_wall_ns, e) != 0) {
+        rec_opt_int(r, "expires_wall_ns", 0, INT64_MAX, 0, &j->expires_wall_ns, e) != 0 ||
+        rec_opt_int(r, "told_of_wall_ns", 0, INT64_MAX, 0, &j->told.expires_wall_ns, e) !=
+            0 ||
+        rec_opt_int(r, "told_days", 0, 3, 0, &j->told.told_days, e) != 0) {
         return -1;
     }
     j->exit_code = (int)exit_code;
@@ -138,6 +147,7 @@ decode(const struct rec *r, struct job_record *j, struct err *e)
     j->name = dup_field(r, "name");
     j->host = dup_field(r, "host");
     j->command = dup_field(r, "command");
+    j->notify = dup_field(r, "notify");
     j->dir = dup_field(r, "dir");
     j->tree = dup_field(r, "tree");
     spec = rec_get_bytes(r, "spec", &len);

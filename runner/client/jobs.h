@@ -11,6 +11,7 @@
 #include "base/err.h"
 #include "runner/client/home.h"
 #include "runner/job/ids.h"
+#include "runner/job/notify.h"
 #include "runner/job/spec.h"
 
 /*
@@ -41,7 +42,9 @@ struct job_record {
     int64_t charge_fen; /* -1: not known */
     char snapshot[JOB_ID_LEN + 1];
     int64_t expires_wall_ns;
-    char *mirror;    /* the host that has a copy of it, or NULL */
+    char *mirror;              /* the host that has a copy of it, or NULL */
+    char *notify;              /* --notify of the run, or NULL */
+    struct notify_expiry told; /* by it, of the end of that snapshot's data */
     struct buf spec; /* encoded, as submitted: should the host be gone; may be empty */
 };
 

@@ -26,6 +26,24 @@ await 30 "told here" line "here ended a ended exited 3"
 await 30 "told there" line "there ended a ended exited 3"
 count "ended a" 2
 
+note "the end of its data, by snap ls: at three days and at one, each once, of the end it has"
+expect 0 gpurun -q snap ls
+count "expires" 0
+for days in 3 1; do
+    expect 0 gpurun -q snap keep a --days $days
+    expect 0 gpurun -q snap ls
+    await 30 "told of $days" line "here expires-${days}d a ended exited 3"
+    expect 0 gpurun -q snap ls
+done
+expect 0 gpurun -q snap keep a --days 15
+expect 0 gpurun -q snap ls
+expect 0 gpurun -q snap keep a --days 2
+expect 0 gpurun -q snap ls
+again() { [ "$(grep -c "here expires-3d a" "$told")" = 2 ]; }
+await 30 "a new end has moments of its own" again
+count "here expires-3d a" 2
+count "here expires-1d a" 1
+
 note "a job that cannot start"
 expect 102 gpurun --name b --notify-host "$work/tell there $told" -- /no/such/program
 await 30 "told of the failure" line "there failed b ended failed 102"
