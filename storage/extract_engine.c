@@ -14,8 +14,6 @@
 #define THREADS_MAX 8
 /* Chunks of a big file in one stretch. */
 #define STRETCH_CHUNKS 32
-/* Work waiting per thread; bounds memory. */
-#define QUEUE_PER_THREAD 6
 
 static unsigned
 default_threads(void)
@@ -49,307 +47,6 @@ const char *
 extract_path(const struct extract *x, const char *path)
 {
     return strlen(path) > x->strip ? path + x->strip : "";
-}
-
-static void
-fail(struct extract *x, const struct err *why)
-{
-    (void)pthread_mutex_lock(&x->lock);
-    if (!x->failed) {
-        x->failed = true;
-        x->why = *why;
-    }
-    (void)pthread_cond_broadcast(&x->changed);
-    (void)pthread_mutex_unlock(&x->lock);
-}
-
-bool
-extract_failed(struct extract *x, struct err *e)
-{
-    bool failed;
-
-    (void)pthread_mutex_lock(&x->lock);
-    failed = x->failed;
-    if (failed) {
-        *e = x->why;
-    }
-    (void)pthread_mutex_unlock(&x->lock);
-    return failed;
-}
-
-/* ---- what a worker does ---- */
-
-struct worker {
-    struct extract_parent parent;
-    struct buf content;
-};
-
-static int
-get_chunk(const struct extract *x, const struct tree_chunk *c, struct buf *to,
-          struct err *e)
-{
-    size_t before = to->len;
-
-    if (x->source->get(x->source->ctx, &c->id, to, e) != 0) {
-        return -1;
-    }
-    if (to->len - before != c->len) {
-        return err_set(e, ERR_CORRUPT, "not a tree: the length of a chunk is wrong");
-    }
-    return 0;
-}
-
-static bool
-is_made(const struct extract_work *k, size_t i)
-{
-    const struct tree_entry *entry = &k->group.entries[i];
-    bool wanted = k->actions[i] == EXTRACT_MAKE || k->actions[i] == EXTRACT_REFRESH;
-
-    return wanted && entry->type != TREE_DIR && !entry->hard_link;
-}
-
-/* Is any of the bytes from..end wanted? They begin in entry i, which begins at at. */
-static bool
-is_wanted(const struct extract_work *k, size_t i, uint64_t at, uint64_t end)
-{
-    for (; i < k->group.n_entries && at < end; i++) {
-        if (k->group.entries[i].stored > 0 && is_made(k, i)) {
-            return true;
-        }
-        at += k->group.entries[i].stored;
-    }
-    return false;
-}
-
-/* The contents of the group, with gaps where nothing is wanted. */
-static int
-get_contents(struct extract *x, struct worker *w, const struct extract_work *k,
-             struct err *e)
-{
-    const struct tree_group *g = &k->group;
-    uint64_t at = 0; /* where entry i begins */
-    size_t i = 0;
-
-    buf_reset(&w->content);
-    for (size_t c = 0; c < g->n_chunks; c++) {
-        size_t len = g->chunks[c].len;
-        size_t from = w->content.len;
-
-        while (i < g->n_entries && at + g->entries[i].stored <= from) {
-            at += g->entries[i++].stored;
-        }
-        if (!is_wanted(k, i, at, from + len)) {
-            buf_reserve(&w->content, len);
-            w->content.len += len;
-        } else if (get_chunk(x, &g->chunks[c], &w->content, e) != 0) {
-            return -1;
-        }
-    }
-    return 0;
-}
-
-static int
-make_one(struct extract *x, struct worker *w, const struct extract_work *k, size_t i,
-         uint64_t at, struct err *e)
-{
-    const struct tree_entry *entry = &k->group.entries[i];
-    const char *path = extract_path(x, entry->path);
-    struct scache_mark *mark = k->marks != NULL ? &k->marks[i] : NULL;
-
-    if (!is_made(k, i)) {
-        return 0;
-    }
-    if (k->actions[i] == EXTRACT_REFRESH) {
-        return extract_refresh_file(x, &w->parent, entry, path, w->content.data + at,
-                                    mark, e);
-    }
-    return entry->type == TREE_FILE
-               ? extract_make_file(x, &w->parent, entry, path, w->content.data + at, mark,
-                                   e)
-               : extract_make_other(x, &w->parent, entry, path, mark, e);
-}
-
-static int
-make_group(struct extract *x, struct worker *w, const struct extract_work *k,
-           struct err *e)
-{
-    uint64_t at = 0;
-
-    if (get_contents(x, w, k, e) != 0) {
-        return -1;
-    }
-    for (size_t i = 0; i < k->group.n_entries; i++) {
-        if (make_one(x, w, k, i, at, e) != 0) {
-            return -1;
-        }
-        at += k->group.entries[i].stored;
-    }
-    return 0;
-}
-
-static void
-big_free(struct extract_big *f)
-{
-    (void)fd_close(&f->fd);
-    if (f->staged != NULL) {
-        (void)unlinkat(f->parent_fd, f->staged, 0);
-    }
-    (void)fd_close(&f->parent_fd);
-    tree_arena_free(f->arena);
-    free(f->staged);
-    free(f->path);
-    free(f);
-}
-
-/* One stretch less; the last one completes the file, unless something went wrong. */
-static int
-big_done(struct extract *x, struct extract_big *f, struct err *e)
-{
-    bool last;
-    bool complete;
-    int rc = 0;
-
-    (void)pthread_mutex_lock(&x->lock);
-    last = --f->n_left == 0;
-    complete = last && !x->failed;
-    (void)pthread_mutex_unlock(&x->lock);
-    if (complete) {
-        rc = extract_close_big(x, f, e);
-    }
-    if (last) {
-        big_free(f);
-    }
-    return rc;
-}
-
-static int
-write_stretch(struct extract *x, struct worker *w, const struct extract_work *k,
-              struct err *e)
-{
-    uint64_t at = k->big_at;
-    int rc = 0;
-
-    for (size_t i = 0; i < k->n_chunks && rc == 0; i++) {
-        buf_reset(&w->content);
-        rc = get_chunk(x, &k->chunks[i], &w->content, e);
-        if (rc == 0) {
-            rc = extract_write_big(k->big, at, w->content.data, w->content.len, e);
-        }
-        at += w->content.len;
-    }
-    if (rc != 0) {
-        fail(x, e); /* before the last one could complete it */
-    }
-    return big_done(x, k->big, e) != 0 ? -1 : rc;
-}
-
-static void
-work_free(struct extract_work *k)
-{
-    tree_arena_free(k->arena);
-    free(k->actions);
-    free(k->chunks);
-    free(k);
-}
-
-/* Do one queued piece; false: there is none. Locked before and after. */
-static bool
-work_one(struct extract *x, struct worker *w)
-{
-    struct extract_work *k = x->queue;
-    struct err e = {0};
-    int rc = 0;
-
-    if (k == NULL) {
-        return false;
-    }
-    x->queue = k->next;
-    if (x->queue == NULL) {
-        x->queue_end = &x->queue;
-    }
-    x->n_queued--;
-    x->n_busy++;
-    (void)pthread_mutex_unlock(&x->lock);
-    rc = k->big != NULL ? write_stretch(x, w, k, &e) : make_group(x, w, k, &e);
-    if (rc != 0) {
-        fail(x, &e);
-    }
-    work_free(k);
-    (void)pthread_mutex_lock(&x->lock);
-    x->n_busy--;
-    (void)pthread_cond_broadcast(&x->changed);
-    return true;
-}
-
-static void *
-worker_main(void *arg)
-{
-    struct extract *x = arg;
-    struct worker w = {.parent = {.root_fd = x->root_fd, .path = BUF_INIT, .fd = -1},
-                       .content = BUF_INIT};
-
-    (void)pthread_mutex_lock(&x->lock);
-    while (!x->stop) {
-        if (!work_one(x, &w)) {
-            (void)pthread_cond_wait(&x->changed, &x->lock);
-        }
-    }
-    (void)pthread_mutex_unlock(&x->lock);
-    extract_parent_free(&w.parent);
-    buf_free(&w.content);
-    return NULL;
-}
-
-/* ---- queueing ---- */
-
-static void
-start_threads(struct extract *x)
-{
-    if (x->threads != NULL || x->max_threads < 2) {
-        return;
-    }
-    x->threads = xcalloc(x->max_threads, sizeof *x->threads);
-    while (x->n_threads < x->max_threads &&
-           pthread_create(&x->threads[x->n_threads], NULL, worker_main, x) == 0) {
-        x->n_threads++;
-    }
-}
-
-/* The calling thread, working with buffers of its own while it has to wait. */
-static void
-work_here(struct extract *x, bool all)
-{
-    struct worker w = {.parent = {.root_fd = x->root_fd, .path = BUF_INIT, .fd = -1},
-                       .content = x->content};
-    size_t limit = all ? 0 : (size_t)x->max_threads * QUEUE_PER_THREAD;
-
-    (void)pthread_mutex_lock(&x->lock);
-    while (x->n_queued > limit || (all && x->n_busy > 0)) {
-        if (!work_one(x, &w)) {
-            (void)pthread_cond_wait(&x->changed, &x->lock);
-        }
-    }
-    (void)pthread_mutex_unlock(&x->lock);
-    extract_parent_free(&w.parent);
-    x->content = w.content;
-}
-
-static void
-queue_work(struct extract *x, struct extract_work *k)
-{
-    bool many;
-
-    (void)pthread_mutex_lock(&x->lock);
-    *x->queue_end = k;
-    x->queue_end = &k->next;
-    x->n_queued++;
-    many = x->n_queued > 1;
-    (void)pthread_cond_broadcast(&x->changed);
-    (void)pthread_mutex_unlock(&x->lock);
-    if (many) {
-        start_threads(x);
-    }
-    work_here(x, false);
 }
 
 /* ---- adding a group ---- */
@@ -500,7 +197,7 @@ queue_stretches(struct extract *x, struct extract_big *f, const struct tree_grou
         (void)pthread_mutex_lock(&x->lock);
         f->n_left++;
         (void)pthread_mutex_unlock(&x->lock);
-        queue_work(x, k);
+        extract_queue(x, k);
     }
 }
 
@@ -534,7 +231,7 @@ begin_big(struct extract *x, struct tree_arena *arena, const struct tree_group *
     return 0;
 
 fail:
-    big_free(f);
+    extract_big_free(f);
     return -1;
 }
 
@@ -544,7 +241,7 @@ end_big(struct extract *x, struct err *e)
     struct extract_big *f = x->big;
 
     x->big = NULL;
-    return big_done(x, f, e);
+    return extract_big_done(x, f, e);
 }
 
 static int
@@ -598,7 +295,7 @@ extract_add(struct extract *x, struct tree_arena *arena, const struct tree_group
         k->marks = m;
         arena = NULL;
         act = NULL;
-        queue_work(x, k);
+        extract_queue(x, k);
     }
 
 out:
@@ -637,7 +334,7 @@ finish_dir(struct extract *x, const struct extract_dir *d, struct err *e)
 int
 extract_finish(struct extract *x, struct err *e)
 {
-    work_here(x, true);
+    extract_wait(x);
     if (extract_failed(x, e)) {
         return -1;
     }
@@ -659,24 +356,9 @@ extract_finish(struct extract *x, struct err *e)
 void
 extract_end(struct extract *x)
 {
-    (void)pthread_mutex_lock(&x->lock);
-    x->stop = true;
-    (void)pthread_cond_broadcast(&x->changed);
-    (void)pthread_mutex_unlock(&x->lock);
-    for (unsigned i = 0; i < x->n_threads; i++) {
-        (void)pthread_join(x->threads[i], NULL);
-    }
-    while (x->queue != NULL) {
-        struct extract_work *k = x->queue;
-
-        x->queue = k->next;
-        if (k->big != NULL && --k->big->n_left == 0) {
-            big_free(k->big);
-        }
-        work_free(k);
-    }
+    extract_stop(x);
     if (x->big != NULL && --x->big->n_left == 0) {
-        big_free(x->big);
+        extract_big_free(x->big);
     }
     while (x->marks != NULL) {
         struct extract_marks *m = x->marks;
@@ -684,7 +366,6 @@ extract_end(struct extract *x)
         x->marks = m->next;
         free(m);
     }
-    free(x->threads);
     free(x->dirs);
     free(x->links);
     arena_free(&x->kept);

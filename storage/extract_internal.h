@@ -28,11 +28,18 @@ enum extract_action {
     EXTRACT_REFRESH,
 };
 
+struct extract_span {
+    const char *at;
+    size_t len;
+};
+
 /* A group on its way to a worker, or a stretch of a big file. */
 struct extract_work {
     struct extract_work *next;
     struct tree_arena *arena; /* owns group */
     struct tree_group group;
+    struct extract_span first_dir; /* of its first and last entry, in the arena */
+    struct extract_span last_dir;
     uint8_t *actions;          /* of each entry */
     struct scache_mark *marks; /* of each entry, or NULL */
     struct extract_big *big;   /* not NULL: a stretch of this file */
@@ -108,8 +115,9 @@ struct extract {
     pthread_cond_t changed;
     struct extract_work *queue;
     struct extract_work **queue_end;
+    struct extract_work *busy; /* being done */
     size_t n_queued;
-    size_t n_busy;
+    size_t queued_size; /* names and chunks of what is queued */
     bool stop;
     bool failed;
     struct err why;
@@ -135,9 +143,19 @@ void extract_add_link(struct extract *x, const char *path, const char *to,
 /* Wait for the workers, make links, set what directories are to look like. */
 int extract_finish(struct extract *x, struct err *e) MUST_USE;
 void extract_end(struct extract *x); /* in any case */
-bool extract_failed(struct extract *x, struct err *e);
 /* A path of the tree, in the target. */
 const char *extract_path(const struct extract *x, const char *path);
+
+/* ---- extract_work.c: the pieces, and the threads that do them ---- */
+
+bool extract_failed(struct extract *x, struct err *e);
+/* Queue k, now owned by the queue; does other pieces here while too many wait. */
+void extract_queue(struct extract *x, struct extract_work *k);
+/* A stretch less of f; the last one completes the file, unless something went wrong. */
+int extract_big_done(struct extract *x, struct extract_big *f, struct err *e) MUST_USE;
+void extract_big_free(struct extract_big *f);
+void extract_wait(struct extract *x); /* until nothing is queued or being done */
+void extract_stop(struct extract *x); /* ends the threads; drops what is queued */
 
 /* ---- extract_make.c ---- */
 

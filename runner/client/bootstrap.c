@@ -200,8 +200,9 @@ add_agent_home(struct buf *b, const char *dir, struct err *e)
     return 0;
 }
 
-/* H is the hash of the agent for this machine. With one architecture nothing is asked: a
- * process less, and only a machine of that architecture can have that hash. */
+/* H is the hash of the agent for this machine. With one architecture nothing is asked:
+ * only a machine of that architecture can have that hash. Linux 6.1 tells its own without
+ * a process: the shell itself can read that. */
 static void
 add_choice(struct buf *b, const struct bootstrap_agents *agents)
 {
@@ -212,7 +213,8 @@ add_choice(struct buf *b, const struct bootstrap_agents *agents)
         buf_printf(b, "H=%s; ", hex);
         return;
     }
-    buf_add_str(b, "case \"$(uname -m)\" in ");
+    buf_add_str(b, "{ read -r R </proc/sys/kernel/arch; } 2>/dev/null || R=$(uname -m); "
+                   "case \"$R\" in ");
     for (size_t i = 0; i < agents->n; i++) {
         sha256_format(&agents->v[i].hash, hex);
         buf_printf(b, "%s) H=%s;; ", agents->v[i].arch, hex);

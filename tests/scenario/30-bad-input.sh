@@ -1,6 +1,7 @@
 #!/bin/bash
 # Bad input: each is refused with its code and a message that says what to do, and
-# nothing is changed, here or on the host (a scan cache is not counted).
+# nothing is changed, here or on the host (a scan cache is not counted, nor the empty lock
+# that the host makes when an upload begins: one may have begun when the refusal comes).
 # needs: pipe
 . "$(dirname "$0")/lib.sh"
 
@@ -18,7 +19,7 @@ expect 0 gpurun -q ps -a
 expect 0 gpurun -q snap ls
 
 state() {
-    (cd "$client" && find . -path ./gpurun/scan -prune -o -printf '%p %y %s %m %l\n' | LC_ALL=C sort)
+    (cd "$client" && find . -path ./gpurun/scan -prune -o -path ./gpurun/local/park.hold -o -printf '%p %y %s %m %l\n' | LC_ALL=C sort)
     (cd "$work/proj" && find . -printf '%p %y %s %m %T@\n' | LC_ALL=C sort)
 }
 
