@@ -20,7 +20,7 @@
  * With GPURUN_POWER=DIR (root, in a mount namespace of its own) the store lies on an ext4
  * of its own in DIR, which is shut down at the n-th change, mounted again and looked at:
  * what the kernel keeps of a power cut, not what the shim thinks it does.
- * GPURUN_POWER_STEP says how far these are apart.
+ * GPURUN_POWER_STEP says how far these are apart, GPURUN_POWER_FROM which is the first.
  */
 
 /* What the child was promised. Snapshot n is of chunks [span][0] to [span][1]. */
@@ -381,7 +381,11 @@ each_call(void (*work)(void), struct accident a, uint64_t n, uint64_t stride)
         }
         return 1;
     }
-    for (a.at = 1 + (uint64_t)a.mode % stride; a.at <= n; a.at += stride) {
+    a.at = 1 + (uint64_t)a.mode % stride;
+    if (power_dir != NULL && getenv("GPURUN_POWER_FROM") != NULL) {
+        a.at = strtoull(getenv("GPURUN_POWER_FROM"), NULL, 10);
+    }
+    for (; a.at <= n; a.at += stride) {
         (void)one_accident(work, a);
         done++;
     }
