@@ -23,6 +23,9 @@
 #define LACK_PART 8
 #define BYTES_MIN ((uint64_t)1 << 20)
 #define BYTES_MAX ((uint64_t)256 << 20)
+/* For some records; a quarter of what the index asks for may go like that. */
+#define SPARE_BYTES ((uint64_t)64 << 10)
+#define SPARE_PART  4
 /* A disk with so many times as much free has plenty. */
 #define PLENTY ((uint64_t)16)
 
@@ -142,4 +145,20 @@ reserve_release(int dir_fd, int *fd)
     (void)!ftruncate(*fd, 0); /* while it is open its name does not matter */
     (void)unlinkat(dir_fd, RESERVE_FILE, 0);
     return false;
+}
+
+bool
+reserve_spare(int dir_fd)
+{
+    uint64_t want = wanted(dir_fd);
+    int fd = open_locked(dir_fd, 0, false);
+    bool spared = false;
+    struct stat st;
+
+    if (fd != -1 && fstat(fd, &st) == 0 &&
+        (uint64_t)st.st_size >= want - want / SPARE_PART + SPARE_BYTES) {
+        spared = ftruncate(fd, st.st_size - (off_t)SPARE_BYTES) == 0;
+    }
+    (void)fd_close(&fd);
+    return spared;
 }

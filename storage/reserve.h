@@ -31,4 +31,10 @@ bool reserve_may_help(const struct err *e);
  */
 bool reserve_release(int dir_fd, int *fd);
 
+/*
+ * Let a little of it go for a small record that leads to more room. False: what is left
+ * is for gc, or gc is in it. The caller tries again.
+ */
+bool reserve_spare(int dir_fd);
+
 #endif

@@ -12,6 +12,7 @@
 #include "base/file.h"
 #include "base/rec.h"
 #include "storage/index_gc.h"
+#include "storage/reserve.h"
 #include "storage/snap_internal.h"
 #include "storage/store_internal.h"
 
@@ -102,6 +103,21 @@ snap_is_gone(struct store *s, const char *id, bool *gone, struct err *e)
 }
 
 int
+snap_replace(struct store *s, int dir_fd, const char *name, const struct buf *text,
+             struct err *e)
+{
+    struct err why;
+
+    while (file_replace_at(dir_fd, name, text->data, text->len, &why) == -1) {
+        if (!reserve_may_help(&why) || !reserve_spare(s->dir_fd)) {
+            *e = why;
+            return -1;
+        }
+    }
+    return 0;
+}
+
+int
 snap_claim_put(struct store *s, const char *id, const struct snap_claim *c, struct err *e)
 {
     struct rec *r = rec_new(CLAIM_TYPE);
@@ -119,7 +135,7 @@ snap_claim_put(struct store *s, const char *id, const struct snap_claim *c, stru
         rec_add(r, "why", c->why);
     }
     rec_encode(r, &text);
-    rc = file_replace_at(s->snaps_fd, name.s, text.data, text.len, e);
+    rc = snap_replace(s, s->snaps_fd, name.s, &text, e);
     buf_free(&text);
     rec_free(r);
     return rc;

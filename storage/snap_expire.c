@@ -70,7 +70,7 @@ save_seen(struct store *s, const struct seen *c, struct err *e)
     rec_add_int(r, "steady_wall_ns", c->steady_wall_ns);
     rec_add_int(r, "doubt", c->doubt ? 1 : 0);
     rec_encode(r, &text);
-    rc = file_replace_at(s->dir_fd, CLOCK_FILE, text.data, text.len, e);
+    rc = snap_replace(s, s->dir_fd, CLOCK_FILE, &text, e);
     buf_free(&text);
     rec_free(r);
     return rc;

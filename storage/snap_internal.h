@@ -17,6 +17,13 @@ void snap_claims_unlock(struct store *s);
 int snap_claim_put(struct store *s, const char *id, const struct snap_claim *c,
                    struct err *e) MUST_USE;
 
+/*
+ * As file_replace_at; without room, as far as the store holds some back: who gives data
+ * up on a full disk has to say so there.
+ */
+int snap_replace(struct store *s, int dir_fd, const char *name, const struct buf *text,
+                 struct err *e) MUST_USE;
+
 /* Has the data of id been given up? Only a sound claim can say so. */
 int snap_is_gone(struct store *s, const char *id, bool *gone, struct err *e) MUST_USE;
 

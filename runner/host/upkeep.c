@@ -33,13 +33,20 @@ gc_pass(const struct renter *r, const struct gc_options *o, struct upkeep_gc *su
     struct snap_expiry expiry = {0};
     struct gc_result res = {0};
     struct store *s = NULL;
+    struct err why;
     int rc = -1;
 
     if (workdirs_open_store(r, &s, e) != 0) {
         return -1;
     }
-    if ((!o->dry_run && snap_expire(s, &expiry, NULL, NULL, e) != 0) ||
-        gc_run(s, o, &res, e) != 0) {
+    if (!o->dry_run && snap_expire(s, &expiry, NULL, NULL, &why) != 0 &&
+        why.code != ERR_SPACE) {
+        *e = why;
+        goto out;
+    }
+    /* A disk too full to note what has expired: gc makes room, and the next run goes on.
+     */
+    if (gc_run(s, o, &res, e) != 0) {
         goto out;
     }
     memcpy(sums->clock_doubt, expiry.clock_doubt, sizeof sums->clock_doubt);

@@ -23,6 +23,7 @@ cd "$work/p"
 echo small >small
 expect 0 gpurun -q --name kept -- sh -c 'head -c 3000000 /dev/urandom >made; sha256sum <made'
 kept=$(cat "$work/out")
+expect 0 gpurun -q --name spare -- sh -c 'rm made; head -c 3000000 /dev/urandom >other'
 
 note "a tree that does not fit: 101, nothing changed, and small ones still go"
 head -c 150M /dev/urandom >big
@@ -50,6 +51,13 @@ expect 0 gpurun snap files kept
 rm -rf "$work/got"
 expect 0 gpurun -q snap get kept made -o "$work/got"
 [ "$(sha256sum <"$work/got")" = "$kept" ] || fail "a snapshot cannot be read on a full disk"
+expect 0 agent fsck
+note "and what nobody needs any more can be given up: gc makes room with what the store holds back"
+free_kb() { df --output=avail "$home" | tail -n 1; }
+[ "$(free_kb)" -lt 64 ] || fail "$(free_kb) kB are free on the full disk"
+expect 0 gpurun snap rm spare
+expect 0 gpurun gc
+[ "$(free_kb)" -ge 2900 ] || fail "gc on a full disk left $(free_kb) kB free: $(cat "$work/out")"
 expect 0 agent fsck
 
 note "with room again, the data that waited is kept, and the job can be resumed"

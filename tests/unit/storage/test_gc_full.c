@@ -192,7 +192,7 @@ gc__works_on_a_full_disk_at_every_size(void **state)
 {
     static const struct {
         uint64_t snaps, chunks;
-    } sizes[] = {{2, 1}, {3, 30}, {40, 30}, {3, 3000}, {2, 15000}};
+    } sizes[] = {{2, 1}, {3, 30}, {40, 30}, {3, 3000}, {2, 8000}};
 
     (void)state;
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
@@ -300,6 +300,50 @@ gc__leaves_packs_that_it_has_no_room_to_rewrite(void **state)
     disk_free(dir);
 }
 
+/* To give something up has to be noted first, and that takes room as well. */
+static void
+claims__are_given_up_on_a_full_disk(void **state)
+{
+    char *dir = disk_new();
+    char id[MANIFEST_ID_MAX + 1];
+    struct snap_expiry x;
+    struct store *s;
+
+    (void)state;
+    if (dir == NULL) {
+        skip();
+    }
+    make_snaps(dir, 40, 30);
+    disk_leave(dir, 0);
+    drop_snaps(dir, 1, 39);
+    s = open_test_store(dir);
+    OK(snap_expire(s, &x, NULL, NULL, e)); /* the clock is noted */
+    store_close(s);
+    assert_true(bytes_of(dir, "reserve") >= 3 << 18);
+    disk_leave(dir, 0);
+    assert_int_equal(run_gc(dir).n_condemned, 38 * 31);
+    assert_int_equal(run_gc(dir).n_deleted, 38 * 31);
+    s = open_test_store(dir);
+    snap_check(s, 0, 0, 30);
+    snap_check(s, 39, 39 * 30, 40 * 30);
+    store_close(s);
+    disk_free(dir);
+
+    dir = disk_new();
+    make_snaps(dir, 80, 1);
+    disk_leave(dir, 0);
+    drop_snaps(dir, 0, 64);
+    s = open_test_store(dir);
+    snap_name(70, id);
+    FAILS(snap_drop(s, id, "removed", e), ERR_SPACE); /* the rest is gc's */
+    store_close(s);
+    assert_true(bytes_of(dir, "reserve") >= 3 << 18);
+    (void)run_gc(dir);
+    (void)run_gc(dir);
+    drop_snaps(dir, 70, 71);
+    disk_free(dir);
+}
+
 /* ---- the reserve ---- */
 
 static void
@@ -387,6 +431,7 @@ main(void)
         cmocka_unit_test(gc__works_on_a_full_disk_at_every_size),
         cmocka_unit_test(gc__makes_the_room_that_it_needs),
         cmocka_unit_test(gc__leaves_packs_that_it_has_no_room_to_rewrite),
+        cmocka_unit_test(claims__are_given_up_on_a_full_disk),
         cmocka_unit_test(reserve__follows_the_index),
         cmocka_unit_test(reserve__is_made_what_it_is_to_be_by_gc),
         cmocka_unit_test(reserve__is_not_held_by_a_store_for_now),
