@@ -22,6 +22,8 @@ struct command_options {
     bool dry_run;
     const char *renter;
     const char *account;
+    const char *host;
+    const char *ssh_key;
     const char *name;
     const char *ref;
     const char *until;

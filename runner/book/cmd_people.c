@@ -17,6 +17,7 @@
 
 #define PATH_BYTES  4096
 #define SERVES      "serve --account"
+#define SERVES_HOST "serve --host"
 #define KEY_MAX     ((size_t)4096)
 #define KEY_HEX_LEN ((size_t)2 * SIGN_PUBLIC_LEN)
 
@@ -314,8 +315,27 @@ parse_key(const char *word, struct sign_public *out, struct err *e)
     return ok ? 0 : err_set(e, ERR_INVALID, "'%s' holds no key of 64 hex digits", word);
 }
 
+/* Its login: one that can only tell this book what that host has signed. */
 static int
-add_host(struct book *b, const char *name, const char *key, struct err *e)
+let_host_in(const struct book *b, const struct book_host *h, const char *key_file,
+            struct err *e)
+{
+    struct authkey k = {NULL, NULL, ""};
+    struct buf command = BUF_INIT;
+    int rc = -1;
+
+    if (authkey_load(&k, key_file, e) == 0 && forced_command(b, &command, e) == 0) {
+        memcpy(k.id, h->id, sizeof k.id);
+        rc = authkeys_allow(&k, buf_str(&command), SERVES_HOST, 0, h->name, e);
+    }
+    buf_free(&command);
+    authkey_free(&k);
+    return rc;
+}
+
+static int
+add_host(struct book *b, const char *name, const char *key, const char *ssh_key,
+         struct err *e)
 {
     struct book_host h;
     struct book_host other;
@@ -330,7 +350,10 @@ add_host(struct book *b, const char *name, const char *key, struct err *e)
         return err_set(e, ERR_EXISTS, "another host is called '%s' already", name);
     }
     (void)snprintf(h.name, sizeof h.name, "%s", name);
-    return book_host_save(b, &h, e);
+    if (book_host_save(b, &h, e) != 0) {
+        return -1;
+    }
+    return ssh_key != NULL ? let_host_in(b, &h, ssh_key, e) : 0;
 }
 
 static int
@@ -423,12 +446,14 @@ book_cmd_host(const struct command_options *o, int argc, char **argv, struct err
     struct book *b = NULL;
     int rc = -1;
 
-    if (!lists && !adds && !removes) {
-        return err_set(e, ERR_INVALID,
-                       "it is `host ls`, `host add NAME KEY` or `host rm NAME`");
+    if ((!lists && !adds && !removes) || (o->ssh_key != NULL && !adds)) {
+        return err_set(
+            e, ERR_INVALID,
+            "it is `host ls`, `host add NAME KEY [--ssh-key KEYFILE]` or `host "
+            "rm NAME`");
     }
     if (book_open(&b, e) == 0) {
-        rc = adds      ? add_host(b, argv[1], argv[2], e)
+        rc = adds      ? add_host(b, argv[1], argv[2], o->ssh_key, e)
              : removes ? remove_host(b, argv[1], e)
                        : 0;
     }

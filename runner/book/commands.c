@@ -14,6 +14,14 @@
 static const struct opt serve_options[] = {
     COMMAND_HELP,
     {"account", 0, OPT_STR, AT(account), "ID", "as this account only (forced commands)"},
+    {"host", 0, OPT_STR, AT(host), "ID", "as this host only (forced commands)"},
+    COMMAND_END,
+};
+static const struct opt host_options[] = {
+    COMMAND_HELP,
+    COMMAND_JSON,
+    {"ssh-key", 0, OPT_STR, AT(ssh_key), "KEYFILE",
+     "the SSH public key that it calls this book with"},
     COMMAND_END,
 };
 static const struct opt allow_options[] = {
@@ -40,7 +48,8 @@ static const struct opt voucher_options[] = {
 static const struct opt statement_options[] = {
     COMMAND_HELP,
     COMMAND_JSON,
-    {"month", 0, OPT_STR, AT(month), "YYYY-MM", "only that month (Asia/Shanghai)"},
+    {"month", 0, OPT_STR, AT(month), "YYYY-MM",
+     "only what was posted in that month (Asia/Shanghai)"},
     COMMAND_END,
 };
 
@@ -50,7 +59,7 @@ cmd_serve(const struct command_options *o, int argc, char **argv, struct err *e)
     (void)argc;
     (void)argv;
     (void)e;
-    return teller_main(o->account);
+    return teller_main(o->account, o->host);
 }
 
 static const struct command commands[] = {
@@ -65,7 +74,7 @@ static const struct command commands[] = {
     {"revoke", "NAME", "close an account: no more grants", 1, 1, command_json_options,
      book_cmd_revoke},
     {"host", "ls | add NAME KEY | rm NAME", "hosts that grants are signed for", 1, 3,
-     command_json_options, book_cmd_host},
+     host_options, book_cmd_host},
     {"fee", "[PERCENT]", "what of each charge is the operator's", 0, 1,
      command_json_options, book_cmd_fee},
     {"deposit", "NAME YUAN", "money that came in for a renter", 2, 2, money_options,

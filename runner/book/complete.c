@@ -44,6 +44,8 @@ book_offer_words(const struct command *c, int n, char **words, const char *typed
     } else if (strcmp(c->name, "payout") == 0 ||
                (strcmp(c->name, "host") == 0 && n == 1 && strcmp(words[0], "rm") == 0)) {
         offer_accounts("hosts", typed);
+    } else if (strcmp(c->name, "host") == 0 && n == 2) {
+        program_offer_files();
     } else if (strncmp(c->args, "NAME", 4) == 0 || strcmp(c->args, "[NAME]") == 0) {
         offer_accounts("accounts", typed);
     } else if (strstr(c->args, "FILE") != NULL) {

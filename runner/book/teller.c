@@ -35,8 +35,9 @@ struct teller {
     struct loop *loop;
     struct book *book;
     struct conn *conn;
-    struct mux *mux; /* NULL once it is over */
-    const char *forced;
+    struct mux *mux;         /* NULL once it is over */
+    const char *forced;      /* the account, or */
+    const char *forced_host; /* the host that this login is of; NULL: any */
     bool admitted;
     bool is_account; /* a renter; else a host */
     struct account account;
@@ -461,6 +462,20 @@ admit_by_key(struct teller *t, const struct hello *peer, struct err *e)
     return account_pin(t->book, a, &peer->key, e);
 }
 
+static int
+admit_host(struct teller *t, const struct hello *peer, struct err *e)
+{
+    struct book_host h;
+    char id[SIGN_ID_LEN + 1];
+
+    sign_public_id(&peer->key, id);
+    if (t->forced_host != NULL && strcmp(id, t->forced_host) != 0) {
+        return err_set(e, ERR_DENIED, "this login is host %s's, not that of %s",
+                       t->forced_host, id);
+    }
+    return book_host_load(t->book, id, &h, e);
+}
+
 /* A host brings receipts; a renter has money here. */
 static int
 admit(struct teller *t, const struct hello *peer, struct err *e)
@@ -469,11 +484,10 @@ admit(struct teller *t, const struct hello *peer, struct err *e)
         return err_set(e, ERR_DENIED, "the client shows no key");
     }
     if (peer->role == HELLO_ROLE_SERVE) {
-        struct book_host h;
-        char id[SIGN_ID_LEN + 1];
-
-        sign_public_id(&peer->key, id);
-        return book_host_load(t->book, id, &h, e);
+        return admit_host(t, peer, e);
+    }
+    if (t->forced_host != NULL) {
+        return err_set(e, ERR_DENIED, "this login is a host's");
     }
     if (t->forced != NULL ? admit_forced(t, peer, e) != 0
                           : admit_by_key(t, peer, e) != 0) {
@@ -540,9 +554,9 @@ connect_peer(struct teller *t, struct err *e)
 }
 
 int
-teller_main(const char *account_id)
+teller_main(const char *account_id, const char *host_id)
 {
-    struct teller t = {.forced = account_id, .in = {.fd = -1}};
+    struct teller t = {.forced = account_id, .forced_host = host_id, .in = {.fd = -1}};
     struct err e;
     int status = 1;
 

@@ -1,4 +1,5 @@
 #include "runner/host/commands.h"
+#include "runner/host/errands.h"
 
 #include <stddef.h>
 #include <stdio.h>
@@ -7,6 +8,7 @@
 
 #include "base/buf.h"
 #include "base/text.h"
+#include "runner/host/errands.h"
 #include "runner/host/loginenv.h"
 #include "runner/host/notices.h"
 #include "runner/host/owner_json.h"
@@ -143,6 +145,16 @@ owner_notices(const struct command_options *o, int argc, char **argv, struct err
 }
 
 static int
+owner_errands(const struct command_options *o, int argc, char **argv, struct err *e)
+{
+    (void)o;
+    (void)argc;
+    (void)argv;
+    (void)e;
+    return errands_main();
+}
+
+static int
 owner_park_timer(const struct command_options *o, int argc, char **argv, struct err *e)
 {
     (void)o;
@@ -169,6 +181,7 @@ static const struct command commands[] = {
     {"recover", "RENTER JOB", NULL, 2, 2, NULL, owner_recover},
     {"upkeep", "RENTER", NULL, 1, 1, NULL, owner_upkeep},
     {"notices", "RENTER", NULL, 1, 1, NULL, owner_notices},
+    {"errands", "", NULL, 0, 0, NULL, owner_errands},
     {"print-env", "", NULL, 0, 0, NULL, owner_print_env},
     {"park-timer", "", NULL, 0, 0, NULL, owner_park_timer},
     {"install-self", "", NULL, 0, 0, install_options, owner_install_self},
@@ -183,8 +196,8 @@ static const struct command commands[] = {
      owner_revoke},
     {"member", "ls | level NAME=PERCENT | set RENTER LEVEL | rm RENTER",
      "who pays less, by how much and for how long", 1, 3, member_options, owner_member},
-    {"book", "ls | allow KEYFILE | rm NAME | own yes|no",
-     "whose promises to pay are taken", 1, 2, book_options, owner_book},
+    {"book", "ls | allow KEYFILE | rm NAME | own yes|no | reach NAME HOST | tell",
+     "whose promises to pay are taken, and telling them", 1, 3, book_options, owner_book},
     {"reservation", "ls | break ID",
      "what was paid in front, and taking it back with what is due", 1, 2,
      reservation_options, owner_reservation},
@@ -203,8 +216,8 @@ static const struct command commands[] = {
     {"gc", "", "drop what has expired and free its space", 0, 0, gc_options, owner_gc},
     {"fsck", "", "check every byte that is kept, mend what can be", 0, 0,
      command_json_options, owner_fsck},
-    {"tick", "", "for cron: lost jobs, expiry and gc", 0, 0, command_json_options,
-     owner_tick},
+    {"tick", "", "for cron: lost jobs, expiry, gc, and what books are to hear", 0, 0,
+     command_json_options, owner_tick},
     COMMAND_VERSION,
     COMMAND_OVERVIEW,
     {NULL, NULL, NULL, 0, 0, NULL, NULL},
@@ -219,6 +232,13 @@ offer_words(const struct command *c, int n, char **words, const char *typed)
         program_offer("ls", "the rate card", typed);
         program_offer("set", "ask a price: TYPE=YUAN", typed);
         program_offer("rm", "offer it no more", typed);
+    } else if (strcmp(c->name, "book") == 0 && n == 0) {
+        program_offer("ls", "the books whose grants are taken", typed);
+        program_offer("allow", "take the grants of one", typed);
+        program_offer("rm", "take them no more", typed);
+        program_offer("own", "whether renters' own budgets are taken", typed);
+        program_offer("reach", "how one is reached from here", typed);
+        program_offer("tell", "tell them what they have not heard yet", typed);
     } else if (strcmp(c->name, "reservation") == 0 && n == 0) {
         program_offer("ls", "what was paid in front", typed);
         program_offer("break", "take it back: the rest is refunded", typed);

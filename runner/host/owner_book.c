@@ -1,4 +1,3 @@
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -11,7 +10,9 @@
 #include "base/file.h"
 #include "base/hash.h"
 #include "runner/host/agent.h"
+#include "runner/host/books.h"
 #include "runner/host/commands.h"
+#include "runner/host/errands.h"
 #include "runner/host/offers.h"
 #include "runner/host/owner_json.h"
 
@@ -19,13 +20,11 @@
  * The books whose grants this host takes: books/<key in hex> holds a name. A renter's own
  * book is taken, too, unless the owner says no: then books/no-own is there.
  */
-#define KEY_HEX_LEN   ((size_t)2 * SIGN_PUBLIC_LEN)
-#define KEY_MAX       ((size_t)4096)
-#define BOOK_NAME_MAX 64
+#define KEY_MAX ((size_t)4096)
 
 /* 64 hex digits, or a file that begins with them. */
 static int
-parse_key(const char *word, char hex[KEY_HEX_LEN + 1], struct err *e)
+parse_key(const char *word, char hex[BOOK_HEX_LEN + 1], struct err *e)
 {
     struct sign_public key;
     struct buf b = BUF_INIT;
@@ -41,7 +40,7 @@ parse_key(const char *word, char hex[KEY_HEX_LEN + 1], struct err *e)
                            "(`gpurun-book key`)");
     }
     n = strcspn(buf_str(&b), " \t\r\n");
-    ok = n == KEY_HEX_LEN && hex_parse(buf_str(&b), n, key.b, sizeof key.b);
+    ok = n == BOOK_HEX_LEN && hex_parse(buf_str(&b), n, key.b, sizeof key.b);
     buf_free(&b);
     if (!ok) {
         return err_set(e, ERR_INVALID, "'%s' holds no key of 64 hex digits", word);
@@ -53,7 +52,7 @@ parse_key(const char *word, char hex[KEY_HEX_LEN + 1], struct err *e)
 static int
 allow(int dir, const char *word, const char *name, struct err *e)
 {
-    char hex[KEY_HEX_LEN + 1];
+    char hex[BOOK_HEX_LEN + 1];
 
     name = name != NULL ? name : "book";
     if (strlen(name) > BOOK_NAME_MAX) {
@@ -66,80 +65,46 @@ allow(int dir, const char *word, const char *name, struct err *e)
     return file_replace_at(dir, hex, name, strlen(name), e);
 }
 
-/* By its name, or its key. */
-static bool
-is_meant(int dir, const char *file, const char *what)
-{
-    struct buf b = BUF_INIT;
-    struct err none;
-    bool meant = strcmp(file, what) == 0 ||
-                 (file_read_at(dir, file, BOOK_NAME_MAX, &b, &none) == 0 &&
-                  strcmp(buf_str(&b), what) == 0);
-
-    buf_free(&b);
-    return meant;
-}
-
-static bool
-is_book(const char *name)
-{
-    struct sign_public key;
-
-    return hex_parse(name, strlen(name), key.b, sizeof key.b);
-}
-
-/* fn for each accepted book; the descriptor stays the caller's. */
+/* By its name, or its key: fn for each that is meant. */
 static int
-each_book(int dir, int (*fn)(void *ctx, int dir, const char *name, struct err *e),
-          void *ctx, struct err *e)
+each_meant(const struct agent *a, const char *what,
+           int (*fn)(const struct agent *a, const struct host_book *b, const char *word,
+                     struct err *e),
+           const char *word, struct err *e)
 {
-    int fd = openat(dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    DIR *d = fd == -1 ? NULL : fdopendir(fd);
-    const struct dirent *entry;
+    struct host_books l;
+    size_t n = 0;
     int rc = 0;
 
-    if (d == NULL) {
-        err_set_sys(e, errno, "cannot list the accepted books");
-        (void)fd_close(&fd);
+    if (books_list(&l, a, e) != 0) {
         return -1;
     }
-    while (rc == 0 && (entry = readdir(d)) != NULL) {
-        rc = is_book(entry->d_name) ? fn(ctx, dir, entry->d_name, e) : 0;
-    }
-    (void)closedir(d);
-    return rc;
-}
-
-struct removal {
-    const char *what;
-    int n;
-};
-
-static int
-remove_one(void *ctx, int dir, const char *name, struct err *e)
-{
-    struct removal *r = ctx;
-
-    if (is_meant(dir, name, r->what)) {
-        if (unlinkat(dir, name, 0) != 0) {
-            return err_set_sys(e, errno, "cannot remove the book");
+    for (size_t i = 0; rc == 0 && i < l.n; i++) {
+        if (strcmp(l.v[i].name, what) == 0 || strcmp(l.v[i].hex, what) == 0) {
+            rc = fn(a, &l.v[i], word, e);
+            n++;
         }
-        r->n++;
     }
-    return 0;
+    books_free(&l);
+    return rc != 0 || n > 0
+               ? rc
+               : err_set(e, ERR_NOT_FOUND,
+                         "there is no book '%s' (see `gpurun-agent book ls`)", what);
 }
 
 static int
-remove_book(int dir, const char *what, struct err *e)
+remove_one(const struct agent *a, const struct host_book *b, const char *word,
+           struct err *e)
 {
-    struct removal r = {what, 0};
+    (void)word;
+    return books_remove(a, b, e);
+}
 
-    if (each_book(dir, remove_one, &r, e) != 0) {
-        return -1;
-    }
-    return r.n > 0 ? 0
-                   : err_set(e, ERR_NOT_FOUND,
-                             "there is no book '%s' (see `gpurun-agent book ls`)", what);
+static int
+reach_one(const struct agent *a, const struct host_book *b, const char *word,
+          struct err *e)
+{
+    return books_set_where(a, b, strcmp(word, "none") == 0 ? NULL : word, e);
 }
 
 /* Whether what a renter promises by itself is taken: a budget, not money. */
@@ -157,59 +122,78 @@ set_own(int dir, const char *word, struct err *e)
                : err_set_sys(e, errno, "cannot change it");
 }
 
-struct listing {
-    struct json_writer *json;
-    struct columns *columns;
-};
-
 static int
-list_one(void *ctx, int dir, const char *name, struct err *e)
+list_json(const struct host_books *l, const char *own_key, bool takes_own, struct err *e)
 {
-    struct listing *l = ctx;
-    struct buf b = BUF_INIT;
+    struct buf out = BUF_INIT;
+    struct json_writer j = json_to(&out);
 
-    if (file_read_at(dir, name, BOOK_NAME_MAX, &b, e) != 0) {
-        return -1;
+    json_obj(&j);
+    json_kstr(&j, "host_key", own_key);
+    json_kbool(&j, "own", takes_own);
+    json_key(&j, "books");
+    json_arr(&j);
+    for (size_t i = 0; i < l->n; i++) {
+        json_obj(&j);
+        json_kstr(&j, "name", l->v[i].name);
+        json_kstr(&j, "key", l->v[i].hex);
+        json_kstr(&j, "at", l->v[i].where[0] != '\0' ? l->v[i].where : NULL);
+        json_obj_end(&j);
     }
-    if (l->columns != NULL) {
-        columns_add(l->columns, buf_str(&b));
-        columns_add(l->columns, name);
-    } else {
-        json_obj(l->json);
-        json_kstr(l->json, "name", buf_str(&b));
-        json_kstr(l->json, "key", name);
-        json_obj_end(l->json);
-    }
-    buf_free(&b);
-    return 0;
+    json_arr_end(&j);
+    json_obj_end(&j);
+    return program_print_json(&out, e);
 }
 
 static int
 list(const struct agent *a, int dir, bool as_json, struct err *e)
 {
-    static const char *const titles[] = {"BOOK", "KEY"};
-    struct buf out = BUF_INIT;
-    struct json_writer j = json_to(&out);
-    struct listing l = {&j, as_json ? NULL : columns_new(2, titles)};
-    char own[KEY_HEX_LEN + 1];
+    static const char *const titles[] = {"BOOK", "KEY", "AT"};
+    char own[BOOK_HEX_LEN + 1];
     bool takes_own = faccessat(dir, OFFERS_NO_OWN, F_OK, 0) != 0;
-    int rc;
+    struct host_books l;
+    struct columns *c;
+    int rc = 0;
 
+    if (books_list(&l, a, e) != 0) {
+        return -1;
+    }
     sign_public_format(&a->pub, own);
-    json_obj(&j);
-    json_kstr(&j, "host_key", own);
-    json_kbool(&j, "own", takes_own);
-    json_key(&j, "books");
-    json_arr(&j);
-    rc = each_book(dir, list_one, &l, e);
-    json_arr_end(&j);
-    json_obj_end(&j);
     if (as_json) {
-        rc = rc == 0 ? program_print_json(&out, e) : -1;
+        rc = list_json(&l, own, takes_own, e);
     } else {
-        columns_print_free(l.columns);
+        c = columns_new(3, titles);
+        for (size_t i = 0; i < l.n; i++) {
+            columns_add(c, l.v[i].name);
+            columns_add(c, l.v[i].hex);
+            columns_add(c, l.v[i].where[0] != '\0' ? l.v[i].where : "-");
+        }
+        columns_print_free(c);
         (void)printf("budgets of renters' own: %s; this host's key, for operators: %s\n",
                      takes_own ? "taken" : "not taken", own);
+    }
+    books_free(&l);
+    return rc;
+}
+
+/* Now, and not at the next tick. */
+static int
+tell(const struct command_options *o, struct err *e)
+{
+    struct buf out = BUF_INIT;
+    struct json_writer j = json_to(&out);
+    struct errands sums;
+    struct agent *a = NULL;
+    int rc = agent_open(&a, e) == 0 ? errands_run(a, true, &sums, e) : -1;
+
+    agent_close(a);
+    if (rc == 0 && o->json) {
+        json_obj(&j);
+        json_kint(&j, "told", (int64_t)sums.n_told);
+        json_obj_end(&j);
+        rc = program_print_json(&out, e);
+    } else if (rc == 0) {
+        (void)printf("%zu told\n", sums.n_told);
     }
     buf_free(&out);
     return rc;
@@ -222,18 +206,25 @@ owner_book(const struct command_options *o, int argc, char **argv, struct err *e
     bool allows = strcmp(argv[0], "allow") == 0 && argc == 2;
     bool removes = strcmp(argv[0], "rm") == 0 && argc == 2;
     bool owns = strcmp(argv[0], "own") == 0 && argc == 2;
+    bool reaches = strcmp(argv[0], "reach") == 0 && argc == 3;
     struct agent *a = NULL;
     int dir = -1;
     int rc = -1;
 
-    if (!(lists || allows || removes || owns) || (o->name != NULL && !allows)) {
+    if (strcmp(argv[0], "tell") == 0 && argc == 1 && o->name == NULL) {
+        return tell(o, e);
+    }
+    if (!(lists || allows || removes || owns || reaches) ||
+        (o->name != NULL && !allows)) {
         return err_set(e, ERR_INVALID,
                        "it is `book ls`, `book allow KEYFILE [--name NAME]`, `book rm "
-                       "NAME` or `book own yes|no`");
+                       "NAME`, `book own yes|no`, `book reach NAME [USER@]HOST[:PORT]`, "
+                       "`book reach NAME none` or `book tell`");
     }
-    if (agent_open(&a, e) == 0 && agent_dir(a, "books", &dir, e) == 0) {
+    if (agent_open(&a, e) == 0 && agent_dir(a, BOOKS_DIR, &dir, e) == 0) {
         rc = allows    ? allow(dir, argv[1], o->name, e)
-             : removes ? remove_book(dir, argv[1], e)
+             : removes ? each_meant(a, argv[1], remove_one, NULL, e)
+             : reaches ? each_meant(a, argv[1], reach_one, argv[2], e)
              : owns    ? set_own(dir, argv[1], e)
                        : 0;
     }

@@ -1,3 +1,4 @@
+#include <errno.h>
 #include <inttypes.h>
 #include <signal.h>
 #include <stdio.h>
@@ -11,6 +12,7 @@
 #include "meter/money.h"
 #include "runner/host/agent.h"
 #include "runner/host/commands.h"
+#include "runner/host/errands.h"
 #include "runner/host/jobdir.h"
 #include "runner/host/owner_json.h"
 #include "runner/host/procs.h"
@@ -145,78 +147,115 @@ list(const struct agent *a, bool json, struct err *e)
 
 /* ---- taking it back ---- */
 
-/* Begun on it, or gone over to it since. */
-static bool
-is_under(const struct jobdir *d, const struct reservation *r)
-{
-    struct buf b = BUF_INIT;
-    struct job_state st;
-    struct grant g;
-    struct err none;
-    bool is;
+/* Jobs that were told to end, and those that could not be, with the reason. */
+struct ending {
+    struct strings told;
+    struct strings not_told;
+    struct strings why; /* of each of not_told */
+};
 
-    grant_init(&g);
-    state_init(&st);
-    is = jobdir_read(d, "grant", GRANT_MAX_BYTES, &b, &none) == 0 &&
-         grant_parse(&g, b.data, b.len, &none) == 0 && strcmp(g.reservation, r->id) == 0;
-    if (!is && jobdir_state(d, &st, &none) == 0) {
-        for (size_t i = 0; i < st.n_devices; i++) {
-            is = is || reservation_has_device(r, st.devices[i].uuid);
-        }
-    }
-    state_free(&st);
-    grant_clear(&g);
-    buf_free(&b);
-    return is;
+static void
+not_told(struct ending *n, const char *job, const struct err *why)
+{
+    strings_add(&n->not_told, job);
+    strings_add(&n->why, why->msg);
 }
 
-/* Its supervisor ends it in order: "the owner of the machine ended it". */
-static bool
-stop_job(const struct jobdir *d)
+/* Begun on it, or gone over to it since. */
+static int
+is_under(const struct jobdir *d, const struct job_state *st, const struct reservation *r,
+         bool *is, struct err *e)
+{
+    struct buf b = BUF_INIT;
+    struct grant g;
+    int rc;
+
+    grant_init(&g);
+    *is = false;
+    for (size_t i = 0; i < st->n_devices; i++) {
+        *is = *is || reservation_has_device(r, st->devices[i].uuid);
+    }
+    rc = *is ? 0 : jobdir_read(d, "grant", GRANT_MAX_BYTES, &b, e);
+    if (!*is && rc == 0) {
+        rc = grant_parse(&g, b.data, b.len, e);
+        *is = rc == 0 && strcmp(g.reservation, r->id) == 0;
+    } else if (rc != 0 && e->code == ERR_NOT_FOUND) {
+        rc = 0; /* of the time when all was free here */
+    }
+    grant_clear(&g);
+    buf_free(&b);
+    return rc;
+}
+
+/* Its supervisor ends it in order: "the owner of the machine ended it". One that has no
+ * supervisor any more is dead. */
+static int
+stop_job(const struct jobdir *d, const struct job_state *st, bool *told, struct err *e)
+{
+    bool owned = false;
+
+    if (jobdir_is_owned(d, &owned, e) != 0) {
+        return -1;
+    }
+    if (!owned || st->pid <= 0 || proc_start((pid_t)st->pid) != (uint64_t)st->pid_start) {
+        return 0;
+    }
+    if (kill((pid_t)st->pid, SIGTERM) != 0) {
+        return errno == ESRCH ? 0 : err_set_sys(e, errno, "its supervisor");
+    }
+    *told = true;
+    return 0;
+}
+
+static void
+end_job(const struct renter *who, const char *job, const struct reservation *r,
+        struct ending *n)
 {
     struct job_state st;
-    struct err none;
-    bool owned = false;
+    struct jobdir d;
+    struct err e;
+    bool under = false;
     bool told = false;
 
+    if (jobdir_open(&d, who, job, &e) != 0) {
+        if (e.code != ERR_NOT_FOUND) {
+            not_told(n, job, &e);
+        }
+        return;
+    }
     state_init(&st);
-    if (jobdir_state(d, &st, &none) == 0 && !job_phase_is_final(st.phase) &&
-        jobdir_is_owned(d, &owned, &none) == 0 && owned && st.pid > 0 &&
-        proc_start((pid_t)st.pid) == (uint64_t)st.pid_start) {
-        told = kill((pid_t)st.pid, SIGTERM) == 0;
+    if (jobdir_state(&d, &st, &e) != 0 ||
+        (!job_phase_is_final(st.phase) &&
+         (is_under(&d, &st, r, &under, &e) != 0 ||
+          (under && stop_job(&d, &st, &told, &e) != 0)))) {
+        not_told(n, job, &e);
+    } else if (told) {
+        strings_add(&n->told, job);
     }
     state_free(&st);
-    return told;
+    jobdir_close(&d);
 }
 
 /* The devices are the renter's no more: jobs that have them for it end. */
-static void
-stop_jobs(const struct agent *a, const struct reservation *r, struct strings *stopped)
+static int
+end_jobs(const struct agent *a, const struct reservation *r, struct ending *n,
+         struct err *e)
 {
     struct renter *who = renter_of(a, &r->renter);
     struct job_ids ids = {NULL, 0};
-    struct err none;
+    int rc = who != NULL ? jobdir_list_active(who, &ids, e) : 0;
 
-    if (who != NULL && jobdir_list_active(who, &ids, &none) == 0) {
-        for (size_t i = 0; i < ids.n; i++) {
-            struct jobdir d;
-
-            if (jobdir_open(&d, who, ids.v[i], &none) != 0) {
-                continue;
-            }
-            if (is_under(&d, r) && stop_job(&d)) {
-                strings_add(stopped, ids.v[i]);
-            }
-            jobdir_close(&d);
-        }
+    for (size_t i = 0; rc == 0 && i < ids.n; i++) {
+        end_job(who, ids.v[i], r, n);
     }
     job_ids_free(&ids);
     renter_close(who);
+    return rc;
 }
 
 static int
 print_broken(const struct agent *a, const struct reservation *r, int64_t refund_fen,
-             const struct strings *stopped, bool json, struct err *e)
+             const struct ending *n, bool json, struct err *e)
 {
     struct buf b = BUF_INIT;
     struct json_writer j = json_to(&b);
@@ -225,8 +264,8 @@ print_broken(const struct agent *a, const struct reservation *r, int64_t refund_
     if (!json) {
         money_format_fen(refund_fen, money);
         (void)printf("%s yuan go back to the renter\n", money);
-        for (size_t i = 0; i < stopped->n; i++) {
-            (void)printf("job %s was told to end\n", stopped->v[i]);
+        for (size_t i = 0; i < n->told.n; i++) {
+            (void)printf("job %s was told to end\n", n->told.v[i]);
         }
         return 0;
     }
@@ -236,12 +275,36 @@ print_broken(const struct agent *a, const struct reservation *r, int64_t refund_
     json_one(&j, a, r);
     json_key(&j, "stopped");
     json_arr(&j);
-    for (size_t i = 0; i < stopped->n; i++) {
-        json_str(&j, stopped->v[i]);
+    for (size_t i = 0; i < n->told.n; i++) {
+        json_str(&j, n->told.v[i]);
+    }
+    json_arr_end(&j);
+    json_key(&j, "not_stopped");
+    json_arr(&j);
+    for (size_t i = 0; i < n->not_told.n; i++) {
+        json_obj(&j);
+        json_kstr(&j, "job", n->not_told.v[i]);
+        json_kstr(&j, "why", n->why.v[i]);
+        json_obj_end(&j);
     }
     json_arr_end(&j);
     json_obj_end(&j);
     return program_print_json(&b, e);
+}
+
+/* The books that paid; those that cannot be reached now hear it from a later tick. */
+static void
+tell_books(const struct agent *a)
+{
+    struct errands sums;
+    struct err why;
+
+    if (errands_run(a, true, &sums, &why) != 0) {
+        (void)fprintf(stderr,
+                      "gpurun-agent: %s: not every book was told, `gpurun-agent tick` "
+                      "does so later\n",
+                      why.msg);
+    }
 }
 
 static int
@@ -249,18 +312,30 @@ take_back(const struct agent *a, const struct command_options *o, const char *id
           struct err *e)
 {
     struct reservation *r = NULL;
-    struct strings stopped = {NULL, 0};
+    struct ending n = {{NULL, 0}, {NULL, 0}, {NULL, 0}};
     int64_t refund_fen = 0;
     int rc;
 
     if (reservations_break(a, id, o->dry_run, &r, &refund_fen, e) != 0) {
         return -1;
     }
-    if (!o->dry_run) {
-        stop_jobs(a, r, &stopped);
+    rc = o->dry_run ? 0 : end_jobs(a, r, &n, e);
+    if (rc == 0) {
+        rc = print_broken(a, r, refund_fen, &n, o->json, e);
+    } else {
+        (void)err_wrap(e, "it is taken back, but its jobs could not be listed");
     }
-    rc = print_broken(a, r, refund_fen, &stopped, o->json, e);
-    strings_free(&stopped);
+    for (size_t i = 0; i < n.not_told.n; i++) {
+        (void)fprintf(stderr, "gpurun-agent: job %s could not be told to end: %s\n",
+                      n.not_told.v[i], n.why.v[i]);
+        rc = rc == 0 ? 1 : rc;
+    }
+    if (!o->dry_run) {
+        tell_books(a);
+    }
+    strings_free(&n.told);
+    strings_free(&n.not_told);
+    strings_free(&n.why);
     reservation_free(r);
     return rc;
 }

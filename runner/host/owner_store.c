@@ -9,6 +9,7 @@
 #include "runner/host/agent.h"
 #include "runner/host/commands.h"
 #include "runner/host/earned.h"
+#include "runner/host/errands.h"
 #include "runner/host/notices.h"
 #include "runner/host/owner_json.h"
 #include "runner/host/park.h"
@@ -84,9 +85,16 @@ gc_one(void *ctx, const struct renter *r, const char *path, struct err *e)
     return rc;
 }
 
-/* n_lost, n_told: -1 where they were not looked for. */
+/* What else a tick has done. */
+struct ticked {
+    size_t n_lost;   /* jobs */
+    size_t n_told;   /* notices */
+    size_t n_booked; /* things that books have taken */
+};
+
+/* t: NULL where it was no tick. */
 static int
-print_sums(const struct gc_job *g, int64_t n_lost, int64_t n_told, struct err *e)
+print_sums(const struct gc_job *g, const struct ticked *t, struct err *e)
 {
     struct buf b = BUF_INIT;
     struct json_writer j = json_to(&b);
@@ -97,11 +105,10 @@ print_sums(const struct gc_job *g, int64_t n_lost, int64_t n_told, struct err *e
     json_kint(&j, "expired", (int64_t)g->sums.n_expired);
     json_kint(&j, "unreadable", (int64_t)g->sums.n_unreadable);
     json_kint(&j, "no_room", (int64_t)g->sums.n_no_room);
-    if (n_lost >= 0) {
-        json_kint(&j, "lost", n_lost);
-    }
-    if (n_told >= 0) {
-        json_kint(&j, "told", n_told);
+    if (t != NULL) {
+        json_kint(&j, "lost", (int64_t)t->n_lost);
+        json_kint(&j, "told", (int64_t)t->n_told);
+        json_kint(&j, "booked", (int64_t)t->n_booked);
     }
     json_obj_end(&j);
     return program_print_json(&b, e);
@@ -140,7 +147,7 @@ owner_gc(const struct command_options *o, int argc, char **argv, struct err *e)
     rc = each_store(a, gc_one, &j, e);
     agent_close(a);
     if (o->json) {
-        return rc == 0 ? print_sums(&j, -1, -1, e) : -1;
+        return rc == 0 ? print_sums(&j, NULL, e) : -1;
     }
     text_format_size(j.sums.freed_bytes, size);
     (void)printf("%s%s freed, %zu snapshots expired\n",
@@ -297,8 +304,9 @@ owner_tick(const struct command_options *o, int argc, char **argv, struct err *e
     struct gc_job j = {.dry_run = false};
     struct tell_job told = {NULL, 0};
     struct agent *a = NULL;
+    struct ticked t = {0, 0, 0};
+    struct errands booked;
     struct err why;
-    size_t n = 0;
     int rc;
 
     (void)argc;
@@ -306,9 +314,9 @@ owner_tick(const struct command_options *o, int argc, char **argv, struct err *e
     if (agent_open(&a, e) != 0) {
         return -1;
     }
-    rc = recover_all(a, &n, e);
-    if (n > 0 && !o->json) {
-        (void)printf("%zu jobs were found lost\n", n);
+    rc = recover_all(a, &t.n_lost, e);
+    if (t.n_lost > 0 && !o->json) {
+        (void)printf("%zu jobs were found lost\n", t.n_lost);
     }
     told.agent = a;
     if (each_store(a, tell_one, &told, &why) != 0 && rc == 0) {
@@ -323,7 +331,14 @@ owner_tick(const struct command_options *o, int argc, char **argv, struct err *e
         *e = why;
         rc = -1;
     }
+    /* Last: a book far away may take its time. */
+    if (errands_run(a, true, &booked, &why) != 0 && rc == 0) {
+        *e = why;
+        rc = -1;
+    }
     park_ensure(a);
     agent_close(a);
-    return rc == 0 && o->json ? print_sums(&j, (int64_t)n, (int64_t)told.n_told, e) : rc;
+    t.n_told = told.n_told;
+    t.n_booked = booked.n_told;
+    return rc == 0 && o->json ? print_sums(&j, &t, e) : rc;
 }

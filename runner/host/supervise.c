@@ -13,6 +13,7 @@
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/text.h"
+#include "runner/host/errands.h"
 #include "runner/host/park.h"
 #include "runner/host/supervise_internal.h"
 #include "runner/host/workdirs.h"
@@ -351,6 +352,7 @@ supervise_main(const char *renter_id, const char *job)
     signal_watch_free(term);
     park_release(&s.hold_fd);
     if (s.agent != NULL) {
+        errands_start(s.agent); /* what it cost */
         park_ensure(s.agent);
     }
     close_down(&s);

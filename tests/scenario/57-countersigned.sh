@@ -8,7 +8,7 @@
 sshd op -- "AuthorizedKeysFile $work/op/home/.ssh/authorized_keys"
 mkdir -p "$work/op/home/.ssh"
 book() { env -i PATH="$PATH" HOME="$work/op/home" LC_ALL=C.UTF-8 TZ=UTC "$BUILD/bin/gpurun-book" "$@"; }
-owner() { env -i PATH="$PATH" HOME="$work/h1/home" LC_ALL=C.UTF-8 TZ=UTC "$BUILD/bin/gpurun-agent" "$@"; }
+owner() { env -i PATH="$PATH" HOME="$work/h1/home" LC_ALL=C.UTF-8 TZ=UTC GPURUN_SSH="$work/h1/ssh" "$BUILD/bin/gpurun-agent" "$@"; }
 client_key
 sshd h1
 know op
@@ -28,10 +28,26 @@ cd "$work/proj"
 echo 'echo up; while [ ! -e stop ]; do sleep 0.2; done' >wait.sh
 client_bg "$work/o" "$work/e" run --host h1 --name one --max-cost 6 wait.sh </dev/null
 await 60 "the job is up" grep -q up "$work/o"
-journal=$(echo "$work"/h1/home/.local/share/gpurun-agent/renters/*/jobs/*/usage)
+# Another one that nobody follows: its host has the book acknowledge it.
+expect 0 gpurun -q -d --host h1 --name alone --max-cost 3 wait.sh
+alone=$(echo "$work"/h1/home/.local/share/gpurun-agent/renters/*/jobs/"$(cat "$work/out")"/usage)
+printf '#!/bin/sh\nexec ssh -F %s "$@"\n' "$work/h1/ssh_config" >"$work/h1/ssh"
+chmod 755 "$work/h1/ssh"
+printf 'IdentityFile %s\nUserKnownHostsFile %s\n' "$work/h1/login" "$client/.ssh/known_hosts" >"$work/h1/ssh_config"
+ssh-keygen -q -t ed25519 -N '' -C h1 -f "$work/h1/login"
+expect 0 owner book ls --json
+expect 0 book host add h1 "$(json 'd["host_key"]')" --ssh-key "$work/h1/login.pub"
+expect 0 owner book reach book "127.0.0.1:${port[op]}"
+journal=$(ls "$work"/h1/home/.local/share/gpurun-agent/renters/*/jobs/*/usage | grep -vF "$alone")
 [ -f "$journal" ] || fail "no journal: $journal"
 await 150 "the renter's countersignature in the host's chain" grep -qaF 'by=renter' "$journal"
 await 60 "the book's acknowledgement in the host's chain" grep -qaF 'by=book' "$journal"
+await 60 "a checkpoint of the other" grep -qaF 'kind=checkpoint' "$alone"
+! grep -qaF 'by=book' "$alone" || fail "acknowledged by nobody's asking"
+expect 0 owner book tell
+await 20 "the acknowledgement in the chain" grep -qaF 'by=book' "$alone"
+! grep -qaF 'by=renter' "$alone" || fail "somebody follows it"
+expect 143 gpurun -q stop alone
 [ -n "$(ls "$work/op/home/.local/share/gpurun-book/acks")" ] || fail "the book keeps no acknowledgement"
 job=$(basename "$(dirname "$journal")")
 expect 143 gpurun -q stop one
@@ -39,4 +55,5 @@ wait "$bg" 2>/dev/null || true
 expect 0 gpurun --json bill --verify one
 expect 0 gpurun bill --verify one --all
 grep -qaF 'by=book' "$client/gpurun/receipts/$job" || fail "not in the receipt"
+expect 0 gpurun bill --verify alone --all
 expect 0 book audit

@@ -1,0 +1,486 @@
+#include "runner/host/errands.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/buf.h"
+#include "base/file.h"
+#include "base/hash.h"
+#include "meter/declined.h"
+#include "meter/grant.h"
+#include "runner/host/bookline.h"
+#include "runner/host/books.h"
+#include "runner/host/errands_internal.h"
+#include "runner/host/jobdir.h"
+#include "runner/host/keepline.h"
+#include "runner/host/park.h"
+#include "runner/host/reservations.h"
+#include "runner/job/ids.h"
+#include "runner/job/verbs.h"
+#include "runner/loop/child.h"
+#include "runner/wire/msg.h"
+
+#define TOLD_DIR       "told"
+#define TOLD_MAX       ((size_t)128)
+#define TOLD_ALL       "all"     /* nothing more is due of that lease */
+#define TOLD_BILL      "receipt" /* its keeping is */
+#define NAME_MAX_BYTES (JOB_ID_LEN + SIGN_ID_LEN + 2)
+
+/* ---- what was told ---- */
+
+static void
+note_name(const struct errand *x, const char *id, char out[NAME_MAX_BYTES])
+{
+    char book[SIGN_ID_LEN + 1];
+
+    sign_public_id(&x->book->key, book);
+    (void)snprintf(out, NAME_MAX_BYTES, "%.*s.%s", JOB_ID_LEN, id, book);
+}
+
+/* A note that cannot be read is none: the book hears it again. */
+static void
+note_get(const struct errand *x, const char *id, char out[TOLD_MAX + 1])
+{
+    char name[NAME_MAX_BYTES];
+    struct buf b = BUF_INIT;
+    struct err none;
+
+    note_name(x, id, name);
+    out[0] = '\0';
+    if (file_read_at(x->told_fd, name, TOLD_MAX, &b, &none) == 0) {
+        (void)snprintf(out, TOLD_MAX + 1, "%s", buf_str(&b));
+    }
+    buf_free(&b);
+}
+
+static int
+note_put(struct errand *x, const char *id, const char *text, struct err *e)
+{
+    char name[NAME_MAX_BYTES];
+
+    note_name(x, id, name);
+    return file_replace_at(x->told_fd, name, text, strlen(text), e);
+}
+
+/* ---- the book at hand ---- */
+
+int
+errand_ask(struct errand *x, const struct rec *req, struct rec **resp, struct err *e)
+{
+    if (x->gone) {
+        *e = x->why;
+        return -1;
+    }
+    if ((x->line == NULL && bookline_open(&x->line, x->agent, x->book, e) != 0) ||
+        bookline_call(x->line, req, resp, e) != 0) {
+        /* Whoever is no book of ours has refused all of it at once. */
+        x->gone = x->line == NULL || e->code == ERR_LINK;
+        x->why = *e;
+        return -1;
+    }
+    return 0;
+}
+
+static int
+ask_with(struct errand *x, const char *verb, const char *key, const struct buf *data,
+         struct err *e)
+{
+    struct rec *req = msg_request_new(verb);
+    int rc;
+
+    rec_add_bytes(req, key, data->data, data->len);
+    rc = errand_ask(x, req, NULL, e);
+    x->sums->n_told += rc == 0 ? 1 : 0;
+    rec_free(req);
+    return rc;
+}
+
+/* One thing that failed does not keep the others from being told. */
+static void
+failed(struct errand *x, const char *what, const char *id, const struct err *why)
+{
+    x->sums->n_waiting++;
+    if (x->first->code == ERR_NONE) {
+        *x->first = *why;
+        (void)err_wrap(x->first, "%s %s", what, id);
+    }
+}
+
+/* ---- jobs ---- */
+
+/* Piece by piece, as it lies on the disk. */
+static int
+send_receipt(struct errand *x, const struct jobdir *d, const char *lease, struct err *e)
+{
+    uint8_t *part = xmalloc(BOOK_CHUNK_MAX + 1);
+    int64_t at = 0;
+    bool last = false;
+    int fd = -1;
+    int rc = file_open_beneath(d->fd, "usage", O_RDONLY, 0, &fd, e);
+
+    while (rc == 0 && !last) {
+        ssize_t n = fd_pread_full(fd, part, BOOK_CHUNK_MAX + 1, (off_t)at);
+        struct rec *req;
+
+        if (n < 0) {
+            rc = err_set_sys(e, errno, "cannot read the usage journal");
+            break;
+        }
+        last = (size_t)n <= BOOK_CHUNK_MAX;
+        n = last ? n : (ssize_t)BOOK_CHUNK_MAX;
+        req = msg_request_new(VERB_BOOK_RECEIPT);
+        rec_add(req, "lease", lease);
+        rec_add_int(req, "from", at);
+        rec_add_bytes(req, "data", part, (size_t)n);
+        rec_add_int(req, "end", last ? 1 : 0);
+        rc = errand_ask(x, req, NULL, e);
+        rec_free(req);
+        at += n;
+    }
+    x->sums->n_told += rc == 0 ? 1 : 0;
+    (void)fd_close(&fd);
+    free(part);
+    return rc;
+}
+
+/* *over: nothing is due of that lease any more. */
+static int
+send_keeping(struct errand *x, const struct renter *r, const char *job, bool *over,
+             struct err *e)
+{
+    struct buf line = BUF_INIT;
+    int rc = keepline_get(x->agent, r, job, &line, e);
+
+    *over = rc == 0 || e->code == ERR_NOT_FOUND;
+    if (rc != 0) {
+        rc = e->code == ERR_NOT_FOUND || e->code == ERR_BUSY ? 0 : -1;
+    } else {
+        rc = ask_with(x, VERB_BOOK_KEEPING, "keeping", &line, e);
+    }
+    buf_free(&line);
+    return rc;
+}
+
+static int
+tell_end(struct errand *x, const struct renter *r, const struct jobdir *d,
+         const char *lease, const char *note, struct err *e)
+{
+    bool over = false;
+
+    if (strcmp(note, TOLD_BILL) != 0 &&
+        (send_receipt(x, d, lease, e) != 0 || note_put(x, lease, TOLD_BILL, e) != 0)) {
+        return -1;
+    }
+    if (send_keeping(x, r, d->job, &over, e) != 0) {
+        return -1;
+    }
+    return over ? note_put(x, lease, TOLD_ALL, e) : 0;
+}
+
+static int
+tell_job(struct errand *x, const struct renter *r, const struct jobdir *d, struct err *e)
+{
+    char note[TOLD_MAX + 1];
+    struct buf b = BUF_INIT;
+    struct job_state st;
+    struct grant g;
+    int rc = 0;
+
+    grant_init(&g);
+    state_init(&st);
+    if (jobdir_read(d, "grant", GRANT_MAX_BYTES, &b, e) != 0) {
+        rc = e->code == ERR_NOT_FOUND ? 0 : -1; /* a free host's job has none */
+        goto out;
+    }
+    if (grant_parse(&g, b.data, b.len, e) != 0) {
+        rc = -1;
+        goto out;
+    }
+    if (memcmp(g.book.b, x->book->key.b, sizeof g.book.b) != 0) {
+        goto out;
+    }
+    note_get(x, g.lease, note);
+    if (strcmp(note, TOLD_ALL) == 0) {
+        goto out;
+    }
+    rc = jobdir_state(d, &st, e);
+    if (rc == 0) {
+        rc = job_phase_is_final(st.phase) ? tell_end(x, r, d, g.lease, note, e)
+                                          : errand_point(x, d, g.lease, e);
+    }
+
+out:
+    state_free(&st);
+    grant_clear(&g);
+    buf_free(&b);
+    return rc;
+}
+
+static int
+tell_jobs(struct errand *x, const struct renter *r, struct err *e)
+{
+    struct job_ids ids = {NULL, 0};
+    int rc = jobdir_list(r, &ids, e);
+
+    for (size_t i = 0; rc == 0 && i < ids.n && !x->gone; i++) {
+        struct jobdir d;
+        struct err why;
+
+        if (jobdir_open(&d, r, ids.v[i], &why) != 0) {
+            continue; /* it went just now */
+        }
+        if (tell_job(x, r, &d, &why) != 0) {
+            failed(x, "job", ids.v[i], &why);
+        }
+        jobdir_close(&d);
+    }
+    job_ids_free(&ids);
+    return rc;
+}
+
+/* ---- leases that came to nothing ---- */
+
+/* The record does not say whose grant it was: a book that does not know it says so. */
+static int
+tell_declined(struct errand *x, int dir, const char *lease, struct err *e)
+{
+    char note[TOLD_MAX + 1];
+    struct buf b = BUF_INIT;
+    int rc = 0;
+
+    note_get(x, lease, note);
+    if (strcmp(note, TOLD_ALL) == 0) {
+        return 0;
+    }
+    rc = file_read_at(dir, lease, DECLINED_MAX_BYTES, &b, e);
+    if (rc == 0 && ask_with(x, VERB_BOOK_DECLINE, "declined", &b, e) != 0) {
+        rc = e->code == ERR_NOT_FOUND ? 0 : -1;
+    }
+    buf_free(&b);
+    return rc == 0 ? note_put(x, lease, TOLD_ALL, e) : -1;
+}
+
+static int
+tell_declines(struct errand *x, const struct renter *r, struct err *e)
+{
+    const struct dirent *entry;
+    int fd = -1;
+    DIR *d;
+
+    if (renter_dir(r, "declined", &fd, e) != 0) {
+        return -1;
+    }
+    d = fdopendir(fd);
+    if (d == NULL) {
+        err_set_sys(e, errno, "cannot list the declined leases");
+        (void)fd_close(&fd);
+        return -1;
+    }
+    while ((entry = readdir(d)) != NULL && !x->gone) {
+        struct err why;
+
+        if (id_is(ID_LEASE, entry->d_name) &&
+            tell_declined(x, dirfd(d), entry->d_name, &why) != 0) {
+            failed(x, "lease", entry->d_name, &why);
+        }
+    }
+    (void)closedir(d);
+    return 0;
+}
+
+/* ---- reservations ---- */
+
+static int
+tell_reservation(struct errand *x, const struct reservation *r, struct err *e)
+{
+    char head[SHA256_HEX_LEN + 1];
+    char note[TOLD_MAX + 1];
+    bool paid = false;
+
+    for (size_t i = 0; i < r->n_payments; i++) {
+        paid = paid ||
+               memcmp(r->payments[i].book.b, x->book->key.b, sizeof x->book->key.b) == 0;
+    }
+    sha256_format(&r->head, head);
+    note_get(x, r->id, note);
+    if (!paid || strcmp(note, head) == 0) {
+        return 0;
+    }
+    return ask_with(x, VERB_BOOK_RESERVED, "reservation", &r->bytes, e) == 0
+               ? note_put(x, r->id, head, e)
+               : -1;
+}
+
+static int
+tell_reservations(struct errand *x, struct err *e)
+{
+    struct reservation_list l = {NULL, 0};
+
+    if (reservations_list(&l, x->agent, NULL, e) != 0) {
+        return -1;
+    }
+    for (size_t i = 0; i < l.n && !x->gone; i++) {
+        struct err why;
+
+        if (tell_reservation(x, l.v[i], &why) != 0) {
+            failed(x, "reservation", l.v[i]->id, &why);
+        }
+    }
+    reservations_free(&l);
+    return 0;
+}
+
+/* ---- all of it ---- */
+
+static int
+tell_book(struct errand *x, struct err *e)
+{
+    struct renter_ids ids;
+    int rc = renter_list(x->agent, &ids, e);
+
+    if (rc != 0) {
+        return -1;
+    }
+    for (size_t i = 0; rc == 0 && i < ids.n && !x->gone; i++) {
+        struct renter *r = NULL;
+        struct err why;
+
+        if (renter_open(&r, x->agent, ids.v[i], false, &why) != 0) {
+            continue;
+        }
+        rc = tell_jobs(x, r, e) == 0 ? tell_declines(x, r, e) : -1;
+        renter_close(r);
+    }
+    renter_ids_free(&ids);
+    return rc == 0 && !x->gone ? tell_reservations(x, e) : rc;
+}
+
+static int
+tell_books(const struct agent *a, const struct host_books *books, struct errands *sums,
+           struct err *e)
+{
+    struct err first = {.code = ERR_NONE};
+    int told_fd = -1;
+    int rc = agent_dir(a, TOLD_DIR, &told_fd, e);
+
+    for (size_t i = 0; rc == 0 && i < books->n; i++) {
+        struct errand x = {.agent = a,
+                           .book = &books->v[i],
+                           .told_fd = told_fd,
+                           .sums = sums,
+                           .first = &first};
+
+        if (books->v[i].where[0] != '\0') {
+            rc = tell_book(&x, e);
+            bookline_close(x.line);
+        }
+    }
+    (void)fd_close(&told_fd);
+    if (rc == 0 && first.code != ERR_NONE) {
+        *e = first;
+        rc = -1;
+    }
+    return rc;
+}
+
+static bool
+calls_any(const struct host_books *l)
+{
+    bool any = false;
+
+    for (size_t i = 0; i < l->n; i++) {
+        any = any || l->v[i].where[0] != '\0';
+    }
+    return any;
+}
+
+/* One at a time. *mine: it is our turn, until the lock is closed. */
+static int
+take_turn(const struct agent *a, bool patient, bool *mine, int *lock, struct err *e)
+{
+    char *turn = agent_path(a, TOLD_DIR ".lock");
+    char *next = agent_path(a, TOLD_DIR ".next");
+    int waits = -1;
+    int rc = patient ? 0 : file_lock(next, true, false, &waits, e);
+
+    *mine = rc == 0;
+    if (rc == 0) {
+        rc = file_lock(turn, true, true, lock, e);
+    } else if (e->code == ERR_BUSY) {
+        rc = 0;
+    }
+    (void)fd_close(&waits);
+    free(turn);
+    free(next);
+    return rc;
+}
+
+int
+errands_run(const struct agent *a, bool patient, struct errands *out, struct err *e)
+{
+    struct host_books books;
+    bool mine = false;
+    int lock = -1;
+    int hold = -1;
+    int rc = 0;
+
+    *out = (struct errands){0, 0};
+    if (books_list(&books, a, e) != 0) {
+        return -1;
+    }
+    if (calls_any(&books)) {
+        rc = take_turn(a, patient, &mine, &lock, e);
+    }
+    if (rc == 0 && mine) {
+        rc = park_hold(a, &hold, e);
+        if (rc == 0) {
+            rc = tell_books(a, &books, out, e);
+            park_release(&hold);
+        } else if (e->code == ERR_BUSY) {
+            rc = 0; /* the machine goes down now */
+        }
+    }
+    (void)fd_close(&lock);
+    books_free(&books);
+    return rc;
+}
+
+void
+errands_start(const struct agent *a)
+{
+    char *argv[] = {(char *)(uintptr_t) "gpurun-agent", (char *)(uintptr_t) "errands",
+                    NULL};
+    const int fds[] = {-1, -1, -1};
+    struct child_options o = {.file = "/proc/self/exe",
+                              .argv = argv,
+                              .fds = fds,
+                              .n_fds = 3,
+                              .new_session = true};
+    struct host_books books;
+    struct err none;
+    pid_t pid;
+
+    if (books_list(&books, a, &none) == 0) {
+        if (calls_any(&books)) {
+            (void)!child_spawn(&pid, &o, &none); /* else the next tick does it */
+        }
+        books_free(&books);
+    }
+}
+
+int
+errands_main(void)
+{
+    struct errands sums;
+    struct agent *a = NULL;
+    struct err e;
+    int rc = agent_open(&a, &e) == 0 ? errands_run(a, false, &sums, &e) : -1;
+
+    agent_close(a);
+    return rc == 0 ? 0 : 1; /* nobody listens: the next tick says what is wrong */
+}

@@ -1,0 +1,44 @@
+#ifndef RUNNER_HOST_ERRANDS_H
+#define RUNNER_HOST_ERRANDS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "base/attr.h"
+#include "base/err.h"
+#include "runner/host/agent.h"
+
+/*
+ * What operators' books are to hear of this host, whether a renter ever comes back or
+ * not: receipts of sessions that have ended, lines of keeping, leases that were declined,
+ * what became of reservations, and of sessions that run the last signed checkpoint, whose
+ * acknowledgement goes into the chain. Only books that are reached from here
+ * (books.h) are called.
+ *
+ * What a book has taken is noted in <agent's home>/told/<lease or reservation>.<id of the
+ * book>; all of it may come to the book twice, or by the renter first: it then changes
+ * nothing. So whoever is killed in the middle asks again.
+ */
+struct errands {
+    size_t n_told;    /* taken by a book now */
+    size_t n_waiting; /* refused, or not brought, as a book could not be reached */
+};
+
+/*
+ * Go to each book that has something to hear, in turn with others who do. The first
+ * failure is told, the rest is seen to all the same. patient: wait for the turn, however
+ * many wait; else where one waits already, who will see what we would, nothing is done.
+ * Blocks, with time limits.
+ */
+int errands_run(const struct agent *a, bool patient, struct errands *out,
+                struct err *e) MUST_USE;
+
+/*
+ * The same by a process of its own, where a book is called at all, not patiently: nobody
+ * waits for it.
+ */
+void errands_start(const struct agent *a);
+/* `gpurun-agent errands`, that process. */
+int errands_main(void);
+
+#endif

@@ -1,0 +1,38 @@
+#ifndef RUNNER_HOST_ERRANDS_INTERNAL_H
+#define RUNNER_HOST_ERRANDS_INTERNAL_H
+
+#include <stdbool.h>
+
+#include "base/attr.h"
+#include "base/err.h"
+#include "base/rec.h"
+#include "runner/host/books.h"
+#include "runner/host/errands.h"
+#include "runner/host/jobdir.h"
+
+struct bookline;
+
+/* At one book. */
+struct errand {
+    const struct agent *agent;
+    const struct host_book *book;
+    struct bookline *line; /* once there was something to say */
+    bool gone;             /* it does not answer: why */
+    struct err why;
+    int told_fd; /* of the directory of notes */
+    struct errands *sums;
+    struct err *first; /* failure of all, ERR_NONE: none */
+};
+
+/* Call the book if that was not done yet, and ask. Once it does not answer, no more. */
+int errand_ask(struct errand *x, const struct rec *req, struct rec **resp,
+               struct err *e) MUST_USE;
+
+/*
+ * Of a job that runs: the last checkpoint that was signed, if the chain does not have the
+ * book's acknowledgement of it already; what the book answers goes to the supervisor.
+ */
+int errand_point(struct errand *x, const struct jobdir *d, const char *lease,
+                 struct err *e) MUST_USE;
+
+#endif
