@@ -152,9 +152,11 @@ int reservation_parse(struct reservation **out, const void *data, size_t len,
 /*
  * Post in a book's ledger what a chain says of the leases that it holds for: charges to
  * the host's owner less the fee, refunds as corrections of them. Once however often.
+ * posted_wall_ns: when that is done; 0: each entry is of the moment of its event, as an
+ * owner's own ledger has it.
  */
 struct ledger;
 int ledger_reservation(struct ledger *l, const struct reservation *r, int64_t fee_bps,
-                       struct err *e) MUST_USE;
+                       int64_t posted_wall_ns, struct err *e) MUST_USE;
 
 #endif

@@ -9,15 +9,13 @@
 #include "base/file.h"
 #include "base/hash.h"
 #include "base/json.h"
-#include "meter/calendar.h"
 #include "meter/keeping.h"
 #include "meter/money.h"
 #include "meter/receipt.h"
 #include "runner/book/commands.h"
 #include "runner/book/desk.h"
 
-#define NS_PER_S ((int64_t)1000000000)
-#define REF_LEN  13
+#define REF_LEN 13
 
 /* ---- in and out ---- */
 
@@ -297,92 +295,6 @@ book_cmd_balance(const struct command_options *o, int argc, char **argv, struct 
     if (book_open(&b, e) == 0 && (argc == 0 || find_id(b, argv[0], false, id, e) == 0) &&
         desk_tick(b, argc > 0 ? id : NULL, &n, e) == 0) {
         rc = show_balance(b, argc > 0 ? id : NULL, o->json, e);
-    }
-    book_close(b);
-    return rc;
-}
-
-/* ---- what happened ---- */
-
-static int
-entry_row(void *ctx, const struct ledger_entry *en, struct err *e)
-{
-    struct listing *l = ctx;
-    char text[CLOCK_TEXT_MAX > MONEY_TEXT_MAX ? CLOCK_TEXT_MAX : MONEY_TEXT_MAX];
-
-    (void)e;
-    if (l->json != NULL) {
-        json_obj(l->json);
-        json_kint(l->json, "n", en->n);
-        json_kstr(l->json, "id", en->id);
-        json_kstr(l->json, "kind", en->kind);
-        json_kstr(l->json, "account", en->wallet[0] != '\0' ? en->wallet : NULL);
-        json_kstr(l->json, "lease", en->lease[0] != '\0' ? en->lease : NULL);
-        json_ktime(l->json, "at", en->wall_ns);
-        json_kint(l->json, "balance_change_fen", en->cash_fen);
-        json_kint(l->json, "held_change_fen", en->held_fen);
-        json_kint(l->json, "voucher_change_fen", en->voucher_fen);
-        json_obj_end(l->json);
-        return 0;
-    }
-    (void)snprintf(text, sizeof text, "%" PRId64, en->n);
-    columns_add(l->columns, text);
-    clock_format_local(en->wall_ns, text);
-    columns_add(l->columns, text);
-    columns_add(l->columns, en->id);
-    columns_add(l->columns, en->wallet);
-    money_format_fen(en->cash_fen, text);
-    columns_add(l->columns, text);
-    money_format_fen(en->held_fen, text);
-    columns_add(l->columns, text);
-    money_format_fen(en->voucher_fen, text);
-    columns_add(l->columns, text);
-    return 0;
-}
-
-static int
-show_statement(struct book *b, int64_t from_s, int64_t to_s, bool as_json, struct err *e)
-{
-    static const char *const titles[] = {"N",       "WHEN", "WHAT",    "ACCOUNT",
-                                         "BALANCE", "HELD", "VOUCHERS"};
-    struct buf out = BUF_INIT;
-    struct json_writer j = json_to(&out);
-    struct listing l = {.json = as_json ? &j : NULL};
-    int rc;
-
-    l.columns = as_json ? NULL : columns_new(7, titles);
-    json_obj(&j);
-    json_key(&j, "entries");
-    json_arr(&j);
-    rc = ledger_each(b->ledger, from_s * NS_PER_S, to_s * NS_PER_S, entry_row, &l, e);
-    json_arr_end(&j);
-    json_obj_end(&j);
-    if (!as_json) {
-        columns_print_free(l.columns);
-    } else if (rc == 0) {
-        rc = program_print_json(&out, e);
-    }
-    buf_free(&out);
-    return rc;
-}
-
-int
-book_cmd_statement(const struct command_options *o, int argc, char **argv, struct err *e)
-{
-    int64_t from_s = INT64_MIN / NS_PER_S;
-    int64_t to_s = INT64_MAX / NS_PER_S;
-    struct book *b = NULL;
-    char id[SIGN_ID_LEN + 1];
-    size_t n = 0;
-    int rc = -1;
-
-    if (o->month != NULL && calendar_parse_month(o->month, &from_s, &to_s, e) != 0) {
-        return -1;
-    }
-    if (book_open(&b, e) == 0 && (argc == 0 || find_id(b, argv[0], false, id, e) == 0) &&
-        desk_tick(b, argc > 0 ? id : NULL, &n, e) == 0) {
-        ledger_use(b->ledger, argc > 0 ? id : NULL);
-        rc = show_statement(b, from_s, to_s, o->json, e);
     }
     book_close(b);
     return rc;

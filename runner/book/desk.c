@@ -13,24 +13,19 @@
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/hash.h"
-#include "base/rec.h"
 #include "meter/declined.h"
-#include "meter/journal.h"
 #include "meter/keeping.h"
 #include "meter/offer.h"
 #include "meter/receipt.h"
-#include "meter/reservation.h"
+#include "runner/book/desk_internal.h"
 #include "runner/job/ids.h"
 
-#define ACK_TYPE    "gpurun.ack.v1"
 #define NS_PER_S    ((int64_t)1000000000)
 #define TORN_S      86400                /* a receipt takes no such time to come in */
 #define UNTIL_MAX_S ((int64_t)8 * 86400) /* a grant not begun by then is void */
-#define ID_TEXT_MAX (GRANT_ID_MAX + 40)
 
-/* Leases become names of files. */
-static int
-check_lease(const char *lease, struct err *e)
+int
+desk_check_lease(const char *lease, struct err *e)
 {
     return id_is(ID_LEASE, lease) ? 0
                                   : err_set(e, ERR_INVALID, "this is no id of a lease");
@@ -66,7 +61,7 @@ check_draft(const struct book *b, const struct account *a, struct grant *g,
     if (g->until_wall_ns > now_ns + UNTIL_MAX_S * NS_PER_S) {
         return err_set(e, ERR_DENIED, "the grant could be begun for too long");
     }
-    return check_lease(g->lease, e);
+    return desk_check_lease(g->lease, e);
 }
 
 /* The first grant of a lease says its terms; later ones may only raise cap and end. */
@@ -75,7 +70,7 @@ check_follows(struct book *b, const struct grant *g, const char *note, struct er
 {
     struct ledger_lease h;
     struct buf first = BUF_INIT;
-    char id[ID_TEXT_MAX];
+    char id[DESK_NAME_MAX];
     int rc = 0;
 
     if (g->seq == 1) {
@@ -154,14 +149,13 @@ out:
     return rc;
 }
 
-/* The lease as the ledger has it; it must be one of that host. */
-static int
-lease_of(struct book *b, const char *lease, const struct sign_public *host,
-         struct ledger_lease *out, struct err *e)
+int
+desk_lease_of(struct book *b, const char *lease, const struct sign_public *host,
+              struct ledger_lease *out, struct err *e)
 {
     char id[SIGN_ID_LEN + 1];
 
-    if (check_lease(lease, e) != 0 || ledger_lease(b->ledger, lease, out, e) != 0) {
+    if (desk_check_lease(lease, e) != 0 || ledger_lease(b->ledger, lease, out, e) != 0) {
         return -1;
     }
     if (out->state == LEDGER_HOLD_NONE) {
@@ -185,7 +179,7 @@ desk_decline(struct book *b, const void *data, size_t len, struct err *e)
 
     declined_init(&d);
     if (declined_parse(&d, data, len, e) == 0 &&
-        lease_of(b, d.lease, &d.host, &h, e) == 0) {
+        desk_lease_of(b, d.lease, &d.host, &h, e) == 0) {
         rc = ledger_release(b->ledger, d.lease, clock_wall_ns(), e);
     }
     declined_clear(&d);
@@ -241,7 +235,7 @@ close_lease(struct book *b, const char *path, const struct receipt *r, bool *rep
 
     if (file_lock(lock_path, true, true, &lock, e) != 0 ||
         book_path(b, "receipts", r->lease, &kept, e) != 0 ||
-        lease_of(b, r->lease, &r->host, &h, e) != 0) {
+        desk_lease_of(b, r->lease, &r->host, &h, e) != 0) {
         goto out;
     }
     open = h.state == LEDGER_HOLD_OPEN;
@@ -281,98 +275,6 @@ desk_receipt(struct book *b, const char *path, struct desk_closed *out, struct e
     return rc;
 }
 
-/* ---- reservations ---- */
-
-/* Each lease of this book that has paid for it was promised to this very host. */
-static int
-check_leases(struct book *b, const struct reservation *r, struct err *e)
-{
-    size_t n = 0;
-
-    for (size_t i = 0; i < r->n_payments; i++) {
-        const struct reservation_payment *p = &r->payments[i];
-        struct ledger_lease h;
-
-        if (memcmp(p->book.b, b->pub.b, sizeof b->pub.b) == 0) {
-            n++;
-            if (lease_of(b, p->lease, &r->host, &h, e) != 0) {
-                return -1;
-            }
-        }
-    }
-    return n > 0 ? 0
-                 : err_set(e, ERR_DENIED, "this book has paid nothing for reservation %s",
-                           r->id);
-}
-
-/* Two histories of one reservation: the second goes beside the first, as proof. */
-static int
-keep_other_chain(struct book *b, const struct reservation *r, struct err *e)
-{
-    char name[ID_TEXT_MAX];
-    char *path = NULL;
-    int rc = -1;
-
-    (void)snprintf(name, sizeof name, "%s.%zu", r->id, r->n_events);
-    if (book_path(b, "forks", name, &path, e) == 0 &&
-        file_replace(path, r->bytes.data, r->bytes.len, e) == 0) {
-        rc = err_set(e, ERR_CORRUPT,
-                     "the host has signed another history of reservation %s before: both "
-                     "are kept as proof",
-                     r->id);
-    }
-    free(path);
-    return rc;
-}
-
-/*
- * An older chain than the one that is kept brings nothing; so it does not take its place.
- * Of a file that cannot be read the ledger still knows every sum that was posted.
- */
-static int
-keep_chain(struct book *b, const struct reservation *r, struct err *e)
-{
-    struct reservation *was = NULL;
-    struct buf old = BUF_INIT;
-    char *path = NULL;
-    struct err why;
-    int rc = -1;
-
-    if (book_path(b, "reservations", r->id, &path, e) != 0) {
-        return -1;
-    }
-    if (file_read(path, RESERVATION_MAX_BYTES, &old, &why) != 0 ||
-        reservation_parse(&was, old.data, old.len, NULL, NULL, &why) != 0 ||
-        reservation_continues(r, was)) {
-        rc = file_replace(path, r->bytes.data, r->bytes.len, e);
-    } else {
-        rc = reservation_continues(was, r) ? 0 : keep_other_chain(b, r, e);
-    }
-    reservation_free(was);
-    buf_free(&old);
-    free(path);
-    return rc;
-}
-
-int
-desk_reserved(struct book *b, const void *data, size_t len, struct err *e)
-{
-    char *lock_path = path_join(b->home, "receipts.lock");
-    struct reservation *r = NULL;
-    int lock = -1;
-    int rc = -1;
-
-    if (reservation_parse(&r, data, len, NULL, NULL, e) == 0 &&
-        id_check(ID_RESERVATION, r->id, e) == 0 && check_leases(b, r, e) == 0 &&
-        file_lock(lock_path, true, true, &lock, e) == 0 && keep_chain(b, r, e) == 0) {
-        rc = ledger_reservation(b->ledger, r, b->fee_bps, e);
-    }
-    (void)fd_close(&lock);
-    free(lock_path);
-    reservation_free(r);
-    return rc;
-}
-
 /* ---- keeping ---- */
 
 static int
@@ -401,7 +303,7 @@ desk_keeping(struct book *b, const void *data, size_t len, struct desk_closed *o
 
     keeping_init(&k);
     if (keeping_parse(&k, data, len, NULL, e) != 0 ||
-        lease_of(b, k.lease, &k.host, &h, e) != 0 ||
+        desk_lease_of(b, k.lease, &k.host, &h, e) != 0 ||
         load_receipt(b, k.lease, &r, e) != 0 || keeping_check(&k, r, e) != 0 ||
         book_path(b, "keepings", k.lease, &path, e) != 0 ||
         ledger_keeping(b->ledger, k.lease, k.charge_fen, clock_wall_ns(), e) != 0 ||
@@ -526,129 +428,4 @@ desk_tick(struct book *b, const char *of, size_t *n_posted, struct err *e)
         rc = lapse(b, of, n_posted, e);
     }
     return rc == 0 && of == NULL ? drop_torn(b, e) : rc;
-}
-
-/* ---- acknowledgements ---- */
-
-static int
-load_ack(const char *path, int64_t *seq, struct sha256 *hash, struct err *e)
-{
-    struct rec *r = NULL;
-    int rc = 0;
-
-    *seq = 0;
-    if (file_exists(path)) {
-        rc = rec_load(&r, path, ACK_TYPE, e) == 0 &&
-                     rec_need_int(r, "seq", 1, INT64_MAX, seq, e) == 0
-                 ? rec_need_hex(r, "hash", hash->b, sizeof hash->b, e)
-                 : -1;
-    }
-    rec_free(r);
-    return rc;
-}
-
-static int
-save_ack(const char *path, const struct journal_point *p, const void *record, size_t len,
-         struct err *e)
-{
-    struct rec *r = rec_new(ACK_TYPE);
-    int rc;
-
-    rec_add_int(r, "seq", p->seq);
-    rec_add_hex(r, "hash", p->hash.b, sizeof p->hash.b);
-    rec_add_int(r, "device", p->device_s);
-    rec_add_int(r, "setup", p->setup_s);
-    rec_add_bytes(r, "checkpoint", record, len);
-    rc = rec_save(r, path, e);
-    rec_free(r);
-    return rc;
-}
-
-/* Two checkpoints of one number: the second goes beside the first, as proof. */
-static int
-keep_fork(struct book *b, const char *lease, const struct journal_point *p,
-          const void *record, size_t len, struct err *e)
-{
-    char name[ID_TEXT_MAX];
-    char *path = NULL;
-    int rc = -1;
-
-    (void)snprintf(name, sizeof name, "%s.%" PRId64, lease, p->seq);
-    if (book_path(b, "forks", name, &path, e) == 0 &&
-        file_replace(path, record, len, e) == 0) {
-        rc = err_set(e, ERR_CORRUPT,
-                     "the host has signed another checkpoint %" PRId64
-                     " of lease %s before: both are kept as proof",
-                     p->seq, lease);
-    }
-    free(path);
-    return rc;
-}
-
-static int
-take_point(struct book *b, const char *lease, const struct journal_point *p,
-           const void *record, size_t len, struct err *e)
-{
-    char *path = NULL;
-    struct sha256 was;
-    int64_t seq = 0;
-    int rc = -1;
-
-    if (book_path(b, "acks", lease, &path, e) != 0 ||
-        load_ack(path, &seq, &was, e) != 0) {
-        goto out;
-    }
-    if (p->seq < seq) {
-        err_set(e, ERR_EXISTS,
-                "checkpoint %" PRId64 " of lease %s comes late: %" PRId64
-                " is acknowledged already",
-                p->seq, lease, seq);
-    } else if (p->seq == seq && !sha256_equal(&p->hash, &was)) {
-        rc = keep_fork(b, lease, p, record, len, e);
-    } else {
-        rc = p->seq == seq ? 0 : save_ack(path, p, record, len, e);
-    }
-
-out:
-    free(path);
-    return rc;
-}
-
-int
-desk_ack(struct book *b, const char *lease, const void *record, size_t len,
-         struct buf *cosign, struct err *e)
-{
-    char said[GRANT_ID_MAX + 1];
-    char *lock_path = path_join(b->home, "acks.lock");
-    struct journal_point p;
-    struct ledger_lease h;
-    struct book_host host;
-    int lock = -1;
-    int rc = -1;
-
-    if (check_lease(lease, e) != 0 || ledger_lease(b->ledger, lease, &h, e) != 0) {
-        goto out;
-    }
-    if (h.state == LEDGER_HOLD_NONE) {
-        err_set(e, ERR_NOT_FOUND, "this book has signed no grant of lease %s", lease);
-        goto out;
-    }
-    if (book_host_load(b, h.host, &host, e) != 0 ||
-        journal_point_parse(&p, said, record, len, &host.key, e) != 0) {
-        goto out;
-    }
-    if (strcmp(said, lease) != 0) {
-        err_set(e, ERR_DENIED, "the checkpoint is of lease %s", said);
-        goto out;
-    }
-    if (file_lock(lock_path, true, true, &lock, e) == 0 &&
-        take_point(b, lease, &p, record, len, e) == 0) {
-        journal_cosign_make(cosign, JOURNAL_BY_BOOK, lease, &p, b->key);
-        rc = 0;
-    }
-
-out:
-    (void)fd_close(&lock);
-    free(lock_path);
-    return rc;
 }

@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "base/buf.h"
+#include "base/clock.h"
 #include "base/file.h"
 #include "meter/ledger.h"
 #include "runner/client/booked_internal.h"
@@ -23,7 +24,7 @@ post_own(const struct home *home, const struct reservation *r, struct err *e)
     int rc = wallet_open(&l, home, false, e);
 
     if (rc == 0 && l != NULL) {
-        rc = ledger_reservation(l, r, 0, e);
+        rc = ledger_reservation(l, r, 0, clock_wall_ns(), e);
     }
     ledger_close(l);
     return rc;

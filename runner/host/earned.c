@@ -139,7 +139,7 @@ enter_paid(struct ledger *l, const struct reservation *r, struct err *e)
             return -1;
         }
     }
-    return ledger_reservation(l, r, 0, e);
+    return ledger_reservation(l, r, 0, 0, e);
 }
 
 int

@@ -168,6 +168,10 @@ for h in h1 h2; do
     expect 0 owner $h audit --json
     cp "$work/out" "$work/s/owner-$h"
 done
+for m in 2027-01 2027-02; do
+    expect 0 book statement --json --month $m
+    cp "$work/out" "$work/s/book-$m"
+done
 expect 0 book audit --json
 cp "$work/out" "$work/s/book"
 expect 0 book host ls --json
@@ -210,6 +214,13 @@ owners = sum(of("owner-" + h)["earned_fen"] for h in hosts)
 book = of("book")
 assert owners == whole and book["right"] and book["charges_fen"] == whole, (owners, whole, book)
 assert book["owners_fen"] + book["fee_fen"] == whole, book
+# The book's own months go by the day of posting: one begins as the other ended.
+january, february = (of("book-" + m) for m in months)
+assert january["opening"]["balance_fen"] == 0 and january["closing"] == february["opening"], (january["closing"], february["opening"])
+assert february["closing"]["balance_fen"] == 150000 - whole, (february["closing"], whole)
+for s in january, february:
+    assert s["opening"]["balance_fen"] + sum(x["balance_change_fen"] for x in s["entries"]) == s["closing"]["balance_fen"]
+assert january["entries"] and february["entries"] and january["entries"][-1]["at_ns"] < february["entries"][0]["at_ns"]
 kept = sum(of("owner-%s-2027-02" % h)["keeping_fen"] for h in hosts)
 assert kept > 0
 print("-- %d fen in %d sessions, %d of them for keeping" % (whole, n * 3, kept))

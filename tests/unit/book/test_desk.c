@@ -6,111 +6,11 @@
 #include "meter/journal_internal.h"
 #include "meter/keeping.h"
 #include "meter/refuse.h"
-#include "meter/reservation.h"
-#include "runner/book/desk.h"
-#include "tests/unit/meter/fixture.h"
+#include "tests/unit/book/desk_fixture.h"
 
 int64_t fixture_mono_ns;
 int64_t fixture_boot_ns;
 int64_t fixture_wall_ns;
-
-#define DAY_NS (86400 * NS_PER_S)
-
-struct desk {
-    struct fixture f;
-    struct book *b;
-    struct account ann;
-    char host[SIGN_ID_LEN + 1];
-};
-
-static void
-deposit(struct desk *d, int64_t fen)
-{
-    struct err e = {0};
-
-    ledger_use(d->b->ledger, d->ann.id);
-    assert_ok(ledger_topup(d->b->ledger, "t1", fen, 1, NULL, &e));
-}
-
-/* The host's, by its card as it is now: it names the book. */
-static void
-sign_offer(struct desk *d)
-{
-    const struct offer_device gpu = {"gpu", "4090", "GPU-1", 25769803776, 1};
-    struct err e = {0};
-
-    offer_free(d->f.offer);
-    d->f.offer = offer_new();
-    offer_add_device(d->f.offer, &gpu);
-    offer_add_book(d->f.offer, &d->b->pub);
-    d->f.offer->own_book = false;
-    d->f.offer->made_wall_ns = fixture_wall_ns;
-    d->f.offer->until_wall_ns = fixture_wall_ns + DAY_NS;
-    assert_ok(
-        offer_set_card(d->f.offer, d->f.card, NULL, fixture_wall_ns / NS_PER_S, &e));
-    assert_ok(offer_sign(d->f.offer, d->f.host, &e));
-    d->f.grant.n_rows = 0;
-    assert_ok(grant_set_offer(&d->f.grant, d->f.offer, "gpu", "4090", 1, &e));
-    d->f.grant.seq = 1;
-    assert_ok(grant_sign(&d->f.grant, d->f.renter, &e));
-}
-
-/* An account with that much, a host that is known and names the book in its offer. */
-static void
-desk_open(struct desk *d, const char *dir, int64_t fen)
-{
-    struct book_host h = {.name = "h1"};
-    char *home = path_join(dir, "book");
-    struct err e = {0};
-
-    memset(d, 0, sizeof *d);
-    fixture_open(&d->f, dir);
-    assert_int_equal(setenv("GPURUN_BOOK_HOME", home, 1), 0);
-    assert_ok(book_open(&d->b, &e));
-    assert_ok(book_set_fee(d->b, 1000, &e));
-    assert_ok(card_set(d->f.card, "disk=0.01", 0, &e));
-    fixture_terms(&d->f, 500, 86400, 60);
-    sign_offer(d);
-    h.key = d->f.host_public;
-    sign_public_id(&h.key, h.id);
-    memcpy(d->host, h.id, sizeof d->host);
-    assert_ok(book_host_save(d->b, &h, &e));
-    (void)strcpy(d->ann.id, "00000000000000aa");
-    assert_ok(account_save(d->b, &d->ann, &e));
-    assert_ok(account_pin(d->b, &d->ann, &d->f.renter_public, &e));
-    deposit(d, fen);
-    free(home);
-}
-
-static void
-desk_close(struct desk *d)
-{
-    account_free(&d->ann);
-    book_close(d->b);
-    fixture_close(&d->f);
-}
-
-static int
-ask(struct desk *d, struct buf *granted, struct err *e)
-{
-    const struct grant *g = &d->f.grant;
-    const struct offer *o = d->f.offer;
-
-    return desk_grant(d->b, &d->ann, g->bytes.data, g->bytes.len, o->bytes.data,
-                      o->bytes.len, granted, e);
-}
-
-static void
-assert_funds(struct desk *d, int64_t balance, int64_t held)
-{
-    struct ledger_funds funds;
-    struct err e = {0};
-
-    ledger_use(d->b->ledger, d->ann.id);
-    assert_ok(ledger_funds(d->b->ledger, &funds, &e));
-    assert_int_equal(funds.balance_fen, balance);
-    assert_int_equal(funds.held_fen, held);
-}
 
 /* The draft as it is now, signed anew by key. */
 static void
@@ -582,121 +482,6 @@ desk__keeps_two_histories_as_proof(void **state)
     desk_close(&d);
 }
 
-/* ---- reservations ---- */
-
-static const char *const reserved_id = "v0123456789ab";
-
-/* Carry out an order on r; grant NULL where nothing is due. */
-static void
-order_done(struct desk *d, struct reservation *r, enum order_act act,
-           const struct grant *g)
-{
-    static const char *const uuids[] = {"GPU-1"};
-    struct reservation_deed deed = {.devices = uuids, .grant = g};
-    struct order o;
-    struct err e = {0};
-
-    order_init(&o);
-    (void)strcpy(o.reservation, reserved_id);
-    o.act = act;
-    o.host = d->f.host_public;
-    o.prev = r->head;
-    o.made_wall_ns = fixture_wall_ns;
-    if (act == ORDER_BUY) {
-        o.offer = d->f.offer->hash;
-        (void)strcpy(o.class_name, "gpu");
-        (void)strcpy(o.type, "4090");
-        (void)strcpy(o.unit, "day");
-        o.n_devices = 1;
-        o.n = 1;
-        deed.offer = d->f.offer;
-        deed.n_devices = 1;
-    }
-    assert_ok(order_sign(&o, act == ORDER_BREAK ? d->f.host : d->f.renter, &e));
-    deed.order = &o;
-    deed.wall_ns = fixture_wall_ns;
-    assert_ok(reservation_do(r, &deed, d->f.host, &e));
-    order_clear(&o);
-}
-
-/* A day of the device, paid by a grant of the book. */
-static struct reservation *
-buy_a_day(struct desk *d)
-{
-    struct card_plan day = {.class_name = "gpu",
-                            .type = "4090",
-                            .unit = "day",
-                            .price_fen = 3000,
-                            .refund_fee_bps = 1000,
-                            .from_s = CARD_ALWAYS,
-                            .to_s = CARD_FOREVER};
-    struct reservation *r = reservation_new();
-    struct buf granted = BUF_INIT;
-    struct grant g;
-    struct err e = {0};
-
-    assert_ok(card_set_plan(d->f.card, &day, &e));
-    (void)strcpy(d->f.grant.job, reserved_id);
-    d->f.grant.cap_fen = 3000;
-    sign_offer(d);
-    assert_ok(ask(d, &granted, &e));
-    assert_ok(grant_parse(&g, granted.data, granted.len, &e));
-    order_done(d, r, ORDER_BUY, &g);
-    grant_clear(&g);
-    buf_free(&granted);
-    return r;
-}
-
-static struct reservation *
-chain_copy(const struct reservation *r)
-{
-    struct reservation *copy = NULL;
-    struct err e = {0};
-
-    assert_ok(reservation_parse(&copy, r->bytes.data, r->bytes.len, NULL, NULL, &e));
-    return copy;
-}
-
-static void
-desk__takes_one_history_of_a_reservation(void **state)
-{
-    struct desk d;
-    struct reservation *bought;
-    struct reservation *one;
-    struct reservation *other;
-    char *fork;
-    struct err e = {0};
-
-    desk_open(&d, *state, 9000);
-    bought = buy_a_day(&d);
-    one = chain_copy(bought);
-    other = chain_copy(bought);
-    assert_ok(desk_reserved(d.b, bought->bytes.data, bought->bytes.len, &e));
-    assert_funds(&d, 6000, 0);
-    fixture_pass(6 * 3600 * NS_PER_S);
-    order_done(&d, one, ORDER_BREAK, NULL); /* three quarters of it come back */
-    fixture_pass(6 * 3600 * NS_PER_S);
-    order_done(&d, other, ORDER_BREAK, NULL); /* or half of it */
-    assert_ok(desk_reserved(d.b, one->bytes.data, one->bytes.len, &e));
-    assert_funds(&d, 8250, 0);
-    /* An older one brings nothing, and stays away. */
-    assert_ok(desk_reserved(d.b, bought->bytes.data, bought->bytes.len, &e));
-    assert_refused(desk_reserved(d.b, other->bytes.data, other->bytes.len, &e),
-                   ERR_CORRUPT);
-    assert_non_null(strstr(e.msg, "both are kept as proof"));
-    assert_funds(&d, 8250, 0);
-    fork = xasprintf("%s/forks/%s.2", d.b->home, reserved_id);
-    assert_true(file_exists(fork));
-    assert_ok(desk_reserved(d.b, one->bytes.data, one->bytes.len, &e));
-    assert_funds(&d, 8250, 0);
-    assert_ok(ledger_check(d.b->ledger, &e));
-    free(fork);
-    reservation_free(bought);
-    reservation_free(one);
-    reservation_free(other);
-    desk_close(&d);
-}
-
 int
 main(void)
 {
@@ -711,7 +496,6 @@ main(void)
         fixture_test(desk__posts_keeping_nobody_sends_a_line_of),
         fixture_test(desk__acknowledges_checkpoints_in_order),
         fixture_test(desk__keeps_two_histories_as_proof),
-        fixture_test(desk__takes_one_history_of_a_reservation),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
