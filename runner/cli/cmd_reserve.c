@@ -8,13 +8,13 @@
 #include "runner/cli/commands.h"
 #include "runner/cli/context.h"
 #include "runner/cli/out.h"
+#include "runner/cli/reserve_choose.h"
 #include "runner/cli/reserve_job.h"
 #include "runner/cli/reserveview.h"
 #include "runner/client/ask.h"
 #include "runner/client/booked.h"
 #include "runner/client/config.h"
 #include "runner/client/i18n.h"
-#include "runner/client/place.h"
 
 #define NS_PER_S    ((int64_t)1000000000)
 #define ORDER_TRIES 5
@@ -51,7 +51,6 @@ struct desk {
     struct client cl;
     struct config *cfg;
     struct purse *purse;
-    struct place *place;     /* to buy: the hosts that were asked */
     struct session *session; /* with the host it is about */
     struct reservation *was;
     struct booking b;
@@ -63,7 +62,6 @@ desk_close(struct desk *d)
     order_clear(&d->b.order);
     reservation_free(d->was);
     session_close(d->session);
-    place_free(d->place);
     purse_close(d->purse);
     context_close(&d->cl);
     config_free(d->cfg);
@@ -235,120 +233,17 @@ parse_n(const char *text, int64_t *n, struct err *e)
 }
 
 static int
-list_hosts(const struct desk *d, struct host_list *out, struct err *e)
-{
-    if (d->o->host != NULL) {
-        struct host one;
-
-        if (hosts_load(d->cl.home, d->o->host, &one, e) != 0) {
-            return -1;
-        }
-        out->v = xmemdup(&one, sizeof one);
-        out->n = 1;
-        return 0;
-    }
-    return hosts_list_used(d->cl.home, out, e);
-}
-
-/* The offer's cheapest plan of that unit for devices that are meant, and free. */
-struct pick {
-    const struct candidate *on;
-    const struct card_plan *plan;
-    bool sold; /* somewhere, if not free */
-};
-
-static void
-look_at(struct pick *best, const struct candidate *c, const struct device_want *want,
-        const char *unit)
-{
-    const struct offer *o = session_offer(c->session);
-    const struct host_info *info = session_info(c->session);
-
-    for (size_t i = 0; o != NULL && i < o->n_plans; i++) {
-        const struct card_plan *p = &o->plans[i];
-        int64_t n_free = 0;
-        int64_t n_all = 0;
-
-        for (size_t k = 0; k < info->devices.n; k++) {
-            const struct device *v = &info->devices.v[k];
-            bool meant = strcmp(v->device_class, p->class_name) == 0 &&
-                         strcmp(v->type, p->type) == 0 && v->usable &&
-                         device_matches(v, want->device_class, want->type);
-
-            n_all += meant;
-            n_free += meant && v->state == DEVICE_FREE;
-        }
-        if (strcmp(p->unit, unit) != 0 || n_all < want->count) {
-            continue;
-        }
-        best->sold = true;
-        if (n_free >= want->count &&
-            (best->plan == NULL || p->price_fen < best->plan->price_fen)) {
-            best->on = c;
-            best->plan = p;
-        }
-    }
-}
-
-/* What one of these sells was not looked at: it may be what was meant, or cheaper. */
-static void
-tell_unreached(const struct desk *d)
-{
-    for (size_t i = 0; place_n(d->place) > 1 && i < place_n(d->place); i++) {
-        const struct candidate *c = place_at(d->place, i);
-
-        if (session_state(c->session) != SESSION_UP) {
-            say(d->c, _("host '%s' could not be asked: %s"), c->host, c->why);
-        }
-    }
-}
-
-static int
 choose(struct desk *d, const struct device_want *want, enum reserve_unit unit,
        struct err *e)
 {
-    struct host_list hosts = {NULL, 0};
-    struct pick best = {.on = NULL};
-    size_t n_up = 0;
-    int rc = -1;
+    struct reserve_choice choice = {.order = &d->b.order};
 
-    if (list_hosts(d, &hosts, e) != 0 || place_open(&d->place, &d->cl, &hosts, e) != 0 ||
-        place_ask_all(d->place, e) != 0) {
-        goto out;
+    if (reserve_choose(d->c, &d->cl, d->o->host, want, unit, &choice, e) != 0) {
+        d->c->stage = choice.reached ? STAGE_INPUT : d->c->stage;
+        return -1;
     }
-    for (size_t i = 0; i < place_n(d->place); i++) {
-        const struct candidate *c = place_at(d->place, i);
-
-        if (session_state(c->session) == SESSION_UP) {
-            look_at(&best, c, want, reserve_unit_name(unit));
-            n_up++;
-        }
-    }
-    tell_unreached(d);
-    if (best.plan != NULL) {
-        struct order *o = &d->b.order;
-
-        o->act = ORDER_BUY;
-        memcpy(o->class_name, best.plan->class_name, sizeof o->class_name);
-        memcpy(o->type, best.plan->type, sizeof o->type);
-        memcpy(o->unit, best.plan->unit, sizeof o->unit);
-        o->n_devices = want->count;
-        d->session = place_take(d->place, best.on);
-        rc = 0;
-    } else if (n_up == 0) {
-        err_set(e, ERR_LINK, "%s", place_at(d->place, 0)->why);
-    } else {
-        d->c->stage = STAGE_INPUT;
-        err_set(e, best.sold ? ERR_BUSY : ERR_NOT_FOUND,
-                best.sold ? _("no %s %s:%lld is free to be reserved now")
-                          : _("no host that could be asked sells %s %s:%lld by the time "
-                              "asked for"),
-                want->device_class, want->type, (long long)want->count);
-    }
-
-out:
-    host_list_free(&hosts);
-    return rc;
+    d->session = choice.session;
+    return 0;
 }
 
 static int
@@ -472,6 +367,21 @@ change(struct desk *d, enum order_act act, const struct words *w, struct err *e)
                : -1;
 }
 
+/* The job's devices are paid in front already: it has but to go over. */
+static int
+put_covered(struct desk *d, const char *job, const char *id, struct err *e)
+{
+    if (booked_find(d->c->home, id, &d->was, e) != 0) {
+        return -1;
+    }
+    if (d->o->dry_run) {
+        say(d->c, _("reservation %s covers job %s: nothing would be bought"), id, job);
+    } else if (put_job(d, job, id, e) != 0) {
+        return -1;
+    }
+    return reserveview_made(d->c, d->was, session_host(d->session)->name, e);
+}
+
 /*
  * From paying by the hour to time paid in front, for a job that goes on: what it has cost
  * so far stays on its bill.
@@ -485,12 +395,7 @@ switch_devices(struct desk *d, const char *job, const struct job_state *st,
     char id[GRANT_ID_MAX + 1];
 
     if (reserve_job_covered(d->c->home, d->session, st, id)) {
-        if (d->o->dry_run) {
-            say(d->c, _("reservation %s covers job %s: nothing would be bought"), id,
-                job);
-            return 0;
-        }
-        return put_job(d, job, id, e);
+        return put_covered(d, job, id, e);
     }
     if (offer == NULL) {
         return err_set(e, ERR_NOT_FOUND, "%s", _("the host makes no offer"));
@@ -580,6 +485,23 @@ look(struct desk *d, const char *what, struct err *e)
     return what == NULL ? look_all(d, e) : look_at_one(d, what, e);
 }
 
+/* Whichever host has it was asked (desk_open): what is damaged still can only be left. */
+static int
+forget(struct desk *d, const char *what, struct err *e)
+{
+    char id[JOB_ID_LEN + 1];
+
+    if (desk_open(d, e) != 0) {
+        return -1;
+    }
+    if (booked_forget(d->c->home, what, id, e) != 0) {
+        d->c->stage = STAGE_INPUT;
+        return -1;
+    }
+    say(d->c, _("reservation %s is left out from now on"), id);
+    return 0;
+}
+
 static int
 dispatch(struct desk *d, const struct words *w, struct err *e)
 {
@@ -590,7 +512,7 @@ dispatch(struct desk *d, const struct words *w, struct err *e)
     } verbs[] = {
         {"ls", ORDER_NONE, 1, 1},       {"show", ORDER_NONE, 2, 2},
         {"renew", ORDER_RENEW, 2, 3},   {"refund", ORDER_REFUND, 2, 2},
-        {"switch", ORDER_CHANGE, 2, 3},
+        {"switch", ORDER_CHANGE, 2, 3}, {"forget", ORDER_NONE, 2, 2},
     };
     bool timed = d->o->day || d->o->week || d->o->month || d->o->year;
 
@@ -606,7 +528,11 @@ dispatch(struct desk *d, const struct words *w, struct err *e)
             (verbs[i].act == ORDER_CHANGE && (w->n == 3) == (d->o->device != NULL))) {
             return err_set(e, ERR_INVALID, "%s",
                            _("it is `reserve ls`, `show ID`, `renew ID [N]`, `refund "
-                             "ID`, `switch ID TYPE[:N]` or `switch JOB --day [N]`"));
+                             "ID`, `switch ID TYPE[:N]`, `switch JOB --day [N]` or "
+                             "`forget ID`"));
+        }
+        if (strcmp(verbs[i].word, "forget") == 0) {
+            return forget(d, w->v[1], e);
         }
         return verbs[i].act == ORDER_NONE ? look(d, w->n > 1 ? w->v[1] : NULL, e)
                                           : change(d, verbs[i].act, w, e);
@@ -632,7 +558,7 @@ const struct command cmd_reserve = {
     .name = "reserve",
     .usage = N_(
         "TYPE[:N] --day|--week|--month|--year [N] [--host H] | ls | show ID | renew ID "
-        "[N] | refund ID | switch ID TYPE[:N] | switch JOB --day [N]"),
+        "[N] | refund ID | switch ID TYPE[:N] | switch JOB --day [N] | forget ID"),
     .help = N_("devices paid in front and held for you: runs use them first, at no cost"),
     .options = options_reserve,
     .options_size = sizeof(struct reserve_options),

@@ -134,34 +134,75 @@ booked_check(const struct booked_list *l, struct err *e)
                ? 0
                : err_set(e, ERR_CORRUPT,
                          _("%s: it cannot be read; `gpurun reserve ls` asks its "
-                           "host for it again"),
+                           "host for it again, `gpurun reserve forget ID` leaves it out "
+                           "where that host is gone for ever"),
                          l->wrong.v[0]);
 }
 
-int
-booked_find(const struct home *home, const char *what, struct reservation **out,
-            struct err *e)
+/* The one whose id begins so. */
+static int
+find_id(const struct home *home, const char *what, char id[JOB_ID_LEN + 1], struct err *e)
 {
     struct strings names = {NULL, 0};
-    const char *found = NULL;
     size_t n = 0;
     int rc = booked_names(home, "", &names, e);
 
     for (size_t i = 0; rc == 0 && i < names.n; i++) {
         if (what[0] != '\0' && strncmp(names.v[i], what, strlen(what)) == 0) {
-            found = names.v[i];
+            (void)snprintf(id, JOB_ID_LEN + 1, "%s", names.v[i]);
             n++;
         }
     }
-    if (rc == 0 && n == 1) {
-        rc = booked_load(home, found, out, e);
-    } else if (rc == 0) {
+    if (rc == 0 && n != 1) {
         rc = err_set(e, ERR_NOT_FOUND,
                      n == 0 ? _("no reservation '%s' (`gpurun reserve ls` lists them)")
                             : _("'%s' is the beginning of several reservations"),
                      what);
     }
     strings_free(&names);
+    return rc;
+}
+
+int
+booked_find(const struct home *home, const char *what, struct reservation **out,
+            struct err *e)
+{
+    char id[JOB_ID_LEN + 1];
+
+    return find_id(home, what, id, e) == 0 ? booked_load(home, id, out, e) : -1;
+}
+
+int
+booked_forget(const struct home *home, const char *what, char id[JOB_ID_LEN + 1],
+              struct err *e)
+{
+    struct reservation *r = NULL;
+    char *path = NULL;
+    char *aside = NULL;
+    char *dir = NULL;
+    struct err why;
+    int rc = -1;
+
+    if (find_id(home, what, id, e) != 0) {
+        return -1;
+    }
+    if (booked_load(home, id, &r, &why) == 0) {
+        reservation_free(r);
+        return err_set(e, ERR_DENIED,
+                       _("reservation %s is sound: there is nothing to forget"), id);
+    }
+    path = home_path(home, BOOKED_DIR, id);
+    aside = xasprintf("%s.damaged", path);
+    dir = home_path(home, BOOKED_DIR, NULL);
+    if (rename(path, aside) != 0) {
+        err_set_sys(e, errno, "'%s'", path);
+    } else if (file_sync_dir(dir, e) == 0) {
+        booked_drop(home, id, BOOKED_TELL);
+        rc = 0;
+    }
+    free(path);
+    free(aside);
+    free(dir);
     return rc;
 }
 
@@ -192,6 +233,7 @@ booked_quote(struct booking *b, const struct reservation *was, const struct offe
     (void)snprintf(b->type, sizeof b->type, "%s",
                    names || was == NULL ? o->type : was->type);
     b->n_devices = names || was == NULL ? o->n_devices : (int64_t)was->n_devices;
+    b->at_s = at_s;
     rc = reservation_quote(was != NULL ? was : none, o, offer, at_s, &b->fen, e);
     reservation_free(none);
     return rc;
@@ -433,7 +475,10 @@ booked_order(struct client *cl, struct purse *p, struct session *s, struct booki
     if (home_key(cl->home, &key, e) != 0) {
         return -1;
     }
-    b->order.made_wall_ns = clock_wall_ns();
+    /* Other devices are paid for from the second that was reckoned with (a host takes
+     * that for the order's), so the way to book and host may take its time. */
+    b->order.made_wall_ns =
+        b->order.act == ORDER_CHANGE && b->fen > 0 ? b->at_s * NS_PER_S : clock_wall_ns();
     if (order_sign(&b->order, key, e) != 0) {
         return -1;
     }

@@ -21,6 +21,7 @@
  *   <home>/reservations/<id>.order   what was ordered and not heard of yet: written
  * before money is held for it, removed when that has ended one way or the other
  *   <home>/reservations/<id>.tell    a book has not been told of the chain yet
+ *   <home>/reservations/<id>.damaged what could not be read, and was forgotten
  *
  * So a crash anywhere leaves something that booked_sync brings to an end.
  */
@@ -42,10 +43,20 @@ int booked_check(const struct booked_list *l, struct err *e) MUST_USE;
 int booked_find(const struct home *home, const char *what, struct reservation **out,
                 struct err *e) MUST_USE;
 
+/*
+ * Set aside the file of one that cannot be read, as <id>.damaged: it is told of no more,
+ * and what its host sold is paid and lost if that host is gone. By id, or the beginning
+ * of only one; id gets the whole of it. ERR_DENIED: it can be read, there is nothing to
+ * forget.
+ */
+int booked_forget(const struct home *home, const char *what, char id[JOB_ID_LEN + 1],
+                  struct err *e) MUST_USE;
+
 /* An order (filled but for who signs it) with what it costs, as offered now. */
 struct booking {
     struct order order;
-    int64_t fen; /* > 0 to be paid, < 0 comes back */
+    int64_t fen;  /* > 0 to be paid, < 0 comes back */
+    int64_t at_s; /* at this second of the host's wall clock */
     char class_name[CARD_WORD_MAX + 1];
     char type[CARD_WORD_MAX + 1]; /* whose price on demand the grant names */
     int64_t n_devices;

@@ -20,6 +20,7 @@
 #define DIR_NAME "reservations"
 #define NS_PER_S ((int64_t)1000000000)
 #define SLACK_S  60 /* a renter's clock may differ from ours by so much */
+#define WAY_S    60 /* what an order for other devices may take to get here */
 
 /* ---- files ---- */
 
@@ -453,6 +454,22 @@ enter(const struct agent *a, struct reservation *r, struct reservation_deed *dee
     return rc;
 }
 
+/*
+ * Other devices cost less the less time is left, so a renter pays for them from the
+ * second that the order is of: the sum that was agreed to, and the grant holds, however
+ * long the order was under way. It never makes the price less. What comes back is
+ * reckoned by when it is here.
+ */
+static int64_t
+moment_of(const struct deal *d)
+{
+    bool pays = d->order.act == ORDER_CHANGE && d->has_grant;
+    int64_t age_ns = d->now_ns - d->order.made_wall_ns;
+
+    return pays && age_ns > 0 && age_ns <= WAY_S * NS_PER_S ? d->order.made_wall_ns
+                                                            : d->now_ns;
+}
+
 static int
 carry_out(struct deal *d, struct err *e)
 {
@@ -462,7 +479,7 @@ carry_out(struct deal *d, struct err *e)
                                     .grant = d->has_grant ? &d->grant : NULL,
                                     .devices = uuids,
                                     .n_devices = d->n_picked,
-                                    .wall_ns = d->now_ns};
+                                    .wall_ns = moment_of(d)};
 
     for (size_t i = 0; i < d->n_picked; i++) {
         uuids[i] = d->devices.v[d->picked[i]].uuid;

@@ -142,7 +142,15 @@ has "v000000000zzz" "$work/err"
 expect 101 gpurun --json audit
 is 'd["right"], "v000000000zzz" in d["problems"][0]' "(False, True)"
 expect 101 gpurun bill
-rm "$kept/v000000000zzz"
+expect 100 gpurun -q reserve forget v00000000zzzz
+expect 100 gpurun -q reserve forget "$id"
+has "sound" "$work/err"
+expect 100 gpurun -q reserve forget
+expect 0 gpurun -q reserve forget v000000000zzz
+[ -s "$kept/v000000000zzz.damaged" ] || fail "it was not set aside"
+expect 0 gpurun --json reserve ls
+expect 0 gpurun --json plan --device asic:x1 -- true
+is 'd["reservation"]' "$id"
 expect 0 gpurun --json audit --month 2001-01
 is 'd["right"], d["reservations"], d["reserved_fen"]' "(True, 0, 0)"
 cp "$kept/$id" "$work/sound"
@@ -150,6 +158,7 @@ truncate -s -1 "$kept/$id"
 for how in plan run; do
     expect 101 gpurun -q "$how" --device asic:x1 -- true
     has "reserve ls" "$work/err"
+    has "reserve forget" "$work/err"
 done
 expect 0 gpurun -q plan --device cpu:any:1 -- true
 expect 0 gpurun --json reserve ls

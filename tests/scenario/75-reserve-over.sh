@@ -35,6 +35,10 @@ expect 0 gpurun -q --json reserve switch payg --day
 id=$(json 'd["id"]')
 costs 1 || fail "no cost"
 before=$cost
+expect 0 gpurun -q --json reserve switch payg --day
+is 'd["id"], len(d["events"])' "('$id', 1)"
+expect 0 gpurun -q --json reserve switch payg --day --dry-run
+is 'd["id"]' "$id"
 expect 0 gpurun --json reserve show "$id"
 is 'd["state"]' active
 { costs 1 && [ "$cost" = "$before" ]; } || fail "it costs $cost after $before"
