@@ -26,6 +26,7 @@
 #define NS_PER_S       ((int64_t)1000000000)
 #define LOOKS          20 /* in the time that is waited for */
 #define LOOK_MAX_S     30
+#define HELD_MIN_S     5 /* between looks at all jobs and, by their drivers, devices */
 #define COMMAND_NS     (300 * NS_PER_S) /* a command that takes longer is ended */
 #define OUTPUT_MAX     ((size_t)1 << 20)
 #define LINGER_NS      (60 * NS_PER_S) /* for the machine to go down, before jobs again */
@@ -300,7 +301,7 @@ time_is_over(struct park_timer *t)
     char why[PARK_WHY_MAX + 1] = "";
     int64_t now_ns = clock_boot_ns();
 
-    if (t->st.phase == PARK_HELD && now_ns - t->held_ns < LOOK_MAX_S * NS_PER_S) {
+    if (t->st.phase == PARK_HELD && now_ns - t->held_ns < HELD_MIN_S * NS_PER_S) {
         return;
     }
     t->held_ns = now_ns;

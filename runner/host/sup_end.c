@@ -18,7 +18,7 @@
 #define DRAIN_NS     NS_PER_S /* for output of processes that are dead */
 #define SYNC_WAIT_NS ((int64_t)2000000)
 #define HELD_WAIT_NS ((int64_t)10000000)
-#define RETRY_MIN_NS (2 * NS_PER_S) /* for a receipt that the disk refuses */
+#define RETRY_MIN_NS NS_PER_S /* for a receipt that the disk refuses */
 #define RETRY_MAX_NS (60 * NS_PER_S)
 /* An empty guard is gone within a millisecond; all longer waits leave the loop alone. */
 #define GUARD_WAIT_MS    20

@@ -34,7 +34,7 @@ n=$(wc -l <"$refuse")
 await 120 "three more tries" tries $((n + 3))
 mapfile -t at < <(tail -n +"$n" "$refuse")
 first=$((at[1] - at[0])) last=$((at[3] - at[2]))
-[ $last -ge $((first + 3000)) ] || fail "tried after $first ms first and after $last ms last: ${at[*]}"
+[ $last -ge $((first + 1000)) ] || fail "tried after $first ms first and after $last ms last: ${at[*]}"
 [ "$(log | grep -c 'usage journal: ')" = 1 ] || fail "said more than once: $(log)"
 [ "$(grep -c 'cannot be written yet' "$work/a.err")" = 1 ] || fail "told more than once: $(cat "$work/a.err")"
 
