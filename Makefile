@@ -269,7 +269,8 @@ $(B)/tests/tools/model_store: $(patsubst %.c,$(B)/%.o,$(wildcard tests/tools/mod
 $(B)/tests/tools/vectors: $(patsubst %.c,$(B)/%.o,$(wildcard tests/tools/vectors_ops/*.c))
 # The agent with some of its calls intercepted: a hostile host.
 HOSTILE      := $(B)/tests/tools/hostile/agent
-HOSTILE_WRAP := rec_add_bytes offer_sign grant_charge sync_send_output sync_send_sent scan_next beneath_open tree_path_ok
+HOSTILE_WRAP := rec_add_bytes offer_sign grant_charge sync_send_output sync_send_sent \
+                sync_recv_output sync_recv_sent scan_next beneath_open tree_path_ok
 $(HOSTILE): $(B)/tests/tools/hostile/lies.o $(B)/runner/host/main_agent.o $(HOST_LIB)
 	$(call say,LD,$@)
 	$(Q)$(CC) $(ALL_LDFLAGS) $(HOSTILE_WRAP:%=-Wl,--wrap=%) -o $@ $(OBJECTS) $(AGENT_LIBS)

@@ -55,6 +55,18 @@ struct sync_stats {
     uint64_t wire_bytes; /* as they went, framing included */
 };
 
+/*
+ * Where in its frames a stream of a transfer stands, for whoever carries the bytes. All
+ * zero: at the beginning.
+ */
+struct sync_place {
+    uint8_t head[8];
+    size_t n_head; /* of the frame that has begun; 0: none has */
+    size_t left;   /* of its payload */
+};
+void sync_place_pass(struct sync_place *p, const void *data, size_t n);
+bool sync_place_is_inside(const struct sync_place *p); /* a frame: more of it is to come */
+
 /* ---- sending ---- */
 
 struct sync_send;
@@ -95,6 +107,8 @@ void sync_send_sent(struct sync_send *s, size_t n); /* so many of them went out 
 /* Bytes from the receiver. -1: the peer is wrong, or refused (its words in *e). */
 int sync_send_input(struct sync_send *s, const void *data, size_t n,
                     struct err *e) MUST_USE;
+/* Ids were offered, or the tree was named: the receiver has yet to say what it thinks. */
+bool sync_send_awaits_answer(struct sync_send *s);
 /* SYNC_FAILED fills *e. */
 enum sync_state sync_send_state(struct sync_send *s, struct err *e);
 void sync_send_stats(struct sync_send *s, struct sync_stats *out);

@@ -55,6 +55,37 @@ sync_next_frame(const struct buf *in, size_t *at, enum sync_frame *type,
     return 0;
 }
 
+void
+sync_place_pass(struct sync_place *p, const void *data, size_t n)
+{
+    const uint8_t *at = data;
+
+    while (n > 0) {
+        size_t took;
+
+        if (p->n_head < SYNC_HEADER_BYTES) {
+            took = SYNC_HEADER_BYTES - p->n_head < n ? SYNC_HEADER_BYTES - p->n_head : n;
+            memcpy(p->head + p->n_head, at, took);
+            p->n_head += took;
+            p->left = p->n_head == SYNC_HEADER_BYTES ? get_u32(p->head) : 0;
+        } else {
+            took = p->left < n ? p->left : n;
+            p->left -= took;
+        }
+        if (p->n_head == SYNC_HEADER_BYTES && p->left == 0) {
+            p->n_head = 0;
+        }
+        at += took;
+        n -= took;
+    }
+}
+
+bool
+sync_place_is_inside(const struct sync_place *p)
+{
+    return p->n_head > 0;
+}
+
 /* ---- chunks by id ---- */
 
 static size_t

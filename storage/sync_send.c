@@ -530,6 +530,17 @@ sync_send_input(struct sync_send *s, const void *data, size_t n, struct err *e)
     return rc;
 }
 
+bool
+sync_send_awaits_answer(struct sync_send *s)
+{
+    bool awaits;
+
+    (void)pthread_mutex_lock(&s->lock);
+    awaits = s->offered.at < s->offered.n || (s->said_tree && !s->done);
+    (void)pthread_mutex_unlock(&s->lock);
+    return awaits;
+}
+
 enum sync_state
 sync_send_state(struct sync_send *s, struct err *e)
 {

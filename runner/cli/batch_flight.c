@@ -101,13 +101,28 @@ refused(struct batch_job *j, const struct err *why, const char *hint)
     j->b->look = true;
 }
 
+/* A host that fell silent while it was sent the files does not answer for their job. */
+static bool
+is_stalled(struct batch_job *j)
+{
+    struct err why;
+
+    if (j->stage != BATCH_SENT ||
+        ship_state(j->root->ships[j->host->at], &why) != SHIP_FAILED ||
+        why.code != ERR_LINK) {
+        return false;
+    }
+    j->why = why;
+    return true;
+}
+
 void
 batch_settle(struct batch *b)
 {
     for (size_t i = 0; i < b->n; i++) {
         struct batch_job *j = &b->jobs[i];
 
-        if (!j->refused) {
+        if (!j->refused && !is_stalled(j)) {
             continue;
         }
         j->refused = false;
@@ -162,8 +177,8 @@ on_submitted(void *ctx, const struct rec *resp, const struct err *why, const cha
     if (resp != NULL) {
         j->stage = BATCH_ACCEPTED;
         j->b->c->stage = STAGE_CHANGED;
-    } else if (why->code != ERR_LINK) {
-        refused(j, why, hint);
+    } else if (why->code != ERR_LINK || session_conn(j->host->session) != NULL) {
+        refused(j, why, hint); /* else it is asked again on the next link */
     }
 }
 

@@ -62,7 +62,7 @@ on_submitted(void *ctx, const struct rec *resp, const struct err *why, const cha
         }
         return;
     }
-    if (why->code == ERR_LINK) {
+    if (why->code == ERR_LINK && session_conn(l->session) == NULL) {
         return; /* asked again when the link is back */
     }
     l->refused = true;

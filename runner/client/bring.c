@@ -9,6 +9,7 @@
 
 #include "base/file.h"
 #include "runner/client/i18n.h"
+#include "runner/client/stall.h"
 #include "runner/job/verbs.h"
 #include "runner/wire/channel.h"
 #include "runner/wire/mux.h"
@@ -76,6 +77,7 @@ struct transfer {
     struct sync_recv *recv; /* of a tree */
     struct buf *listing;    /* or of a listing */
     struct channel *channel;
+    struct stall *stall;
     bool done; /* all is here */
     bool over;
     bool failed;
@@ -92,6 +94,34 @@ fail(struct transfer *t, const struct err *why)
         t->why = *why;
     }
 }
+
+/* Where all is here, the host only has not said that it knows. */
+static void
+on_silence(void *ctx)
+{
+    struct transfer *t = ctx;
+    struct err e;
+
+    if (t->done) {
+        t->over = true;
+        return;
+    }
+    stall_error(session_host(t->session)->name, &e);
+    channel_reset(t->channel, &e);
+    fail(t, &e);
+}
+
+/* A listing has no frames: once it has begun the rest of it is due. */
+static bool
+owes_listing(void *ctx)
+{
+    const struct transfer *t = ctx;
+
+    return t->listing != NULL && t->listing->len > 0;
+}
+
+static const struct stall_events stall_events = {.over = on_silence,
+                                                 .owes = owes_listing};
 
 static void
 send_answers(struct transfer *t)
@@ -133,6 +163,7 @@ on_tree_data(void *ctx, struct channel *c, const uint8_t *data, size_t n)
     if (t->over || t->done) {
         return n;
     }
+    stall_took(t->stall, data, n);
     if (sync_recv_input(t->recv, data, n, &e) != 0) {
         fail(t, &e);
         return n;
@@ -219,6 +250,7 @@ on_detached(void *ctx, struct channel *c, const struct err *why)
 
     (void)c;
     (void)why;
+    stall_watch(t->stall, NULL);
     t->over = t->over || t->done;
 }
 
@@ -252,8 +284,10 @@ begin(struct transfer *t, struct conn *c, struct err *e)
     } else if (sync_recv_new(&t->recv, t->store, &ro, e) != 0) {
         return -1;
     }
+    stall_watch(t->stall, NULL);
     channel_free(t->channel);
     t->channel = channel_new(&co);
+    stall_watch(t->stall, t->channel);
     if (t->listing != NULL) {
         channel_send_eof(t->channel);
     }
@@ -312,6 +346,7 @@ transfer(struct transfer *t, struct err *e)
         return -1;
     }
     session_add_guest(t->session, &guest);
+    t->stall = stall_new(t->client->loop, STALL_NS, &stall_events, t);
     if (c != NULL && begin(t, c, e) != 0) {
         goto out;
     }
@@ -327,6 +362,7 @@ transfer(struct transfer *t, struct err *e)
 
 out:
     session_remove_guest(t->session, &guest);
+    stall_free(t->stall);
     channel_free(t->channel);
     sync_recv_free(t->recv);
     return rc;

@@ -5,6 +5,7 @@
 #include "runner/client/forward.h"
 #include "runner/client/i18n.h"
 #include "runner/client/snaps.h"
+#include "runner/client/stall.h"
 #include "runner/job/verbs.h"
 #include "runner/wire/channel.h"
 #include "runner/wire/msg.h"
@@ -30,6 +31,8 @@ struct forward {
     struct forward_progress *progress;
     struct channel *in;  /* what the sender says */
     struct channel *out; /* what the receiver says */
+    struct stall *in_stall;
+    struct stall *out_stall;
     bool done;           /* the receiver has it, claimed */
     bool over;
     bool failed;
@@ -52,6 +55,40 @@ other(const struct forward *f, const struct channel *c)
     return c == f->in ? f->out : f->in;
 }
 
+static void
+on_silence(struct forward *f, const struct session *of)
+{
+    struct err e;
+
+    if (f->done) {
+        f->over = true;
+        return;
+    }
+    stall_error(session_host(of)->name, &e);
+    channel_reset(f->in, &e);
+    channel_reset(f->out, &e);
+    fail(f, &e);
+}
+
+static void
+on_silent_sender(void *ctx)
+{
+    struct forward *f = ctx;
+
+    on_silence(f, f->from);
+}
+
+static void
+on_silent_receiver(void *ctx)
+{
+    struct forward *f = ctx;
+
+    on_silence(f, f->to);
+}
+
+static const struct stall_events sender_events = {.over = on_silent_sender};
+static const struct stall_events receiver_events = {.over = on_silent_receiver};
+
 static size_t
 on_data(void *ctx, struct channel *c, const uint8_t *data, size_t n)
 {
@@ -62,6 +99,7 @@ on_data(void *ctx, struct channel *c, const uint8_t *data, size_t n)
         return n;
     }
     took = channel_send(other(f, c), data, n);
+    stall_took(c == f->in ? f->in_stall : f->out_stall, data, took);
     if (c == f->in) {
         f->progress->bytes += took;
     }
@@ -128,6 +166,8 @@ on_detached(void *ctx, struct channel *c, const struct err *why)
     struct err e;
 
     (void)why;
+    stall_watch(f->in_stall, NULL); /* begun anew, or given up */
+    stall_watch(f->out_stall, NULL);
     if (f->done) {
         f->over = true;
     } else if (!f->patient) {
@@ -148,6 +188,10 @@ static const struct channel_events channel_events = {
 static void
 channels_free(struct forward *f)
 {
+    stall_free(f->in_stall);
+    stall_free(f->out_stall);
+    f->in_stall = NULL;
+    f->out_stall = NULL;
     channel_free(f->in);
     channel_free(f->out);
     f->in = NULL;
@@ -230,6 +274,10 @@ join(struct forward *f, struct conn *from, struct conn *to, struct err *e)
     channels_free(f);
     f->in = channel_new(&co);
     f->out = channel_new(&co);
+    f->in_stall = stall_new(conn_loop(from), STALL_NS, &sender_events, f);
+    f->out_stall = stall_new(conn_loop(from), STALL_NS, &receiver_events, f);
+    stall_watch(f->in_stall, f->in);
+    stall_watch(f->out_stall, f->out);
     rec_add(get, "snapshot", f->id);
     rec_add_hex(ship, "tree", f->tree.b, sizeof f->tree.b);
     rec_add_bytes(ship, "manifest", f->manifest.data, f->manifest.len);

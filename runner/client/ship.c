@@ -13,6 +13,7 @@
 #include "base/text.h"
 #include "runner/client/git_config.h"
 #include "runner/client/i18n.h"
+#include "runner/client/stall.h"
 #include "runner/job/verbs.h"
 #include "runner/wire/channel.h"
 #include "runner/wire/mux.h"
@@ -32,7 +33,8 @@ struct ship {
     struct sync_send *send;
     struct waker *waker;
     struct channel *channel;
-    struct session *to; /* the last one sent to; only compared */
+    struct stall *stall;
+    struct session *to; /* the last one sent to */
     struct conn *conn;  /* and the connection, likewise; while sending */
     struct sha256 tree; /* as it was first built */
     bool has_tree;
@@ -111,8 +113,31 @@ fail(struct ship *s, const struct err *why)
     s->failed = true;
     s->sending = false;
     s->why = *why;
+    stall_watch(s->stall, NULL);
     tell(s);
 }
+
+static void
+on_silence(void *ctx)
+{
+    struct ship *s = ctx;
+    struct err e;
+
+    stall_error(session_host(s->to)->name, &e);
+    channel_reset(s->channel, &e);
+    fail(s, &e);
+}
+
+static bool
+owes_answer(void *ctx)
+{
+    const struct ship *s = ctx;
+
+    return sync_send_awaits_answer(s->send);
+}
+
+static const struct stall_events stall_events = {.over = on_silence,
+                                                 .owes = owes_answer};
 
 static void
 finish(struct ship *s)
@@ -135,6 +160,7 @@ finish(struct ship *s)
     }
     s->done = true;
     s->sending = false;
+    stall_watch(s->stall, NULL);
     tell(s);
 }
 
@@ -177,6 +203,7 @@ on_data(void *ctx, struct channel *c, const uint8_t *data, size_t n)
 
     (void)c;
     if (s->sending) {
+        stall_took(s->stall, data, n);
         if (sync_send_input(s->send, data, n, &e) != 0) {
             fail(s, &e);
         } else {
@@ -202,6 +229,7 @@ on_detached(void *ctx, struct channel *c, const struct err *why)
     (void)c;
     (void)why;
     s->sending = false;
+    stall_watch(s->stall, NULL);
 }
 
 static void
@@ -216,6 +244,7 @@ on_reset(void *ctx, struct channel *c, const struct err *why)
         fail(s, &e);
     }
     s->sending = false;
+    stall_watch(s->stall, NULL);
 }
 
 static const struct channel_events channel_events = {
@@ -322,6 +351,7 @@ ship_start(struct ship **out, struct client *cl, const struct ship_options *o,
     struct ship *s = xcalloc(1, sizeof *s);
 
     s->client = cl;
+    s->stall = stall_new(cl->loop, STALL_NS, &stall_events, s);
     s->o = *o;
     s->dir = xstrdup(o->dir);
     s->root_fd = -1;
@@ -350,6 +380,7 @@ ship_free(struct ship *s)
     if (s == NULL) {
         return;
     }
+    stall_free(s->stall);
     channel_free(s->channel);
     sync_send_free(s->send); /* joins its threads: no wake after this */
     waker_free(s->waker);
@@ -374,6 +405,7 @@ ship_start_stored(struct ship **out, struct client *cl, struct store *store,
     struct ship *s = xcalloc(1, sizeof *s);
 
     s->client = cl;
+    s->stall = stall_new(cl->loop, STALL_NS, &stall_events, s);
     s->o.changed = changed;
     s->o.ctx = ctx;
     s->root_fd = -1;
@@ -459,6 +491,7 @@ ship_send(struct ship *s, struct session *to, struct conn *c, struct err *e)
     if (!s->fresh && start_sender(s, e) != 0) {
         return -1;
     }
+    stall_watch(s->stall, NULL);
     channel_free(s->channel);
     s->channel = channel_new(&co);
     free(s->base_path);
@@ -480,6 +513,7 @@ ship_send(struct ship *s, struct session *to, struct conn *c, struct err *e)
     s->fresh = false;
     s->failed = false;
     s->sending = true;
+    stall_watch(s->stall, s->channel);
     sync_send_begin(s->send, load_base(s, &base) ? &base : NULL);
     pump(s);
     return 0;

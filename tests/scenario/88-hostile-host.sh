@@ -2,6 +2,7 @@
 # A host that lies: offers and receipts signed by another key, a bill that is too high, trees
 # with a byte turned or with names that lead out of where they are put. Each is refused, and
 # nothing is left of it on this side. And it is the owner's key that counts, not the sshd's.
+# One that falls silent in the middle of a frame while its agent answers pings is waited for a minute.
 # limit: 200
 . "$(dirname "$0")/lib.sh"
 . "$(dirname "$0")/hosts.sh"
@@ -24,6 +25,42 @@ echo ran
 head -c 300000 /dev/urandom >EVIL
 mkdir -p sub && seq 20000 >sub/numbers
 SH
+
+note "hosts that fall silent: their minute goes by beside all that follows"
+# installed NAME: a client whose host local lies, its home beside it.
+installed() {
+    mkdir -p "$work/$1/bin"
+    cp "$BUILD/bin/gpurun" "$work/$1/bin/"
+    cp -r "$BUILD/lib" "$work/$1/lib"
+    cp "$(tool hostile/agent)" "$work/$1/lib/gpurun/agent/$arch/gpurun-agent"
+}
+with() { # NAME WORD...
+    as_client env GPURUN_HOME="$work/$1/gpurun" "$work/$1/bin/gpurun" "${@:2}"
+}
+silence() { echo "$2" >"$work/$1/lib/gpurun/agent/$arch/gpurun-agent.lie"; }
+# left NAME WHAT WORD...: in the background; its status then in NAME.WHAT.rc
+left() {
+    (
+        rc=0
+        with "$1" "${@:3}" >"$work/$1.$2.out" 2>"$work/$1.$2.err" </dev/null || rc=$?
+        echo $rc >"$work/$1.$2.rc"
+    ) &
+}
+mkdir "$work/few" # another directory: what hosts have of this one is noted for each
+echo 'head -c 300000 /dev/urandom >data' >"$work/few/job.sh"
+cd "$work/few"
+for name in silent mute; do
+    installed $name
+    expect 0 with $name -q run --host local --name made job.sh
+done
+head -c 300000 /dev/urandom >more
+silence silent 'silent 5000'
+silence mute 'mute 4'
+left silent get -q snap get made -o "$work/few.got"
+left mute run -q run --host local job.sh
+left mute array run --array 1-2 --host local job.sh
+cd "$work/p"
+
 n_jobs() { find "$work/evil-home" -path "*/renters/*/jobs/*" -name "j*" -prune -print | wc -l; }
 
 for t in libssh ssh; do
@@ -104,3 +141,13 @@ for type in char block setuid; do
     [ -z "$(find "$work/out-here" -perm /06000 -o ! -type f ! -type d)" ] || fail "$type: $(ls -l "$work/out-here/got")"
     rm -rf "$work/out-here/got"
 done
+
+note "and the hosts that fell silent were given up"
+for as in "silent get 101" "mute run 101" "mute array 101"; do
+    read -r name what code <<<"$as"
+    await 120 "the end of $as" test -s "$work/$name.$what.rc"
+    [ "$(cat "$work/$name.$what.rc")" = "$code" ] || fail "$as: $(cat "$work/$name.$what.rc")"
+    has "host 'local' fell silent in the middle of a transfer" "$work/$name.$what.err"
+    has 'gpurun host doctor local' "$work/$name.$what.err"
+done
+[ ! -e "$work/few.got" ] || fail "something is left of what came: $(find "$work/few.got")"

@@ -7,6 +7,8 @@
  *     offer          offers are another host's
  *     charge         receipts charge twice what they should
  *     flip N         the N-th byte of every tree that is fetched is another
+ *     silent N       no more than N bytes of a tree that is fetched are sent
+ *     mute N         no more than N bytes of the answers to a tree that is shipped
  *     name PATH      the entry EVIL of a directory, and what is in it, is under PATH
  *     type T         the entry EVIL is a "char" or "block" device, or "setuid"
  */
@@ -49,6 +51,12 @@ const uint8_t *wrap_sync_send_output(struct sync_send *s, size_t *len)
     WRAP(sync_send_output);
 void real_sync_send_sent(struct sync_send *s, size_t n) REAL(sync_send_sent);
 void wrap_sync_send_sent(struct sync_send *s, size_t n) WRAP(sync_send_sent);
+const uint8_t *real_sync_recv_output(struct sync_recv *r, size_t *len)
+    REAL(sync_recv_output);
+const uint8_t *wrap_sync_recv_output(struct sync_recv *r, size_t *len)
+    WRAP(sync_recv_output);
+void real_sync_recv_sent(struct sync_recv *r, size_t n) REAL(sync_recv_sent);
+void wrap_sync_recv_sent(struct sync_recv *r, size_t n) WRAP(sync_recv_sent);
 int real_scan_next(struct scan *s, const struct scan_entry **entry, struct err *e)
     REAL(scan_next);
 int wrap_scan_next(struct scan *s, const struct scan_entry **entry, struct err *e)
@@ -168,16 +176,50 @@ wrap_grant_charge(const struct grant *g, int64_t setup_s, int64_t device_s)
 
 /* ---- what is on its way ---- */
 
-static uint64_t went; /* of the one tree that a server sends here */
+static uint64_t went;     /* of the one tree that a server sends here */
+static uint64_t answered; /* of what it answers to the one that it is sent */
+
+/* With that lie *len is cut to what may still go of so many bytes. */
+static void
+stop_after(const char *word, uint64_t gone, size_t *len)
+{
+    const char *at = lie(word);
+    uint64_t n = at != NULL ? strtoull(at, NULL, 10) : UINT64_MAX;
+
+    if (gone >= n) {
+        *len = 0;
+    } else if (*len > n - gone) {
+        *len = (size_t)(n - gone);
+    }
+}
+
+const uint8_t *
+wrap_sync_recv_output(struct sync_recv *r, size_t *len)
+{
+    const uint8_t *data = real_sync_recv_output(r, len);
+
+    stop_after("mute", answered, len);
+    return data;
+}
+
+void
+wrap_sync_recv_sent(struct sync_recv *r, size_t n)
+{
+    answered += n;
+    real_sync_recv_sent(r, n);
+}
 
 const uint8_t *
 wrap_sync_send_output(struct sync_send *s, size_t *len)
 {
     static uint8_t *copy;
     const uint8_t *data = real_sync_send_output(s, len);
-    const char *at = lie("flip");
-    uint64_t n = at != NULL ? strtoull(at, NULL, 10) : 0;
+    const char *at;
+    uint64_t n;
 
+    stop_after("silent", went, len);
+    at = lie("flip");
+    n = at != NULL ? strtoull(at, NULL, 10) : 0;
     if (at == NULL || data == NULL || n < went || n >= went + *len) {
         return data;
     }

@@ -1,0 +1,43 @@
+#ifndef RUNNER_CLIENT_STALL_H
+#define RUNNER_CLIENT_STALL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/attr.h"
+#include "base/err.h"
+#include "runner/loop/loop.h"
+#include "runner/wire/channel.h"
+
+/*
+ * One channel of a transfer (storage/sync.h), and a host at its other end that may fall
+ * silent although its agent answers pings. While the host owes something (the rest of a
+ * frame that it began, a word that it took what was sent, an answer) and nothing moves
+ * for a minute, over is called, once. A host that works before it begins its next frame
+ * owes nothing, however long that takes. Time in which this program did not run does not
+ * count.
+ */
+#define STALL_NS ((int64_t)60 * 1000000000)
+
+struct stall_events {
+    void (*over)(void *ctx);
+    /* Does the host owe something that its frames do not show? May be NULL. */
+    bool (*owes)(void *ctx);
+};
+
+struct stall;
+/* quiet_ns: STALL_NS, but in tests. */
+struct stall *stall_new(struct loop *l, int64_t quiet_ns, const struct stall_events *ev,
+                        void *ctx);
+void stall_free(struct stall *s); /* NULL allowed */
+
+/* Begin, with halves that are new: on c, which outlives that; NULL: nothing to watch. */
+void stall_watch(struct stall *s, const struct channel *c);
+/* Bytes of frames that came from the host, and were taken. */
+void stall_took(struct stall *s, const void *data, size_t n);
+
+/* What to say of that host. Returns -1. */
+int stall_error(const char *host, struct err *e);
+
+#endif
