@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "base/file.h"
+#include "runner/client/errand.h"
 #include "runner/client/i18n.h"
 #include "runner/client/stall.h"
 #include "runner/job/verbs.h"
@@ -70,6 +71,7 @@ scratch_store(struct scratch *s)
 /* ---- one transfer ---- */
 
 struct transfer {
+    struct errand errand;
     struct client *client;
     struct session *session;
     const struct bring_want *want;
@@ -79,20 +81,13 @@ struct transfer {
     struct channel *channel;
     struct stall *stall;
     bool done; /* all is here */
-    bool over;
-    bool failed;
     struct sha256 tree;
-    struct err why;
 };
 
 static void
 fail(struct transfer *t, const struct err *why)
 {
-    if (!t->over) {
-        t->over = true;
-        t->failed = true;
-        t->why = *why;
-    }
+    errand_fail(&t->errand, why);
 }
 
 /* Where all is here, the host only has not said that it knows. */
@@ -103,7 +98,7 @@ on_silence(void *ctx)
     struct err e;
 
     if (t->done) {
-        t->over = true;
+        errand_done(&t->errand);
         return;
     }
     stall_error(session_host(t->session)->name, &e);
@@ -149,7 +144,9 @@ on_acked(void *ctx, struct channel *c, uint64_t offset)
 {
     struct transfer *t = ctx;
 
-    t->over = t->over || (t->done && offset == channel_send_end(c));
+    if (t->done && offset == channel_send_end(c)) {
+        errand_done(&t->errand);
+    }
 }
 
 static size_t
@@ -160,7 +157,7 @@ on_tree_data(void *ctx, struct channel *c, const uint8_t *data, size_t n)
     struct err e;
 
     (void)c;
-    if (t->over || t->done) {
+    if (t->errand.over || t->done) {
         return n;
     }
     stall_took(t->stall, data, n);
@@ -209,8 +206,8 @@ on_eof(void *ctx, struct channel *c)
 
     (void)c;
     if (t->listing != NULL || t->done) {
-        t->over = true;
-    } else if (!t->over) {
+        errand_done(&t->errand);
+    } else if (!t->errand.over) {
         err_set(&e, ERR_CORRUPT, "%s",
                 _("the host ended the transfer before it was whole"));
         fail(t, &e);
@@ -223,7 +220,7 @@ on_writable(void *ctx, struct channel *c)
     struct transfer *t = ctx;
 
     (void)c;
-    if (t->recv != NULL && !t->over && !t->done) {
+    if (t->recv != NULL && !t->errand.over && !t->done) {
         send_answers(t);
     }
 }
@@ -236,7 +233,7 @@ on_reset(void *ctx, struct channel *c, const struct err *why)
 
     (void)c;
     if (t->done) {
-        t->over = true;
+        errand_done(&t->errand);
     } else if (why->code != ERR_LINK) {
         session_peer_error(why, NULL, &e);
         fail(t, &e);
@@ -251,7 +248,9 @@ on_detached(void *ctx, struct channel *c, const struct err *why)
     (void)c;
     (void)why;
     stall_watch(t->stall, NULL);
-    t->over = t->over || t->done;
+    if (t->done) {
+        errand_done(&t->errand);
+    }
 }
 
 static const struct channel_events channel_events = {
@@ -265,8 +264,10 @@ static const struct channel_events channel_events = {
 
 /* New halves each time: what has arrived is in the store and is not asked for again. */
 static int
-begin(struct transfer *t, struct conn *c, struct err *e)
+begin(void *ctx, struct err *e)
 {
+    struct transfer *t = ctx;
+    struct conn *c = session_conn(t->session);
     struct channel_options co = {
         .cls = CHANNEL_BULK, .events = &channel_events, .ctx = t};
     struct sync_recv_options ro = {.max_bytes = t->want->max_bytes};
@@ -274,6 +275,9 @@ begin(struct transfer *t, struct conn *c, struct err *e)
     struct rec *r;
     int rc;
 
+    if (c == NULL) {
+        return 0;
+    }
     if (part && t->want->snapshot != NULL) {
         ro.only = t->want->path; /* the snapshot's whole tree, and this of its contents */
     }
@@ -305,63 +309,28 @@ begin(struct transfer *t, struct conn *c, struct err *e)
     return rc;
 }
 
-static void
-on_up(void *ctx, struct session *s, struct conn *c, bool first)
-{
-    struct err e;
-
-    (void)s;
-    (void)first;
-    if (begin(ctx, c, &e) != 0 && e.code != ERR_LINK) {
-        fail(ctx, &e);
-    }
-}
-
-static void
-on_failed(void *ctx, struct session *s, const struct failure *why)
-{
-    (void)s;
-    fail(ctx, &why->err);
-}
-
-static const struct session_events session_events = {.up = on_up, .failed = on_failed};
-
 static bool
 is_over(void *ctx)
 {
     const struct transfer *t = ctx;
 
-    return t->over;
+    return t->errand.over;
 }
 
 static int
 transfer(struct transfer *t, struct err *e)
 {
-    struct session_guest guest = {.events = &session_events, .ctx = t};
-    struct conn *c = session_conn(t->session);
-    int rc = -1;
+    int rc;
 
-    if (session_state(t->session) == SESSION_FAILED) {
-        *e = session_why(t->session)->err;
-        return -1;
-    }
-    session_add_guest(t->session, &guest);
+    t->errand =
+        (struct errand){.sessions = {t->session, NULL}, .begin = begin, .ctx = t};
     t->stall = stall_new(t->client->loop, STALL_NS, &stall_events, t);
-    if (c != NULL && begin(t, c, e) != 0) {
-        goto out;
+    rc = errand_open(&t->errand, e);
+    if (rc == 0) {
+        (void)loop_run_until(t->client->loop, is_over, t, -1);
+        rc = errand_result(&t->errand, _("interrupted while data was fetched"), e);
     }
-    if (!loop_run_until(t->client->loop, is_over, t, -1)) {
-        err_set(e, ERR_LINK, "%s", _("interrupted while data was fetched"));
-        goto out;
-    }
-    if (t->failed) {
-        *e = t->why;
-        goto out;
-    }
-    rc = 0;
-
-out:
-    session_remove_guest(t->session, &guest);
+    errand_close(&t->errand);
     stall_free(t->stall);
     channel_free(t->channel);
     sync_recv_free(t->recv);

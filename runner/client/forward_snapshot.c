@@ -3,6 +3,7 @@
 
 #include "base/buf.h"
 #include "runner/client/forward.h"
+#include "runner/client/errand.h"
 #include "runner/client/i18n.h"
 #include "runner/client/snaps.h"
 #include "runner/client/stall.h"
@@ -20,9 +21,7 @@
 struct forward {
     struct session *from;
     struct session *to;
-    struct session_guest from_guest;
-    struct session_guest to_guest;
-    bool listening; /* the guests are there */
+    struct errand errand;
     char *id;
     struct call *ask;    /* for the manifest */
     struct buf manifest; /* empty: not there yet */
@@ -33,20 +32,13 @@ struct forward {
     struct channel *out; /* what the receiver says */
     struct stall *in_stall;
     struct stall *out_stall;
-    bool done;           /* the receiver has it, claimed */
-    bool over;
-    bool failed;
-    struct err why;
+    bool done; /* the receiver has it, claimed */
 };
 
 static void
 fail(struct forward *f, const struct err *why)
 {
-    if (!f->over) {
-        f->over = true;
-        f->failed = true;
-        f->why = *why;
-    }
+    errand_fail(&f->errand, why);
 }
 
 static struct channel *
@@ -61,7 +53,7 @@ on_silence(struct forward *f, const struct session *of)
     struct err e;
 
     if (f->done) {
-        f->over = true;
+        errand_done(&f->errand);
         return;
     }
     stall_error(session_host(of)->name, &e);
@@ -95,7 +87,7 @@ on_data(void *ctx, struct channel *c, const uint8_t *data, size_t n)
     struct forward *f = ctx;
     size_t took;
 
-    if (f->over) {
+    if (f->errand.over) {
         return n;
     }
     took = channel_send(other(f, c), data, n);
@@ -115,7 +107,7 @@ on_writable(void *ctx, struct channel *c)
     const uint8_t *data;
     size_t len;
 
-    while (!f->over && (data = channel_rx(from, &len)) != NULL && len > 0) {
+    while (!f->errand.over && (data = channel_rx(from, &len)) != NULL && len > 0) {
         size_t took = on_data(f, from, data, len);
 
         channel_rx_take(from, took);
@@ -136,7 +128,7 @@ on_eof(void *ctx, struct channel *c)
         channel_send_eof(f->in);
         channel_send_eof(f->out);
     } else if (f->done) {
-        f->over = true;
+        errand_done(&f->errand);
     } else {
         err_set(&e, ERR_CORRUPT, _("host '%s' ended the transfer before it was whole"),
                 session_host(f->from)->name);
@@ -151,7 +143,7 @@ on_reset(void *ctx, struct channel *c, const struct err *why)
     struct err e;
 
     if (f->done) {
-        f->over = true;
+        errand_done(&f->errand);
     } else if (why->code != ERR_LINK) {
         session_peer_error(why, NULL, &e);
         (void)err_wrap(&e, "%s", session_host(c == f->in ? f->from : f->to)->name);
@@ -169,7 +161,7 @@ on_detached(void *ctx, struct channel *c, const struct err *why)
     stall_watch(f->in_stall, NULL); /* begun anew, or given up */
     stall_watch(f->out_stall, NULL);
     if (f->done) {
-        f->over = true;
+        errand_done(&f->errand);
     } else if (!f->patient) {
         err_set(&e, ERR_LINK, _("the link to host '%s' is gone"),
                 session_host(c == f->in ? f->from : f->to)->name);
@@ -225,7 +217,7 @@ out:
     return rc;
 }
 
-static int begin(struct forward *f, struct err *e);
+static int begin(void *ctx, struct err *e);
 
 static void
 on_shown(void *ctx, const struct rec *resp, const struct err *why, const char *hint)
@@ -291,12 +283,13 @@ join(struct forward *f, struct conn *from, struct conn *to, struct err *e)
 
 /* As far as the links that are there let it; again with each that comes. */
 static int
-begin(struct forward *f, struct err *e)
+begin(void *ctx, struct err *e)
 {
+    struct forward *f = ctx;
     struct conn *from = session_conn(f->from);
     struct conn *to = session_conn(f->to);
 
-    if (from == NULL || f->done || f->over) {
+    if (from == NULL || f->done || f->errand.over) {
         return 0;
     }
     if (f->manifest.len == 0) {
@@ -305,32 +298,10 @@ begin(struct forward *f, struct err *e)
     return to == NULL ? 0 : join(f, from, to, e);
 }
 
-static void
-on_up(void *ctx, struct session *s, struct conn *c, bool first)
-{
-    struct err e;
-
-    (void)s;
-    (void)c;
-    (void)first;
-    if (begin(ctx, &e) != 0 && e.code != ERR_LINK) {
-        fail(ctx, &e);
-    }
-}
-
-static void
-on_failed(void *ctx, struct session *s, const struct failure *why)
-{
-    (void)s;
-    fail(ctx, &why->err);
-}
-
-static const struct session_events session_events = {.up = on_up, .failed = on_failed};
-
 bool
 forward_is_over(const struct forward *f)
 {
-    return f->over;
+    return f->errand.over;
 }
 
 static bool
@@ -342,10 +313,7 @@ is_over(void *ctx)
 static void
 forward_free(struct forward *f)
 {
-    if (f->listening) {
-        session_remove_guest(f->from, &f->from_guest);
-        session_remove_guest(f->to, &f->to_guest);
-    }
+    errand_close(&f->errand);
     channels_free(f);
     call_cancel(f->ask);
     buf_free(&f->manifest);
@@ -358,24 +326,15 @@ forward_start(struct forward **out, struct session *from, struct session *to,
               const char *id, bool patient, struct forward_progress *progress,
               struct err *e)
 {
-    struct forward *f;
+    struct forward *f = xcalloc(1, sizeof *f);
 
-    if (session_state(from) == SESSION_FAILED || session_state(to) == SESSION_FAILED) {
-        *e = session_why(session_state(from) == SESSION_FAILED ? from : to)->err;
-        return -1;
-    }
-    f = xcalloc(1, sizeof *f);
     f->from = from;
     f->to = to;
     f->id = xstrdup(id);
     f->patient = patient;
     f->progress = progress;
-    f->from_guest = (struct session_guest){.events = &session_events, .ctx = f};
-    f->to_guest = f->from_guest;
-    session_add_guest(from, &f->from_guest);
-    session_add_guest(to, &f->to_guest);
-    f->listening = true;
-    if (begin(f, e) != 0) {
+    f->errand = (struct errand){.sessions = {from, to}, .begin = begin, .ctx = f};
+    if (errand_open(&f->errand, e) != 0) {
         forward_free(f);
         return -1;
     }
@@ -386,15 +345,9 @@ forward_start(struct forward **out, struct session *from, struct session *to,
 int
 forward_finish(struct forward *f, struct err *e)
 {
-    int rc = -1;
+    int rc = errand_result(&f->errand,
+                           _("interrupted while the snapshot was passed on"), e);
 
-    if (!f->over) {
-        err_set(e, ERR_LINK, "%s", _("interrupted while the snapshot was passed on"));
-    } else if (f->failed) {
-        *e = f->why;
-    } else {
-        rc = 0;
-    }
     forward_free(f);
     return rc;
 }

@@ -4,17 +4,13 @@
 . "$(dirname "$0")/lib.sh"
 . "$(dirname "$0")/hosts.sh"
 client_key
-for h in h1 h2; do
-    sshd $h
-    authorize $h
-    know $h
-done
+new_host h1
+new_host h2
 expect 0 gpurun -q host add h1 "127.0.0.1:${port[h1]}"
 expect 0 gpurun -q host add h2 "127.0.0.1:${port[h2]}" --mirror none
 expect 100 gpurun -q host add h3 "127.0.0.1:${port[h2]}" --mirror nosuch
 has nosuch "$work/err"
 expect 100 gpurun -q host add h3 "127.0.0.1:${port[h2]}" --mirror h3
-row() { gpurun snap ls 2>/dev/null | grep -F " $1 "; }
 
 mkdir "$work/p"
 cd "$work/p"
@@ -30,7 +26,7 @@ expect 0 gpurun plan --host h1 train.py
 has 'a copy on the laptop if it is below 100 MB'
 expect 0 gpurun --host h1 --name one --env OPT=opt train.py a "b c"
 has ' on h1 + laptop, kept until' "$work/err"
-row one | grep -qF 'h1 + laptop' || fail "snap ls: $(row one)"
+snap_row one | grep -qF 'h1 + laptop' || fail "snap ls: $(snap_row one)"
 note "what is as it was shipped is here already"
 expect 0 gpurun --host h1 --name same -- true
 has 'as shipped, only on h1' "$work/err"
@@ -39,10 +35,10 @@ expect 0 gpurun plan --host h2 train.py
 has 'only on h2'
 expect 0 gpurun --host h2 --name alone train.py
 has ' only on h2, kept until' "$work/err"
-row alone | grep -qF 'only on h2' || fail "snap ls: $(row alone)"
+snap_row alone | grep -qF 'only on h2' || fail "snap ls: $(snap_row alone)"
 expect 0 gpurun snap mirror alone
 expect 0 gpurun snap mirror alone --host h1
-row alone | grep -qF 'h1 + h2 + laptop' || fail "snap ls: $(row alone)"
+snap_row alone | grep -qF 'h1 + h2 + laptop' || fail "snap ls: $(snap_row alone)"
 
 note "large: not without being asked; --out asks"
 big='head -c 110000000 /dev/urandom >big; echo small >small'
@@ -61,7 +57,7 @@ expect 0 gpurun -q --host h2 --from wanted --name moved -- sh -c 'wc -c <big'
 [ "$(cat "$work/out")" = 110000000 ] || fail "moved: $(cat "$work/out")"
 rm "$client/gpurun/tmp"
 find "$client/gpurun" -type f -size +1M | sort | diff "$work/before" - || fail "it landed here"
-row large | grep -qF 'h1 + h2' || fail "snap ls: $(row large)"
+snap_row large | grep -qF 'h1 + h2' || fail "snap ls: $(snap_row large)"
 
 note "h1 vanishes: data, and going on, from the copies"
 stop h1
@@ -75,12 +71,10 @@ expect 0 gpurun resume one --host local
 [ "$(cat "$work/out")" = "run 2 a b c opt" ] || fail "resumed here: $(cat "$work/out")"
 expect 0 gpurun -q resume large --host h2 -- sh -c 'cat small'
 [ "$(cat "$work/out")" = small ] || fail "resumed from the copy on h2"
-row one | grep -qF laptop || fail "snap ls with h1 gone: $(row one)"
+snap_row one | grep -qF laptop || fail "snap ls with h1 gone: $(snap_row one)"
 
 note "--mirror HOST: another host has the copies"
-sshd h4
-authorize h4
-know h4
+new_host h4
 expect 0 gpurun -q host add h4 "127.0.0.1:${port[h4]}" --mirror h2
 expect 0 gpurun plan --host h4 train.py
 has 'a copy on h2'

@@ -5,13 +5,9 @@
 . "$(dirname "$0")/lib.sh"
 . "$(dirname "$0")/hosts.sh"
 client_key
-for h in h1 h2; do
-    sshd $h
-    authorize $h
-    know $h
-done
+new_host h1
+new_host h2
 expect 0 gpurun -q host add h1 "127.0.0.1:${port[h1]}"
-row() { gpurun snap ls 2>/dev/null | grep -F " $1 "; }
 
 mkdir "$work/p"
 cd "$work/p"
@@ -21,7 +17,7 @@ echo 'mkdir -p out; echo "$GPURUN_ARRAY_INDEX" >"out/$GPURUN_ARRAY_INDEX"; echo 
 note "--out of each job, over the one session of all"
 expect 0 timeout 120 env -i PATH="$PATH" HOME="$client" GPURUN_HOME="$client/gpurun" "$BUILD/bin/gpurun" run --array 1-6 --name a --host h1 --out out job.sh
 [ "$(cat out/* | tr '\n' ' ')" = "1 2 3 4 5 6 " ] || fail "--out brought $(ls out)"
-row a-6 | grep -qF 'h1 + laptop' || fail "no copy: $(row a-6)"
+snap_row a-6 | grep -qF 'h1 + laptop' || fail "no copy: $(snap_row a-6)"
 
 note "copies are made while the rest runs, on the laptop or where --mirror says"
 expect 0 gpurun -q host add h2 "127.0.0.1:${port[h2]}" --mirror h1
@@ -29,7 +25,7 @@ expect 0 gpurun run --json --array 1-4 --name b --host h2 job.sh
 [ "$(/usr/bin/python3 -c '
 import json, sys
 print([j["mirror"] for j in json.load(open(sys.argv[1]))["jobs"]])' "$work/out")" = "['h1', 'h1', 'h1', 'h1']" ] || fail "copies: $(cat "$work/out")"
-row b-3 | grep -qF 'h2 + h1' || row b-3 | grep -qF 'h1 + h2' || fail "no copy: $(row b-3)"
+snap_row b-3 | grep -qF 'h2 + h1' || snap_row b-3 | grep -qF 'h1 + h2' || fail "no copy: $(snap_row b-3)"
 expect 0 gpurun run --array 1-2 --name c --host h1 -- true
 has 'data: 2 snapshots, 0 of them with a copy elsewhere'
 cp job.sh slow.sh
@@ -37,7 +33,7 @@ mkfifo "$work/gate"
 # shellcheck disable=SC2016
 echo '[ "$GPURUN_ARRAY_INDEX" = 1 ] || { read -r go <'"$work/gate"'; echo "$go"; }' >>slow.sh
 client_bg "$work/c.out" "$work/c.err" run --array 1-2 --name d --host h1 --cpu 1 slow.sh </dev/null
-copied_early() { row d-1 | grep -qF 'h1 + laptop'; }
+copied_early() { snap_row d-1 | grep -qF 'h1 + laptop'; }
 await 60 "a copy of what ended, with the other one running" copied_early
 [ "$(job_state d-2)" != ended ] || fail "the other one has ended"
 await 60 "the other one to run" job_is d-2 running
@@ -58,7 +54,7 @@ client_bg "$work/c.out" "$work/c.err" run --array 1-2 --name f --host h2 --cpu 1
 await 60 "one to end" job_is f-1 ended
 await 60 "that the copy waits" grep -qF 'copies to h1 wait until it can be reached' "$work/c.err"
 sshd h1
-f_copied() { row f-1 | grep -qF 'h1 + h2' || row f-1 | grep -qF 'h2 + h1'; }
+f_copied() { snap_row f-1 | grep -qF 'h1 + h2' || snap_row f-1 | grep -qF 'h2 + h1'; }
 await 90 "the copy to the host that is back, with the other one running" f_copied
 [ "$(job_state f-2)" != ended ] || fail "the other one has ended"
 await 60 "the other one to run" job_is f-2 running

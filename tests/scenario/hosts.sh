@@ -3,6 +3,8 @@
 #   transports            which to go through: "pipe libssh ssh", or $TRANSPORTS
 #   use TRANSPORT         set $H to a host reached by it (made on first use), and GPURUN_SSH
 #   client_bg OUT ERR WORD...   gpurun in the background, its own pid in $bg; stdin from fd 0
+#   new_host NAME         an sshd that lets the client's key in, and that the client knows
+#   snap_row NAME         what snap ls says of a snapshot
 #   job_state JOB         its state, as ps knows it
 #   job_field JOB FIELD   a field of it as JSON
 #   same FILE FILE WHAT   byte for byte
@@ -22,11 +24,16 @@ use() {
     [ "$1" != pipe ] || return 0
     [ -f "$client/gpurun/hosts/$H" ] && return 0
     [ -f "$client/.ssh/id_ed25519" ] || client_key
-    sshd "$H"
-    authorize "$H"
-    know "$H"
+    new_host "$H"
     expect 0 gpurun -q host add "$H" "127.0.0.1:${port[$H]}"
 }
+
+new_host() {
+    sshd "$1"
+    authorize "$1"
+    know "$1"
+}
+snap_row() { gpurun snap ls 2>/dev/null | grep -F " $1 "; }
 
 # Every supervisor descends from a server of ours, or from init: found by its directory.
 ps_json() { gpurun --json ps -a 2>/dev/null; }
