@@ -244,6 +244,35 @@ def first_instruction(b):
            rounds=max(7, b.args.rounds))
 
 
+def batch(b):
+    """A hundred jobs by one gpurun: each durable, kept and billed, as is checked each time. The peer
+    is a hundred ssh over one connection that stands already; ours is opened within the time."""
+    name = "100 jobs as a batch"
+    if not b.wanted(name):
+        return
+    agent = b.add_host("b")
+    empty = b.empty()
+    run([f"{b.args.build}/bin/gpurun-agent", "price", "set", "cpu=0.36"], env=dict(b.env, GPURUN_AGENT_HOME=agent))
+    master = b.host.ssh()[:-1] + ["-S", f"{b.host.dir}/master"]
+    none = subprocess.DEVNULL  # it stays in the background, and would hold on to a pipe
+    subprocess.run(master + ["-M", "-N", "-f", "bench"], stdin=none, stdout=none, stderr=none, check=True)
+    b.at_end.append(lambda: run(master + ["-q", "-O", "exit", "bench"]))
+    again = " ".join(master)
+
+    def ours():
+        began = time.monotonic()
+        end = json.loads(run([b.gpurun, "-q", "run", "--json", "--array", "1-100", "--host", "b", "--dir", empty,
+                              "--", "true"], env=b.env))
+        took = time.monotonic() - began
+        if (len(end["jobs"]) != 100 or end["bills_missing"] != 0 or
+                not all(j["exit"] == 0 and j["job"]["snapshot"] for j in end["jobs"])):
+            raise SystemExit(f"a batch that did not go well: {end}")
+        return took
+
+    b.case(name, 2.5, ours, lambda: seconds(f"for i in $(seq 100); do {again} bench true || exit 1; done", expect=b""),
+           rounds=max(5, b.args.rounds))
+
+
 if __name__ == "__main__":
     sys.exit(main(argparse.ArgumentParser(description="gpurun against its peers"),
-                  [whole_true, runs("small"), runs("ds"), first_instruction, logs, supervisor]))
+                  [whole_true, runs("small"), runs("ds"), batch, first_instruction, logs, supervisor]))
