@@ -14,6 +14,7 @@
 #include "base/file.h"
 #include "runner/host/jobdir.h"
 #include "runner/host/loginenv.h"
+#include "runner/host/quota.h"
 
 #define NS_PER_S   ((int64_t)1000000000)
 #define UNITS_MAX  100000
@@ -270,12 +271,42 @@ caches_trim_to(int cache_fd, int64_t now_s, int64_t max_age_s, uint64_t max_byte
     return rc;
 }
 
+int64_t
+caches_bytes(const struct renter *r)
+{
+    struct unit all = {.path = NULL};
+
+    measure(&all, r->fd, "cache", 0);
+    return (int64_t)all.bytes;
+}
+
+/* A cache is the first to make room where a quota is tight, and leaves half of it. */
+static int
+most_bytes(const struct renter *r, const struct statvfs *v, uint64_t *most, struct err *e)
+{
+    struct quota_use u = {0};
+    int64_t room;
+
+    *most = (uint64_t)v->f_blocks * v->f_frsize / 10;
+    if (r->quota_bytes == 0) {
+        return 0;
+    }
+    if (quota_use_of(r, &u, e) != 0) {
+        return -1;
+    }
+    room = r->quota_bytes > u.bytes ? (r->quota_bytes - u.bytes) / 2 : 0;
+    *most = (uint64_t)room < *most ? (uint64_t)room : *most;
+    quota_use_free(&u);
+    return 0;
+}
+
 int
 caches_trim(const struct renter *r, struct err *e)
 {
     int fd = openat(r->fd, "cache", O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
     struct job_ids active = {NULL, 0};
     struct statvfs v;
+    uint64_t most;
     int rc = 0;
 
     if (fd == -1) {
@@ -284,8 +315,9 @@ caches_trim(const struct renter *r, struct err *e)
     if (jobdir_list_active(r, &active, e) != 0) {
         rc = -1;
     } else if (active.n == 0 && fstatvfs(fd, &v) == 0) {
-        rc = caches_trim_to(fd, clock_wall_ns() / NS_PER_S, CACHES_AGE_S,
-                            (uint64_t)v.f_blocks * v.f_frsize / 10, e);
+        rc = most_bytes(r, &v, &most, e) == 0
+                 ? caches_trim_to(fd, clock_wall_ns() / NS_PER_S, CACHES_AGE_S, most, e)
+                 : -1;
     }
     job_ids_free(&active);
     (void)fd_close(&fd);

@@ -32,10 +32,13 @@ int caches_trim_to(int cache_fd, int64_t now_s, int64_t max_age_s, uint64_t max_
                    struct err *e) MUST_USE;
 
 /*
- * The same by the house's rule: 30 days, and a tenth of the disk. While a job of the
- * renter lives nothing is removed.
+ * The same by the house's rule: 30 days, and a tenth of the disk, or half of what the
+ * renter's store leaves of its quota. While a job of the renter lives nothing is removed.
  */
 #define CACHES_AGE_S ((int64_t)30 * 86400)
 int caches_trim(const struct renter *r, struct err *e) MUST_USE;
+
+/* What the cache takes now, with all else that a renter who was let in has at home. */
+int64_t caches_bytes(const struct renter *r);
 
 #endif

@@ -44,6 +44,8 @@ row(struct columns *c, const struct renter *r, const struct quota_use *u)
     columns_add(c, r->name[0] != '\0' ? r->name : r->id);
     text_format_size((uint64_t)u->bytes, text);
     columns_add(c, text);
+    text_format_size((uint64_t)u->cache_bytes, text);
+    columns_add(c, text);
     columns_add(c, limit_text(r->quota_bytes, text));
     columns_add(c, limit_text(r->quota_job_bytes, text));
     quota_top_text(&u->largest, &b);
@@ -58,6 +60,7 @@ row_json(struct json_writer *j, const struct renter *r, const struct quota_use *
     json_kstr(j, "renter", r->id);
     json_kstr(j, "name", r->name[0] != '\0' ? r->name : NULL);
     json_kint(j, "used_bytes", u->bytes);
+    json_kint(j, "cache_bytes", u->cache_bytes);
     json_kint_or_nil(j, "quota_bytes", r->quota_bytes, 0);
     json_kint_or_nil(j, "job_quota_bytes", r->quota_job_bytes, 0);
     json_key(j, "largest");
@@ -75,8 +78,9 @@ row_json(struct json_writer *j, const struct renter *r, const struct quota_use *
 static int
 show(const struct agent *a, bool json, struct err *e)
 {
-    static const char *const titles[] = {"RENTER", "USED", "MAY", "A JOB MAY", "LARGEST"};
-    struct columns *c = json ? NULL : columns_new(5, titles);
+    static const char *const titles[] = {"RENTER",  "USED",      "CACHE",
+                                         "MAY", "A JOB MAY", "LARGEST"};
+    struct columns *c = json ? NULL : columns_new(6, titles);
     struct renter_ids l = {NULL, 0};
     struct buf b = BUF_INIT;
     struct json_writer j = json_to(&b);
@@ -92,7 +96,7 @@ show(const struct agent *a, bool json, struct err *e)
         struct quota_use u = {0};
 
         rc = renter_open(&r, a, l.v[i], false, e);
-        if (rc == 0 && (rc = quota_use_of(r, &u, e)) == 0) {
+        if (rc == 0 && (rc = quota_use_all(r, &u, e)) == 0) {
             if (json) {
                 row_json(&j, r, &u);
             } else {

@@ -6,6 +6,7 @@
 
 #include "base/file.h"
 #include "base/text.h"
+#include "runner/host/caches.h"
 #include "runner/host/workdirs.h"
 #include "storage/manifest.h"
 #include "storage/snap.h"
@@ -109,6 +110,19 @@ out:
 }
 
 int
+quota_use_all(const struct renter *r, struct quota_use *out, struct err *e)
+{
+    if (quota_use_of(r, out, e) != 0) {
+        return -1;
+    }
+    out->cache_bytes = caches_bytes(r);
+    if (out->cache_bytes > 0) {
+        quota_top_add(&out->largest, "cache", out->cache_bytes);
+    }
+    return 0;
+}
+
+int
 quota_check(const struct renter *r, int64_t *left, struct err *e)
 {
     struct quota_use u = {0};
@@ -121,7 +135,7 @@ quota_check(const struct renter *r, int64_t *left, struct err *e)
     if (r->quota_bytes == 0) {
         return 0;
     }
-    if (quota_use_of(r, &u, e) != 0) {
+    if (caches_trim(r, e) != 0 || quota_use_of(r, &u, e) != 0) {
         return -1;
     }
     if (u.bytes >= r->quota_bytes) {

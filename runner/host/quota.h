@@ -10,9 +10,10 @@
 #include "runner/host/agent.h"
 
 /*
- * How many bytes a renter may keep here (its store, as packed), and one of its jobs in
- * its directory. Looked at before anything is taken in, and now and then while a job
- * runs. What a job has written when it ends is kept all the same: a quota stops what
+ * How many bytes a renter may keep here (its store, as packed, and its cache beside it),
+ * and one of its jobs in its directory and what its set-up makes. Looked at before
+ * anything is taken in, and now and then while a job runs. A cache makes room for the
+ * rest, so before anything is taken in only the store counts. What a job has written when it ends is kept all the same: a quota stops what
  * comes next, it loses nothing.
  */
 #define QUOTA_TOP 10
@@ -35,9 +36,11 @@ void quota_top_text(const struct quota_top *t, struct buf *out);
 
 struct quota_use {
     int64_t bytes;            /* that the store takes */
-    struct quota_top largest; /* snapshots: id, name */
+    int64_t cache_bytes;      /* only where it was asked for: quota_use_all */
+    struct quota_top largest; /* snapshots: id, name; and the cache */
 };
 int quota_use_of(const struct renter *r, struct quota_use *out, struct err *e) MUST_USE;
+int quota_use_all(const struct renter *r, struct quota_use *out, struct err *e) MUST_USE;
 void quota_use_free(struct quota_use *u);
 
 /*

@@ -1,7 +1,8 @@
 /*
  * The landing reserve's other half: how many bytes a snapshot of the job's directory
- * would have to keep now. Counted on a thread of its own, at most a twentieth of the
- * time, and only where keeping has a price or the owner has set a quota.
+ * would have to keep now; and for quotas what its set-up makes, and the renter's cache.
+ * Counted on a thread of its own, at most a twentieth of the time, and only where keeping
+ * has a price or the owner has set a quota.
  */
 #include <dirent.h>
 #include <fcntl.h>
@@ -18,6 +19,7 @@
 #include "base/file.h"
 #include "base/text.h"
 #include "runner/host/quota.h"
+#include "runner/host/setups.h"
 #include "runner/host/supervise_internal.h"
 #include "runner/host/work.h"
 
@@ -31,11 +33,17 @@ struct sup_held {
     struct sup *sup;
     struct timer *timer;
     atomic_bool cancelled;
-    bool counting; /* the thread has `bytes` and `took_ns` */
-    int64_t bytes;
+    bool counting; /* the thread has what follows, up to `took_ns` */
+    bool in_setup;
+    int64_t bytes;        /* in the job's directory */
+    int64_t layer_bytes;  /* of the set-up that runs; 0: none does */
+    int64_t cache_bytes;  /* of the renter, where there is a quota for all that is its */
+    struct quota_top top; /* of all of these */
+    const char *root;     /* what is being counted, */
+    const char *what;     /* and what is told before a path below it */
+    int64_t *sum;
     int64_t took_ns;
-    int64_t others;       /* bytes that the renter's store took at the start */
-    struct quota_top top; /* of `bytes` */
+    int64_t others; /* bytes that the renter's store took at the start */
 };
 
 /* A sparse file is what it really takes; of a file with several names each takes a part.
@@ -66,7 +74,9 @@ note_large(struct sup_held *h, int dir_fd, const char *name, int64_t bytes)
 {
     char link[32];
     char path[PATH_MAX];
-    size_t root = strlen(h->sup->workdir);
+    size_t root = strlen(h->root);
+    char *rel;
+    char *what;
     ssize_t n;
 
     if (!has_quota(h->sup) ||
@@ -79,14 +89,13 @@ note_large(struct sup_held *h, int dir_fd, const char *name, int64_t bytes)
         n = 0;
     }
     path[n] = '\0';
-    if ((size_t)n > root && strncmp(path, h->sup->workdir, root) == 0) {
-        char *rel = path_join(path + root + 1, name);
-
-        quota_top_add(&h->top, rel, bytes);
-        free(rel);
-    } else {
-        quota_top_add(&h->top, name, bytes);
-    }
+    rel = (size_t)n > root && strncmp(path, h->root, root) == 0
+              ? path_join(path + root + 1, name)
+              : xstrdup(name);
+    what = xasprintf("%s%s", h->what, rel);
+    quota_top_add(&h->top, what, bytes);
+    free(what);
+    free(rel);
 }
 
 /* What cannot be read is not counted: the snapshot cannot keep it either. Takes fd. */
@@ -113,26 +122,49 @@ count(struct sup_held *h, int fd, int depth)
             if (sub >= 0) {
                 count(h, sub, depth + 1);
             }
-        } else if (h->bytes < HELD_MAX) {
-            h->bytes += weight(&st);
+        } else if (*h->sum < HELD_MAX) {
+            *h->sum += weight(&st);
             note_large(h, dirfd(d), de->d_name, weight(&st));
         }
     }
     (void)closedir(d);
 }
 
+static void
+count_tree(struct sup_held *h, const char *root, const char *what, int64_t *sum)
+{
+    int fd = open(root, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+
+    h->root = root;
+    h->what = what;
+    h->sum = sum;
+    if (fd >= 0) {
+        count(h, fd, 0);
+    }
+}
+
 static int
 count_run(void *ctx, struct err *e)
 {
     struct sup_held *h = ctx;
+    struct sup *s = h->sup;
     int64_t start_ns = clock_boot_ns();
-    int fd = open(h->sup->workdir, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 
     (void)e;
-    h->bytes = 0;
+    h->bytes = h->layer_bytes = h->cache_bytes = 0;
     quota_top_free(&h->top);
-    if (fd >= 0) {
-        count(h, fd, 0);
+    count_tree(h, s->workdir, "", &h->bytes);
+    if (h->in_setup && has_quota(s)) {
+        char *layer = setups_path(s->renter, s->spec.setup_key);
+
+        count_tree(h, layer, "set-up: ", &h->layer_bytes);
+        free(layer);
+    }
+    if (s->renter->quota_bytes > 0) {
+        char *cache = path_join(s->renter->path, "cache");
+
+        count_tree(h, cache, "cache: ", &h->cache_bytes);
+        free(cache);
     }
     h->took_ns = clock_boot_ns() - start_ns;
     return 0;
@@ -143,8 +175,10 @@ static void
 hold_quota(struct sup_held *h)
 {
     const struct renter *r = h->sup->renter;
-    bool job = r->quota_job_bytes > 0 && h->bytes > r->quota_job_bytes;
-    bool all = r->quota_bytes > 0 && h->bytes > r->quota_bytes - h->others;
+    int64_t own = h->bytes + h->layer_bytes;
+    int64_t total = own + h->cache_bytes + h->others;
+    bool job = r->quota_job_bytes > 0 && own > r->quota_job_bytes;
+    bool all = r->quota_bytes > 0 && total > r->quota_bytes;
     struct buf b = BUF_INIT;
     char has[TEXT_SIZE_MAX];
     char may[TEXT_SIZE_MAX];
@@ -152,11 +186,14 @@ hold_quota(struct sup_held *h)
     if (!job && !all) {
         return;
     }
-    text_format_size((uint64_t)(job ? h->bytes : h->bytes + h->others), has);
+    text_format_size((uint64_t)(job ? own : total), has);
     text_format_size((uint64_t)(job ? r->quota_job_bytes : r->quota_bytes), may);
     buf_printf(&b,
-               job ? "its directory holds %s, and a job may here %s; the largest: "
-                   : "its renter would keep %s, and may here %s; the largest: ",
+               !job ? "its renter would keep %s, and may here %s; the largest: "
+               : h->layer_bytes > 0
+                   ? "its directory and set-up hold %s, and a job may here %s; the "
+                     "largest: "
+                   : "its directory holds %s, and a job may here %s; the largest: ",
                has, may);
     quota_top_text(&h->top, &b);
     sup_stop(h->sup, JOB_DISK, false, buf_str(&b));
@@ -191,6 +228,7 @@ count_due(void *ctx)
         return;
     }
     h->counting = true;
+    h->in_setup = h->sup->state.phase == JOB_SETUP;
     if (work_start(h->sup->loop, count_run, count_done, h, &e) != 0) {
         h->counting = false;
         sup_say(h->sup, "the bytes held were not counted: %s", e.msg);
@@ -202,19 +240,25 @@ void
 sup_held_start(struct sup *s)
 {
     struct quota_use u = {0};
+    bool begun = s->held != NULL;
     struct err e;
 
-    if ((s->grant.keep_uyuan_per_gb_day == 0 && !has_quota(s)) || s->held != NULL) {
+    if (s->grant.keep_uyuan_per_gb_day == 0 && !has_quota(s)) {
         return;
     }
-    s->held = xcalloc(1, sizeof *s->held);
-    s->held->sup = s;
+    if (!begun) {
+        s->held = xcalloc(1, sizeof *s->held);
+        s->held->sup = s;
+    }
+    /* After a set-up anew: what it made lies in the store now. */
     if (s->renter->quota_bytes > 0 && quota_use_of(s->renter, &u, &e) == 0) {
         s->held->others = u.bytes;
         quota_use_free(&u);
     }
-    s->held->timer = timer_new(s->loop, count_due, s->held);
-    count_due(s->held);
+    if (!begun) {
+        s->held->timer = timer_new(s->loop, count_due, s->held);
+        count_due(s->held);
+    }
 }
 
 bool

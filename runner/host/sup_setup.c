@@ -108,6 +108,7 @@ sup_setup_start(struct sup *s)
     s->empty = false;
     sup_meter(s, USAGE_SETUP, "setup");
     sup_enter(s, JOB_SETUP, false);
+    sup_held_start(s);
     if (spawn(s, &e) != 0) {
         end_with(s, JOB_FAULT, e.msg);
     }

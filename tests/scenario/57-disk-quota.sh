@@ -66,3 +66,24 @@ has 'its directory holds 1.2 MB, and a job may here 1.0 MB' "$work/err"
 has 'f12 ' "$work/err"
 hasnt ', f1 ' "$work/err"
 expect 0 gpurun -q -- sh -c 'head -c 500000 /dev/urandom >half'
+
+note "what a set-up makes counts to its job while it is made, and nothing of it stays"
+expect 104 gpurun --name prepared --setup 'head -c 3000000 /dev/urandom >"$GPURUN_SETUP_DIR/big"; sleep 1000' -- true
+has 'its directory and set-up hold 3.0 MB, and a job may here 1.0 MB' "$work/err"
+has 'set-up: big 3.0 MB' "$work/err"
+[ -z "$(find "$home"/renters/*/setup -name big)" ] || fail "what it made is still there"
+expect 0 agent quota "$renter" --job none
+
+note "a cache counts while a job runs; before anything comes in it makes room"
+expect 0 agent quota --json
+used=$(json 'd["quotas"][0]["used_bytes"]')
+expect 0 agent quota "$renter" $((used + 4000000))
+expect 104 gpurun --name fetches -- sh -c 'mkdir -p "$HF_HOME/hub/m" && head -c 6000000 /dev/urandom >"$HF_HOME/hub/m/blob"; sleep 1000'
+has 'its renter would keep' "$work/err"
+has 'cache: huggingface/hub/m/blob 6.0 MB' "$work/err"
+expect 0 agent quota
+has 'cache 6.0 MB'
+expect 0 gpurun -q -- sh -c 'ls -A "$HF_HOME/hub"'
+[ ! -s "$work/out" ] || fail "the cache made no room: $(cat "$work/out")"
+expect 0 agent quota --json
+[ "$(json 'd["quotas"][0]["cache_bytes"] < 100000')" = True ] || fail "the cache: $(cat "$work/out")"
