@@ -65,7 +65,8 @@ struct sync_place {
     size_t left;   /* of its payload */
 };
 void sync_place_pass(struct sync_place *p, const void *data, size_t n);
-bool sync_place_is_inside(const struct sync_place *p); /* a frame: more of it is to come */
+bool
+sync_place_is_inside(const struct sync_place *p); /* a frame: more of it is to come */
 
 /* ---- sending ---- */
 

@@ -54,7 +54,10 @@ n_bills_missing(const struct batch *b)
     size_t n = 0;
 
     for (size_t i = 0; i < b->n; i++) {
-        n += b->jobs[i].host != NULL && b->jobs[i].charge_fen < 0 ? 1 : 0;
+        const struct batch_job *j = &b->jobs[i];
+        bool was_taken = j->has_state || j->code == CLI_CONTACT;
+
+        n += j->host != NULL && was_taken && j->charge_fen < 0 ? 1 : 0;
     }
     return n;
 }

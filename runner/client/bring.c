@@ -322,8 +322,7 @@ transfer(struct transfer *t, struct err *e)
 {
     int rc;
 
-    t->errand =
-        (struct errand){.sessions = {t->session, NULL}, .begin = begin, .ctx = t};
+    t->errand = (struct errand){.sessions = {t->session, NULL}, .begin = begin, .ctx = t};
     t->stall = stall_new(t->client->loop, STALL_NS, &stall_events, t);
     rc = errand_open(&t->errand, e);
     if (rc == 0) {

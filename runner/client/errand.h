@@ -32,7 +32,8 @@ void errand_close(struct errand *x); /* hears nothing more; open or not */
 
 void errand_done(struct errand *x);                        /* over, unless it was */
 void errand_fail(struct errand *x, const struct err *why); /* the same, and failed */
-/* 0: it went well. -1: how not; unfinished: what to say (ERR_LINK) where it is not over. */
+/* 0: it went well. -1: how not; unfinished: what to say (ERR_LINK) where it is not over.
+ */
 int errand_result(const struct errand *x, const char *unfinished, struct err *e) MUST_USE;
 
 #endif

@@ -2,8 +2,8 @@
 #include <string.h>
 
 #include "base/buf.h"
-#include "runner/client/forward.h"
 #include "runner/client/errand.h"
+#include "runner/client/forward.h"
 #include "runner/client/i18n.h"
 #include "runner/client/snaps.h"
 #include "runner/client/stall.h"
@@ -345,8 +345,8 @@ forward_start(struct forward **out, struct session *from, struct session *to,
 int
 forward_finish(struct forward *f, struct err *e)
 {
-    int rc = errand_result(&f->errand,
-                           _("interrupted while the snapshot was passed on"), e);
+    int rc =
+        errand_result(&f->errand, _("interrupted while the snapshot was passed on"), e);
 
     forward_free(f);
     return rc;

@@ -136,8 +136,7 @@ owes_answer(void *ctx)
     return sync_send_awaits_answer(s->send);
 }
 
-static const struct stall_events stall_events = {.over = on_silence,
-                                                 .owes = owes_answer};
+static const struct stall_events stall_events = {.over = on_silence, .owes = owes_answer};
 
 static void
 finish(struct ship *s)

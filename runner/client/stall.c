@@ -92,9 +92,10 @@ stall_took(struct stall *s, const void *data, size_t n)
 int
 stall_error(const char *host, struct err *e)
 {
-    return err_set(e, ERR_LINK,
-                   _("host '%s' fell silent in the middle of a transfer, though its agent "
-                     "is there: the same command again goes on where this one was, "
-                     "`gpurun host doctor %s` looks at the host"),
-                   host, host);
+    return err_set(
+        e, ERR_LINK,
+        _("host '%s' fell silent in the middle of a transfer, though its agent "
+          "is there: the same command again goes on where this one was, "
+          "`gpurun host doctor %s` looks at the host"),
+        host, host);
 }

@@ -78,8 +78,8 @@ row_json(struct json_writer *j, const struct renter *r, const struct quota_use *
 static int
 show(const struct agent *a, bool json, struct err *e)
 {
-    static const char *const titles[] = {"RENTER",  "USED",      "CACHE",
-                                         "MAY", "A JOB MAY", "LARGEST"};
+    static const char *const titles[] = {"RENTER", "USED",      "CACHE",
+                                         "MAY",    "A JOB MAY", "LARGEST"};
     struct columns *c = json ? NULL : columns_new(6, titles);
     struct renter_ids l = {NULL, 0};
     struct buf b = BUF_INIT;

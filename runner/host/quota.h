@@ -13,8 +13,8 @@
  * How many bytes a renter may keep here (its store, as packed, and its cache beside it),
  * and one of its jobs in its directory and what its set-up makes. Looked at before
  * anything is taken in, and now and then while a job runs. A cache makes room for the
- * rest, so before anything is taken in only the store counts. What a job has written when it ends is kept all the same: a quota stops what
- * comes next, it loses nothing.
+ * rest, so before anything is taken in only the store counts. What a job has written when
+ * it ends is kept all the same: a quota stops what comes next, it loses nothing.
  */
 #define QUOTA_TOP 10
 

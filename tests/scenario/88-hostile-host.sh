@@ -150,4 +150,5 @@ for as in "silent get 101" "mute run 101" "mute array 101"; do
     has "host 'local' fell silent in the middle of a transfer" "$work/$name.$what.err"
     has 'gpurun host doctor local' "$work/$name.$what.err"
 done
+hasnt 'still to come' "$work/mute.array.out"
 [ ! -e "$work/few.got" ] || fail "something is left of what came: $(find "$work/few.got")"
