@@ -121,10 +121,12 @@ void bill_plot_svg(const struct bill_entries *l, const char *month, struct buf *
 /* ---- bill_front.c: reservations ---- */
 
 struct table;
-/* wrong gets what is said of those that cannot be read; NULL: ERR_CORRUPT, for a sum that
- * lacks one is no sum. */
-int bill_front_all(const struct cli *c, struct bill_entries *l, struct strings *wrong,
-                   struct err *e) MUST_USE;
+struct booked_list;
+/* What was paid and came back, of the reservations in the list. */
+void bill_front_take(struct bill_entries *l, const struct booked_list *booked);
+/* Of all that are kept here. ERR_CORRUPT: one is wrong, and a sum that lacks one is no
+ * sum. */
+int bill_front_all(const struct cli *c, struct bill_entries *l, struct err *e) MUST_USE;
 bool bill_front_in(const struct bill_front *f, const char *month);
 /* Was anything paid for that reservation, or given back, in that month? */
 bool bill_front_has(const struct bill_entries *l, const char *id, const char *month);

@@ -40,9 +40,18 @@ add(struct bill_entries *l, const struct reservation *r, size_t i)
     calendar_month(ev->wall_ns / NS_PER_S, f->month);
 }
 
+void
+bill_front_take(struct bill_entries *l, const struct booked_list *booked)
+{
+    for (size_t i = 0; i < booked->n; i++) {
+        for (size_t k = 0; k < booked->v[i]->n_events; k++) {
+            add(l, booked->v[i], k);
+        }
+    }
+}
+
 int
-bill_front_all(const struct cli *c, struct bill_entries *l, struct strings *wrong,
-               struct err *e)
+bill_front_all(const struct cli *c, struct bill_entries *l, struct err *e)
 {
     struct booked_list booked = {.v = NULL};
     int rc;
@@ -50,15 +59,8 @@ bill_front_all(const struct cli *c, struct bill_entries *l, struct strings *wron
     if (booked_list(c->home, &booked, e) != 0) {
         return -1;
     }
-    for (size_t i = 0; i < booked.n; i++) {
-        for (size_t k = 0; k < booked.v[i]->n_events; k++) {
-            add(l, booked.v[i], k);
-        }
-    }
-    for (size_t i = 0; wrong != NULL && i < booked.wrong.n; i++) {
-        strings_add(wrong, booked.wrong.v[i]);
-    }
-    rc = wrong != NULL ? 0 : booked_check(&booked, e);
+    bill_front_take(l, &booked);
+    rc = booked_check(&booked, e);
     booked_free(&booked);
     return rc;
 }

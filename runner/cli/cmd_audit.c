@@ -193,24 +193,26 @@ check_payments(struct audit *a, struct ledger *l, const struct reservation *r,
  * month has of it. The own wallet must have all of each as it now stands.
  */
 static int
-check_reservations(struct audit *a, const struct cli *c, const struct bill_entries *l,
-                   const char *month, struct ledger *ledger, struct err *e)
+check_reservations(struct audit *a, const struct booked_list *booked,
+                   const struct bill_entries *l, const char *month, struct ledger *ledger,
+                   struct err *e)
 {
-    struct booked_list v = {.v = NULL};
-    int rc = booked_list(c->home, &v, e);
+    int rc = 0;
 
-    for (size_t i = 0; rc == 0 && i < v.n; i++) {
-        a->n_reservations += bill_front_has(l, v.v[i]->id, month) ? 1 : 0;
-        rc = ledger != NULL ? check_payments(a, ledger, v.v[i], e) : 0;
+    for (size_t i = 0; i < booked->wrong.n; i++) {
+        strings_add(&a->problems, booked->wrong.v[i]);
+    }
+    for (size_t i = 0; rc == 0 && i < booked->n; i++) {
+        a->n_reservations += bill_front_has(l, booked->v[i]->id, month) ? 1 : 0;
+        rc = ledger != NULL ? check_payments(a, ledger, booked->v[i], e) : 0;
     }
     a->reserved_fen = bill_front_sum(l, month);
-    booked_free(&v);
     return rc;
 }
 
 static int
 look(struct audit *a, const struct cli *c, const struct bill_entries *l,
-     const char *month, struct err *e)
+     const struct booked_list *booked, const char *month, struct err *e)
 {
     struct ledger *ledger = NULL;
     struct err why;
@@ -237,7 +239,7 @@ look(struct audit *a, const struct cli *c, const struct bill_entries *l,
         rc = ledger != NULL ? check_ledger(a, c->home, ledger, l->v[i].receipt, e) : 0;
     }
     if (rc == 0) {
-        rc = check_reservations(a, c, l, month, ledger, e);
+        rc = check_reservations(a, booked, l, month, ledger, e);
     }
     ledger_close(ledger);
     return rc;
@@ -326,6 +328,7 @@ run_audit(struct cli *c, const void *options, const struct words *w, struct err 
 {
     const struct audit_options *o = options;
     struct bill_entries l = {.v = NULL};
+    struct booked_list booked = {.v = NULL};
     struct audit a = {.problems = {NULL, 0}, .from_ns = INT64_MIN, .to_ns = INT64_MAX};
     struct buf out = BUF_INIT;
     int rc = -1;
@@ -336,8 +339,11 @@ run_audit(struct cli *c, const void *options, const struct words *w, struct err 
         return -1;
     }
     c->stage = STAGE_TRYING;
-    if (bill_entries_all(c, &l, e) != 0 || bill_front_all(c, &l, &a.problems, e) != 0 ||
-        look(&a, c, &l, o->month, e) != 0) {
+    if (bill_entries_all(c, &l, e) != 0 || booked_list(c->home, &booked, e) != 0) {
+        goto out;
+    }
+    bill_front_take(&l, &booked);
+    if (look(&a, c, &l, &booked, o->month, e) != 0) {
         goto out;
     }
     if (c->g.json) {
@@ -352,6 +358,7 @@ run_audit(struct cli *c, const void *options, const struct words *w, struct err 
 
 out:
     strings_free(&a.problems);
+    booked_free(&booked);
     bill_entries_free(&l);
     buf_free(&out);
     return rc;

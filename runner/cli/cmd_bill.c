@@ -312,7 +312,7 @@ print_bills(struct cli *c, const struct bill_options *o, const struct words *w,
     if (w->n == 1) {
         rc = fetch_receipt(c, w->v[0], id, e) == 0 ? add_entries(c, &l, &id, 1, e) : -1;
     } else {
-        rc = bill_entries_all(c, &l, e) == 0 ? bill_front_all(c, &l, NULL, e) : -1;
+        rc = bill_entries_all(c, &l, e) == 0 ? bill_front_all(c, &l, e) : -1;
     }
     if (rc != 0 && e->code != ERR_NOT_FOUND && e->code != ERR_INVALID) {
         c->stage = STAGE_TRYING; /* a receipt that is not right is no mistake of typing */

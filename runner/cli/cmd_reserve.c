@@ -295,24 +295,6 @@ learn(struct desk *d, struct err *e)
     return 0;
 }
 
-/* A session with the host that was, the reservation, is on. */
-static int
-reach_host(struct desk *d, int64_t patience_ns, struct err *e)
-{
-    struct session_options so = {.patience_ns = patience_ns, .host_key_ask = true};
-    struct host h;
-    int rc;
-
-    if (hosts_by_key(d->c->home, &d->was->host, &h, e) != 0) {
-        return -1;
-    }
-    rc = session_open(&d->session, &d->cl, &h, &so, e) == 0
-             ? session_wait_up(d->session, e)
-             : -1;
-    host_free(&h);
-    return rc;
-}
-
 /* The reservation as its host has it now, and a session there. */
 static int
 meet_host(struct desk *d, const char *what, struct err *e)
@@ -324,7 +306,10 @@ meet_host(struct desk *d, const char *what, struct err *e)
         d->c->stage = STAGE_INPUT;
         return -1;
     }
-    return reach_host(d, CONTEXT_PATIENCE_NS, e) == 0 ? learn(d, e) : -1;
+    return session_open_by_key(&d->session, &d->cl, &d->was->host, CONTEXT_PATIENCE_NS,
+                               e) == 0
+               ? learn(d, e)
+               : -1;
 }
 
 static int
@@ -470,7 +455,8 @@ look_at_one(struct desk *d, const char *what, struct err *e)
         return -1;
     }
     if (reservation_holds(d->was, clock_wall_ns() / NS_PER_S) &&
-        (reach_host(d, 0, &why) != 0 || learn(d, &why) != 0)) {
+        (session_open_by_key(&d->session, &d->cl, &d->was->host, 0, &why) != 0 ||
+         learn(d, &why) != 0)) {
         say(d->c, _("as it was last heard of: %s"), why.msg);
     }
     return reserveview_show(d->c, d->was, e);

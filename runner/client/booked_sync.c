@@ -308,23 +308,18 @@ booked_settle(struct client *cl, struct session *s, const char *id,
 static int
 find_out(struct client *cl, const char *id, struct err *e)
 {
-    struct session_options so = {.patience_ns = 0, .host_key_ask = true};
     struct session *s = NULL;
     struct left l = {.has_grant = false};
     struct reservation *r = NULL;
-    struct host h;
     int rc = -1;
 
     order_init(&l.order);
     grant_init(&l.grant);
     if (load_left(cl->home, id, &l, e) == 0 &&
-        hosts_by_key(cl->home, &l.order.host, &h, e) == 0) {
-        rc = session_open(&s, cl, &h, &so, e) == 0 && session_wait_up(s, e) == 0
-                 ? ask_host(cl, s, id, &l, &r, e)
-                 : -1;
+        session_open_by_key(&s, cl, &l.order.host, 0, e) == 0) {
+        rc = ask_host(cl, s, id, &l, &r, e);
         reservation_free(r);
         session_close(s);
-        host_free(&h);
     }
     order_clear(&l.order);
     grant_clear(&l.grant);

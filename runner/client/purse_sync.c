@@ -255,17 +255,13 @@ was_never_sent(const struct home *home, const char *job)
 static int
 open_host(struct client *cl, const struct pending *p, struct session **out, struct err *e)
 {
-    struct session_options o = {.patience_ns = 0, .host_key_ask = true};
     struct grant g;
-    struct host h;
-    int rc = -1;
+    int rc;
 
     grant_init(&g);
-    if (grant_parse(&g, p->grant.data, p->grant.len, e) == 0 &&
-        hosts_by_key(cl->home, &g.host, &h, e) == 0) {
-        rc = session_open(out, cl, &h, &o, e) == 0 ? session_wait_up(*out, e) : -1;
-        host_free(&h);
-    }
+    rc = grant_parse(&g, p->grant.data, p->grant.len, e) == 0
+             ? session_open_by_key(out, cl, &g.host, 0, e)
+             : -1;
     grant_clear(&g);
     return rc;
 }

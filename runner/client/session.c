@@ -323,6 +323,29 @@ session_open(struct session **out, struct client *cl, const struct host *h,
     return 0;
 }
 
+int
+session_open_by_key(struct session **out, struct client *cl,
+                    const struct sign_public *key, int64_t patience_ns, struct err *e)
+{
+    const struct session_options o = {.patience_ns = patience_ns, .host_key_ask = true};
+    struct session *s = NULL;
+    struct host h;
+    int rc;
+
+    *out = NULL;
+    if (hosts_by_key(cl->home, key, &h, e) != 0) {
+        return -1;
+    }
+    rc = session_open(&s, cl, &h, &o, e) == 0 ? session_wait_up(s, e) : -1;
+    host_free(&h);
+    if (rc != 0) {
+        session_close(s);
+        return -1;
+    }
+    *out = s;
+    return 0;
+}
+
 void
 session_close(struct session *s)
 {

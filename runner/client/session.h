@@ -80,6 +80,14 @@ struct session_options {
 /* Begin. h is copied. Fails only where nothing could be begun. */
 int session_open(struct session **out, struct client *cl, const struct host *h,
                  const struct session_options *o, struct err *e) MUST_USE;
+/*
+ * A session that is up, with the known host of that key, for something left over that
+ * only it can bring to an end. ERR_NOT_FOUND: no such host is known. *out is NULL after a
+ * failure.
+ */
+int session_open_by_key(struct session **out, struct client *cl,
+                        const struct sign_public *key, int64_t patience_ns,
+                        struct err *e) MUST_USE;
 /* At any time; no event comes after it. NULL allowed. */
 void session_close(struct session *s);
 

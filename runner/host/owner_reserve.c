@@ -22,31 +22,62 @@
 
 /* ---- whose it is ---- */
 
-/* The renter with that key; NULL: its records are gone. renter_close it. */
-static struct renter *
-renter_of(const struct agent *a, const struct sign_public *key)
+/* What is told of a renter. */
+struct person {
+    char id[SIGN_ID_LEN + 1];
+    char name[RENTER_NAME_MAX + 1]; /* "" none */
+    struct sign_public key;
+};
+
+/* All renters of this host that have a key, read once for whatever is listed. */
+struct people {
+    struct person *v;
+    size_t n;
+};
+
+/* Those whose records cannot be read are as good as gone. */
+static void
+people_read(struct people *p, const struct agent *a)
 {
     struct renter_ids ids;
-    struct renter *found = NULL;
     struct err none;
 
+    *p = (struct people){NULL, 0};
     if (renter_list(a, &ids, &none) != 0) {
-        return NULL;
+        return;
     }
-    for (size_t i = 0; i < ids.n && found == NULL; i++) {
+    p->v = xcalloc(ids.n + 1, sizeof *p->v);
+    for (size_t i = 0; i < ids.n; i++) {
+        struct person *one = &p->v[p->n];
         struct renter *r = NULL;
 
-        if (renter_open(&r, a, ids.v[i], false, &none) != 0) {
-            continue;
+        if (renter_open(&r, a, ids.v[i], false, &none) == 0 && r->has_key) {
+            memcpy(one->id, r->id, sizeof one->id);
+            memcpy(one->name, r->name, sizeof one->name);
+            one->key = r->key;
+            p->n++;
         }
-        if (r->has_key && memcmp(r->key.b, key->b, sizeof key->b) == 0) {
-            found = r;
-        } else {
-            renter_close(r);
-        }
+        renter_close(r);
     }
     renter_ids_free(&ids);
-    return found;
+}
+
+static void
+people_free(struct people *p)
+{
+    free(p->v);
+}
+
+/* The renter with that key; NULL: its records are gone. */
+static const struct person *
+renter_of(const struct people *p, const struct sign_public *key)
+{
+    for (size_t i = 0; i < p->n; i++) {
+        if (memcmp(p->v[i].key.b, key->b, sizeof key->b) == 0) {
+            return &p->v[i];
+        }
+    }
+    return NULL;
 }
 
 static const char *
@@ -61,9 +92,9 @@ state_of(const struct reservation *r)
 /* ---- showing ---- */
 
 static void
-json_one(struct json_writer *j, const struct agent *a, const struct reservation *r)
+json_one(struct json_writer *j, const struct people *p, const struct reservation *r)
 {
-    struct renter *who = renter_of(a, &r->renter);
+    const struct person *who = renter_of(p, &r->renter);
 
     json_obj(j);
     json_kstr(j, "id", r->id);
@@ -77,13 +108,12 @@ json_one(struct json_writer *j, const struct agent *a, const struct reservation 
     json_ktime(j, "to", r->to_s * NS_PER_S);
     json_kint(j, "paid_fen", reservation_paid_fen(r));
     json_obj_end(j);
-    renter_close(who);
 }
 
 static void
-row_of(struct columns *c, const struct agent *a, const struct reservation *r)
+row_of(struct columns *c, const struct people *p, const struct reservation *r)
 {
-    struct renter *who = renter_of(a, &r->renter);
+    const struct person *who = renter_of(p, &r->renter);
     char *devices = xasprintf("%zux %s", r->n_devices, r->type);
     char when[CLOCK_TEXT_MAX];
     char money[MONEY_TEXT_MAX];
@@ -97,24 +127,23 @@ row_of(struct columns *c, const struct agent *a, const struct reservation *r)
     columns_add(c, when);
     columns_add(c, money);
     free(devices);
-    renter_close(who);
 }
 
 static void
-list_text(const struct agent *a, const struct reservation_list *l)
+list_text(const struct people *p, const struct reservation_list *l)
 {
     static const char *const titles[] = {"ID",    "RENTER", "DEVICES",
                                          "STATE", "UNTIL",  "YUAN"};
     struct columns *c = columns_new(6, titles);
 
     for (size_t i = 0; i < l->n; i++) {
-        row_of(c, a, l->v[i]);
+        row_of(c, p, l->v[i]);
     }
     columns_print_free(c);
 }
 
 static int
-list_json(const struct agent *a, const struct reservation_list *l, struct err *e)
+list_json(const struct people *p, const struct reservation_list *l, struct err *e)
 {
     struct buf b = BUF_INIT;
     struct json_writer j = json_to(&b);
@@ -123,7 +152,7 @@ list_json(const struct agent *a, const struct reservation_list *l, struct err *e
     json_key(&j, "reservations");
     json_arr(&j);
     for (size_t i = 0; i < l->n; i++) {
-        json_one(&j, a, l->v[i]);
+        json_one(&j, p, l->v[i]);
     }
     json_arr_end(&j);
     json_obj_end(&j);
@@ -134,13 +163,18 @@ static int
 list(const struct agent *a, bool json, struct err *e)
 {
     struct reservation_list l = {NULL, 0};
-    int rc = reservations_list(&l, a, NULL, e);
+    struct people p;
+    int rc;
 
-    if (rc == 0 && json) {
-        rc = list_json(a, &l, e);
-    } else if (rc == 0) {
-        list_text(a, &l);
+    if (reservations_list(&l, a, NULL, e) != 0) {
+        return -1;
     }
+    people_read(&p, a);
+    rc = json ? list_json(&p, &l, e) : 0;
+    if (!json) {
+        list_text(&p, &l);
+    }
+    people_free(&p);
     reservations_free(&l);
     return rc;
 }
@@ -238,12 +272,18 @@ end_job(const struct renter *who, const char *job, const struct reservation *r,
 
 /* The devices are the renter's no more: jobs that have them for it end. */
 static int
-end_jobs(const struct agent *a, const struct reservation *r, struct ending *n,
-         struct err *e)
+end_jobs(const struct agent *a, const struct person *of, const struct reservation *r,
+         struct ending *n, struct err *e)
 {
-    struct renter *who = renter_of(a, &r->renter);
+    struct renter *who = NULL;
     struct job_ids ids = {NULL, 0};
-    int rc = who != NULL ? jobdir_list_active(who, &ids, e) : 0;
+    int rc = 0;
+
+    if (of != NULL) {
+        rc = renter_open(&who, a, of->id, false, e) == 0
+                 ? jobdir_list_active(who, &ids, e)
+                 : -1;
+    }
 
     for (size_t i = 0; rc == 0 && i < ids.n; i++) {
         end_job(who, ids.v[i], r, n);
@@ -254,7 +294,7 @@ end_jobs(const struct agent *a, const struct reservation *r, struct ending *n,
 }
 
 static int
-print_broken(const struct agent *a, const struct reservation *r, int64_t refund_fen,
+print_broken(const struct people *p, const struct reservation *r, int64_t refund_fen,
              const struct ending *n, bool json, struct err *e)
 {
     struct buf b = BUF_INIT;
@@ -272,7 +312,7 @@ print_broken(const struct agent *a, const struct reservation *r, int64_t refund_
     json_obj(&j);
     json_kint(&j, "refund_fen", refund_fen);
     json_key(&j, "reservation");
-    json_one(&j, a, r);
+    json_one(&j, p, r);
     json_key(&j, "stopped");
     json_arr(&j);
     for (size_t i = 0; i < n->told.n; i++) {
@@ -314,14 +354,16 @@ take_back(const struct agent *a, const struct command_options *o, const char *id
     struct reservation *r = NULL;
     struct ending n = {{NULL, 0}, {NULL, 0}, {NULL, 0}};
     int64_t refund_fen = 0;
+    struct people p;
     int rc;
 
     if (reservations_break(a, id, o->dry_run, &r, &refund_fen, e) != 0) {
         return -1;
     }
-    rc = o->dry_run ? 0 : end_jobs(a, r, &n, e);
+    people_read(&p, a);
+    rc = o->dry_run ? 0 : end_jobs(a, renter_of(&p, &r->renter), r, &n, e);
     if (rc == 0) {
-        rc = print_broken(a, r, refund_fen, &n, o->json, e);
+        rc = print_broken(&p, r, refund_fen, &n, o->json, e);
     } else {
         (void)err_wrap(e, "it is taken back, but its jobs could not be listed");
     }
@@ -330,6 +372,7 @@ take_back(const struct agent *a, const struct command_options *o, const char *id
                       n.not_told.v[i], n.why.v[i]);
         rc = rc == 0 ? 1 : rc;
     }
+    people_free(&p);
     if (!o->dry_run) {
         tell_books(a);
     }
