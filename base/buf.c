@@ -70,6 +70,23 @@ buf_add_str(struct buf *b, const char *s)
 }
 
 void
+buf_add_int(struct buf *b, int64_t v)
+{
+    char text[21]; /* INT64_MIN */
+    char *at = text + sizeof text;
+    uint64_t rest = v < 0 ? 0 - (uint64_t)v : (uint64_t)v;
+
+    do {
+        *--at = (char)('0' + rest % 10);
+        rest /= 10;
+    } while (rest > 0);
+    if (v < 0) {
+        *--at = '-';
+    }
+    buf_add(b, at, (size_t)(text + sizeof text - at));
+}
+
+void
 buf_add_u8(struct buf *b, uint8_t v)
 {
     buf_add(b, &v, 1);

@@ -32,6 +32,7 @@ void buf_reset(struct buf *b);             /* length 0, memory kept */
 void buf_reserve(struct buf *b, size_t n); /* room for n more bytes */
 void buf_add(struct buf *b, const void *data, size_t n);
 void buf_add_str(struct buf *b, const char *s);
+void buf_add_int(struct buf *b, int64_t v); /* in decimal, without printf */
 void buf_add_u8(struct buf *b, uint8_t v);
 void buf_add_u16(struct buf *b, uint16_t v); /* integers: little endian */
 void buf_add_u32(struct buf *b, uint32_t v);

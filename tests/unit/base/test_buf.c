@@ -1,3 +1,5 @@
+#include <inttypes.h>
+
 #include "tests/unit/unit.h"
 
 static void
@@ -173,6 +175,26 @@ allocations__of_nothing_are_something(void **state)
     free(d);
 }
 
+static void
+buf_add_int__is_what_printf_writes(void **state)
+{
+    static const int64_t cases[] = {
+        0,         7,        -7,        10,        -10,
+        99,        100,      INT32_MAX, INT32_MIN, 1000000000000000000,
+        INT64_MAX, INT64_MIN};
+    struct buf got = BUF_INIT;
+    struct buf want = BUF_INIT;
+
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        buf_add_int(&got, cases[i]);
+        buf_printf(&want, "%" PRId64, cases[i]);
+        assert_string_equal(buf_str(&got), buf_str(&want));
+    }
+    buf_free(&got);
+    buf_free(&want);
+}
+
 int
 main(void)
 {
@@ -182,6 +204,7 @@ main(void)
         cmocka_unit_test(buf_reserve__makes_room_once),
         cmocka_unit_test(integers__are_little_endian),
         cmocka_unit_test(varints__are_shortest),
+        cmocka_unit_test(buf_add_int__is_what_printf_writes),
         cmocka_unit_test(buf_drop_front__keeps_the_rest),
         cmocka_unit_test(buf_steal__leaves_an_empty_one),
         cmocka_unit_test(buf_printf__takes_what_is_longer_than_its_room),
