@@ -34,10 +34,11 @@
  *
  * One object belongs to one thread; several processes may have the file open. Every
  * call is one durable transaction, but between ledger_begin and ledger_commit all are
- * one (group commit). A failed call inside such a group leaves the group as it was before
- * it.
+ * one (group commit). What is refused inside such a group leaves the group as it was
+ * before it; any other failure in the middle of an entry (a disk that is full) undoes the
+ * whole group, and ledger_commit says so: ask for all of it again.
  */
-#define LEDGER_VERSION  3
+#define LEDGER_VERSION  4
 #define LEDGER_TEXT_MAX 128                /* ids, leases, hosts */
 #define LEDGER_FEN_MAX  ((int64_t)1 << 52) /* of one entry */
 
@@ -206,20 +207,6 @@ struct ledger_entry {
 int ledger_each(struct ledger *l, int64_t from_wall_ns, int64_t to_wall_ns,
                 int (*fn)(void *ctx, const struct ledger_entry *en, struct err *e),
                 void *ctx, struct err *e) MUST_USE;
-
-/*
- * Sums by kind of entry over the days of Asia/Shanghai that lie in [from, to): what a
- * statement needs, at once however many entries there are.
- */
-struct ledger_sum {
-    const char *kind;
-    int64_t n_entries;
-    int64_t cash_fen;
-    int64_t held_fen;
-};
-int ledger_statement(struct ledger *l, int64_t from_wall_ns, int64_t to_wall_ns,
-                     int (*fn)(void *ctx, const struct ledger_sum *sum, struct err *e),
-                     void *ctx, struct err *e) MUST_USE;
 
 struct ledger_account {
     const char *name;

@@ -29,21 +29,43 @@ ledger_voucher_name(char out[LEDGER_ACCOUNT_MAX], bool promised, const char *wal
                    promised ? LEDGER_PROMISED : LEDGER_VOUCHER, wallet, id);
 }
 
-bool
-ledger_is_voucher(const char *account, const char *wallet)
-{
-    static const char *const kinds[] = {LEDGER_VOUCHER ":", LEDGER_PROMISED ":"};
-    size_t len = strlen(wallet);
+static const char *const kinds[] = {LEDGER_VOUCHER ":", LEDGER_PROMISED ":"};
 
+/* What follows the kind in the name of a voucher's account; NULL: it is none. */
+static const char *
+after_kind(const char *account)
+{
     for (size_t i = 0; i < 2; i++) {
         size_t k = strlen(kinds[i]);
 
-        if (strncmp(account, kinds[i], k) == 0 &&
-            strncmp(account + k, wallet, len) == 0 && account[k + len] == ':') {
-            return true;
+        if (strncmp(account, kinds[i], k) == 0) {
+            return account + k;
         }
     }
-    return false;
+    return NULL;
+}
+
+bool
+ledger_is_of_vouchers(const char *account)
+{
+    return after_kind(account) != NULL;
+}
+
+bool
+ledger_is_voucher(const char *account, const char *wallet)
+{
+    const char *of = after_kind(account);
+    size_t len = strlen(wallet);
+
+    return of != NULL && strncmp(of, wallet, len) == 0 && of[len] == ':';
+}
+
+void
+ledger_covers_free(struct ledger_covers *s)
+{
+    free(s->c);
+    free(s->order);
+    memset(s, 0, sizeof *s);
 }
 
 /* ---- reading ---- */
@@ -101,12 +123,17 @@ find_cover(struct ledger_covers *s, const char *id)
     return NULL;
 }
 
+/* Its place may change with the next. */
 static struct ledger_covering *
 add_cover(struct ledger_covers *s, const char *id)
 {
     struct ledger_covering *c = find_cover(s, id);
 
-    if (c == NULL && s->n < LEDGER_VOUCHERS_MAX) {
+    if (c == NULL) {
+        if (s->n == s->cap) {
+            s->cap = s->cap == 0 ? LEDGER_VOUCHERS_MAX : 2 * s->cap;
+            s->c = xrealloc(s->c, s->cap * sizeof *s->c);
+        }
         c = &s->c[s->n++];
         memset(c, 0, sizeof *c);
         (void)snprintf(c->v.id, sizeof c->v.id, "%s", id);
@@ -146,6 +173,9 @@ load_open(struct ledger *l, const char *wallet, struct ledger_covers *out, struc
     char to[LEDGER_ACCOUNT_MAX];
     bool row = true;
 
+    if (l->accounts.vouchers_dirty && ledger_settle_accounts(l, e) != 0) {
+        return -1;
+    }
     ledger_voucher_name(from, false, wallet, "");
     (void)snprintf(to, sizeof to, "%s", from);
     to[strlen(to) - 1] = ';'; /* what follows ':' */
@@ -170,8 +200,7 @@ int
 ledger_covers_load(struct ledger *l, const char *wallet, const char *lease,
                    int64_t wall_ns, struct ledger_covers *out, struct err *e)
 {
-    out->n = 0;
-    out->n_order = 0;
+    memset(out, 0, sizeof *out);
     if (wallet[0] == '\0') {
         return 0; /* a budget of one's own has no vouchers */
     }
@@ -208,10 +237,17 @@ int
 ledger_covers_pay(struct ledger_covers *s, int64_t charge_fen, int64_t before_fen,
                   int64_t *paid_fen, struct err *e)
 {
-    struct wallet_bucket b[LEDGER_VOUCHERS_MAX];
-    struct wallet_share taken[LEDGER_VOUCHERS_MAX];
+    struct wallet_bucket *b = NULL;
+    struct wallet_share *taken = NULL;
     int64_t unpaid_fen = 0;
+    int rc = -1;
 
+    if (s->n == 0 && charge_fen >= 0) {
+        *paid_fen = 0;
+        return 0;
+    }
+    b = xcalloc(s->n, sizeof *b);
+    taken = xcalloc(s->n, sizeof *taken);
     for (size_t i = 0; i < s->n; i++) {
         const struct ledger_voucher *v = &s->c[i].v;
 
@@ -223,14 +259,20 @@ ledger_covers_pay(struct ledger_covers *s, int64_t charge_fen, int64_t before_fe
                                    .min_spend_fen = least(&s->c[i], before_fen)};
     }
     if (wallet_deduct(charge_fen, b, s->n, taken, &s->n_order, &unpaid_fen, e) != 0) {
-        return -1;
+        goto out;
     }
+    s->order = xrealloc(s->order, s->n * sizeof *s->order);
     for (size_t i = 0; i < s->n_order; i++) {
         s->order[i] = taken[i].i;
         s->c[taken[i].i].take_fen = taken[i].fen;
     }
     *paid_fen = charge_fen - unpaid_fen;
-    return 0;
+    rc = 0;
+
+out:
+    free(b);
+    free(taken);
+    return rc;
 }
 
 struct reserve {
@@ -254,27 +296,28 @@ by_least(const void *a, const void *b)
     return c != 0 ? c : i64_cmp((int64_t)x->i, (int64_t)y->i);
 }
 
-/* In the order of their least spending. */
-static void
-rank(const struct ledger_covers *s, int64_t before_fen,
-     struct reserve out[LEDGER_VOUCHERS_MAX])
+/* In the order of their least spending; the caller frees. */
+static struct reserve *
+rank(const struct ledger_covers *s, int64_t before_fen)
 {
+    struct reserve *out = xcalloc(s->n + 1, sizeof *out);
+
     for (size_t i = 0; i < s->n; i++) {
         out[i] = (struct reserve){i, least(&s->c[i], before_fen), s->c[i].v.expires};
     }
     if (s->n > 1) {
         qsort(out, s->n, sizeof *out, by_least);
     }
+    return out;
 }
 
 int64_t
 ledger_covers_promise(struct ledger_covers *s, int64_t total_fen, int64_t before_fen)
 {
-    struct reserve r[LEDGER_VOUCHERS_MAX] = {{.i = 0}};
+    struct reserve *r = rank(s, before_fen);
     int64_t given_fen = 0;
     int64_t cash_fen = 0;
 
-    rank(s, before_fen, r);
     for (size_t i = 0; i < s->n; i++) {
         struct ledger_covering *c = &s->c[r[i].i];
 
@@ -286,6 +329,7 @@ ledger_covers_promise(struct ledger_covers *s, int64_t total_fen, int64_t before
             given_fen += c->next_fen;
         }
     }
+    free(r);
     return i64_max(cash_fen, total_fen - given_fen);
 }
 
@@ -293,12 +337,13 @@ int
 ledger_covers_refund(struct ledger_covers *s, int64_t refund_fen, int64_t cash_fen,
                      int64_t *cash_back_fen, struct err *e)
 {
-    static const bool none[LEDGER_VOUCHERS_MAX + 1];
-    struct wallet_share taken[LEDGER_VOUCHERS_MAX + 1];
-    struct wallet_share back[LEDGER_VOUCHERS_MAX + 1];
+    struct wallet_share *taken = xcalloc(s->n + 1, sizeof *taken);
+    struct wallet_share *back = xcalloc(s->n + 1, sizeof *back);
+    bool *none = xcalloc(s->n + 1, sizeof *none);
     int64_t forfeited_fen = 0;
     size_t n_back = 0;
     size_t n = 0;
+    int rc = -1;
 
     /* They stand in the order of their use; cash comes last. */
     for (size_t i = 0; i < s->n; i++) {
@@ -310,7 +355,7 @@ ledger_covers_refund(struct ledger_covers *s, int64_t refund_fen, int64_t cash_f
     /* To whom it would go; what an expired one forfeits is told apart when posted. */
     if (wallet_refund(refund_fen, taken, none, n, back, &n_back, &forfeited_fen, e) !=
         0) {
-        return -1;
+        goto out;
     }
     *cash_back_fen = 0;
     for (size_t i = 0; i < n_back; i++) {
@@ -320,7 +365,13 @@ ledger_covers_refund(struct ledger_covers *s, int64_t refund_fen, int64_t cash_f
             s->c[back[i].i].back_fen = back[i].fen;
         }
     }
-    return 0;
+    rc = 0;
+
+out:
+    free(taken);
+    free(back);
+    free(none);
+    return rc;
 }
 
 /* ---- writing ---- */
@@ -353,19 +404,19 @@ ledger_covers_post(struct ledger_covers *s, struct ledger_draft *d)
 }
 
 int
-ledger_covers_save(struct ledger *l, const char *lease, const struct ledger_covers *s,
+ledger_covers_save(struct ledger *l, const char *lease, struct ledger_covers *s,
                    struct err *e)
 {
     sqlite3_stmt *st = l->s[LEDGER_SET_COVER];
-    int64_t seq[LEDGER_VOUCHERS_MAX] = {0};
     int64_t last = 0;
 
     for (size_t i = 0; i < s->n; i++) {
-        seq[i] = s->c[i].seq;
-        last = i64_max(last, seq[i]);
+        last = i64_max(last, s->c[i].seq);
     }
     for (size_t i = 0; i < s->n_order; i++) {
-        seq[s->order[i]] = seq[s->order[i]] == 0 ? ++last : seq[s->order[i]];
+        struct ledger_covering *c = &s->c[s->order[i]];
+
+        c->seq = c->seq == 0 ? ++last : c->seq;
     }
     for (size_t i = 0; i < s->n; i++) {
         const struct ledger_covering *c = &s->c[i];
@@ -378,7 +429,7 @@ ledger_covers_save(struct ledger *l, const char *lease, const struct ledger_cove
         }
         (void)sqlite3_bind_text(st, 1, lease, -1, SQLITE_STATIC);
         (void)sqlite3_bind_text(st, 2, c->v.id, -1, SQLITE_STATIC);
-        (void)sqlite3_bind_int64(st, 3, seq[i]);
+        (void)sqlite3_bind_int64(st, 3, c->seq);
         (void)sqlite3_bind_int64(st, 4, c->next_fen);
         (void)sqlite3_bind_int64(st, 5, spent_fen);
         rc = db_step(l->db, st, &row, e);
@@ -395,20 +446,23 @@ ledger_covers_save(struct ledger *l, const char *lease, const struct ledger_cove
 int
 ledger_reach(struct ledger *l, int64_t wall_ns, int64_t *fen, struct err *e)
 {
-    struct reserve r[LEDGER_VOUCHERS_MAX] = {{.i = 0}};
-    struct ledger_covers s;
+    struct reserve *r = NULL;
+    struct ledger_covers s = {.n = 0};
     struct ledger_funds f;
     int64_t reach_fen;
 
     if (ledger_funds(l, &f, e) != 0 ||
         ledger_covers_load(l, l->wallet, "", wall_ns, &s, e) != 0) {
+        ledger_covers_free(&s);
         return -1;
     }
     reach_fen = f.free_fen;
-    rank(&s, 0, r);
+    r = rank(&s, 0);
     for (size_t i = 0; i < s.n && r[i].least_fen <= reach_fen + 1; i++) {
         reach_fen += available(&s.c[r[i].i]);
     }
     *fen = reach_fen;
+    free(r);
+    ledger_covers_free(&s);
     return 0;
 }

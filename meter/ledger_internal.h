@@ -6,54 +6,72 @@
 #include "base/hash.h"
 #include "meter/ledger.h"
 
-/* Shared by ledger.c and ledger_voucher.c (what is asked), ledger_cover.c (who pays),
- * ledger_store.c (rows) and ledger_check.c. */
+/* Shared by ledger.c, ledger_end.c and ledger_voucher.c (what is asked), ledger_cover.c
+ * (who pays), ledger_store.c (rows), ledger_account.c (what accounts stand at),
+ * ledger_schema.c, ledger_read.c and ledger_check.c. */
 
 enum ledger_statement {
-    LEDGER_FIND = 0,
+    LEDGER_BEGIN = 0,
+    LEDGER_COMMIT,
+    LEDGER_FIND,
     LEDGER_LAST,
     LEDGER_ADD,
-    LEDGER_POST,
-    LEDGER_ACCOUNT,
-    LEDGER_NEW_ACCOUNT,
-    LEDGER_MOVE,
-    LEDGER_TOTALS,
-    LEDGER_DAY,
-    LEDGER_HELD,
+    LEDGER_BODY,
     LEDGER_LEASE,
     LEDGER_SET_LEASE,
-    LEDGER_SAVE,
-    LEDGER_KEEP,
-    LEDGER_NEW_WALLET,
-    LEDGER_DUE,
-    LEDGER_BODY,
     LEDGER_OPEN_VOUCHERS,
     LEDGER_COVERS,
     LEDGER_SET_COVER,
     LEDGER_STATEMENT_COUNT
 };
 
-#define LEDGER_POSTS_MAX   (4 + 3 * LEDGER_VOUCHERS_MAX)
-#define LEDGER_ACCOUNT_MAX (LEDGER_TEXT_MAX + 32)
-#define LEDGER_RECENT      8
+extern const char ledger_schema[];
+extern const char *const ledger_upgrades[LEDGER_VERSION - 1];
+extern const char *const ledger_statements[LEDGER_STATEMENT_COUNT];
 
-struct ledger {
-    sqlite3 *db;
-    sqlite3_stmt *s[LEDGER_STATEMENT_COUNT];
-    bool grouped;                     /* between ledger_begin and ledger_commit */
-    char wallet[LEDGER_TEXT_MAX + 1]; /* in use */
-    bool all;                         /* all of them, to be read */
+#define LEDGER_ACCOUNT_MAX   (LEDGER_TEXT_MAX + 32)
+#define LEDGER_ACCOUNTS_KEPT 512 /* in memory; more only within one entry */
+#define LEDGER_ACCOUNT_HEADS 1024
 
-    /* What was read or written in this group: nobody else can have changed it. */
-    bool has_last;
-    int64_t last_n;
-    struct sha256 last_chain;
-    struct {
-        char name[LEDGER_ACCOUNT_MAX];
-        int64_t n; /* 0: none */
-    } recent[LEDGER_RECENT];
-    size_t next_recent;
+/* What an account stands at; held: what is held of it, a wallet's cash. */
+struct ledger_standing {
+    int64_t debit_fen;
+    int64_t credit_fen;
+    int64_t held_fen;
+    bool there; /* it has a row */
 };
+
+struct ledger_account_kept {
+    char name[LEDGER_ACCOUNT_MAX];
+    struct ledger_standing is;
+    uint32_t next; /* of those with the same head */
+    bool dirty;
+};
+
+/* Accounts as they stand within a transaction, and which of them are not written yet. */
+struct ledger_accounts {
+    sqlite3 *db;
+    sqlite3_stmt *get; /* debit, credit, held of name ?1 */
+    sqlite3_stmt *put; /* name, debit, credit, held */
+    struct ledger_account_kept *v;
+    size_t n;
+    size_t cap;
+    size_t n_dirty;
+    bool vouchers_dirty;
+    uint32_t heads[LEDGER_ACCOUNT_HEADS];
+};
+int ledger_accounts_open(struct ledger_accounts *a, sqlite3 *db, const char *get,
+                         const char *put, struct err *e) MUST_USE;
+void ledger_accounts_close(struct ledger_accounts *a);
+void ledger_accounts_forget(struct ledger_accounts *a); /* what is not written, too */
+/* *at is its place until the next ledger_accounts_room. One without a row has nothing. */
+int ledger_accounts_find(struct ledger_accounts *a, const char *name, size_t *at,
+                         struct err *e) MUST_USE;
+/* To be changed now and written later. */
+struct ledger_standing *ledger_accounts_change(struct ledger_accounts *a, size_t at);
+int ledger_accounts_write(struct ledger_accounts *a, struct err *e) MUST_USE;
+/* Before an entry: forget what is written, when there is much. */
+int ledger_accounts_room(struct ledger_accounts *a, struct err *e) MUST_USE;
 
 struct ledger_post {
     char dr[LEDGER_ACCOUNT_MAX];
@@ -61,8 +79,32 @@ struct ledger_post {
     int64_t fen;
 };
 
+struct ledger {
+    sqlite3 *db;
+    sqlite3_stmt *s[LEDGER_STATEMENT_COUNT];
+    bool grouped; /* between ledger_begin and ledger_commit */
+    bool writing; /* an entry is half written: no way back but that of the whole */
+    bool failed;  /* so the group is lost */
+    struct err why;
+    char wallet[LEDGER_TEXT_MAX + 1]; /* in use */
+    bool all;                         /* all of them, to be read */
+
+    /* The last entry as it was seen last, and accounts as they stood then. */
+    int64_t last_n;
+    struct sha256 last_chain;
+    struct ledger_accounts accounts;
+
+    /* Room that is used again for each entry. */
+    struct ledger_post *posts;
+    size_t cap_posts;
+    struct buf body;
+    struct buf post_lines;
+    struct buf text;
+};
+
 /* An entry about to be made. */
 struct ledger_draft {
+    struct ledger *l;
     const char *id;
     const char *kind;
     const char *lease; /* "" none */
@@ -70,9 +112,8 @@ struct ledger_draft {
     char wallet[LEDGER_TEXT_MAX + 1];
     int64_t wall_ns;
     int64_t held_fen; /* change of what is held */
-    struct buf body;  /* what was asked: compared when the id comes again */
-    struct ledger_post posts[LEDGER_POSTS_MAX];
-    size_t n_posts;
+    size_t n_posts;   /* of l->posts; what was asked is in l->body: compared when the id
+                         comes again */
 };
 
 /*
@@ -89,14 +130,20 @@ struct ledger_covering {
     int64_t back_fen;  /* gets so much back now */
 };
 
+/*
+ * As many as there are: what a lease used up stays with it, and a correction may open
+ * vouchers again that others have followed.
+ */
 struct ledger_covers {
-    struct ledger_covering c[LEDGER_VOUCHERS_MAX];
+    struct ledger_covering *c;
     size_t n;
-    size_t order[LEDGER_VOUCHERS_MAX]; /* of those that pay now */
+    size_t cap;
+    size_t *order; /* of those that pay now */
     size_t n_order;
 };
+void ledger_covers_free(struct ledger_covers *s);
 
-/* lease "": none. */
+/* lease "": none. In any case ledger_covers_free it. */
 int ledger_covers_load(struct ledger *l, const char *wallet, const char *lease,
                        int64_t wall_ns, struct ledger_covers *out,
                        struct err *e) MUST_USE;
@@ -113,7 +160,7 @@ int ledger_covers_refund(struct ledger_covers *s, int64_t refund_fen, int64_t ca
                          int64_t *cash_back_fen, struct err *e) MUST_USE;
 /* Post what changes between a voucher and its promises, and keep it. */
 void ledger_covers_post(struct ledger_covers *s, struct ledger_draft *d);
-int ledger_covers_save(struct ledger *l, const char *lease, const struct ledger_covers *s,
+int ledger_covers_save(struct ledger *l, const char *lease, struct ledger_covers *s,
                        struct err *e) MUST_USE;
 /* "renter:voucher:WALLET:ID", or of what is promised of it. */
 void ledger_voucher_name(char out[LEDGER_ACCOUNT_MAX], bool promised, const char *wallet,
@@ -121,6 +168,14 @@ void ledger_voucher_name(char out[LEDGER_ACCOUNT_MAX], bool promised, const char
 void ledger_post(struct ledger_draft *d, const char *dr, const char *cr, int64_t fen);
 /* What an account's name says: is it of that wallet's vouchers? */
 bool ledger_is_voucher(const char *account, const char *wallet);
+bool ledger_is_of_vouchers(const char *account); /* of any wallet */
+void ledger_name_copy(char out[LEDGER_ACCOUNT_MAX], const char *name);
+/* "KIND:WHAT" */
+#define LEDGER_ID_MAX (LEDGER_TEXT_MAX + 40)
+void ledger_id(char out[LEDGER_ID_MAX], const char *kind, const char *what);
+/* To what is asked: a line "key=fen". The first one begins the body anew. */
+void ledger_ask(struct ledger *l, const char *key, int64_t fen);
+void ledger_ask_text(struct ledger *l, const char *key, const char *text);
 
 /*
  * How an order changes a lease and fills the draft's effects; run inside the
@@ -144,7 +199,7 @@ struct ledger_order {
     const struct ledger_voucher *voucher; /* to be given, or taken back */
 };
 
-/* Find or make the entry, all in one transaction. Frees the draft's body. */
+/* Find or make the entry, all in one transaction. */
 int ledger_carry_out(struct ledger *l, struct ledger_draft *d, struct ledger_order *o,
                      bool *repeated, struct err *e) MUST_USE;
 int ledger_check_text(const char *what, const char *text, struct err *e) MUST_USE;
@@ -153,10 +208,13 @@ int ledger_check_fen(int64_t fen, int64_t least, struct err *e) MUST_USE;
 int ledger_voucher_terms(struct ledger *l, int64_t wall_ns, struct ledger_voucher *v,
                          struct err *e) MUST_USE;
 
-/* A transaction, or a part of a group. A failed one is undone by ledger_undo. */
+/*
+ * A transaction, or a part of a group. A failed one is undone by ledger_undo: a refusal
+ * in a group has written nothing; whatever else fails halfway takes the group with it.
+ */
 int ledger_enter(struct ledger *l, struct err *e) MUST_USE;
 int ledger_leave(struct ledger *l, struct err *e) MUST_USE;
-void ledger_undo(struct ledger *l);
+void ledger_undo(struct ledger *l, const struct err *why);
 
 /* *found: an entry of that id and content is there. Other content is refused. */
 int ledger_find(struct ledger *l, const struct ledger_draft *d, bool *found,
@@ -167,24 +225,42 @@ int ledger_get_lease(struct ledger *l, const char *lease, struct ledger_lease *o
                      int64_t *fee_bps, struct err *e) MUST_USE;
 int ledger_set_lease(struct ledger *l, const char *lease, const struct ledger_lease *h,
                      int64_t fee_bps, struct err *e) MUST_USE;
+/* What is not written yet of a group, so that statements see it. */
+int ledger_settle_accounts(struct ledger *l, struct err *e) MUST_USE;
 /* Nothing at all of a wallet that is not there. */
 int ledger_totals(struct ledger *l, const char *wallet, int64_t *balance_fen,
                   int64_t *held_fen, struct err *e) MUST_USE;
 /* What is due to the owner of that host. */
 int ledger_due(struct ledger *l, const char *host, int64_t *fen, struct err *e) MUST_USE;
 
+/*
+ * fn for each row of sql, whose parameters are two integers, and the wallet in use (NULL:
+ * all).
+ */
+int ledger_each_row(struct ledger *l, const char *sql, int64_t a, int64_t b,
+                    int (*fn)(void *ctx, sqlite3_stmt *s, struct err *e), void *ctx,
+                    struct err *e) MUST_USE;
+const char *ledger_text_at(sqlite3_stmt *s, int column); /* "" of NULL */
+
 /* "renter:cash", or with the wallet's id behind. */
 void ledger_cash_name(char out[LEDGER_ACCOUNT_MAX], const char *wallet);
+void ledger_payable_name(char out[LEDGER_ACCOUNT_MAX], const char *host);
 
-/* The day of Asia/Shanghai, counted from 1970. */
-int64_t ledger_day(int64_t wall_ns);
-
-/* The chain: what an entry adds to the hash of the one before. */
-void ledger_chain(struct sha256 *chain, int64_t n, const char *id, const char *kind,
-                  const char *wallet, const char *lease, int64_t wall_ns,
-                  int64_t held_fen, const void *body, size_t body_len,
-                  const struct buf *posts);
-void ledger_chain_post(struct buf *out, const char *dr, const char *cr, int64_t fen);
+/* What an entry adds to the chain, and the chain after it; scratch is room for it. */
+struct ledger_link {
+    int64_t n;
+    const char *id;
+    const char *kind;
+    const char *wallet;
+    const char *lease;
+    int64_t wall_ns;
+    int64_t held_fen;
+    const void *body;
+    size_t body_len;
+    const void *posts; /* lines "DR CR FEN" */
+    size_t posts_len;
+};
+void ledger_chain(struct sha256 *chain, const struct ledger_link *k, struct buf *scratch);
 
 #define LEDGER_CASH     "renter:cash"
 #define LEDGER_VOUCHER  "renter:voucher"

@@ -1,132 +1,40 @@
+/* A ledger's rows: its file, its transactions, and how an entry is put into it. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/buf.h"
-#include "meter/calendar.h"
 #include "meter/ledger_internal.h"
 #include "meter/refuse.h"
 
-#define NS_PER_S       ((int64_t)1000000000)
-#define DAY_S          86400
 #define APPLICATION_ID 0x67704c31 /* "gpL1" */
 
-/* What vouchers have to do with a lease. */
-#define COVERS                                                                           \
-    "CREATE TABLE cover(lease TEXT NOT NULL, voucher TEXT NOT NULL,"                     \
-    " seq INTEGER NOT NULL, promised INTEGER NOT NULL CHECK(promised >= 0),"             \
-    " spent INTEGER NOT NULL CHECK(spent >= 0), PRIMARY KEY(lease, voucher))"            \
-    " STRICT, WITHOUT ROWID;"
-
-static const char schema[] =
-    "CREATE TABLE entry(n INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE,"
-    " kind TEXT NOT NULL, lease TEXT NOT NULL, wall_ns INTEGER NOT NULL,"
-    " held INTEGER NOT NULL, cash INTEGER NOT NULL, body BLOB NOT NULL,"
-    " chain BLOB NOT NULL, wallet TEXT NOT NULL DEFAULT '',"
-    " voucher INTEGER NOT NULL DEFAULT 0) STRICT;"
-    "CREATE TABLE account(n INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE,"
-    " debit INTEGER NOT NULL DEFAULT 0, credit INTEGER NOT NULL DEFAULT 0) STRICT;"
-    "CREATE TABLE posting(n INTEGER PRIMARY KEY,"
-    " entry INTEGER NOT NULL REFERENCES entry(n),"
-    " dr INTEGER NOT NULL REFERENCES account(n),"
-    " cr INTEGER NOT NULL REFERENCES account(n),"
-    " fen INTEGER NOT NULL CHECK(fen > 0)) STRICT;"
-    "CREATE TABLE lease(lease TEXT PRIMARY KEY, state INTEGER NOT NULL,"
-    " held INTEGER NOT NULL CHECK(held >= 0), charge INTEGER NOT NULL,"
-    " host TEXT NOT NULL, fee_bps INTEGER NOT NULL, wallet TEXT NOT NULL DEFAULT '',"
-    " total INTEGER NOT NULL DEFAULT 0) STRICT, WITHOUT ROWID;" COVERS
-    "CREATE TABLE day(wallet TEXT NOT NULL, day INTEGER NOT NULL, kind TEXT NOT NULL,"
-    " n INTEGER NOT NULL, cash INTEGER NOT NULL, held INTEGER NOT NULL,"
-    " PRIMARY KEY(wallet, day, kind)) STRICT, WITHOUT ROWID;"
-    "INSERT INTO account(n, name) VALUES(1, 'renter:cash');"
-    "CREATE TABLE wallet(id TEXT PRIMARY KEY, cash INTEGER NOT NULL REFERENCES "
-    "account(n),"
-    " held INTEGER NOT NULL) STRICT, WITHOUT ROWID;"
-    "INSERT INTO wallet VALUES('', 1, 0);"
-    "CREATE TRIGGER entry_stays BEFORE UPDATE ON entry"
-    " BEGIN SELECT raise(ABORT, 'entries are never changed'); END;"
-    "CREATE TRIGGER entry_remains BEFORE DELETE ON entry"
-    " BEGIN SELECT raise(ABORT, 'entries are never removed'); END;"
-    "CREATE TRIGGER posting_stays BEFORE UPDATE ON posting"
-    " BEGIN SELECT raise(ABORT, 'postings are never changed'); END;"
-    "CREATE TRIGGER posting_remains BEFORE DELETE ON posting"
-    " BEGIN SELECT raise(ABORT, 'postings are never removed'); END;";
-
-/* Version 1 knew one wallet only. */
-static const char upgrade_1[] =
-    "ALTER TABLE entry ADD COLUMN wallet TEXT NOT NULL DEFAULT '';"
-    "ALTER TABLE lease ADD COLUMN wallet TEXT NOT NULL DEFAULT '';"
-    "ALTER TABLE day RENAME TO day1;"
-    "CREATE TABLE day(wallet TEXT NOT NULL, day INTEGER NOT NULL, kind TEXT NOT NULL,"
-    " n INTEGER NOT NULL, cash INTEGER NOT NULL, held INTEGER NOT NULL,"
-    " PRIMARY KEY(wallet, day, kind)) STRICT, WITHOUT ROWID;"
-    "INSERT INTO day SELECT '', day, kind, n, cash, held FROM day1;"
-    "DROP TABLE day1;"
-    "CREATE TABLE wallet(id TEXT PRIMARY KEY, cash INTEGER NOT NULL REFERENCES "
-    "account(n),"
-    " held INTEGER NOT NULL) STRICT, WITHOUT ROWID;"
-    "INSERT INTO wallet SELECT '', 1, held FROM total;"
-    "DROP TABLE total;";
-
-/* Version 2 knew no vouchers. */
-static const char upgrade_2[] =
-    "ALTER TABLE entry ADD COLUMN voucher INTEGER NOT NULL DEFAULT 0;"
-    "ALTER TABLE lease ADD COLUMN total INTEGER NOT NULL DEFAULT 0;"
-    "UPDATE lease SET total = held;" COVERS;
-
-static const char *const upgrades[LEDGER_VERSION - 1] = {upgrade_1, upgrade_2};
-
-static const char *const statements[LEDGER_STATEMENT_COUNT] = {
-    [LEDGER_FIND] = "SELECT kind, lease, body, wallet FROM entry WHERE id = ?1",
-    [LEDGER_LAST] = "SELECT n, chain FROM entry ORDER BY n DESC LIMIT 1",
-    [LEDGER_ADD] = "INSERT INTO entry VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9,"
-                   " ?10, ?11)",
-    [LEDGER_POST] = "INSERT INTO posting(entry, dr, cr, fen) VALUES(?1, ?2, ?3, ?4)",
-    [LEDGER_ACCOUNT] = "SELECT n FROM account WHERE name = ?1",
-    [LEDGER_NEW_ACCOUNT] = "INSERT INTO account(name) VALUES(?1)",
-    [LEDGER_MOVE] =
-        "UPDATE account SET debit = debit + ?2, credit = credit + ?3 WHERE n = ?1",
-    [LEDGER_TOTALS] = "SELECT a.credit - a.debit, w.held FROM wallet w"
-                      " JOIN account a ON a.n = w.cash WHERE w.id = ?1",
-    [LEDGER_DAY] = "INSERT INTO day VALUES(?5, ?1, ?2, 1, ?3, ?4) ON CONFLICT DO UPDATE"
-                   " SET n = n + 1, cash = cash + ?3, held = held + ?4",
-    [LEDGER_HELD] = "UPDATE wallet SET held = held + ?1 WHERE id = ?2",
-    [LEDGER_NEW_WALLET] = "INSERT OR IGNORE INTO wallet VALUES(?1, ?2, 0)",
-    [LEDGER_DUE] = "SELECT credit - debit FROM account WHERE name = ?1",
-    [LEDGER_BODY] = "SELECT body FROM entry WHERE id = ?1",
-    [LEDGER_LEASE] = "SELECT state, held, charge, host, fee_bps, wallet, total FROM lease"
-                     " WHERE lease = ?1",
-    [LEDGER_SAVE] = "SAVEPOINT one",
-    [LEDGER_KEEP] = "RELEASE one",
-    [LEDGER_SET_LEASE] =
-        "INSERT OR REPLACE INTO lease VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
-    [LEDGER_OPEN_VOUCHERS] =
-        "SELECT substr(name, length(?1) + 1), credit - debit FROM account"
-        " WHERE name > ?1 AND name < ?2 AND credit > debit ORDER BY name",
-    [LEDGER_COVERS] = "SELECT voucher, promised, spent, seq FROM cover WHERE lease = ?1"
-                      " AND (promised > 0 OR spent > 0) ORDER BY seq, voucher",
-    [LEDGER_SET_COVER] = "INSERT OR REPLACE INTO cover VALUES(?1, ?2, ?3, ?4, ?5)",
-};
+static int
+prepare_all(struct ledger *l, struct err *e)
+{
+    for (int i = 0; i < LEDGER_STATEMENT_COUNT; i++) {
+        if (db_prepare(l->db, ledger_statements[i], &l->s[i], e) != 0) {
+            return -1;
+        }
+    }
+    return ledger_accounts_open(
+        &l->accounts, l->db, "SELECT debit, credit, held FROM account WHERE name = ?1",
+        "INSERT OR REPLACE INTO account VALUES(?1, ?2, ?3, ?4)", e);
+}
 
 int
 ledger_open(struct ledger **out, const char *path, struct err *e)
 {
     const struct db_options o = {.application_id = APPLICATION_ID,
                                  .version = LEDGER_VERSION,
-                                 .schema = schema,
-                                 .upgrades = upgrades};
+                                 .schema = ledger_schema,
+                                 .upgrades = ledger_upgrades};
     struct ledger *l = xcalloc(1, sizeof *l);
 
-    if (db_open(&l->db, path, &o, e) != 0) {
-        free(l);
+    if (db_open(&l->db, path, &o, e) != 0 || prepare_all(l, e) != 0) {
+        ledger_close(l);
         return err_wrap(e, "the ledger %s", path);
-    }
-    for (int i = 0; i < LEDGER_STATEMENT_COUNT; i++) {
-        if (db_prepare(l->db, statements[i], &l->s[i], e) != 0) {
-            ledger_close(l);
-            return err_wrap(e, "the ledger %s", path);
-        }
     }
     *out = l;
     return 0;
@@ -141,7 +49,12 @@ ledger_close(struct ledger *l)
     for (int i = 0; i < LEDGER_STATEMENT_COUNT; i++) {
         (void)sqlite3_finalize(l->s[i]);
     }
+    ledger_accounts_close(&l->accounts);
     db_close(l->db);
+    free(l->posts);
+    buf_free(&l->body);
+    buf_free(&l->post_lines);
+    buf_free(&l->text);
     free(l);
 }
 
@@ -158,30 +71,92 @@ static int
 run(struct ledger *l, enum ledger_statement which, struct err *e)
 {
     bool row = false;
-    int rc = db_step(l->db, l->s[which], &row, e);
 
-    (void)sqlite3_reset(l->s[which]);
-    (void)sqlite3_clear_bindings(l->s[which]);
-    return rc;
+    return db_step(l->db, l->s[which], &row, e);
 }
 
 /* ---- transactions ---- */
 
 static void
-forget_recent(struct ledger *l)
+forget(struct ledger *l)
 {
-    l->has_last = false;
-    memset(l->recent, 0, sizeof l->recent);
+    ledger_accounts_forget(&l->accounts);
+    l->last_n = -1;
+}
+
+/*
+ * Under the write lock: which is the last entry. Another than the one that was seen last
+ * is another process's, and what is remembered of accounts is of no use.
+ */
+static int
+look_at_last(struct ledger *l, struct err *e)
+{
+    sqlite3_stmt *s = l->s[LEDGER_LAST];
+    struct sha256 chain = {{0}};
+    int64_t n = 0;
+    bool row = false;
+    int rc = 0;
+
+    if (db_step(l->db, s, &row, e) != 0) {
+        return -1;
+    }
+    if (row) {
+        n = sqlite3_column_int64(s, 0);
+        if ((size_t)sqlite3_column_bytes(s, 1) == sizeof chain.b) {
+            memcpy(chain.b, sqlite3_column_blob(s, 1), sizeof chain.b);
+        } else {
+            rc = err_set(e, ERR_CORRUPT, "entry %" PRId64 ": no hash", n);
+        }
+    }
+    (void)sqlite3_reset(s);
+    if (rc == 0 && (n != l->last_n || !sha256_equal(&chain, &l->last_chain))) {
+        forget(l);
+        l->last_n = n;
+        l->last_chain = chain;
+    }
+    return rc;
+}
+
+static void
+roll_back(struct ledger *l)
+{
+    forget(l);
+    l->writing = false;
+    (void)sqlite3_exec(l->db, "ROLLBACK", NULL, NULL, NULL);
+}
+
+static int
+begin(struct ledger *l, struct err *e)
+{
+    if (run(l, LEDGER_BEGIN, e) != 0) {
+        return -1;
+    }
+    if (look_at_last(l, e) != 0) {
+        roll_back(l);
+        return -1;
+    }
+    return 0;
+}
+
+static int
+commit(struct ledger *l, struct err *e)
+{
+    if (ledger_accounts_write(&l->accounts, e) == 0 && run(l, LEDGER_COMMIT, e) == 0) {
+        l->writing = false;
+        return 0;
+    }
+    roll_back(l);
+    return -1;
 }
 
 int
 ledger_begin(struct ledger *l, struct err *e)
 {
-    forget_recent(l);
-    if (db_exec(l->db, "BEGIN IMMEDIATE", e) != 0) {
+    if (begin(l, e) != 0) {
         return -1;
     }
     l->grouped = true;
+    l->failed = false;
     return 0;
 }
 
@@ -189,36 +164,55 @@ int
 ledger_commit(struct ledger *l, struct err *e)
 {
     l->grouped = false;
-    forget_recent(l);
-    if (db_exec(l->db, "COMMIT", e) != 0) {
-        (void)sqlite3_exec(l->db, "ROLLBACK", NULL, NULL, NULL);
-        return -1;
+    if (l->failed) {
+        l->failed = false;
+        roll_back(l);
+        *e = l->why;
+        return err_wrap(e, "none of the entries was made");
     }
-    return 0;
+    return commit(l, e);
 }
 
 int
 ledger_enter(struct ledger *l, struct err *e)
 {
-    if (l->grouped) {
-        return run(l, LEDGER_SAVE, e);
+    if (!l->grouped) {
+        return begin(l, e);
     }
-    forget_recent(l);
-    return db_exec(l->db, "BEGIN IMMEDIATE", e);
+    if (l->failed) {
+        *e = l->why;
+        return err_wrap(e, "none of the entries was made");
+    }
+    return 0;
 }
 
 int
 ledger_leave(struct ledger *l, struct err *e)
 {
-    return l->grouped ? run(l, LEDGER_KEEP, e) : db_exec(l->db, "COMMIT", e);
+    if (!l->grouped) {
+        return commit(l, e);
+    }
+    l->writing = false;
+    return 0;
 }
 
 void
-ledger_undo(struct ledger *l)
+ledger_undo(struct ledger *l, const struct err *why)
 {
-    forget_recent(l);
-    (void)sqlite3_exec(l->db, l->grouped ? "ROLLBACK TO one; RELEASE one" : "ROLLBACK",
-                       NULL, NULL, NULL);
+    if (!l->grouped) {
+        roll_back(l);
+    } else if (!l->failed && (l->writing || sqlite3_get_autocommit(l->db) != 0)) {
+        /* SQLite itself ends a transaction when the disk is full. */
+        l->failed = true;
+        l->why = *why;
+        forget(l);
+    }
+}
+
+int
+ledger_settle_accounts(struct ledger *l, struct err *e)
+{
+    return ledger_accounts_write(&l->accounts, e);
 }
 
 int
@@ -237,8 +231,8 @@ ledger_find(struct ledger *l, const struct ledger_draft *d, bool *found, struct 
 
         same = strcmp((const char *)sqlite3_column_text(s, 0), d->kind) == 0 &&
                strcmp((const char *)sqlite3_column_text(s, 1), d->lease) == 0 &&
-               len == d->body.len &&
-               (len == 0 || memcmp(sqlite3_column_blob(s, 2), d->body.data, len) == 0) &&
+               len == l->body.len &&
+               (len == 0 || memcmp(sqlite3_column_blob(s, 2), l->body.data, len) == 0) &&
                (!d->of_wallet ||
                 strcmp((const char *)sqlite3_column_text(s, 3), d->wallet) == 0);
     }
@@ -250,301 +244,249 @@ ledger_find(struct ledger *l, const struct ledger_draft *d, bool *found, struct 
     return 0;
 }
 
-static int
-last_entry(struct ledger *l, int64_t *n, struct sha256 *chain, struct err *e)
+/* ---- what an entry is ---- */
+
+/* name[:of] */
+static void
+join_name(char out[LEDGER_ACCOUNT_MAX], const char *name, const char *of)
 {
-    sqlite3_stmt *s = l->s[LEDGER_LAST];
-    bool row = false;
-    int rc = 0;
+    size_t k = strlen(name);
+    size_t n = strnlen(of, LEDGER_ACCOUNT_MAX - k - 2);
 
-    if (l->has_last) {
-        *n = l->last_n;
-        *chain = l->last_chain;
-        return 0;
+    memcpy(out, name, k);
+    out[k] = '\0';
+    if (n > 0) {
+        out[k] = ':';
+        memcpy(out + k + 1, of, n);
+        out[k + 1 + n] = '\0';
     }
-    memset(chain, 0, sizeof *chain);
-    *n = 0;
-    if (db_step(l->db, s, &row, e) != 0) {
-        return -1;
-    }
-    if (row) {
-        *n = sqlite3_column_int64(s, 0);
-        if ((size_t)sqlite3_column_bytes(s, 1) == sizeof chain->b) {
-            memcpy(chain->b, sqlite3_column_blob(s, 1), sizeof chain->b);
-        } else {
-            rc = err_set(e, ERR_CORRUPT, "entry %" PRId64 ": no hash", *n);
-        }
-    }
-    (void)sqlite3_reset(s);
-    return rc;
-}
-
-static int
-account_of(struct ledger *l, const char *name, int64_t *n, struct err *e)
-{
-    sqlite3_stmt *s = l->s[LEDGER_ACCOUNT];
-    bool row = false;
-
-    for (size_t i = 0; i < LEDGER_RECENT; i++) {
-        if (l->recent[i].n != 0 && strcmp(l->recent[i].name, name) == 0) {
-            *n = l->recent[i].n;
-            return 0;
-        }
-    }
-    bind_text(s, 1, name);
-    if (db_step(l->db, s, &row, e) != 0) {
-        return -1;
-    }
-    *n = row ? sqlite3_column_int64(s, 0) : 0;
-    (void)sqlite3_reset(s);
-    if (!row) {
-        bind_text(l->s[LEDGER_NEW_ACCOUNT], 1, name);
-        if (run(l, LEDGER_NEW_ACCOUNT, e) != 0) {
-            return -1;
-        }
-        *n = sqlite3_last_insert_rowid(l->db);
-    }
-    l->next_recent = (l->next_recent + 1) % LEDGER_RECENT;
-    (void)snprintf(l->recent[l->next_recent].name, LEDGER_ACCOUNT_MAX, "%s", name);
-    l->recent[l->next_recent].n = *n;
-    return 0;
-}
-
-static int
-move(struct ledger *l, int64_t account, int64_t debit_fen, int64_t credit_fen,
-     struct err *e)
-{
-    sqlite3_stmt *s = l->s[LEDGER_MOVE];
-
-    (void)sqlite3_bind_int64(s, 1, account);
-    (void)sqlite3_bind_int64(s, 2, debit_fen);
-    (void)sqlite3_bind_int64(s, 3, credit_fen);
-    return run(l, LEDGER_MOVE, e);
-}
-
-static int
-add_post(struct ledger *l, int64_t entry, const struct ledger_post *p, struct err *e)
-{
-    sqlite3_stmt *s = l->s[LEDGER_POST];
-    int64_t dr = 0;
-    int64_t cr = 0;
-
-    if (account_of(l, p->dr, &dr, e) != 0 || account_of(l, p->cr, &cr, e) != 0) {
-        return -1;
-    }
-    (void)sqlite3_bind_int64(s, 1, entry);
-    (void)sqlite3_bind_int64(s, 2, dr);
-    (void)sqlite3_bind_int64(s, 3, cr);
-    (void)sqlite3_bind_int64(s, 4, p->fen);
-    return run(l, LEDGER_POST, e) == 0 && move(l, dr, p->fen, 0, e) == 0
-               ? move(l, cr, 0, p->fen, e)
-               : -1;
-}
-
-int64_t
-ledger_day(int64_t wall_ns)
-{
-    int64_t local_s = wall_ns / NS_PER_S + CALENDAR_OFFSET_S;
-
-    return local_s >= 0 ? local_s / DAY_S : (local_s - DAY_S + 1) / DAY_S;
-}
-
-void
-ledger_chain_post(struct buf *out, const char *dr, const char *cr, int64_t fen)
-{
-    buf_printf(out, "%s %s %" PRId64 "\n", dr, cr, fen);
 }
 
 void
 ledger_cash_name(char out[LEDGER_ACCOUNT_MAX], const char *wallet)
 {
-    (void)snprintf(out, LEDGER_ACCOUNT_MAX, "%s%s%s", LEDGER_CASH,
-                   wallet[0] != '\0' ? ":" : "", wallet);
+    join_name(out, LEDGER_CASH, wallet);
 }
 
 void
-ledger_chain(struct sha256 *chain, int64_t n, const char *id, const char *kind,
-             const char *wallet, const char *lease, int64_t wall_ns, int64_t held_fen,
-             const void *body, size_t body_len, const struct buf *posts)
+ledger_payable_name(char out[LEDGER_ACCOUNT_MAX], const char *host)
 {
-    struct buf b = BUF_INIT;
-
-    buf_add(&b, chain->b, sizeof chain->b);
-    buf_printf(&b, "%" PRId64 "\n%s\n%s%s%s\n%s\n%" PRId64 " %" PRId64 " %zu\n", n, id,
-               kind, wallet[0] != '\0' ? " " : "", wallet, lease, wall_ns, held_fen,
-               body_len);
-    buf_add(&b, body, body_len);
-    buf_add(&b, posts->data, posts->len);
-    sha256_of(b.data, b.len, chain);
-    buf_free(&b);
+    join_name(out, share_account_name(SHARE_OWNER_PAYABLE), host);
 }
 
-static int64_t
-cash_of(const struct ledger_draft *d)
+static void
+add_line(struct buf *b, const char *text)
 {
-    char cash[LEDGER_ACCOUNT_MAX];
-    int64_t fen = 0;
+    buf_add_str(b, text);
+    buf_add(b, "\n", 1);
+}
 
-    ledger_cash_name(cash, d->wallet);
-    for (size_t i = 0; i < d->n_posts; i++) {
-        fen += strcmp(d->posts[i].cr, cash) == 0 ? d->posts[i].fen : 0;
-        fen -= strcmp(d->posts[i].dr, cash) == 0 ? d->posts[i].fen : 0;
+void
+ledger_chain(struct sha256 *chain, const struct ledger_link *k, struct buf *scratch)
+{
+    struct buf *b = scratch;
+
+    buf_reset(b);
+    buf_reserve(b, 512 + k->body_len + k->posts_len);
+    buf_add(b, chain->b, sizeof chain->b);
+    buf_add_int(b, k->n);
+    buf_add(b, "\n", 1);
+    add_line(b, k->id);
+    buf_add_str(b, k->kind);
+    if (k->wallet[0] != '\0') {
+        buf_add(b, " ", 1);
+        buf_add_str(b, k->wallet);
     }
-    return fen;
+    buf_add(b, "\n", 1);
+    add_line(b, k->lease);
+    buf_add_int(b, k->wall_ns);
+    buf_add(b, " ", 1);
+    buf_add_int(b, k->held_fen);
+    buf_add(b, " ", 1);
+    buf_add_int(b, (int64_t)k->body_len);
+    buf_add(b, "\n", 1);
+    buf_add(b, k->body, k->body_len);
+    buf_add(b, k->posts, k->posts_len);
+    sha256_of(b->data, b->len, chain);
 }
+
+/* What an entry changes in its wallet, and where that stands. */
+struct change {
+    size_t cash; /* the account's place */
+    int64_t cash_fen;
+    int64_t voucher_fen;
+};
 
 static int64_t
 vouchers_of(const struct ledger_draft *d)
 {
+    const struct ledger_post *p = d->l->posts;
     int64_t fen = 0;
 
     for (size_t i = 0; i < d->n_posts; i++) {
-        fen += ledger_is_voucher(d->posts[i].cr, d->wallet) ? d->posts[i].fen : 0;
-        fen -= ledger_is_voucher(d->posts[i].dr, d->wallet) ? d->posts[i].fen : 0;
+        fen += ledger_is_voucher(p[i].cr, d->wallet) ? p[i].fen : 0;
+        fen -= ledger_is_voucher(p[i].dr, d->wallet) ? p[i].fen : 0;
     }
     return fen;
 }
 
+/* Refused, before anything is written, if less than nothing would be free. */
 static int
-add_entry(struct ledger *l, const struct ledger_draft *d, int64_t n,
-          const struct sha256 *chain, struct err *e)
+weigh(struct ledger *l, const struct ledger_draft *d, struct change *c, struct err *e)
+{
+    const struct ledger_post *p = l->posts;
+    const struct ledger_standing *is;
+    char cash[LEDGER_ACCOUNT_MAX];
+    int64_t balance_fen;
+    int64_t held_fen;
+
+    ledger_cash_name(cash, d->wallet);
+    c->cash_fen = 0;
+    for (size_t i = 0; i < d->n_posts; i++) {
+        c->cash_fen += strcmp(p[i].cr, cash) == 0 ? p[i].fen : 0;
+        c->cash_fen -= strcmp(p[i].dr, cash) == 0 ? p[i].fen : 0;
+    }
+    c->voucher_fen = vouchers_of(d);
+    if (ledger_accounts_find(&l->accounts, cash, &c->cash, e) != 0) {
+        return -1;
+    }
+    is = &l->accounts.v[c->cash].is;
+    balance_fen = is->credit_fen - is->debit_fen + c->cash_fen;
+    held_fen = is->held_fen + d->held_fen;
+    return held_fen < 0 || balance_fen < held_fen
+               ? err_set(e, ERR_LIMIT,
+                         "the balance does not cover it: %" PRId64 " fen are missing",
+                         held_fen < 0 ? -held_fen : held_fen - balance_fen)
+               : 0;
+}
+
+static int
+add_entry(struct ledger *l, const struct ledger_draft *d, const struct change *c,
+          struct err *e)
 {
     sqlite3_stmt *s = l->s[LEDGER_ADD];
 
-    (void)sqlite3_bind_int64(s, 1, n);
+    (void)sqlite3_bind_int64(s, 1, l->last_n);
     bind_text(s, 2, d->id);
     bind_text(s, 3, d->kind);
     bind_text(s, 4, d->lease);
-    (void)sqlite3_bind_int64(s, 5, d->wall_ns);
-    (void)sqlite3_bind_int64(s, 6, d->held_fen);
-    (void)sqlite3_bind_int64(s, 7, cash_of(d));
-    (void)sqlite3_bind_blob64(s, 8, d->body.len > 0 ? d->body.data : (const void *)"",
-                              d->body.len, SQLITE_STATIC);
-    (void)sqlite3_bind_blob(s, 9, chain->b, (int)sizeof chain->b, SQLITE_STATIC);
-    bind_text(s, 10, d->wallet);
-    (void)sqlite3_bind_int64(s, 11, vouchers_of(d));
+    bind_text(s, 5, d->wallet);
+    (void)sqlite3_bind_int64(s, 6, d->wall_ns);
+    (void)sqlite3_bind_int64(s, 7, d->held_fen);
+    (void)sqlite3_bind_int64(s, 8, c->cash_fen);
+    (void)sqlite3_bind_int64(s, 9, c->voucher_fen);
+    (void)sqlite3_bind_text(s, 10, buf_str(&l->post_lines), (int)l->post_lines.len,
+                            SQLITE_STATIC);
+    (void)sqlite3_bind_blob64(s, 11, buf_str(&l->body), l->body.len, SQLITE_STATIC);
+    (void)sqlite3_bind_blob(s, 12, l->last_chain.b, (int)sizeof l->last_chain.b,
+                            SQLITE_STATIC);
     return run(l, LEDGER_ADD, e);
 }
 
 static int
-change_held(struct ledger *l, const char *wallet, int64_t fen, struct err *e)
+move_accounts(struct ledger *l, const struct ledger_draft *d, const struct change *c,
+              struct err *e)
 {
-    char cash[LEDGER_ACCOUNT_MAX];
-    int64_t account = 0;
+    for (size_t i = 0; i < d->n_posts; i++) {
+        const struct ledger_post *p = &l->posts[i];
+        size_t dr = 0;
+        size_t cr = 0;
 
-    if (wallet[0] != '\0') {
-        ledger_cash_name(cash, wallet);
-        if (account_of(l, cash, &account, e) != 0) {
+        if (ledger_accounts_find(&l->accounts, p->dr, &dr, e) != 0 ||
+            ledger_accounts_find(&l->accounts, p->cr, &cr, e) != 0) {
             return -1;
         }
-        bind_text(l->s[LEDGER_NEW_WALLET], 1, wallet);
-        (void)sqlite3_bind_int64(l->s[LEDGER_NEW_WALLET], 2, account);
-        if (run(l, LEDGER_NEW_WALLET, e) != 0) {
-            return -1;
-        }
+        ledger_accounts_change(&l->accounts, dr)->debit_fen += p->fen;
+        ledger_accounts_change(&l->accounts, cr)->credit_fen += p->fen;
     }
-    if (fen == 0) {
-        return 0;
+    if (d->held_fen != 0) {
+        ledger_accounts_change(&l->accounts, c->cash)->held_fen += d->held_fen;
     }
-    (void)sqlite3_bind_int64(l->s[LEDGER_HELD], 1, fen);
-    bind_text(l->s[LEDGER_HELD], 2, wallet);
-    return run(l, LEDGER_HELD, e);
-}
-
-/* The sums of its day, so that a statement need not read every entry. */
-static int
-add_to_day(struct ledger *l, const struct ledger_draft *d, struct err *e)
-{
-    sqlite3_stmt *s = l->s[LEDGER_DAY];
-
-    (void)sqlite3_bind_int64(s, 1, ledger_day(d->wall_ns));
-    bind_text(s, 2, d->kind);
-    (void)sqlite3_bind_int64(s, 3, cash_of(d));
-    (void)sqlite3_bind_int64(s, 4, d->held_fen);
-    bind_text(s, 5, d->wallet);
-    return run(l, LEDGER_DAY, e);
+    return 0;
 }
 
 int
 ledger_append(struct ledger *l, const struct ledger_draft *d, struct err *e)
 {
-    struct buf posts = BUF_INIT;
-    struct sha256 chain;
-    int64_t balance = 0;
-    int64_t held = 0;
-    int64_t n = 0;
-    int rc = -1;
+    struct ledger_link k = {.n = l->last_n + 1,
+                            .id = d->id,
+                            .kind = d->kind,
+                            .wallet = d->wallet,
+                            .lease = d->lease,
+                            .wall_ns = d->wall_ns,
+                            .held_fen = d->held_fen};
+    struct change c;
 
+    if (ledger_accounts_room(&l->accounts, e) != 0 || weigh(l, d, &c, e) != 0) {
+        return -1;
+    }
+    l->writing = true; /* nothing is refused from here on */
+    buf_reset(&l->post_lines);
     for (size_t i = 0; i < d->n_posts; i++) {
-        ledger_chain_post(&posts, d->posts[i].dr, d->posts[i].cr, d->posts[i].fen);
+        buf_add_str(&l->post_lines, l->posts[i].dr);
+        buf_add(&l->post_lines, " ", 1);
+        buf_add_str(&l->post_lines, l->posts[i].cr);
+        buf_add(&l->post_lines, " ", 1);
+        buf_add_int(&l->post_lines, l->posts[i].fen);
+        buf_add(&l->post_lines, "\n", 1);
     }
-    if (last_entry(l, &n, &chain, e) != 0) {
-        goto out;
-    }
-    n++;
-    ledger_chain(&chain, n, d->id, d->kind, d->wallet, d->lease, d->wall_ns, d->held_fen,
-                 d->body.data, d->body.len, &posts);
-    if (add_entry(l, d, n, &chain, e) != 0 || add_to_day(l, d, e) != 0 ||
-        change_held(l, d->wallet, d->held_fen, e) != 0) {
-        goto out;
-    }
-    for (size_t i = 0; i < d->n_posts; i++) {
-        if (add_post(l, n, &d->posts[i], e) != 0) {
-            goto out;
-        }
-    }
-    if (ledger_totals(l, d->wallet, &balance, &held, e) != 0) {
-        goto out;
-    }
-    l->has_last = l->grouped;
-    l->last_n = n;
-    l->last_chain = chain;
-    rc = held < 0 || balance < held
-             ? err_set(e, ERR_LIMIT,
-                       "the balance does not cover it: %" PRId64 " fen are missing",
-                       held < 0 ? -held : held - balance)
-             : 0;
+    k.body = l->body.data;
+    k.body_len = l->body.len;
+    k.posts = l->post_lines.data;
+    k.posts_len = l->post_lines.len;
+    ledger_chain(&l->last_chain, &k, &l->text);
+    l->last_n = k.n;
+    return add_entry(l, d, &c, e) == 0 ? move_accounts(l, d, &c, e) : -1;
+}
 
-out:
-    buf_free(&posts);
-    return rc;
+/* ---- what there is ---- */
+
+/*
+ * As the account stands: within a transaction as this one will leave it, else as it is
+ * on disk now, whoever wrote it.
+ */
+static int
+standing(struct ledger *l, const char *name, struct ledger_standing *out, struct err *e)
+{
+    size_t at = 0;
+
+    if (!l->grouped && sqlite3_get_autocommit(l->db) != 0) {
+        forget(l);
+    }
+    if (ledger_accounts_find(&l->accounts, name, &at, e) != 0) {
+        return -1;
+    }
+    *out = l->accounts.v[at].is;
+    return 0;
 }
 
 int
 ledger_totals(struct ledger *l, const char *wallet, int64_t *balance_fen,
               int64_t *held_fen, struct err *e)
 {
-    sqlite3_stmt *s = l->s[LEDGER_TOTALS];
-    bool row = false;
+    struct ledger_standing is;
+    char cash[LEDGER_ACCOUNT_MAX];
 
-    bind_text(s, 1, wallet);
-    if (db_step(l->db, s, &row, e) != 0) {
+    ledger_cash_name(cash, wallet);
+    if (standing(l, cash, &is, e) != 0) {
         return -1;
     }
-    if (!row && wallet[0] == '\0') {
-        return err_set(e, ERR_CORRUPT, "the ledger has no totals");
-    }
-    *balance_fen = row ? sqlite3_column_int64(s, 0) : 0;
-    *held_fen = row ? sqlite3_column_int64(s, 1) : 0;
-    (void)sqlite3_reset(s);
+    *balance_fen = is.credit_fen - is.debit_fen;
+    *held_fen = is.held_fen;
     return 0;
 }
 
 int
 ledger_due(struct ledger *l, const char *host, int64_t *fen, struct err *e)
 {
-    sqlite3_stmt *s = l->s[LEDGER_DUE];
+    struct ledger_standing is;
     char name[LEDGER_ACCOUNT_MAX];
-    bool row = false;
 
-    (void)snprintf(name, sizeof name, "%s:%s", share_account_name(SHARE_OWNER_PAYABLE),
-                   host);
-    bind_text(s, 1, name);
-    if (db_step(l->db, s, &row, e) != 0) {
+    ledger_payable_name(name, host);
+    if (standing(l, name, &is, e) != 0) {
         return -1;
     }
-    *fen = row ? sqlite3_column_int64(s, 0) : 0;
-    (void)sqlite3_reset(s);
+    *fen = is.credit_fen - is.debit_fen;
     return 0;
 }
 

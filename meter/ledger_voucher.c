@@ -65,17 +65,23 @@ ledger_voucher(struct ledger *l, const struct ledger_voucher *v, int64_t wall_ns
 {
     struct ledger_order o = {
         .effect = voucher_effect, .fen = v->given_fen, .covered = true, .voucher = v};
-    char key[LEDGER_TEXT_MAX + 32];
-    struct ledger_draft d = {
-        .id = key, .kind = "voucher", .lease = "", .of_wallet = true, .wall_ns = wall_ns};
+    char key[LEDGER_ID_MAX];
+    struct ledger_draft d = {.l = l,
+                             .id = key,
+                             .kind = "voucher",
+                             .lease = "",
+                             .of_wallet = true,
+                             .wall_ns = wall_ns};
 
     if (check_voucher(l, v, e) != 0) {
         return -1;
     }
-    (void)snprintf(d.wallet, sizeof d.wallet, "%s", l->wallet);
-    (void)snprintf(key, sizeof key, "voucher:%s", v->id);
-    buf_printf(&d.body, "fen=%" PRId64 "\nleast=%" PRId64 "\nexpires=%s\n", v->given_fen,
-               v->min_spend_fen, v->expires);
+    memcpy(d.wallet, l->wallet, sizeof d.wallet);
+    ledger_id(key, "voucher", v->id);
+    buf_reset(&l->body);
+    ledger_ask(l, "fen", v->given_fen);
+    ledger_ask(l, "least", v->min_spend_fen);
+    ledger_ask_text(l, "expires", v->expires);
     return ledger_carry_out(l, &d, &o, repeated, e);
 }
 
@@ -106,11 +112,16 @@ lapse_one(struct ledger *l, const struct ledger_voucher *v, int64_t wall_ns,
           struct err *e)
 {
     struct ledger_order o = {.effect = lapse_effect, .covered = true, .voucher = v};
-    char key[LEDGER_TEXT_MAX + 16];
-    struct ledger_draft d = {
-        .id = key, .kind = "lapse", .lease = "", .of_wallet = true, .wall_ns = wall_ns};
+    char key[LEDGER_ID_MAX];
+    struct ledger_draft d = {.l = l,
+                             .id = key,
+                             .kind = "lapse",
+                             .lease = "",
+                             .of_wallet = true,
+                             .wall_ns = wall_ns};
 
-    (void)snprintf(d.wallet, sizeof d.wallet, "%s", l->wallet);
+    memcpy(d.wallet, l->wallet, sizeof d.wallet);
+    buf_reset(&l->body);
     /* It may lapse again: what is heard late of a lease can come back to it after. */
     (void)snprintf(key, sizeof key, "lapse:%s:%" PRId64, v->id, wall_ns);
     return ledger_carry_out(l, &d, &o, NULL, e);
@@ -119,22 +130,19 @@ lapse_one(struct ledger *l, const struct ledger_voucher *v, int64_t wall_ns,
 int
 ledger_lapse(struct ledger *l, int64_t wall_ns, size_t *n_lapsed, struct err *e)
 {
-    struct ledger_covers s;
+    struct ledger_covers s = {.n = 0};
+    int rc = ledger_covers_load(l, l->wallet, "", wall_ns, &s, e);
 
-    if (ledger_covers_load(l, l->wallet, "", wall_ns, &s, e) != 0) {
-        return -1;
-    }
-    for (size_t i = 0; i < s.n; i++) {
+    for (size_t i = 0; rc == 0 && i < s.n; i++) {
         const struct ledger_voucher *v = &s.c[i].v;
 
         if (v->expired && v->free_fen > 0) {
-            if (lapse_one(l, v, wall_ns, e) != 0) {
-                return -1;
-            }
-            ++*n_lapsed;
+            rc = lapse_one(l, v, wall_ns, e);
+            *n_lapsed += rc == 0 ? 1 : 0;
         }
     }
-    return 0;
+    ledger_covers_free(&s);
+    return rc;
 }
 
 /* ---- looking ---- */
@@ -150,6 +158,9 @@ ledger_each_voucher(struct ledger *l, int64_t wall_ns,
     bool row = true;
     int rc = -1;
 
+    if (ledger_settle_accounts(l, e) != 0) {
+        return -1;
+    }
     ledger_voucher_name(from, false, l->wallet, "");
     (void)snprintf(to, sizeof to, "%s", from);
     to[strlen(to) - 1] = ';';

@@ -168,7 +168,7 @@ import sqlite3, sys
 db = sqlite3.connect(sys.argv[1])
 for (name,) in list(db.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'")):
     db.execute(f"DROP TRIGGER {name}")
-db.execute("UPDATE posting SET fen = fen + 1 WHERE n = 1")
+db.execute("UPDATE entry SET posts = posts || posts WHERE n = 1")
 db.commit()
 PY
 expect 1 owner audit

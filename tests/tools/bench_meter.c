@@ -195,12 +195,13 @@ ledger_entries(const char *dir, int group)
 }
 
 static int
-sum_up(void *ctx, const struct ledger_sum *sum, struct err *e)
+count_entry(void *ctx, const struct ledger_entry *en, struct err *e)
 {
     int64_t *n = ctx;
 
+    (void)en;
     (void)e;
-    *n += sum->n_entries;
+    ++*n;
     return 0;
 }
 
@@ -238,15 +239,13 @@ big_ledger(const char *dir, int64_t rows)
            " entries/s\n",
            rows, ns / NS_PER_S, per_second(rows, ns));
     start_ns = clock_mono_ns();
-    must(ledger_statement(l, START_NS - MONTH_NS, START_NS + 2 * MONTH_NS, sum_up, &seen,
-                          &e),
-         &e);
+    must(ledger_each(l, START_NS, START_NS + MONTH_NS, count_entry, &seen, &e), &e);
     ns = clock_mono_ns() - start_ns;
     if (seen != rows) {
-        fprintf(stderr, "bench_meter: the statement lacks entries\n");
+        fprintf(stderr, "bench_meter: the log lacks entries\n");
         exit(1);
     }
-    printf("a month's statement of them    %" PRId64 " ms (goal 2000)\n", ns / 1000000);
+    printf("a month's log of them          %" PRId64 " ms\n", ns / 1000000);
     start_ns = clock_mono_ns();
     must(ledger_check(l, &e), &e);
     ns = clock_mono_ns() - start_ns;

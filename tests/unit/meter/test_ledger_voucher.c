@@ -330,6 +330,46 @@ voucher__is_given_once_and_within_limits(void **state)
     ledger_close(l);
 }
 
+/*
+ * A correction opens used-up vouchers again after as many others were given: every one of
+ * them pays, and every one lapses.
+ */
+static void
+voucher__beyond_the_most_that_are_given_pays_and_lapses_all_the_same(void **state)
+{
+    struct ledger *l = open_new(*state, "more");
+    struct err e = {0};
+    size_t n = 0;
+    char id[16];
+
+    for (int i = 0; i < 2 * LEDGER_VOUCHERS_MAX; i++) {
+        if (i == LEDGER_VOUCHERS_MAX) { /* the first half is used up */
+            assert_ok(ledger_hold(l, "l1", 1, 10 * LEDGER_VOUCHERS_MAX, NOON_NS, &e));
+            assert_ok(settle(l, "l1", 10 * LEDGER_VOUCHERS_MAX, 0, NOON_NS, &e));
+            assert_reach(l, NOON_NS, 0);
+        }
+        (void)snprintf(id, sizeof id, "v%02d", i);
+        assert_ok(give(l, id, 10, 0, "2026-12-31", &e));
+    }
+    assert_ok(ledger_correct(l, "c", "l1", 10 * LEDGER_VOUCHERS_MAX, NOON_NS, &e));
+    assert_ok(ledger_check(l, &e));
+    assert_reach(l, NOON_NS, 20 * LEDGER_VOUCHERS_MAX);
+    assert_refused(give(l, "w", 1, 0, "", &e), ERR_LIMIT);
+    /* One lease that has to do with all of them, used up and open. */
+    assert_ok(ledger_hold(l, "l2", 1, 20 * LEDGER_VOUCHERS_MAX, NOON_NS, &e));
+    assert_ok(settle(l, "l2", 20 * LEDGER_VOUCHERS_MAX - 45, 40, NOON_NS, &e));
+    assert_reach(l, NOON_NS, 5);
+    assert_ok(ledger_keeping(l, "l2", 40, NOON_NS, &e));
+    assert_ok(ledger_correct(l, "d", "l2", 20 * LEDGER_VOUCHERS_MAX - 5, NOON_NS, &e));
+    assert_reach(l, NOON_NS, 20 * LEDGER_VOUCHERS_MAX);
+    assert_ok(ledger_check(l, &e));
+    assert_ok(ledger_lapse(l, NOON_NS + 60 * DAY_NS, &n, &e));
+    assert_int_equal(n, 2 * LEDGER_VOUCHERS_MAX);
+    assert_int_equal(account(l, "platform:voucher"), 0);
+    assert_ok(ledger_check(l, &e));
+    ledger_close(l);
+}
+
 static void
 voucher__of_a_lease_that_came_to_nothing_is_free_again(void **state)
 {
@@ -497,6 +537,8 @@ main(void)
         unit_test_in_dir(voucher__lapses_again_when_something_comes_back_late),
         unit_test_in_dir(voucher__gets_back_what_it_gave),
         unit_test_in_dir(voucher__is_given_once_and_within_limits),
+        unit_test_in_dir(
+            voucher__beyond_the_most_that_are_given_pays_and_lapses_all_the_same),
         unit_test_in_dir(voucher__of_a_lease_that_came_to_nothing_is_free_again),
         unit_test_in_dir(voucher__check_sees_a_cover_that_was_changed),
         unit_test_in_dir(voucher__random_leases_are_always_covered),
