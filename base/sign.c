@@ -305,19 +305,40 @@ hex_field(const struct rec *r, size_t i, const char *key, uint8_t *out, size_t n
            hex_parse(value, len, out, n);
 }
 
+static int
+signed_by(const struct rec *r, struct sign_public *by, uint8_t sig[SIGN_SIG_LEN],
+          struct err *e)
+{
+    size_t n = rec_n_fields(r);
+    struct sign_public signer;
+
+    if (n < 2 || !hex_field(r, n - 2, "signer", signer.b, sizeof signer.b) ||
+        !hex_field(r, n - 1, "sig", sig, SIGN_SIG_LEN)) {
+        return err_set(e, ERR_CORRUPT, "%s is not signed", rec_type(r));
+    }
+    *by = signer;
+    return 0;
+}
+
+int
+sign_rec_signer(const struct rec *r, struct sign_public *by, struct err *e)
+{
+    uint8_t sig[SIGN_SIG_LEN];
+
+    return signed_by(r, by, sig, e);
+}
+
 int
 sign_rec_check(const struct rec *r, struct sign_public *by, struct err *e)
 {
     const size_t sig_line = sizeof "sig=\n" - 1 + 2 * (size_t)SIGN_SIG_LEN;
-    size_t n = rec_n_fields(r);
     uint8_t sig[SIGN_SIG_LEN];
     struct sign_public signer;
     struct buf text = BUF_INIT;
     int rc;
 
-    if (n < 2 || !hex_field(r, n - 2, "signer", signer.b, sizeof signer.b) ||
-        !hex_field(r, n - 1, "sig", sig, sizeof sig)) {
-        return err_set(e, ERR_CORRUPT, "%s is not signed", rec_type(r));
+    if (signed_by(r, &signer, sig, e) != 0) {
+        return -1;
     }
     rec_encode(r, &text);
     rc = sign_check(&signer, text.data, text.len - sig_line, sig, e);

@@ -48,6 +48,11 @@ void sign_rec(struct rec *r, const struct sign_key *k);
  */
 int sign_rec_check(const struct rec *r, struct sign_public *by, struct err *e) MUST_USE;
 /*
+ * The same without computing the signature: for bytes whose hash is that of bytes whose
+ * signature was found right before, or will be compared with it.
+ */
+int sign_rec_signer(const struct rec *r, struct sign_public *by, struct err *e) MUST_USE;
+/*
  * Whether the signed record r holds the fields of `said`, in their order, and its signer=
  * and sig=, and nothing else. A reader that writes down again what it understood, and
  * asks this, takes one spelling only: order, repeats and unknown fields are all refused.

@@ -91,6 +91,9 @@ int grant_set_offer(struct grant *g, const struct offer *o, const char *class_na
 int grant_sign(struct grant *g, const struct sign_key *book, struct err *e) MUST_USE;
 /* Parse and check signature and every rule that needs nothing else. */
 int grant_parse(struct grant *out, const void *data, size_t len, struct err *e) MUST_USE;
+/* The same but for computing the signature (sign_rec_signer says when). */
+int grant_parse_known(struct grant *out, const void *data, size_t len,
+                      struct err *e) MUST_USE;
 
 /*
  * The host's check. o is the offer of that hash that the host made; renter_key is

@@ -96,6 +96,7 @@ struct journal_reader {
     bool host_known;
     char *lease;
     bool check_all;
+    bool known; /* no signature is computed */
     bool failed;
     bool ended;
 
@@ -141,6 +142,12 @@ int64_t journal_drawn(const struct grant *g, const struct usage_track *t,
 /* Account months of device time between two records. */
 void journal_note_month(struct journal_reader *r, const struct journal_record *from,
                         const struct journal_record *to);
+
+/* Offer and grant of a record, their signatures computed unless the reader is known. */
+int journal_take_offer(const struct journal_reader *r, struct offer **o,
+                       const struct buf *b, struct err *e) MUST_USE;
+int journal_take_grant(const struct journal_reader *r, struct grant *g,
+                       const struct buf *b, struct err *e) MUST_USE;
 
 /* One whole record with its frame's length, for the reader; names nothing in errors. */
 int journal_take(struct journal_reader *r, const uint8_t *record, size_t len,

@@ -128,3 +128,21 @@ journal_note_month(struct journal_reader *r, const struct journal_record *from,
     r->months = xrealloc(r->months, (r->n_months + 1) * sizeof *r->months);
     r->months[r->n_months++] = next;
 }
+
+int
+journal_take_grant(const struct journal_reader *r, struct grant *g, const struct buf *b,
+                   struct err *e)
+{
+    return r->known ? grant_parse_known(g, b->data, b->len, e)
+                    : grant_parse(g, b->data, b->len, e);
+}
+
+int
+journal_take_offer(const struct journal_reader *r, struct offer **o, const struct buf *b,
+                   struct err *e)
+{
+    const struct sign_public *host = r->host_known ? &r->host : NULL;
+
+    return r->known ? offer_parse_known(o, b->data, b->len, host, e)
+                    : offer_parse(o, b->data, b->len, host, e);
+}

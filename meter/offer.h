@@ -102,6 +102,9 @@ int offer_sign(struct offer *o, const struct sign_key *host, struct err *e) MUST
  */
 int offer_parse(struct offer **out, const void *data, size_t len,
                 const struct sign_public *host, struct err *e) MUST_USE;
+/* The same but for computing the signature (sign_rec_signer says when). */
+int offer_parse_known(struct offer **out, const void *data, size_t len,
+                      const struct sign_public *host, struct err *e) MUST_USE;
 
 /* The row for a device, or NULL. A free offer has a row of 0 for every device. */
 const struct offer_price *offer_find_price(const struct offer *o, const char *class_name,

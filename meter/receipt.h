@@ -69,6 +69,7 @@ struct receipt {
     size_t n_months;
     struct sign_public host;
     uint64_t file_bytes;
+    struct sha256 file_hash; /* of the file, where receipt_pins.known asks for it */
 };
 
 /* Keys that must match; a NULL is not compared. */
@@ -79,6 +80,13 @@ struct receipt_pins {
     const char *job;
     bool open;      /* take a journal that has no receipt yet, too */
     bool check_all; /* every signature, not only those the chain does not cover */
+    /*
+     * The hash of a whole file that was verified before with these very pins: where the
+     * file is that one, its signatures are not computed again (most of the time that a
+     * short one takes); everything else is. Another file is verified as ever. All zeros:
+     * none yet. NULL: nor is its hash wanted. Not together with check_all.
+     */
+    const struct sha256 *known;
 };
 
 /*

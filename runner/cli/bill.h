@@ -56,8 +56,12 @@ struct bill_entries {
     size_t n_front;
 };
 
-/* Every receipt kept here, verified, in order of time. bill_entries_free in any case. */
-int bill_entries_all(const struct cli *c, struct bill_entries *l, struct err *e) MUST_USE;
+/*
+ * Every receipt kept here, verified, in order of time. bill_entries_free in any case.
+ * afresh: with each signature computed again, whatever is remembered (client/verified.h).
+ */
+int bill_entries_all(const struct cli *c, struct bill_entries *l, bool afresh,
+                     struct err *e) MUST_USE;
 void bill_entries_free(struct bill_entries *l);
 /* month NULL: all. */
 int64_t bill_month_fen(const struct bill_entry *en, const char *month);

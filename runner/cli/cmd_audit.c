@@ -339,7 +339,7 @@ run_audit(struct cli *c, const void *options, const struct words *w, struct err 
         return -1;
     }
     c->stage = STAGE_TRYING;
-    if (bill_entries_all(c, &l, e) != 0 || booked_list(c->home, &booked, e) != 0) {
+    if (bill_entries_all(c, &l, true, e) != 0 || booked_list(c->home, &booked, e) != 0) {
         goto out;
     }
     bill_front_take(&l, &booked);

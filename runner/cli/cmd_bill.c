@@ -21,6 +21,7 @@
 #include "runner/client/keepings.h"
 #include "runner/client/purse.h"
 #include "runner/client/receipts.h"
+#include "runner/client/verified.h"
 
 static const struct opt options_bill[] = {
     {"month", 0, OPT_STR, offsetof(struct bill_options, month), "YYYY-MM",
@@ -95,10 +96,13 @@ open_entry(const struct cli *c, const char *job, struct bill_entry *en,
     t->pins.host = bill_pinned_key(c->home, en->record.host, key) ? key : NULL;
 }
 
-/* All of them at once: what takes time is verifying. The first that is wrong is told. */
+/*
+ * All of them at once: what takes time is verifying. The first that is wrong is told.
+ * known: what was verified before, and is now; NULL: nothing is taken for known.
+ */
 static int
 add_entries(const struct cli *c, struct bill_entries *l, char (*jobs)[JOB_ID_LEN + 1],
-            size_t n, struct err *e)
+            size_t n, struct verified *known, struct err *e)
 {
     struct receipt_task *tasks = xcalloc(n, sizeof *tasks);
     struct sign_public *keys = xcalloc(n, sizeof *keys);
@@ -109,6 +113,9 @@ add_entries(const struct cli *c, struct bill_entries *l, char (*jobs)[JOB_ID_LEN
     en = l->v + l->n;
     for (size_t i = 0; i < n; i++) {
         open_entry(c, jobs[i], &en[i], &keys[i], &tasks[i]);
+        if (known != NULL) {
+            tasks[i].pins.known = verified_hash(known, jobs[i], tasks[i].pins.host);
+        }
     }
     l->n += n;
     receipt_verify_files(tasks, n);
@@ -117,6 +124,9 @@ add_entries(const struct cli *c, struct bill_entries *l, char (*jobs)[JOB_ID_LEN
         if (rc == 0 && en[i].receipt == NULL) {
             *e = tasks[i].e;
             rc = err_wrap(e, _("the receipt of job %s"), jobs[i]);
+        }
+        if (known != NULL && tasks[i].out != NULL) {
+            verified_note(known, jobs[i], tasks[i].pins.host, &tasks[i].out->file_hash);
         }
         rc = rc == 0 ? make_bill(c, &en[i], e) : rc;
         free((void *)(uintptr_t)tasks[i].path);
@@ -138,14 +148,20 @@ by_time(const void *a, const void *b)
 }
 
 int
-bill_entries_all(const struct cli *c, struct bill_entries *l, struct err *e)
+bill_entries_all(const struct cli *c, struct bill_entries *l, bool afresh, struct err *e)
 {
     struct receipt_ids ids = {NULL, 0};
+    struct verified *known = afresh ? NULL : verified_open(c->home);
     int rc = receipts_list(c->home, &ids, e);
+    struct err ignored;
 
     if (rc == 0 && ids.n > 0) {
-        rc = add_entries(c, l, ids.v, ids.n, e);
+        rc = add_entries(c, l, ids.v, ids.n, known, e);
     }
+    if (rc == 0 && known != NULL && verified_save(known, &ignored) != 0) {
+        say_more(c, "%s", ignored.msg);
+    }
+    verified_close(known);
     free(ids.v);
     if (rc == 0 && l->n > 0) {
         qsort(l->v, l->n, sizeof *l->v, by_time);
@@ -310,9 +326,10 @@ print_bills(struct cli *c, const struct bill_options *o, const struct words *w,
         return -1;
     }
     if (w->n == 1) {
-        rc = fetch_receipt(c, w->v[0], id, e) == 0 ? add_entries(c, &l, &id, 1, e) : -1;
+        rc = fetch_receipt(c, w->v[0], id, e) == 0 ? add_entries(c, &l, &id, 1, NULL, e)
+                                                   : -1;
     } else {
-        rc = bill_entries_all(c, &l, e) == 0 ? bill_front_all(c, &l, e) : -1;
+        rc = bill_entries_all(c, &l, false, e) == 0 ? bill_front_all(c, &l, e) : -1;
     }
     if (rc != 0 && e->code != ERR_NOT_FOUND && e->code != ERR_INVALID) {
         c->stage = STAGE_TRYING; /* a receipt that is not right is no mistake of typing */

@@ -43,6 +43,30 @@ expect 0 gpurun bill --csv --month 1999-01
 expect 0 gpurun --json bill --month "$month"
 [ "$(json 'd["total_fen"]')" = "$total" ] || [ "$(TZ=Asia/Shanghai date +%d)" = 01 ] || fail "this month"
 
+note "what was verified before is known, and nothing else is believed"
+verified=$client/gpurun/verified
+receipt=$(find "$client/gpurun/receipts" -type f -name 'j*' | sort | head -n 1)
+[ -s "$verified" ] || fail "nothing is remembered"
+cp "$verified" "$work/verified"
+cp "$receipt" "$work/receipt"
+/usr/bin/python3 - "$receipt" <<'PY'
+import sys
+b = bytearray(open(sys.argv[1], "rb").read())
+b[-3] ^= 1
+open(sys.argv[1], "wb").write(b)
+PY
+expect 101 gpurun bill
+has "record" "$work/err"
+# Somebody adds its hash to what is known, but cannot sign that.
+sed -i "s/^receipt=$(basename "$receipt") \([0-9a-f]*\) .*/receipt=$(basename "$receipt") \1 $(sha256sum <"$receipt" | cut -c1-64)/" "$verified"
+cmp -s "$verified" "$work/verified" && fail "it was not changed"
+expect 101 gpurun bill
+cp "$work/receipt" "$receipt"
+expect 0 gpurun --json bill
+[ "$(json 'd["total_fen"]')" = "$total" ] || fail "another sum than before"
+cmp "$verified" "$work/verified" || fail "it was not made anew"
+expect 0 gpurun audit
+
 note "a spreadsheet's CSV: marked as UTF-8, CRLF, otherwise the same"
 expect 0 gpurun bill --csv
 cp "$work/out" "$work/plain.csv"

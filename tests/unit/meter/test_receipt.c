@@ -361,6 +361,76 @@ receipt__refuses_what_is_not_the_pinned_one(void **state)
     fixture_close(&f);
 }
 
+/* The digit at `back` bytes before the end of the last record, with a frame that fits. */
+static void
+change_last(struct buf *b, size_t back)
+{
+    size_t offsets[64];
+    size_t n = forge_frames(b, offsets, 63);
+    uint8_t *head = b->data + offsets[n - 1];
+    uint8_t *record = head + JOURNAL_FRAME_HEAD;
+    uint8_t *digit = b->data + b->len - back;
+    char frame[JOURNAL_FRAME_HEAD + 1];
+
+    *digit = *digit == '0' ? '1' : '0';
+    journal_frame_head(frame, record, b->len - offsets[n - 1] - JOURNAL_FRAME_HEAD);
+    memcpy(head, frame, JOURNAL_FRAME_HEAD);
+}
+
+/*
+ * A file that was verified before is known by all its bytes. Known or not, only its
+ * signatures are taken for right, and any other file is verified as ever.
+ */
+static void
+receipt__that_is_known_is_spared_its_signatures_only(void **state)
+{
+    struct fixture f;
+    struct buf b = BUF_INIT;
+    struct receipt *r = NULL;
+    struct sha256 known = {{0}};
+    struct receipt_pins pins = {.known = &known};
+    struct sha256 hash;
+    struct err e = {0};
+    char *path = path_join(*state, "usage");
+
+    run_plain(&f, *state, 100);
+    fixture_read(&f, &b);
+    sha256_of(b.data, b.len, &hash);
+    /* The first time nothing is known, and its hash is told. */
+    assert_ok(receipt_verify_file(&r, path, &pins, &e));
+    assert_true(sha256_equal(&r->file_hash, &hash));
+    known = r->file_hash;
+    receipt_free(r);
+    assert_ok(receipt_verify_file(&r, path, &pins, &e));
+    assert_true(sha256_equal(&r->file_hash, &hash));
+    assert_int_equal(r->device_s, 100);
+    receipt_free(r);
+    /* One digit of its signature: another file. */
+    change_last(&b, 2);
+    assert_ok(file_replace(path, b.data, b.len, &e));
+    assert_refused(receipt_verify_file(&r, path, &pins, &e), ERR_CORRUPT);
+    /* Were that one known, its signature would not be looked at, */
+    sha256_of(b.data, b.len, &known);
+    assert_ok(receipt_verify_file(&r, path, &pins, &e));
+    receipt_free(r);
+    /* but for whom all of them are asked for, */
+    pins.check_all = true;
+    assert_refused(receipt_verify_file(&r, path, &pins, &e), ERR_CORRUPT);
+    pins.check_all = false;
+    /* nor does it hide another host's key, or a sum that is wrong. */
+    pins.host = &f.renter_public;
+    assert_refused(receipt_verify_file(&r, path, &pins, &e), ERR_DENIED);
+    pins.host = &f.host_public;
+    change_last(&b, sizeof "\nsigner=\nsig=\n" - 1 + 64 + 128);
+    assert_ok(file_replace(path, b.data, b.len, &e));
+    sha256_of(b.data, b.len, &known);
+    assert_refused(receipt_verify_file(&r, path, &pins, &e), ERR_CORRUPT);
+    assert_null(strstr(e.msg, "signature"));
+    free(path);
+    buf_free(&b);
+    fixture_close(&f);
+}
+
 static void
 receipt__is_not_a_journal_without_an_end(void **state)
 {
@@ -430,6 +500,7 @@ main(void)
         fixture_test(bill__of_a_free_host_is_nothing),
         fixture_test(bill__json_and_csv_hold_every_line),
         fixture_test(receipt__refuses_what_is_not_the_pinned_one),
+        fixture_test(receipt__that_is_known_is_spared_its_signatures_only),
         fixture_test(receipt__is_not_a_journal_without_an_end),
         fixture_test(receipt__of_an_open_journal_is_taken_when_asked_for),
     };
