@@ -54,17 +54,18 @@ refuses(int fd)
     return 1;
 }
 
-typedef ssize_t pwrite_fn(int fd, const void *data, size_t n, off_t at);
+typedef ssize_t pwrite_fn(int fd, const void *buf, size_t n, off_t offset);
 
 ssize_t
-pwrite(int fd, const void *data, size_t n, off_t at)
+pwrite(int fd, const void *buf, size_t n, off_t offset)
 {
-    return refuses(fd) ? -1 : ((pwrite_fn *)dlsym(RTLD_NEXT, "pwrite"))(fd, data, n, at);
+    return refuses(fd) ? -1
+                       : ((pwrite_fn *)dlsym(RTLD_NEXT, "pwrite"))(fd, buf, n, offset);
 }
 
 ssize_t
-pwrite64(int fd, const void *data, size_t n, off_t at)
+pwrite64(int fd, const void *buf, size_t n, off_t offset)
 {
     return refuses(fd) ? -1
-                       : ((pwrite_fn *)dlsym(RTLD_NEXT, "pwrite64"))(fd, data, n, at);
+                       : ((pwrite_fn *)dlsym(RTLD_NEXT, "pwrite64"))(fd, buf, n, offset);
 }
