@@ -529,23 +529,34 @@ gc__leaves_the_first_pack_alone_that_it_cannot_read(void **state)
     const char *dir = *state;
     struct sha256 bad = snap_chunk_id(119);
     struct store *s = open_test_store(dir);
+    struct store_stats st;
     struct gc_result r;
 
-    OK(snap_make(s, 1, 0, 50, e));    /* nothing stays of pack 1 */
-    OK(snap_make(s, 2, 100, 150, e)); /* pack 2 is the first that keeps something */
+    OK(snap_make(s, 1, 0, 50, e));    /* nothing stays of pack 1, */
+    OK(snap_make(s, 2, 100, 150, e)); /* something of pack 2 alone */
     OK(snap_make(s, 3, 100, 120, e));
-    OK(snap_make(s, 4, 200, 250, e)); /* pack 4 keeps more */
-    OK(snap_make(s, 5, 200, 230, e));
     damage_chunk(dir, s, &bad);
     drop_snap(s, 1);
     drop_snap(s, 2);
+    store_close(s);
+    (void)run_gc(dir);
+    r = run_gc(dir);
+    assert_int_equal(r.n_packs_removed, 1);
+    assert_int_equal(r.n_packs_rewritten, 0);
+    assert_int_equal(r.n_deleted, 51);
+    assert_int_equal(count_packs(dir), 2);
+    s = open_test_store(dir);
+    OK(store_stats(s, &st, e));
+    assert_int_equal(st.n_packs, 2);
+    OK(snap_make(s, 4, 200, 250, e)); /* and with another behind it, that keeps more */
+    OK(snap_make(s, 5, 200, 230, e));
     drop_snap(s, 4);
     store_close(s);
     (void)run_gc(dir);
     r = run_gc(dir);
-    assert_int_equal(r.n_packs_removed, 2);
+    assert_int_equal(r.n_packs_removed, 1);
     assert_int_equal(r.n_packs_rewritten, 1);
-    assert_int_equal(r.n_deleted, 51 + 21);
+    assert_int_equal(r.n_deleted, 21);
     assert_int_equal(count_packs(dir), 4); /* 2, the new one, and two with a list */
     assert_int_equal(run_gc(dir).n_orphans, 0);
     s = open_test_store(dir);
