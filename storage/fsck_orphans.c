@@ -15,8 +15,7 @@
 struct orphans {
     struct fsck *f;
     struct live lacking; /* sound chunks in them that the index does not have at all */
-    uint64_t n_lacking;
-    bool needed; /* a snapshot that is kept needs one of these */
+    bool needed;         /* a snapshot that is kept needs one of these */
 };
 
 /* One entry of an orphan; *sound: its bytes are the chunk. */
@@ -43,7 +42,6 @@ look_at_entry(struct orphans *o, int fd, const struct pack_entry *en, struct cod
     }
     if (loc.pack == 0) {
         live_add(&o->lacking, &en->id);
-        o->n_lacking++;
     }
     return 0;
 }
@@ -98,30 +96,34 @@ salvage(struct orphans *o, const struct pack_name *name, struct err *e)
     return rc;
 }
 
-/* Its lock is held, and the index does not know it. */
+/*
+ * Its lock is held, and the index does not know it. With bytes known to be bad it goes to
+ * bad/: a rebuild would believe its table, and gc that what is claimed of it is here
+ * alone.
+ */
 static int
 look_into(struct orphans *o, const struct pack_name *name, int fd, struct err *e)
 {
     char file[PACK_FILE_NAME_BYTES];
-    uint64_t had = o->n_lacking;
+    bool damaged = true;
     struct err why;
-    bool damaged;
 
-    if (pack_check_readable(fd, &why) == 0) {
-        if (add_lacking(o, fd, name, &damaged, e) == -1) {
+    pack_file_name(name, file);
+    if (pack_check_readable(fd, &why) == -1) {
+        if (!pack_is_damage(&why)) {
+            *e = why;
             return -1;
         }
-        /* A rebuild believes its table. */
-        return damaged && o->n_lacking > had && !o->f->o->check_only ? salvage(o, name, e)
-                                                                     : 0;
-    }
-    if (!pack_is_damage(&why)) {
-        *e = why;
+        fsck_say(o->f, "pack %s, which the index does not know, cannot be read: %s", file,
+                 why.msg);
+    } else if (add_lacking(o, fd, name, &damaged, e) == -1) {
         return -1;
+    } else if (damaged) {
+        fsck_say(o->f, "pack %s, which the index does not know, is damaged", file);
     }
-    pack_file_name(name, file);
-    fsck_say(o->f, "pack %s, which the index does not know, cannot be read: %s", file,
-             why.msg);
+    if (!damaged) {
+        return 0;
+    }
     o->f->r->n_bad_packs++;
     return o->f->o->check_only ? 0 : salvage(o, name, e);
 }

@@ -281,6 +281,47 @@ fsck__makes_anew_an_index_whose_versions_are_damaged(void **state)
     }
 }
 
+/*
+ * A crash of fsck may leave the damaged pack where it was, and the index without it: what
+ * is known to be bad is not taken in again, nor does gc wait for it for ever.
+ */
+static void
+fsck__puts_a_damaged_pack_away_that_the_index_does_not_know(void **state)
+{
+    const struct fsck_options check = {
+        .walk = walk_list, .files = list_files, .check_only = true};
+    char *dir = copy_model();
+    off_t size;
+    char *rel = nth_file("packs", ".pack", 0, &size);
+    char *path = path_join(dir, rel);
+    char *away = xasprintf("%s/bad/%s", dir, strrchr(rel, '/') + 1);
+    struct report rep;
+    struct fsck_result r;
+    size_t lost;
+
+    (void)state;
+    flip(path, PACK_HEADER_LEN + PACK_ENTRY_LEN, 1);
+    r = run_fsck(dir, &rep);
+    assert_int_equal(r.n_bad_chunks, 1);
+    lost = count_lost(dir);
+    assert_int_equal(rename(away, path), 0);
+    OK(fsck_run(dir, &check, &r, e));
+    assert_int_equal(r.n_bad_packs, 1);
+    assert_true(file_exists(path));
+    r = run_fsck(dir, &rep);
+    assert_int_equal(r.n_bad_packs, 1);
+    assert_int_equal(r.n_index_errors, 0);
+    assert_false(file_exists(path));
+    assert_true(file_exists(away));
+    assert_int_equal(count_lost(dir), lost);
+    assert_int_equal(run_gc(dir).n_orphans, 1); /* what is sound of it is here twice */
+    assert_int_equal(count_lost(dir), lost);
+    free(away);
+    free(rel);
+    free(path);
+    scratch_free(dir);
+}
+
 /* Then only the index knows where the entry is. */
 static void
 fsck__heals_an_entry_that_neither_table_nor_header_tells_of(void **state)
@@ -530,6 +571,7 @@ main(void)
         cmocka_unit_test(fsck__loses_nothing_by_a_byte_flipped_in_the_index),
         cmocka_unit_test(fsck__makes_anew_an_index_whose_versions_are_damaged),
         cmocka_unit_test(fsck__heals_an_entry_that_neither_table_nor_header_tells_of),
+        cmocka_unit_test(fsck__puts_a_damaged_pack_away_that_the_index_does_not_know),
         cmocka_unit_test(rebuild__removes_no_pack_with_something_it_could_not_read),
         cmocka_unit_test(fsck__finds_rows_of_a_pack_to_come),
         cmocka_unit_test(fsck__loses_nothing_by_a_byte_flipped_in_a_manifest),
