@@ -83,6 +83,47 @@ gc__lets_the_reserve_go_where_the_disk_only_looks_free(void **state)
     }
 }
 
+static bool
+    sealed; /* a new pack is there; from the index's journal on there is no room */
+
+static void
+on_journal(const char *call, const char *path)
+{
+    sealed = sealed || (strcmp(call, "sync") == 0 && strstr(path, ".pack") != NULL);
+    if (sealed && strcmp(call, "write") == 0 &&
+        strstr(path, "index.db-journal") != NULL) {
+        shim.mode = SHIM_ENOSPC;
+    }
+}
+
+/* A new pack that the index could not be told of takes room that there is not. */
+static void
+gc__leaves_no_new_pack_where_the_index_has_no_room(void **state)
+{
+    const struct gc_options o = {.walk = walk_list};
+    char *dir = make_store();
+    struct gc_result r;
+    struct store *s;
+
+    (void)state;
+    assert_int_equal(run_gc(dir).n_condemned, 21);
+    s = open_test_store(dir);
+    sealed = false;
+    no_room(dir, SHIM_COUNT);
+    shim.watch = on_journal;
+    FAILS(gc_run(s, &o, &r, e), ERR_SPACE);
+    shim.on = false;
+    store_close(s);
+    assert_true(sealed);
+    r = run_gc(dir);
+    assert_int_equal(r.n_orphans, 0);
+    assert_int_equal(r.n_deleted, 21);
+    s = open_test_store(dir);
+    snap_check(s, 2, 20, 60);
+    store_close(s);
+    scratch_free(dir);
+}
+
 static void
 gc__says_that_there_is_no_room_where_the_reserve_does_not_help(void **state)
 {
@@ -428,6 +469,7 @@ main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(gc__lets_the_reserve_go_where_the_disk_only_looks_free),
         cmocka_unit_test(gc__says_that_there_is_no_room_where_the_reserve_does_not_help),
+        cmocka_unit_test(gc__leaves_no_new_pack_where_the_index_has_no_room),
         cmocka_unit_test(gc__works_on_a_full_disk_at_every_size),
         cmocka_unit_test(gc__makes_the_room_that_it_needs),
         cmocka_unit_test(gc__leaves_packs_that_it_has_no_room_to_rewrite),
