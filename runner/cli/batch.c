@@ -237,10 +237,29 @@ may_wait(const struct batch *b, const struct batch_job *j)
     return b->n_active > 0 || clock_boot_ns() - b->idle_since_ns < j->r.wait_ns;
 }
 
+/* Where there is no room for the one there is none for the other. */
+static bool
+wants_the_same(const struct batch_job *a, const struct batch_job *b)
+{
+    const struct place_want *x = &a->r.want;
+    const struct place_want *y = &b->r.want;
+    bool same_host = a->r.host == NULL || b->r.host == NULL
+                         ? a->r.host == b->r.host
+                         : strcmp(a->r.host, b->r.host) == 0;
+
+    return same_host && a->r.n_data == 0 && b->r.n_data == 0 &&
+           a->r.spec.count == b->r.spec.count && x->device.count == y->device.count &&
+           x->max_price_uyuan == y->max_price_uyuan && x->time_s == y->time_s &&
+           strcmp(x->device.device_class, y->device.device_class) == 0 &&
+           strcmp(x->device.type, y->device.type) == 0 && strcmp(x->arch, y->arch) == 0;
+}
+
 /* Start what there is room for; fail what nobody will make room for. */
 static void
 start_what_fits(struct batch *b)
 {
+    const struct batch_job *full = NULL; /* the last one that there is no room for */
+
     b->look = false;
     for (size_t i = b->first_queued; i < b->n && !b->held_back; i++) {
         struct batch_job *j = &b->jobs[i];
@@ -251,7 +270,12 @@ start_what_fits(struct batch *b)
             b->first_queued += i == b->first_queued ? 1 : 0;
             continue;
         }
+        /* Most often all want the same: thousands are not placed anew at each end. */
+        if (full != NULL && b->n_active > 0 && wants_the_same(full, j)) {
+            continue;
+        }
         there = batch_find_room(b, j);
+        full = there == NULL ? j : full;
         if (there != NULL && batch_start(j, there, &e) == 0) {
             continue;
         }
