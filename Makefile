@@ -311,7 +311,7 @@ bench:
 ROWS = 10000000
 bench-meter:
 	@tests/deps bench
-	@$(MAKE) --no-print-directory $(PAR) $(B)/tests/tools/bench_meter
+	@$(MAKE) --no-print-directory $(PAR) $(B)/tests/tools/bench_meter $(B)/bin/gpurun
 	@dir=$$(mktemp -d $(B)/bench-meter.XXXXXX) && trap 'rm -rf "$$dir"' EXIT && \
 	    $(B)/tests/tools/bench_meter "$$dir" $(ROWS) $(ONLY)
 bench-storage:

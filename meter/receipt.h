@@ -16,7 +16,8 @@
  * journal is the receipt file; anyone can recompute it offline with the keys of host
  * and book, by the code that made it.
  */
-#define RECEIPT_FILE_MAX ((uint64_t)4 << 30)
+#define RECEIPT_FILE_MAX  ((uint64_t)4 << 30)
+#define RECEIPT_KNOWN_MAX ((int64_t)256 << 10)
 
 /* A stretch in one state, from one record to another. */
 struct receipt_interval {
@@ -69,7 +70,8 @@ struct receipt {
     size_t n_months;
     struct sign_public host;
     uint64_t file_bytes;
-    struct sha256 file_hash; /* of the file, where receipt_pins.known asks for it */
+    struct sha256 file_hash; /* of the file, where receipt_pins.known asks for it; else
+                                all zeros */
 };
 
 /* Keys that must match; a NULL is not compared. */
@@ -84,7 +86,9 @@ struct receipt_pins {
      * The hash of a whole file that was verified before with these very pins: where the
      * file is that one, its signatures are not computed again (most of the time that a
      * short one takes); everything else is. Another file is verified as ever. All zeros:
-     * none yet. NULL: nor is its hash wanted. Not together with check_all.
+     * none yet. NULL: nor is its hash wanted. Not together with check_all. A file of
+     * more than RECEIPT_KNOWN_MAX bytes is never known: to hash it costs more than the
+     * few signatures that it would spare.
      */
     const struct sha256 *known;
 };

@@ -182,7 +182,7 @@ verified_note(struct verified *v, const char *job, const struct sign_public *hos
     struct entry en = entry_of(job, host);
     const struct entry *was = find(v, &en);
 
-    if (v->key == NULL || v->is.n == ENTRIES_MAX) {
+    if (v->key == NULL || v->is.n == ENTRIES_MAX || sha256_equal(hash, &v->none)) {
         return;
     }
     en.hash = *hash;

@@ -26,7 +26,7 @@ void verified_close(struct verified *v);
  * pinned); all zeros: it was not. It stays v's, until verified_close. */
 const struct sha256 *verified_hash(const struct verified *v, const char *job,
                                    const struct sign_public *host);
-/* It is now. */
+/* It is now. A hash of all zeros is none: there is nothing to remember. */
 void verified_note(struct verified *v, const char *job, const struct sign_public *host,
                    const struct sha256 *hash);
 /* Keep what was noted, instead of what was there, if it differs. Lost: some time only. */

@@ -1,9 +1,10 @@
 /*
  * bench_meter DIR [ROWS [PART]]: what metering costs, in one run on one disk. Durable
  * journal appends and ledger entries a second against a bare SQLite insert loop with the
- * same durability, one by one and in groups; a statement over ROWS entries (10,000,000)
- * and the proof of all of them. Prints one line each, with the ratio to its goal. PART:
- * only that, "events", "usage" or "ledger".
+ * same durability, one by one and in groups; ROWS (10,000,000) usage rows as `gpurun
+ * bill` and `audit` verify them; the command itself over 10,000 receipts; the log of ROWS
+ * entries of a ledger and the proof of them. Prints one line each, with the ratio to its
+ * goal. PART: only that, "events", "usage", "bills" or "ledger".
  */
 #include <fcntl.h>
 #include <inttypes.h>
@@ -11,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/buf.h"
@@ -89,7 +91,7 @@ bare_inserts(const char *dir, int group)
 
 static void
 make_terms(struct offer *o, struct grant *g, const struct sign_key *host,
-           const struct sign_key *renter)
+           const struct sign_key *renter, int64_t i)
 {
     const struct offer_device gpu = {"gpu", "4090", "GPU-1", 25769803776, 1};
     struct card *card = card_new();
@@ -104,8 +106,8 @@ make_terms(struct offer *o, struct grant *g, const struct sign_key *host,
     must(offer_set_card(o, card, NULL, now_ns / NS_PER_S, &e), &e);
     must(offer_sign(o, host, &e), &e);
     grant_init(g);
-    (void)strcpy(g->lease, "l0123456789ab");
-    (void)strcpy(g->job, "j0123456789ab");
+    (void)snprintf(g->lease, sizeof g->lease, "l%012" PRIx64, i);
+    (void)snprintf(g->job, sizeof g->job, "j%012" PRIx64, i);
     sign_key_public(renter, &g->renter);
     must(grant_set_offer(g, o, "gpu", "4090", 1, &e), &e);
     g->cap_fen = 100000;
@@ -130,7 +132,7 @@ journal_appends(const char *dir)
 
     must(sign_key_new(&host, &e), &e);
     must(sign_key_new(&renter, &e), &e);
-    make_terms(o, &g, host, renter);
+    make_terms(o, &g, host, renter, 1);
     must(meter_session_start(&s,
                              &(struct meter_session_options){
                                  .dir_fd = fd, .host_key = host, .offer = o, .grant = &g},
@@ -271,12 +273,37 @@ bench_clock(enum clock_kind kind)
     return kind == CLOCK_KIND_WALL ? START_NS + bench_now_ns : bench_now_ns;
 }
 
-/* A whole session of n records, made in memory's file system: only its bytes matter. */
-static void
-make_session(const char *dir, int64_t n)
+/* The two who sign. */
+struct pair {
+    struct sign_key *host;
+    struct sign_key *renter;
+};
+
+static struct pair
+new_pair(void)
 {
-    struct sign_key *host = NULL;
-    struct sign_key *renter = NULL;
+    struct pair p = {NULL, NULL};
+    struct err e = {0};
+
+    must(sign_key_new(&p.host, &e), &e);
+    must(sign_key_new(&p.renter, &e), &e);
+    return p;
+}
+
+static void
+free_pair(struct pair *p)
+{
+    sign_key_free(p->host);
+    sign_key_free(p->renter);
+}
+
+/*
+ * The whole session of job i, n records, as dir/JOB, made in memory's file system: only
+ * its bytes matter.
+ */
+static void
+make_session(const char *dir, const struct pair *p, int64_t n, int64_t i)
+{
     struct offer *o = offer_new();
     struct meter_session *s = NULL;
     struct meter_end end = {.reason = "exited"};
@@ -284,34 +311,62 @@ make_session(const char *dir, int64_t n)
     struct err e = {0};
     int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 
-    bench_now_ns = NS_PER_S;
+    bench_now_ns += NS_PER_S;
     clock_set_source(bench_clock);
-    must(sign_key_new(&host, &e), &e);
-    must(sign_key_new(&renter, &e), &e);
-    make_terms(o, &g, host, renter);
-    must(meter_session_start(&s,
-                             &(struct meter_session_options){
-                                 .dir_fd = fd, .host_key = host, .offer = o, .grant = &g},
-                             &e),
+    make_terms(o, &g, p->host, p->renter, i);
+    must(meter_session_start(
+             &s,
+             &(struct meter_session_options){
+                 .dir_fd = fd, .host_key = p->host, .offer = o, .grant = &g},
+             &e),
          &e);
     must(meter_session_state(s, USAGE_RUNNING, "ready", &e), &e);
-    for (int64_t i = 3; i < n; i++) {
+    for (int64_t k = 3; k < n; k++) {
         bench_now_ns += 10 * NS_PER_S;
         must(meter_session_tick(s, &e), &e);
     }
     must(meter_session_end(s, &end, &e), &e);
     clock_set_source(NULL);
     meter_session_free(s);
+    if (renameat(fd, "usage", fd, g.job) != 0) {
+        perror("bench_meter");
+        exit(1);
+    }
     grant_clear(&g);
     offer_free(o);
-    sign_key_free(host);
-    sign_key_free(renter);
     (void)close(fd);
+}
+
+static void
+make_dir(char *dir)
+{
+    if (mkdtemp(dir) == NULL) {
+        fprintf(stderr, "bench_meter: cannot make a directory in /dev/shm\n");
+        exit(1);
+    }
+}
+
+/* All of them; the rows seen. */
+static int64_t
+verify(struct receipt_task *tasks, size_t n, int64_t *ns)
+{
+    int64_t start_ns = clock_mono_ns();
+    int64_t seen = 0;
+
+    receipt_verify_files(tasks, n);
+    *ns = clock_mono_ns() - start_ns;
+    for (size_t i = 0; i < n; i++) {
+        must(tasks[i].out == NULL ? -1 : 0, &tasks[i].e);
+        seen += tasks[i].out->last.seq;
+        receipt_free(tasks[i].out);
+    }
+    return seen;
 }
 
 /*
  * One session's journal, as often as makes so many rows: whole chain, every sum, head
- * signature of each, as `bill` and `audit` read them.
+ * signature of each. `bill` and `audit` do this for any sum over such a month, so it is
+ * also the time of its statement.
  */
 static void
 usage_rows(int64_t rows)
@@ -320,45 +375,108 @@ usage_rows(int64_t rows)
     int64_t each = rows < SESSION_ROWS ? rows : SESSION_ROWS;
     size_t n = (size_t)((rows + each - 1) / each);
     struct receipt_task *tasks = xcalloc(n, sizeof *tasks);
+    struct pair p = new_pair();
     char *path;
     struct err e = {0};
-    int64_t start_ns;
     int64_t ns;
-    int64_t seen = 0;
+    int64_t seen;
     int64_t before_kib;
 
-    if (mkdtemp(dir) == NULL) {
-        fprintf(stderr, "bench_meter: cannot make a directory in /dev/shm\n");
-        exit(1);
-    }
-    make_session(dir, each);
-    path = path_join(dir, "usage");
+    make_dir(dir);
+    make_session(dir, &p, each, 1);
+    path = path_join(dir, "j000000000001");
     before_kib = peak_kib();
-    start_ns = clock_mono_ns();
     for (size_t i = 0; i < n; i++) {
         tasks[i].path = path;
     }
-    receipt_verify_files(tasks, n);
-    ns = clock_mono_ns() - start_ns;
-    for (size_t i = 0; i < n; i++) {
-        must(tasks[i].out == NULL ? -1 : 0, &tasks[i].e);
-        seen += tasks[i].out->last.seq;
-        receipt_free(tasks[i].out);
-    }
-    printf("%" PRId64 " usage rows verified    %" PRId64 " ms (goal 6000), %" PRId64
-           " rows/s, %" PRId64 " KiB more\n",
+    seen = verify(tasks, n, &ns);
+    printf("%" PRId64 " usage rows verified    %" PRId64
+           " ms (goal 6000; 2000 as a statement), %" PRId64 " rows/s, %" PRId64
+           " KiB more\n",
            seen, ns / 1000000, per_second(seen, ns), peak_kib() - before_kib);
-    start_ns = clock_mono_ns();
-    tasks[0].pins.check_all = true;
-    receipt_verify_files(tasks, 1);
-    ns = clock_mono_ns() - start_ns;
-    must(tasks[0].out == NULL ? -1 : 0, &tasks[0].e);
-    receipt_free(tasks[0].out);
+    tasks[0].pins = (struct receipt_pins){.check_all = true};
+    (void)verify(tasks, 1, &ns);
     printf("every signature of %" PRId64 " rows  %" PRId64 " ms on one core\n", each,
            ns / 1000000);
     must(file_remove_tree(dir, &e), &e);
+    free_pair(&p);
     free(path);
     free(tasks);
+}
+
+/* ---- a month of receipts, by the command itself ---- */
+
+#define RECEIPTS     10000
+#define RECEIPT_ROWS 30
+
+/* bin/gpurun of the build folder that this program lies in. */
+static char *
+gpurun_path(void)
+{
+    char self[4096];
+    ssize_t n = readlink("/proc/self/exe", self, sizeof self - 1);
+
+    for (int up = 0; n > 0 && up < 3; up++) { /* tests/tools/bench_meter */
+        while (n > 0 && self[--n] != '/') {
+        }
+    }
+    self[n > 0 ? n : 0] = '\0';
+    return path_join(self, "bin/gpurun");
+}
+
+static int64_t
+run_bill(const char *program, const char *command)
+{
+    int64_t start_ns = clock_mono_ns();
+    int status = 0;
+    pid_t pid = fork();
+
+    if (pid == 0) {
+        int fd = open("/dev/null", O_WRONLY | O_CLOEXEC);
+
+        (void)dup2(fd, STDOUT_FILENO);
+        (void)execl(program, program, "--json", command, "--month", "2026-11", NULL);
+        _exit(127);
+    }
+    if (pid == -1 || waitpid(pid, &status, 0) != pid || status != 0) {
+        fprintf(stderr, "bench_meter: gpurun %s failed\n", command);
+        exit(1);
+    }
+    return (clock_mono_ns() - start_ns) / 1000000;
+}
+
+static void
+bills(int64_t rows)
+{
+    char dir[] = "/dev/shm/bench-meter-XXXXXX";
+    int64_t n = rows / RECEIPT_ROWS < RECEIPTS ? rows / RECEIPT_ROWS : RECEIPTS;
+    struct pair p = new_pair();
+    struct sign_key *own = NULL;
+    char *program = gpurun_path();
+    char *receipts;
+    char *key;
+    struct err e = {0};
+
+    make_dir(dir);
+    receipts = path_join(dir, "receipts");
+    key = path_join(dir, "key");
+    must(file_mkdirs(receipts, 0700, &e), &e);
+    must(sign_key_open(&own, key, &e), &e);
+    for (int64_t i = 1; i <= n; i++) {
+        make_session(receipts, &p, RECEIPT_ROWS, i);
+    }
+    (void)setenv("GPURUN_HOME", dir, 1);
+    printf("gpurun bill, %" PRId64 " receipts    %" PRId64 " ms the first time\n", n,
+           run_bill(program, "bill"));
+    printf("                               %" PRId64 " ms from then on (goal 2000)\n",
+           run_bill(program, "bill"));
+    printf("gpurun audit of them           %" PRId64 " ms\n", run_bill(program, "audit"));
+    must(file_remove_tree(dir, &e), &e);
+    sign_key_free(own);
+    free_pair(&p);
+    free(program);
+    free(receipts);
+    free(key);
 }
 
 /* A ratio with two decimals, in whole numbers. */
@@ -423,6 +541,9 @@ main(int argc, char **argv)
     }
     if (*part == '\0' || strcmp(part, "usage") == 0) {
         usage_rows(rows);
+    }
+    if (*part == '\0' || strcmp(part, "bills") == 0) {
+        bills(rows);
     }
     if (*part == '\0' || strcmp(part, "ledger") == 0) {
         big_ledger(argv[1], rows);

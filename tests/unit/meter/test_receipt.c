@@ -365,8 +365,8 @@ receipt__refuses_what_is_not_the_pinned_one(void **state)
 static void
 change_last(struct buf *b, size_t back)
 {
-    size_t offsets[64];
-    size_t n = forge_frames(b, offsets, 63);
+    size_t *offsets = xcalloc(b->len / JOURNAL_FRAME_HEAD + 2, sizeof *offsets);
+    size_t n = forge_frames(b, offsets, b->len / JOURNAL_FRAME_HEAD + 1);
     uint8_t *head = b->data + offsets[n - 1];
     uint8_t *record = head + JOURNAL_FRAME_HEAD;
     uint8_t *digit = b->data + b->len - back;
@@ -375,6 +375,7 @@ change_last(struct buf *b, size_t back)
     *digit = *digit == '0' ? '1' : '0';
     journal_frame_head(frame, record, b->len - offsets[n - 1] - JOURNAL_FRAME_HEAD);
     memcpy(head, frame, JOURNAL_FRAME_HEAD);
+    free(offsets);
 }
 
 /*
@@ -426,6 +427,34 @@ receipt__that_is_known_is_spared_its_signatures_only(void **state)
     sha256_of(b.data, b.len, &known);
     assert_refused(receipt_verify_file(&r, path, &pins, &e), ERR_CORRUPT);
     assert_null(strstr(e.msg, "signature"));
+    free(path);
+    buf_free(&b);
+    fixture_close(&f);
+}
+
+/* A long one is verified as ever, and has no hash to be known by. */
+static void
+receipt__that_is_long_is_never_known(void **state)
+{
+    struct fixture f;
+    struct receipt *r = NULL;
+    struct sha256 none = {{0}};
+    struct sha256 known = none;
+    struct receipt_pins pins = {.known = &known};
+    struct buf b = BUF_INIT;
+    struct err e = {0};
+    char *path = path_join(*state, "usage");
+
+    run_plain(&f, *state, 12000);
+    fixture_read(&f, &b);
+    assert_true(b.len > (size_t)RECEIPT_KNOWN_MAX);
+    assert_ok(receipt_verify_file(&r, path, &pins, &e));
+    assert_true(sha256_equal(&r->file_hash, &none));
+    receipt_free(r);
+    change_last(&b, 2);
+    assert_ok(file_replace(path, b.data, b.len, &e));
+    sha256_of(b.data, b.len, &known);
+    assert_refused(receipt_verify_file(&r, path, &pins, &e), ERR_CORRUPT);
     free(path);
     buf_free(&b);
     fixture_close(&f);
@@ -501,6 +530,7 @@ main(void)
         fixture_test(bill__json_and_csv_hold_every_line),
         fixture_test(receipt__refuses_what_is_not_the_pinned_one),
         fixture_test(receipt__that_is_known_is_spared_its_signatures_only),
+        fixture_test(receipt__that_is_long_is_never_known),
         fixture_test(receipt__is_not_a_journal_without_an_end),
         fixture_test(receipt__of_an_open_journal_is_taken_when_asked_for),
     };
