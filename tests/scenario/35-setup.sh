@@ -108,7 +108,7 @@ has "value 3" "$work/b.out"
 note "no device is held meanwhile, set-up costs the price of no card, the bill says so"
 mkdir -p "$agent_home/devices.d"
 : >"/dev/shm/toy1-$$"
-trap 'end=$?; rm -f /dev/shm/toy1-$$ /run/lock/gpurun-devices/toy-toy1-$$.lock; (exit $end); finish_scenario' EXIT
+at_end() { rm -f /dev/shm/toy1-$$ /run/lock/gpurun-devices/toy-toy1-$$.lock; }
 printf 'gpurun.class.v1\n\nclass=asic\nvendor=toy\ndetect=nodes\nnode=/dev/shm/toy1-%s\ntype=toy\n' $$ >"$agent_home/devices.d/toy.conf"
 expect 0 agent price set cpu=36 asic:toy=360
 rm -f "$work/ran"

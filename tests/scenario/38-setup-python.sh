@@ -117,7 +117,7 @@ has whole
 note "a disk that fills up: said, nothing stays, and there is room again"
 setup=$(dirname "$layer")
 umount_setup() { umount "$setup" 2>/dev/null || true; }
-trap 'end=$?; umount_setup; (exit $end); finish_scenario' EXIT
+at_end() { umount_setup; }
 mount -t tmpfs -o size=8m none "$setup"
 # shellcheck disable=SC2016
 expect 102 gpurun --host $H --setup 'head -c 20000000 /dev/zero >"$GPURUN_SETUP_DIR/big"' use.py

@@ -32,7 +32,7 @@ mkdir -p "$work/far/home/.local/share/gpurun-agent/devices.d"
 chmod 700 "$work/far/home/.local/share/gpurun-agent"
 : >"/dev/shm/acme1-$$"
 : >"/dev/shm/acme2-$$"
-trap 'end=$?; rm -f /dev/shm/acme[12]-$$ /run/lock/gpurun-devices/acme-acme[12]-$$.lock; (exit $end); finish_scenario' EXIT
+at_end() { rm -f /dev/shm/acme[12]-$$ /run/lock/gpurun-devices/acme-acme[12]-$$.lock; }
 cat >"$work/far/home/.local/share/gpurun-agent/devices.d/acme.conf" <<CONF
 gpurun.class.v1
 

@@ -26,7 +26,7 @@ chmod 700 "$work/far/home/.local/share/gpurun-agent"
 : >"/dev/shm/beta1-$$"
 : >"/dev/shm/beta2-$$"
 : >"/dev/shm/gamma1-$$"
-trap 'end=$?; rm -f /dev/shm/beta[12]-$$ /dev/shm/gamma1-$$ /run/lock/gpurun-devices/{beta-beta[12],gamma-gamma1}-$$.lock; (exit $end); finish_scenario' EXIT
+at_end() { rm -f /dev/shm/beta[12]-$$ /dev/shm/gamma1-$$ /run/lock/gpurun-devices/{beta-beta[12],gamma-gamma1}-$$.lock; }
 for k in beta gamma; do
     printf 'gpurun.class.v1\n\nclass=asic\nvendor=%s\ndetect=nodes\nnode=/dev/shm/%s[12]-%s\ntype=%s\n' $k $k $$ $k >"$rows/$k.conf"
 done

@@ -17,7 +17,7 @@ timed_host far
 mkdir -p "$work/far/agent/devices.d"
 chmod 700 "$work/far/agent"
 : >"/dev/shm/delta1-$$"
-trap 'end=$?; rm -f /dev/shm/delta1-$$ /run/lock/gpurun-devices/delta-delta1-$$.lock; (exit $end); finish_scenario' EXIT
+at_end() { rm -f /dev/shm/delta1-$$ /run/lock/gpurun-devices/delta-delta1-$$.lock; }
 printf 'gpurun.class.v1\n\nclass=asic\nvendor=delta\ndetect=nodes\nnode=/dev/shm/delta1-%s\ntype=delta\n' $$ \
     >"$work/far/agent/devices.d/delta.conf"
 expect 0 owner_of far price set asic:delta=3600 disk=0

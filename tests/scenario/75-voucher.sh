@@ -24,7 +24,7 @@ rows=$work/far/home/.local/share/gpurun-agent/devices.d
 mkdir -p "$rows"
 chmod 700 "$work/far/home/.local/share/gpurun-agent"
 : >"/dev/shm/beta1-$$"
-trap 'end=$?; rm -f /dev/shm/beta1-$$ /run/lock/gpurun-devices/beta-beta1-$$.lock; (exit $end); finish_scenario' EXIT
+at_end() { rm -f /dev/shm/beta1-$$ /run/lock/gpurun-devices/beta-beta1-$$.lock; }
 printf 'gpurun.class.v1\n\nclass=asic\nvendor=beta\ndetect=nodes\nnode=/dev/shm/beta1-%s\ntype=beta\n' $$ >"$rows/beta.conf"
 expect 0 owner price set cpu=36 disk=20 asic:beta=3.60 asic:beta/day=24
 expect 0 book key

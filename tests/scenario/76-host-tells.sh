@@ -31,7 +31,7 @@ rows=$work/far/home/.local/share/gpurun-agent/devices.d
 mkdir -p "$rows"
 chmod 700 "$work/far/home/.local/share/gpurun-agent"
 : >"/dev/shm/tau1-$$"
-trap 'end=$?; rm -f /dev/shm/tau[12]-$$ /run/lock/gpurun-devices/{tau-tau1,ups-tau2}-$$.lock; (exit $end); finish_scenario' EXIT
+at_end() { rm -f /dev/shm/tau[12]-$$ /run/lock/gpurun-devices/{tau-tau1,ups-tau2}-$$.lock; }
 printf 'gpurun.class.v1\n\nclass=asic\nvendor=tau\ndetect=nodes\nnode=/dev/shm/tau1-%s\ntype=tau\n' $$ >"$rows/tau.conf"
 expect 0 owner price set cpu=36 asic:tau=3.60 disk=10
 expect 0 owner price set asic:tau/day=24

@@ -176,10 +176,14 @@ end_jobs() {
     done
 }
 
+# What a scenario has to clean up itself; it may define its own.
+at_end() { :; }
+
 finish_scenario() {
     local status=$? name
     trap - ERR
     set +e
+    at_end
     if [ $status != 0 ]; then
         for name in "$work"/*/log; do
             [ -s "$name" ] && { echo "   end of $name:"; tail -n 6 "$name" | sed 's/^/   | /'; }
