@@ -7,8 +7,12 @@
 #include <string.h>
 
 #undef err_set
+#undef err_name
 #undef err_set_sys
 #undef err_wrap
+
+/* Behind a message, for its name and for contexts that are put in front. */
+#define NAME_ROOM 72
 
 static const char *const code_names[ERR_CODE_COUNT] = {
     [ERR_NONE] = "none",     [ERR_INVALID] = "invalid",     [ERR_RANGE] = "range",
@@ -52,16 +56,44 @@ trim_cut_character(char *msg, size_t size)
 }
 
 int
+err_vset(struct err *e, enum err_code code, const char *fmt, va_list ap)
+{
+    va_list again;
+
+    e->code = code;
+    e->sys_errno = 0;
+    va_copy(again, ap);
+    (void)vsnprintf(e->msg, sizeof e->msg, err_words(fmt), again);
+    va_end(again);
+    form_make(e->form, fmt, ap);
+    trim_cut_character(e->msg, sizeof e->msg);
+    return -1;
+}
+
+int
 err_set(struct err *e, enum err_code code, const char *fmt, ...)
 {
     va_list ap;
 
-    e->code = code;
-    e->sys_errno = 0;
     va_start(ap, fmt);
-    (void)vsnprintf(e->msg, sizeof e->msg, err_words(fmt), ap);
+    err_vset(e, code, fmt, ap);
     va_end(ap);
-    trim_cut_character(e->msg, sizeof e->msg);
+    return -1;
+}
+
+int
+err_name(struct err *e, const char *name)
+{
+    size_t room = sizeof e->msg - NAME_ROOM;
+    size_t used = strlen(e->msg);
+
+    if (used >= room) {
+        e->msg[room - 1] = '\0';
+        trim_cut_character(e->msg, room);
+        used = strlen(e->msg);
+    }
+    (void)snprintf(e->msg + used, sizeof e->msg - used, " (%s)", name);
+    form_name(e->form, name);
     return -1;
 }
 
@@ -69,7 +101,9 @@ int
 err_set_sys(struct err *e, int sys_errno, const char *fmt, ...)
 {
     char text[128];
-    const char *why = err_words(strerror_r(sys_errno, text, sizeof text));
+    const char *english = strerror_r(sys_errno, text, sizeof text);
+    const char *why = err_words(english);
+    char outer[FORM_MAX];
     size_t room = sizeof e->msg - strlen(why) - 2; /* the reason is never cut off */
     va_list ap;
     size_t used;
@@ -79,6 +113,11 @@ err_set_sys(struct err *e, int sys_errno, const char *fmt, ...)
     va_start(ap, fmt);
     (void)vsnprintf(e->msg, room, err_words(fmt), ap);
     va_end(ap);
+    va_start(ap, fmt);
+    form_make(outer, fmt, ap);
+    va_end(ap);
+    (void)snprintf(e->form, sizeof e->form, "%s", english);
+    form_wrap(e->form, outer);
     trim_cut_character(e->msg, room);
     used = strlen(e->msg);
     (void)snprintf(e->msg + used, sizeof e->msg - used, ": %s", why);
@@ -89,6 +128,7 @@ int
 err_wrap(struct err *e, const char *fmt, ...)
 {
     char inner[sizeof e->msg];
+    char outer[FORM_MAX];
     va_list ap;
     size_t used;
 
@@ -96,10 +136,29 @@ err_wrap(struct err *e, const char *fmt, ...)
     va_start(ap, fmt);
     (void)vsnprintf(e->msg, sizeof e->msg, err_words(fmt), ap);
     va_end(ap);
+    va_start(ap, fmt);
+    form_make(outer, fmt, ap);
+    va_end(ap);
+    form_wrap(e->form, outer);
     used = strlen(e->msg);
     (void)snprintf(e->msg + used, sizeof e->msg - used, ": %s", inner);
     trim_cut_character(e->msg, sizeof e->msg);
     return -1;
+}
+
+void
+err_told(struct err *e, enum err_code code, const char *english, const char *form)
+{
+    e->code = code;
+    e->sys_errno = 0;
+    e->form[0] = '\0';
+    if (form != NULL && strlen(form) < sizeof e->form) {
+        memcpy(e->form, form, strlen(form) + 1);
+    }
+    if (!form_tell(e->form, e->msg, sizeof e->msg)) {
+        (void)snprintf(e->msg, sizeof e->msg, "%s", err_words(english));
+    }
+    trim_cut_character(e->msg, sizeof e->msg);
 }
 
 const char *

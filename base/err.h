@@ -1,7 +1,10 @@
 #ifndef BASE_ERR_H
 #define BASE_ERR_H
 
+#include <stdarg.h>
+
 #include "base/attr.h"
+#include "base/form.h"
 
 /*
  * One error object through all layers.
@@ -33,12 +36,16 @@ enum err_code {
 
 struct err {
     enum err_code code;
-    int sys_errno; /* 0 unless code is ERR_SYSTEM or ERR_SPACE */
-    char msg[512]; /* one line, no final newline or full stop */
+    int sys_errno;       /* 0 unless code is ERR_SYSTEM or ERR_SPACE */
+    char msg[512];       /* one line, no final newline or full stop */
+    char form[FORM_MAX]; /* msg taken apart (form.h); "": it cannot be */
 };
 
 /* Fill *e. Always returns -1, so "return err_set(...)" is the usual way. */
 int err_set(struct err *e, enum err_code code, const char *fmt, ...) PRINTF_LIKE(3, 4);
+
+int err_vset(struct err *e, enum err_code code, const char *fmt, va_list ap)
+    PRINTF_LIKE(3, 0);
 
 /*
  * As err_set, for a failed system call: appends ": " and strerror(sys_errno).
@@ -46,12 +53,19 @@ int err_set(struct err *e, enum err_code code, const char *fmt, ...) PRINTF_LIKE
  */
 int err_set_sys(struct err *e, int sys_errno, const char *fmt, ...) PRINTF_LIKE(3, 4);
 
+/*
+ * Put " (name)" behind the message, cutting that if need be (contexts put in front do not
+ * push it off): a name for programs, the same in every language. Returns -1.
+ */
+int err_name(struct err *e, const char *name);
+
 /* Put "context: " in front of the message in *e, keeping its code. Returns -1. */
 int err_wrap(struct err *e, const char *fmt, ...) PRINTF_LIKE(2, 3);
 
 #ifdef __clang_analyzer__
 /* The analyzer sees one file at a time; it would take them to return 0 now and then. */
 #define err_set(...)     (err_set(__VA_ARGS__), -1)
+#define err_name(...)    (err_name(__VA_ARGS__), -1)
 #define err_set_sys(...) (err_set_sys(__VA_ARGS__), -1)
 #define err_wrap(...)    (err_wrap(__VA_ARGS__), -1)
 #endif
@@ -62,6 +76,16 @@ int err_wrap(struct err *e, const char *fmt, ...) PRINTF_LIKE(2, 3);
  * formats above go through it, so they are not marked; `make lint` knows them.
  */
 const char *err_words(const char *english) __attribute__((format_arg(1)));
+
+/*
+ * A peer's error, or the words of one that were kept: msg is what form (NULL, "": none)
+ * says in the user's words, else those for all of english, else english. Hostile still:
+ * whoever prints it escapes it.
+ */
+void err_told(struct err *e, enum err_code code, const char *english, const char *form);
+
+/* Marks words for the catalogue that are translated where they are shown. */
+#define N_(s) (s)
 
 /* "invalid", "not_found", …: stable names for the wire and JSON; never NULL. */
 const char *err_code_name(enum err_code code);

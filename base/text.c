@@ -13,6 +13,7 @@
 
 #define NS_PER_S        INT64_C(1000000000)
 #define FRACTION_DIGITS 9
+#define SHOWN_MAX       80             /* of what is refused */
 #define CUT_MARK        "\xe2\x80\xa6" /* … */
 
 /* What a terminal or the eye could be steered by. */
@@ -260,21 +261,11 @@ take_duration_piece(const char **s, int64_t *unit, int64_t *piece, bool *range)
     return true;
 }
 
-static int
-refuse(struct err *e, enum err_code code, const char *s, const char *is_no,
-       const char *example)
-{
-    char shown[80];
-
-    return err_set(e, code, "'%s' is %s (%s)", text_escape_to(shown, sizeof shown, s),
-                   is_no, example);
-}
-
 int
 text_parse_duration(const char *s, int64_t *ns, struct err *e)
 {
-    static const char example[] = "for example 90s, 1h30m, 15d";
     const char *at = s;
+    char shown[SHOWN_MAX];
     int64_t unit = INT64_MAX;
     int64_t sum = 0;
     bool range = false;
@@ -283,7 +274,9 @@ text_parse_duration(const char *s, int64_t *ns, struct err *e)
         int64_t piece = 0;
 
         if (!take_duration_piece(&at, &unit, &piece, &range)) {
-            return refuse(e, ERR_INVALID, s, "no duration", example);
+            return err_set(e, ERR_INVALID,
+                           "'%s' is no duration (for example 90s, 1h30m, 15d)",
+                           text_escape_to(shown, sizeof shown, s));
         }
         if (__builtin_add_overflow(sum, piece, &sum)) {
             range = true;
@@ -291,7 +284,9 @@ text_parse_duration(const char *s, int64_t *ns, struct err *e)
         }
     } while (*at != '\0');
     if (range) {
-        return refuse(e, ERR_RANGE, s, "too long a duration", "the most is 292 years");
+        return err_set(e, ERR_RANGE,
+                       "'%s' is too long a duration (the most is 292 years)",
+                       text_escape_to(shown, sizeof shown, s));
     }
     *ns = sum;
     return 0;
@@ -318,8 +313,8 @@ text_format_duration(int64_t seconds, char out[TEXT_DURATION_MAX])
 int
 text_parse_size(const char *s, int64_t *bytes, struct err *e)
 {
-    static const char example[] = "for example 512M, 20G, 1.5GiB, 20GB";
     const char *at = s;
+    char shown[SHOWN_MAX];
     const struct unit *u = NULL;
     int64_t whole = 0;
     int64_t part = 0;
@@ -331,10 +326,13 @@ text_parse_size(const char *s, int64_t *bytes, struct err *e)
                       true);
     }
     if (u == NULL) {
-        return refuse(e, ERR_INVALID, s, "no size", example);
+        return err_set(e, ERR_INVALID,
+                       "'%s' is no size (for example 512M, 20G, 1.5GiB, 20GB)",
+                       text_escape_to(shown, sizeof shown, s));
     }
     if (range || !scale(whole, part, u->is, &v)) {
-        return refuse(e, ERR_RANGE, s, "too large a size", "the most is 8 EiB");
+        return err_set(e, ERR_RANGE, "'%s' is too large a size (the most is 8 EiB)",
+                       text_escape_to(shown, sizeof shown, s));
     }
     *bytes = v;
     return 0;

@@ -183,7 +183,7 @@ int
 calendar_check_tz(const char *tz, struct err *e)
 {
     if (strcmp(tz, CALENDAR_TZ) != 0) {
-        return refuse(e, REFUSE_UNKNOWN, "bills are in " CALENDAR_TZ " only");
+        return refuse(e, REFUSE_UNKNOWN, "bills are in %s only", CALENDAR_TZ);
     }
     return 0;
 }

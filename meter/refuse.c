@@ -22,15 +22,12 @@ static const char *const refuse_names[REFUSE_COUNT] = {
 int
 refuse(struct err *e, enum refusal why, const char *fmt, ...)
 {
-    char text[sizeof e->msg];
     va_list ap;
 
     va_start(ap, fmt);
-    (void)vsnprintf(text, sizeof text, fmt, ap);
+    err_vset(e, why == REFUSE_RANGE ? ERR_RANGE : ERR_INVALID, fmt, ap);
     va_end(ap);
-    /* Leave room for the name: a long word of a user must not push it off the end. */
-    return err_set(e, why == REFUSE_RANGE ? ERR_RANGE : ERR_INVALID, "%.440s (%s)", text,
-                   refuse_names[why]);
+    return err_name(e, refuse_names[why]);
 }
 
 const char *

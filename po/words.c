@@ -43,6 +43,12 @@ static const char *const words[] = {
     N_("No address associated with hostname"),
     N_("Non-recoverable failure in name resolution"),
     N_("no reason given"),
+    /* what a host says of a job: runner/job/state.h */
+    N_("no Python module %s"),
+    N_("no snapshot was wanted"),
+    N_("the command never started"),
+    /* how well it protects itself */
+    N_("full"),
     /* phases of a job, and states of its meter */
     N_("shipping"),
     N_("preparing"),

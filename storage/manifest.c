@@ -49,6 +49,7 @@ static const struct text_field text_fields[] = {
     {"arch", offsetof(struct manifest, arch)},
     {"reason", offsetof(struct manifest, reason)},
     {"detail", offsetof(struct manifest, detail)},
+    {"detail_form", offsetof(struct manifest, detail_form)},
 };
 #define N_TEXT_FIELDS (sizeof text_fields / sizeof *text_fields)
 

@@ -71,6 +71,7 @@ struct manifest {
 
     char *reason; /* how the job ended, a name of runner's; NULL: it has not */
     char *detail;
+    char *detail_form; /* detail taken apart (base/form.h), or NULL */
     bool has_exit_code;
     int32_t exit_code;
     int32_t signal;     /* 0: none */

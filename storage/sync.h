@@ -127,6 +127,7 @@ struct sync_recv_options {
      * (part.h); outlives the receiver; NULL: all. What arrives is checked the same.
      */
     const char *only;
+    bool forms; /* the sender takes the form of a refusal, too (base/form.h) */
 };
 
 /*

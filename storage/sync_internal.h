@@ -29,7 +29,8 @@
  *   MISSING  u8 last, 7 zero bytes, ids that the tree needs and that are not there
  *   UNKNOWN  id: not even the tree's root is there
  *   DONE     id: whole and committed
- *   FAIL     error code's name, a newline, the message
+ *   FAIL     error code's name, a newline, the message; to a sender that wants it also
+ *            a 0x1c and the message's form (base/form.h)
  */
 enum sync_frame {
     SYNC_FRAME_NONE = 0,
@@ -48,12 +49,14 @@ enum sync_frame {
 #define SYNC_CHUNK_HEADER_BYTES ((size_t)12 + SHA256_LEN)
 #define SYNC_WANT_HEADER_BYTES  ((size_t)12)
 #define SYNC_IDS_PER_FRAME      ((size_t)4096)
-#define SYNC_FAIL_MAX_BYTES     ((size_t)1024)
+#define SYNC_FAIL_MAX_BYTES     ((size_t)2048)
+#define SYNC_FAIL_TEXT_MAX      ((size_t)1024) /* without form */
+#define SYNC_FAIL_FORM          '\x1c'
 
 /* Append a header; the payload follows. */
 void sync_put_header(struct buf *out, enum sync_frame type, size_t len);
 /* Append a whole FAIL frame. */
-void sync_put_fail(struct buf *out, const struct err *why);
+void sync_put_fail(struct buf *out, const struct err *why, bool form);
 
 /*
  * Take the next whole frame from the front of in: *got false when there is none yet.

@@ -382,7 +382,7 @@ sync_recv_input(struct sync_recv *r, const void *data, size_t n, struct err *e)
         if (sync_next_frame(&r->in, &at, &type, &payload, &len, &got, e) != 0 ||
             (got && take_frame(r, type, payload, len, e) != 0)) {
             r->state = SYNC_FAILED;
-            sync_put_fail(&r->out, e);
+            sync_put_fail(&r->out, e, r->o.forms);
             return -1;
         }
         if (!got) {

@@ -464,6 +464,7 @@ take_fail(const uint8_t *p, size_t len, struct err *e)
 {
     char text[SYNC_FAIL_MAX_BYTES + 1];
     char *msg;
+    char *form;
 
     if (len > SYNC_FAIL_MAX_BYTES || memchr(p, '\0', len) != NULL) {
         return err_set(e, ERR_CORRUPT, "a malformed refusal");
@@ -475,7 +476,12 @@ take_fail(const uint8_t *p, size_t len, struct err *e)
         return err_set(e, ERR_CORRUPT, "a malformed refusal");
     }
     *msg++ = '\0';
-    return err_set(e, err_code_from_name(text), "the host: %s", msg);
+    form = strchr(msg, SYNC_FAIL_FORM);
+    if (form != NULL) {
+        *form++ = '\0';
+    }
+    err_told(e, err_code_from_name(text), msg, form);
+    return err_wrap(e, "the host");
 }
 
 static int

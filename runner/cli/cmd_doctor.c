@@ -75,9 +75,9 @@ check_machine(struct checkup *k, const struct host_info *info)
                 skew_s);
     checkup_add(k, info->protection == HOST_PROTECTION_FULL ? FINDING_OK : FINDING_NOTE,
                 _("protection"), _("the agent from a job: %s%s%s"),
-                host_protection_name(info->protection),
+                err_words(host_protection_name(info->protection)),
                 info->protection_why != NULL ? ", " : "",
-                info->protection_why != NULL ? info->protection_why : "");
+                info->protection_why != NULL ? err_words(info->protection_why) : "");
     if (info->confine != NULL) {
         checkup_add(k, FINDING_OK, _("confinement"), "%s", info->confine);
     }
@@ -120,7 +120,7 @@ check_python(struct checkup *k, struct session *s)
     } else {
         const char *torch = field(resp, "torch");
         const char *cuda = field(resp, "cuda");
-        const char *env_why = field(resp, "env_why");
+        struct err env_why;
 
         checkup_add(k, FINDING_OK, _("python"), _("%s at %s"), field(resp, "version"),
                     field(resp, "at"));
@@ -131,8 +131,9 @@ check_python(struct checkup *k, struct session *s)
             checkup_add(k, cuda[0] != '\0' ? FINDING_OK : FINDING_NOTE, "CUDA", "%s",
                         cuda[0] != '\0' ? cuda : _("torch cannot use it here"));
         }
-        if (env_why[0] != '\0') {
-            checkup_add(k, FINDING_NOTE, _("environment"), "%s", env_why);
+        err_told(&env_why, ERR_NONE, field(resp, "env_why"), rec_get(resp, "env_form"));
+        if (env_why.msg[0] != '\0') {
+            checkup_add(k, FINDING_NOTE, _("environment"), "%s", env_why.msg);
         }
     }
     rec_free(resp);

@@ -46,8 +46,11 @@ ending_say_unbilled(const struct cli *c, const struct job_state *st, bool *said)
 {
     if (!*said && st->phase == JOB_SNAPSHOTTING && st->detail != NULL &&
         strncmp(st->detail, JOB_NOT_BILLED, strlen(JOB_NOT_BILLED)) == 0) {
+        struct err told;
+
         *said = true;
-        say(c, _("the job is over, but %s"), st->detail);
+        err_told(&told, ERR_NONE, st->detail, st->detail_form);
+        say(c, _("the job is over, but %s"), told.msg);
     }
 }
 
@@ -156,10 +159,12 @@ say_snapshot(const struct ending *en, const struct job_state *st)
     const char *host = session_host(en->session)->name;
     char until[OUT_TIME_MAX];
     char *where;
+    struct err why;
 
+    err_told(&why, ERR_NONE, st->kept_why != NULL ? st->kept_why : "", st->kept_form);
     if (st->snapshot[0] == '\0') {
         say(c, _("no snapshot: %s"),
-            st->kept_why != NULL ? st->kept_why : _("the host does not say why"));
+            why.msg[0] != '\0' ? why.msg : _("the host does not say why"));
         if (job_data_waits(st)) {
             say(c,
                 _("its data waits in the job's directory on %s: make room there, then "
@@ -176,7 +181,7 @@ say_snapshot(const struct ending *en, const struct job_state *st)
     where = where_text(en, st);
     say(c, _("data: snapshot %s %s, kept until %s%s%s"), st->snapshot, where, until,
         st->kept == JOB_KEPT_PARTIAL ? _("; partial: ") : "",
-        st->kept == JOB_KEPT_PARTIAL && st->kept_why != NULL ? st->kept_why : "");
+        st->kept == JOB_KEPT_PARTIAL ? why.msg : "");
     free(where);
 }
 
@@ -199,7 +204,10 @@ say_end(const struct ending *en, const struct job_state *st, int64_t charge_fen)
     job_phrase(st, phrase);
     buf_printf(&b, "%s %s", job_word(en->record), phrase);
     if (st->detail != NULL) {
-        buf_printf(&b, ": %s", st->detail);
+        struct err told;
+
+        err_told(&told, ERR_NONE, st->detail, st->detail_form);
+        buf_printf(&b, ": %s", told.msg);
     }
     if (st->started_wall_ns > 0 && st->ended_wall_ns >= st->started_wall_ns) {
         text_format_duration((st->ended_wall_ns - st->started_wall_ns) / NS_PER_S, took);

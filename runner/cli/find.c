@@ -102,9 +102,12 @@ use_job(struct client *cl, const struct job_record *job, bool live, struct data_
         (void)snprintf(out->job, sizeof out->job, "%s", job->id);
         rc = 0;
     } else if (st.snapshot[0] == '\0') {
-        err_set(e, ERR_NOT_FOUND, _("job %s has no snapshot%s%s"), job->id,
-                st.kept_why != NULL ? ": " : " (yet)",
-                st.kept_why != NULL ? st.kept_why : "");
+        if (st.kept_why != NULL) {
+            err_told(e, ERR_NOT_FOUND, st.kept_why, st.kept_form);
+            err_wrap(e, _("job %s has no snapshot"), job->id);
+        } else {
+            err_set(e, ERR_NOT_FOUND, _("job %s has no snapshot (yet)"), job->id);
+        }
         if (job_data_waits(&st)) {
             err_wrap(e, _("`gpurun snap take %s` may still take one"), job->id);
         }

@@ -182,10 +182,11 @@ hostview_page(struct buf *out, const struct host *h, const struct host_info *inf
         row(out, _("keeping"),
             out_price(offer->keep_uyuan_per_gb_day, _("GB and day"), money));
     }
-    row_steal(out, _("protection"),
-              xasprintf("%s%s%s", host_protection_name(info->protection),
-                        info->protection_why != NULL ? ": " : "",
-                        info->protection_why != NULL ? info->protection_why : ""));
+    row_steal(
+        out, _("protection"),
+        xasprintf("%s%s%s", err_words(host_protection_name(info->protection)),
+                  info->protection_why != NULL ? ": " : "",
+                  info->protection_why != NULL ? err_words(info->protection_why) : ""));
     row_steal(out, _("parking"), parkview_text(h->name, &info->park));
     if (skew_s > 5 || skew_s < -5) {
         row_steal(out, _("clock"),
@@ -204,8 +205,9 @@ hostview_say(const struct cli *c, const struct host *h, const struct host_info *
 
     say(c, _("host '%s': %s; %s"), h->name, devices, prices);
     say(c, _("agent %s, protection from the job: %s%s%s"), info->version,
-        host_protection_name(info->protection), info->protection_why != NULL ? ", " : "",
-        info->protection_why != NULL ? info->protection_why : "");
+        err_words(host_protection_name(info->protection)),
+        info->protection_why != NULL ? ", " : "",
+        info->protection_why != NULL ? err_words(info->protection_why) : "");
     if (park != NULL) {
         say(c, "%s", park);
     }

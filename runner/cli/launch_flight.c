@@ -185,9 +185,12 @@ on_state(void *ctx, const struct job_state *st)
     ending_say_unbilled(l->c, st, &l->said_unbilled);
     if (st->phase == JOB_STOPPING && st->reason != JOB_STOPPED &&
         st->reason != JOB_REASON_NONE) {
+        struct err told;
+
+        err_told(&told, ERR_NONE, st->detail != NULL ? st->detail : "", st->detail_form);
         say(l->c, _("the job is being stopped: %s%s%s"),
-            err_words(job_reason_name(st->reason)), st->detail != NULL ? ": " : "",
-            st->detail != NULL ? st->detail : "");
+            err_words(job_reason_name(st->reason)), told.msg[0] != '\0' ? ": " : "",
+            told.msg);
     }
 }
 

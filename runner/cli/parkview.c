@@ -21,14 +21,25 @@ command_text(const struct park *p, char out[COMMAND_SHOWN + 16])
     }
 }
 
+static void
+said_why(const struct park *p, struct err *why)
+{
+    if (p->why != NULL) {
+        err_told(why, ERR_NONE, p->why, p->why_form);
+    } else {
+        err_set(why, ERR_NONE, "%s", _("the host does not say why"));
+    }
+}
+
 char *
 parkview_text(const char *host, const struct park *p)
 {
-    const char *why = p->why != NULL ? p->why : _("the host does not say why");
+    struct err why;
     char command[COMMAND_SHOWN + 16];
     char after[TEXT_DURATION_MAX];
     char at[OUT_TIME_MAX] = "";
 
+    said_why(p, &why);
     command_text(p, command);
     text_format_duration(p->after_s, after);
     if (p->at_wall_ns > 0) {
@@ -43,7 +54,8 @@ parkview_text(const char *host, const struct park *p)
         return xasprintf(_("%s is parked at %s unless a job starts%s"), host, at,
                          command);
     case PARK_HELD:
-        return xasprintf(_("%s is not parked though nothing runs there: %s"), host, why);
+        return xasprintf(_("%s is not parked though nothing runs there: %s"), host,
+                         why.msg);
     case PARK_RUNNING:
         return xasprintf(_("%s is being parked since %s%s"), host, at, command);
     case PARK_PARKED:
@@ -51,7 +63,7 @@ parkview_text(const char *host, const struct park *p)
     case PARK_FAILED:
         break;
     }
-    return xasprintf(_("%s: parking failed at %s: %s%s"), host, at, why, command);
+    return xasprintf(_("%s: parking failed at %s: %s%s"), host, at, why.msg, command);
 }
 
 char *
@@ -59,6 +71,7 @@ parkview_after(const struct park *p)
 {
     char command[COMMAND_SHOWN + 16];
     char after[TEXT_DURATION_MAX];
+    struct err why;
 
     if (p->phase == PARK_NONE) {
         return NULL;
@@ -66,9 +79,9 @@ parkview_after(const struct park *p)
     command_text(p, command);
     text_format_duration(p->after_s, after);
     if (p->phase == PARK_FAILED || p->phase == PARK_HELD) {
+        said_why(p, &why);
         return xasprintf(_("%s after the last job%s; last time that did not work: %s"),
-                         after, command,
-                         p->why != NULL ? p->why : _("the host does not say why"));
+                         after, command, why.msg);
     }
     return xasprintf(_("%s after the last job%s, with nobody connected"), after, command);
 }

@@ -184,10 +184,12 @@ page_host(const struct plan *p, struct buf *out)
     buf_printf(&b, "%s (", p->host->name);
     text_escape(&b, where, strlen(where));
     buf_printf(&b, _("); protection from the job: %s"),
-               host_protection_name(p->info->protection));
+               err_words(host_protection_name(p->info->protection)));
     if (p->info->protection_why != NULL) {
+        const char *why = err_words(p->info->protection_why);
+
         buf_add_str(&b, ", ");
-        text_escape(&b, p->info->protection_why, strlen(p->info->protection_why));
+        text_escape(&b, why, strlen(why));
     }
     row_steal(out, _("host"), &b);
     free(where);

@@ -177,7 +177,12 @@ manifest_rows(struct buf *out, const struct manifest *m)
     char key[2 * SIGN_PUBLIC_LEN + 1];
     char *line;
 
-    row(out, _("why"), m->detail);
+    if (m->detail != NULL) {
+        struct err told;
+
+        err_told(&told, ERR_NONE, m->detail, m->detail_form);
+        row(out, _("why"), told.msg);
+    }
     line = xasprintf(_("%" PRIu64 " folders, links and others, %" PRIu64 " chunks"),
                      m->n_dirs + m->n_links + m->n_other, m->n_chunks);
     row(out, _("and"), line);
@@ -194,7 +199,7 @@ manifest_rows(struct buf *out, const struct manifest *m)
     hex_format(m->signer.b, sizeof m->signer.b, key);
     row(out, _("signed by"), key);
     for (size_t i = 0; i < m->n_damage && i < DAMAGE_SHOWN; i++) {
-        line = xasprintf("%s (%s)", m->damage[i].path, m->damage[i].why);
+        line = xasprintf("%s (%s)", m->damage[i].path, err_words(m->damage[i].why));
         row(out, i == 0 ? _("damaged") : "", line);
         free(line);
     }

@@ -497,6 +497,7 @@ ship_send(struct ship *s, struct session *to, struct conn *c, struct err *e)
     s->base_path =
         s->cache != NULL ? xasprintf("%s.%s", s->cache, session_host(to)->name) : NULL;
     r = rec_new(OPEN_SHIP);
+    rec_add_int(r, "forms", 1);
     if (s->store == NULL && sync_send_built(s->send, &built, e) == 0 && built != NULL) {
         rec_add_hex(r, "tree", built->tree.b, sizeof built->tree.b);
     }

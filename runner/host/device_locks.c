@@ -173,9 +173,8 @@ devices_take(const struct agent *a, const struct device_list *l, const char *dev
     }
     if ((int64_t)n < count) {
         if (fitting < count) {
-            err_set(e, ERR_NOT_FOUND,
-                    "this host has %lld usable %s device%s of type '%s'",
-                    (long long)fitting, device_class, fitting == 1 ? "" : "s", wanted);
+            err_set(e, ERR_NOT_FOUND, "this host has %lld usable %s devices of type '%s'",
+                    (long long)fitting, device_class, wanted);
         } else {
             err_set(e, ERR_BUSY, "not enough of this host's %s devices '%s' are free",
                     device_class, wanted);

@@ -61,20 +61,20 @@ find_walls(struct facts_walls *w)
     if (spaces == SANDBOX_SPACES_NONE && !landlock) {
         w->protection = HOST_PROTECTION_NONE;
         (void)snprintf(w->why, sizeof w->why,
-                       "neither name spaces nor Landlock are allowed here");
+                       N_("neither name spaces nor Landlock are allowed here"));
     } else if (spaces == SANDBOX_SPACES_NONE) {
         w->protection = HOST_PROTECTION_NONE;
         (void)snprintf(
             w->why, sizeof w->why,
-            "no mount name space is allowed here, so a login user's own job can "
-            "reach the agent's files");
+            N_("no mount name space is allowed here, so a login user's own job can "
+               "reach the agent's files"));
     } else if (!landlock) {
         w->protection = HOST_PROTECTION_PARTIAL;
-        (void)snprintf(w->why, sizeof w->why, "this kernel has no Landlock");
+        (void)snprintf(w->why, sizeof w->why, N_("this kernel has no Landlock"));
     } else if (geteuid() == 0) {
         w->protection = HOST_PROTECTION_PARTIAL;
         (void)snprintf(w->why, sizeof w->why,
-                       "jobs of the login user run as root and can read raw devices");
+                       N_("jobs of the login user run as root and can read raw devices"));
     } else {
         w->protection = HOST_PROTECTION_FULL;
     }
@@ -187,11 +187,11 @@ fill_park(struct host_info *h, const struct agent *a, const struct renter *r)
     if (park_look(a, &h->park, &e) != 0) {
         h->park.phase = PARK_FAILED;
         h->park.at_wall_ns = h->wall_ns;
-        park_set_text(&h->park.why, e.msg);
+        park_set_why(&h->park, &e);
     }
     if (r != NULL && r->confined) {
         park_set_text(&h->park.command, NULL);
-        park_set_text(&h->park.why, NULL);
+        park_set_why(&h->park, NULL);
     }
 }
 

@@ -88,7 +88,8 @@ hear_first(struct guard *g)
     if (ev.kind == GUARD_EV_DONE) {
         return 0;
     }
-    return ev.kind == GUARD_EV_FAILED && ev.sys_errno != 0 ? ev.sys_errno : EPROTO;
+    return ev.kind == GUARD_EV_FAILED && ev.why.sys_errno != 0 ? ev.why.sys_errno
+                                                               : EPROTO;
 }
 
 static int
@@ -419,5 +420,7 @@ guard_next(struct guard *g, struct guard_event *out)
         out->kind = GUARD_EV_GONE;
         g->gone = true;
     }
+    out->why.msg[sizeof out->why.msg - 1] = '\0'; /* a job may have got at the guard */
+    out->why.form[sizeof out->why.form - 1] = '\0';
     return true;
 }

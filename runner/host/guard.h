@@ -21,8 +21,7 @@
  * process is reaped, and only then exits: so locks are free only when nothing of the job
  * lives. It must be started while the supervisor is single-threaded.
  */
-#define GUARD_FDS_MAX  64
-#define GUARD_TEXT_MAX 400
+#define GUARD_FDS_MAX 64
 
 struct guard; /* the supervisor's end of it; one thread */
 
@@ -79,10 +78,10 @@ int guard_signal(struct guard *g, uint32_t id, int signo, struct err *e) MUST_US
 
 enum guard_event_kind {
     GUARD_EV_NONE = 0,
-    GUARD_EV_DONE,        /* walls stand; text may name what could not be had */
-    GUARD_EV_FAILED,      /* they do not, or an order could not be read; err, text */
+    GUARD_EV_DONE,        /* walls stand */
+    GUARD_EV_FAILED,      /* they do not, or an order could not be read: why */
     GUARD_EV_STARTED,     /* id */
-    GUARD_EV_NOT_STARTED, /* id, err, text */
+    GUARD_EV_NOT_STARTED, /* id, why */
     GUARD_EV_EXITED,      /* id, status as of waitpid */
     GUARD_EV_EMPTY,       /* no process of the job is left */
     GUARD_EV_GONE,        /* the guard itself died: nobody saw how the commands ended */
@@ -92,9 +91,8 @@ struct guard_event {
     enum guard_event_kind kind;
     uint32_t id;
     int status;
-    int sys_errno;
     bool landlock; /* DONE: it is in force */
-    char text[GUARD_TEXT_MAX];
+    struct err why;
 };
 
 /* The next event; false: none now. */

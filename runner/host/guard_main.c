@@ -52,12 +52,12 @@ say(const struct warden *w, const struct guard_event *ev)
 }
 
 static void
-say_failed(const struct warden *w, enum guard_event_kind kind, uint32_t id, int sys_errno,
-           const char *text)
+say_failed(const struct warden *w, enum guard_event_kind kind, uint32_t id,
+           const struct err *why)
 {
-    struct guard_event ev = {.kind = kind, .id = id, .sys_errno = sys_errno};
+    struct guard_event ev = {.kind = kind, .id = id, .why = *why};
 
-    (void)text_escape_to(ev.text, sizeof ev.text, text);
+    (void)text_escape_to(ev.why.msg, sizeof ev.why.msg, why->msg);
     say(w, &ev);
 }
 
@@ -214,7 +214,7 @@ build_walls(struct warden *w, const struct rec *r)
     sandbox_free(w->walls);
     w->walls = NULL;
     if (hide(w, r, &e) != 0 || sandbox_new(&w->walls, &o, &e) != 0) {
-        say_failed(w, GUARD_EV_FAILED, 0, e.sys_errno, e.msg);
+        say_failed(w, GUARD_EV_FAILED, 0, &e);
     } else {
         ev.landlock = sandbox_has_landlock(w->walls);
         say(w, &ev);
@@ -302,18 +302,18 @@ is_in_directory(const struct rec *r, const char *what)
 static void
 start_failed(const struct warden *w, uint32_t id, int sys_errno, const struct rec *r)
 {
-    char text[GUARD_TEXT_MAX];
     const char *what = r == NULL ? NULL : rec_get(r, "arg");
+    struct err why;
 
     if (sys_errno == ENOENT && is_in_directory(r, what)) {
-        (void)snprintf(text, sizeof text,
-                       "'%.99s' is no command but a file: say ./%.99s, or python3 %.99s",
-                       what, what, what);
+        err_set(&why, ERR_NOT_FOUND,
+                "'%.99s' is no command but a file: say ./%.99s, or python3 %.99s", what,
+                what, what);
+        why.sys_errno = sys_errno;
     } else {
-        (void)snprintf(text, sizeof text, "cannot run '%.200s': %s",
-                       what == NULL ? "?" : what, strerror(sys_errno));
+        err_set_sys(&why, sys_errno, "cannot run '%.200s'", what == NULL ? "?" : what);
     }
-    say_failed(w, GUARD_EV_NOT_STARTED, id, sys_errno, text);
+    say_failed(w, GUARD_EV_NOT_STARTED, id, &why);
 }
 
 static void
@@ -385,15 +385,18 @@ static void
 obey(struct warden *w, const struct guard_order *o, int *fds, size_t n)
 {
     struct rec *r = NULL;
+    struct err why;
 
     switch (o->kind) {
     case GUARD_OR_WALLS:
     case GUARD_OR_SPAWN:
         r = n > 0 ? read_record(fds[0]) : NULL;
         if (r == NULL || (o->kind == GUARD_OR_SPAWN && n != 4)) {
+            err_set(&why, ERR_CORRUPT, "an order could not be read");
+            why.sys_errno = EPROTO;
             say_failed(w,
                        o->kind == GUARD_OR_WALLS ? GUARD_EV_FAILED : GUARD_EV_NOT_STARTED,
-                       o->id, EPROTO, "an order could not be read");
+                       o->id, &why);
         } else if (o->kind == GUARD_OR_WALLS) {
             build_walls(w, r);
         } else {
@@ -504,6 +507,7 @@ guard_main(int sock, enum sandbox_spaces spaces)
     static struct warden w; /* too large for a stack, and we are a process of our own */
     struct guard_event ev = {.kind = GUARD_EV_DONE};
     sigset_t all;
+    struct err why;
     int failed;
 
     w.spaces = spaces;
@@ -526,7 +530,8 @@ guard_main(int sock, enum sandbox_spaces spaces)
         failed = errno;
     }
     if (failed != 0) {
-        say_failed(&w, GUARD_EV_FAILED, 0, failed, strerror(failed));
+        err_set_sys(&why, failed, "cannot start the job's guard");
+        say_failed(&w, GUARD_EV_FAILED, 0, &why);
         _exit(1);
     }
     say(&w, &ev);

@@ -259,8 +259,7 @@ ask_shells(const char *shell, struct strings *out, struct err *e)
 /* ---- keeping it ---- */
 
 static bool
-load(const struct agent *a, const char *print, struct strings *out,
-     char why[LOGINENV_WHY_MAX])
+load(const struct agent *a, const char *print, struct strings *out, struct err *why)
 {
     struct buf b = BUF_INIT;
     struct rec *r = NULL;
@@ -279,8 +278,9 @@ load(const struct agent *a, const char *print, struct strings *out,
     for (size_t i = 0; i < rec_count(r, "env"); i++) {
         strings_add(out, rec_get_nth(r, "env", i, NULL));
     }
-    (void)snprintf(why, LOGINENV_WHY_MAX, "%s",
-                   rec_get(r, "why") == NULL ? "" : rec_get(r, "why"));
+    if (rec_get(r, "why") != NULL) {
+        err_told(why, ERR_NONE, rec_get(r, "why"), rec_get(r, "why_form"));
+    }
     ok = true;
 
 out:
@@ -291,14 +291,15 @@ out:
 
 static void
 store(const struct agent *a, const char *print, const struct strings *env,
-      const char *why)
+      const struct err *why)
 {
     struct rec *r = rec_new(CACHE_TYPE);
     struct buf b = BUF_INIT;
     struct err none;
 
     rec_add(r, "fingerprint", print);
-    rec_add(r, "why", why);
+    rec_add(r, "why", why->msg);
+    rec_add(r, "why_form", why->form);
     for (size_t i = 0; i < env->n; i++) {
         rec_add(r, "env", env->v[i]);
     }
@@ -310,20 +311,21 @@ store(const struct agent *a, const char *print, const struct strings *env,
 }
 
 void
-loginenv_get(const struct agent *a, struct strings *out, char why[LOGINENV_WHY_MAX])
+loginenv_get(const struct agent *a, struct strings *out, struct err *why)
 {
     const char *shell = getenv("SHELL");
     char print[SHA256_HEX_LEN + 1];
     struct err e;
 
-    why[0] = '\0';
+    memset(why, 0, sizeof *why);
     shell = shell == NULL || shell[0] != '/' ? "/bin/sh" : shell;
     fingerprint(shell, print);
     if (load(a, print, out, why)) {
         return;
     }
     if (!ask_shells(shell, out, &e)) {
-        (void)text_escape_to(why, LOGINENV_WHY_MAX, e.msg);
+        *why = e;
+        (void)text_escape_to(why->msg, sizeof why->msg, e.msg);
         for (char **v = environ; *v != NULL; v++) {
             if (!is_dropped(*v)) {
                 strings_add(out, *v);

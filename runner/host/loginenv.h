@@ -17,11 +17,9 @@
 
 /*
  * Append "K=V" strings to out. Never fails for want of a working shell: *why
- * (LOGINENV_WHY_MAX) then says what happened, and the environment is this process's own.
- * "" otherwise.
+ * then says what happened, and the environment is this process's own. All 0 otherwise.
  */
-#define LOGINENV_WHY_MAX 256
-void loginenv_get(const struct agent *a, struct strings *out, char why[LOGINENV_WHY_MAX]);
+void loginenv_get(const struct agent *a, struct strings *out, struct err *why);
 
 /* The end of the shell's command: print this process's environment between marks. */
 int loginenv_print(void);

@@ -30,12 +30,12 @@ notices_tell(const struct agent *a, const char *command, const char *event,
              const struct job_state *st, pid_t *pid)
 {
     char host[HOST_NAME_MAX + 1] = "";
-    char why[LOGINENV_WHY_MAX];
     struct strings env = {NULL, 0};
     struct err none;
+    struct err why;
 
     (void)gethostname(host, sizeof host - 1);
-    loginenv_get(a, &env, why);
+    loginenv_get(a, &env, &why);
     notify_facts(&env, event, st, host);
     if (notify_start(command, &env, pid, &none) != 0) {
         *pid = -1;

@@ -129,13 +129,13 @@ static void
 check_environment(struct doctor *d)
 {
     struct strings env = {NULL, 0};
-    char why[LOGINENV_WHY_MAX];
     const char *path;
+    struct err why;
 
-    loginenv_get(d->agent, &env, why);
+    loginenv_get(d->agent, &env, &why);
     path = env_get(&env, "PATH");
-    if (why[0] != '\0') {
-        bad(d, "environment", why);
+    if (why.msg[0] != '\0') {
+        bad(d, "environment", why.msg);
     } else {
         char *text = xasprintf("%zu variables, PATH=%s", env.n, path == NULL ? "" : path);
 

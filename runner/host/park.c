@@ -173,6 +173,7 @@ park_state_load(const struct agent *a, struct park_state *out)
     struct rec *r = NULL;
     const char *boot;
     const char *why;
+    const char *form;
     int64_t phase = 0;
     struct err none;
 
@@ -187,8 +188,9 @@ park_state_load(const struct agent *a, struct park_state *out)
         rec_need_int(r, "n_failed", 0, INT32_MAX, &out->n_failed, &none) == 0) {
         boot = rec_get(r, "boot");
         why = rec_get(r, "why");
+        form = rec_get(r, "why_form");
         (void)snprintf(out->boot, sizeof out->boot, "%s", boot != NULL ? boot : "");
-        (void)snprintf(out->why, sizeof out->why, "%s", why != NULL ? why : "");
+        err_told(&out->why, ERR_NONE, why != NULL ? why : "", form);
         out->phase = (enum park_phase)phase;
     } else {
         memset(out, 0, sizeof *out);
@@ -210,7 +212,8 @@ park_state_save(const struct agent *a, const struct park_state *st, struct err *
     rec_add_int(r, "hold_ns", st->hold_ns);
     rec_add_int(r, "at_wall_ns", st->at_wall_ns);
     rec_add_int(r, "n_failed", st->n_failed);
-    rec_add(r, "why", st->why);
+    rec_add(r, "why", st->why.msg);
+    rec_add(r, "why_form", st->why.form);
     rec_encode(r, &b);
     rec_free(r);
     rc = file_replace_at(a->home_fd, STATE_NAME, b.data, b.len, e);
@@ -249,8 +252,8 @@ stand(const struct agent *a, struct park *p)
     if (p->phase == PARK_WAITING) {
         p->at_wall_ns = 0;
     }
-    if (p->phase == st.phase && st.why[0] != '\0') {
-        park_set_text(&p->why, st.why);
+    if (p->phase == st.phase && st.why.msg[0] != '\0') {
+        park_set_why(p, &st.why);
     }
     (void)fd_close(&fd);
 }

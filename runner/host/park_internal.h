@@ -16,7 +16,7 @@ struct park_state {
     int64_t hold_ns;            /* the lock file's time: unchanged, nobody was here */
     int64_t at_wall_ns;
     int64_t n_failed; /* in a row */
-    char why[PARK_WHY_MAX + 1];
+    struct err why;
 };
 /* All zero where there is none, or none that can be read. */
 void park_state_load(const struct agent *a, struct park_state *out);

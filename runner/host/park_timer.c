@@ -45,27 +45,25 @@ struct park_timer {
 
 /* ---- what stands in the way ---- */
 
-typedef bool job_fn(const struct renter *r, const char *job, char why[PARK_WHY_MAX + 1]);
+typedef bool job_fn(const struct renter *r, const char *job, struct err *why);
 
 /* true: fn has found something. What cannot be read is something, too. */
 static bool
-any_job(const struct agent *a, bool active, job_fn *fn, char why[PARK_WHY_MAX + 1])
+any_job(const struct agent *a, bool active, job_fn *fn, struct err *why)
 {
     struct renter_ids l;
-    struct err e;
     bool found = false;
 
-    if (renter_list(a, &l, &e) != 0) {
-        (void)snprintf(why, PARK_WHY_MAX, "%s", e.msg);
+    if (renter_list(a, &l, why) != 0) {
         return true;
     }
     for (size_t i = 0; i < l.n && !found; i++) {
         struct renter *r = NULL;
         struct job_ids ids = {NULL, 0};
 
-        if (renter_open(&r, a, l.v[i], false, &e) != 0 ||
-            (active ? jobdir_list_active(r, &ids, &e) : jobdir_list(r, &ids, &e)) != 0) {
-            (void)snprintf(why, PARK_WHY_MAX, "%s", e.msg);
+        if (renter_open(&r, a, l.v[i], false, why) != 0 ||
+            (active ? jobdir_list_active(r, &ids, why) : jobdir_list(r, &ids, why)) !=
+                0) {
             found = true;
         }
         for (size_t k = 0; k < ids.n && !found; k++) {
@@ -80,7 +78,7 @@ any_job(const struct agent *a, bool active, job_fn *fn, char why[PARK_WHY_MAX + 
 
 /* A mark of a job that was never placed means nothing. */
 static bool
-is_there(const struct renter *r, const char *job, char why[PARK_WHY_MAX + 1])
+is_there(const struct renter *r, const char *job, struct err *why)
 {
     struct jobdir d;
     struct err none;
@@ -89,13 +87,13 @@ is_there(const struct renter *r, const char *job, char why[PARK_WHY_MAX + 1])
         return false;
     }
     jobdir_close(&d);
-    (void)snprintf(why, PARK_WHY_MAX, "job %s has not ended", job);
+    err_set(why, ERR_BUSY, "job %s has not ended", job);
     return true;
 }
 
 /* Ended, but its data is nowhere but in the directory it left. */
 static bool
-data_waits(const struct renter *r, const char *job, char why[PARK_WHY_MAX + 1])
+data_waits(const struct renter *r, const char *job, struct err *why)
 {
     struct job_state st;
     struct jobdir d;
@@ -107,11 +105,11 @@ data_waits(const struct renter *r, const char *job, char why[PARK_WHY_MAX + 1])
     }
     state_init(&st);
     if (jobdir_state(&d, &st, &none) == 0 && job_data_waits(&st)) {
-        (void)snprintf(
-            why, PARK_WHY_MAX,
-            "the data of job %s could not be kept at its end (%.200s); `gpurun "
-            "snap take %s` keeps it",
-            job, st.kept_why != NULL ? st.kept_why : "", job);
+        err_told(why, ERR_SPACE, st.kept_why != NULL ? st.kept_why : "", st.kept_form);
+        err_wrap(why,
+                 "`gpurun snap take %s` keeps the data of job %s, which could not be "
+                 "kept at its end",
+                 job, job);
         waits = true;
     }
     state_free(&st);
@@ -121,32 +119,35 @@ data_waits(const struct renter *r, const char *job, char why[PARK_WHY_MAX + 1])
 
 /* Other users of this machine have agents of their own, but the same devices. */
 static bool
-device_in_use(const struct agent *a, char why[PARK_WHY_MAX + 1])
+device_in_use(const struct agent *a, struct err *why)
 {
     struct device_list l = {NULL, 0};
-    struct err e;
     bool used = false;
 
     /* Asked afresh: who computes there without us is seen by the driver only. */
-    if (devices_list(a, true, &l, NULL, &e) != 0) {
+    if (devices_list(a, true, &l, NULL, why) != 0) {
         return false;
     }
     devices_look(a, &l);
-    if (reservations_mark(a, &l, &e) != 0) {
-        (void)snprintf(why, PARK_WHY_MAX, "%s", e.msg);
+    if (reservations_mark(a, &l, why) != 0) {
         used = true;
     }
     for (size_t i = 0; i < l.n && !used; i++) {
-        used = l.v[i].state == DEVICE_BUSY || l.v[i].state == DEVICE_RESERVED;
-        if (used) {
-            (void)snprintf(why, PARK_WHY_MAX, "device %.80s is %s", l.v[i].uuid,
-                           l.v[i].state == DEVICE_BUSY ? "in use" : "reserved");
+        used = true;
+        if (l.v[i].state == DEVICE_BUSY) {
+            err_set(why, ERR_BUSY, "device %.80s is in use", l.v[i].uuid);
+        } else if (l.v[i].state == DEVICE_RESERVED) {
+            err_set(why, ERR_BUSY, "device %.80s is reserved", l.v[i].uuid);
+        } else if (l.v[i].n_processes == 1) {
+            err_set(why, ERR_BUSY,
+                    "device %.80s is in use by 1 process that no job started",
+                    l.v[i].uuid);
         } else if (l.v[i].n_processes > 0) {
-            used = true;
-            (void)snprintf(why, PARK_WHY_MAX,
-                           "device %.80s is in use by %lld process%s that no job started",
-                           l.v[i].uuid, (long long)l.v[i].n_processes,
-                           l.v[i].n_processes == 1 ? "" : "es");
+            err_set(why, ERR_BUSY,
+                    "device %.80s is in use by %lld processes that no job started",
+                    l.v[i].uuid, (long long)l.v[i].n_processes);
+        } else {
+            used = false;
         }
     }
     device_list_free(&l);
@@ -170,11 +171,11 @@ static char **
 command_env(const struct agent *a, struct strings *env)
 {
     char host[HOST_NAME_MAX + 1] = "";
-    char why[LOGINENV_WHY_MAX];
+    struct err why;
     char **envp;
 
     (void)gethostname(host, sizeof host - 1);
-    loginenv_get(a, env, why);
+    loginenv_get(a, env, &why);
     env_set(env, "GPURUN_EVENT", "park");
     env_set(env, "GPURUN_HOST", host);
     envp = xcalloc(env->n + 1, sizeof *envp);
@@ -184,7 +185,7 @@ command_env(const struct agent *a, struct strings *env)
 
 /* 0: it ran and was content. */
 static int
-run_command(const struct park_timer *t, char why[PARK_WHY_MAX + 1])
+run_command(const struct park_timer *t, struct err *why)
 {
     char *const argv[] = {(char *)(uintptr_t) "sh",
                           (char *)(uintptr_t) "-c",
@@ -202,18 +203,15 @@ run_command(const struct park_timer *t, char why[PARK_WHY_MAX + 1])
     struct buf out = BUF_INIT;
     char said[200];
     int status = 0;
-    struct err e;
-    int rc = runout(&o, &out, &status, &e);
+    int rc = runout(&o, &out, &status, why);
 
     first_line(&out, said, sizeof said);
-    if (rc != 0) {
-        (void)snprintf(why, PARK_WHY_MAX, "%s", e.msg);
-    } else if (!WIFEXITED(status) || WEXITSTATUS(status) != 0) {
-        (void)snprintf(why, PARK_WHY_MAX, "%s %d%s%s",
-                       WIFEXITED(status) ? "exit status" : "killed by signal",
-                       WIFEXITED(status) ? WEXITSTATUS(status) : WTERMSIG(status),
-                       said[0] != '\0' ? ": " : "", said);
-        rc = -1;
+    if (rc == 0 && WIFSIGNALED(status)) {
+        rc = err_set(why, ERR_SYSTEM, "killed by signal %d%s%s", WTERMSIG(status),
+                     said[0] != '\0' ? ": " : "", said);
+    } else if (rc == 0 && WEXITSTATUS(status) != 0) {
+        rc = err_set(why, ERR_SYSTEM, "exit status %d%s%s", WEXITSTATUS(status),
+                     said[0] != '\0' ? ": " : "", said);
     }
     buf_free(&out);
     free(envp);
@@ -224,16 +222,17 @@ run_command(const struct park_timer *t, char why[PARK_WHY_MAX + 1])
 /* ---- states ---- */
 
 static void
-enter(struct park_timer *t, enum park_phase phase, const char *why)
+enter(struct park_timer *t, enum park_phase phase, const struct err *why)
 {
     struct park_state *st = &t->st;
     struct err none;
 
-    if (st->phase == phase && strcmp(st->why, why) == 0 && phase != PARK_COUNTING) {
+    if (st->phase == phase && strcmp(st->why.msg, why->msg) == 0 &&
+        phase != PARK_COUNTING) {
         return;
     }
     st->phase = phase;
-    (void)snprintf(st->why, sizeof st->why, "%s", why);
+    st->why = *why;
     /* A disk that refuses costs what is shown, and the time after a restart. */
     (void)!park_state_save(t->agent, st, &none);
 }
@@ -251,20 +250,20 @@ pause_ns(int64_t ns)
 static void
 park_now(struct park_timer *t)
 {
-    char why[PARK_WHY_MAX + 1] = "";
+    struct err why = {0};
     int64_t wait_s = RETRY_MIN_S;
     bool first = t->st.n_failed == 0;
 
     t->st.at_wall_ns = clock_wall_ns();
-    enter(t, PARK_RUNNING, "");
+    enter(t, PARK_RUNNING, &why);
     if (first) { /* in front: after it there may be no machine left to tell it */
         park_tell(t->agent, "parking", NULL);
     }
-    if (run_command(t, why) == 0) {
+    if (run_command(t, &why) == 0) {
         t->st.n_failed = 0;
         pause_ns(LINGER_NS < t->asked.after_s * NS_PER_S ? LINGER_NS
                                                          : t->asked.after_s * NS_PER_S);
-        enter(t, PARK_PARKED, "");
+        enter(t, PARK_PARKED, &why);
         return;
     }
     for (int64_t i = 0; i < t->st.n_failed && i < RETRY_DOUBLING; i++) {
@@ -272,23 +271,20 @@ park_now(struct park_timer *t)
     }
     t->st.n_failed++;
     t->retry_ns = clock_boot_ns() + wait_s * NS_PER_S;
-    enter(t, PARK_FAILED, why);
+    enter(t, PARK_FAILED, &why);
     if (first) {
-        park_tell(t->agent, "park-failed", why);
+        park_tell(t->agent, "park-failed", why.msg);
     }
 }
 
 /* Nobody holds the lock. Jobs whose supervisor died are put right first. */
 static bool
-nothing_left(struct park_timer *t, char why[PARK_WHY_MAX + 1])
+nothing_left(struct park_timer *t, struct err *why)
 {
-    struct err e;
     size_t n;
 
     if (any_job(t->agent, true, is_there, why)) {
-        if (recover_all(t->agent, &n, &e) != 0) {
-            (void)snprintf(why, PARK_WHY_MAX, "%s", e.msg);
-        }
+        (void)!recover_all(t->agent, &n, why);
         return false;
     }
     return true;
@@ -298,21 +294,21 @@ nothing_left(struct park_timer *t, char why[PARK_WHY_MAX + 1])
 static void
 time_is_over(struct park_timer *t)
 {
-    char why[PARK_WHY_MAX + 1] = "";
+    struct err why = {0};
     int64_t now_ns = clock_boot_ns();
 
     if (t->st.phase == PARK_HELD && now_ns - t->held_ns < HELD_MIN_S * NS_PER_S) {
         return;
     }
     t->held_ns = now_ns;
-    if (any_job(t->agent, false, data_waits, why) || device_in_use(t->agent, why)) {
-        enter(t, PARK_HELD, why);
+    if (any_job(t->agent, false, data_waits, &why) || device_in_use(t->agent, &why)) {
+        enter(t, PARK_HELD, &why);
         return;
     }
     if (!park_take_alone(t->hold_fd)) {
         return;
     }
-    if (park_hold_time(t->hold_fd) == t->st.hold_ns && nothing_left(t, why)) {
+    if (park_hold_time(t->hold_fd) == t->st.hold_ns && nothing_left(t, &why)) {
         park_now(t);
     }
     park_give_up(t->hold_fd);
@@ -321,23 +317,24 @@ time_is_over(struct park_timer *t)
 static void
 look(struct park_timer *t)
 {
-    char why[PARK_WHY_MAX + 1] = "";
+    struct err why = {0};
     int64_t now_ns = clock_boot_ns();
     int64_t hold_ns = park_hold_time(t->hold_fd);
 
     if (park_is_held(t->hold_fd)) {
         t->st.idle_since_ns = now_ns;
-        enter(t, PARK_WAITING, "a job runs, or data is on its way");
-    } else if (!nothing_left(t, why)) {
+        err_set(&why, ERR_BUSY, "a job runs, or data is on its way");
+        enter(t, PARK_WAITING, &why);
+    } else if (!nothing_left(t, &why)) {
         t->st.idle_since_ns = now_ns;
-        enter(t, PARK_WAITING, why);
+        enter(t, PARK_WAITING, &why);
     } else if (hold_ns != t->st.hold_ns || t->st.phase == PARK_NONE ||
                t->st.phase == PARK_WAITING) {
         t->st.hold_ns = hold_ns;
         t->st.idle_since_ns = now_ns;
         t->st.n_failed = 0;
         t->retry_ns = 0;
-        enter(t, PARK_COUNTING, "");
+        enter(t, PARK_COUNTING, &why);
     } else if (t->st.phase != PARK_PARKED && now_ns >= t->retry_ns &&
                now_ns - t->st.idle_since_ns >= t->asked.after_s * NS_PER_S) {
         time_is_over(t);
@@ -380,8 +377,7 @@ resume(struct park_timer *t)
         /* Perhaps the command did its work, and a container has just been started again.
          */
         t->st.idle_since_ns = clock_boot_ns();
-        (void)snprintf(t->st.why, sizeof t->st.why, "%s",
-                       "the process that ran it was ended");
+        err_set(&t->st.why, ERR_SYSTEM, "the process that ran it was ended");
     }
 }
 

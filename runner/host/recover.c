@@ -155,7 +155,7 @@ snapshot(struct lost *l)
     random_id("s", id);
     end.id = id;
     if (workdirs_snapshot(l->agent, l->renter, &end, &got, &e) != 0) {
-        state_set_text(&l->state.kept_why, e.msg);
+        state_tell(&l->state.kept_why, &l->state.kept_form, &e);
         return;
     }
     memcpy(l->state.snapshot, id, sizeof id);
@@ -234,6 +234,7 @@ static int
 put_right(struct lost *l, struct err *e)
 {
     struct err none;
+    struct err why;
     bool known;
 
     kill_all(l->dir.job);
@@ -253,12 +254,13 @@ put_right(struct lost *l, struct err *e)
     }
     if (!known) {
         l->state.reason = JOB_REASON_NONE;
-        state_set_text(&l->state.detail,
-                       "its supervisor died: how it ended is not known");
+        err_set(&why, ERR_SYSTEM, "its supervisor died: how it ended is not known");
+        state_tell(&l->state.detail, &l->state.detail_form, &why);
     }
     if (l->state.detail != NULL &&
         strncmp(l->state.detail, JOB_NOT_BILLED, strlen(JOB_NOT_BILLED)) == 0) {
-        state_set_text(&l->state.detail, NULL); /* not of the end it comes to now */
+        /* not of the end it comes to now */
+        state_tell(&l->state.detail, &l->state.detail_form, NULL);
     }
     l->state.phase = JOB_SNAPSHOTTING;
     if (save(l, e) != 0) {

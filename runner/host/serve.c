@@ -205,7 +205,7 @@ serve_request(struct serve *s, uint64_t id, const struct rec *req)
     if (v == NULL || version != 1) {
         err_set(&e, ERR_VERSION, "gpurun-agent %s does not know '%s.v%d'", GPURUN_VERSION,
                 name, version);
-        mux_respond_error(s->mux, id, &e, "update the agent on the host");
+        mux_respond_error(s->mux, id, &e, N_("update the agent on the host"));
         return;
     }
     v->run(s, id, req);
@@ -282,7 +282,7 @@ serve_open(struct serve *s, const struct mux_offer *offer)
     } else {
         err_set(&e, ERR_VERSION, "gpurun-agent %s does not know '%s'", GPURUN_VERSION,
                 type);
-        mux_refuse(s->mux, offer->stream, &e, "update the agent on the host");
+        mux_refuse(s->mux, offer->stream, &e, N_("update the agent on the host"));
     }
 }
 

@@ -182,12 +182,12 @@ claim(struct serve_ship *h, struct err *e)
 static void
 ship_failed(struct serve_ship *h, const struct err *why)
 {
-    struct err e;
+    struct err e = *why;
 
     if (h->channel != NULL && !channel_is_reset(h->channel)) {
         channel_reset(h->channel, why);
     }
-    err_set(&e, why->code, "the files were not shipped: %s", why->msg);
+    err_wrap(&e, "the files were not shipped");
     serve_wait_go(h->serve, &h->waits, &e);
 }
 
@@ -283,7 +283,11 @@ on_over(struct serve_ship *h, const struct err *why)
     struct err e;
 
     if (!h->here) {
-        err_set(&e, ERR_LINK, "%s", why == NULL ? "the connection is gone" : why->msg);
+        err_set(&e, ERR_LINK, "the connection is gone");
+        if (why != NULL) {
+            e = *why;
+            e.code = ERR_LINK;
+        }
         ship_failed(h, &e);
     }
 }
@@ -353,6 +357,7 @@ make(struct serve *s, const struct mux_offer *offer, struct serve_ship **out,
         return -1;
     }
     ro.max_bytes = (uint64_t)left; /* before compressing: rather too little */
+    ro.forms = rec_get(offer->rec, "forms") != NULL;
     if (sync_recv_new(&h->recv, h->store, &ro, e) != 0) {
         ship_free(h);
         return -1;

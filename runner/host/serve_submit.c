@@ -81,7 +81,9 @@ give_up(struct serve_link *l, uint64_t id, const struct err *why)
     struct err e;
 
     serve_fail(l->serve, id, why);
-    err_set(&e, ERR_NOT_FOUND, "not submitted: %s", why->msg);
+    e = *why;
+    e.code = ERR_NOT_FOUND;
+    err_wrap(&e, "not submitted");
     serve_wait_go(l->serve, &l->waits, &e);
     serve_link_free(l);
 }

@@ -72,14 +72,13 @@ sup_advice(struct sup *s)
 {
     char text[TAIL_BYTES];
     char name[NAME_MAX_ + 1];
-    char *detail;
+    struct err why;
 
     if (s->state.reason != JOB_EXITED || s->state.exit_code == 0 ||
         s->state.detail != NULL ||
         !find_module(text, read_tail(s, text, sizeof text), name)) {
         return;
     }
-    detail = xasprintf("%s%s", JOB_NO_MODULE, name);
-    state_set_text(&s->state.detail, detail);
-    free(detail);
+    err_set(&why, ERR_NOT_FOUND, JOB_NO_MODULE "%s", name);
+    state_tell(&s->state.detail, &s->state.detail_form, &why);
 }

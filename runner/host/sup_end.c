@@ -61,15 +61,16 @@ take_status(struct sup *s)
 static enum job_reason
 find_reason(struct sup *s)
 {
-    char *detail = NULL;
+    struct job_state *st = &s->state;
+    struct err why;
 
     if (s->stop_reason != JOB_REASON_NONE) {
-        state_set_text(&s->state.detail, s->stop_detail);
+        state_tell(&st->detail, &st->detail_form,
+                   s->stop_why.code == ERR_NONE ? NULL : &s->stop_why);
         return s->stop_reason;
     }
-    if (sup_watch_was_oom(s, &detail)) {
-        state_set_text(&s->state.detail, detail);
-        free(detail);
+    if (sup_watch_was_oom(s, &why)) {
+        state_tell(&st->detail, &st->detail_form, &why);
         return JOB_MEMORY;
     }
     return WIFEXITED(s->main_status) ? JOB_EXITED : JOB_SIGNALLED;
@@ -98,10 +99,17 @@ release_devices(struct sup *s)
 static void
 receipt_refused(struct sup *s, const struct err *why)
 {
+    struct job_state *st = &s->state;
+    struct err told = *why;
+
     sup_journal(s, why);
     if (s->receipt_wait_ns == 0) {
-        s->end_detail = s->state.detail;
-        s->state.detail = xasprintf(JOB_NOT_BILLED "%s", why->msg);
+        s->end_detail = st->detail;
+        s->end_form = st->detail_form;
+        st->detail = NULL;
+        st->detail_form = NULL;
+        err_wrap(&told, "its bill cannot be written yet, which is tried again");
+        state_tell(&st->detail, &st->detail_form, &told);
         s->receipt_wait_ns = RETRY_MIN_NS;
         sup_refresh(s);
     } else {
@@ -117,6 +125,7 @@ receipt_written(struct sup *s)
     sup_journal(s, NULL);
     if (s->receipt_wait_ns != 0) {
         state_set_text(&s->state.detail, s->end_detail);
+        state_set_text(&s->state.detail_form, s->end_form);
     }
 }
 
@@ -172,16 +181,14 @@ closing_done(void *ctx, int rc, const struct err *why)
         st->kept_as_shipped = c->snapshot.as_shipped ? 1 : 0;
         st->expires_wall_ns = c->snapshot.expires_wall_ns;
         if (c->snapshot.partial) {
-            char *text = xasprintf(
-                "%llu entries could not be kept as they were, first '%s'",
-                (unsigned long long)c->snapshot.n_damaged, c->snapshot.first_damaged);
-
-            state_set_text(&st->kept_why, text);
-            free(text);
+            err_set(&c->why, ERR_CORRUPT,
+                    "%llu entries could not be kept as they were, first '%s'",
+                    (unsigned long long)c->snapshot.n_damaged, c->snapshot.first_damaged);
+            state_tell(&st->kept_why, &st->kept_form, &c->why);
         }
     } else if (c->wanted) {
         sup_say(s, "snapshot: %s", c->why.msg);
-        state_set_text(&st->kept_why, c->why.msg);
+        state_tell(&st->kept_why, &st->kept_form, &c->why);
     }
     free(c);
     timer_free(s->drain_timer);

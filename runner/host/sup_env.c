@@ -226,11 +226,11 @@ use_own_home(struct sup *s, struct err *e)
 int
 sup_env_build(struct sup *s, struct err *e)
 {
-    char why[LOGINENV_WHY_MAX];
+    struct err why;
 
-    loginenv_get(s->agent, &s->env, why);
-    if (why[0] != '\0' && s->work_note == NULL) {
-        s->work_note = xasprintf("login environment: %s", why);
+    loginenv_get(s->agent, &s->env, &why);
+    if (why.msg[0] != '\0' && s->work_note == NULL) {
+        s->work_note = xasprintf("login environment: %s", why.msg);
     }
     if (s->renter->confined && use_own_home(s, e) != 0) {
         return -1;

@@ -463,7 +463,8 @@ sup_exec_guard_event(struct sup *s, const struct guard_event *ev)
     if (x != NULL && ev->kind == GUARD_EV_EXITED) {
         exited(x, ev->status);
     } else if (x != NULL && ev->kind == GUARD_EV_NOT_STARTED) {
-        err_set(&e, ev->sys_errno == ENOENT ? ERR_NOT_FOUND : ERR_SYSTEM, "%s", ev->text);
+        e = ev->why;
+        e.code = ev->why.sys_errno == ENOENT ? ERR_NOT_FOUND : ERR_SYSTEM;
         exec_free(x, &e);
     }
     return true;

@@ -182,21 +182,29 @@ hold_quota(struct sup_held *h)
     struct buf b = BUF_INIT;
     char has[TEXT_SIZE_MAX];
     char may[TEXT_SIZE_MAX];
+    struct err why;
 
     if (!job && !all) {
         return;
     }
     text_format_size((uint64_t)(job ? own : total), has);
     text_format_size((uint64_t)(job ? r->quota_job_bytes : r->quota_bytes), may);
-    buf_printf(&b,
-               !job ? "its renter would keep %s, and may here %s; the largest: "
-               : h->layer_bytes > 0
-                   ? "its directory and set-up hold %s, and a job may here %s; the "
-                     "largest: "
-                   : "its directory holds %s, and a job may here %s; the largest: ",
-               has, may);
     quota_top_text(&h->top, &b);
-    sup_stop(h->sup, JOB_DISK, false, buf_str(&b));
+    if (job && h->layer_bytes > 0) {
+        err_set(
+            &why, ERR_SPACE,
+            "its directory and set-up hold %s, and a job may here %s; the largest: %s",
+            has, may, buf_str(&b));
+    } else if (job) {
+        err_set(&why, ERR_SPACE,
+                "its directory holds %s, and a job may here %s; the largest: %s", has,
+                may, buf_str(&b));
+    } else {
+        err_set(&why, ERR_SPACE,
+                "its renter would keep %s, and may here %s; the largest: %s", has, may,
+                buf_str(&b));
+    }
+    sup_stop(h->sup, JOB_DISK, false, &why);
     buf_free(&b);
 }
 

@@ -111,8 +111,9 @@ connect_to(unsigned port, bool v6, int *out, struct err *e)
     rc = v6 ? connect(fd, (struct sockaddr *)&a6, sizeof a6)
             : connect(fd, (struct sockaddr *)&a4, sizeof a4);
     if (rc != 0 && errno != EINPROGRESS) {
-        err_set(e, ERR_NOT_FOUND, "cannot connect to port %u of the job: %s", port,
-                strerror(errno));
+        err_set_sys(e, errno, "cannot connect to port %u of the job", port);
+        e->code = ERR_NOT_FOUND;
+        e->sys_errno = 0;
         (void)fd_close(&fd);
         return -1;
     }

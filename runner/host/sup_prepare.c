@@ -69,7 +69,7 @@ prepare_done(void *ctx, int rc, const struct err *why)
             why->code == ERR_SPACE || why->code == ERR_SYSTEM || why->code == ERR_CORRUPT
                 ? JOB_FAULT
                 : JOB_FAILED;
-        state_set_text(&s->stop_detail, why->msg);
+        s->stop_why = *why;
         sup_end(s);
         return;
     }
@@ -126,7 +126,5 @@ sup_prepare(struct sup *s)
     return;
 
 failed:
-    s->stop_reason = JOB_FAULT;
-    state_set_text(&s->stop_detail, e.msg);
-    sup_end(s);
+    sup_fail(s, JOB_FAULT, &e);
 }

@@ -98,16 +98,6 @@ sup_run_schedule(struct sup *s)
 /* ---- walls ---- */
 
 static void
-fail(struct sup *s, enum job_reason reason, const char *why)
-{
-    if (s->stop_reason == JOB_REASON_NONE) {
-        s->stop_reason = reason;
-        state_set_text(&s->stop_detail, why);
-    }
-    sup_end(s);
-}
-
-static void
 add_prefixes_of_path(const struct sup *s, struct rec *walls)
 {
     const char *path = NULL;
@@ -167,7 +157,7 @@ sup_run_walls(struct sup *s)
         strings_free(&nodes);
     }
     if (guard_walls(s->guard, walls, &e) != 0) {
-        fail(s, JOB_FAULT, e.msg);
+        sup_fail(s, JOB_FAULT, &e);
     }
     rec_free(walls);
     free(cache);
@@ -369,7 +359,7 @@ sup_run_ready(struct sup *s)
     sup_busy_start(s);
     if (spawn_main(s, &e) != 0) {
         s->started = false;
-        fail(s, e.code == ERR_NOT_FOUND ? JOB_FAILED : JOB_FAULT, e.msg);
+        sup_fail(s, e.code == ERR_NOT_FOUND ? JOB_FAILED : JOB_FAULT, &e);
     }
 }
 
@@ -427,8 +417,8 @@ guard_gone(struct sup *s)
     }
     if (!s->main_exited && s->stop_reason == JOB_REASON_NONE) {
         s->stop_reason = JOB_FAULT;
-        state_set_text(&s->stop_detail,
-                       "the job's guard was killed: how the command ended is not known");
+        err_set(&s->stop_why, ERR_SYSTEM,
+                "the job's guard was killed: how the command ended is not known");
     }
     if (s->state.ended_wall_ns == 0) {
         s->state.ended_wall_ns = clock_wall_ns();
@@ -452,7 +442,7 @@ sup_run_guard_event(struct sup *s, const struct guard_event *ev)
         }
         break;
     case GUARD_EV_FAILED:
-        fail(s, JOB_FAULT, ev->text);
+        sup_fail(s, JOB_FAULT, &ev->why);
         break;
     case GUARD_EV_STARTED:
         sup_enter(s, s->stop_reason == JOB_REASON_NONE ? JOB_RUNNING : JOB_STOPPING,
@@ -462,7 +452,7 @@ sup_run_guard_event(struct sup *s, const struct guard_event *ev)
     case GUARD_EV_NOT_STARTED:
         s->started = false;
         s->state.started_wall_ns = 0;
-        fail(s, JOB_FAILED, ev->text);
+        sup_fail(s, JOB_FAILED, &ev->why);
         break;
     case GUARD_EV_EXITED:
         if (ev->id == SUP_COMMAND_MAIN) {

@@ -28,16 +28,6 @@ static void get_device(struct sup *s);
 #define WAIT_NS     ((int64_t)500000000)
 #define SETUP_CORES 1 /* what it is billed at */
 
-static void
-end_with(struct sup *s, enum job_reason reason, const char *why)
-{
-    if (s->stop_reason == JOB_REASON_NONE) {
-        s->stop_reason = reason;
-        state_set_text(&s->stop_detail, why);
-    }
-    sup_end(s);
-}
-
 /* ---- running it ---- */
 
 static int
@@ -110,7 +100,7 @@ sup_setup_start(struct sup *s)
     sup_enter(s, JOB_SETUP, false);
     sup_held_start(s);
     if (spawn(s, &e) != 0) {
-        end_with(s, JOB_FAULT, e.msg);
+        sup_fail(s, JOB_FAULT, &e);
     }
 }
 
@@ -155,7 +145,7 @@ env_rebuilt(void *ctx, int rc, const struct err *why)
     if (s->stop_reason != JOB_REASON_NONE) {
         sup_end(s);
     } else if (rc != 0) {
-        end_with(s, JOB_FAILED, why->msg);
+        sup_fail(s, JOB_FAILED, why);
     } else {
         s->setup_due = false;
         sup_run_walls(s); /* anew: the layer read-only, the device's nodes */
@@ -179,14 +169,14 @@ get_device(struct sup *s)
         if (e.code == ERR_BUSY) { /* others were quicker: free until one is given back */
             again_in_a_moment(s);
         } else {
-            end_with(s, JOB_FAILED, e.msg);
+            sup_fail(s, JOB_FAILED, &e);
         }
         return;
     }
     s->preparing = true;
     if (work_start(s->loop, rebuild_env, env_rebuilt, s, &e) != 0) {
         s->preparing = false;
-        end_with(s, JOB_FAULT, e.msg);
+        sup_fail(s, JOB_FAULT, &e);
     }
 }
 
@@ -209,6 +199,7 @@ static void
 taken(void *ctx, int rc, const struct err *why)
 {
     struct sup *s = ctx;
+    struct err gone;
 
     s->preparing = false;
     if (s->stop_reason != JOB_REASON_NONE) {
@@ -216,9 +207,11 @@ taken(void *ctx, int rc, const struct err *why)
     } else if (rc != 0 && why->code == ERR_BUSY) {
         again_in_a_moment(s);
     } else if (rc != 0) {
-        end_with(s, JOB_FAULT, why->msg);
+        sup_fail(s, JOB_FAULT, why);
     } else if (!s->setup_due && !s->setup_whole) {
-        end_with(s, JOB_FAULT, "the result of the set-up has just gone: run it again");
+        err_set(&gone, ERR_NOT_FOUND,
+                "the result of the set-up has just gone: run it again");
+        sup_fail(s, JOB_FAULT, &gone);
     } else {
         sup_run_walls(s);
     }
@@ -236,7 +229,7 @@ sup_setup_take(struct sup *s)
     s->preparing = true;
     if (work_start(s->loop, take_run, taken, s, &e) != 0) {
         s->preparing = false;
-        end_with(s, JOB_FAULT, e.msg);
+        sup_fail(s, JOB_FAULT, &e);
     }
 }
 
@@ -260,7 +253,7 @@ kept(void *ctx, int rc, const struct err *why)
 
     s->preparing = false;
     if (rc != 0) {
-        end_with(s, JOB_FAULT, why->msg);
+        sup_fail(s, JOB_FAULT, why);
         return;
     }
     s->setup_whole = true;
@@ -276,31 +269,34 @@ keep_layer(struct sup *s)
     s->preparing = true;
     if (work_start(s->loop, keep_run, kept, s, &e) != 0) {
         s->preparing = false;
-        end_with(s, JOB_FAULT, e.msg);
+        sup_fail(s, JOB_FAULT, &e);
     }
 }
 
 static void
 failed(struct sup *s)
 {
-    char *text;
+    struct err why;
 
     if (cgroup_oom_kills(s->cgroup) > 0) {
-        text = cgroup_limits_memory(s->cgroup)
-                   ? xasprintf("set-up out of memory: more than the %" PRId64
-                               " MiB asked for",
-                               s->spec.mem_bytes >> 20)
-                   : xstrdup("set-up out of memory: the kernel killed it");
-        end_with(s, JOB_MEMORY, text);
-    } else {
-        text = WIFEXITED(s->setup_status)
-                   ? xasprintf("set-up failed with exit code %d: %.200s",
-                               WEXITSTATUS(s->setup_status), s->spec.setup)
-                   : xasprintf("set-up ended by signal %d: %.200s",
-                               WTERMSIG(s->setup_status), s->spec.setup);
-        end_with(s, JOB_FAILED, text);
+        if (cgroup_limits_memory(s->cgroup)) {
+            err_set(&why, ERR_LIMIT,
+                    "set-up out of memory: more than the %" PRId64 " MiB asked for",
+                    s->spec.mem_bytes >> 20);
+        } else {
+            err_set(&why, ERR_LIMIT, "set-up out of memory: the kernel killed it");
+        }
+        sup_fail(s, JOB_MEMORY, &why);
+        return;
     }
-    free(text);
+    if (WIFEXITED(s->setup_status)) {
+        err_set(&why, ERR_INVALID, "set-up failed with exit code %d: %.200s",
+                WEXITSTATUS(s->setup_status), s->spec.setup);
+    } else {
+        err_set(&why, ERR_INVALID, "set-up ended by signal %d: %.200s",
+                WTERMSIG(s->setup_status), s->spec.setup);
+    }
+    sup_fail(s, JOB_FAILED, &why);
 }
 
 static void

@@ -219,9 +219,10 @@ sup_stdin_open(struct sup *s, struct mux *m, const struct mux_offer *offer)
     struct err e;
 
     if (in == NULL || in->ended) {
-        err_set(&e, ERR_NOT_FOUND,
-                in == NULL ? "the job has no standard input (yet)"
-                           : "the job's standard input was ended");
+        err_set(&e, ERR_NOT_FOUND, "the job has no standard input (yet)");
+        if (in != NULL) {
+            err_set(&e, ERR_NOT_FOUND, "the job's standard input was ended");
+        }
         mux_refuse(m, offer->stream, &e, NULL);
         return;
     }

@@ -45,8 +45,15 @@ looks_killed(const struct sup *s)
            (WIFEXITED(s->main_status) && WEXITSTATUS(s->main_status) == 128 + SIGKILL);
 }
 
+static void
+too_much_memory(const struct sup *s, struct err *why)
+{
+    err_set(why, ERR_LIMIT, "out of memory: more than the %" PRId64 " MiB asked for",
+            s->spec.mem_bytes >> 20);
+}
+
 bool
-sup_watch_was_oom(struct sup *s, char **detail)
+sup_watch_was_oom(struct sup *s, struct err *why)
 {
     int64_t in_group = cgroup_oom_kills(s->cgroup);
     int64_t machine = sup_watch_machine_ooms();
@@ -55,19 +62,20 @@ sup_watch_was_oom(struct sup *s, char **detail)
         return false;
     }
     if (in_group > 0) {
-        *detail =
-            cgroup_limits_memory(s->cgroup)
-                ? xasprintf("out of memory: more than the %" PRId64 " MiB asked for",
-                            s->spec.mem_bytes >> 20)
-                : xstrdup("out of memory: the kernel killed it");
+        if (cgroup_limits_memory(s->cgroup)) {
+            too_much_memory(s, why);
+        } else {
+            err_set(why, ERR_LIMIT, "out of memory: the kernel killed it");
+        }
         return true;
     }
     if (in_group == 0) { /* the kernel counts kills of this job: there was none */
         return false;
     }
     if (s->oom_before >= 0 && machine > s->oom_before) {
-        *detail = xstrdup("out of memory, as far as can be told: it was killed, and the "
-                          "kernel killed for memory meanwhile");
+        err_set(why, ERR_LIMIT,
+                "out of memory, as far as can be told: it was killed, and the "
+                "kernel killed for memory meanwhile");
         return true;
     }
     return false;
@@ -85,17 +93,16 @@ static void
 check_memory(struct sup *s, const struct proc_list *l)
 {
     uint64_t total = 0;
-    char *detail;
+    struct err why;
 
     for (size_t i = 0; i < l->n; i++) {
         total += l->v[i].rss_bytes;
     }
     if (total > (uint64_t)s->spec.mem_bytes) {
-        detail =
-            xasprintf("out of memory: %" PRIu64 " MiB used, %" PRId64 " MiB asked for",
-                      total >> 20, s->spec.mem_bytes >> 20);
-        sup_stop(s, JOB_MEMORY, true, detail);
-        free(detail);
+        err_set(&why, ERR_LIMIT,
+                "out of memory: %" PRIu64 " MiB used, %" PRId64 " MiB asked for",
+                total >> 20, s->spec.mem_bytes >> 20);
+        sup_stop(s, JOB_MEMORY, true, &why);
     }
 }
 
@@ -136,13 +143,15 @@ idle_look_done(void *ctx, int rc, const struct err *why)
 {
     struct idle_look *k = ctx;
     struct sup *s = k->sup;
+    struct err idle;
 
     (void)why;
     s->idle_looking = false;
     if (rc == 0 && device_works(s, &k->devices)) {
         s->idle_since_ns = clock_boot_ns();
     } else if (!s->main_exited && !s->ending && s->stop_reason == JOB_REASON_NONE) {
-        sup_stop(s, JOB_IDLE, false, "idle for as long as --idle allows");
+        err_set(&idle, ERR_LIMIT, "idle for as long as --idle allows");
+        sup_stop(s, JOB_IDLE, false, &idle);
     }
     device_list_free(&k->devices);
     free(k);
@@ -202,13 +211,11 @@ watches_kills(const struct sup *s)
 static void
 check_kills(struct sup *s)
 {
-    char *detail;
+    struct err why;
 
     if (cgroup_oom_kills(s->cgroup) > 0) {
-        detail = xasprintf("out of memory: more than the %" PRId64 " MiB asked for",
-                           s->spec.mem_bytes >> 20);
-        sup_stop(s, JOB_MEMORY, true, detail);
-        free(detail);
+        too_much_memory(s, &why);
+        sup_stop(s, JOB_MEMORY, true, &why);
     }
 }
 

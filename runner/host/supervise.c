@@ -160,7 +160,7 @@ ask_to_end(struct sup *s)
 }
 
 void
-sup_stop(struct sup *s, enum job_reason reason, bool now, const char *detail)
+sup_stop(struct sup *s, enum job_reason reason, bool now, const struct err *why)
 {
     bool first = s->stop_reason == JOB_REASON_NONE;
 
@@ -175,7 +175,9 @@ sup_stop(struct sup *s, enum job_reason reason, bool now, const char *detail)
     }
     if (first) {
         s->stop_reason = reason;
-        state_set_text(&s->stop_detail, detail);
+        if (why != NULL) {
+            s->stop_why = *why;
+        }
         s->state.reason = reason;
         sup_say(s, "stop ordered: %s", job_reason_name(reason));
     }
@@ -201,15 +203,27 @@ sup_stop(struct sup *s, enum job_reason reason, bool now, const char *detail)
     }
 }
 
+void
+sup_fail(struct sup *s, enum job_reason reason, const struct err *why)
+{
+    if (s->stop_reason == JOB_REASON_NONE) {
+        s->stop_reason = reason;
+        s->stop_why = *why;
+    }
+    sup_end(s);
+}
+
 /* ---- start and end of the process ---- */
 
 static void
 on_signal(void *ctx, int signo)
 {
     struct sup *s = ctx;
+    struct err why;
 
     (void)signo;
-    sup_stop(s, JOB_OWNER, false, "the owner of the machine ended it");
+    err_set(&why, ERR_DENIED, "the owner of the machine ended it");
+    sup_stop(s, JOB_OWNER, false, &why);
 }
 
 /*
@@ -319,8 +333,8 @@ close_down(struct sup *s)
     free(s->tmp_seen);
     free(s->user_base);
     free(s->work_note);
-    free(s->stop_detail);
     free(s->end_detail);
+    free(s->end_form);
     free(s->journal_why);
     jobdir_drop(&s->dir);
     loop_free(s->loop);

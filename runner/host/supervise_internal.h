@@ -113,13 +113,14 @@ struct sup {
     int64_t oom_before; /* machine-wide kills before it started; -1 not told */
 
     /* the end */
-    char *stop_detail;
+    struct err stop_why; /* ERR_NONE: the reason says it all */
     struct timer *window_timer;
     struct timer *leftover_timer;
     struct timer *drain_timer;
     int64_t ending_since_ns;
     int64_t receipt_wait_ns; /* until the disk is asked again for it; 0: not refused */
-    char *end_detail;        /* state.detail, while that tells of the refusal */
+    char *end_detail;        /* state.detail, while that tells of the refusal; */
+    char *end_form;          /* with its form */
 
     /* watching for limits of its own */
     struct timer *watch_timer;
@@ -172,8 +173,12 @@ void sup_meter(struct sup *s, enum usage_state state, const char *reason);
  * NULL, it is written. Goes into the supervisor's log when it changes, not every time.
  */
 void sup_journal(struct sup *s, const struct err *why);
-/* Order the end. A later, harder order (now) speeds it up; the first reason stays. */
-void sup_stop(struct sup *s, enum job_reason reason, bool now, const char *detail);
+/* Order the end. A later, harder order (now) speeds it up; the first reason stays. why:
+ * what there is to say about it, or NULL. */
+void sup_stop(struct sup *s, enum job_reason reason, bool now, const struct err *why);
+/* It ends here and now, before its command or with its guard; for why, if for nothing
+ * else before. */
+void sup_fail(struct sup *s, enum job_reason reason, const struct err *why);
 /* One line into the supervisor's own log (jobs/<id>/supervisor.log), bounded. */
 void sup_say(struct sup *s, const char *fmt, ...) PRINTF_LIKE(2, 3);
 
@@ -258,8 +263,8 @@ void sup_watch_start(struct sup *s);
  * job does not run; ERR_EXISTS: it was begun on a reservation.
  */
 int sup_reserved_begin(struct sup *s, const char *id, struct err *e) MUST_USE;
-/* Was the end we saw the kernel's answer to a want of memory? detail is set if so. */
-bool sup_watch_was_oom(struct sup *s, char **detail);
+/* Was the end we saw the kernel's answer to a want of memory? *why is set if so. */
+bool sup_watch_was_oom(struct sup *s, struct err *why);
 int64_t sup_watch_machine_ooms(void);
 
 /* ---- sup_settle.c: the command has started ---- */

@@ -61,7 +61,7 @@ take_over_from_end(const struct renter *r, const struct job_spec *spec, struct j
     st->kept = taken->partial ? JOB_KEPT_PARTIAL : JOB_KEPT_WHOLE;
     st->kept_bytes = taken->stored_bytes;
     st->expires_wall_ns = taken->expires_wall_ns;
-    state_set_text(&st->kept_why, NULL);
+    state_tell(&st->kept_why, &st->kept_form, NULL);
     st->seq++;
     notices_expect(r, spec, st);
     return jobdir_set_state(d, st, true, e);

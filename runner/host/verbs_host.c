@@ -90,16 +90,17 @@ python_run(void *ctx, struct err *e)
 {
     struct serve_work *w = ctx;
     struct strings env = {NULL, 0};
-    char env_why[LOGINENV_WHY_MAX];
     struct python p;
+    struct err env_why;
     int rc;
 
-    loginenv_get(w->serve->agent, &env, env_why);
+    loginenv_get(w->serve->agent, &env, &env_why);
     /* Renters whom `allow` let in do not make the owner's machine work as they like. */
     rc = python_ask(&p, w->serve->agent, &env, !w->serve->renter->confined, e);
     if (rc == 0) {
         w->reply = msg_answer_new(VERB_HOST_PYTHON);
-        rec_add(w->reply, "env_why", env_why);
+        rec_add(w->reply, "env_why", env_why.msg);
+        rec_add(w->reply, "env_form", env_why.form);
         rec_add(w->reply, "version", p.version);
         rec_add(w->reply, "at", p.at);
         rec_add(w->reply, "torch", p.torch);

@@ -357,15 +357,22 @@ workdirs_open_live(const struct renter *r, const char *job, int *fd, struct err 
         goto out;
     }
     if (job_phase_is_final(st.phase) && !job_data_waits(&st)) {
-        err_set(e, ERR_NOT_FOUND, "job %s has ended%s%s", job,
-                st.snapshot[0] != '\0' ? "; its data is snapshot " : "", st.snapshot);
+        if (st.snapshot[0] != '\0') {
+            err_set(e, ERR_NOT_FOUND, "job %s has ended; its data is snapshot %s", job,
+                    st.snapshot);
+        } else {
+            err_set(e, ERR_NOT_FOUND, "job %s has ended", job);
+        }
         goto out;
     }
     rel = xasprintf("work/%s", job);
     rc = file_open_beneath(r->fd, rel, O_RDONLY | O_DIRECTORY, 0, fd, e);
     if (rc != 0 && e->code == ERR_NOT_FOUND) {
-        err_set(e, ERR_NOT_FOUND, "job %s has no directory%s", job,
-                job_phase_is_final(st.phase) ? " any more" : " yet");
+        if (job_phase_is_final(st.phase)) {
+            err_set(e, ERR_NOT_FOUND, "job %s has no directory any more", job);
+        } else {
+            err_set(e, ERR_NOT_FOUND, "job %s has no directory yet", job);
+        }
     }
 
 out:

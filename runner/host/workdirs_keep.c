@@ -65,6 +65,7 @@ describe(struct manifest *m, const struct workdirs_end *end)
                                      ? "lost"
                                      : job_reason_name(st->reason));
         manifest_set(&m->detail, st->detail);
+        manifest_set(&m->detail_form, st->detail_form);
         m->has_exit_code = st->exit_code != JOB_NOT_SET;
         m->exit_code = m->has_exit_code ? (int32_t)st->exit_code : 0;
         m->signal = st->signal != JOB_NOT_SET ? (int32_t)st->signal : 0;

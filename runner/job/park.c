@@ -23,6 +23,7 @@ park_free(struct park *p)
 {
     free(p->command);
     free(p->why);
+    free(p->why_form);
     park_init(p);
 }
 
@@ -31,6 +32,13 @@ park_set_text(char **field, const char *text)
 {
     free(*field);
     *field = text != NULL ? xstrdup(text) : NULL;
+}
+
+void
+park_set_why(struct park *p, const struct err *why)
+{
+    park_set_text(&p->why, why != NULL ? why->msg : NULL);
+    park_set_text(&p->why_form, why != NULL && why->form[0] != '\0' ? why->form : NULL);
 }
 
 const char *
@@ -54,6 +62,9 @@ park_encode(const struct park *p)
     }
     if (p->why != NULL) {
         rec_add(r, "why", p->why);
+    }
+    if (p->why_form != NULL) {
+        rec_add(r, "why_form", p->why_form);
     }
     return r;
 }
@@ -87,6 +98,7 @@ park_parse(struct park *out, const struct rec *r, struct err *e)
     }
     if (take_text(r, "command", PARK_COMMAND_MAX, &p.command, e) != 0 ||
         take_text(r, "why", PARK_WHY_MAX, &p.why, e) != 0 ||
+        take_text(r, "why_form", FORM_MAX, &p.why_form, e) != 0 ||
         rec_opt_int(r, "after_s", 0, PARK_AFTER_MAX_S, 0, &p.after_s, e) != 0 ||
         rec_opt_int(r, "at_wall_ns", 0, INT64_MAX, 0, &p.at_wall_ns, e) != 0) {
         park_free(&p);

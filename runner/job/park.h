@@ -37,13 +37,15 @@ struct park {
     char *command;   /* NULL: not for this renter to see */
     int64_t after_s; /* of nothing to do */
     int64_t at_wall_ns;
-    char *why; /* a peer's words: escape them; NULL */
+    char *why;      /* a peer's words: escape them; NULL */
+    char *why_form; /* why taken apart (base/form.h); NULL */
 };
 
 void park_init(struct park *p);
 void park_free(struct park *p);
-void park_set_text(char **field, const char *text); /* owned; NULL clears */
-const char *park_phase_name(enum park_phase p);     /* "counting"; "none" */
+void park_set_text(char **field, const char *text);       /* owned; NULL clears */
+void park_set_why(struct park *p, const struct err *why); /* with its form; NULL clears */
+const char *park_phase_name(enum park_phase p);           /* "counting"; "none" */
 
 struct rec *park_encode(const struct park *p);
 /* ERR_INVALID, ERR_RANGE. Written on success. */

@@ -72,9 +72,11 @@ struct text_field {
 static const struct text_field text_fields[] = {
     {"name", offsetof(struct job_state, name)},
     {"detail", offsetof(struct job_state, detail)},
+    {"detail_form", offsetof(struct job_state, detail_form)},
     {"command", offsetof(struct job_state, command)},
     {"workdir", offsetof(struct job_state, workdir)},
     {"kept_why", offsetof(struct job_state, kept_why)},
+    {"kept_form", offsetof(struct job_state, kept_form)},
 };
 
 static int64_t *
@@ -140,6 +142,13 @@ state_set_text(char **field, const char *text)
 
     free(*field);
     *field = copy;
+}
+
+void
+state_tell(char **text, char **form, const struct err *why)
+{
+    state_set_text(text, why == NULL ? NULL : why->msg);
+    state_set_text(form, why == NULL || why->form[0] == '\0' ? NULL : why->form);
 }
 
 void

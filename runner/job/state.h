@@ -77,6 +77,7 @@ struct job_state {
     int64_t exit_code;      /* 0-255, or JOB_NOT_SET */
     int64_t signal;         /* 1-64, or JOB_NOT_SET */
     char *detail;           /* one line for people, or NULL; a peer's words: escape it */
+    char *detail_form;      /* detail taken apart (base/form.h), or NULL */
     int64_t since_wall_ns;  /* of this phase */
     int64_t made_wall_ns;
     int64_t started_wall_ns; /* 0: not yet */
@@ -93,6 +94,7 @@ struct job_state {
     char snapshot[JOB_ID_LEN + 1]; /* or "" */
     enum job_kept kept;
     char *kept_why;          /* what is missing, or why there is no snapshot; or NULL */
+    char *kept_form;         /* kept_why taken apart, or NULL */
     int64_t kept_bytes;      /* of the snapshot */
     int64_t kept_as_shipped; /* 1: it holds what was shipped, and nothing else */
     int64_t price_uyuan;     /* per unit-hour; JOB_NOT_SET: this host has no prices */
@@ -111,6 +113,9 @@ void state_copy(struct job_state *to,
                 const struct job_state *from); /* to was initialised */
 void state_set_text(char **field,
                     const char *text); /* replaces an owned string; NULL clears */
+
+/* As state_set_text, of an error's words and their form; NULL clears both. */
+void state_tell(char **text, char **form, const struct err *why);
 
 struct rec *state_encode(const struct job_state *s);
 /* Unknown fields are fine (a newer agent). ERR_CORRUPT, ERR_INVALID. Written on success.

@@ -15,6 +15,9 @@ msg_error_new(const struct err *why, const char *hint)
     /* A receiver refuses an error that says nothing, so this never sends one. */
     rec_add(r, "code", err_code_name(why->code == ERR_NONE ? ERR_INVALID : why->code));
     rec_add(r, "msg", why->msg[0] == '\0' ? "no reason given" : why->msg);
+    if (why->msg[0] != '\0' && why->form[0] != '\0') {
+        rec_add(r, "form", why->form);
+    }
     if (hint != NULL && hint[0] != '\0') {
         rec_addf(r, "hint", "%.*s", MSG_HINT_MAX, hint);
     }
@@ -34,14 +37,10 @@ msg_error_parse(const struct rec *r, struct err *why, char hint[MSG_HINT_MAX + 1
         rec_need_str(r, "msg", &msg, e) == -1) {
         return err_set(e, ERR_CORRUPT, "the peer sent a malformed error");
     }
-    why->code = err_code_from_name(code);
-    why->sys_errno = 0;
-    /* The peer speaks English; what it says word for word, we may have in the user's own.
-     */
-    (void)snprintf(why->msg, sizeof why->msg, "%s", err_words(msg));
+    err_told(why, err_code_from_name(code), msg, rec_get(r, "form"));
     h = rec_get(r, "hint");
     if (hint != NULL) {
-        (void)snprintf(hint, MSG_HINT_MAX + 1, "%s", h == NULL ? "" : h);
+        (void)snprintf(hint, MSG_HINT_MAX + 1, "%s", h == NULL ? "" : err_words(h));
     }
     return 0;
 }

@@ -7,6 +7,7 @@
  *
  *     gpurun.error.v1
  *     code=<name of base/err.h>     msg=<one line>     hint=<one line, optional>
+ *     form=<msg taken apart, base/form.h; optional>
  *
  * A request that changes something carries key=<32 hex>, made by the client, so
  * that repeating it after a lost link is safe.
@@ -29,9 +30,9 @@
 struct rec *msg_error_new(const struct err *why, const char *hint); /* hint may be NULL */
 
 /*
- * Read an error record into *why (a peer's words: still to be escaped when printed)
- * and hint (may be NULL). ERR_CORRUPT in *e if it is not one. An unknown code
- * becomes ERR_INVALID.
+ * Read an error record into *why (a peer's words, in the user's language as far as we
+ * have them: still to be escaped when printed) and hint (may be NULL). ERR_CORRUPT in *e
+ * if it is not one. An unknown code becomes ERR_INVALID.
  */
 int msg_error_parse(const struct rec *r, struct err *why, char hint[MSG_HINT_MAX + 1],
                     struct err *e) MUST_USE;

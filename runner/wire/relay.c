@@ -25,8 +25,11 @@ relay_gone(struct mux *m, struct stream *s, const struct err *why)
     struct err link;
 
     remove_both(m, s);
-    err_set(&link, ERR_LINK, "%s",
-            why == NULL ? "the connection behind this one is gone" : why->msg);
+    err_set(&link, ERR_LINK, "the connection behind this one is gone");
+    if (why != NULL) {
+        link = *why;
+        link.code = ERR_LINK;
+    }
     mux_send_reset(other, id, &link, NULL);
 }
 

@@ -20,12 +20,15 @@ record__comes_back_as_it_was(void **state)
 
     (void)state;
     park_set_text(&p.command, "shutdown -h now");
-    park_set_text(&p.why, "exit status 1");
+    err_set(&e, ERR_SYSTEM, "exit status %d", 1);
+    park_set_why(&p, &e);
     r = park_encode(&p);
     assert_int_equal(park_parse(&back, r, &e), 0);
     assert_int_equal(back.phase, PARK_FAILED);
     assert_string_equal(back.command, "shutdown -h now");
     assert_string_equal(back.why, "exit status 1");
+    assert_string_equal(back.why_form, "exit status %d\x1f"
+                                       "1");
     assert_int_equal(back.after_s, 600);
     assert_int_equal(back.at_wall_ns, 7);
     rec_free(r);

@@ -26,6 +26,8 @@ state__comes_back_as_it_was(void **state)
     s.kept = JOB_KEPT_PARTIAL;
     state_set_text(&s.name, "fox");
     state_set_text(&s.detail, "two\nlines");
+    err_set(&e, ERR_CORRUPT, "%d entries", 3);
+    state_tell(&s.kept_why, &s.kept_form, &e);
     s.devices = xcalloc(1, sizeof *s.devices);
     s.n_devices = 1;
     s.devices[0].device_class = xstrdup("gpu");
@@ -41,6 +43,13 @@ state__comes_back_as_it_was(void **state)
     assert_int_equal(got.err_end, JOB_NOT_SET);
     assert_int_equal(got.kept, JOB_KEPT_PARTIAL);
     assert_string_equal(got.detail, "two\nlines");
+    assert_null(got.detail_form);
+    assert_string_equal(got.kept_why, "3 entries");
+    assert_string_equal(got.kept_form, "%d entries\x1f"
+                                       "3");
+    state_tell(&got.kept_why, &got.kept_form, NULL);
+    assert_null(got.kept_why);
+    assert_null(got.kept_form);
     assert_string_equal(got.devices[0].uuid, "GPU-1");
     rec_add(r, "invented", "by a newer agent");
     state_free(&got);

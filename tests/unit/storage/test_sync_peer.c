@@ -580,12 +580,41 @@ fail_frame__is_as_long_as_may_be(void **state)
     struct err got = {0};
 
     memset(why.msg, 'm', sizeof why.msg - 1);
-    sync_put_fail(&b, &why);
+    sync_put_fail(&b, &why, false);
     assert_true(b.len <= SYNC_HEADER_BYTES + SYNC_FAIL_MAX_BYTES);
     assert_int_equal(get_u32(b.data), b.len - SYNC_HEADER_BYTES);
     offer(w);
     assert_int_equal(sync_send_input(w->s, b.data, b.len, &got), -1);
     assert_int_equal(got.code, ERR_SPACE);
+    assert_string_equal(got.form, "");
+    buf_free(&b);
+}
+
+/* The same with its form, which the other half keeps. */
+static void
+fail_frame__brings_the_form_to_who_takes_it(void **state)
+{
+    struct err why = {.code = ERR_SPACE};
+    struct buf b = BUF_INIT;
+    struct world *w = *state;
+    struct err got = {0};
+
+    err_set(&why, ERR_SPACE, "no room for %d", 7);
+    memset(why.form + strlen(why.form), 'f', sizeof why.form - 1 - strlen(why.form));
+    why.form[sizeof why.form - 1] = '\0';
+    memset(why.msg, 'm', sizeof why.msg - 1);
+    sync_put_fail(&b, &why, true);
+    assert_int_equal(get_u32(b.data), b.len - SYNC_HEADER_BYTES);
+    assert_true(b.len <= SYNC_HEADER_BYTES + SYNC_FAIL_MAX_BYTES);
+    buf_reset(&b);
+    err_set(&why, ERR_SPACE, "no room for %d", 7);
+    sync_put_fail(&b, &why, true);
+    offer(w);
+    assert_int_equal(sync_send_input(w->s, b.data, b.len, &got), -1);
+    assert_int_equal(got.code, ERR_SPACE);
+    assert_string_equal(got.msg, "the host: no room for 7");
+    assert_string_equal(got.form, "the host\x1eno room for %d\x1f"
+                                  "7");
     buf_free(&b);
 }
 
@@ -666,6 +695,7 @@ main(void)
         T(sync__is_done_with_its_own_tree_alone),
         T(sync__passes_a_refusal_on_in_the_peers_words),
         T(fail_frame__is_as_long_as_may_be),
+        T(fail_frame__brings_the_form_to_who_takes_it),
         cmocka_unit_test(table__finds_what_was_added),
         cmocka_unit_test(numbers__come_out_as_they_went_in),
     };

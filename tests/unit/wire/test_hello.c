@@ -286,7 +286,23 @@ msg_error__carries_code_words_and_hint(void **state)
     assert_int_equal(msg_error_parse(r, &got, hint, &e), 0);
     assert_int_equal(got.code, ERR_SPACE);
     assert_string_equal(got.msg, "no\nroom \x1b");
+    assert_string_equal(got.form, "no\nroom \x1b");
     assert_string_equal(hint, "delete something");
+    rec_free(r);
+
+    err_set(&why, ERR_SPACE, "no room for %d", 7);
+    err_wrap(&why, "job %s", "j");
+    r = msg_error_new(&why, NULL);
+    assert_int_equal(msg_error_parse(r, &got, NULL, &e), 0);
+    assert_string_equal(got.msg, "job j: no room for 7");
+    assert_string_equal(got.form, why.form); /* a relay passes it on */
+    rec_free(r);
+    why.form[0] = '\0'; /* an agent of before */
+    r = msg_error_new(&why, NULL);
+    assert_false(rec_has(r, "form"));
+    assert_int_equal(msg_error_parse(r, &got, NULL, &e), 0);
+    assert_string_equal(got.msg, "job j: no room for 7");
+    assert_string_equal(got.form, "");
     rec_free(r);
 
     r = msg_error_new(&why, long_hint);
