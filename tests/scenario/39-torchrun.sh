@@ -43,12 +43,15 @@ PY
 note "two ranks, two devices"
 # Debian 12's torchrun finds neither 0, its own default, nor 3 in these under its own Python.
 log=(-r 1 -t 1)
+# --standalone meets at "localhost", which a machine without /etc/hosts does not know.
+meet=(--standalone)
+getent ahosts localhost >/dev/null || meet=(--master_addr 127.0.0.1 --master_port "$(free_port)")
 cores=()
 [ "$(nproc)" -lt 2 ] || cores=(--cpu 2)
-expect 0 gpurun -q run --name two "${cores[@]}" --env OMP_NUM_THREADS=1 --out model.pt -- torchrun "${log[@]}" --standalone --nproc_per_node 2 ddp.py
+expect 0 gpurun -q run --name two "${cores[@]}" --env OMP_NUM_THREADS=1 --out model.pt -- torchrun "${log[@]}" "${meet[@]}" --nproc_per_node 2 ddp.py
 has "2 ranks, loss 0."
 [ -s model.pt ] || fail "no model came back"
 
 note "a rank that ends badly ends the job, and no other stays"
-expect 1 gpurun -q run --name dies --env OMP_NUM_THREADS=1 -- torchrun "${log[@]}" --standalone --nproc_per_node 2 ddp.py die
+expect 1 gpurun -q run --name dies --env OMP_NUM_THREADS=1 -- torchrun "${log[@]}" "${meet[@]}" --nproc_per_node 2 ddp.py die
 ! pgrep -f "$work.*ddp.py" >/dev/null || fail "ranks are left: $(pgrep -af ddp.py)"
