@@ -87,3 +87,14 @@ arena_free(struct arena *a)
     free_blocks(a->blocks);
     a->blocks = NULL;
 }
+
+size_t
+arena_held(const struct arena *a)
+{
+    size_t n = 0;
+
+    for (const struct arena_block *b = a->blocks; b != NULL; b = b->next) {
+        n += sizeof *b + b->cap;
+    }
+    return n;
+}

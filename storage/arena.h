@@ -19,5 +19,6 @@ char *arena_text(struct arena *a, const void *data, size_t len);
 /* Forget all pieces, keeping one block, so that the usual round needs no malloc. */
 void arena_reset(struct arena *a);
 void arena_free(struct arena *a);
+size_t arena_held(const struct arena *a); /* bytes of memory, used or not */
 
 #endif

@@ -37,6 +37,7 @@ struct extract_span {
 struct extract_work {
     struct extract_work *next;
     struct tree_arena *arena; /* owns group */
+    size_t held_bytes;        /* by the arena */
     struct tree_group group;
     struct extract_span first_dir; /* of its first and last entry, in the arena */
     struct extract_span last_dir;
@@ -117,7 +118,8 @@ struct extract {
     struct extract_work **queue_end;
     struct extract_work *busy; /* being done */
     size_t n_queued;
-    size_t queued_size; /* names and chunks of what is queued */
+    size_t n_queued_big; /* of them stretches of big files */
+    size_t queued_bytes; /* held by the groups among them */
     bool stop;
     bool failed;
     struct err why;

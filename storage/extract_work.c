@@ -7,11 +7,12 @@
 #include "storage/tree_internal.h"
 
 /*
- * What may wait: so many pieces a thread, or more as long as they are small (names and
- * chunks together): enough for the next directories to be among them.
+ * What may wait: so many pieces a thread, of big files too, each of which is open
+ * meanwhile. Of groups more, as long as they are small: enough for the next directories
+ * to be among them.
  */
 #define QUEUE_PER_THREAD 6
-#define QUEUE_SMALL      8192
+#define QUEUE_BYTES      ((size_t)16 * 1024 * 1024)
 
 static void
 fail(struct extract *x, const struct err *why)
@@ -241,13 +242,6 @@ meet(const struct extract_work *a, const struct extract_work *b)
             same(a->last_dir, b->first_dir));
 }
 
-/* What a waiting piece holds. */
-static size_t
-size_of(const struct extract_work *k)
-{
-    return k->group.n_entries + k->group.n_chunks + k->n_chunks;
-}
-
 static bool
 is_free(const struct extract *x, const struct extract_work *k)
 {
@@ -282,7 +276,8 @@ take(struct extract *x)
         x->queue_end = at;
     }
     x->n_queued--;
-    x->queued_size -= size_of(k);
+    x->queued_bytes -= k->held_bytes;
+    x->n_queued_big -= k->big != NULL ? 1 : 0;
     k->next = x->busy;
     x->busy = k;
     return k;
@@ -361,8 +356,9 @@ start_threads(struct extract *x)
 static bool
 too_much(const struct extract *x)
 {
-    return x->n_queued > (size_t)x->max_threads * QUEUE_PER_THREAD &&
-           x->queued_size > QUEUE_SMALL;
+    size_t few = (size_t)x->max_threads * QUEUE_PER_THREAD;
+
+    return x->n_queued_big > few || (x->n_queued > few && x->queued_bytes > QUEUE_BYTES);
 }
 
 /* The calling thread, working with buffers of its own while it has to wait. */
@@ -391,12 +387,14 @@ extract_queue(struct extract *x, struct extract_work *k)
     if (k->big == NULL) {
         k->first_dir = dir_of(&k->group.entries[0]);
         k->last_dir = dir_of(&k->group.entries[k->group.n_entries - 1]);
+        k->held_bytes = tree_arena_held(k->arena);
     }
     (void)pthread_mutex_lock(&x->lock);
     *x->queue_end = k;
     x->queue_end = &k->next;
     x->n_queued++;
-    x->queued_size += size_of(k);
+    x->queued_bytes += k->held_bytes;
+    x->n_queued_big += k->big != NULL ? 1 : 0;
     many = x->n_queued > 1;
     (void)pthread_cond_broadcast(&x->changed);
     (void)pthread_mutex_unlock(&x->lock);

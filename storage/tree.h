@@ -224,6 +224,7 @@ int tree_walk_chunks(const struct sha256 *tree_id, const struct tree_source *sou
 void tree_group_encode(const struct tree_group *g, struct buf *out);
 struct tree_arena *tree_arena_new(void);
 void tree_arena_free(struct tree_arena *a);
+size_t tree_arena_held(const struct tree_arena *a); /* bytes of memory */
 /*
  * Decode exactly data[0..len) into *g, which lives in a until the next decode. Checks
  * all that can be told from the group alone. ERR_CORRUPT.

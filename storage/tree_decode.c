@@ -33,6 +33,13 @@ tree_arena_free(struct tree_arena *a)
     free(a);
 }
 
+size_t
+tree_arena_held(const struct tree_arena *a)
+{
+    return sizeof *a + a->entries_cap * sizeof *a->entries +
+           a->chunks_cap * sizeof *a->chunks + arena_held(&a->heap);
+}
+
 struct owner {
     uint32_t uid;
     uint32_t gid;

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <stdatomic.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 
@@ -624,6 +625,48 @@ big__that_is_given_up_leaves_nothing(void **state)
     assert_int_equal(unlinkat(w->fd, "d", AT_REMOVEDIR), 0);
 }
 
+/* Many of them wait to be written, but few of them are open meanwhile. */
+static void
+big__ones_are_open_only_while_they_are_made(void **state)
+{
+    enum { N = 300, MAY_BE_OPEN = 150 };
+    struct world *w = *state;
+    struct tree_sink sink = mem_sink(&w->m);
+    struct tree_entry top = entry_of("", TREE_DIR, 0);
+    struct tree_chunk chunk = chunk_of(w, 1, TREE_BIG_FILE_BYTES);
+    struct tree_group g = {.entries = &top, .n_entries = 1};
+    struct rlimit was;
+    struct rlimit now;
+    struct err e = {0};
+
+    w->w = tree_writer_new(&sink);
+    assert_ok(tree_writer_add(w->w, &g, NULL, &e));
+    for (int i = 0; i < N; i++) {
+        char *path = xasprintf("f%03d", i);
+        struct tree_entry entry = entry_of(path, TREE_FILE, TREE_BIG_FILE_BYTES);
+
+        g = (struct tree_group){
+            .entries = &entry, .n_entries = 1, .chunks = &chunk, .n_chunks = 1};
+        assert_ok(tree_writer_add(w->w, &g, NULL, &e));
+        free(path);
+    }
+    assert_ok(tree_writer_finish(w->w, &w->tree, &w->totals, &e));
+    tree_writer_free(w->w);
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &was), 0);
+    now = was;
+    now.rlim_cur = MAY_BE_OPEN;
+    for (unsigned n = 1; n <= 4; n += 3) {
+        const struct extract_options o = {.fresh = true, .n_threads = n};
+        struct extract_report r = {0};
+
+        assert_int_equal(setrlimit(RLIMIT_NOFILE, &now), 0);
+        assert_ok(extract(w, &o, &r, &e));
+        assert_int_equal(setrlimit(RLIMIT_NOFILE, &was), 0);
+        assert_int_equal(r.totals.n_files, N);
+        fresh_dir(w);
+    }
+}
+
 #define T(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
 
 int
@@ -644,6 +687,7 @@ main(void)
         T(chunk__of_another_length_is_refused),
         T(big__comes_together_from_many_hands),
         T(big__that_is_given_up_leaves_nothing),
+        T(big__ones_are_open_only_while_they_are_made),
     };
 
     scratch_on_disk();
