@@ -108,8 +108,10 @@ void sync_send_sent(struct sync_send *s, size_t n); /* so many of them went out 
 /* Bytes from the receiver. -1: the peer is wrong, or refused (its words in *e). */
 int sync_send_input(struct sync_send *s, const void *data, size_t n,
                     struct err *e) MUST_USE;
-/* Ids were offered, or the tree was named: the receiver has yet to say what it thinks. */
+/* Ids were offered: the receiver has yet to say which of them it has. */
 bool sync_send_awaits_answer(struct sync_send *s);
+/* All was said: it has yet to say that all of it is on its disk. */
+bool sync_send_awaits_end(struct sync_send *s);
 /* SYNC_FAILED fills *e. */
 enum sync_state sync_send_state(struct sync_send *s, struct err *e);
 void sync_send_stats(struct sync_send *s, struct sync_stats *out);

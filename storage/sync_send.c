@@ -542,7 +542,18 @@ sync_send_awaits_answer(struct sync_send *s)
     bool awaits;
 
     (void)pthread_mutex_lock(&s->lock);
-    awaits = s->offered.at < s->offered.n || (s->said_tree && !s->done);
+    awaits = s->offered.at < s->offered.n;
+    (void)pthread_mutex_unlock(&s->lock);
+    return awaits;
+}
+
+bool
+sync_send_awaits_end(struct sync_send *s)
+{
+    bool awaits;
+
+    (void)pthread_mutex_lock(&s->lock);
+    awaits = s->said_tree && !s->done;
     (void)pthread_mutex_unlock(&s->lock);
     return awaits;
 }

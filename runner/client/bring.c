@@ -107,12 +107,12 @@ on_silence(void *ctx)
 }
 
 /* A listing has no frames: once it has begun the rest of it is due. */
-static bool
+static int
 owes_listing(void *ctx)
 {
     const struct transfer *t = ctx;
 
-    return t->listing != NULL && t->listing->len > 0;
+    return t->listing != NULL && t->listing->len > 0 ? 1 : 0;
 }
 
 static const struct stall_events stall_events = {.over = on_silence,

@@ -128,12 +128,14 @@ on_silence(void *ctx)
     fail(s, &e);
 }
 
-static bool
+static int
 owes_answer(void *ctx)
 {
     const struct ship *s = ctx;
 
-    return sync_send_awaits_answer(s->send);
+    return sync_send_awaits_answer(s->send) ? 1
+           : sync_send_awaits_end(s->send)  ? STALL_SLOW
+                                            : 0;
 }
 
 static const struct stall_events stall_events = {.over = on_silence, .owes = owes_answer};

@@ -20,16 +20,19 @@ struct stall {
     uint64_t moved; /* at the last tick: offsets of the channel, added up */
 };
 
-static bool
-owes(const struct stall *s)
+/* How many times the usual silence it is waited for; 0: it owes nothing. */
+static int
+patience(const struct stall *s)
 {
     size_t kept = 0;
 
     /* What is kept here waits for us, or for whom it goes on to. */
     (void)channel_rx(s->channel, &kept);
-    return (kept == 0 && sync_place_is_inside(&s->place)) ||
-           channel_send_acked(s->channel) < channel_send_end(s->channel) ||
-           (s->events->owes != NULL && s->events->owes(s->ctx));
+    if ((kept == 0 && sync_place_is_inside(&s->place)) ||
+        channel_send_acked(s->channel) < channel_send_end(s->channel)) {
+        return 1;
+    }
+    return s->events->owes != NULL ? s->events->owes(s->ctx) : 0;
 }
 
 static void
@@ -38,9 +41,11 @@ on_tick(void *ctx)
     struct stall *s = ctx;
     uint64_t moved = channel_recv_next(s->channel) + channel_send_acked(s->channel);
 
-    s->n_quiet = moved == s->moved && owes(s) ? s->n_quiet + 1 : 0;
+    int times = patience(s);
+
+    s->n_quiet = moved == s->moved && times > 0 ? s->n_quiet + 1 : 0;
     s->moved = moved;
-    if (s->n_quiet < TICKS) {
+    if (times == 0 || s->n_quiet < TICKS * times) {
         timer_after(s->tick, s->tick_ns);
     } else {
         s->events->over(s->ctx);

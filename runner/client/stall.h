@@ -14,16 +14,21 @@
  * One channel of a transfer (storage/sync.h), and a host at its other end that may fall
  * silent although its agent answers pings. While the host owes something (the rest of a
  * frame that it began, a word that it took what was sent, an answer) and nothing moves
- * for a minute, over is called, once. A host that works before it begins its next frame
+ * for a minute, over is called, once; where it has to bring to its disk all that it took,
+ * for ten. A host that works before it begins its next frame
  * owes nothing, however long that takes. Time in which this program did not run does not
  * count.
  */
-#define STALL_NS ((int64_t)60 * 1000000000)
+#define STALL_NS   ((int64_t)60 * 1000000000)
+#define STALL_SLOW 10
 
 struct stall_events {
     void (*over)(void *ctx);
-    /* Does the host owe something that its frames do not show? May be NULL. */
-    bool (*owes)(void *ctx);
+    /*
+     * Does the host owe something that its frames do not show? How many times the usual
+     * silence that may take, 0: nothing. May be NULL.
+     */
+    int (*owes)(void *ctx);
 };
 
 struct stall;

@@ -13,7 +13,7 @@ struct world {
     struct stall *stall;
     struct timer *keeps; /* the loop running: the watch itself does not */
     int overs;
-    bool owes;
+    int owes;
     bool through;
 };
 
@@ -25,7 +25,7 @@ on_over(void *ctx)
     w->overs++;
 }
 
-static bool
+static int
 owes(void *ctx)
 {
     const struct world *w = ctx;
@@ -142,11 +142,25 @@ stall__an_answer_that_is_due_and_bytes_that_nobody_takes(void **state)
 
     (void)state;
     set_up(&w);
-    w.owes = true;
+    w.owes = 1;
     gives_up(&w);
     tear_down(&w);
     set_up(&w);
     assert_int_equal(channel_send(w.channel, "abc", 3), 3);
+    gives_up(&w);
+    tear_down(&w);
+}
+
+/* Bringing much to a slow disk is no silence, but not without end either. */
+static void
+stall__of_a_slow_disk_has_ten_times_as_long(void **state)
+{
+    struct world w;
+
+    (void)state;
+    set_up(&w);
+    w.owes = STALL_SLOW;
+    waits(&w); /* five times the usual silence */
     gives_up(&w);
     tear_down(&w);
 }
@@ -170,6 +184,7 @@ main(void)
         cmocka_unit_test(stall__in_the_middle_of_a_frame_is_one_at_each_byte),
         cmocka_unit_test(stall__between_frames_is_none),
         cmocka_unit_test(stall__an_answer_that_is_due_and_bytes_that_nobody_takes),
+        cmocka_unit_test(stall__of_a_slow_disk_has_ten_times_as_long),
         cmocka_unit_test(stall__is_told_with_what_to_do),
     };
 
