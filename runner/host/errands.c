@@ -69,6 +69,24 @@ note_put(struct errand *x, const char *id, const char *text, struct err *e)
 
 /* ---- the book at hand ---- */
 
+static int
+call(struct errand *x, struct err *e)
+{
+    if (park_keep_off(x->agent, &x->hold_fd, e) != 0) {
+        x->parking = true;
+        return -1;
+    }
+    return bookline_open(&x->line, x->agent, x->book, e);
+}
+
+static void
+hang_up(struct errand *x)
+{
+    bookline_close(x->line);
+    x->line = NULL;
+    (void)fd_close(&x->hold_fd);
+}
+
 int
 errand_ask(struct errand *x, const struct rec *req, struct rec **resp, struct err *e)
 {
@@ -76,7 +94,7 @@ errand_ask(struct errand *x, const struct rec *req, struct rec **resp, struct er
         *e = x->why;
         return -1;
     }
-    if ((x->line == NULL && bookline_open(&x->line, x->agent, x->book, e) != 0) ||
+    if ((x->line == NULL && call(x, e) != 0) ||
         bookline_call(x->line, req, resp, e) != 0) {
         /* Whoever is no book of ours has refused all of it at once. */
         x->gone = x->line == NULL || e->code == ERR_LINK;
@@ -105,7 +123,7 @@ static void
 failed(struct errand *x, const char *what, const char *id, const struct err *why)
 {
     x->sums->n_waiting++;
-    if (x->first->code == ERR_NONE) {
+    if (!x->parking && x->first->code == ERR_NONE) {
         *x->first = *why;
         (void)err_wrap(x->first, "%s %s", what, id);
     }
@@ -372,12 +390,13 @@ tell_books(const struct agent *a, const struct host_books *books, struct errands
         struct errand x = {.agent = a,
                            .book = &books->v[i],
                            .told_fd = told_fd,
+                           .hold_fd = -1,
                            .sums = sums,
                            .first = &first};
 
         if (books->v[i].where[0] != '\0') {
             rc = tell_book(&x, e);
-            bookline_close(x.line);
+            hang_up(&x);
         }
     }
     (void)fd_close(&told_fd);
@@ -426,7 +445,6 @@ errands_run(const struct agent *a, bool patient, struct errands *out, struct err
     struct host_books books;
     bool mine = false;
     int lock = -1;
-    int hold = -1;
     int rc = 0;
 
     *out = (struct errands){0, 0};
@@ -437,13 +455,7 @@ errands_run(const struct agent *a, bool patient, struct errands *out, struct err
         rc = take_turn(a, patient, &mine, &lock, e);
     }
     if (rc == 0 && mine) {
-        rc = park_hold(a, &hold, e);
-        if (rc == 0) {
-            rc = tell_books(a, &books, out, e);
-            park_release(&hold);
-        } else if (e->code == ERR_BUSY) {
-            rc = 0; /* the machine goes down now */
-        }
+        rc = tell_books(a, &books, out, e);
     }
     (void)fd_close(&lock);
     books_free(&books);

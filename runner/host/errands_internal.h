@@ -17,7 +17,9 @@ struct errand {
     const struct agent *agent;
     const struct host_book *book;
     struct bookline *line; /* once there was something to say */
-    bool gone;             /* it does not answer: why */
+    int hold_fd;           /* keeps parking off meanwhile; -1 */
+    bool parking;          /* the machine goes down now: all waits until it is back */
+    bool gone;             /* it does not answer, or is not called: why */
     struct err why;
     int told_fd; /* of the directory of notes */
     struct errands *sums;

@@ -2,6 +2,7 @@
 #define RUNNER_HOST_OFDLOCK_H
 
 #include <stdbool.h>
+#include <sys/types.h>
 
 #include "base/attr.h"
 
@@ -15,5 +16,9 @@ int ofdlock_take(int fd, bool exclusive) MUST_USE;
 void ofdlock_give_up(int fd);
 /* By somebody else, in whichever way; false where that cannot be known. */
 bool ofdlock_is_held(int fd);
+
+/* The same on one byte, which need not exist: a lock on all of the file is on it, too. */
+int ofdlock_take_byte(int fd, off_t at, bool exclusive) MUST_USE;
+bool ofdlock_byte_is_held(int fd, off_t at);
 
 #endif

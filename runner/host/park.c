@@ -23,6 +23,10 @@
 #define FILE_MAX   ((size_t)32 * 1024)
 #define NS_PER_S   ((int64_t)1000000000)
 
+/* Bytes of the lock file, which is empty: users of the machine lock all of it. */
+#define BYTE_OF_USERS   ((off_t)0)
+#define BYTE_OF_ERRANDS ((off_t)1)
+
 /* ---- the lock ---- */
 
 int
@@ -45,7 +49,7 @@ park_hold_time(int fd)
 bool
 park_is_held(int fd)
 {
-    return fd != -1 && ofdlock_is_held(fd);
+    return fd != -1 && ofdlock_byte_is_held(fd, BYTE_OF_USERS);
 }
 
 bool
@@ -62,24 +66,41 @@ park_give_up(int fd)
     }
 }
 
-int
-park_hold(const struct agent *a, int *fd, struct err *e)
+static int
+hold(const struct agent *a, bool counts, int *fd, struct err *e)
 {
     int held = park_hold_open(a);
+    int why;
 
     *fd = -1;
     if (held == -1) {
         return 0;
     }
-    if (ofdlock_take(held, false) == EAGAIN) {
+    why = counts ? ofdlock_take(held, false)
+                 : ofdlock_take_byte(held, BYTE_OF_ERRANDS, false);
+    if (why == EAGAIN) {
         (void)fd_close(&held);
         return err_set(e, ERR_BUSY,
                        "this host is being parked: its park command runs now; start the "
                        "machine again, then the job");
     }
-    (void)futimens(held, NULL);
+    if (counts) {
+        (void)futimens(held, NULL);
+    }
     *fd = held;
     return 0;
+}
+
+int
+park_hold(const struct agent *a, int *fd, struct err *e)
+{
+    return hold(a, true, fd, e);
+}
+
+int
+park_keep_off(const struct agent *a, int *fd, struct err *e)
+{
+    return hold(a, false, fd, e);
 }
 
 void

@@ -20,7 +20,9 @@
  * <home>/park.hold is a lock. Who does something that parking would cut off holds it
  * shared: supervisors from before a job is accepted, connections that carry data. The
  * timer takes it alone while the command runs, so either the job is seen by the timer, or
- * the job is refused; never is it accepted and then switched off.
+ * the job is refused; never is it accepted and then switched off. Errands to books
+ * (errands.h) come by the clock, however idle the host is: they hold one byte of it only,
+ * which keeps the command off and counts for nothing else.
  */
 
 /*
@@ -39,6 +41,12 @@ int park_look(const struct agent *a, struct park *out, struct err *e) MUST_USE;
  */
 int park_hold(const struct agent *a, int *fd, struct err *e) MUST_USE;
 void park_release(int *fd);
+
+/*
+ * The same for what may not be cut off, but is no use of this machine: the command waits
+ * until *fd is closed (fd_close), the time goes on as if nobody had been here.
+ */
+int park_keep_off(const struct agent *a, int *fd, struct err *e) MUST_USE;
 
 /* Start the timer if it is asked for and not there. */
 void park_ensure(const struct agent *a);

@@ -26,7 +26,7 @@ int park_state_save(const struct agent *a, const struct park_state *st,
 /* The lock file. */
 int park_hold_open(const struct agent *a); /* -1: there is none, nor can be */
 int64_t park_hold_time(int fd);            /* when it was last taken or given up */
-bool park_is_held(int fd);                 /* by others */
+bool park_is_held(int fd);                 /* by others, whose use counts */
 bool park_take_alone(int fd);              /* false: others have it */
 void park_give_up(int fd);
 

@@ -72,6 +72,25 @@ echo "[127.0.0.1]:${port[op]} $(cut -d' ' -f1,2 "$work/op/host_key.pub")" >"$wor
 expect 1 owner book tell
 has "Permission denied" "$work/err"
 stands 10000 600
+
+note "a book that is called by the clock, in vain too, puts off no parking, and its tries no back-off"
+tell_in_vain() { # every second or two; true once FILE is there
+    if [ -e "$1" ]; then
+        return 0
+    fi
+    expect 1 owner book tell
+    sleep 1.5
+    [ -e "$1" ]
+}
+expect 0 gpurun -q host park far "echo x >>$work/parked; exit 3" --park-after 5s
+await 100 "parked between errands" tell_in_vain "$work/parked"
+phase() { gpurun --json host show far | /usr/bin/python3 -c 'import json, sys; print((json.load(sys.stdin)["park"] or {}).get("phase"))'; }
+for _ in 1 2 3 4; do # more than the time asked for
+    tell_in_vain "$work/none-such" || true
+done
+[ "$(phase)" = failed ] || fail "phase $(phase) after errands"
+[ "$(wc -l <"$work/parked")" = 1 ] || fail "tried again before its time"
+expect 0 gpurun -q host park far none
 expect 0 book host add far "$host_key" --ssh-key "$work/far/login.pub"
 expect 1 book host rm far --ssh-key "$work/far/login.pub"
 grep -q "^restrict,command=\".*gpurun-book'* serve --host [0-9a-f]*\" ssh-ed25519" "$work/op/home/.ssh/authorized_keys" || fail "no login for the host"
