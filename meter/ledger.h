@@ -35,8 +35,9 @@
  * One object belongs to one thread; several processes may have the file open. Every
  * call is one durable transaction, but between ledger_begin and ledger_commit all are
  * one (group commit). What is refused inside such a group leaves the group as it was
- * before it; any other failure in the middle of an entry (a disk that is full) undoes the
- * whole group, and ledger_commit says so: ask for all of it again.
+ * before it; any other failure in the middle of an entry (a disk that is full), or to
+ * read (a disk that is worn), undoes the whole group, and ledger_commit says so: ask for
+ * all of it again.
  */
 #define LEDGER_VERSION  4
 #define LEDGER_TEXT_MAX 128                /* ids, leases, hosts */

@@ -149,6 +149,29 @@ commit(struct ledger *l, struct err *e)
     return -1;
 }
 
+/*
+ * SQLite ends a transaction by itself when the disk is full or cannot be read, or memory
+ * is short, even if what failed there only read. What is left of the group must not be
+ * written then: each row would be durable by itself.
+ */
+static bool
+is_lost(struct ledger *l)
+{
+    if (l->grouped && !l->failed && sqlite3_get_autocommit(l->db) != 0) {
+        l->failed = true;
+        (void)err_set(&l->why, ERR_SYSTEM, "SQLite gave the transaction up");
+        forget(l);
+    }
+    return l->grouped && l->failed;
+}
+
+static int
+say_lost(const struct ledger *l, struct err *e)
+{
+    *e = l->why;
+    return err_wrap(e, "none of the entries was made");
+}
+
 int
 ledger_begin(struct ledger *l, struct err *e)
 {
@@ -163,12 +186,13 @@ ledger_begin(struct ledger *l, struct err *e)
 int
 ledger_commit(struct ledger *l, struct err *e)
 {
+    bool lost = is_lost(l);
+
     l->grouped = false;
-    if (l->failed) {
-        l->failed = false;
+    l->failed = false;
+    if (lost) {
         roll_back(l);
-        *e = l->why;
-        return err_wrap(e, "none of the entries was made");
+        return say_lost(l, e);
     }
     return commit(l, e);
 }
@@ -179,11 +203,7 @@ ledger_enter(struct ledger *l, struct err *e)
     if (!l->grouped) {
         return begin(l, e);
     }
-    if (l->failed) {
-        *e = l->why;
-        return err_wrap(e, "none of the entries was made");
-    }
-    return 0;
+    return is_lost(l) ? say_lost(l, e) : 0;
 }
 
 int
@@ -212,7 +232,7 @@ ledger_undo(struct ledger *l, const struct err *why)
 int
 ledger_settle_accounts(struct ledger *l, struct err *e)
 {
-    return ledger_accounts_write(&l->accounts, e);
+    return is_lost(l) ? say_lost(l, e) : ledger_accounts_write(&l->accounts, e);
 }
 
 int
@@ -452,6 +472,9 @@ standing(struct ledger *l, const char *name, struct ledger_standing *out, struct
 
     if (!l->grouped && sqlite3_get_autocommit(l->db) != 0) {
         forget(l);
+    }
+    if (is_lost(l)) {
+        return say_lost(l, e);
     }
     if (ledger_accounts_find(&l->accounts, name, &at, e) != 0) {
         return -1;

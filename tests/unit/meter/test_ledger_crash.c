@@ -4,6 +4,7 @@
  */
 #include <sys/wait.h>
 
+#include "meter/ledger_internal.h"
 #include "tests/unit/meter/ledger_util.h"
 
 /* A whole little life; asked again, each step is answered as the first time. */
@@ -44,6 +45,9 @@ burn(void)
 /* The disk takes no further write. */
 static bool full;
 
+/* What is read of the database is worn out. */
+static bool worn;
+
 /* Files that are locked and files that are not have methods of their own. */
 static struct {
     sqlite3_io_methods fused;
@@ -62,6 +66,13 @@ fused_write(sqlite3_file *f, const void *data, int n, sqlite3_int64 at)
 {
     (void)burn();
     return full ? SQLITE_FULL : real_of(f)->xWrite(f, data, n, at);
+}
+
+static int
+fused_read(sqlite3_file *f, void *out, int n, sqlite3_int64 at)
+{
+    return worn && f->pMethods == &kinds[1].fused ? SQLITE_IOERR_READ
+                                                  : real_of(f)->xRead(f, out, n, at);
 }
 
 static int
@@ -89,6 +100,7 @@ fused_open(sqlite3_vfs *v, const char *name, sqlite3_file *f, int flags, int *ou
 
         kinds[kind].real = f->pMethods;
         kinds[kind].fused = *f->pMethods;
+        kinds[kind].fused.xRead = fused_read;
         kinds[kind].fused.xWrite = fused_write;
         kinds[kind].fused.xSync = fused_sync;
         kinds[kind].fused.xTruncate = fused_truncate;
@@ -195,6 +207,160 @@ ledger__loses_a_group_that_the_disk_refuses(void **state)
     ledger_close(l);
 }
 
+/* ---- reads that fail in a group ---- */
+
+static int
+read_lease(struct ledger *l, struct err *e)
+{
+    struct ledger_lease h;
+
+    return ledger_lease(l, "l1", &h, e);
+}
+
+static int
+read_body(struct ledger *l, struct err *e)
+{
+    struct buf out = BUF_INIT;
+    int rc = ledger_body(l, "hold:l1:1", &out, e);
+
+    buf_free(&out);
+    return rc;
+}
+
+static int
+ignore_hold(void *ctx, const char *lease, const struct ledger_lease *h, struct err *e)
+{
+    (void)ctx;
+    (void)lease;
+    (void)h;
+    (void)e;
+    return 0;
+}
+
+static int
+read_holds(struct ledger *l, struct err *e)
+{
+    return ledger_each_hold(l, ignore_hold, NULL, e);
+}
+
+static int
+read_accounts(struct ledger *l, struct err *e)
+{
+    struct found f = {"funding", 0};
+
+    return ledger_each_account(l, find_account, &f, e);
+}
+
+static int
+read_another_wallet(struct ledger *l, struct err *e)
+{
+    struct ledger_funds f;
+    int rc;
+
+    ledger_use(l, "bob");
+    rc = ledger_funds(l, &f, e);
+    ledger_use(l, "");
+    return rc;
+}
+
+static int
+read_vouchers(struct ledger *l, struct err *e)
+{
+    size_t n = 0;
+    int rc;
+
+    ledger_use(l, "bob");
+    rc = ledger_lapse(l, 1, &n, e);
+    ledger_use(l, "");
+    return rc;
+}
+
+static int
+read_reach(struct ledger *l, struct err *e)
+{
+    int64_t fen = 0;
+    int rc;
+
+    ledger_use(l, "bob");
+    rc = ledger_reach(l, 1, &fen, e);
+    ledger_use(l, "");
+    return rc;
+}
+
+/* A hold whose body is more than the page that its entry stands on. */
+static void
+hold_with_long_note(struct ledger *l)
+{
+    char note[20000];
+    const struct ledger_promise p = {
+        .lease = "l1", .seq = 1, .total_fen = 10, .note = note};
+    struct err e = {0};
+
+    memset(note, 'x', sizeof note - 1);
+    note[sizeof note - 1] = '\0';
+    assert_ok(ledger_promise(l, &p, 1, NULL, &e));
+}
+
+static void
+assert_entries(struct ledger *l, int64_t n)
+{
+    struct ledger_funds f;
+    struct err e = {0};
+
+    assert_ok(ledger_funds(l, &f, &e));
+    assert_int_equal(f.n_entries, n);
+}
+
+/* Pages that nobody changed are read from the disk again. */
+static void
+forget_pages(struct ledger *l)
+{
+    (void)sqlite3_db_release_memory(l->db);
+}
+
+/* SQLite takes the whole group back when a read of it fails: so does the ledger. */
+static void
+ledger__loses_a_group_in_which_it_cannot_read(void **state)
+{
+    static int (*const reads[])(struct ledger *, struct err *) = {
+        read_lease,          read_body,     read_holds, read_accounts,
+        read_another_wallet, read_vouchers, read_reach, ledger_check};
+
+    for (size_t i = 0; i < sizeof reads / sizeof *reads; i++) {
+        for (int entered = 0; entered < 2; entered++) {
+            struct ledger *l = open_new(*state, "worn");
+            struct err e = {0};
+
+            assert_ok(ledger_topup(l, "first", 100, 1, NULL, &e));
+            hold_with_long_note(l);
+            assert_ok(ledger_begin(l, &e));
+            assert_ok(ledger_topup(l, "lost", 50, 1, NULL, &e));
+            forget_pages(l);
+            worn = true;
+            assert_refused(reads[i](l, &e), ERR_SYSTEM);
+            worn = false;
+            assert_int_not_equal(sqlite3_get_autocommit(l->db), 0);
+            if (entered == 1) {
+                assert_refused(ledger_topup(l, "later", 1, 1, NULL, &e), ERR_SYSTEM);
+                assert_refused(read_accounts(l, &e), ERR_SYSTEM);
+                assert_refused(read_another_wallet(l, &e), ERR_SYSTEM);
+            }
+            assert_refused(ledger_commit(l, &e), ERR_SYSTEM);
+            assert_funds(l, 100, 10);
+            assert_entries(l, 2);
+            assert_ok(ledger_check(l, &e));
+            assert_ok(ledger_begin(l, &e)); /* all of it again */
+            assert_ok(ledger_topup(l, "lost", 50, 1, NULL, &e));
+            assert_ok(ledger_topup(l, "later", 1, 1, NULL, &e));
+            assert_ok(ledger_commit(l, &e));
+            assert_funds(l, 151, 10);
+            assert_entries(l, 4);
+            assert_ok(ledger_check(l, &e));
+            ledger_close(l);
+        }
+    }
+}
+
 /* What one remembers of accounts is of no use once another has entered something. */
 static void
 ledger__of_two_processes_sees_what_the_other_entered(void **state)
@@ -245,6 +411,7 @@ main(void)
         unit_test_in_dir(ledger__stands_wherever_its_writer_is_killed),
         unit_test_in_dir(ledger__has_all_of_a_group_or_nothing),
         unit_test_in_dir(ledger__loses_a_group_that_the_disk_refuses),
+        unit_test_in_dir(ledger__loses_a_group_in_which_it_cannot_read),
         unit_test_in_dir(ledger__of_two_processes_sees_what_the_other_entered),
     };
 
