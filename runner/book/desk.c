@@ -17,6 +17,7 @@
 #include "meter/keeping.h"
 #include "meter/offer.h"
 #include "meter/receipt.h"
+#include "meter/refuse.h"
 #include "runner/book/desk_internal.h"
 #include "runner/job/ids.h"
 
@@ -291,6 +292,36 @@ load_receipt(struct book *b, const char *lease, struct receipt **out, struct err
     return rc;
 }
 
+/* Nobody told in time, and it was charged to its end: that stands, and the line is late.
+ */
+static int
+charged_to_its_end(const struct receipt *r, const char *path, struct keeping *k,
+                   struct err *e)
+{
+    return refuse_of(e) == REFUSE_KEY_MISMATCH && !file_exists(path)
+               ? keeping_charge_at(r, r->keep_until_wall_ns, &k->charge_fen, e)
+               : -1;
+}
+
+static int
+post_line(struct book *b, const struct receipt *r, bool done, struct keeping *k,
+          struct err *e)
+{
+    char *path = NULL;
+    int rc = -1;
+
+    if (book_path(b, "keepings", k->lease, &path, e) != 0) {
+        return -1;
+    }
+    if (ledger_keeping(b->ledger, k->lease, k->charge_fen, clock_wall_ns(), e) == 0) {
+        rc = file_replace(path, k->bytes.data, k->bytes.len, e);
+    } else if (done) {
+        rc = charged_to_its_end(r, path, k, e);
+    }
+    free(path);
+    return rc;
+}
+
 int
 desk_keeping(struct book *b, const void *data, size_t len, struct desk_closed *out,
              struct err *e)
@@ -298,16 +329,13 @@ desk_keeping(struct book *b, const void *data, size_t len, struct desk_closed *o
     struct receipt *r = NULL;
     struct ledger_lease h;
     struct keeping k;
-    char *path = NULL;
     int rc = -1;
 
     keeping_init(&k);
     if (keeping_parse(&k, data, len, NULL, e) != 0 ||
         desk_lease_of(b, k.lease, &k.host, &h, e) != 0 ||
         load_receipt(b, k.lease, &r, e) != 0 || keeping_check(&k, r, e) != 0 ||
-        book_path(b, "keepings", k.lease, &path, e) != 0 ||
-        ledger_keeping(b->ledger, k.lease, k.charge_fen, clock_wall_ns(), e) != 0 ||
-        file_replace(path, data, len, e) != 0) {
+        post_line(b, r, h.state == LEDGER_HOLD_DONE, &k, e) != 0) {
         goto out;
     }
     (void)snprintf(out->lease, sizeof out->lease, "%s", k.lease);
@@ -317,7 +345,6 @@ desk_keeping(struct book *b, const void *data, size_t len, struct desk_closed *o
     rc = 0;
 
 out:
-    free(path);
     receipt_free(r);
     keeping_clear(&k);
     return rc;

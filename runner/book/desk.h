@@ -58,7 +58,11 @@ int desk_receipt(struct book *b, const char *path, struct desk_closed *out,
  */
 int desk_reserved(struct book *b, const void *data, size_t len, struct err *e) MUST_USE;
 
-/* The line of keeping, as the host signed it when the data went. */
+/*
+ * The line of keeping, as the host signed it when the data went. One that comes after
+ * desk_tick charged keeping to its end changes nothing, and repeated is true. Another one
+ * than the one that was taken is refused.
+ */
 int desk_keeping(struct book *b, const void *data, size_t len, struct desk_closed *out,
                  struct err *e) MUST_USE;
 

@@ -352,6 +352,7 @@ desk__posts_keeping_nobody_sends_a_line_of(void **state)
     struct desk d;
     struct buf bytes = BUF_INIT;
     struct desk_closed c;
+    struct keeping k;
     struct receipt *r;
     size_t n = 9;
     char *path;
@@ -371,6 +372,18 @@ desk__posts_keeping_nobody_sends_a_line_of(void **state)
     assert_int_equal(n, 1);
     assert_funds(&d, 456, 0);
     assert_ok(ledger_check(d.b->ledger, &e));
+    /* A host that was away tells of it late, as often as it likes. */
+    keeping_init(&k);
+    assert_ok(keeping_make(&k, r, r->made_wall_ns + 2 * DAY_NS, "removed", d.f.host, &e));
+    assert_int_equal(k.charge_fen, 20);
+    for (int i = 0; i < 2; i++) {
+        assert_ok(desk_keeping(d.b, k.bytes.data, k.bytes.len, &c, &e));
+        assert_true(c.repeated);
+        assert_int_equal(c.charge_fen, 150);
+    }
+    assert_funds(&d, 456, 0);
+    assert_ok(ledger_check(d.b->ledger, &e));
+    keeping_clear(&k);
     receipt_free(r);
     buf_free(&bytes);
     free(path);
