@@ -27,6 +27,21 @@ claim_of(const struct renter *r, const char *snapshot, struct snap_claim *out,
     return rc;
 }
 
+/* Of what the job left, by its state; false where that is nothing, or not known. */
+static bool
+claim_by_state(const struct renter *r, const struct jobdir *d, struct snap_claim *out)
+{
+    struct job_state st;
+    struct err none;
+    bool known;
+
+    state_init(&st);
+    known = jobdir_state(d, &st, &none) == 0 && st.snapshot[0] != '\0' &&
+            claim_of(r, st.snapshot, out, &none) == 0;
+    state_free(&st);
+    return known;
+}
+
 static int
 load_receipt(const struct agent *a, const struct renter *r, const char *job,
              struct receipt **out, struct err *e)
@@ -48,6 +63,10 @@ make(const struct agent *a, const struct renter *r, const char *job,
     struct keeping k;
     int rc = -1;
 
+    /* First, for a receipt is long, and its signatures are many. */
+    if (claim_by_state(r, d, &claim) && claim.data != SNAP_DATA_GONE) {
+        return err_set(e, ERR_BUSY, "the data of job %s is kept still", job);
+    }
     keeping_init(&k);
     if (load_receipt(a, r, job, &receipt, e) != 0) {
         return -1;
@@ -91,21 +110,15 @@ static bool
 is_due(const struct renter *r, const char *job)
 {
     struct snap_claim claim;
-    struct job_state st;
     struct jobdir d;
     struct err none;
-    bool due = false;
+    bool due;
 
     if (jobdir_open(&d, r, job, &none) != 0) {
         return false;
     }
-    state_init(&st);
-    if (faccessat(d.fd, LINE_NAME, F_OK, AT_SYMLINK_NOFOLLOW) != 0 &&
-        jobdir_state(&d, &st, &none) == 0 && st.snapshot[0] != '\0') {
-        due =
-            claim_of(r, st.snapshot, &claim, &none) == 0 && claim.data == SNAP_DATA_GONE;
-    }
-    state_free(&st);
+    due = faccessat(d.fd, LINE_NAME, F_OK, AT_SYMLINK_NOFOLLOW) != 0 &&
+          claim_by_state(r, &d, &claim) && claim.data == SNAP_DATA_GONE;
     jobdir_close(&d);
     return due;
 }
