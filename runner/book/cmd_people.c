@@ -360,12 +360,13 @@ static int
 remove_host(struct book *b, const char *name, struct err *e)
 {
     struct book_host h;
+    int n = 0;
 
     if (book_host_find(b, name, &h, e) != 0) {
         return -1;
     }
     h.removed = true;
-    return book_host_save(b, &h, e);
+    return book_host_save(b, &h, e) == 0 ? authkeys_revoke(SERVES_HOST, h.id, &n, e) : -1;
 }
 
 struct due {

@@ -127,7 +127,10 @@ kept=$(json 'd["held_fen"]')
 stands $((10000 - charge)) "$kept"
 expect 0 book host ls --json
 is 'd["hosts"][0]["due_fen"]' $((charge - charge / 10))
+# What a kept job cost is not gone through again at each errand: only whether it is kept still is asked.
+mv "$dir/usage" "$work/usage.away"
 expect 0 owner book tell --json
+mv "$work/usage.away" "$dir/usage"
 is 'd["told"]' 0
 
 note "the next job's end is told by its supervisor; notes that are lost change nothing"
@@ -212,3 +215,12 @@ know op
 run gpurun -q wallet use "127.0.0.1:${port[op]}"
 [ "$rc" != 0 ] || expect 101 gpurun wallet
 grep -qE "login is a host's|nobody has been let in" "$work/err" || fail "let in"
+
+note "a host that was removed has no login any more"
+expect 0 book host rm far
+! grep -q 'serve --host' "$work/op/home/.ssh/authorized_keys" || fail "it still has"
+grep -q 'serve --account' "$work/op/home/.ssh/authorized_keys" || fail "so has nobody"
+rm -r "$work/far/home/.local/share/gpurun-agent/told"
+expect 1 owner book tell
+has "Permission denied" "$work/err"
+expect 0 book host rm far
