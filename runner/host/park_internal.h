@@ -1,6 +1,9 @@
 #ifndef RUNNER_HOST_PARK_INTERNAL_H
 #define RUNNER_HOST_PARK_INTERNAL_H
 
+#include <stdint.h>
+#include <sys/types.h>
+
 #include "base/clock.h"
 #include "runner/host/park.h"
 
@@ -36,5 +39,10 @@ void park_give_up(int fd);
  * NOTIFY_TIME_S: the machine may be down right after.
  */
 void park_tell(const struct agent *a, const char *event, const char *why);
+/*
+ * Reap pid, a child of ours that leads a session of its own. After limit_ns it, and its
+ * group, is killed: it may have put off the signal that was to end it in time.
+ */
+void park_reap(pid_t pid, int64_t limit_ns);
 
 #endif

@@ -3,13 +3,20 @@
  * wanted to be told of the last one that did.
  */
 #include <errno.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <sys/wait.h>
+#include <time.h>
 
 #include "base/buf.h"
 #include "runner/host/jobdir.h"
 #include "runner/host/notices.h"
 #include "runner/host/park_internal.h"
+#include "runner/job/notify.h"
+
+#define GRACE_S  5 /* the alarm of its own comes first */
+#define NS_PER_S ((int64_t)1000000000)
+#define LOOK_NS  (NS_PER_S / 20)
 
 struct last {
     char *command; /* its --notify-host; NULL: none yet */
@@ -40,6 +47,24 @@ take_later(void *ctx, const struct renter *r, const struct job_state *st)
 }
 
 void
+park_reap(pid_t pid, int64_t limit_ns)
+{
+    const struct timespec look = {.tv_nsec = LOOK_NS};
+    int64_t until_ns = clock_boot_ns() + limit_ns;
+    pid_t got = 0;
+
+    while ((got = waitpid(pid, NULL, WNOHANG)) == 0 && clock_boot_ns() < until_ns) {
+        (void)nanosleep(&look, NULL);
+    }
+    if (got == 0) { /* not reaped, so these numbers are nobody else's */
+        (void)kill(-pid, SIGKILL);
+        (void)kill(pid, SIGKILL);
+        while (waitpid(pid, NULL, 0) == -1 && errno == EINTR) {
+        }
+    }
+}
+
+void
 park_tell(const struct agent *a, const char *event, const char *why)
 {
     struct last last = {.command = NULL};
@@ -52,7 +77,8 @@ park_tell(const struct agent *a, const char *event, const char *why)
             state_set_text(&last.state.detail, why);
         }
         notices_tell(a, last.command, event, &last.state, &pid);
-        while (pid > 0 && waitpid(pid, NULL, 0) == -1 && errno == EINTR) {
+        if (pid > 0) {
+            park_reap(pid, (NOTIFY_TIME_S + GRACE_S) * NS_PER_S);
         }
     }
     free(last.command);
