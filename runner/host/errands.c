@@ -6,9 +6,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/buf.h"
+#include "base/clock.h"
 #include "base/file.h"
 #include "base/hash.h"
 #include "meter/declined.h"
@@ -29,6 +31,10 @@
 #define TOLD_MAX       ((size_t)128)
 #define TOLD_ALL       "all"     /* nothing more is due of that lease */
 #define TOLD_BILL      "receipt" /* its keeping is */
+#define NS_PER_S       ((int64_t)1000000000)
+#define TURN_NS        (300 * NS_PER_S)
+#define BOOK_NS        (300 * NS_PER_S)
+#define LOOK_NS        (NS_PER_S / 10)
 #define NAME_MAX_BYTES (JOB_ID_LEN + SIGN_ID_LEN + 2)
 
 /* ---- what was told ---- */
@@ -76,6 +82,7 @@ call(struct errand *x, struct err *e)
         x->parking = true;
         return -1;
     }
+    x->until_ns = clock_boot_ns() + BOOK_NS;
     return bookline_open(&x->line, x->agent, x->book, e);
 }
 
@@ -90,6 +97,11 @@ hang_up(struct errand *x)
 int
 errand_ask(struct errand *x, const struct rec *req, struct rec **resp, struct err *e)
 {
+    if (!x->gone && x->until_ns != 0 && clock_boot_ns() >= x->until_ns) {
+        x->gone = true;
+        err_set(&x->why, ERR_BUSY, "the book '%s' takes too long: the rest waits",
+                x->book->name);
+    }
     if (x->gone) {
         *e = x->why;
         return -1;
@@ -418,18 +430,33 @@ calls_any(const struct host_books *l)
     return any;
 }
 
-/* One at a time. *mine: it is our turn, until the lock is closed. */
 static int
-take_turn(const struct agent *a, bool patient, bool *mine, int *lock, struct err *e)
+lock_within(const char *path, int64_t limit_ns, int *lock, struct err *e)
+{
+    const struct timespec look = {.tv_nsec = LOOK_NS};
+    int64_t until_ns = clock_boot_ns() + limit_ns;
+    int rc;
+
+    while ((rc = file_lock(path, true, false, lock, e)) != 0 && e->code == ERR_BUSY &&
+           clock_boot_ns() < until_ns) {
+        (void)nanosleep(&look, NULL);
+    }
+    return rc;
+}
+
+int
+errands_turn(const struct agent *a, bool patient, int64_t limit_ns, bool *mine, int *lock,
+             struct err *e)
 {
     char *turn = agent_path(a, TOLD_DIR ".lock");
     char *next = agent_path(a, TOLD_DIR ".next");
     int waits = -1;
     int rc = patient ? 0 : file_lock(next, true, false, &waits, e);
 
-    *mine = rc == 0;
+    *mine = false;
     if (rc == 0) {
-        rc = file_lock(turn, true, true, lock, e);
+        rc = lock_within(turn, limit_ns, lock, e);
+        *mine = rc == 0;
     } else if (e->code == ERR_BUSY) {
         rc = 0;
     }
@@ -452,7 +479,7 @@ errands_run(const struct agent *a, bool patient, struct errands *out, struct err
         return -1;
     }
     if (calls_any(&books)) {
-        rc = take_turn(a, patient, &mine, &lock, e);
+        rc = errands_turn(a, patient, TURN_NS, &mine, &lock, e);
     }
     if (rc == 0 && mine) {
         rc = tell_books(a, &books, out, e);

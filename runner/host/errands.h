@@ -28,7 +28,8 @@ struct errands {
  * Go to each book that has something to hear, in turn with others who do. The first
  * failure is told, the rest is seen to all the same. patient: wait for the turn, however
  * many wait; else where one waits already, who will see what we would, nothing is done.
- * Blocks, with time limits.
+ * Blocks: five minutes at most for the turn (ERR_BUSY), and about as long at each book,
+ * whose rest waits for the next time.
  */
 int errands_run(const struct agent *a, bool patient, struct errands *out,
                 struct err *e) MUST_USE;

@@ -2,6 +2,7 @@
 #define RUNNER_HOST_ERRANDS_INTERNAL_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 #include "base/attr.h"
 #include "base/err.h"
@@ -19,7 +20,8 @@ struct errand {
     struct bookline *line; /* once there was something to say */
     int hold_fd;           /* keeps parking off meanwhile; -1 */
     bool parking;          /* the machine goes down now: all waits until it is back */
-    bool gone;             /* it does not answer, or is not called: why */
+    int64_t until_ns; /* CLOCK_BOOTTIME: what is left then waits; 0: not called yet */
+    bool gone;        /* it does not answer, or is not called: why */
     struct err why;
     int told_fd; /* of the directory of notes */
     struct errands *sums;
@@ -29,6 +31,13 @@ struct errand {
 /* Call the book if that was not done yet, and ask. Once it does not answer, no more. */
 int errand_ask(struct errand *x, const struct rec *req, struct rec **resp,
                struct err *e) MUST_USE;
+
+/*
+ * One at a time. *mine: it is our turn, until *lock is closed. Not mine where one waits
+ * already and we are not patient. ERR_BUSY: another had it for all of limit_ns.
+ */
+int errands_turn(const struct agent *a, bool patient, int64_t limit_ns, bool *mine,
+                 int *lock, struct err *e) MUST_USE;
 
 /*
  * Of a job that runs: the last checkpoint that was signed, if the chain does not have the
