@@ -221,8 +221,9 @@ int ledger_each_account(struct ledger *l,
 
 /*
  * Recompute everything from the entries: the chain, numbers without a gap, accounts,
- * holds; debits = credits; clearing accounts at zero; nothing below zero at any time.
- * ERR_CORRUPT names the first entry that is wrong.
+ * holds; debits = credits; clearing accounts at zero; no renter below zero at any time
+ * (an owner may be, when what was paid out to it is corrected). ERR_CORRUPT names the
+ * first entry that is wrong.
  */
 int ledger_check(struct ledger *l, struct err *e) MUST_USE;
 

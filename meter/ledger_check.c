@@ -222,8 +222,8 @@ check_sums(struct ledger *l, struct err *e)
          "SELECT name FROM account WHERE name GLOB 'clearing:*' AND debit <> credit"
          " LIMIT 1"},
         {"less than nothing: account",
-         "SELECT name FROM account WHERE (name GLOB 'owner:payable:*'"
-         " OR name GLOB 'renter:voucher:*' OR name GLOB 'renter:promised:*')"
+         "SELECT name FROM account WHERE (name GLOB 'renter:voucher:*'"
+         " OR name GLOB 'renter:promised:*')"
          " AND debit > credit LIMIT 1"},
         {"not what its entries promise and take: voucher",
          "SELECT voucher FROM (SELECT lease, voucher, promised AS p, spent AS s FROM "

@@ -261,6 +261,29 @@ ledger__gives_back_and_pays_out_what_there_is(void **state)
     ledger_close(l);
 }
 
+/* What was paid out and then corrected the owner owes: the book is right. */
+static void
+ledger__lets_an_owner_owe_what_was_paid_out_and_corrected(void **state)
+{
+    struct ledger *l = open_new(*state, "owes");
+    struct err e = {0};
+
+    assert_ok(ledger_topup(l, "t1", 2000, 1, NULL, &e));
+    assert_ok(settle(l, "l1", 500, 0, 1000, NULL, &e));
+    assert_ok(ledger_payout(l, "p1", "h1", 450, 2, NULL, &e));
+    assert_ok(ledger_correct(l, "c1", "l1", 200, 3, &e));
+    assert_int_equal(account(l, "owner:payable:h1"), -180);
+    assert_int_equal(account(l, "platform:fee"), 30);
+    assert_funds(l, 1700, 0);
+    assert_ok(ledger_check(l, &e));
+    assert_refused(ledger_payout(l, "p2", "h1", 1, 4, NULL, &e), ERR_LIMIT);
+    assert_ok(settle(l, "l2", 300, 0, 1000, NULL, &e));
+    assert_refused(ledger_payout(l, "p2", "h1", 91, 5, NULL, &e), ERR_LIMIT);
+    assert_ok(ledger_payout(l, "p2", "h1", 90, 5, NULL, &e));
+    assert_ok(ledger_check(l, &e));
+    ledger_close(l);
+}
+
 /* ---- random orders against a model ---- */
 
 static uint64_t seed = 20261128;
@@ -385,6 +408,7 @@ main(void)
         unit_test_in_dir(ledger__takes_words_and_amounts_to_their_limits),
         unit_test_in_dir(ledger__keeps_the_wallets_of_many_apart),
         unit_test_in_dir(ledger__gives_back_and_pays_out_what_there_is),
+        unit_test_in_dir(ledger__lets_an_owner_owe_what_was_paid_out_and_corrected),
         unit_test_in_dir(ledger__stands_where_a_model_stands),
     };
 
