@@ -42,6 +42,9 @@
 #define LEDGER_VERSION  4
 #define LEDGER_TEXT_MAX 128                /* ids, leases, hosts */
 #define LEDGER_FEN_MAX  ((int64_t)1 << 52) /* of one entry */
+/* Of all debits of an account, and of all its credits: an entry beyond it is refused
+ * ("range"). */
+#define LEDGER_ACCOUNT_FEN_MAX ((int64_t)1 << 62)
 
 struct ledger;
 
@@ -220,10 +223,11 @@ int ledger_each_account(struct ledger *l,
                         void *ctx, struct err *e) MUST_USE;
 
 /*
- * Recompute everything from the entries: the chain, numbers without a gap, accounts,
+ * Recompute from the entries: the chain, numbers without a gap, accounts,
  * holds; debits = credits; clearing accounts at zero; no renter below zero at any time
  * (an owner may be, when what was paid out to it is corrected). ERR_CORRUPT names the
- * first entry that is wrong.
+ * first entry that is wrong. Not compared: a lease's state, charge, total, host and fee,
+ * and whether it is there.
  */
 int ledger_check(struct ledger *l, struct err *e) MUST_USE;
 

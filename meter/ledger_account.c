@@ -9,6 +9,7 @@
 
 #include "base/buf.h"
 #include "meter/ledger_internal.h"
+#include "meter/refuse.h"
 
 #define NONE UINT32_MAX
 
@@ -148,6 +149,36 @@ ledger_accounts_write(struct ledger_accounts *a, struct err *e)
         a->n_dirty--;
     }
     a->vouchers_dirty = false;
+    return 0;
+}
+
+int
+ledger_accounts_bear(struct ledger_accounts *a, const struct ledger_post *p, size_t n,
+                     struct err *e)
+{
+    int64_t room_fen = LEDGER_ACCOUNT_FEN_MAX; /* what the fullest has left */
+    size_t dr = 0;
+    size_t cr = 0;
+
+    for (size_t i = 0; i < n; i++) {
+        int64_t debit_fen;
+        int64_t credit_fen;
+
+        if (ledger_accounts_find(a, p[i].dr, &dr, e) != 0 ||
+            ledger_accounts_find(a, p[i].cr, &cr, e) != 0) {
+            return -1;
+        }
+        debit_fen = LEDGER_ACCOUNT_FEN_MAX - a->v[dr].is.debit_fen;
+        credit_fen = LEDGER_ACCOUNT_FEN_MAX - a->v[cr].is.credit_fen;
+        room_fen = debit_fen < room_fen ? debit_fen : room_fen;
+        room_fen = credit_fen < room_fen ? credit_fen : room_fen;
+    }
+    for (size_t i = 0; i < n; i++) {
+        if (p[i].fen > room_fen) {
+            return refuse(e, REFUSE_RANGE, "an account would count more than it can");
+        }
+        room_fen -= p[i].fen;
+    }
     return 0;
 }
 

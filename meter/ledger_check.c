@@ -1,7 +1,7 @@
 /*
- * The proof that a ledger adds up: all that is kept beside the entries is made anew from
- * them, in temporary tables, so that memory does not grow with their number, and
- * compared.
+ * The proof that a ledger adds up: what accounts stand at and vouchers cover is made anew
+ * from the entries, in temporary tables, so that memory does not grow with their number,
+ * and compared. Of leases it is what they hold and whose they are.
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -27,6 +27,7 @@ struct step {
     const char *wallet;
     const char *lease;
     char cash[LEDGER_ACCOUNT_MAX];
+    int64_t moved_fen;   /* by all its postings so far */
     int64_t cash_fen;    /* what its postings do to its wallet */
     int64_t voucher_fen; /* and to that wallet's vouchers */
 };
@@ -71,6 +72,11 @@ take_side(struct walk *w, struct step *st, const char *account, const char *othe
         return -1;
     }
     is = ledger_accounts_change(&w->accounts, at);
+    if ((fen < 0 ? is->debit_fen - fen : is->credit_fen + fen) > LEDGER_ACCOUNT_FEN_MAX) {
+        return err_set(e, ERR_CORRUPT,
+                       "entry %" PRId64 " moves more than account %s can count", st->n,
+                       account);
+    }
     is->debit_fen -= fen < 0 ? fen : 0;
     is->credit_fen += fen > 0 ? fen : 0;
     if (starts(account, LEDGER_CASH)) {
@@ -123,6 +129,11 @@ take_posts(struct walk *w, struct step *st, const char *lines, struct err *e)
             return err_set(e, ERR_CORRUPT, "entry %" PRId64 " has a posting that is none",
                            st->n);
         }
+        st->moved_fen += fen;
+        if (st->moved_fen > LEDGER_ACCOUNT_FEN_MAX) {
+            return err_set(e, ERR_CORRUPT, "entry %" PRId64 " moves more than any can",
+                           st->n);
+        }
         if (take_side(w, st, dr, cr, -fen, e) != 0 ||
             take_side(w, st, cr, dr, fen, e) != 0) {
             return -1;
@@ -143,6 +154,10 @@ take_wallet(struct walk *w, const struct step *st, int64_t held_fen, struct err 
 
     if (ledger_accounts_find(&w->accounts, st->cash, &at, e) != 0) {
         return -1;
+    }
+    if (held_fen < -LEDGER_ACCOUNT_FEN_MAX || held_fen > LEDGER_ACCOUNT_FEN_MAX) {
+        return err_set(e, ERR_CORRUPT, "entry %" PRId64 " takes more than there is",
+                       st->n);
     }
     if (held_fen != 0) {
         ledger_accounts_change(&w->accounts, at)->held_fen += held_fen;

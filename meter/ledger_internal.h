@@ -79,6 +79,11 @@ struct ledger_post {
     int64_t fen;
 };
 
+/* Refused ("range") if an account cannot count what these put into it. The whole entry is
+ * held against each account: exact enough so far below the end of the numbers. */
+int ledger_accounts_bear(struct ledger_accounts *a, const struct ledger_post *p, size_t n,
+                         struct err *e) MUST_USE;
+
 struct ledger {
     sqlite3 *db;
     sqlite3_stmt *s[LEDGER_STATEMENT_COUNT];

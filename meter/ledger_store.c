@@ -360,6 +360,9 @@ weigh(struct ledger *l, const struct ledger_draft *d, struct change *c, struct e
     int64_t balance_fen;
     int64_t held_fen;
 
+    if (ledger_accounts_bear(&l->accounts, l->posts, d->n_posts, e) != 0) {
+        return -1;
+    }
     ledger_cash_name(cash, d->wallet);
     c->cash_fen = 0;
     for (size_t i = 0; i < d->n_posts; i++) {

@@ -284,6 +284,40 @@ ledger__lets_an_owner_owe_what_was_paid_out_and_corrected(void **state)
     ledger_close(l);
 }
 
+/* What an account can count ends: the entry beyond it is refused, and leaves no trace. */
+static void
+ledger__refuses_what_an_account_cannot_count(void **state)
+{
+    struct ledger *l = open_new(*state, "many");
+    struct ledger_funds f;
+    struct err e = {0};
+    char id[16];
+
+    assert_ok(ledger_begin(l, &e));
+    for (int i = 0; i < 2048; i++) {
+        int rc;
+
+        (void)snprintf(id, sizeof id, "t%d", i);
+        rc = ledger_topup(l, id, LEDGER_FEN_MAX, 1, NULL, &e);
+        if (i < 1024) {
+            assert_ok(rc);
+        } else {
+            assert_int_equal(rc, -1);
+            assert_int_equal(refuse_of(&e), REFUSE_RANGE);
+        }
+    }
+    assert_int_equal(ledger_topup(l, "one", 1, 1, NULL, &e), -1);
+    assert_int_equal(refuse_of(&e), REFUSE_RANGE);
+    assert_ok(ledger_refund(l, "r", 5, 1, NULL, &e)); /* the other side has room */
+    assert_int_equal(ledger_topup(l, "one", 1, 1, NULL, &e), -1);
+    assert_ok(ledger_commit(l, &e));
+    assert_funds(l, LEDGER_ACCOUNT_FEN_MAX - 5, 0);
+    assert_ok(ledger_funds(l, &f, &e));
+    assert_int_equal(f.n_entries, 1025);
+    assert_ok(ledger_check(l, &e));
+    ledger_close(l);
+}
+
 /* ---- random orders against a model ---- */
 
 static uint64_t seed = 20261128;
@@ -408,6 +442,7 @@ main(void)
         unit_test_in_dir(ledger__takes_words_and_amounts_to_their_limits),
         unit_test_in_dir(ledger__keeps_the_wallets_of_many_apart),
         unit_test_in_dir(ledger__gives_back_and_pays_out_what_there_is),
+        unit_test_in_dir(ledger__refuses_what_an_account_cannot_count),
         unit_test_in_dir(ledger__lets_an_owner_owe_what_was_paid_out_and_corrected),
         unit_test_in_dir(ledger__stands_where_a_model_stands),
     };

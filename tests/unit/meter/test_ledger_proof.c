@@ -145,6 +145,11 @@ ledger__proof_sees_a_change_whose_chain_was_mended(void **state)
          "another wallet's voucher"},
         {"UPDATE entry SET posts = posts || 'a b 1' || char(10) WHERE n = 3",
          "not the sum of its postings: account a"},
+        {"UPDATE entry SET posts = replace(hex(zeroblob(1025)), '00',"
+         " 'a b 4503599627370496' || char(10)) WHERE n = 3",
+         "moves more than any can"},
+        {"UPDATE entry SET held = -9223372036854775808 WHERE n = 3",
+         "takes more than there is"},
         {"UPDATE entry SET held = 11 WHERE n = 3", "takes more than there is"},
         {"UPDATE entry SET held = -1 WHERE n = 3", "takes more than there is"},
         {"UPDATE entry SET lease = 'l1', held = 1 WHERE n = 3",
