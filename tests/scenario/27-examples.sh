@@ -44,12 +44,15 @@ has "say ./train.py, or python3 train.py" "$work/err"
 cd ../inference
 # The number the job listens on is taken by whoever asks first, here and there being one machine.
 listen=$(free_port)
+ready="digits, epoch 3: ready on port $listen"
+ready_or_gone() { grep -q "$ready" "$work/serve.out" || ! kill -0 "$bg"; }
 for t in pipe libssh ssh; do
     use "$t"
     note "serve on $H"
     client_bg "$work/serve.out" "$work/serve.err" run --host "$H" --from "$trained" --name "serve-$H" \
         --port "$listen" serve.py --listen "$listen"
-    await 90 "the server is ready" grep -q "digits, epoch 3: ready on port $listen" "$work/serve.out"
+    await 90 "the server is ready" ready_or_gone
+    grep -q "$ready" "$work/serve.out" || fail "no server: $(cat "$work/serve.err")"
     url=$(sed -n "s/^gpurun: port $listen of the job: //p" "$work/serve.err")
     [ -n "$url" ] && [ "$url" != "http://127.0.0.1:$listen" ] || fail "the URL: '$url'"
     for n in 3 10; do

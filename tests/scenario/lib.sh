@@ -208,10 +208,11 @@ listening() { # address port
     (exec 3<>"/dev/tcp/$1/$2") 2>/dev/null
 }
 
+# Below the ports that connections get (32768 and on): of those one may go any moment.
 free_port() {
     local p
     while :; do
-        p=$((20000 + RANDOM % 30000))
+        p=$((20000 + RANDOM % 12000))
         listening 127.0.0.1 "$p" || break
     done
     echo "$p"
