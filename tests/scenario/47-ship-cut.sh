@@ -1,6 +1,7 @@
 #!/bin/bash
 # An upload or a download that is cut goes on where it was, over both transports.
 # limit: 240
+# repeats
 . "$(dirname "$0")/lib.sh"
 . "$(dirname "$0")/hosts.sh"
 

@@ -3,6 +3,7 @@
 # pieces, from several hands at once, another's among them. Its sums are those of the book that had them
 # in their order from the renter's client.
 # needs: root
+# repeats
 # limit: 180
 . "$(dirname "$0")/lib.sh"
 . "$(dirname "$0")/hosts.sh"

@@ -3,6 +3,7 @@
 # host ends its jobs by time and by cost with nobody there and tells the book what they came to;
 # when the link is back, the renter's bill, the owner's earnings and the book agree to the fen.
 # needs: root
+# repeats
 # limit: 240
 . "$(dirname "$0")/lib.sh"
 . "$(dirname "$0")/hosts.sh"

@@ -3,6 +3,7 @@
 # program that no job started computes on the card; told to the --notify-host of the last job, before it
 # and when it fails, once; shown by host show there and by status on it.
 # needs: root
+# repeats
 # limit: 240
 . "$(dirname "$0")/lib.sh"
 . "$(dirname "$0")/hosts.sh"
