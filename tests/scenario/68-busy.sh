@@ -50,14 +50,7 @@ cuda 12040
 device NVIDIA GeForce RTX 4090|GPU-cccccccc-0000-4000-8000-000000000001|25757220864|00000000:01:00.0|40|1
 device NVIDIA GeForce RTX 4090|GPU-cccccccc-0000-4000-8000-000000000002|25757220864|00000000:02:00.0|90|1
 CONF
-spawn machine unshare -m bash -ec '
-    mount -t tmpfs none /usr/local
-    mount -t tmpfs none /run/lock
-    mkdir -p /usr/local/nvidia/lib64
-    mount --bind "$1/nv" /usr/local/nvidia/lib64
-    : >"$1/machine.ready"
-    exec sleep 1000' - "$work"
-await 20 "the machine" test -e "$work/machine.ready"
+nv_machine
 gpurun() { as_client nsenter -t "${pid[machine]}" -m --wd="$PWD" "$BUILD/bin/gpurun" "$@"; }
 rm -f "$agent_home/devices/probe"
 # It is asked a second after the begin, and says what it does all along.

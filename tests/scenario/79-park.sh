@@ -16,14 +16,7 @@ parked=$work/parked told=$work/told
 
 cp "$BUILD/tests/libs/nvml.so" "$work/nv/libnvidia-ml.so.1"
 : >"$work/nv/libnvidia-ml.so.1.conf"
-spawn machine unshare -m bash -ec '
-    mount -t tmpfs none /usr/local
-    mount -t tmpfs none /run/lock
-    mkdir -p /usr/local/nvidia/lib64
-    mount --bind "$1/nv" /usr/local/nvidia/lib64
-    : >"$1/machine.ready"
-    exec sleep 1000' - "$work"
-await 20 "the machine" test -e "$work/machine.ready"
+nv_machine
 card() { # COMPUTING PROCESSES
     cat >"$work/nv/conf.new" <<CONF
 driver 550.54.14

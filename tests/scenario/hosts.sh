@@ -60,3 +60,16 @@ client_bg() {
         ${GPURUN_SSH:+GPURUN_SSH="$GPURUN_SSH"} "$BUILD/bin/gpurun" "$@") <&0 >"$out" 2>"$err" &
     bg=$!
 }
+
+# A mount namespace, ${pid[machine]}, whose only GPU driver is the one in $work/nv, and whose
+# device locks are its own. Root.
+nv_machine() {
+    spawn machine unshare -m bash -ec '
+        mount -t tmpfs none /usr/local
+        mount -t tmpfs none /run/lock
+        mkdir -p /usr/local/nvidia/lib64
+        mount --bind "$1/nv" /usr/local/nvidia/lib64
+        : >"$1/machine.ready"
+        exec sleep 1000' - "$work"
+    await 20 "the machine" test -e "$work/machine.ready"
+}
