@@ -89,6 +89,18 @@ cursor_done(const struct cursor *c)
     return !c->bad && c->left == 0;
 }
 
+uint64_t
+zigzag(int64_t v)
+{
+    return ((uint64_t)v << 1) ^ (v < 0 ? UINT64_MAX : 0);
+}
+
+int64_t
+unzigzag(uint64_t v)
+{
+    return (int64_t)((v >> 1) ^ (~(v & 1) + 1));
+}
+
 void
 put_u16(uint8_t *to, uint16_t v)
 {

@@ -40,6 +40,10 @@ uint16_t get_u16(const uint8_t *from);
 uint32_t get_u32(const uint8_t *from);
 uint64_t get_u64(const uint8_t *from);
 
+/* Signed to unsigned and back, so that small values of either sign are small varints. */
+uint64_t zigzag(int64_t v);
+int64_t unzigzag(uint64_t v);
+
 /* CRC-32C (Castagnoli), initial value 0, for torn-write detection only. */
 uint32_t crc32c(uint32_t crc, const void *data, size_t len);
 

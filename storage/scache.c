@@ -50,7 +50,7 @@ scache_mark_of(const struct scan_entry *entry)
     h = mix(h, entry->size);
     h = mix(h, entry->nlink > 1 ? entry->nlink : 1);
     h = mix(h, entry->rdev);
-    m.rest = h;
+    m.rest = (uint32_t)(h ^ (h >> 32));
     return m;
 }
 
@@ -87,9 +87,10 @@ struct scache_writer {
     char *tmp_path;
     bool unkept; /* another process is writing this cache: one is enough */
     int fd;
+    struct codec *codec;
     struct buf block;
     uint64_t stream_len;
-    uint64_t payload; /* of the blocks written so far */
+    uint64_t written; /* bytes of the file so far */
     struct scache_mark *marks;
     size_t n_marks;
     size_t cap_marks;
@@ -102,6 +103,8 @@ scache_create(struct scache_writer **out, const char *path, struct err *e)
 
     w->path = xstrdup(path);
     w->tmp_path = xasprintf("%s.tmp", path);
+    w->codec = codec_new();
+    w->written = SCACHE_HEADER_BYTES;
     w->fd = file_open_alone(AT_FDCWD, w->tmp_path, false);
     if (w->fd == -1 && errno == EWOULDBLOCK) {
         w->unkept = true;
@@ -118,6 +121,7 @@ static void
 writer_free(struct scache_writer *w)
 {
     (void)fd_close(&w->fd);
+    codec_free(w->codec);
     buf_free(&w->block);
     free(w->marks);
     free(w->path);
@@ -141,14 +145,21 @@ static int
 write_block(struct scache_writer *w, struct err *e)
 {
     uint8_t head[SCACHE_BLOCK_HEAD];
+    const void *stored;
+    size_t len;
 
-    put_u32(head, (uint32_t)w->block.len);
-    put_u32(head + 4, crc32c(0, w->block.data, w->block.len));
+    if (w->block.len == 0) {
+        return 0;
+    }
+    (void)codec_encode(w->codec, CODEC_LEVEL, w->block.data, w->block.len, &stored, &len);
+    put_u32(head, (uint32_t)len);
+    put_u32(head + 4, (uint32_t)w->block.len);
+    put_u32(head + 8, crc32c(0, stored, len));
     if (fd_write_all(w->fd, head, sizeof head) != 0 ||
-        fd_write_all(w->fd, w->block.data, w->block.len) != 0) {
+        fd_write_all(w->fd, stored, len) != 0) {
         return err_set_sys(e, errno, "cannot write '%s'", w->tmp_path);
     }
-    w->payload += w->block.len;
+    w->written += sizeof head + len;
     buf_reset(&w->block);
     return 0;
 }
@@ -194,25 +205,33 @@ scache_set_mark(struct scache_writer *w, size_t i, const struct scache_mark *m)
     w->marks[i] = *m;
 }
 
+/* Entries that were made one after the other have neighbouring inodes and times. */
 static int
 write_marks(struct scache_writer *w, struct err *e)
 {
-    for (size_t i = 0; i < w->n_marks; i++) {
-        uint8_t b[SCACHE_MARK_BYTES];
+    struct scache_mark last = {0};
+    uint8_t rest[4];
 
-        put_u64(b, w->marks[i].ino);
-        put_u64(b + 8, (uint64_t)w->marks[i].ctime_ns);
-        put_u64(b + 16, w->marks[i].rest);
-        if (write_bytes(w, b, sizeof b, e) != 0) {
+    for (size_t i = 0; i < w->n_marks; i++) {
+        const struct scache_mark *m = &w->marks[i];
+
+        if (w->block.len + SCACHE_MARK_MAX > SCACHE_BLOCK_BYTES &&
+            write_block(w, e) != 0) {
             return -1;
         }
+        buf_add_varint(&w->block, zigzag((int64_t)(m->ino - last.ino)));
+        buf_add_varint(&w->block, zigzag((int64_t)((uint64_t)m->ctime_ns -
+                                                   (uint64_t)last.ctime_ns)));
+        put_u32(rest, m->rest);
+        buf_add(&w->block, rest, sizeof rest);
+        last = *m;
     }
-    return w->block.len > 0 ? write_block(w, e) : 0;
+    return write_block(w, e);
 }
 
 static int
 write_header(struct scache_writer *w, const struct sha256 *tree, int64_t reference,
-             struct err *e)
+             uint64_t marks_at, struct err *e)
 {
     uint8_t h[SCACHE_HEADER_BYTES] = {0};
     char boot[BOOT_ID_LEN + 1];
@@ -225,6 +244,7 @@ write_header(struct scache_writer *w, const struct sha256 *tree, int64_t referen
     memcpy(h + SCACHE_AT_TREE, tree->b, SHA256_LEN);
     put_u64(h + SCACHE_AT_STREAM_LEN, w->stream_len);
     put_u64(h + SCACHE_AT_N_ENTRIES, w->n_marks);
+    put_u64(h + SCACHE_AT_MARKS, marks_at);
     put_u32(h + SCACHE_AT_CRC, crc32c(0, h, SCACHE_AT_CRC));
     if (fd_pwrite_all(w->fd, h, sizeof h, 0) != 0) {
         return err_set_sys(e, errno, "cannot write '%s'", w->tmp_path);
@@ -236,11 +256,17 @@ int
 scache_commit(struct scache_writer *w, const struct sha256 *tree, int64_t reference,
               struct err *e)
 {
+    uint64_t marks_at;
+
     if (w->unkept) {
         scache_discard(w);
         return 0;
     }
-    if (write_marks(w, e) != 0 || write_header(w, tree, reference, e) != 0) {
+    if (write_block(w, e) != 0) { /* the last of the groups */
+        goto fail;
+    }
+    marks_at = w->written;
+    if (write_marks(w, e) != 0 || write_header(w, tree, reference, marks_at, e) != 0) {
         goto fail;
     }
     /* Before it is closed: then it is another's. Torn or lost, it is no cache. */

@@ -30,7 +30,7 @@
 struct scache_mark {
     uint64_t ino;
     int64_t ctime_ns;
-    uint64_t rest; /* digest of the other fields */
+    uint32_t rest; /* digest of the other fields */
 };
 
 struct scache_mark scache_mark_of(const struct scan_entry *entry);

@@ -19,7 +19,7 @@ read_header(struct scache *c)
 {
     uint8_t h[SCACHE_HEADER_BYTES];
     char boot[BOOT_ID_LEN + 1];
-    uint64_t stream_len;
+    uint64_t marks_at;
 
     if (fd_pread_full(c->fd, h, sizeof h, 0) != (ssize_t)sizeof h ||
         memcmp(h, SCACHE_MAGIC, SCACHE_MAGIC_LEN) != 0 ||
@@ -34,15 +34,13 @@ read_header(struct scache *c)
         c->reference = c->reference < written ? c->reference : written;
     }
     memcpy(c->tree.b, h + SCACHE_AT_TREE, SHA256_LEN);
-    stream_len = get_u64(h + SCACHE_AT_STREAM_LEN);
-    c->n_entries = get_u64(h + SCACHE_AT_N_ENTRIES);
-    if (stream_len > INT64_MAX / 2 || c->n_entries > ENTRIES_MAX) {
-        return false;
-    }
-    c->stream.end = stream_len;
-    c->marks.at = stream_len;
-    c->marks.end = stream_len + c->n_entries * SCACHE_MARK_BYTES;
-    return true;
+    c->stream_left = get_u64(h + SCACHE_AT_STREAM_LEN);
+    c->n_entries = c->marks_left = get_u64(h + SCACHE_AT_N_ENTRIES);
+    marks_at = get_u64(h + SCACHE_AT_MARKS);
+    c->stream.next = SCACHE_HEADER_BYTES;
+    c->marks.next = (off_t)marks_at;
+    return c->stream_left <= INT64_MAX / 2 && c->n_entries <= ENTRIES_MAX &&
+           marks_at <= INT64_MAX / 2;
 }
 
 struct scache *
@@ -52,6 +50,7 @@ scache_open(const char *path)
 
     c->arena = tree_arena_new();
     c->parts = tree_arena_new();
+    c->codec = codec_new();
     c->fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
     if (c->fd == -1 || !read_header(c)) {
         scache_close(c);
@@ -70,6 +69,8 @@ scache_close(struct scache *c)
     buf_free(&c->stream.data);
     buf_free(&c->marks.data);
     buf_free(&c->frame);
+    buf_free(&c->stored);
+    codec_free(c->codec);
     tree_arena_free(c->arena);
     tree_arena_free(c->parts);
     free(c->chunks);
@@ -90,54 +91,58 @@ scache_n_entries(const struct scache *c)
 
 /* ---- bytes ---- */
 
-/* Have block number n (from 0) in k->data. */
+/* Have the next block in k->data. */
 static bool
-load_block(const struct scache *c, struct scache_cursor *k, uint64_t n)
+load_block(struct scache *c, struct scache_cursor *k)
 {
     uint8_t head[SCACHE_BLOCK_HEAD];
-    off_t at =
-        (off_t)(SCACHE_HEADER_BYTES + n * (SCACHE_BLOCK_HEAD + SCACHE_BLOCK_BYTES));
+    struct err ignored = {0};
+    size_t stored_len;
     size_t len;
 
-    if (k->block == n + 1) {
-        return true;
-    }
-    k->block = 0;
-    if (fd_pread_full(c->fd, head, sizeof head, at) != (ssize_t)sizeof head) {
+    if (fd_pread_full(c->fd, head, sizeof head, k->next) != (ssize_t)sizeof head) {
         return false;
     }
-    len = get_u32(head);
-    if (len == 0 || len > SCACHE_BLOCK_BYTES) {
+    stored_len = get_u32(head);
+    len = get_u32(head + 4);
+    if (len == 0 || len > SCACHE_BLOCK_BYTES || stored_len == 0 || stored_len > len) {
         return false;
     }
+    buf_reset(&c->stored);
+    buf_reserve(&c->stored, stored_len);
     buf_reset(&k->data);
     buf_reserve(&k->data, len);
-    if (fd_pread_full(c->fd, k->data.data, len, at + SCACHE_BLOCK_HEAD) != (ssize_t)len ||
-        crc32c(0, k->data.data, len) != get_u32(head + 4)) {
+    k->at = 0;
+    if (fd_pread_full(c->fd, c->stored.data, stored_len, k->next + SCACHE_BLOCK_HEAD) !=
+            (ssize_t)stored_len ||
+        crc32c(0, c->stored.data, stored_len) != get_u32(head + 8) ||
+        codec_decode(c->codec, stored_len < len ? STORE_CODEC_ZSTD : STORE_CODEC_RAW,
+                     c->stored.data, stored_len, k->data.data, len, &ignored) != 0) {
         return false;
     }
     k->data.len = len;
-    k->block = n + 1;
+    k->next += (off_t)(SCACHE_BLOCK_HEAD + stored_len);
     return true;
 }
 
 static bool
-read_bytes(const struct scache *c, struct scache_cursor *k, void *to, size_t len)
+read_stream(struct scache *c, void *to, size_t len)
 {
+    struct scache_cursor *k = &c->stream;
     uint8_t *p = to;
 
-    if (len > k->end - k->at) {
+    if (len > c->stream_left) {
         return false;
     }
+    c->stream_left -= len;
     while (len > 0) {
-        size_t skip = (size_t)(k->at % SCACHE_BLOCK_BYTES);
         size_t n;
 
-        if (!load_block(c, k, k->at / SCACHE_BLOCK_BYTES) || skip >= k->data.len) {
+        if (k->at == k->data.len && !load_block(c, k)) {
             return false;
         }
-        n = k->data.len - skip < len ? k->data.len - skip : len;
-        memcpy(p, k->data.data + skip, n);
+        n = k->data.len - k->at < len ? k->data.len - k->at : len;
+        memcpy(p, k->data.data + k->at, n);
         p += n;
         len -= n;
         k->at += n;
@@ -155,7 +160,7 @@ read_frame_len(struct scache *c, size_t *len)
     size_t n = 0;
 
     do {
-        if (n == sizeof bytes || !read_bytes(c, &c->stream, &bytes[n], 1)) {
+        if (n == sizeof bytes || !read_stream(c, &bytes[n], 1)) {
             return false;
         }
     } while (bytes[n++] >= 0x80);
@@ -175,7 +180,7 @@ read_group(struct scache *c, struct tree_arena *arena, struct tree_group *g)
     }
     buf_reset(&c->frame);
     buf_reserve(&c->frame, len);
-    if (!read_bytes(c, &c->stream, c->frame.data, len)) {
+    if (!read_stream(c, c->frame.data, len)) {
         return false;
     }
     return tree_group_decode(arena, c->frame.data, len, g, &ignored) == 0;
@@ -200,15 +205,29 @@ keep_chunks(struct scache *c, struct scache_group *g, const struct tree_group *f
 static bool
 read_marks(struct scache *c, size_t n)
 {
-    uint8_t b[SCACHE_MARK_BYTES];
+    struct scache_cursor *k = &c->marks;
 
+    if (n > c->marks_left) {
+        return false;
+    }
+    c->marks_left -= n;
     for (size_t i = 0; i < n; i++) {
-        if (!read_bytes(c, &c->marks, b, sizeof b)) {
+        struct scache_mark *m = &c->last_mark;
+        struct cursor cur;
+
+        if (k->at == k->data.len && !load_block(c, k)) {
             return false;
         }
-        c->group_marks[i].ino = get_u64(b);
-        c->group_marks[i].ctime_ns = (int64_t)get_u64(b + 8);
-        c->group_marks[i].rest = get_u64(b + 16);
+        cur = cursor_of(k->data.data + k->at, k->data.len - k->at);
+        m->ino += (uint64_t)unzigzag(cursor_varint(&cur));
+        m->ctime_ns =
+            (int64_t)((uint64_t)m->ctime_ns + (uint64_t)unzigzag(cursor_varint(&cur)));
+        m->rest = cursor_u32(&cur);
+        if (cur.bad) {
+            return false;
+        }
+        k->at = k->data.len - cur.left;
+        c->group_marks[i] = *m;
     }
     return true;
 }
@@ -245,10 +264,10 @@ read_whole_group(struct scache *c, struct scache_group *g)
 bool
 scache_next(struct scache *c, struct scache_group *g, bool *damaged)
 {
-    if (c->stream.at == c->stream.end && c->marks.at != c->marks.end) {
+    if (c->stream_left == 0 && c->marks_left != 0) {
         c->damaged = true; /* marks of entries that never came */
     }
-    if (c->damaged || c->stream.at == c->stream.end) {
+    if (c->damaged || c->stream_left == 0) {
         *damaged = c->damaged;
         return false;
     }

@@ -65,12 +65,6 @@ wrong(struct decoder *d, const char *why)
     return false;
 }
 
-static int64_t
-unzigzag(uint64_t v)
-{
-    return (int64_t)((v >> 1) ^ (~(v & 1) + 1));
-}
-
 /* A text without NUL, of min..max bytes, copied to the arena; NULL if wrong. */
 static const char *
 get_text(struct decoder *d, size_t min, size_t max, size_t *len)

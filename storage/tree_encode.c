@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/bytes.h"
 #include "storage/tree_internal.h"
 
 /* ---- paths ---- */
@@ -93,12 +94,6 @@ add_str(struct buf *out, const void *data, size_t len)
 {
     buf_add_varint(out, len);
     buf_add(out, data, len);
-}
-
-static uint64_t
-zigzag(int64_t v)
-{
-    return ((uint64_t)v << 1) ^ (v < 0 ? UINT64_MAX : 0);
 }
 
 static bool

@@ -13,13 +13,8 @@ import subprocess
 import sys
 import time
 
-from common import DIGEST, digest, main, run, seconds
-
-RUNS = {
-    "small": {"cold": 0.4, "unchanged": 0.25},
-    "ds": {"cold": 0.6, "unchanged": 0.45, "1 file": 0.45, "1 %": 0.45},
-}
-
+from common import main, run, seconds
+from runs import runs
 
 def whole_true(b):
     name = "whole gpurun -- true"
@@ -30,90 +25,6 @@ def whole_true(b):
     b.case(name, 0.35,
            lambda: b.ours("run", "--host", "h", "--dir", empty, "--", "true", expect=b""),
            lambda: seconds(b.host.ssh() + ["true"], expect=b""), rounds=max(15, b.args.rounds))
-
-
-def check_there(b, host, tree, home=None):
-    """What a job on that host finds is what lies here: the timed runs shipped the truth."""
-    found = run([b.gpurun, "-q", "run", "--host", host, "--dir", tree, "--", "sh", "-c", DIGEST], env=b.home(home))
-    if found != digest(tree):
-        raise SystemExit(f"{tree} did not arrive whole")
-
-
-def cold(b, kind, tree, goal):
-    text = b.host.ssh_text()
-    homes = []
-
-    def ours():
-        homes.append(b.fresh("client"))
-        b.add_host("h", homes[-1])
-        return b.ours("run", "--host", "h", "--dir", tree, "--", "true", home=homes[-1], expect=b"")
-
-    def peer():
-        to = b.fresh("dest")
-        os.makedirs(to)
-        took = seconds(f"tar -C {tree} -cf - . | zstd -q -1 | {text} bench 'zstd -q -d | tar -C {to} -xf - && sync -f {to}'"
-                       f" && {text} bench true", expect=b"")
-        if digest(to) != digest(tree):
-            raise SystemExit("the peer's copy is wrong")
-        return took
-
-    name = f"run {kind}: cold"
-    if b.wanted(name):
-        b.case(name, goal, ours, peer, rounds=max(3, b.args.rounds // 2))
-        check_there(b, "h", tree, homes[-1])
-
-
-def change(files, count, turn):
-    """64 bytes in `count` of them, others each time, as an editor would leave them."""
-    step = max(1, len(files) // count)
-    for f in files[turn % step::step][:count]:
-        with open(f, "r+b") as out:
-            out.write(os.urandom(64))
-
-
-def warm(b, kind, tree, goals):
-    names = {label: f"run {kind}: {label}" + ("" if label == "unchanged" else " changed") for label in goals}
-    if not b.wanted(*names.values()):
-        return
-    text, dest = b.host.ssh_text(), b.fresh("dest")
-    warm_host = "w-" + kind
-    b.add_host(warm_host)
-    files = sorted(os.path.join(d, f) for d, _, fs in os.walk(tree) for f in fs)
-    turn = [0]
-
-    def ours():
-        return b.ours("run", "--host", warm_host, "--dir", tree, "--", "true", expect=b"")
-
-    def peer():
-        return seconds(f"rsync -a --delete -e '{text}' {tree}/ bench:{dest}/ && {text} bench 'sync -f {dest}'"
-                       f" && {text} bench true", expect=b"")
-
-    ours()
-    peer()
-    for label, goal in goals.items():
-        count = {"unchanged": 0, "1 file": 1}.get(label, max(1, len(files) // 100))
-
-        def after_change(measure, count=count):
-            turn[0] += 1
-            if count > 0:
-                change(files, count, turn[0])
-            return measure()
-
-        b.case(names[label], goal, lambda: after_change(ours), lambda: after_change(peer))
-    peer()
-    check_there(b, warm_host, tree)
-    if digest(dest) != digest(tree):
-        raise SystemExit("the peer's copy is wrong")
-
-
-def runs(kind):
-    def case(b):
-        goals = dict(RUNS[kind])
-        if b.wanted(*(f"run {kind}: {x}" for x in ("cold", "unchanged", "1 file changed", "1 % changed"))):
-            tree = b.tree(kind)
-            cold(b, kind, tree, goals.pop("cold"))
-            warm(b, kind, tree, goals)
-    return case
 
 
 def logs(b):

@@ -1,4 +1,4 @@
-"""make bench-storage: snapshots and restores against restic, borg, casync and tar.
+"""make bench-storage: snapshots and restores against restic, borg, casync and tar, and whole runs of the large trees.
 
 Every first snapshot and every restore goes to a fresh place; those of an unchanged tree
 to the one that the same tool has filled. Peers are followed by sync -f: ours are durable.
@@ -13,6 +13,7 @@ import os
 import sys
 
 from common import digest, main, measured, run, seconds
+from runs import runs
 
 # kind: (first, unchanged, restore, bytes kept); None: PERF has no such row.
 GOALS = {
@@ -181,4 +182,4 @@ def growth(b):
 
 if __name__ == "__main__":
     sys.exit(main(argparse.ArgumentParser(description="the snapshot store against its peers"),
-                  [trees("ds"), trees("site"), trees("tiny"), trees("big"), growth]))
+                  [trees("ds"), trees("site"), trees("tiny"), trees("big"), runs("site"), runs("big"), growth]))

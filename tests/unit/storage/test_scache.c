@@ -21,8 +21,9 @@ add_group(struct scache_writer *w, size_t i, size_t n, size_t *n_marks)
     struct err e = {0};
 
     for (size_t k = 0; k < n; k++) {
-        struct scache_mark m = {
-            .ino = *n_marks + 1, .ctime_ns = (int64_t)*n_marks + 2, .rest = *n_marks + 3};
+        struct scache_mark m = {.ino = *n_marks + 1,
+                                .ctime_ns = (int64_t)*n_marks + 2,
+                                .rest = (uint32_t)*n_marks + 3};
 
         (void)snprintf(paths[k], sizeof paths[k], "%04zu/%04zu", i, k);
         entries[k] = (struct tree_entry){.path = paths[k],
@@ -108,6 +109,44 @@ cache__comes_back_over_many_blocks(void **state)
     make_cache(path, 0, 0, 0);
     assert_int_equal(read_all(path, &damaged), 0);
     assert_false(damaged);
+    free(path);
+}
+
+/* Marks far apart take the most room that there is, and come back as well. */
+static void
+cache__keeps_marks_of_any_value(void **state)
+{
+    enum { N = TREE_GROUP_ENTRIES_MAX };
+    static const struct scache_mark MARKS[] = {{UINT64_MAX, INT64_MIN, UINT32_MAX},
+                                               {0, INT64_MAX, 0},
+                                               {(uint64_t)1 << 63, -1, 0x12345678},
+                                               {1, INT64_MIN, 1},
+                                               {((uint64_t)1 << 63) - 1, 0, UINT32_MAX}};
+    size_t n_kinds = sizeof MARKS / sizeof MARKS[0];
+    char *path = path_join(*state, "cache");
+    struct scache_writer *w = NULL;
+    struct scache_group g;
+    struct scache *c;
+    size_t n_marks = 0;
+    bool damaged = false;
+    struct err e = {0};
+
+    assert_ok(scache_create(&w, path, &e));
+    add_group(w, 0, N, &n_marks);
+    for (size_t i = 0; i < N; i++) {
+        scache_set_mark(w, i, &MARKS[i % n_kinds]);
+    }
+    assert_ok(scache_commit(w, &TREE, 1, &e));
+    c = scache_open(path);
+    assert_non_null(c);
+    assert_true(scache_next(c, &g, &damaged));
+    assert_int_equal(g.n_entries, N);
+    for (size_t i = 0; i < N; i++) {
+        assert_memory_equal(&g.marks[i], &MARKS[i % n_kinds], sizeof MARKS[0]);
+    }
+    assert_false(scache_next(c, &g, &damaged));
+    assert_false(damaged);
+    scache_close(c);
     free(path);
 }
 
@@ -222,10 +261,10 @@ header__that_lies_under_a_right_sum_is_no_cache(void **state)
 
     make_cache(path, 1, 3, 0);
     assert_ok(file_read(path, 1 << 20, &good, &e));
-    c = open_forged(path, &good, 0, "GPRSCAN1", 8);
+    c = open_forged(path, &good, 0, "GPRSCAN2", 8);
     assert_non_null(c);
     scache_close(c);
-    assert_null(open_forged(path, &good, 0, "GPRSCAN2", 8));
+    assert_null(open_forged(path, &good, 0, "GPRSCAN1", 8));
     put_u64(u64, (uint64_t)1 << 32);
     c = open_forged(path, &good, SCACHE_AT_N_ENTRIES, u64, 8);
     assert_non_null(c); /* it will not come to that many */
@@ -238,6 +277,8 @@ header__that_lies_under_a_right_sum_is_no_cache(void **state)
     scache_close(c);
     put_u64(u64, (uint64_t)INT64_MAX / 2 + 1);
     assert_null(open_forged(path, &good, SCACHE_AT_STREAM_LEN, u64, 8));
+    put_u64(u64, (uint64_t)INT64_MAX / 2 + 1);
+    assert_null(open_forged(path, &good, SCACHE_AT_MARKS, u64, 8));
     good.data[SCACHE_AT_CRC] ^= 1;
     assert_ok(file_replace(path, good.data, good.len, &e));
     assert_null(scache_open(path));
@@ -283,29 +324,45 @@ block__that_is_wrong_ends_the_cache(void **state)
 {
     char *path = path_join(*state, "cache");
     struct buf good = BUF_INIT;
-    uint8_t *len;
+    uint8_t *head;
     struct err e = {0};
     bool damaged;
 
     make_cache(path, 1, 3, 0);
     assert_ok(file_read(path, 1 << 20, &good, &e));
-    len = good.data + SCACHE_HEADER_BYTES;
-    for (int i = 0; i < 4; i++) {
-        uint32_t was = get_u32(len);
+    head = good.data + SCACHE_HEADER_BYTES;
+    for (int i = 0; i < 7; i++) {
+        uint32_t stored = get_u32(head);
+        uint32_t len = get_u32(head + 4);
 
-        if (i == 0) {
-            put_u32(len, 0);
-        } else if (i == 1) {
-            put_u32(len, was + 1); /* more than there is */
-        } else if (i == 2) {
-            put_u32(len, SCACHE_BLOCK_BYTES + 1);
-        } else {
-            len[4] ^= 1; /* the sum */
+        switch (i) {
+        case 0:
+            put_u32(head, 0);
+            break;
+        case 1:
+            put_u32(head, stored + 1);
+            break; /* its sum is another then */
+        case 2:
+            put_u32(head, len + 1);
+            break; /* nothing grows by being stored */
+        case 3:
+            put_u32(head + 4, 0);
+            break;
+        case 4:
+            put_u32(head + 4, SCACHE_BLOCK_BYTES + 1);
+            break;
+        case 5:
+            put_u32(head + 4, len + 1);
+            break; /* more than the frame holds */
+        default:
+            head[8] ^= 1;
+            break; /* the sum */
         }
         assert_ok(file_replace(path, good.data, good.len, &e));
         assert_int_equal(read_all(path, &damaged), 0);
         assert_true(damaged);
-        put_u32(len, was);
+        put_u32(head, stored);
+        put_u32(head + 4, len);
     }
     buf_free(&good);
     free(path);
@@ -387,6 +444,7 @@ main(void)
 {
     const struct CMUnitTest tests[] = {
         unit_test_in_dir(cache__comes_back_over_many_blocks),
+        unit_test_in_dir(cache__keeps_marks_of_any_value),
         unit_test_in_dir(cache__joins_the_parts_of_a_big_file),
         unit_test_in_dir(cache__whose_marks_do_not_fit_is_damaged),
         unit_test_in_dir(header__that_lies_under_a_right_sum_is_no_cache),
