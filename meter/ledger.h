@@ -129,7 +129,8 @@ int ledger_payout(struct ledger *l, const char *id, const char *host, int64_t fe
  */
 int ledger_hold(struct ledger *l, const char *lease, int64_t seq, int64_t total_fen,
                 int64_t wall_ns, struct err *e) MUST_USE;
-/* With what it is for: host's id, and lines "key=value" that the entry's body keeps. */
+/* With what it is for: host's id, and lines "key=value" that the entry's body keeps, none
+ * of them of the key "host". */
 struct ledger_promise {
     const char *lease;
     int64_t seq;
@@ -223,11 +224,11 @@ int ledger_each_account(struct ledger *l,
                         void *ctx, struct err *e) MUST_USE;
 
 /*
- * Recompute from the entries: the chain, numbers without a gap, accounts,
- * holds; debits = credits; clearing accounts at zero; no renter below zero at any time
- * (an owner may be, when what was paid out to it is corrected). ERR_CORRUPT names the
- * first entry that is wrong. Not compared: a lease's state, charge, total, host and fee,
- * and whether it is there.
+ * Recompute from the entries: the chain, numbers without a gap, accounts, what vouchers
+ * cover, and all that is kept of each lease; debits = credits; clearing accounts at zero;
+ * no renter below zero at any time (an owner may be, when what was paid out to it is
+ * corrected). ERR_CORRUPT names the first entry, account, voucher or lease that is wrong.
+ * Memory does not grow with their number.
  */
 int ledger_check(struct ledger *l, struct err *e) MUST_USE;
 

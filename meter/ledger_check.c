@@ -1,7 +1,7 @@
 /*
- * The proof that a ledger adds up: what accounts stand at and vouchers cover is made anew
- * from the entries, in temporary tables, so that memory does not grow with their number,
- * and compared. Of leases it is what they hold and whose they are.
+ * The proof that a ledger adds up: what accounts stand at, what vouchers cover and what
+ * has become of leases is made anew from the entries, in temporary tables, so that memory
+ * does not grow with their number, and compared.
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -15,6 +15,7 @@
 struct walk {
     struct ledger *l;
     struct ledger_accounts accounts; /* as the entries make them */
+    struct ledger_leases leases;     /* the same */
     sqlite3_stmt *cover;
     int64_t n; /* entries so far */
     struct sha256 chain;
@@ -28,6 +29,7 @@ struct step {
     const char *lease;
     char cash[LEDGER_ACCOUNT_MAX];
     int64_t moved_fen;   /* by all its postings so far */
+    int64_t cleared_fen; /* of that, into its lease's clearing account */
     int64_t cash_fen;    /* what its postings do to its wallet */
     int64_t voucher_fen; /* and to that wallet's vouchers */
 };
@@ -49,7 +51,7 @@ take_cover(struct walk *w, const struct step *st, const char *account, const cha
     size_t kind = promised ? sizeof LEDGER_PROMISED : sizeof LEDGER_VOUCHER;
     bool row = false;
 
-    if (!promised && !starts(other, "clearing:")) {
+    if (!promised && !starts(other, LEDGER_CLEARING)) {
         return 0;
     }
     (void)sqlite3_bind_text(w->cover, 1, st->lease, -1, SQLITE_STATIC);
@@ -85,6 +87,13 @@ take_side(struct walk *w, struct step *st, const char *account, const char *othe
                    ? 0
                    : err_set(e, ERR_CORRUPT,
                              "entry %" PRId64 " moves another wallet's money", st->n);
+    }
+    if (starts(account, LEDGER_CLEARING)) {
+        st->cleared_fen += fen > 0 ? fen : 0;
+        return strcmp(account + strlen(LEDGER_CLEARING), st->lease) == 0
+                   ? 0
+                   : err_set(e, ERR_CORRUPT,
+                             "entry %" PRId64 " moves another lease's money", st->n);
     }
     if (!ledger_is_of_vouchers(account)) {
         return 0;
@@ -209,7 +218,9 @@ check_entry(void *ctx, sqlite3_stmt *s, struct err *e)
         return err_set(e, ERR_CORRUPT, "entry %" PRId64 " is not the sum of its postings",
                        st.n);
     }
-    return take_wallet(w, &st, k.held_fen, e);
+    return take_wallet(w, &st, k.held_fen, e) == 0
+               ? ledger_leases_take(&w->leases, &k, st.cleared_fen, e)
+               : -1;
 }
 
 /* ---- what is kept beside them ---- */
@@ -245,14 +256,6 @@ check_sums(struct ledger *l, struct err *e)
          "cover"
          " UNION ALL SELECT lease, voucher, -promised, -spent FROM temp.made_cover)"
          " GROUP BY lease, voucher HAVING sum(p) <> 0 OR sum(s) <> 0 LIMIT 1"},
-        {"not what its entries hold: lease",
-         "SELECT lease.lease FROM lease LEFT JOIN"
-         " (SELECT lease AS x, sum(held) AS h FROM entry WHERE lease <> '' GROUP BY "
-         "lease)"
-         " ON x = lease.lease WHERE held <> coalesce(h, 0) LIMIT 1"},
-        {"not of the wallet that its entries are of: lease",
-         "SELECT lease.lease FROM lease JOIN entry ON entry.lease = lease.lease"
-         " WHERE lease.wallet <> entry.wallet LIMIT 1"},
     };
 
     for (size_t i = 0; i < sizeof checks / sizeof *checks; i++) {
@@ -261,7 +264,7 @@ check_sums(struct ledger *l, struct err *e)
             return -1;
         }
     }
-    return 0;
+    return ledger_leases_compare(l, e);
 }
 
 #define DROP_MADE                                                                        \
@@ -295,7 +298,7 @@ walk_open(struct walk *w, struct err *e)
 static int
 check_all(struct walk *w, struct err *e)
 {
-    return walk_open(w, e) == 0 &&
+    return walk_open(w, e) == 0 && ledger_leases_open(&w->leases, w->l->db, e) == 0 &&
                    ledger_each_row(
                        w->l,
                        "SELECT n, id, kind, lease, wall_ns, held, body, chain,"
@@ -321,6 +324,7 @@ ledger_check(struct ledger *l, struct err *e)
     rc = check_all(w, e);
     (void)sqlite3_finalize(w->cover);
     ledger_accounts_close(&w->accounts);
+    ledger_leases_close(&w->leases);
     buf_free(&w->text);
     free(w);
     (void)sqlite3_exec(l->db, DROP_MADE, NULL, NULL, NULL);

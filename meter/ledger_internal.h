@@ -8,7 +8,7 @@
 
 /* Shared by ledger.c, ledger_end.c and ledger_voucher.c (what is asked), ledger_cover.c
  * (who pays), ledger_store.c (rows), ledger_account.c (what accounts stand at),
- * ledger_schema.c, ledger_read.c and ledger_check.c. */
+ * ledger_schema.c, ledger_read.c, ledger_check.c and ledger_check_lease.c. */
 
 enum ledger_statement {
     LEDGER_BEGIN = 0,
@@ -267,7 +267,24 @@ struct ledger_link {
 };
 void ledger_chain(struct sha256 *chain, const struct ledger_link *k, struct buf *scratch);
 
+/* Leases as the entries make them, for ledger_check: in a temporary table. */
+struct ledger_leases {
+    sqlite3 *db;
+    sqlite3_stmt *put;
+};
+int ledger_leases_open(struct ledger_leases *s, sqlite3 *db, struct err *e) MUST_USE;
+void ledger_leases_close(struct ledger_leases *s);
+/*
+ * The next entry; cleared_fen: what its postings put into its lease's clearing account.
+ * ERR_CORRUPT: it does not say what was asked, or posts something else.
+ */
+int ledger_leases_take(struct ledger_leases *s, const struct ledger_link *k,
+                       int64_t cleared_fen, struct err *e) MUST_USE;
+/* ERR_CORRUPT names the first row of a lease that is not what its entries make it. */
+int ledger_leases_compare(struct ledger *l, struct err *e) MUST_USE;
+
 #define LEDGER_CASH     "renter:cash"
+#define LEDGER_CLEARING "clearing:"
 #define LEDGER_VOUCHER  "renter:voucher"
 #define LEDGER_PROMISED "renter:promised"
 #define LEDGER_FUNDER   "platform:voucher"

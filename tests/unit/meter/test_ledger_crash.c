@@ -5,7 +5,7 @@
 #include <sys/wait.h>
 
 #include "meter/ledger_internal.h"
-#include "tests/unit/meter/ledger_util.h"
+#include "tests/unit/meter/ledger_old.h"
 
 /* A whole little life; asked again, each step is answered as the first time. */
 static int
@@ -174,6 +174,79 @@ static void
 ledger__has_all_of_a_group_or_nothing(void **state)
 {
     assert_true(kill_everywhere(*state, live_grouped, true) > 10);
+}
+
+/* ---- taking over an older one ---- */
+
+static int
+only_open(struct ledger *l, struct err *e)
+{
+    (void)l;
+    (void)e;
+    return 0;
+}
+
+/* All that is in the file, in whatever pages it lies. */
+static void
+dump_all(const char *path, struct buf *out)
+{
+    static const char *const queries[] = {
+        "PRAGMA user_version",
+        "PRAGMA application_id",
+        "PRAGMA integrity_check",
+        "SELECT type, name, tbl_name, coalesce(sql, '') FROM sqlite_schema ORDER BY name",
+        "SELECT n, id, kind, lease, wallet, wall_ns, held, cash, voucher, posts,"
+        " hex(body), hex(chain) FROM entry ORDER BY n",
+        "SELECT name, debit, credit, held FROM account ORDER BY name",
+        "SELECT lease, state, held, charge, host, fee_bps, wallet, total FROM lease"
+        " ORDER BY lease",
+        "SELECT lease, voucher, seq, promised, spent FROM cover ORDER BY lease, voucher",
+    };
+
+    buf_reset(out);
+    dump(path, queries, sizeof queries / sizeof *queries, out);
+}
+
+/* Killed at its first write, its second, …: who opens it next finds what one that was not
+ * killed has made of it. */
+static void
+ledger__is_taken_over_wherever_that_is_killed(void **state)
+{
+    char *path = ledger_path(*state, "taken");
+    char *journal = ledger_path(*state, "taken-journal");
+    struct buf whole = BUF_INIT;
+    struct buf is = BUF_INIT;
+
+    for (int version = 1; version <= 3; version++) {
+        int status = 99;
+        int n = 0;
+
+        make_old(path, version);
+        assert_int_equal(live_in_child(path, 0, only_open), 0);
+        dump_all(path, &whole);
+        while (status == 99) {
+            struct ledger *l = NULL;
+            struct err e = {0};
+
+            n++;
+            (void)unlink(path);
+            (void)unlink(journal);
+            make_old(path, version);
+            status = live_in_child(path, n, only_open);
+            assert_true(status == 99 || status == 0);
+            assert_ok(ledger_open(&l, path, &e));
+            assert_ok(ledger_check(l, &e));
+            ledger_close(l);
+            dump_all(path, &is);
+            assert_string_equal(buf_str(&is), buf_str(&whole));
+        }
+        assert_true(n > 20); /* so many writes at least */
+        (void)unlink(path);
+    }
+    buf_free(&whole);
+    buf_free(&is);
+    free(path);
+    free(journal);
 }
 
 /* A disk that fills up in the middle of a group, or at its end, undoes all of it. */
@@ -410,6 +483,7 @@ main(void)
     const struct CMUnitTest tests[] = {
         unit_test_in_dir(ledger__stands_wherever_its_writer_is_killed),
         unit_test_in_dir(ledger__has_all_of_a_group_or_nothing),
+        unit_test_in_dir(ledger__is_taken_over_wherever_that_is_killed),
         unit_test_in_dir(ledger__loses_a_group_that_the_disk_refuses),
         unit_test_in_dir(ledger__loses_a_group_in_which_it_cannot_read),
         unit_test_in_dir(ledger__of_two_processes_sees_what_the_other_entered),

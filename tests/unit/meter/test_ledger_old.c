@@ -1,48 +1,5 @@
 /* Ledgers of older versions are taken over, whole; what is newer, or none, is refused. */
-#include "tests/unit/meter/ledger_util.h"
-
-#define FIXTURE "tests/fixtures/ledger-v3.sql"
-
-/* A ledger of version 3 as its own program wrote it. */
-static void
-make_old(const char *path)
-{
-    struct buf sql = BUF_INIT;
-    sqlite3 *db = NULL;
-    struct err e = {0};
-
-    assert_ok(file_read(FIXTURE, 1 << 20, &sql, &e));
-    assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
-    assert_ok(db_exec(db, buf_str(&sql), &e));
-    assert_int_equal(sqlite3_close(db), SQLITE_OK);
-    buf_free(&sql);
-}
-
-/* All rows of all queries, as text. */
-static void
-dump(const char *path, const char *const *queries, size_t n, struct buf *out)
-{
-    sqlite3 *db = NULL;
-    struct err e = {0};
-
-    assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
-    for (size_t i = 0; i < n; i++) {
-        sqlite3_stmt *s = NULL;
-        bool row = true;
-
-        buf_printf(out, "-- %zu\n", i);
-        assert_ok(db_prepare(db, queries[i], &s, &e));
-        while (db_step(db, s, &row, &e) == 0 && row) {
-            for (int k = 0; k < sqlite3_column_count(s); k++) {
-                buf_printf(out, "%s|", (const char *)sqlite3_column_text(s, k));
-            }
-            buf_add_str(out, "\n");
-        }
-        assert_false(row);
-        (void)sqlite3_finalize(s);
-    }
-    assert_int_equal(sqlite3_close(db), SQLITE_OK);
-}
+#include "tests/unit/meter/ledger_old.h"
 
 #define ENTRIES                                                                          \
     "SELECT n, id, kind, lease, wall_ns, held, cash, hex(body), hex(chain), wallet,"     \
@@ -82,7 +39,7 @@ ledger__of_version_3_is_taken_over(void **state)
     struct ledger *l = NULL;
     struct err e = {0};
 
-    make_old(path);
+    make_old(path, 3);
     dump(path, before, n, &was);
     assert_ok(ledger_open(&l, path, &e));
     ledger_close(l);
@@ -116,7 +73,7 @@ ledger__of_version_3_that_is_wrong_stays_wrong(void **state)
     sqlite3 *db = NULL;
     struct err e = {0};
 
-    make_old(path);
+    make_old(path, 3);
     assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
     assert_ok(
         db_exec(db,
@@ -131,45 +88,14 @@ ledger__of_version_3_that_is_wrong_stays_wrong(void **state)
     free(path);
 }
 
-/* Back to what the first version had, from one that had its money in one wallet. */
 static void
-ledger__of_version_1_is_taken_over(void **state)
+assert_taken_over(const char *dir, int version)
 {
-    static const char back[] =
-        "DROP TRIGGER entry_remains; DROP TRIGGER posting_remains;"
-        "DELETE FROM posting WHERE entry > 3; DELETE FROM entry WHERE n > 3;"
-        "DELETE FROM lease WHERE wallet <> ''; DELETE FROM wallet WHERE id <> '';"
-        "DELETE FROM day WHERE wallet <> '' OR kind = 'payout';"
-        "DELETE FROM account WHERE n NOT IN (SELECT dr FROM posting UNION"
-        " SELECT cr FROM posting);"
-        "UPDATE account SET debit = (SELECT coalesce(sum(fen), 0) FROM posting"
-        " WHERE dr = account.n), credit = (SELECT coalesce(sum(fen), 0) FROM posting"
-        " WHERE cr = account.n);"
-        "DROP TABLE cover; ALTER TABLE entry DROP COLUMN voucher;"
-        "ALTER TABLE lease DROP COLUMN total;"
-        "ALTER TABLE entry DROP COLUMN wallet; ALTER TABLE lease DROP COLUMN wallet;"
-        "CREATE TABLE total(n INTEGER PRIMARY KEY CHECK(n = 1), held INTEGER NOT NULL)"
-        " STRICT; INSERT INTO total SELECT 1, held FROM wallet; DROP TABLE wallet;"
-        "ALTER TABLE day RENAME TO day2;"
-        "CREATE TABLE day(day INTEGER NOT NULL, kind TEXT NOT NULL, n INTEGER NOT NULL,"
-        " cash INTEGER NOT NULL, held INTEGER NOT NULL, PRIMARY KEY(day, kind))"
-        " STRICT, WITHOUT ROWID; INSERT INTO day SELECT day, kind, n, cash, held FROM "
-        "day2;"
-        "DROP TABLE day2;"
-        "CREATE TRIGGER entry_remains BEFORE DELETE ON entry"
-        " BEGIN SELECT raise(ABORT, 'entries are never removed'); END;"
-        "CREATE TRIGGER posting_remains BEFORE DELETE ON posting"
-        " BEGIN SELECT raise(ABORT, 'postings are never removed'); END;"
-        "PRAGMA user_version = 1";
-    char *path = ledger_path(*state, "v1");
+    char *path = ledger_path(dir, "old");
     struct ledger *l = NULL;
-    sqlite3 *db = NULL;
     struct err e = {0};
 
-    make_old(path);
-    assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
-    assert_ok(db_exec(db, back, &e));
-    assert_int_equal(sqlite3_close(db), SQLITE_OK);
+    make_old(path, version);
     assert_ok(ledger_open(&l, path, &e));
     assert_funds(l, 4877, 40);
     assert_ok(ledger_check(l, &e));
@@ -178,6 +104,18 @@ ledger__of_version_1_is_taken_over(void **state)
     assert_ok(ledger_check(l, &e));
     ledger_close(l);
     free(path);
+}
+
+static void
+ledger__of_version_2_is_taken_over(void **state)
+{
+    assert_taken_over(*state, 2);
+}
+
+static void
+ledger__of_version_1_is_taken_over(void **state)
+{
+    assert_taken_over(*state, 1);
 }
 
 static void
@@ -216,6 +154,7 @@ main(void)
     const struct CMUnitTest tests[] = {
         unit_test_in_dir(ledger__of_version_3_is_taken_over),
         unit_test_in_dir(ledger__of_version_3_that_is_wrong_stays_wrong),
+        unit_test_in_dir(ledger__of_version_2_is_taken_over),
         unit_test_in_dir(ledger__of_version_1_is_taken_over),
         unit_test_in_dir(ledger__refuses_files_that_are_none_or_newer),
     };
