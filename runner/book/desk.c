@@ -32,6 +32,26 @@ desk_check_lease(const char *lease, struct err *e)
                                   : err_set(e, ERR_INVALID, "this is no id of a lease");
 }
 
+int
+desk_own_trouble(struct err *e)
+{
+    switch (e->code) {
+    case ERR_BUSY:
+    case ERR_SPACE:
+    case ERR_VERSION:
+        break;
+    default:
+        e->code = ERR_SYSTEM;
+    }
+    return err_wrap(e, "this book");
+}
+
+int
+desk_from_ledger(int rc, struct err *e)
+{
+    return rc != 0 && e->code == ERR_CORRUPT ? desk_own_trouble(e) : rc;
+}
+
 /* ---- grants ---- */
 
 static int
@@ -156,7 +176,8 @@ desk_lease_of(struct book *b, const char *lease, const struct sign_public *host,
 {
     char id[SIGN_ID_LEN + 1];
 
-    if (desk_check_lease(lease, e) != 0 || ledger_lease(b->ledger, lease, out, e) != 0) {
+    if (desk_check_lease(lease, e) != 0 ||
+        desk_from_ledger(ledger_lease(b->ledger, lease, out, e), e) != 0) {
         return -1;
     }
     if (out->state == LEDGER_HOLD_NONE) {
@@ -181,7 +202,7 @@ desk_decline(struct book *b, const void *data, size_t len, struct err *e)
     declined_init(&d);
     if (declined_parse(&d, data, len, e) == 0 &&
         desk_lease_of(b, d.lease, &d.host, &h, e) == 0) {
-        rc = ledger_release(b->ledger, d.lease, clock_wall_ns(), e);
+        rc = desk_from_ledger(ledger_release(b->ledger, d.lease, clock_wall_ns(), e), e);
     }
     declined_clear(&d);
     return rc;
@@ -202,7 +223,8 @@ settle(struct book *b, const struct receipt *r, int64_t fee_bps, bool *repeated,
                                    .receipt = r->last.hash};
 
     sign_public_id(&r->host, host);
-    return ledger_settle(b->ledger, &c, clock_wall_ns(), repeated, e);
+    return desk_from_ledger(ledger_settle(b->ledger, &c, clock_wall_ns(), repeated, e),
+                            e);
 }
 
 /* The file becomes ours before the money moves: keeping is reckoned from it later. */
@@ -288,6 +310,9 @@ load_receipt(struct book *b, const char *lease, struct receipt **out, struct err
     if (book_path(b, "receipts", lease, &path, e) == 0) {
         rc = receipt_verify_file(out, path, &pins, e);
     }
+    if (rc != 0) {
+        (void)desk_own_trouble(e); /* it was verified when it came */
+    }
     free(path);
     return rc;
 }
@@ -313,7 +338,9 @@ post_line(struct book *b, const struct receipt *r, bool done, struct keeping *k,
     if (book_path(b, "keepings", k->lease, &path, e) != 0) {
         return -1;
     }
-    if (ledger_keeping(b->ledger, k->lease, k->charge_fen, clock_wall_ns(), e) == 0) {
+    if (desk_from_ledger(
+            ledger_keeping(b->ledger, k->lease, k->charge_fen, clock_wall_ns(), e), e) ==
+        0) {
         rc = file_replace(path, k->bytes.data, k->bytes.len, e);
     } else if (done) {
         rc = charged_to_its_end(r, path, k, e);

@@ -77,8 +77,11 @@ take_point(struct book *b, const char *lease, const struct journal_point *p,
     int64_t seq = 0;
     int rc = -1;
 
-    if (book_path(b, "acks", lease, &path, e) != 0 ||
-        load_ack(path, &seq, &was, e) != 0) {
+    if (book_path(b, "acks", lease, &path, e) != 0) {
+        goto out;
+    }
+    if (load_ack(path, &seq, &was, e) != 0) {
+        (void)desk_own_trouble(e);
         goto out;
     }
     if (p->seq < seq) {
@@ -109,15 +112,19 @@ desk_ack(struct book *b, const char *lease, const void *record, size_t len,
     int lock = -1;
     int rc = -1;
 
-    if (desk_check_lease(lease, e) != 0 || ledger_lease(b->ledger, lease, &h, e) != 0) {
+    if (desk_check_lease(lease, e) != 0 ||
+        desk_from_ledger(ledger_lease(b->ledger, lease, &h, e), e) != 0) {
         goto out;
     }
     if (h.state == LEDGER_HOLD_NONE) {
         err_set(e, ERR_NOT_FOUND, "this book has signed no grant of lease %s", lease);
         goto out;
     }
-    if (book_host_load(b, h.host, &host, e) != 0 ||
-        journal_point_parse(&p, said, record, len, &host.key, e) != 0) {
+    if (book_host_load(b, h.host, &host, e) != 0) {
+        (void)desk_own_trouble(e); /* it was there when the lease was signed */
+        goto out;
+    }
+    if (journal_point_parse(&p, said, record, len, &host.key, e) != 0) {
         goto out;
     }
     if (strcmp(said, lease) != 0) {

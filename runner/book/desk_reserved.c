@@ -94,7 +94,8 @@ desk_reserved(struct book *b, const void *data, size_t len, struct err *e)
     if (reservation_parse(&r, data, len, NULL, NULL, e) == 0 &&
         id_check(ID_RESERVATION, r->id, e) == 0 && check_leases(b, r, e) == 0 &&
         file_lock(lock_path, true, true, &lock, e) == 0 && keep_chain(b, r, e) == 0) {
-        rc = ledger_reservation(b->ledger, r, b->fee_bps, clock_wall_ns(), e);
+        rc = desk_from_ledger(
+            ledger_reservation(b->ledger, r, b->fee_bps, clock_wall_ns(), e), e);
     }
     (void)fd_close(&lock);
     free(lock_path);

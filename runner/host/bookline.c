@@ -296,7 +296,9 @@ bookline_call(struct bookline *l, const struct rec *req, struct rec **resp, stru
     char shown[300];
 
     if (call_wait(l->conn, req, ANSWER_NS, &answer, hint, &why) != 0) {
-        err_set(e, why.code, "%s", text_escape_to(shown, sizeof shown, why.msg));
+        /* Why it hung up is no answer to what was asked. */
+        err_set(e, conn_is_open(l->conn) ? why.code : ERR_LINK, "%s",
+                text_escape_to(shown, sizeof shown, why.msg));
         return err_wrap(e, "the book '%s'", l->book->name);
     }
     if (resp != NULL) {

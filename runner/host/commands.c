@@ -196,7 +196,8 @@ static const struct command commands[] = {
      owner_revoke},
     {"member", "ls | level NAME=PERCENT | set RENTER LEVEL | rm RENTER",
      "who pays less, by how much and for how long", 1, 3, member_options, owner_member},
-    {"book", "ls | allow KEYFILE | rm NAME | own yes|no | reach NAME HOST | tell",
+    {"book",
+     "ls | allow KEYFILE | rm NAME | own yes|no | reach NAME HOST | retry NAME | tell",
      "whose promises to pay are taken, and telling them", 1, 3, book_options, owner_book},
     {"reservation", "ls | break ID",
      "what was paid in front, and taking it back with what is due", 1, 2,
@@ -238,6 +239,7 @@ offer_words(const struct command *c, int n, char **words, const char *typed)
         program_offer("rm", "take them no more", typed);
         program_offer("own", "whether renters' own budgets are taken", typed);
         program_offer("reach", "how one is reached from here", typed);
+        program_offer("retry", "bring once more what one has refused", typed);
         program_offer("tell", "tell them what they have not heard yet", typed);
     } else if (strcmp(c->name, "reservation") == 0 && n == 0) {
         program_offer("ls", "what was paid in front", typed);

@@ -21,10 +21,10 @@
 #include "runner/host/jobdir.h"
 #include "runner/host/keepline.h"
 #include "runner/host/park.h"
+#include "runner/host/refusals.h"
 #include "runner/host/reservations.h"
 #include "runner/job/ids.h"
 #include "runner/job/verbs.h"
-#include "runner/loop/child.h"
 #include "runner/wire/msg.h"
 
 #define TOLD_DIR       "told"
@@ -110,6 +110,7 @@ errand_ask(struct errand *x, const struct rec *req, struct rec **resp, struct er
         bookline_call(x->line, req, resp, e) != 0) {
         /* Whoever is no book of ours has refused all of it at once. */
         x->gone = x->line == NULL || e->code == ERR_LINK;
+        x->refused = !x->gone && refusal_is_final(e->code);
         x->why = *e;
         return -1;
     }
@@ -128,6 +129,31 @@ ask_with(struct errand *x, const char *verb, const char *key, const struct buf *
     x->sums->n_told += rc == 0 ? 1 : 0;
     rec_free(req);
     return rc;
+}
+
+/* ---- what it refuses ---- */
+
+bool
+errand_begin(struct errand *x, struct refusal *thing)
+{
+    sign_public_id(&x->book->key, thing->book);
+    x->refused = false;
+    return !refusals_has(x->told_fd, thing);
+}
+
+int
+errand_failed(struct errand *x, struct refusal *thing, struct err *e)
+{
+    if (!x->refused) {
+        return -1;
+    }
+    thing->why = *e;
+    thing->wall_ns = clock_wall_ns();
+    if (refusals_note(x->told_fd, thing, e) != 0) {
+        return -1;
+    }
+    x->sums->n_refused++;
+    return 0;
 }
 
 /* One thing that failed does not keep the others from being told. */
@@ -196,20 +222,63 @@ send_keeping(struct errand *x, const struct renter *r, const char *job, bool *ov
     return rc;
 }
 
+static struct refusal
+thing_of(const char *what, const char *id, const char *job)
+{
+    struct refusal r = {.told = false};
+
+    (void)snprintf(r.what, sizeof r.what, "%s", what);
+    (void)snprintf(r.id, sizeof r.id, "%s", id);
+    (void)snprintf(r.job, sizeof r.job, "%s", job);
+    return r;
+}
+
+/* *taken: the book has it, now or before. */
+static int
+tell_receipt(struct errand *x, const struct jobdir *d, const char *lease,
+             const char *note, bool *taken, struct err *e)
+{
+    struct refusal thing = thing_of(REFUSAL_RECEIPT, lease, d->job);
+
+    *taken = strcmp(note, TOLD_BILL) == 0;
+    if (*taken || !errand_begin(x, &thing)) {
+        return 0;
+    }
+    if (send_receipt(x, d, lease, e) != 0) {
+        return errand_failed(x, &thing, e);
+    }
+    *taken = true;
+    return note_put(x, lease, TOLD_BILL, e);
+}
+
 static int
 tell_end(struct errand *x, const struct renter *r, const struct jobdir *d,
          const char *lease, const char *note, struct err *e)
 {
+    struct refusal thing = thing_of(REFUSAL_KEEPING, lease, d->job);
+    bool taken = false;
     bool over = false;
 
-    if (strcmp(note, TOLD_BILL) != 0 &&
-        (send_receipt(x, d, lease, e) != 0 || note_put(x, lease, TOLD_BILL, e) != 0)) {
+    if (tell_receipt(x, d, lease, note, &taken, e) != 0) {
         return -1;
+    }
+    if (!taken || !errand_begin(x, &thing)) {
+        return 0;
     }
     if (send_keeping(x, r, d->job, &over, e) != 0) {
-        return -1;
+        return errand_failed(x, &thing, e);
     }
     return over ? note_put(x, lease, TOLD_ALL, e) : 0;
+}
+
+static int
+tell_point(struct errand *x, const struct jobdir *d, const char *lease, struct err *e)
+{
+    struct refusal thing = thing_of(REFUSAL_CHECKPOINT, lease, d->job);
+
+    return !errand_begin(x, &thing) || errand_point(x, d, lease, e) == 0
+               ? 0
+               : errand_failed(x, &thing, e);
 }
 
 static int
@@ -241,7 +310,7 @@ tell_job(struct errand *x, const struct renter *r, const struct jobdir *d, struc
     rc = jobdir_state(d, &st, e);
     if (rc == 0) {
         rc = job_phase_is_final(st.phase) ? tell_end(x, r, d, g.lease, note, e)
-                                          : errand_point(x, d, g.lease, e);
+                                          : tell_point(x, d, g.lease, e);
     }
 
 out:
@@ -279,20 +348,21 @@ tell_jobs(struct errand *x, const struct renter *r, struct err *e)
 static int
 tell_declined(struct errand *x, int dir, const char *lease, struct err *e)
 {
+    struct refusal thing = thing_of(REFUSAL_DECLINE, lease, "");
     char note[TOLD_MAX + 1];
     struct buf b = BUF_INIT;
     int rc = 0;
 
     note_get(x, lease, note);
-    if (strcmp(note, TOLD_ALL) == 0) {
+    if (strcmp(note, TOLD_ALL) == 0 || !errand_begin(x, &thing)) {
         return 0;
     }
     rc = file_read_at(dir, lease, DECLINED_MAX_BYTES, &b, e);
     if (rc == 0 && ask_with(x, VERB_BOOK_DECLINE, "declined", &b, e) != 0) {
-        rc = e->code == ERR_NOT_FOUND ? 0 : -1;
+        rc = x->refused && e->code == ERR_NOT_FOUND ? 0 : -1;
     }
     buf_free(&b);
-    return rc == 0 ? note_put(x, lease, TOLD_ALL, e) : -1;
+    return rc == 0 ? note_put(x, lease, TOLD_ALL, e) : errand_failed(x, &thing, e);
 }
 
 static int
@@ -328,6 +398,7 @@ tell_declines(struct errand *x, const struct renter *r, struct err *e)
 static int
 tell_reservation(struct errand *x, const struct reservation *r, struct err *e)
 {
+    struct refusal thing = thing_of(REFUSAL_RESERVATION, r->id, "");
     char head[SHA256_HEX_LEN + 1];
     char note[TOLD_MAX + 1];
     bool paid = false;
@@ -338,12 +409,13 @@ tell_reservation(struct errand *x, const struct reservation *r, struct err *e)
     }
     sha256_format(&r->head, head);
     note_get(x, r->id, note);
-    if (!paid || strcmp(note, head) == 0) {
+    (void)snprintf(thing.state, sizeof thing.state, "%s", head); /* it goes on */
+    if (!paid || strcmp(note, head) == 0 || !errand_begin(x, &thing)) {
         return 0;
     }
     return ask_with(x, VERB_BOOK_RESERVED, "reservation", &r->bytes, e) == 0
                ? note_put(x, r->id, head, e)
-               : -1;
+               : errand_failed(x, &thing, e);
 }
 
 static int
@@ -419,17 +491,6 @@ tell_books(const struct agent *a, const struct host_books *books, struct errands
     return rc;
 }
 
-static bool
-calls_any(const struct host_books *l)
-{
-    bool any = false;
-
-    for (size_t i = 0; i < l->n; i++) {
-        any = any || l->v[i].where[0] != '\0';
-    }
-    return any;
-}
-
 static int
 lock_within(const char *path, int64_t limit_ns, int *lock, struct err *e)
 {
@@ -474,11 +535,11 @@ errands_run(const struct agent *a, bool patient, struct errands *out, struct err
     int lock = -1;
     int rc = 0;
 
-    *out = (struct errands){0, 0};
+    *out = (struct errands){0, 0, 0};
     if (books_list(&books, a, e) != 0) {
         return -1;
     }
-    if (calls_any(&books)) {
+    if (errands_call_any(&books)) {
         rc = errands_turn(a, patient, TURN_NS, &mine, &lock, e);
     }
     if (rc == 0 && mine) {
@@ -487,39 +548,4 @@ errands_run(const struct agent *a, bool patient, struct errands *out, struct err
     (void)fd_close(&lock);
     books_free(&books);
     return rc;
-}
-
-void
-errands_start(const struct agent *a)
-{
-    char *argv[] = {(char *)(uintptr_t) "gpurun-agent", (char *)(uintptr_t) "errands",
-                    NULL};
-    const int fds[] = {-1, -1, -1};
-    struct child_options o = {.file = "/proc/self/exe",
-                              .argv = argv,
-                              .fds = fds,
-                              .n_fds = 3,
-                              .new_session = true};
-    struct host_books books;
-    struct err none;
-    pid_t pid;
-
-    if (books_list(&books, a, &none) == 0) {
-        if (calls_any(&books)) {
-            (void)!child_spawn(&pid, &o, &none); /* else the next tick does it */
-        }
-        books_free(&books);
-    }
-}
-
-int
-errands_main(void)
-{
-    struct errands sums;
-    struct agent *a = NULL;
-    struct err e;
-    int rc = agent_open(&a, &e) == 0 ? errands_run(a, false, &sums, &e) : -1;
-
-    agent_close(a);
-    return rc == 0 ? 0 : 1; /* nobody listens: the next tick says what is wrong */
 }

@@ -23,7 +23,8 @@ struct errand {
     int64_t until_ns; /* CLOCK_BOOTTIME: what is left then waits; 0: not called yet */
     bool gone;        /* it does not answer, or is not called: why */
     struct err why;
-    int told_fd; /* of the directory of notes */
+    bool refused; /* for good, by the last question since errand_begin */
+    int told_fd;  /* of the directory of notes */
     struct errands *sums;
     struct err *first; /* failure of all, ERR_NONE: none */
 };
@@ -31,6 +32,21 @@ struct errand {
 /* Call the book if that was not done yet, and ask. Once it does not answer, no more. */
 int errand_ask(struct errand *x, const struct rec *req, struct rec **resp,
                struct err *e) MUST_USE;
+
+/*
+ * One thing that a book is to hear. false: that book has refused it, as it stands, for
+ * good, so it is not sent. x's book and time are filled in.
+ */
+struct refusal;
+bool errand_begin(struct errand *x, struct refusal *thing);
+/*
+ * It could not be told, for *e. Where the book has refused it for good that is noted, and
+ * 0 returned: it is over. Else -1, *e as it was.
+ */
+int errand_failed(struct errand *x, struct refusal *thing, struct err *e) MUST_USE;
+
+/* Is any of them called from here? */
+bool errands_call_any(const struct host_books *l);
 
 /*
  * One at a time. *mine: it is our turn, until *lock is closed. Not mine where one waits

@@ -9,12 +9,15 @@
 #include "base/columns.h"
 #include "base/file.h"
 #include "base/hash.h"
+#include "base/text.h"
 #include "runner/host/agent.h"
 #include "runner/host/books.h"
 #include "runner/host/commands.h"
 #include "runner/host/errands.h"
 #include "runner/host/offers.h"
+#include "runner/host/owner_book.h"
 #include "runner/host/owner_json.h"
+#include "runner/host/refusals.h"
 
 /*
  * The books whose grants this host takes: books/<key in hex> holds a name. A renter's own
@@ -122,26 +125,90 @@ set_own(int dir, const char *word, struct err *e)
                : err_set_sys(e, errno, "cannot change it");
 }
 
+/* What it has refused is brought again. */
 static int
-list_json(const struct host_books *l, const char *own_key, bool takes_own, struct err *e)
+retry_one(const struct agent *a, const struct host_book *b, const char *word,
+          struct err *e)
+{
+    (void)word;
+    return refusals_forget(a, &b->key, e);
+}
+
+static int
+refused_json(struct json_writer *j, const struct agent *a, const struct host_book *b,
+             struct err *e)
+{
+    struct refusals l;
+
+    if (refusals_list(a, &b->key, &l, e) != 0) {
+        return -1;
+    }
+    json_key(j, "refused");
+    json_arr(j);
+    for (size_t i = 0; i < l.n; i++) {
+        const struct refusal *r = &l.v[i];
+
+        json_obj(j);
+        json_kstr(j, "what", r->what);
+        json_kstr(j, "id", r->id);
+        json_kstr(j, "job", r->job[0] != '\0' ? r->job : NULL);
+        json_kstr(j, "code", err_code_name(r->why.code));
+        json_kstr(j, "why", r->why.msg);
+        json_ktime(j, "time", r->wall_ns);
+        json_obj_end(j);
+    }
+    json_arr_end(j);
+    refusals_free(&l);
+    return 0;
+}
+
+static int
+print_refused(const struct agent *a, const struct host_book *b, struct err *e)
+{
+    struct refusals l;
+    char shown[sizeof l.v->why.msg];
+
+    if (refusals_list(a, &b->key, &l, e) != 0) {
+        return -1;
+    }
+    for (size_t i = 0; i < l.n; i++) {
+        const struct refusal *r = &l.v[i];
+
+        (void)printf("%s refuses the %s of %s for good: %s\n", b->name, r->what,
+                     r->job[0] != '\0' ? r->job : r->id,
+                     text_escape_to(shown, sizeof shown, r->why.msg));
+    }
+    refusals_free(&l);
+    return 0;
+}
+
+static int
+list_json(const struct agent *a, const struct host_books *l, const char *own_key,
+          bool takes_own, struct err *e)
 {
     struct buf out = BUF_INIT;
     struct json_writer j = json_to(&out);
+    int rc = 0;
 
     json_obj(&j);
     json_kstr(&j, "host_key", own_key);
     json_kbool(&j, "own", takes_own);
     json_key(&j, "books");
     json_arr(&j);
-    for (size_t i = 0; i < l->n; i++) {
+    for (size_t i = 0; rc == 0 && i < l->n; i++) {
         json_obj(&j);
         json_kstr(&j, "name", l->v[i].name);
         json_kstr(&j, "key", l->v[i].hex);
         json_kstr(&j, "at", l->v[i].where[0] != '\0' ? l->v[i].where : NULL);
+        rc = refused_json(&j, a, &l->v[i], e);
         json_obj_end(&j);
     }
     json_arr_end(&j);
     json_obj_end(&j);
+    if (rc != 0) {
+        buf_free(&out);
+        return -1;
+    }
     return program_print_json(&out, e);
 }
 
@@ -160,7 +227,7 @@ list(const struct agent *a, int dir, bool as_json, struct err *e)
     }
     sign_public_format(&a->pub, own);
     if (as_json) {
-        rc = list_json(&l, own, takes_own, e);
+        rc = list_json(a, &l, own, takes_own, e);
     } else {
         c = columns_new(3, titles);
         for (size_t i = 0; i < l.n; i++) {
@@ -171,9 +238,38 @@ list(const struct agent *a, int dir, bool as_json, struct err *e)
         columns_print_free(c);
         (void)printf("budgets of renters' own: %s; this host's key, for operators: %s\n",
                      takes_own ? "taken" : "not taken", own);
+        for (size_t i = 0; rc == 0 && i < l.n; i++) {
+            rc = print_refused(a, &l.v[i], e);
+        }
     }
     books_free(&l);
     return rc;
+}
+
+int
+owner_book_tell(const struct agent *a, struct errands *sums, size_t *n_refused,
+                struct err *e)
+{
+    struct err why;
+    int rc = errands_run(a, true, sums, e);
+
+    /* What a supervisor's errands have met, too. */
+    if (refusals_tell(a, n_refused, &why) != 0 && rc == 0) {
+        *e = why;
+        rc = -1;
+    }
+    return rc;
+}
+
+int
+owner_book_refused(size_t n_refused, struct err *e)
+{
+    return n_refused == 0
+               ? 0
+               : err_set(e, ERR_DENIED,
+                         "%zu things were refused for good, and are not sent again: see "
+                         "`gpurun-agent book ls`",
+                         n_refused);
 }
 
 /* Now, and not at the next tick. */
@@ -184,19 +280,21 @@ tell(const struct command_options *o, struct err *e)
     struct json_writer j = json_to(&out);
     struct errands sums;
     struct agent *a = NULL;
-    int rc = agent_open(&a, e) == 0 ? errands_run(a, true, &sums, e) : -1;
+    size_t n_refused = 0;
+    int rc = agent_open(&a, e) == 0 ? owner_book_tell(a, &sums, &n_refused, e) : -1;
 
     agent_close(a);
     if (rc == 0 && o->json) {
         json_obj(&j);
         json_kint(&j, "told", (int64_t)sums.n_told);
+        json_kint(&j, "refused", (int64_t)n_refused);
         json_obj_end(&j);
         rc = program_print_json(&out, e);
     } else if (rc == 0) {
         (void)printf("%zu told\n", sums.n_told);
     }
     buf_free(&out);
-    return rc;
+    return rc == 0 ? owner_book_refused(n_refused, e) : -1;
 }
 
 int
@@ -207,6 +305,7 @@ owner_book(const struct command_options *o, int argc, char **argv, struct err *e
     bool removes = strcmp(argv[0], "rm") == 0 && argc == 2;
     bool owns = strcmp(argv[0], "own") == 0 && argc == 2;
     bool reaches = strcmp(argv[0], "reach") == 0 && argc == 3;
+    bool retries = strcmp(argv[0], "retry") == 0 && argc == 2;
     struct agent *a = NULL;
     int dir = -1;
     int rc = -1;
@@ -214,17 +313,18 @@ owner_book(const struct command_options *o, int argc, char **argv, struct err *e
     if (strcmp(argv[0], "tell") == 0 && argc == 1 && o->name == NULL) {
         return tell(o, e);
     }
-    if (!(lists || allows || removes || owns || reaches) ||
+    if (!(lists || allows || removes || owns || reaches || retries) ||
         (o->name != NULL && !allows)) {
         return err_set(e, ERR_INVALID,
                        "it is `book ls`, `book allow KEYFILE [--name NAME]`, `book rm "
                        "NAME`, `book own yes|no`, `book reach NAME [USER@]HOST[:PORT]`, "
-                       "`book reach NAME none` or `book tell`");
+                       "`book reach NAME none`, `book retry NAME` or `book tell`");
     }
     if (agent_open(&a, e) == 0 && agent_dir(a, BOOKS_DIR, &dir, e) == 0) {
         rc = allows    ? allow(dir, argv[1], o->name, e)
              : removes ? each_meant(a, argv[1], remove_one, NULL, e)
              : reaches ? each_meant(a, argv[1], reach_one, argv[2], e)
+             : retries ? each_meant(a, argv[1], retry_one, NULL, e)
              : owns    ? set_own(dir, argv[1], e)
                        : 0;
     }

@@ -14,6 +14,7 @@
 #include "runner/host/commands.h"
 #include "runner/host/errands.h"
 #include "runner/host/jobdir.h"
+#include "runner/host/owner_book.h"
 #include "runner/host/owner_json.h"
 #include "runner/host/procs.h"
 #include "runner/host/reservations.h"
@@ -337,9 +338,10 @@ static void
 tell_books(const struct agent *a)
 {
     struct errands sums;
+    size_t n_refused = 0; /* each has its line */
     struct err why;
 
-    if (errands_run(a, true, &sums, &why) != 0) {
+    if (owner_book_tell(a, &sums, &n_refused, &why) != 0) {
         (void)fprintf(stderr,
                       "gpurun-agent: %s: not every book was told, `gpurun-agent tick` "
                       "does so later\n",

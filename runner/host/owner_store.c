@@ -11,6 +11,7 @@
 #include "runner/host/earned.h"
 #include "runner/host/errands.h"
 #include "runner/host/notices.h"
+#include "runner/host/owner_book.h"
 #include "runner/host/owner_json.h"
 #include "runner/host/park.h"
 #include "runner/host/recover.h"
@@ -87,9 +88,10 @@ gc_one(void *ctx, const struct renter *r, const char *path, struct err *e)
 
 /* What else a tick has done. */
 struct ticked {
-    size_t n_lost;   /* jobs */
-    size_t n_told;   /* notices */
-    size_t n_booked; /* things that books have taken */
+    size_t n_lost;    /* jobs */
+    size_t n_told;    /* notices */
+    size_t n_booked;  /* things that books have taken */
+    size_t n_refused; /* and, told now, refused for good */
 };
 
 /* t: NULL where it was no tick. */
@@ -109,6 +111,7 @@ print_sums(const struct gc_job *g, const struct ticked *t, struct err *e)
         json_kint(&j, "lost", (int64_t)t->n_lost);
         json_kint(&j, "told", (int64_t)t->n_told);
         json_kint(&j, "booked", (int64_t)t->n_booked);
+        json_kint(&j, "refused", (int64_t)t->n_refused);
     }
     json_obj_end(&j);
     return program_print_json(&b, e);
@@ -304,8 +307,9 @@ owner_tick(const struct command_options *o, int argc, char **argv, struct err *e
     struct gc_job j = {.dry_run = false};
     struct tell_job told = {NULL, 0};
     struct agent *a = NULL;
-    struct ticked t = {0, 0, 0};
+    struct ticked t = {0, 0, 0, 0};
     struct errands booked;
+    size_t n_refused = 0;
     struct err why;
     int rc;
 
@@ -332,7 +336,7 @@ owner_tick(const struct command_options *o, int argc, char **argv, struct err *e
         rc = -1;
     }
     /* Last: a book far away may take its time. */
-    if (errands_run(a, true, &booked, &why) != 0 && rc == 0) {
+    if (owner_book_tell(a, &booked, &n_refused, &why) != 0 && rc == 0) {
         *e = why;
         rc = -1;
     }
@@ -340,5 +344,9 @@ owner_tick(const struct command_options *o, int argc, char **argv, struct err *e
     agent_close(a);
     t.n_told = told.n_told;
     t.n_booked = booked.n_told;
-    return rc == 0 && o->json ? print_sums(&j, &t, e) : rc;
+    t.n_refused = n_refused;
+    if (rc == 0 && o->json) {
+        rc = print_sums(&j, &t, e);
+    }
+    return rc == 0 ? owner_book_refused(n_refused, e) : rc;
 }

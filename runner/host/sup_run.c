@@ -71,6 +71,7 @@ meter_due(void *ctx)
             sup_refresh(s); /* cost so far, for listings */
         }
     }
+    sup_acks(s);
     sup_run_schedule(s);
 }
 

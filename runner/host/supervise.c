@@ -312,6 +312,7 @@ close_down(struct sup *s)
     sup_held_free(s);
     sup_snaps_free(s);
     sup_busy_free(s);
+    sup_acks_free(s);
     meter_session_free(s->meter);
     offer_free(s->offer);
     grant_clear(&s->grant);

@@ -132,7 +132,9 @@ struct sup {
     struct sup_busy *busy; /* NULL before ready */
     struct sup_snaps *snaps; /* NULL: only at the end */
     struct notify_seen notified;
-    uint64_t idle_ticks; /* cpu ticks at the last busy moment */
+    struct child *errand; /* asks a book for acknowledgements; NULL: none */
+    int64_t acks_look_ns; /* when to look next whether it is time; 0: not yet looked */
+    uint64_t idle_ticks;  /* cpu ticks at the last busy moment */
     int64_t idle_since_ns;
     bool idle_looking; /* a thread asks the devices whether they are idle, too */
 
@@ -299,6 +301,11 @@ void sup_busy_start(struct sup *s); /* ready: from now on */
 void sup_busy_note(struct sup *s);
 void sup_busy_stop(struct sup *s); /* ask no driver any more */
 void sup_busy_free(struct sup *s);
+
+/* ---- sup_acks.c: a book's acknowledgements while the job runs ---- */
+
+void sup_acks(struct sup *s); /* with every record of the meter */
+void sup_acks_free(struct sup *s);
 
 /* ---- sup_log.c ---- */
 

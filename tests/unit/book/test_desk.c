@@ -322,7 +322,7 @@ desk__posts_keeping_by_the_line_or_at_its_end(void **state)
     keeping_init(&k);
     assert_ok(keeping_make(&k, r, r->made_wall_ns + 2 * DAY_NS, "removed", d.f.host, &e));
     /* Before the receipt there is nothing it could be of. */
-    assert_int_equal(desk_keeping(d.b, k.bytes.data, k.bytes.len, &c, &e), -1);
+    assert_refused(desk_keeping(d.b, k.bytes.data, k.bytes.len, &c, &e), ERR_SYSTEM);
     assert_ok(desk_receipt(d.b, path, &c, &e));
     assert_int_equal(c.keep_fen, 150);
     assert_funds(&d, 606, 150);
@@ -466,6 +466,7 @@ desk__keeps_two_histories_as_proof(void **state)
     struct buf cosign = BUF_INIT;
     struct receipt *r;
     const char *lease = "l0123456789ab";
+    char *acks = NULL;
     char *forks;
     struct err e = {0};
 
@@ -484,6 +485,12 @@ desk__keeps_two_histories_as_proof(void **state)
     assert_refused(desk_ack(d.b, lease, second[1].data, second[1].len, &cosign, &e),
                    ERR_CORRUPT);
     assert_non_null(strstr(e.msg, "both are kept as proof"));
+    /* What is wrong with the book's own files is no last word on what came. */
+    assert_ok(book_path(d.b, "acks", lease, &acks, &e));
+    assert_ok(file_replace(acks, "junk", 4, &e));
+    assert_refused(desk_ack(d.b, lease, first[1].data, first[1].len, &cosign, &e),
+                   ERR_SYSTEM);
+    free(acks);
     forks = path_join(d.b->home, "forks");
     assert_true(file_exists(forks));
     free(forks);

@@ -1,0 +1,166 @@
+/*
+ * Errands that nobody waits for: a process of its own does them, when a job has ended,
+ * and now and then while one runs.
+ */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/buf.h"
+#include "base/clock.h"
+#include "base/file.h"
+#include "runner/host/books.h"
+#include "runner/host/errands_internal.h"
+#include "runner/loop/child.h"
+
+#define DUE_FILE "told.due"
+#define DUE_MAX  ((size_t)256)
+#define NS_PER_S ((int64_t)1000000000)
+#define EVERY_S  ((int64_t)300)
+#define SELDOM_S ((int64_t)3600)
+
+bool
+errands_call_any(const struct host_books *l)
+{
+    bool any = false;
+
+    for (size_t i = 0; i < l->n; i++) {
+        any = any || l->v[i].where[0] != '\0';
+    }
+    return any;
+}
+
+/* ---- the process ---- */
+
+static char *const argv_of_it[] = {(char *)(uintptr_t) "gpurun-agent",
+                                   (char *)(uintptr_t) "errands", NULL};
+static const int no_fds[] = {-1, -1, -1};
+
+static struct child_options
+options(void)
+{
+    return (struct child_options){.file = "/proc/self/exe",
+                                  .argv = argv_of_it,
+                                  .fds = no_fds,
+                                  .n_fds = 3,
+                                  .new_session = true};
+}
+
+void
+errands_start(const struct agent *a)
+{
+    const struct child_options o = options();
+    struct host_books books;
+    struct err none;
+    pid_t pid;
+
+    if (books_list(&books, a, &none) == 0) {
+        if (errands_call_any(&books)) {
+            (void)!child_spawn(&pid, &o, &none); /* else the next tick does it */
+        }
+        books_free(&books);
+    }
+}
+
+/* ---- while jobs run ---- */
+
+/* When it is time again, of all jobs here together, and how long one waits then. */
+struct due {
+    int64_t boot_ns;
+    int64_t every_s;
+};
+
+/* What cannot be read, or is of another boot, says: now. */
+static struct due
+read_due(const struct agent *a)
+{
+    struct due d = {0, EVERY_S};
+    char boot[BOOT_ID_LEN + 1];
+    char said[BOOT_ID_LEN + 1];
+    struct buf b = BUF_INIT;
+    int64_t boot_ns = 0;
+    int64_t every_s = 0;
+    struct err none;
+
+    clock_boot_id(boot);
+    if (file_read_at(a->home_fd, DUE_FILE, DUE_MAX, &b, &none) == 0 &&
+        /* NOLINTNEXTLINE(cert-err34-c): of a number that is none nothing bad comes */
+        sscanf(buf_str(&b), "%36s %" SCNd64 " %" SCNd64, said, &boot_ns, &every_s) == 3 &&
+        strcmp(boot, said) == 0 && every_s >= EVERY_S && every_s <= SELDOM_S &&
+        boot_ns <= clock_boot_ns() + SELDOM_S * NS_PER_S) {
+        d = (struct due){boot_ns, every_s};
+    }
+    buf_free(&b);
+    return d;
+}
+
+static void
+write_due(const struct agent *a, int64_t every_s)
+{
+    char boot[BOOT_ID_LEN + 1];
+    char text[DUE_MAX];
+    struct err none;
+
+    clock_boot_id(boot);
+    (void)snprintf(text, sizeof text, "%s %" PRId64 " %" PRId64 "\n", boot,
+                   clock_boot_ns() + every_s * NS_PER_S, every_s);
+    (void)!file_replace_at(a->home_fd, DUE_FILE, text, strlen(text), &none);
+}
+
+bool
+errands_due(const struct agent *a, const struct sign_public *book)
+{
+    struct host_books books;
+    struct err none;
+    struct due d;
+    bool called = false;
+
+    if (books_list(&books, a, &none) != 0) {
+        return false;
+    }
+    for (size_t i = 0; i < books.n; i++) {
+        called = called || (books.v[i].where[0] != '\0' &&
+                            memcmp(books.v[i].key.b, book->b, sizeof book->b) == 0);
+    }
+    books_free(&books);
+    d = called ? read_due(a) : (struct due){INT64_MAX, EVERY_S};
+    if (clock_boot_ns() < d.boot_ns) {
+        return false;
+    }
+    write_due(a, d.every_s); /* the others of this host need not, too */
+    return true;
+}
+
+int
+errands_start_watched(struct loop *l, struct child **out,
+                      void (*fn)(void *ctx, const struct child_end *end), void *ctx,
+                      struct err *e)
+{
+    const struct child_options o = options();
+
+    return child_start(out, l, &o, fn, ctx, e);
+}
+
+void
+errands_done(const struct agent *a, bool well)
+{
+    int64_t every_s = well ? EVERY_S : 2 * read_due(a).every_s;
+
+    write_due(a, every_s < SELDOM_S ? every_s : SELDOM_S);
+}
+
+int
+errands_main(void)
+{
+    struct errands sums;
+    struct agent *a = NULL;
+    struct err e;
+    int rc = agent_open(&a, &e) == 0 ? errands_run(a, false, &sums, &e) : -1;
+
+    if (a != NULL) {
+        errands_done(a, rc == 0);
+    }
+    agent_close(a);
+    return rc == 0 ? 0 : 1; /* nobody listens: the next tick says what is wrong */
+}

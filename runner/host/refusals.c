@@ -1,0 +1,288 @@
+#include "runner/host/refusals.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/buf.h"
+#include "base/file.h"
+#include "base/rec.h"
+#include "base/text.h"
+
+#define TYPE           "gpurun.refusal.v1"
+#define DIR_NAME       "told"
+#define SUFFIX         ".no"
+#define MAX_BYTES      ((size_t)16384)
+#define NAME_MAX_BYTES (JOB_ID_LEN + SIGN_ID_LEN + 8)
+
+bool
+refusal_is_final(enum err_code code)
+{
+    switch (code) {
+    case ERR_INVALID:
+    case ERR_RANGE:
+    case ERR_NOT_FOUND:
+    case ERR_EXISTS:
+    case ERR_CORRUPT:
+    case ERR_DENIED:
+        return true;
+    default:
+        return false;
+    }
+}
+
+/* ---- one ---- */
+
+static void
+name_of(const char *id, const char *book, char out[NAME_MAX_BYTES])
+{
+    (void)snprintf(out, NAME_MAX_BYTES, "%.*s.%s" SUFFIX, JOB_ID_LEN, id, book);
+}
+
+/* A member that must be a word of at most size - 1 bytes. */
+static int
+get_word(const struct rec *r, const char *key, char *out, size_t size, struct err *e)
+{
+    const char *text;
+
+    if (rec_need_str(r, key, &text, e) != 0) {
+        return -1;
+    }
+    if (strlen(text) >= size) {
+        return err_set(e, ERR_CORRUPT, "'%s' is too long", key);
+    }
+    (void)snprintf(out, size, "%s", text);
+    return 0;
+}
+
+static int
+parse(const struct rec *r, struct refusal *out, struct err *e)
+{
+    const char *code;
+    const char *why;
+    int64_t told = 0;
+
+    memset(out, 0, sizeof *out);
+    if (get_word(r, "id", out->id, sizeof out->id, e) != 0 ||
+        get_word(r, "book", out->book, sizeof out->book, e) != 0 ||
+        get_word(r, "what", out->what, sizeof out->what, e) != 0 ||
+        (rec_has(r, "job") && get_word(r, "job", out->job, sizeof out->job, e) != 0) ||
+        (rec_has(r, "state") &&
+         get_word(r, "state", out->state, sizeof out->state, e) != 0) ||
+        rec_need_str(r, "code", &code, e) != 0 || rec_need_str(r, "why", &why, e) != 0 ||
+        rec_need_int(r, "wall_ns", INT64_MIN, INT64_MAX, &out->wall_ns, e) != 0 ||
+        rec_need_int(r, "told", 0, 1, &told, e) != 0) {
+        return -1;
+    }
+    err_told(&out->why, err_code_from_name(code), why, rec_get(r, "form"));
+    out->told = told == 1;
+    return 0;
+}
+
+static int
+load(int told_fd, const char *name, struct refusal *out, struct err *e)
+{
+    struct buf b = BUF_INIT;
+    struct rec *r = NULL;
+    int rc = file_read_at(told_fd, name, MAX_BYTES, &b, e) == 0 &&
+                     rec_parse(&r, b.data, b.len, TYPE, e) == 0
+                 ? parse(r, out, e)
+                 : -1;
+
+    rec_free(r);
+    buf_free(&b);
+    return rc;
+}
+
+bool
+refusals_has(int told_fd, const struct refusal *r)
+{
+    char name[NAME_MAX_BYTES];
+    struct refusal was;
+    struct err none;
+
+    name_of(r->id, r->book, name);
+    return load(told_fd, name, &was, &none) == 0 && strcmp(was.what, r->what) == 0 &&
+           strcmp(was.state, r->state) == 0;
+}
+
+int
+refusals_note(int told_fd, const struct refusal *r, struct err *e)
+{
+    char name[NAME_MAX_BYTES];
+    struct rec *out = rec_new(TYPE);
+    struct buf b = BUF_INIT;
+    int rc;
+
+    name_of(r->id, r->book, name);
+    rec_add(out, "id", r->id);
+    rec_add(out, "book", r->book);
+    rec_add(out, "what", r->what);
+    if (r->job[0] != '\0') {
+        rec_add(out, "job", r->job);
+    }
+    if (r->state[0] != '\0') {
+        rec_add(out, "state", r->state);
+    }
+    rec_add(out, "code", err_code_name(r->why.code));
+    rec_add(out, "why", r->why.msg);
+    if (r->why.form[0] != '\0') {
+        rec_add(out, "form", r->why.form);
+    }
+    rec_add_int(out, "wall_ns", r->wall_ns);
+    rec_add_int(out, "told", r->told ? 1 : 0);
+    rec_encode(out, &b);
+    rec_free(out);
+    rc = file_replace_at(told_fd, name, b.data, b.len, e);
+    buf_free(&b);
+    return rc;
+}
+
+/* ---- all ---- */
+
+static int
+by_time(const void *a, const void *b)
+{
+    const struct refusal *x = a;
+    const struct refusal *y = b;
+
+    return x->wall_ns != y->wall_ns ? (x->wall_ns < y->wall_ns ? -1 : 1)
+                                    : strcmp(x->id, y->id);
+}
+
+/* The name of a refusal of that book (""  any). */
+static bool
+is_one(const char *name, const char *book)
+{
+    const char *dot = strchr(name, '.');
+    size_t len = dot != NULL ? strlen(dot) : 0;
+    size_t n = strlen(book);
+
+    return len > sizeof SUFFIX && strcmp(dot + len - strlen(SUFFIX), SUFFIX) == 0 &&
+           (n == 0 || (len == 1 + n + strlen(SUFFIX) && memcmp(dot + 1, book, n) == 0));
+}
+
+/* fn for each file's name. */
+static int
+each_name(const struct agent *a, const struct sign_public *book,
+          int (*fn)(void *ctx, int told_fd, const char *name, struct err *e), void *ctx,
+          struct err *e)
+{
+    char id[SIGN_ID_LEN + 1] = "";
+    const struct dirent *entry;
+    DIR *d = NULL;
+    int fd = -1;
+    int rc = 0;
+
+    if (book != NULL) {
+        sign_public_id(book, id);
+    }
+    if (agent_dir(a, DIR_NAME, &fd, e) != 0) {
+        return -1;
+    }
+    d = fdopendir(fd);
+    if (d == NULL) {
+        err_set_sys(e, errno, "cannot list '%s/%s'", a->home, DIR_NAME);
+        (void)fd_close(&fd);
+        return -1;
+    }
+    while (rc == 0 && (entry = readdir(d)) != NULL) {
+        rc = is_one(entry->d_name, id) ? fn(ctx, dirfd(d), entry->d_name, e) : 0;
+    }
+    (void)closedir(d);
+    return rc;
+}
+
+static int
+add_one(void *ctx, int told_fd, const char *name, struct err *e)
+{
+    struct refusals *l = ctx;
+    struct refusal r;
+    struct err none;
+
+    (void)e;
+    if (load(told_fd, name, &r, &none) == 0) {
+        l->v = xrealloc(l->v, (l->n + 1) * sizeof *l->v);
+        l->v[l->n++] = r;
+    }
+    return 0;
+}
+
+int
+refusals_list(const struct agent *a, const struct sign_public *book, struct refusals *out,
+              struct err *e)
+{
+    struct refusals l = {NULL, 0};
+
+    if (each_name(a, book, add_one, &l, e) != 0) {
+        refusals_free(&l);
+        return -1;
+    }
+    if (l.n > 1) {
+        qsort(l.v, l.n, sizeof *l.v, by_time);
+    }
+    *out = l;
+    return 0;
+}
+
+void
+refusals_free(struct refusals *l)
+{
+    free(l->v);
+    *l = (struct refusals){NULL, 0};
+}
+
+static void
+say(const struct refusal *r)
+{
+    char shown[sizeof r->why.msg];
+
+    (void)fprintf(stderr, "gpurun-agent: %s of %s is refused for good: %s\n", r->what,
+                  r->job[0] != '\0' ? r->job : r->id,
+                  text_escape_to(shown, sizeof shown, r->why.msg));
+}
+
+int
+refusals_tell(const struct agent *a, size_t *n_told, struct err *e)
+{
+    struct refusals l;
+    int told_fd = -1;
+    int rc = 0;
+
+    *n_told = 0;
+    if (refusals_list(a, NULL, &l, e) != 0) {
+        return -1;
+    }
+    if (l.n > 0) {
+        rc = agent_dir(a, DIR_NAME, &told_fd, e);
+    }
+    for (size_t i = 0; rc == 0 && i < l.n; i++) {
+        if (!l.v[i].told) {
+            say(&l.v[i]);
+            l.v[i].told = true;
+            rc = refusals_note(told_fd, &l.v[i], e);
+            (*n_told)++;
+        }
+    }
+    (void)fd_close(&told_fd);
+    refusals_free(&l);
+    return rc;
+}
+
+static int
+forget_one(void *ctx, int told_fd, const char *name, struct err *e)
+{
+    (void)ctx;
+    return unlinkat(told_fd, name, 0) == 0 || errno == ENOENT
+               ? 0
+               : err_set_sys(e, errno, "cannot forget what a book refused");
+}
+
+int
+refusals_forget(const struct agent *a, const struct sign_public *book, struct err *e)
+{
+    return each_name(a, book, forget_one, NULL, e);
+}

@@ -1,0 +1,70 @@
+#ifndef RUNNER_HOST_REFUSALS_H
+#define RUNNER_HOST_REFUSALS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/attr.h"
+#include "base/err.h"
+#include "base/hash.h"
+#include "base/sign.h"
+#include "runner/host/agent.h"
+#include "runner/job/ids.h"
+
+/*
+ * What an operator's book has refused for good: the same bytes would be refused again, so
+ * they are not sent again. Each is a file <agent's home>/told/<lease or reservation>.<id
+ * of the book>.no ("gpurun.refusal.v1"), durable before anything else is sent. A file
+ * that cannot be read is none: the thing is sent, and refused, again.
+ */
+#define REFUSAL_WORD_MAX 16
+
+struct refusal {
+    char id[JOB_ID_LEN + 1];         /* of the lease, or the reservation */
+    char book[SIGN_ID_LEN + 1];      /* id of its key */
+    char what[REFUSAL_WORD_MAX + 1]; /* REFUSAL_* */
+    char job[JOB_ID_LEN + 1];        /* "" none */
+    char state[SHA256_HEX_LEN + 1]; /* of the thing, where that goes on; "" it does not */
+    struct err why;
+    int64_t wall_ns;
+    bool told; /* to the owner, by tick or `book tell` */
+};
+
+#define REFUSAL_RECEIPT     "receipt"
+#define REFUSAL_KEEPING     "keeping"
+#define REFUSAL_DECLINE     "decline"
+#define REFUSAL_RESERVATION "reservation"
+#define REFUSAL_CHECKPOINT  "checkpoint"
+
+/*
+ * Is a book's answer of that code its last word on what it was sent? Not what may pass: a
+ * disk of its that is full or fails, a lock, a limit, a version, a connection.
+ */
+bool refusal_is_final(enum err_code code);
+
+/* told_fd: of the directory. Was this very thing refused, in this state of it? */
+bool refusals_has(int told_fd, const struct refusal *r);
+/* Instead of what was noted of that lease or reservation, and that book, before. */
+int refusals_note(int told_fd, const struct refusal *r, struct err *e) MUST_USE;
+
+struct refusals {
+    struct refusal *v; /* by time */
+    size_t n;
+};
+/* book NULL: of all. refusals_free in any case of success. */
+int refusals_list(const struct agent *a, const struct sign_public *book,
+                  struct refusals *out, struct err *e) MUST_USE;
+void refusals_free(struct refusals *l);
+
+/*
+ * Tell the owner, on standard error, of each that was not told yet, once; *n_told of
+ * them. A crash in the middle tells one twice, none never.
+ */
+int refusals_tell(const struct agent *a, size_t *n_told, struct err *e) MUST_USE;
+
+/* Forget those of that book: what it has refused is sent again. */
+int refusals_forget(const struct agent *a, const struct sign_public *book,
+                    struct err *e) MUST_USE;
+
+#endif

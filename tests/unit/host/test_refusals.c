@@ -1,0 +1,202 @@
+/* What a book refuses for good: kept, told once, forgotten when the owner says so. */
+#include <unistd.h>
+
+#include "base/file.h"
+#include "runner/host/errands_internal.h"
+#include "runner/host/refusals.h"
+#include "tests/unit/unit.h"
+
+static struct agent *
+open_agent(const char *dir)
+{
+    struct agent *a = NULL;
+    struct err e = {0};
+
+    assert_int_equal(setenv("GPURUN_AGENT_HOME", dir, 1), 0);
+    assert_ok(agent_open(&a, &e));
+    return a;
+}
+
+static struct refusal
+refusal(const char *id, const char *what, const char *state,
+        const struct sign_public *book)
+{
+    struct refusal r = {.wall_ns = 7};
+
+    (void)snprintf(r.id, sizeof r.id, "%s", id);
+    (void)snprintf(r.what, sizeof r.what, "%s", what);
+    (void)snprintf(r.state, sizeof r.state, "%s", state);
+    sign_public_id(book, r.book);
+    (void)err_set(&r.why, ERR_NOT_FOUND, "no lease\n\"%s\"", id);
+    return r;
+}
+
+static void
+refusals__are_kept_told_once_and_forgotten(void **state)
+{
+    const struct sign_public one = {{1}};
+    const struct sign_public two = {{2}};
+    struct agent *a = open_agent(*state);
+    struct refusal r = refusal("l000000000001", REFUSAL_RECEIPT, "", &one);
+    struct refusal other = refusal("l000000000001", REFUSAL_RECEIPT, "", &two);
+    struct refusal chain = refusal("v000000000001", REFUSAL_RESERVATION, "abc", &one);
+    struct refusals l;
+    struct err e = {0};
+    size_t n = 0;
+    int fd = -1;
+
+    assert_ok(agent_dir(a, "told", &fd, &e));
+    assert_false(refusals_has(fd, &r));
+    assert_ok(refusals_note(fd, &r, &e));
+    assert_ok(refusals_note(fd, &chain, &e));
+    assert_true(refusals_has(fd, &r));
+    assert_false(refusals_has(fd, &other));
+    (void)snprintf(r.what, sizeof r.what, "%s", REFUSAL_KEEPING);
+    assert_false(refusals_has(fd, &r)); /* another thing of the same lease */
+    assert_true(refusals_has(fd, &chain));
+    (void)snprintf(chain.state, sizeof chain.state, "%s", "abd");
+    assert_false(refusals_has(fd, &chain)); /* it has gone on */
+    assert_ok(refusals_note(fd, &other, &e));
+
+    assert_ok(refusals_list(a, &one, &l, &e));
+    assert_int_equal(l.n, 2);
+    assert_string_equal(l.v[0].id, "l000000000001");
+    assert_int_equal(l.v[0].why.code, ERR_NOT_FOUND);
+    assert_string_equal(l.v[0].why.msg, r.why.msg);
+    assert_int_equal(l.v[0].wall_ns, 7);
+    assert_false(l.v[0].told);
+    assert_string_equal(l.v[1].state, "abc");
+    refusals_free(&l);
+
+    assert_ok(refusals_tell(a, &n, &e));
+    assert_int_equal(n, 3);
+    assert_ok(refusals_tell(a, &n, &e));
+    assert_int_equal(n, 0);
+    assert_ok(file_replace_at(fd, "l000000000002.x.no", "junk", 4, &e));
+    assert_ok(file_replace_at(fd, "l000000000003.0011223344556677", "all", 3, &e));
+    assert_ok(refusals_list(a, NULL, &l, &e));
+    assert_int_equal(l.n, 3);
+    refusals_free(&l);
+
+    assert_ok(refusals_forget(a, &one, &e));
+    assert_ok(refusals_list(a, NULL, &l, &e));
+    assert_int_equal(l.n, 1);
+    assert_string_equal(l.v[0].book, other.book);
+    refusals_free(&l);
+    assert_int_equal(faccessat(fd, "l000000000003.0011223344556677", F_OK, 0), 0);
+    (void)fd_close(&fd);
+    agent_close(a);
+}
+
+/* Only what would be answered the same way tomorrow. */
+static void
+refusal__is_final_by_its_code(void **state)
+{
+    static const enum err_code final[] = {ERR_INVALID, ERR_RANGE,   ERR_NOT_FOUND,
+                                          ERR_EXISTS,  ERR_CORRUPT, ERR_DENIED};
+    size_t n = 0;
+
+    (void)state;
+    for (int c = ERR_NONE; c < ERR_CODE_COUNT; c++) {
+        n += refusal_is_final((enum err_code)c) ? 1 : 0;
+    }
+    assert_int_equal(n, sizeof final / sizeof *final);
+    for (size_t i = 0; i < n; i++) {
+        assert_true(refusal_is_final(final[i]));
+    }
+}
+
+/* What failed otherwise is tried again, and noted nowhere. */
+static void
+errand__notes_only_what_the_book_has_refused(void **state)
+{
+    struct agent *a = open_agent(*state);
+    struct host_book book = {.name = "acme", .key = {{3}}};
+    struct errands sums = {0, 0, 0};
+    struct errand x = {.agent = a, .book = &book, .hold_fd = -1, .sums = &sums};
+    struct refusal r = refusal("l000000000001", REFUSAL_RECEIPT, "", &book.key);
+    struct err e = {0};
+
+    assert_ok(agent_dir(a, "told", &x.told_fd, &e));
+    assert_true(errand_begin(&x, &r));
+    (void)err_set(&e, ERR_NOT_FOUND, "the journal is gone");
+    assert_int_equal(errand_failed(&x, &r, &e), -1);
+    assert_true(errand_begin(&x, &r));
+    x.refused = true;
+    assert_ok(errand_failed(&x, &r, &e));
+    assert_int_equal(sums.n_refused, 1);
+    assert_false(errand_begin(&x, &r));
+    assert_false(x.refused);
+    (void)fd_close(&x.told_fd);
+    agent_close(a);
+}
+
+/* ---- when a book is called while jobs run ---- */
+
+static int64_t now_ns = (int64_t)1000 * 1000000000;
+
+static int64_t
+own_time(enum clock_kind kind)
+{
+    (void)kind;
+    return now_ns;
+}
+
+static void
+errands__are_due_every_five_minutes_and_ever_more_seldom_in_vain(void **state)
+{
+    const struct sign_public book = {{4}};
+    const struct sign_public other = {{5}};
+    struct host_book b = {.key = book, .name = "acme"};
+    struct agent *a = open_agent(*state);
+    struct err e = {0};
+    int fd = -1;
+    int64_t waits_s = 300;
+
+    sign_public_format(&book, b.hex);
+    assert_false(errands_due(a, &book)); /* nobody knows it */
+    assert_ok(agent_dir(a, BOOKS_DIR, &fd, &e));
+    assert_ok(file_replace_at(fd, b.hex, "acme", 4, &e));
+    assert_false(errands_due(a, &book)); /* nor where it is */
+    assert_ok(books_set_where(a, &b, "127.0.0.1:9", &e));
+    clock_set_source(own_time);
+    assert_false(errands_due(a, &other));
+    assert_true(errands_due(a, &book));
+    assert_false(errands_due(a, &book)); /* another job of this host */
+    errands_done(a, true);
+    for (int i = 0; i < 6; i++) {
+        now_ns += (waits_s - 1) * 1000000000;
+        assert_false(errands_due(a, &book));
+        now_ns += 1000000000;
+        assert_true(errands_due(a, &book));
+        errands_done(a, false);
+        waits_s = 2 * waits_s < 3600 ? 2 * waits_s : 3600;
+    }
+    now_ns += 3600 * (int64_t)1000000000;
+    assert_true(errands_due(a, &book));
+    errands_done(a, true);
+    now_ns += 300 * (int64_t)1000000000;
+    assert_true(errands_due(a, &book));
+    /* Of a boot long ago, or nonsense: now. */
+    assert_ok(file_replace_at(a->home_fd, "told.due", "x 1 300\n", 8, &e));
+    assert_true(errands_due(a, &book));
+    assert_ok(file_replace_at(a->home_fd, "told.due", "x", 1, &e));
+    assert_true(errands_due(a, &book));
+    clock_set_source(NULL);
+    (void)fd_close(&fd);
+    agent_close(a);
+}
+
+int
+main(void)
+{
+    const struct CMUnitTest tests[] = {
+        unit_test_in_dir(refusals__are_kept_told_once_and_forgotten),
+        cmocka_unit_test(refusal__is_final_by_its_code),
+        unit_test_in_dir(errand__notes_only_what_the_book_has_refused),
+        unit_test_in_dir(
+            errands__are_due_every_five_minutes_and_ever_more_seldom_in_vain),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
