@@ -97,50 +97,67 @@ choose_wallet(const struct ledger *l, struct ledger_draft *d, struct ledger_leas
     return 0;
 }
 
-/* Find or make the entry, all in one transaction. */
+/* *nothing: there was nothing to enter. */
+static int
+make_entry(struct ledger *l, struct ledger_draft *d, struct ledger_order *o,
+           bool *nothing, struct err *e)
+{
+    struct ledger_lease h;
+    int64_t fee_bps = 0;
+
+    if (ledger_get_lease(l, d->lease, &h, &fee_bps, e) != 0 ||
+        choose_wallet(l, d, &h, e) != 0 ||
+        (o->needs_due && ledger_due(l, o->host, &o->due_fen, e) != 0) ||
+        (o->covered &&
+         ledger_covers_load(l, d->wallet, d->lease, d->wall_ns, &o->covers, e) != 0) ||
+        o->effect(o, d, &h, &fee_bps, nothing, e) != 0) {
+        return -1;
+    }
+    if (*nothing) {
+        return 0;
+    }
+    if (ledger_append(l, d, e) != 0) {
+        return -1;
+    }
+    return d->lease[0] != '\0' && (ledger_set_lease(l, d->lease, &h, fee_bps, e) != 0 ||
+                                   ledger_covers_save(l, d->lease, &o->covers, e) != 0)
+               ? -1
+               : 0;
+}
+
+/*
+ * Find or make the entry, all in one transaction. Nearly every id is new, and one that is
+ * not shows when it is put in. So it is looked for only where no entry was made, and
+ * comes before any other reason for that: what was answered once is answered again.
+ */
 int
 ledger_carry_out(struct ledger *l, struct ledger_draft *d, struct ledger_order *o,
                  bool *repeated, struct err *e)
 {
-    struct ledger_lease h;
-    int64_t fee_bps = 0;
     bool found = false;
     bool nothing = false;
-    int rc = -1;
+    struct err why;
+    int rc;
 
     if (ledger_enter(l, e) != 0) {
         return -1;
     }
-    if (ledger_find(l, d, &found, e) != 0) {
-        goto out;
-    }
-    if (!found) {
-        if (ledger_get_lease(l, d->lease, &h, &fee_bps, e) != 0 ||
-            choose_wallet(l, d, &h, e) != 0 ||
-            (o->needs_due && ledger_due(l, o->host, &o->due_fen, e) != 0) ||
-            (o->covered && ledger_covers_load(l, d->wallet, d->lease, d->wall_ns,
-                                              &o->covers, e) != 0) ||
-            o->effect(o, d, &h, &fee_bps, &nothing, e) != 0) {
-            goto out;
-        }
-        if (!nothing && (ledger_append(l, d, e) != 0 ||
-                         (d->lease[0] != '\0' &&
-                          (ledger_set_lease(l, d->lease, &h, fee_bps, e) != 0 ||
-                           ledger_covers_save(l, d->lease, &o->covers, e) != 0)))) {
-            goto out;
+    rc = make_entry(l, d, o, &nothing, e);
+    if ((rc != 0 || nothing) && !l->writing && sqlite3_get_autocommit(l->db) == 0) {
+        if (ledger_find(l, d, &found, &why) != 0) {
+            *e = why;
+            rc = -1;
+        } else if (found) {
+            rc = 0;
         }
     }
-    if (ledger_leave(l, e) != 0) {
-        goto out;
+    if (rc == 0) {
+        rc = ledger_leave(l, e);
     }
-    if (repeated != NULL) {
-        *repeated = found;
-    }
-    rc = 0;
-
-out:
     if (rc != 0) {
         ledger_undo(l, e);
+    } else if (repeated != NULL) {
+        *repeated = found;
     }
     ledger_covers_free(&o->covers);
     return rc;

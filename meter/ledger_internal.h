@@ -224,7 +224,8 @@ void ledger_undo(struct ledger *l, const struct err *why);
 /* *found: an entry of that id and content is there. Other content is refused. */
 int ledger_find(struct ledger *l, const struct ledger_draft *d, bool *found,
                 struct err *e) MUST_USE;
-/* ERR_LIMIT if less than nothing would be free afterwards. */
+/* ERR_LIMIT if less than nothing would be free afterwards. ERR_EXISTS: an entry of that
+ * id is there; nothing has changed then, and ledger_find tells whether it is the same. */
 int ledger_append(struct ledger *l, const struct ledger_draft *d, struct err *e) MUST_USE;
 int ledger_get_lease(struct ledger *l, const char *lease, struct ledger_lease *out,
                      int64_t *fee_bps, struct err *e) MUST_USE;

@@ -88,8 +88,10 @@ const char *const ledger_statements[LEDGER_STATEMENT_COUNT] = {
     [LEDGER_COMMIT] = "COMMIT",
     [LEDGER_FIND] = "SELECT kind, lease, body, wallet FROM entry WHERE id = ?1",
     [LEDGER_LAST] = "SELECT n, chain FROM entry ORDER BY n DESC LIMIT 1",
-    [LEDGER_ADD] = "INSERT INTO entry VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10,"
-                   " ?11, ?12)",
+    /* Its number is the next by itself: SQLite then goes to the end without a search. */
+    [LEDGER_ADD] = "INSERT INTO entry(id, kind, lease, wallet, wall_ns, held, cash,"
+                   " voucher, posts, body, chain)"
+                   " VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
     [LEDGER_BODY] = "SELECT body FROM entry WHERE id = ?1",
     [LEDGER_LEASE] = "SELECT state, held, charge, host, fee_bps, wallet, total FROM lease"
                      " WHERE lease = ?1",

@@ -383,27 +383,32 @@ weigh(struct ledger *l, const struct ledger_draft *d, struct change *c, struct e
                : 0;
 }
 
+/* ERR_EXISTS: an entry of that id is there, and nothing was written. */
 static int
 add_entry(struct ledger *l, const struct ledger_draft *d, const struct change *c,
           struct err *e)
 {
     sqlite3_stmt *s = l->s[LEDGER_ADD];
 
-    (void)sqlite3_bind_int64(s, 1, l->last_n);
-    bind_text(s, 2, d->id);
-    bind_text(s, 3, d->kind);
-    bind_text(s, 4, d->lease);
-    bind_text(s, 5, d->wallet);
-    (void)sqlite3_bind_int64(s, 6, d->wall_ns);
-    (void)sqlite3_bind_int64(s, 7, d->held_fen);
-    (void)sqlite3_bind_int64(s, 8, c->cash_fen);
-    (void)sqlite3_bind_int64(s, 9, c->voucher_fen);
-    (void)sqlite3_bind_text(s, 10, buf_str(&l->post_lines), (int)l->post_lines.len,
+    bind_text(s, 1, d->id);
+    bind_text(s, 2, d->kind);
+    bind_text(s, 3, d->lease);
+    bind_text(s, 4, d->wallet);
+    (void)sqlite3_bind_int64(s, 5, d->wall_ns);
+    (void)sqlite3_bind_int64(s, 6, d->held_fen);
+    (void)sqlite3_bind_int64(s, 7, c->cash_fen);
+    (void)sqlite3_bind_int64(s, 8, c->voucher_fen);
+    (void)sqlite3_bind_text(s, 9, buf_str(&l->post_lines), (int)l->post_lines.len,
                             SQLITE_STATIC);
-    (void)sqlite3_bind_blob64(s, 11, buf_str(&l->body), l->body.len, SQLITE_STATIC);
-    (void)sqlite3_bind_blob(s, 12, l->last_chain.b, (int)sizeof l->last_chain.b,
+    (void)sqlite3_bind_blob64(s, 10, buf_str(&l->body), l->body.len, SQLITE_STATIC);
+    (void)sqlite3_bind_blob(s, 11, l->last_chain.b, (int)sizeof l->last_chain.b,
                             SQLITE_STATIC);
-    return run(l, LEDGER_ADD, e);
+    if (run(l, LEDGER_ADD, e) != 0) {
+        return -1;
+    }
+    return sqlite3_last_insert_rowid(l->db) == l->last_n
+               ? 0
+               : err_set(e, ERR_CORRUPT, "an entry got another number than the next");
 }
 
 static int
@@ -438,12 +443,13 @@ ledger_append(struct ledger *l, const struct ledger_draft *d, struct err *e)
                             .lease = d->lease,
                             .wall_ns = d->wall_ns,
                             .held_fen = d->held_fen};
+    const struct sha256 before = l->last_chain;
     struct change c;
 
     if (ledger_accounts_room(&l->accounts, e) != 0 || weigh(l, d, &c, e) != 0) {
         return -1;
     }
-    l->writing = true; /* nothing is refused from here on */
+    l->writing = true; /* nothing is refused from here on but an id that is there */
     buf_reset(&l->post_lines);
     for (size_t i = 0; i < d->n_posts; i++) {
         buf_add_str(&l->post_lines, l->posts[i].dr);
@@ -459,7 +465,15 @@ ledger_append(struct ledger *l, const struct ledger_draft *d, struct err *e)
     k.posts_len = l->post_lines.len;
     ledger_chain(&l->last_chain, &k, &l->text);
     l->last_n = k.n;
-    return add_entry(l, d, &c, e) == 0 ? move_accounts(l, d, &c, e) : -1;
+    if (add_entry(l, d, &c, e) == 0) {
+        return move_accounts(l, d, &c, e);
+    }
+    if (e->code == ERR_EXISTS) {
+        l->last_n = k.n - 1;
+        l->last_chain = before;
+        l->writing = false;
+    }
+    return -1;
 }
 
 /* ---- what there is ---- */

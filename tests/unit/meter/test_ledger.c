@@ -229,6 +229,46 @@ ledger__keeps_the_wallets_of_many_apart(void **state)
     ledger_close(l);
 }
 
+/* What comes again in the middle of a group, or is refused there, leaves no mark on what
+ * follows; and what was answered once is answered again though it could not be now. */
+static void
+ledger__goes_on_after_what_comes_again(void **state)
+{
+    struct ledger *l = open_new(*state, "again");
+    struct ledger_funds f;
+    struct err e = {0};
+    bool repeated = false;
+
+    assert_ok(ledger_topup(l, "t1", 100, 1, NULL, &e));
+    assert_ok(ledger_refund(l, "r1", 80, 2, NULL, &e));
+    assert_ok(ledger_begin(l, &e));
+    assert_ok(ledger_topup(l, "t1", 100, 3, &repeated, &e));
+    assert_true(repeated);
+    assert_ok(ledger_topup(l, "t2", 5, 3, &repeated, &e));
+    assert_false(repeated);
+    assert_ok(ledger_topup(l, "t2", 5, 4, &repeated, &e));
+    assert_true(repeated);
+    assert_int_equal(ledger_topup(l, "t2", 6, 4, NULL, &e), -1);
+    assert_int_equal(refuse_of(&e), REFUSE_KEY_MISMATCH);
+    /* 25 are there: not again, but answered again, or told that it was something else. */
+    assert_ok(ledger_refund(l, "r1", 80, 5, &repeated, &e));
+    assert_true(repeated);
+    assert_int_equal(ledger_refund(l, "r1", 81, 5, NULL, &e), -1);
+    assert_int_equal(refuse_of(&e), REFUSE_KEY_MISMATCH);
+    assert_int_equal(ledger_refund(l, "r2", 80, 5, NULL, &e), -1);
+    assert_int_equal(e.code, ERR_LIMIT);
+    assert_ok(ledger_topup(l, "t3", 7, 6, NULL, &e));
+    assert_ok(ledger_commit(l, &e));
+    assert_ok(ledger_topup(l, "t3", 7, 7, &repeated, &e));
+    assert_true(repeated);
+    assert_ok(ledger_topup(l, "t4", 8, 8, NULL, &e));
+    assert_funds(l, 100 - 80 + 5 + 7 + 8, 0);
+    assert_ok(ledger_funds(l, &f, &e));
+    assert_int_equal(f.n_entries, 5);
+    assert_ok(ledger_check(l, &e));
+    ledger_close(l);
+}
+
 static void
 ledger__gives_back_and_pays_out_what_there_is(void **state)
 {
@@ -441,6 +481,7 @@ main(void)
         unit_test_in_dir(ledger__commits_a_group_at_once),
         unit_test_in_dir(ledger__takes_words_and_amounts_to_their_limits),
         unit_test_in_dir(ledger__keeps_the_wallets_of_many_apart),
+        unit_test_in_dir(ledger__goes_on_after_what_comes_again),
         unit_test_in_dir(ledger__gives_back_and_pays_out_what_there_is),
         unit_test_in_dir(ledger__refuses_what_an_account_cannot_count),
         unit_test_in_dir(ledger__lets_an_owner_owe_what_was_paid_out_and_corrected),
