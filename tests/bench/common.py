@@ -21,6 +21,10 @@ ROOT = os.path.dirname(os.path.dirname(HERE))
 SITE = ["/usr/lib/python3/dist-packages", "/usr/lib/llvm-14", "/usr/lib/python3.11", "/usr/lib/gcc", "/usr/include",
         "/usr/share/perl", "/usr/share/doc"]
 
+# What a run leaves behind, so that its peers have the same to send.
+NOT_SHIPPED = ["__pycache__", ".ipynb_checkpoints", ".git", ".gitignore", ".env", ".ssh", ".netrc", "id_*", "*.pem", "*.key",
+               "pyvenv.cfg"]
+
 # One line that stands for all names and contents below the current directory.
 DIGEST = "find . -type f -print0 | LC_ALL=C sort -z | xargs -0 sha256sum | sha256sum"
 
@@ -197,22 +201,23 @@ class Bench:
 
     def tree(self, kind, scale=100):
         path = f"{self.work}/tree-{kind}-{scale}"
-        if not os.path.exists(path) and kind == "site":
-            self.copy_site(path)
+        if not os.path.exists(path) and kind.startswith("site"):
+            self.copy_site(path, NOT_SHIPPED if kind == "site-shipped" else [])
         elif not os.path.exists(path):
             run([f"{self.tools}/mktree", kind, path, str(scale)])
         return path
 
-    def copy_site(self, path):
+    def copy_site(self, path, without):
         """Real packages of this machine, up to 960 MB: Python's own, then compilers' and their headers."""
+        def mb():
+            return int(run(["du", "-sm", path]).split()[0])
+
         os.makedirs(path)
-        left = 960
         for i, source in enumerate(SITE):
-            if left > 0 and os.path.isdir(source):
-                run(["cp", "-a", source, f"{path}/{i}-{os.path.basename(source)}"])
-                left -= int(run(["du", "-sm", source]).split()[0])
+            if mb() < 960 and os.path.isdir(source):
+                run(["rsync", "-a", *(f"--exclude={name}" for name in without), f"{source}/", f"{path}/{i}-{os.path.basename(source)}"])
         n = int(run(f"find {path} -type f | wc -l"))
-        print(f"# site: {n} files, {int(run(['du', '-sm', path]).split()[0])} MB", flush=True)
+        print(f"# {os.path.basename(path)}: {n} files, {mb()} MB", flush=True)
 
     def verdict(self):
         missed = [n for n, v in self.rows if v != "met"]
