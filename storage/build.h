@@ -51,6 +51,12 @@ struct build_sink {
      * caller's thread. NULL: the data is never needed.
      */
     int (*known)(void *ctx, struct build_known *groups, size_t n, struct err *e);
+    /*
+     * A big file that is to be read again was made of these chunks in the scan cache's
+     * tree; most of them are likely to come again. By the caller's thread, before any of
+     * the file is put. NULL: of no use.
+     */
+    void (*was)(void *ctx, const struct tree_chunk *chunks, size_t n);
 };
 
 /*

@@ -223,6 +223,10 @@ ask_cache(struct build *b, struct build_group *g, struct tree_entry *entry,
     }
     g->n_files++;
     if (!item->known) {
+        if (c != NULL && c->stored >= TREE_BIG_FILE_BYTES && is_big(entry) &&
+            b->sink->was != NULL) {
+            b->sink->was(b->sink->ctx, b->cached.chunks, b->cached.n_chunks);
+        }
         g->differs = true;
     } else if (g->cached_seq == 0) {
         g->cached_seq = b->cached_seq;

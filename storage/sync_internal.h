@@ -86,7 +86,7 @@ struct sync_chunk {
     uint8_t kind;  /* enum store_kind */
     uint8_t codec; /* of stored */
     uint8_t state;
-    bool known;      /* from the scan cache: part of the cache's tree, never read */
+    bool known;      /* from the scan cache: part of the cache's tree */
     uint8_t *stored; /* encoded content; NULL: not at hand */
 };
 
@@ -131,8 +131,9 @@ struct sync_send {
     bool abort;
 
     struct sync_table chunks;
-    size_t held_bytes;     /* stored content of data chunks at hand */
-    struct codec **codecs; /* idle ones */
+    struct sync_table before; /* what changed big files were made of */
+    size_t held_bytes;        /* stored content of data chunks at hand */
+    struct codec **codecs;    /* idle ones */
     size_t n_codecs;
 
     bool built; /* the tree is made */

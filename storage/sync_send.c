@@ -77,6 +77,7 @@ sync_send_free(struct sync_send *s)
     (void)pthread_cond_destroy(&s->moved);
     (void)pthread_mutex_destroy(&s->lock);
     sync_table_free(&s->chunks);
+    sync_table_free(&s->before);
     sync_numbers_free(&s->held_back);
     sync_numbers_free(&s->to_offer);
     sync_numbers_free(&s->offered);

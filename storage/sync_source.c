@@ -37,6 +37,16 @@ has_no_room(const struct sync_send *s, enum store_kind kind)
     return kind == STORE_KIND_DATA && s->held_bytes >= s->o.window_bytes && !s->begun;
 }
 
+/*
+ * Has the receiver surely got it, if it has the base that it is believed to have? Then
+ * it is not kept, and read again in the rare case that it is wanted after all.
+ */
+static bool
+is_surely_there(const struct sync_send *s, const struct sha256 *id)
+{
+    return (s->has_base || !s->begun) && sync_table_find(&s->before, id) != NULL;
+}
+
 /* Would the content be kept? If not, it need not be encoded. */
 static bool
 is_of_use(struct sync_send *s, enum store_kind kind, const struct sha256 *id)
@@ -46,7 +56,7 @@ is_of_use(struct sync_send *s, enum store_kind kind, const struct sha256 *id)
 
     (void)pthread_mutex_lock(&s->lock);
     c = sync_table_find(&s->chunks, id);
-    of_use = !has_no_room(s, kind) &&
+    of_use = !has_no_room(s, kind) && !is_surely_there(s, id) &&
              (c == NULL || (c->stored == NULL && c->state != SYNC_CHUNK_SENT &&
                             c->state != SYNC_CHUNK_THERE));
     (void)pthread_mutex_unlock(&s->lock);
@@ -75,6 +85,9 @@ sync_content(struct sync_send *s, enum store_kind kind, const struct sha256 *id,
     number = sync_table_add(&s->chunks, id, &added);
     c = &s->chunks.v[number];
     c->raw_len = (uint32_t)raw_len;
+    if (added) {
+        c->known = sync_table_find(&s->before, id) != NULL;
+    }
     if (kind == STORE_KIND_META || added) {
         c->kind = (uint8_t)kind; /* equal bytes are one chunk; metadata is kept safer */
     }
@@ -166,10 +179,24 @@ sink_known(void *ctx, struct build_known *groups, size_t n, struct err *e)
     return aborted ? err_set(e, ERR_BUSY, "the transfer was given up") : 0;
 }
 
+static void
+sink_was(void *ctx, const struct tree_chunk *chunks, size_t n)
+{
+    struct sync_send *s = ctx;
+    bool added;
+
+    (void)pthread_mutex_lock(&s->lock);
+    for (size_t i = 0; i < n; i++) {
+        (void)sync_table_add(&s->before, &chunks[i].id, &added);
+    }
+    (void)pthread_mutex_unlock(&s->lock);
+}
+
 static int
 make_from_dir(struct sync_send *s, struct sha256 *tree, struct err *e)
 {
-    struct build_sink sink = {.ctx = s, .put = sink_put, .known = sink_known};
+    struct build_sink sink = {
+        .ctx = s, .put = sink_put, .known = sink_known, .was = sink_was};
 
     if (build_tree(s->root_fd, s->build, &sink, &s->report, e) != 0) {
         return -1;

@@ -322,6 +322,57 @@ sync__a_small_change_sends_little(void **state)
     world_free(&w);
 }
 
+static void
+change_big(const struct world *w, off_t at, const char *text)
+{
+    char *path = path_join(w->dir, "big");
+    int fd = open(path, O_WRONLY | O_CLOEXEC);
+
+    assert_true(fd >= 0);
+    assert_int_equal(pwrite(fd, text, strlen(text), at), (ssize_t)strlen(text));
+    (void)close(fd);
+    free(path);
+    settle(w);
+}
+
+/*
+ * Of a big file that was changed in one place only that place goes, and none of the
+ * rest is asked for; without the base, or with one that is not there, all of it arrives.
+ */
+static void
+sync__a_change_of_a_big_file_sends_its_place(void **state)
+{
+    struct world w = world_new();
+    struct outcome o;
+    struct sha256 first;
+
+    (void)state;
+    fill(&w);
+    o = ship(&w, (struct ship){0});
+    assert_int_equal(o.state, SYNC_DONE);
+    first = o.tree;
+    change_big(&w, 1500000, "in the middle");
+    o = ship(&w, (struct ship){.base = &first});
+    assert_int_equal(o.state, SYNC_DONE);
+    check_whole(&w, &o.tree);
+    assert_true(o.sent.sent_bytes < (uint64_t)2 * CHUNKER_MAX_BYTES + 65536);
+    assert_true(o.sent.n_offered <= 2); /* the tree's own */
+    change_big(&w, 2000000, "again");
+    o = ship(&w, (struct ship){.begin_late = true}); /* no base: asked for all of it */
+    assert_int_equal(o.state, SYNC_DONE);
+    check_whole(&w, &o.tree);
+    assert_true(o.sent.sent_bytes < (uint64_t)2 * CHUNKER_MAX_BYTES + 65536);
+    free(w.store_dir);
+    w.store_dir = path_join(w.scratch, "another");
+    first = o.tree;
+    change_big(&w, 2500000, "and again");
+    o = ship(&w, (struct ship){.base = &first}); /* which is not there */
+    assert_int_equal(o.state, SYNC_DONE);
+    check_whole(&w, &o.tree);
+    assert_true(o.sent.sent_bytes > 3000000);
+    world_free(&w);
+}
+
 /* The base is a belief: a host that lost it, or never had it, gets everything. */
 static void
 sync__a_base_that_is_not_there_costs_time_only(void **state)
@@ -517,6 +568,7 @@ main(void)
         cmocka_unit_test(sync__ships_all_of_it_cold),
         cmocka_unit_test(sync__an_unchanged_tree_is_one_message),
         cmocka_unit_test(sync__a_small_change_sends_little),
+        cmocka_unit_test(sync__a_change_of_a_big_file_sends_its_place),
         cmocka_unit_test(sync__a_base_that_is_not_there_costs_time_only),
         cmocka_unit_test(sync__a_small_window_is_only_slower),
         cmocka_unit_test(sync__goes_on_after_a_cut),
