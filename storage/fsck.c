@@ -18,18 +18,26 @@
 #define ROWS_BATCH ((size_t)8192)
 
 void
+fsck_tell(const struct fsck *f, const struct err *line)
+{
+    if (f->o->say != NULL) {
+        f->o->say(f->o->arg, line);
+    }
+}
+
+void
 fsck_say(const struct fsck *f, const char *fmt, ...)
 {
-    char line[512];
+    struct err line;
     va_list ap;
 
     if (f->o->say == NULL) {
         return;
     }
     va_start(ap, fmt);
-    (void)vsnprintf(line, sizeof line, fmt, ap);
+    (void)err_vset(&line, ERR_NONE, fmt, ap);
     va_end(ap);
-    f->o->say(f->o->arg, line);
+    f->o->say(f->o->arg, &line);
 }
 
 bool
@@ -228,6 +236,8 @@ mend_index(struct fsck *f, const char *dir, struct err *e)
 static int
 check_store(struct fsck *f, bool *done, struct err *e)
 {
+    struct err line;
+
     if (fsck_packs(f, e) == 0 && fsck_index(f, e) == 0 && fsck_orphans(f, e) == 0) {
         *done = true;
         return 0;
@@ -235,7 +245,9 @@ check_store(struct fsck *f, bool *done, struct err *e)
     if (!is_index_damage(e)) { /* what is wrong with packs is not told that way */
         return -1;
     }
-    fsck_say(f, "the index is damaged: %s", e->msg);
+    line = *e;
+    err_wrap(&line, "the index is damaged");
+    fsck_tell(f, &line);
     f->r->n_index_errors++;
     *done = false;
     return 0;

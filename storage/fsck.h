@@ -49,8 +49,8 @@ struct fsck_options {
     bool check_only;      /* mend nothing */
     /* A snapshot's file is damaged; path NULL: all of it, or its names, why tells. */
     void (*damaged)(void *arg, const char *snap_id, const char *path, size_t path_len,
-                    const char *why);
-    void (*say)(void *arg, const char *line);
+                    const struct err *why);
+    void (*say)(void *arg, const struct err *line); /* its msg and form */
     void (*progress)(void *arg, uint64_t done_bytes, uint64_t all_bytes);
     void *arg; /* of the three; each may be NULL */
 };

@@ -21,6 +21,8 @@ struct fsck {
     uint64_t all_bytes, done_bytes;
 };
 
+/* A line that is there already. */
+void fsck_tell(const struct fsck *f, const struct err *line);
 void fsck_say(const struct fsck *f, const char *fmt, ...) PRINTF_LIKE(2, 3);
 
 /* Every pack that the index knows. */

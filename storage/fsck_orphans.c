@@ -114,8 +114,8 @@ look_into(struct orphans *o, const struct pack_name *name, int fd, struct err *e
             *e = why;
             return -1;
         }
-        fsck_say(o->f, "pack %s, which the index does not know, cannot be read: %s", file,
-                 why.msg);
+        err_wrap(&why, "pack %s, which the index does not know, cannot be read", file);
+        fsck_tell(o->f, &why);
     } else if (add_lacking(o, fd, name, &damaged, e) == -1) {
         return -1;
     } else if (damaged) {

@@ -248,8 +248,15 @@ check_pack(struct fsck *f, struct fsck_pack *p, struct err *e)
     }
     rc = 0;
     if (!fi.whole || fi.n_scarred > 0) {
-        fsck_say(f, "pack %s is damaged: %" PRIu64 " of its entries%s", file,
-                 fi.n_scarred, fi.whole ? "" : ", and its table or headers");
+        if (fi.whole) {
+            fsck_say(f, "pack %s is damaged: %" PRIu64 " of its entries", file,
+                     fi.n_scarred);
+        } else {
+            fsck_say(f,
+                     "pack %s is damaged: %" PRIu64
+                     " of its entries, and its table or headers",
+                     file, fi.n_scarred);
+        }
         f->r->n_bad_packs++;
         if (f->o->check_only) {
             f->r->n_bad_chunks += fi.n_scarred;

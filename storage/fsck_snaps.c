@@ -43,7 +43,8 @@ count_missing(void *arg, const struct sha256 *id, struct err *e)
 }
 
 static void
-tell(struct fsck *f, const char *id, const char *path, size_t path_len, const char *why)
+tell(struct fsck *f, const char *id, const char *path, size_t path_len,
+     const struct err *why)
 {
     if (f->o->damaged != NULL) {
         f->o->damaged(f->o->arg, id, path, path_len, why);
@@ -54,9 +55,11 @@ static void
 name_file(void *arg, const char *path, size_t path_len)
 {
     struct snap_check *c = arg;
+    struct err why;
 
     c->f->r->n_files_damaged++;
-    tell(c->f, c->id, path, path_len, "its contents are damaged");
+    err_set(&why, ERR_CORRUPT, "its contents are damaged");
+    tell(c->f, c->id, path, path_len, &why);
 }
 
 static int
@@ -75,7 +78,7 @@ check_tree(struct fsck *f, const char *id, const struct sha256 *tree, struct err
     }
     f->r->n_snaps_damaged++;
     if (f->o->files(f->s, tree, is_missing, &c, name_file, &c, &why) == -1) {
-        tell(f, id, NULL, 0, why.msg);
+        tell(f, id, NULL, 0, &why);
     }
     if (c.failed) {
         *e = c.failure;
@@ -106,7 +109,7 @@ check_snap(struct fsck *f, const char *id, struct err *e)
             return -1;
         }
         f->r->n_manifests_lost++;
-        tell(f, id, NULL, 0, e->msg);
+        tell(f, id, NULL, 0, e);
         return 0;
     }
     if (!gone && !sha256_equal(&m->tree, &none)) {

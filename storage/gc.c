@@ -20,16 +20,24 @@
 void
 gc_say(struct gc *g, const char *fmt, ...)
 {
-    char line[512];
+    struct err line;
     va_list ap;
 
     if (g->o->say == NULL) {
         return;
     }
     va_start(ap, fmt);
-    (void)vsnprintf(line, sizeof line, fmt, ap);
+    (void)err_vset(&line, ERR_NONE, fmt, ap);
     va_end(ap);
-    g->o->say(g->o->say_arg, line);
+    g->o->say(g->o->say_arg, &line);
+}
+
+void
+gc_tell(const struct gc *g, const struct err *line)
+{
+    if (g->o->say != NULL) {
+        g->o->say(g->o->say_arg, line);
+    }
 }
 
 /* An index that names packs which are not there is not one to delete by. */
@@ -194,9 +202,15 @@ say_result(struct gc *g)
     gc_say(g,
            "%" PRIu64 " chunks (%" PRIu64 " bytes) are claimed by %" PRIu64 " snapshots",
            r->n_live, r->live_bytes, r->n_manifests);
-    gc_say(g, "%" PRIu64 " chunks (%" PRIu64 " bytes) are claimed by none%s",
-           r->n_condemned, r->condemned_bytes,
-           r->n_condemned > 0 ? ": condemned, to be deleted by a later gc" : "");
+    if (r->n_condemned > 0) {
+        gc_say(g,
+               "%" PRIu64 " chunks (%" PRIu64
+               " bytes) are claimed by none: condemned, to "
+               "be deleted by a later gc",
+               r->n_condemned, r->condemned_bytes);
+    } else {
+        gc_say(g, "0 chunks (0 bytes) are claimed by none");
+    }
     if (r->n_pardoned != 0) {
         gc_say(g, "%" PRIu64 " condemned chunks are claimed again", r->n_pardoned);
     }
@@ -204,8 +218,13 @@ say_result(struct gc *g)
         gc_say(g, "%" PRIu64 " condemned chunks wait for sessions that are open",
                r->n_held);
     }
-    gc_say(g, "%" PRIu64 " chunks (%" PRIu64 " bytes) %s", r->n_deleted, r->deleted_bytes,
-           g->o->dry_run ? "would be deleted" : "deleted");
+    if (g->o->dry_run) {
+        gc_say(g, "%" PRIu64 " chunks (%" PRIu64 " bytes) would be deleted", r->n_deleted,
+               r->deleted_bytes);
+    } else {
+        gc_say(g, "%" PRIu64 " chunks (%" PRIu64 " bytes) deleted", r->n_deleted,
+               r->deleted_bytes);
+    }
     if (r->n_no_room != 0) {
         gc_say(g,
                "%" PRIu64 " packs stay: the disk has no room to write anew what is kept",

@@ -33,10 +33,11 @@ int gc_walk_tree(struct store *s, const struct sha256 *tree, gc_chunk_fn *chunk,
                  void *arg, struct err *e);
 
 struct gc_options {
-    gc_walk_fn *walk;                         /* required */
-    bool dry_run;                             /* say what would be done, change nothing */
-    bool wait;                                /* for another gc to end; else ERR_BUSY */
-    void (*say)(void *arg, const char *line); /* explanations for people; NULL: none */
+    gc_walk_fn *walk; /* required */
+    bool dry_run;     /* say what would be done, change nothing */
+    bool wait;        /* for another gc to end; else ERR_BUSY */
+    /* Explanations for people, a line each (its msg and form); NULL: none. */
+    void (*say)(void *arg, const struct err *line);
     void *say_arg;
 };
 

@@ -50,6 +50,8 @@ struct gc {
 };
 
 void gc_say(struct gc *g, const char *fmt, ...) PRINTF_LIKE(2, 3);
+/* A line that is there already. */
+void gc_tell(const struct gc *g, const struct err *line);
 
 /*
  * Find out what is claimed: fills live and gen_ok. Nothing has been deleted or

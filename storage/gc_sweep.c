@@ -84,8 +84,8 @@ take_orphan(struct gc *g, int fd, const char *file, struct err *e)
         return err_set(e, ERR_CORRUPT, "the index has forgotten pack %s: see gpurun fsck",
                        file);
     case ORPHAN_UNREADABLE:
-        gc_say(g, "pack %s, which the index does not know, is left alone: %s", file,
-               why.msg);
+        err_wrap(&why, "pack %s, which the index does not know, is left alone", file);
+        gc_tell(g, &why);
         g->r->n_unreadable++;
         return 0;
     case ORPHAN_RUBBISH:
@@ -281,6 +281,15 @@ take_back(struct gc *g, struct group *gr, const struct group *was, struct err *e
     return 0;
 }
 
+static void
+say_left(const struct gc *g, const struct err *why)
+{
+    struct err line = *why;
+
+    err_wrap(&line, "a pack is left alone");
+    gc_tell(g, &line);
+}
+
 /*
  * Take a pack into the group: what is to be kept is copied. A pack that cannot be read
  * through is left alone, without an error: fsck is there for it.
@@ -299,7 +308,7 @@ group_add(struct gc *g, struct group *gr, struct pack_use *p, struct err *e)
 
     if (pack_open(g->s->packs_fd, &p->row.name, &fd, &why) == -1 ||
         pack_read_table(fd, &list, &why) == -1) {
-        gc_say(g, "a pack is left alone: %s", why.msg);
+        say_left(g, &why);
         rc = pack_is_damage(&why) || why.code == ERR_NOT_FOUND ? 0 : -1;
         *e = why;
         goto out;
@@ -315,7 +324,7 @@ group_add(struct gc *g, struct group *gr, struct pack_use *p, struct err *e)
     }
     if (copy_pack(g, gr, p, fd, &list, fates, &unreadable, &why) == -1) {
         if (unreadable) {
-            gc_say(g, "a pack is left alone: %s", why.msg);
+            say_left(g, &why);
             rc = take_back(g, gr, &was, e);
         } else {
             *e = why;

@@ -92,16 +92,16 @@ int snap_drop(struct store *s, const char *id, const char *why, struct err *e) M
 #define SNAP_CLOCK_LEAP_S   ((int64_t)40 * 86400)
 struct snap_expiry {
     size_t n_expired;
-    char clock_doubt[256]; /* empty: the clock is trusted */
+    struct err clock_doubt; /* ERR_NONE: the clock is trusted; msg is "" then */
 };
 int snap_expire(struct store *s, struct snap_expiry *out,
                 void (*done)(void *arg, const struct snap *sn), void *arg,
                 struct err *e) MUST_USE;
 
 /*
- * Why nothing would expire now, without remembering anything; empty: the clock is
- * trusted, or this store has never looked at it.
+ * Why nothing would expire now, without remembering anything; ERR_NONE and "": the clock
+ * is trusted, or this store has never looked at it.
  */
-void snap_clock_doubt(struct store *s, char doubt[256]);
+void snap_clock_doubt(struct store *s, struct err *doubt);
 
 #endif

@@ -76,35 +76,36 @@ save_seen(struct store *s, const struct seen *c, struct err *e)
     return rc;
 }
 
-/* What speaks against the clock since it was last seen; empty: nothing. */
+/* What speaks against the clock since it was last seen; ERR_NONE: nothing. */
 static void
-contradiction(const struct seen *last, const struct seen *now, char why[256])
+contradiction(const struct seen *last, const struct seen *now, struct err *why)
 {
     int64_t moved = now->wall_ns - last->wall_ns;
 
-    why[0] = '\0';
+    *why = (struct err){.code = ERR_NONE};
     if (!last->known) {
-        (void)snprintf(why, 256, "the clock has not been seen by this store before");
+        err_set(why, ERR_INVALID, "the clock has not been seen by this store before");
     } else if (strcmp(last->boot, now->boot) == 0) {
         int64_t ran = now->boot_ns - last->boot_ns;
         int64_t off = moved > ran ? moved - ran : ran - moved;
 
         if (off > DRIFT_NS + ran / DRIFT_PART) {
-            (void)snprintf(why, 256,
-                           "the clock jumped by %" PRId64 " s while it was %" PRId64 " s",
-                           (moved - ran) / NS, ran / NS);
+            err_set(why, ERR_INVALID,
+                    "the clock jumped by %" PRId64 " s while it was %" PRId64 " s",
+                    (moved - ran) / NS, ran / NS);
         }
     } else if (moved < -DRIFT_NS) {
-        (void)snprintf(why, 256, "the clock went back by %" PRId64 " s", -moved / NS);
+        err_set(why, ERR_INVALID, "the clock went back by %" PRId64 " s", -moved / NS);
     } else if (moved > SNAP_CLOCK_LEAP_S * NS) {
-        (void)snprintf(why, 256, "the clock leapt by %" PRId64 " days",
-                       moved / NS / 86400);
+        err_set(why, ERR_INVALID, "the clock leapt by %" PRId64 " days",
+                moved / NS / 86400);
     }
 }
 
 /* What the clock says now, and whether that agrees with the last time. */
 static void
-look_at_clock(struct store *s, struct seen *seen_last, struct seen *now, char doubt[256])
+look_at_clock(struct store *s, struct seen *seen_last, struct seen *now,
+              struct err *doubt)
 {
     struct seen last;
 
@@ -116,7 +117,7 @@ look_at_clock(struct store *s, struct seen *seen_last, struct seen *now, char do
     now->wall_ns = clock_wall_ns();
     now->known = true;
     contradiction(&last, now, doubt);
-    if (doubt[0] != '\0') {
+    if (doubt->code != ERR_NONE) {
         now->doubt = true;
         now->steady_wall_ns = now->wall_ns;
     } else {
@@ -124,33 +125,33 @@ look_at_clock(struct store *s, struct seen *seen_last, struct seen *now, char do
         now->doubt =
             last.doubt && now->wall_ns - now->steady_wall_ns < SNAP_CLOCK_STEADY_S * NS;
     }
-    if (now->doubt && doubt[0] == '\0') {
-        (void)snprintf(doubt, 256,
-                       "the clock was set %" PRId64 " s ago; believed after a day",
-                       (now->wall_ns - now->steady_wall_ns) / NS);
+    if (now->doubt && doubt->code == ERR_NONE) {
+        err_set(doubt, ERR_INVALID,
+                "the clock was set %" PRId64 " s ago; believed after a day",
+                (now->wall_ns - now->steady_wall_ns) / NS);
     }
 }
 
 void
-snap_clock_doubt(struct store *s, char doubt[256])
+snap_clock_doubt(struct store *s, struct err *doubt)
 {
     struct seen last;
     struct seen now;
 
     look_at_clock(s, &last, &now, doubt);
     if (!last.known) {
-        doubt[0] = '\0'; /* nothing has been kept here for long */
+        *doubt = (struct err){.code = ERR_NONE}; /* nothing has been kept here for long */
     }
 }
 
 /* Look at the clock, and remember what it said. */
 static int
-check_clock(struct store *s, struct seen *now, char doubt[256], struct err *e)
+check_clock(struct store *s, struct seen *now, struct err *doubt, struct err *e)
 {
     struct seen last;
 
     look_at_clock(s, &last, now, doubt);
-    if (last.known && now->doubt == last.doubt && doubt[0] == '\0' &&
+    if (last.known && now->doubt == last.doubt && doubt->code == ERR_NONE &&
         strcmp(last.boot, now->boot) == 0 &&
         now->wall_ns - last.wall_ns < SAVE_EVERY_NS && now->wall_ns >= last.wall_ns) {
         return 0;
@@ -204,7 +205,7 @@ snap_expire(struct store *s, struct snap_expiry *out,
     int rc = -1;
 
     memset(out, 0, sizeof *out);
-    if (check_clock(s, &now, out->clock_doubt, e) == -1) {
+    if (check_clock(s, &now, &out->clock_doubt, e) == -1) {
         return -1;
     }
     if (now.doubt) {

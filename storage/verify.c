@@ -9,7 +9,7 @@
 
 struct verify {
     struct store *store;
-    void (*damaged)(void *arg, const char *path, size_t path_len, const char *why);
+    void (*damaged)(void *arg, const char *path, size_t path_len, const struct err *why);
     void *arg;
     struct verify_result sums;
     struct buf data;
@@ -18,7 +18,7 @@ struct verify {
 };
 
 static void
-tell(struct verify *v, const char *path, size_t len, const char *why)
+tell(struct verify *v, const char *path, size_t len, const struct err *why)
 {
     v->sums.n_damaged++;
     if (v->damaged != NULL) {
@@ -29,7 +29,7 @@ tell(struct verify *v, const char *path, size_t len, const char *why)
 /* The files whose contents reach into [from, to) of the group's. */
 static void
 tell_files(struct verify *v, const struct tree_group *g, uint64_t from, uint64_t to,
-           size_t *next, const char *why)
+           size_t *next, const struct err *why)
 {
     uint64_t at = 0;
 
@@ -92,9 +92,9 @@ check_group(struct verify *v, const struct tree_group *g, struct err *e)
             continue;
         }
         if (!big) {
-            tell_files(v, g, at, at + c->len, &next, why.msg);
+            tell_files(v, g, at, at + c->len, &next, &why);
         } else if (!v->told) {
-            tell(v, buf_str(&v->path), v->path.len, why.msg);
+            tell(v, buf_str(&v->path), v->path.len, &why);
             v->told = true;
         }
         at += c->len;
@@ -105,7 +105,7 @@ check_group(struct verify *v, const struct tree_group *g, struct err *e)
 int
 verify_tree(struct store *s, const struct sha256 *tree,
             void (*damaged)(void *arg, const char *path, size_t path_len,
-                            const char *why),
+                            const struct err *why),
             void *arg, struct verify_result *out, struct err *e)
 {
     struct tree_source source = tree_source_store(s);

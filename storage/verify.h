@@ -26,7 +26,7 @@ struct verify_result {
  */
 int verify_tree(struct store *s, const struct sha256 *tree,
                 void (*damaged)(void *arg, const char *path, size_t path_len,
-                                const char *why),
+                                const struct err *why),
                 void *arg, struct verify_result *out, struct err *e) MUST_USE;
 
 #endif

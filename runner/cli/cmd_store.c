@@ -62,21 +62,24 @@ add_lines(struct gathered *g, const struct rec *resp)
         json_key(g->j, "lines");
         json_arr(g->j);
     }
-    for (size_t i = 0; i < rec_n_fields(resp); i++) {
-        const char *value;
+    for (size_t i = 0; i < rec_count(resp, "line"); i++) {
         size_t len;
-        const char *key = rec_field(resp, i, &value, &len);
+        const char *value = rec_get_nth(resp, "line", i, &len);
+        const char *form = rec_get_nth(resp, "line_form", i, NULL);
+        struct err told;
 
-        if (strcmp(key, "line") != 0) {
-            continue;
-        }
         if (g->j != NULL) {
             json_escaped(g->j, value, len);
-        } else {
-            buf_printf(g->out, "%s: ", g->host);
-            text_escape(g->out, value, len);
-            buf_add_str(g->out, "\n");
+            continue;
         }
+        buf_printf(g->out, "%s: ", g->host);
+        if (form != NULL && form[0] != '\0') {
+            err_told(&told, ERR_NONE, value, form);
+            text_escape(g->out, told.msg, strlen(told.msg));
+        } else { /* perhaps longer than an error may be */
+            text_escape(g->out, value, len);
+        }
+        buf_add_str(g->out, "\n");
     }
     if (g->j != NULL) {
         json_arr_end(g->j);
@@ -114,8 +117,11 @@ take_gc(struct gathered *g, const struct rec *resp)
                    g->host, number(resp, "n_no_room"));
     }
     if (doubt != NULL) {
+        struct err told;
+
+        err_told(&told, ERR_NONE, doubt, rec_get(resp, "clock_doubt_form"));
         buf_printf(g->out, _("%s: nothing expires: "), g->host);
-        text_escape(g->out, doubt, strlen(doubt));
+        text_escape(g->out, told.msg, strlen(told.msg));
         buf_add_str(g->out, "\n");
     }
 }
@@ -293,23 +299,24 @@ show_verified(const struct cli *c, const struct data_ref *ref, const struct rec 
         json_key(&j, "files");
         json_arr(&j);
     }
-    for (size_t i = 0; i < rec_n_fields(resp); i++) {
-        const char *value;
+    for (size_t i = 0; i < rec_count(resp, "damaged"); i++) {
+        const char *why = rec_get_nth(resp, "damaged_why", i, NULL);
         size_t len;
-        const char *key = rec_field(resp, i, &value, &len);
+        const char *name = rec_get_nth(resp, "damaged", i, &len);
+        struct err told;
 
-        if (c->g.json && strcmp(key, "damaged") == 0) {
+        why = why != NULL ? why : "";
+        if (c->g.json) {
             json_obj(&j);
-            json_kname(&j, "name", value, len);
-        } else if (c->g.json && strcmp(key, "damaged_why") == 0) {
+            json_kname(&j, "name", name, len);
             json_key(&j, "why");
-            json_escaped(&j, value, len);
+            json_escaped(&j, why, strlen(why));
             json_obj_end(&j);
-        } else if (strcmp(key, "damaged") == 0) {
-            text_escape(out, value, len);
-        } else if (strcmp(key, "damaged_why") == 0) {
+        } else {
+            err_told(&told, ERR_NONE, why, rec_get_nth(resp, "damaged_form", i, NULL));
+            text_escape(out, name, len);
             buf_add_str(out, ": ");
-            text_escape(out, value, len);
+            text_escape(out, told.msg, strlen(told.msg));
             buf_add_str(out, "\n");
         }
     }

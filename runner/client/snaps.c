@@ -134,8 +134,12 @@ snaps_list(struct session *s, bool all, struct snap_infos *l, struct buf *doubts
         l->n += rc == 0;
     }
     if (rc == 0 && doubts != NULL && rec_get(resp, "clock_doubt") != NULL) {
+        struct err told;
+
+        err_told(&told, ERR_NONE, rec_get(resp, "clock_doubt"),
+                 rec_get(resp, "clock_doubt_form"));
         buf_printf(doubts, _("%s%s: nothing expires: %s"), doubts->len > 0 ? "\n" : "",
-                   session_host(s)->name, rec_get(resp, "clock_doubt"));
+                   session_host(s)->name, told.msg);
     }
     rec_free(resp);
     rec_free(req);

@@ -178,7 +178,7 @@ look(struct round *g, const char *job)
 static int
 look_at_all(struct round *g, struct err *e)
 {
-    char doubt[256];
+    struct err doubt;
     struct dirent *de;
     DIR *d = NULL;
     int fd = -1;
@@ -187,8 +187,8 @@ look_at_all(struct round *g, struct err *e)
     if (workdirs_open_store(g->renter, &g->store, e) != 0) {
         return -1;
     }
-    snap_clock_doubt(g->store, doubt);
-    if (doubt[0] != '\0') { /* nothing expires by it either */
+    snap_clock_doubt(g->store, &doubt);
+    if (doubt.code != ERR_NONE) { /* nothing expires by it either */
         rc = 0;
         goto out;
     }

@@ -58,10 +58,10 @@ each_store(const struct agent *a, store_fn *fn, void *ctx, struct err *e)
 }
 
 static void
-say_line(void *arg, const char *line)
+say_line(void *arg, const struct err *line)
 {
     (void)arg;
-    (void)printf("%s\n", line);
+    (void)printf("%s\n", line->msg);
 }
 
 /* ---- gc ---- */
@@ -80,8 +80,9 @@ gc_one(void *ctx, const struct renter *r, const char *path, struct err *e)
                        &j->sums, e);
 
     (void)path;
-    if (rc == 0 && j->sums.clock_doubt[0] != '\0') {
-        (void)fprintf(stderr, "gpurun-agent: nothing expires: %s\n", j->sums.clock_doubt);
+    if (rc == 0 && j->sums.clock_doubt.code != ERR_NONE) {
+        (void)fprintf(stderr, "gpurun-agent: nothing expires: %s\n",
+                      j->sums.clock_doubt.msg);
     }
     return rc;
 }
@@ -169,7 +170,7 @@ struct fsck_job {
 
 static void
 say_damaged(void *arg, const char *snap_id, const char *path, size_t path_len,
-            const char *why)
+            const struct err *why)
 {
     const struct fsck_job *j = arg;
     struct buf b = BUF_INIT;
@@ -178,13 +179,13 @@ say_damaged(void *arg, const char *snap_id, const char *path, size_t path_len,
         json_obj(j->damaged);
         json_kstr(j->damaged, "snapshot", snap_id);
         json_kname(j->damaged, "path", path == NULL ? "" : path, path_len);
-        json_kstr(j->damaged, "why", why);
+        json_kstr(j->damaged, "why", why->msg);
         json_obj_end(j->damaged);
         return;
     }
     text_escape(&b, path == NULL ? "" : path, path == NULL ? 0 : path_len);
     (void)printf("snapshot %s: %s%s%s\n", snap_id, buf_str(&b), path == NULL ? "" : ": ",
-                 why);
+                 why->msg);
     buf_free(&b);
 }
 

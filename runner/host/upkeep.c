@@ -49,7 +49,7 @@ gc_pass(const struct renter *r, const struct gc_options *o, struct upkeep_gc *su
     if (gc_run(s, o, &res, e) != 0) {
         goto out;
     }
-    memcpy(sums->clock_doubt, expiry.clock_doubt, sizeof sums->clock_doubt);
+    sums->clock_doubt = expiry.clock_doubt;
     sums->freed_bytes += res.freed_bytes;
     left->n_unreadable = res.n_unreadable; /* of the last pass: the same ones */
     left->n_no_room = res.n_no_room;
@@ -67,8 +67,9 @@ out:
  * room need not ask twice.
  */
 int
-upkeep_gc(const struct renter *r, bool dry_run, void (*say)(void *arg, const char *line),
-          void *arg, struct upkeep_gc *sums, struct err *e)
+upkeep_gc(const struct renter *r, bool dry_run,
+          void (*say)(void *arg, const struct err *line), void *arg,
+          struct upkeep_gc *sums, struct err *e)
 {
     struct gc_options o = {.walk = gc_walk_tree,
                            .dry_run = dry_run,

@@ -16,7 +16,7 @@ struct upkeep_gc {
     uint64_t n_unreadable; /* packs left alone: fsck is to look at them */
     uint64_t n_no_room;    /* packs left alone: the disk is too full to rewrite them */
     size_t n_expired;
-    char clock_doubt[256]; /* "": what has expired was given up; else why nothing was */
+    struct err clock_doubt; /* ERR_NONE: what has expired was given up; else why not */
 };
 
 /*
@@ -25,8 +25,8 @@ struct upkeep_gc {
  * Sums are added to *sums. No store yet: nothing to do.
  */
 int upkeep_gc(const struct renter *r, bool dry_run,
-              void (*say)(void *arg, const char *line), void *arg, struct upkeep_gc *sums,
-              struct err *e) MUST_USE;
+              void (*say)(void *arg, const struct err *line), void *arg,
+              struct upkeep_gc *sums, struct err *e) MUST_USE;
 
 /*
  * Once a day, by whoever comes first: true to one of them. The first day begins when the

@@ -109,7 +109,7 @@ snap_ls(struct serve *s, uint64_t id, const struct rec *req)
     struct store *st = NULL;
     struct rec *r;
     struct err e;
-    char doubt[256];
+    struct err doubt;
     bool all;
 
     if (serve_flag(req, "all", &all, &e) != 0 ||
@@ -120,8 +120,9 @@ snap_ls(struct serve *s, uint64_t id, const struct rec *req)
     }
     r = msg_answer_new(VERB_SNAP_LIST);
     if (is_overdue(&l)) { /* else there is nothing to wonder about */
-        snap_clock_doubt(st, doubt);
-        add_text(r, "clock_doubt", doubt);
+        snap_clock_doubt(st, &doubt);
+        add_text(r, "clock_doubt", doubt.msg);
+        add_text(r, "clock_doubt_form", doubt.form);
     }
     for (size_t i = 0; i < l.n; i++) {
         const struct snap *n = &l.v[i];

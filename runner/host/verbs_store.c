@@ -26,14 +26,19 @@ struct lines {
 };
 
 static void
-add_line(void *arg, const char *line)
+add_text(struct lines *l, const char *line, const char *form)
 {
-    struct lines *l = arg;
-
     if (l->n < LINES_MAX && strlen(line) <= LINE_BYTES_MAX) {
-        rec_add_bytes(l->to, "line", line, strlen(line));
+        rec_add(l->to, "line", line);
+        rec_add(l->to, "line_form", form);
         l->n++;
     }
+}
+
+static void
+add_line(void *arg, const struct err *line)
+{
+    add_text(arg, line->msg, line->form);
 }
 
 static void
@@ -45,13 +50,14 @@ answer_reply(struct serve_work *w)
 /* ---- snap.verify ---- */
 
 static void
-add_damaged(void *arg, const char *path, size_t path_len, const char *why)
+add_damaged(void *arg, const char *path, size_t path_len, const struct err *why)
 {
     struct lines *l = arg;
 
     if (l->n < LINES_MAX) {
         rec_add_bytes(l->to, "damaged", path, path_len);
-        rec_add_bytes(l->to, "damaged_why", why, strlen(why));
+        rec_add(l->to, "damaged_why", why->msg);
+        rec_add(l->to, "damaged_form", why->form);
         l->n++;
     }
 }
@@ -199,8 +205,9 @@ gc_run_work(void *ctx, struct err *e)
     rec_add_int(w->reply, "n_expired", (int64_t)sums.n_expired);
     rec_add_int(w->reply, "n_unreadable", (int64_t)sums.n_unreadable);
     rec_add_int(w->reply, "n_no_room", (int64_t)sums.n_no_room);
-    if (sums.clock_doubt[0] != '\0') {
-        rec_add(w->reply, "clock_doubt", sums.clock_doubt);
+    if (sums.clock_doubt.code != ERR_NONE) {
+        rec_add(w->reply, "clock_doubt", sums.clock_doubt.msg);
+        rec_add(w->reply, "clock_doubt_form", sums.clock_doubt.form);
     }
     return 0;
 }
@@ -226,17 +233,22 @@ store_gc(struct serve *s, uint64_t id, const struct rec *req)
 
 static void
 say_damaged(void *arg, const char *snap_id, const char *path, size_t path_len,
-            const char *why)
+            const struct err *why)
 {
+    struct buf name = BUF_INIT;
     struct buf b = BUF_INIT;
+    struct err line = *why;
 
-    buf_printf(&b, "snapshot %s: ", snap_id);
     if (path != NULL) {
-        text_escape(&b, path, path_len);
-        buf_add_str(&b, ": ");
+        text_escape(&name, path, path_len);
+        err_wrap(&line, "%s", buf_str(&name));
     }
-    buf_add_str(&b, why);
-    add_line(arg, buf_str(&b));
+    err_wrap(&line, "snapshot %s", snap_id);
+    /* A path may be longer than an error. */
+    buf_printf(&b, "snapshot %s: %s%s%s", snap_id, buf_str(&name),
+               path == NULL ? "" : ": ", why->msg);
+    add_text(arg, buf_str(&b), line.form);
+    buf_free(&name);
     buf_free(&b);
 }
 

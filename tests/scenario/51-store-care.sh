@@ -28,6 +28,9 @@ before=$(packs)
 expect 0 gpurun gc
 [ "$(packs)" = "$before" ] || fail "gc took something that is needed"
 expect 0 gpurun snap rm one
+expect 0 as_client env LC_ALL=zh_CN.UTF-8 "$BUILD/bin/gpurun" gc --dry-run
+has "没有归属：列为待删"
+hasnt "chunks"
 expect 0 gpurun gc --dry-run
 has 'would be'
 [ "$(packs)" = "$before" ] || fail "--dry-run changed something"
@@ -73,6 +76,11 @@ with open(sys.argv[1], "r+b") as f:
 PY
 expect 101 gpurun fsck
 cp "$work/out" "$work/fsck-out"
+expect 101 as_client env LC_ALL=zh_CN.UTF-8 "$BUILD/bin/gpurun" fsck
+has ": 内容已损坏"
+hasnt "damaged"
+expect 101 as_client env LC_ALL=zh_CN.UTF-8 "$BUILD/bin/gpurun" --json fsck
+has "its contents are damaged"
 has 'DAMAGED' "$work/fsck-out"
 has 'damage was found' "$work/err"
 file=$(sed -n "s/^local: snapshot $snap: \\([^:]*\\):.*/\\1/p" "$work/fsck-out" | head -n 1)

@@ -245,7 +245,7 @@ op_expire(void)
               (boot_ns - (int64_t)atomic_load(&me.g->jump_boot)) / S);
     }
     atomic_fetch_add(&me.g->n_expired, (long long)x.n_expired);
-    atomic_fetch_add(&me.g->n_doubts, x.clock_doubt[0] != '\0');
+    atomic_fetch_add(&me.g->n_doubts, x.clock_doubt.msg[0] != '\0');
     store_close(st);
 }
 
@@ -256,10 +256,10 @@ op_gc(void)
 }
 
 static void
-fsck_says(void *arg, const char *line)
+fsck_says(void *arg, const struct err *line)
 {
     (void)arg;
-    (void)fprintf(stderr, "model_store: fsck: %s\n", line);
+    (void)fprintf(stderr, "model_store: fsck: %s\n", line->msg);
 }
 
 void

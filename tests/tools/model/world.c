@@ -159,9 +159,9 @@ may_have_expired(const struct slot *s)
 #define WHY_MAX 600
 
 static void
-note_file(void *arg, const char *path, size_t path_len, const char *why)
+note_file(void *arg, const char *path, size_t path_len, const struct err *why)
 {
-    (void)snprintf(arg, WHY_MAX, "it lacks %.*s: %s", (int)path_len, path, why);
+    (void)snprintf(arg, WHY_MAX, "it lacks %.*s: %s", (int)path_len, path, why->msg);
 }
 
 /* Every byte of it; else why not. */

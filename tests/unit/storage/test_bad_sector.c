@@ -290,9 +290,9 @@ leave_orphan(const char *dir)
 }
 
 static void
-count_orphan_lines(void *arg, const char *line)
+count_orphan_lines(void *arg, const struct err *line)
 {
-    *(unsigned *)arg += strstr(line, "is left alone") != NULL ? 1 : 0;
+    *(unsigned *)arg += strstr(line->msg, "is left alone") != NULL ? 1 : 0;
 }
 
 static void

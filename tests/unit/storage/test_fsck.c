@@ -54,7 +54,7 @@ copy_model(void)
 
 struct report {
     size_t n_named;
-    char last[512];
+    char last[1100];
 };
 
 static int
@@ -81,13 +81,14 @@ list_files(struct store *s, const struct sha256 *tree, fsck_missing_fn *missing,
 }
 
 static void
-note(void *arg, const char *snap_id, const char *path, size_t path_len, const char *why)
+note(void *arg, const char *snap_id, const char *path, size_t path_len,
+     const struct err *why)
 {
     struct report *r = arg;
 
     r->n_named++;
     (void)snprintf(r->last, sizeof r->last, "%s %.*s %s", snap_id, (int)path_len,
-                   path == NULL ? "" : path, why);
+                   path == NULL ? "" : path, why->msg);
 }
 
 static struct fsck_result

@@ -92,7 +92,7 @@ gc__keeps_its_reserve_where_it_is_memory_that_is_missing(void **state)
 }
 
 static void
-count_file(void *arg, const char *path, size_t path_len, const char *why)
+count_file(void *arg, const char *path, size_t path_len, const struct err *why)
 {
     (void)path;
     (void)path_len;

@@ -282,7 +282,7 @@ expire(struct store *s, bool *doubt)
     struct snap_expiry x;
 
     OK(snap_expire(s, &x, NULL, NULL, e));
-    *doubt = x.clock_doubt[0] != '\0';
+    *doubt = x.clock_doubt.msg[0] != '\0';
     return x.n_expired;
 }
 

@@ -82,7 +82,7 @@ make_tree(struct world *w, unsigned gone)
 }
 
 static void
-tell(void *arg, const char *path, size_t len, const char *why)
+tell(void *arg, const char *path, size_t len, const struct err *why)
 {
     struct world *w = arg;
     size_t used = strlen(w->told);
