@@ -227,16 +227,20 @@ drop_snaps(const char *dir, uint64_t from, uint64_t to)
     store_close(s);
 }
 
-/* Whatever its size: what the reserve holds is enough to take away what nobody claims. */
+/*
+ * Whatever its size: what the reserve holds is enough to take away what nobody claims;
+ * of the last store it holds more than the 8 MiB that once were all there was.
+ */
 static void
 gc__works_on_a_full_disk_at_every_size(void **state)
 {
     static const struct {
         uint64_t snaps, chunks;
-    } sizes[] = {{2, 1}, {3, 30}, {40, 30}, {3, 3000}, {2, 8000}};
+    } sizes[] = {{2, 1}, {3, 30}, {40, 30}, {3, 3000}, {2, 8000}, {2, 20000}};
+    const size_t n = sizeof sizes / sizeof *sizes;
 
     (void)state;
-    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+    for (size_t i = 0; i < n; i++) {
         uint64_t gone = (sizes[i].snaps - 1) * (sizes[i].chunks + 1);
         char *dir = disk_new();
         uint64_t used;
@@ -248,6 +252,7 @@ gc__works_on_a_full_disk_at_every_size(void **state)
         make_snaps(dir, sizes[i].snaps, sizes[i].chunks);
         assert_true(bytes_of(dir, "reserve") >= 3 * bytes_of(dir, "index.db") &&
                     bytes_of(dir, "reserve") >= 1 << 20);
+        assert_true(i + 1 < n || bytes_of(dir, "reserve") > 8 << 20);
         drop_snaps(dir, 1, sizes[i].snaps);
         used = disk_used(dir);
         disk_leave(dir, 0);
