@@ -1,5 +1,6 @@
 #include "runner/host/loginenv.h"
 
+#include <dirent.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -7,6 +8,7 @@
 #include <unistd.h>
 
 #include "base/buf.h"
+#include "base/clock.h"
 #include "base/file.h"
 #include "base/hash.h"
 #include "base/text.h"
@@ -16,6 +18,9 @@
 #define MARK_END      "~gpurun-env-end-5b7e1f0c93ad4862\n"
 #define CAPTURE_MAX   ((size_t)4 << 20)
 #define CAPTURE_NS    ((int64_t)15 * 1000000000)
+#define LESSER_NS     ((int64_t)5 * 1000000000)
+#define KEPT_S        3600
+#define KEPT_LESSER_S 120
 #define CACHE_TYPE    "gpurun.env.v1"
 #define CACHE_MAX     ((size_t)8 << 20)
 #define VARIABLES_MAX 8192
@@ -125,6 +130,31 @@ add_stat(struct buf *b, const char *path)
     }
 }
 
+static int
+is_visible(const struct dirent *d)
+{
+    return d->d_name[0] != '.';
+}
+
+/* A start file, or a directory of such: one edited in place changes only itself. */
+static void
+add_start_file(struct buf *b, const char *path)
+{
+    struct dirent **names = NULL;
+    int n;
+
+    add_stat(b, path);
+    n = scandir(path, &names, is_visible, alphasort);
+    for (int i = 0; i < n; i++) {
+        char *one = path_join(path, names[i]->d_name);
+
+        add_stat(b, one);
+        free(one);
+        free(names[i]);
+    }
+    free(names);
+}
+
 static void
 fingerprint(const char *shell, char out[SHA256_HEX_LEN + 1])
 {
@@ -145,10 +175,10 @@ fingerprint(const char *shell, char out[SHA256_HEX_LEN + 1])
         if (start_files[i][0] == '~' && home != NULL) {
             char *path = path_join(home, start_files[i] + 2);
 
-            add_stat(&b, path);
+            add_start_file(&b, path);
             free(path);
         } else {
-            add_stat(&b, start_files[i]);
+            add_start_file(&b, start_files[i]);
         }
     }
     sha256_of(b.data, b.len, &h);
@@ -206,16 +236,17 @@ loginenv_take(const struct buf *b, struct strings *out)
 }
 
 static bool
-ask(const char *shell, const char *flags, const char *command, struct strings *out,
-    struct err *e)
+ask(const char *shell, const char *flags, int64_t timeout_ns, const char *command,
+    struct strings *out, struct err *e)
 {
     char *argv[] = {(char *)(uintptr_t)shell, (char *)(uintptr_t)flags,
                     (char *)(uintptr_t)command, NULL};
     struct runout_options o = {.path = shell,
                                .argv = argv,
                                .envp = environ,
-                               .timeout_ns = CAPTURE_NS,
-                               .max_bytes = CAPTURE_MAX};
+                               .timeout_ns = timeout_ns,
+                               .max_bytes = CAPTURE_MAX,
+                               .until = MARK_END};
     struct buf b = BUF_INIT;
     int status = 0;
     bool ok = false;
@@ -232,25 +263,38 @@ ask(const char *shell, const char *flags, const char *command, struct strings *o
     return ok;
 }
 
-/* Login and interactive first, then what lesser shells understand. */
+/*
+ * Login and interactive first, then lesser starts: of a shell that does not understand
+ * it, that hangs, or whose start files end it (`exec zsh`, `exec tmux`). *why is all 0
+ * only if the first one answered.
+ */
 static bool
-ask_shells(const char *shell, struct strings *out, struct err *e)
+ask_shells(const char *shell, struct strings *out, struct err *why)
 {
+    static const char *const usual[] = {"-lic", "-lc", "-c", NULL};
+    /* csh knows -l only by itself: interactive is what reads the start files there. */
+    static const char *const of_csh[] = {"-ic", "-c", NULL};
     const char *name = strrchr(shell, '/') == NULL ? shell : strrchr(shell, '/') + 1;
-    bool csh = strstr(name, "csh") != NULL;
+    const char *const *flags = strstr(name, "csh") != NULL ? of_csh : usual;
     char *command = shell_command();
+    struct err e;
     bool ok;
 
     if (command == NULL) {
-        err_set(e, ERR_SYSTEM, "cannot find my own program");
+        err_set(why, ERR_SYSTEM, "cannot find my own program");
         return false;
     }
-    /* csh knows -l only by itself: interactive is what reads the start files there. */
-    ok = ask(shell, csh ? "-ic" : "-lic", command, out, e);
-    if (!ok && e->code != ERR_LIMIT) {
-        struct err second;
-
-        ok = ask(shell, "-c", command, out, &second);
+    ok = ask(shell, flags[0], CAPTURE_NS, command, out, why);
+    if (ok) {
+        memset(why, 0, sizeof *why);
+    }
+    for (size_t i = 1; !ok && flags[i] != NULL; i++) {
+        ok = ask(shell, flags[i], LESSER_NS, command, out, &e);
+        if (ok) {
+            err_set(why, ERR_SYSTEM,
+                    "'%s %s' did not tell its environment; it is that of '%s %s'", shell,
+                    flags[0], shell, flags[i]);
+        }
     }
     free(command);
     return ok;
@@ -258,13 +302,18 @@ ask_shells(const char *shell, struct strings *out, struct err *e)
 
 /* ---- keeping it ---- */
 
+/* full: only an answer of the shell as it was asked first. */
 static bool
-load(const struct agent *a, const char *print, struct strings *out, struct err *why)
+load(const struct agent *a, const char *print, bool full, struct strings *out,
+     struct err *why)
 {
     struct buf b = BUF_INIT;
     struct rec *r = NULL;
     struct err none;
     const char *kept;
+    const char *told;
+    int64_t age_s = INT64_MAX;
+    int64_t asked_s;
     bool ok = false;
 
     if (file_read_at(a->home_fd, "env", CACHE_MAX, &b, &none) != 0 ||
@@ -272,14 +321,20 @@ load(const struct agent *a, const char *print, struct strings *out, struct err *
         goto out;
     }
     kept = rec_get(r, "fingerprint");
-    if (kept == NULL || strcmp(kept, print) != 0) {
+    told = rec_get(r, "why");
+    if (rec_need_int(r, "asked_s", 0, INT64_MAX / 2, &asked_s, &none) == 0) {
+        age_s = clock_wall_ns() / 1000000000 - asked_s;
+    }
+    if (kept == NULL || strcmp(kept, print) != 0 || told == NULL || age_s < 0 ||
+        age_s >= (told[0] == '\0' ? KEPT_S : KEPT_LESSER_S) ||
+        (full && told[0] != '\0')) {
         goto out;
     }
     for (size_t i = 0; i < rec_count(r, "env"); i++) {
         strings_add(out, rec_get_nth(r, "env", i, NULL));
     }
-    if (rec_get(r, "why") != NULL) {
-        err_told(why, ERR_NONE, rec_get(r, "why"), rec_get(r, "why_form"));
+    if (told[0] != '\0') {
+        err_told(why, ERR_NONE, told, rec_get(r, "why_form"));
     }
     ok = true;
 
@@ -298,6 +353,7 @@ store(const struct agent *a, const char *print, const struct strings *env,
     struct err none;
 
     rec_add(r, "fingerprint", print);
+    rec_add_int(r, "asked_s", clock_wall_ns() / 1000000000);
     rec_add(r, "why", why->msg);
     rec_add(r, "why_form", why->form);
     for (size_t i = 0; i < env->n; i++) {
@@ -310,8 +366,8 @@ store(const struct agent *a, const char *print, const struct strings *env,
     rec_free(r);
 }
 
-void
-loginenv_get(const struct agent *a, struct strings *out, struct err *why)
+static void
+get(const struct agent *a, bool full, struct strings *out, struct err *why)
 {
     const char *shell = getenv("SHELL");
     char print[SHA256_HEX_LEN + 1];
@@ -320,17 +376,29 @@ loginenv_get(const struct agent *a, struct strings *out, struct err *why)
     memset(why, 0, sizeof *why);
     shell = shell == NULL || shell[0] != '/' ? "/bin/sh" : shell;
     fingerprint(shell, print);
-    if (load(a, print, out, why)) {
+    if (load(a, print, full, out, why)) {
         return;
     }
     if (!ask_shells(shell, out, &e)) {
-        *why = e;
-        (void)text_escape_to(why->msg, sizeof why->msg, e.msg);
         for (char **v = environ; *v != NULL; v++) {
             if (!is_dropped(*v)) {
                 strings_add(out, *v);
             }
         }
     }
+    *why = e;
+    (void)text_escape_to(why->msg, sizeof why->msg, e.msg);
     store(a, print, out, why);
+}
+
+void
+loginenv_get(const struct agent *a, struct strings *out, struct err *why)
+{
+    get(a, false, out, why);
+}
+
+void
+loginenv_get_again(const struct agent *a, struct strings *out, struct err *why)
+{
+    get(a, true, out, why);
 }

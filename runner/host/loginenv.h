@@ -11,15 +11,19 @@
 /*
  * The environment an interactive login of the host's user has: conda, pyenv, proxies and
  * paths included. Captured by running the login shell once, with a time limit, and kept
- * in the agent's home until a start file of the shell changes. Without SSH_*, and without
- * what belongs to one terminal or one shell.
+ * in the agent's home until a start file of the shell changes, for an hour at most (what
+ * start files read in turn is not known), and for two minutes where the shell did not
+ * answer in full. Without SSH_*, and without what belongs to one terminal or one shell.
  */
 
 /*
- * Append "K=V" strings to out. Never fails for want of a working shell: *why
- * then says what happened, and the environment is this process's own. All 0 otherwise.
+ * Append "K=V" strings to out. Never fails for want of a working shell: *why then says
+ * what happened, and the environment is what a lesser start of the shell has, or this
+ * process's own. All 0 otherwise.
  */
 void loginenv_get(const struct agent *a, struct strings *out, struct err *why);
+/* The same, the shell asked again if its last answer was not a full one. */
+void loginenv_get_again(const struct agent *a, struct strings *out, struct err *why);
 
 /* The end of the shell's command: print this process's environment between marks. */
 int loginenv_print(void);

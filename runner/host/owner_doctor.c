@@ -132,7 +132,7 @@ check_environment(struct doctor *d)
     const char *path;
     struct err why;
 
-    loginenv_get(d->agent, &env, &why);
+    loginenv_get_again(d->agent, &env, &why);
     path = env_get(&env, "PATH");
     if (why.msg[0] != '\0') {
         bad(d, "environment", why.msg);

@@ -5,6 +5,7 @@
 #include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -35,6 +36,17 @@ become(const struct runout_options *o, int out_fd)
     _exit(127);
 }
 
+/* Is what it is to say in the output, of which n bytes are new? */
+static bool
+has_said(const struct runout_options *o, const struct buf *out, size_t n)
+{
+    size_t len = o->until == NULL ? 0 : strlen(o->until);
+    size_t from = out->len - n > len ? out->len - n - len : 0;
+
+    return len > 0 && memmem(out->data + from, out->len - from, o->until, len) != NULL;
+}
+
+/* 1: it said what it was waited for, and may live on. */
 static int
 collect(const struct runout_options *o, int fd, struct buf *out, struct err *e)
 {
@@ -67,6 +79,9 @@ collect(const struct runout_options *o, int fd, struct buf *out, struct err *e)
                            o->max_bytes);
         }
         buf_add(out, some, (size_t)n);
+        if (has_said(o, out, (size_t)n)) {
+            return 1;
+        }
     }
 }
 
@@ -99,5 +114,5 @@ runout(const struct runout_options *o, struct buf *out, int *status, struct err 
     }
     while (waitpid(pid, status, 0) == -1 && errno == EINTR) {
     }
-    return rc;
+    return rc == -1 ? -1 : 0;
 }

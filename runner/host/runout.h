@@ -19,6 +19,11 @@ struct runout_options {
     char *const *envp;
     int64_t timeout_ns;
     size_t max_bytes;
+    /*
+     * Enough once its output holds this: something that it left in the background may
+     * keep the output open. It is killed then. NULL: until the output ends.
+     */
+    const char *until;
 };
 
 /*

@@ -94,8 +94,9 @@ python_run(void *ctx, struct err *e)
     struct err env_why;
     int rc;
 
-    loginenv_get(w->serve->agent, &env, &env_why);
     /* Renters whom `allow` let in do not make the owner's machine work as they like. */
+    (w->serve->renter->confined ? loginenv_get : loginenv_get_again)(w->serve->agent,
+                                                                     &env, &env_why);
     rc = python_ask(&p, w->serve->agent, &env, !w->serve->renter->confined, e);
     if (rc == 0) {
         w->reply = msg_answer_new(VERB_HOST_PYTHON);

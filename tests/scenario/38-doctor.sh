@@ -55,3 +55,20 @@ printf '#!/bin/sh\nexec /bin/sleep 1000\n' >"$home/bin/python3"
 chmod +x "$home/bin/python3"
 expect 0 gpurun --json host doctor "$H"
 check python note "20 s"
+
+note "start files that leave something running, or end the shell the first time"
+cat >"$home/.profile" <<'SH'
+sleep 1000 &
+export LEFT_BEHIND=$!
+SH
+expect 0 gpurun -q run --host "$H" -- sh -c 'echo "$LEFT_BEHIND"'
+left=$(cat "$work/out")
+[ "$left" -gt 1 ] || fail "the login environment is not there: $left"
+gone() { ! kill -0 "$left" 2>/dev/null; }
+await 10 "what the start file left is killed" gone
+echo '[ -e "$HOME/asked" ] || { : >"$HOME/asked"; exec /bin/false; }' >"$home/.profile"
+expect 0 gpurun --json host doctor "$H"
+check environment note "did not tell its environment; it is that of"
+expect 0 gpurun --json host doctor "$H"
+check python ok 3.
+! grep -q "did not tell" "$work/out" || fail "an answer that fell short was kept: $(cat "$work/out")"

@@ -51,6 +51,34 @@ runout__gives_output_and_status(void **state)
     }
 }
 
+/* What it was waited for may come in pieces; who stays behind it is not waited for. */
+static void
+runout__is_content_with_what_it_waits_for(void **state)
+{
+    char *argv[] = {(char *)(uintptr_t) "sh", (char *)(uintptr_t) "-c",
+                    (char *)(uintptr_t) "sleep 1000 & echo $!; printf 'the e'; sleep 0.2;"
+                                        " echo nd; wait",
+                    NULL};
+    struct runout_options o = {.path = "/bin/sh",
+                               .argv = argv,
+                               .envp = environ,
+                               .timeout_ns = 60 * NS_PER_S,
+                               .max_bytes = 1000,
+                               .until = "the end"};
+    struct buf b = BUF_INIT;
+    struct err e = {0};
+    int status = -1;
+
+    (void)state;
+    assert_ok(runout(&o, &b, &status, &e));
+    assert_non_null(strstr(buf_str(&b), "\nthe end"));
+    assert_true(WIFSIGNALED(status));
+    while (kill((pid_t)strtol(buf_str(&b), NULL, 10), 0) == 0) { /* until it is reaped */
+        (void)usleep(1000);
+    }
+    buf_free(&b);
+}
+
 /* What hangs, or prints without end, dies with all it started. */
 static void
 runout__kills_the_whole_group(void **state)
@@ -123,6 +151,7 @@ main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(runout__gives_output_and_status),
+        cmocka_unit_test(runout__is_content_with_what_it_waits_for),
         cmocka_unit_test(runout__kills_the_whole_group),
         cmocka_unit_test(runout__says_that_a_program_is_not_there),
     };
