@@ -1,7 +1,7 @@
 /*
- * The proof that a ledger adds up: what accounts stand at, what vouchers cover and what
- * has become of leases is made anew from the entries, in temporary tables, so that memory
- * does not grow with their number, and compared.
+ * The proof that a ledger adds up: what accounts stand at and vouchers cover is made anew
+ * from the entries, in temporary tables, so that memory does not grow with their number,
+ * and compared. Of leases ledger_check_lease.c does it.
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -15,7 +15,6 @@
 struct walk {
     struct ledger *l;
     struct ledger_accounts accounts; /* as the entries make them */
-    struct ledger_leases leases;     /* the same */
     sqlite3_stmt *cover;
     int64_t n; /* entries so far */
     struct sha256 chain;
@@ -219,7 +218,7 @@ check_entry(void *ctx, sqlite3_stmt *s, struct err *e)
                        st.n);
     }
     return take_wallet(w, &st, k.held_fen, e) == 0
-               ? ledger_leases_take(&w->leases, &k, st.cleared_fen, e)
+               ? ledger_lease_entry(&k, st.cleared_fen, e)
                : -1;
 }
 
@@ -270,11 +269,15 @@ check_sums(struct ledger *l, struct err *e)
 #define DROP_MADE                                                                        \
     "DROP TABLE IF EXISTS temp.made_account; DROP TABLE IF EXISTS temp.made_cover"
 
+/* Each lease has an account that is looked for by its name: what does not fit in here is
+ * read from a file each time. */
+#define TEMP_CACHE "PRAGMA temp.cache_size = -32768;" /* KiB */
+
 static int
 walk_open(struct walk *w, struct err *e)
 {
     return db_exec(w->l->db,
-                   DROP_MADE
+                   TEMP_CACHE DROP_MADE
                    ";CREATE TEMP TABLE made_account(name TEXT PRIMARY KEY,"
                    " debit INTEGER, credit INTEGER, held INTEGER) WITHOUT ROWID;"
                    "CREATE TEMP TABLE made_cover(lease TEXT, voucher TEXT,"
@@ -298,7 +301,7 @@ walk_open(struct walk *w, struct err *e)
 static int
 check_all(struct walk *w, struct err *e)
 {
-    return walk_open(w, e) == 0 && ledger_leases_open(&w->leases, w->l->db, e) == 0 &&
+    return walk_open(w, e) == 0 &&
                    ledger_each_row(
                        w->l,
                        "SELECT n, id, kind, lease, wall_ns, held, body, chain,"
@@ -324,7 +327,6 @@ ledger_check(struct ledger *l, struct err *e)
     rc = check_all(w, e);
     (void)sqlite3_finalize(w->cover);
     ledger_accounts_close(&w->accounts);
-    ledger_leases_close(&w->leases);
     buf_free(&w->text);
     free(w);
     (void)sqlite3_exec(l->db, DROP_MADE, NULL, NULL, NULL);

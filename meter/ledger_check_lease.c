@@ -1,8 +1,9 @@
 /*
- * What the entries make of each lease, in a temporary table: its row beside them has to
- * be that, and no row may be missing or too many. What was asked stands in an entry's
- * body, so the same rules as in ledger.c and ledger_end.c are followed from there, not
- * from rows.
+ * What the entries make of each lease: its row beside them has to be that, and no row may
+ * be missing or too many. What was asked stands in an entry's body, so the same rules as
+ * in ledger.c and ledger_end.c are followed from there, not from rows. Entries are gone
+ * through in the order of leases, beside the rows in theirs: SQLite sorts them in files,
+ * so memory does not grow with their number.
  */
 #include <inttypes.h>
 #include <string.h>
@@ -10,11 +11,7 @@
 #include "meter/ledger_internal.h"
 #include "meter/words.h"
 
-#define LEASE_COLUMNS                                                                    \
-    "(lease TEXT PRIMARY KEY, state INTEGER, held INTEGER, charge INTEGER, host TEXT,"   \
-    " fee_bps INTEGER, wallet TEXT, total INTEGER) WITHOUT ROWID"
-
-/* What an entry does to its lease; NULL, or less than nothing: it stays as it was. */
+/* What an entry does to its lease; less than nothing: it stays as it was. */
 struct turn {
     int64_t state;
     int64_t charge_fen; /* more, or less */
@@ -23,37 +20,6 @@ struct turn {
     char host[LEDGER_TEXT_MAX + 1];
     bool names_host;
 };
-
-int
-ledger_leases_open(struct ledger_leases *s, sqlite3 *db, struct err *e)
-{
-    s->db = db;
-    return db_exec(db,
-                   "DROP TABLE IF EXISTS temp.made_lease;"
-                   "CREATE TEMP TABLE made_lease" LEASE_COLUMNS,
-                   e) == 0
-               ? db_prepare(db,
-                            "INSERT INTO temp.made_lease VALUES(?1, ?2, ?3, ?4,"
-                            " coalesce(?5, ''), coalesce(?6, 0), ?7, coalesce(?8, 0))"
-                            " ON CONFLICT DO UPDATE SET state = coalesce(?2, state),"
-                            " held = held + ?3, charge = charge + ?4,"
-                            " host = coalesce(?5, host), fee_bps = coalesce(?6, fee_bps),"
-                            " wallet = iif(wallet = ?7, wallet, NULL),"
-                            " total = coalesce(?8, total)",
-                            &s->put, e)
-               : -1;
-}
-
-void
-ledger_leases_close(struct ledger_leases *s)
-{
-    (void)sqlite3_finalize(s->put);
-    s->put = NULL;
-    if (s->db != NULL) {
-        (void)sqlite3_exec(s->db, "DROP TABLE IF EXISTS temp.made_lease", NULL, NULL,
-                           NULL);
-    }
-}
 
 /* ---- what was asked ---- */
 
@@ -170,78 +136,171 @@ static const struct {
 };
 #define KIND_COUNT (sizeof kinds / sizeof *kinds)
 
-static void
-bind_or_null(sqlite3_stmt *s, int at, int64_t n)
+/* *of_lease: it is about one. */
+static int
+turn_of(const struct ledger_link *k, struct turn *t, bool *of_lease, struct err *e)
 {
-    (void)(n < 0 ? sqlite3_bind_null(s, at) : sqlite3_bind_int64(s, at, n));
-}
-
-int
-ledger_leases_take(struct ledger_leases *s, const struct ledger_link *k,
-                   int64_t cleared_fen, struct err *e)
-{
-    struct turn t = {.state = -1, .total_fen = -1, .fee_bps = -1};
-    bool row = false;
     size_t i = 0;
 
+    *t = (struct turn){.state = -1, .total_fen = -1, .fee_bps = -1};
     while (i < KIND_COUNT && strcmp(kinds[i].name, k->kind) != 0) {
         i++;
     }
-    if ((i < KIND_COUNT) != (k->lease[0] != '\0')) {
+    *of_lease = i < KIND_COUNT;
+    if (*of_lease != (k->lease[0] != '\0') || strlen(k->lease) > LEDGER_TEXT_MAX) {
         return err_set(e, ERR_CORRUPT, "entry %" PRId64 " is of a lease as none can be",
                        k->n);
     }
-    if (i < KIND_COUNT && kinds[i].take(k, &t, e) != 0) {
+    return *of_lease ? kinds[i].take(k, t, e) : 0;
+}
+
+int
+ledger_lease_entry(const struct ledger_link *k, int64_t cleared_fen, struct err *e)
+{
+    struct turn t;
+    bool of_lease = false;
+
+    if (turn_of(k, &t, &of_lease, e) != 0) {
         return -1;
     }
-    if (cleared_fen != (t.charge_fen < 0 ? -t.charge_fen : t.charge_fen)) {
-        return err_set(e, ERR_CORRUPT, "entry %" PRId64 " posts not what was asked",
-                       k->n);
-    }
-    if (i == KIND_COUNT) {
-        return 0;
-    }
-    (void)sqlite3_bind_text(s->put, 1, k->lease, -1, SQLITE_STATIC);
-    bind_or_null(s->put, 2, t.state);
-    (void)sqlite3_bind_int64(s->put, 3, k->held_fen);
-    (void)sqlite3_bind_int64(s->put, 4, t.charge_fen);
-    (void)sqlite3_bind_text(s->put, 5, t.names_host ? t.host : NULL, -1, SQLITE_STATIC);
-    bind_or_null(s->put, 6, t.fee_bps);
-    (void)sqlite3_bind_text(s->put, 7, k->wallet, -1, SQLITE_STATIC);
-    bind_or_null(s->put, 8, t.total_fen);
-    return db_step(s->db, s->put, &row, e);
+    return cleared_fen == (t.charge_fen < 0 ? -t.charge_fen : t.charge_fen)
+               ? 0
+               : err_set(e, ERR_CORRUPT, "entry %" PRId64 " posts not what was asked",
+                         k->n);
 }
 
 /* ---- the rows ---- */
 
+/* As the entries so far make it. */
+struct made {
+    char lease[LEDGER_TEXT_MAX + 1]; /* "" none yet */
+    char wallet[LEDGER_TEXT_MAX + 1];
+    char host[LEDGER_TEXT_MAX + 1];
+    bool of_many; /* wallets, as none can be */
+    int64_t state;
+    int64_t held_fen;
+    int64_t total_fen;
+    int64_t charge_fen;
+    int64_t fee_bps;
+};
+
+struct beside {
+    struct ledger *l;
+    sqlite3_stmt *rows; /* of leases, in order */
+    bool row;           /* there is one at hand */
+    struct made made;
+};
+
 static int
-wrong_lease(void *ctx, sqlite3_stmt *s, struct err *e)
+wrong(const char *lease, const char *what, struct err *e)
 {
-    (void)ctx;
-    return err_set(e, ERR_CORRUPT, "lease %s is not what its entries make it: %s",
-                   ledger_text_at(s, 0), ledger_text_at(s, 1));
+    return err_set(e, ERR_CORRUPT, "lease %s is not what its entries make it: %s", lease,
+                   what);
+}
+
+static int
+compare_row(const struct made *m, sqlite3_stmt *s, struct err *e)
+{
+    const char *what = m->of_many || strcmp(ledger_text_at(s, 1), m->wallet) != 0
+                           ? "its wallet"
+                       : sqlite3_column_int64(s, 2) != m->state      ? "its state"
+                       : sqlite3_column_int64(s, 3) != m->held_fen   ? "what is held"
+                       : sqlite3_column_int64(s, 4) != m->total_fen  ? "its total"
+                       : sqlite3_column_int64(s, 5) != m->charge_fen ? "its charge"
+                       : strcmp(ledger_text_at(s, 6), m->host) != 0  ? "its host"
+                       : sqlite3_column_int64(s, 7) != m->fee_bps    ? "its fee"
+                                                                     : NULL;
+
+    return what == NULL ? 0 : wrong(m->lease, what, e);
+}
+
+/* All entries of a lease are through: its row is the next one. */
+static int
+end_lease(struct beside *b, struct err *e)
+{
+    int order = b->row ? strcmp(ledger_text_at(b->rows, 0), b->made.lease) : 1;
+
+    if (order != 0) {
+        return order < 0 ? wrong(ledger_text_at(b->rows, 0), "no entry is of it", e)
+                         : wrong(b->made.lease, "it is missing", e);
+    }
+    return compare_row(&b->made, b->rows, e) == 0 ? db_step(b->l->db, b->rows, &b->row, e)
+                                                  : -1;
+}
+
+static void
+text_to(char out[LEDGER_TEXT_MAX + 1], const char *text)
+{
+    size_t n = strnlen(text, LEDGER_TEXT_MAX);
+
+    memcpy(out, text, n);
+    out[n] = '\0';
+}
+
+static void
+add_turn(struct made *m, const struct ledger_link *k, const struct turn *t)
+{
+    m->of_many = m->of_many || strcmp(m->wallet, k->wallet) != 0;
+    m->held_fen += k->held_fen;
+    m->charge_fen += t->charge_fen;
+    m->state = t->state >= 0 ? t->state : m->state;
+    m->total_fen = t->total_fen >= 0 ? t->total_fen : m->total_fen;
+    m->fee_bps = t->fee_bps >= 0 ? t->fee_bps : m->fee_bps;
+    if (t->names_host) {
+        text_to(m->host, t->host);
+    }
+}
+
+static int
+take_entry(void *ctx, sqlite3_stmt *s, struct err *e)
+{
+    struct beside *b = ctx;
+    const struct ledger_link k = {.lease = ledger_text_at(s, 0),
+                                  .n = sqlite3_column_int64(s, 1),
+                                  .kind = ledger_text_at(s, 2),
+                                  .wallet = ledger_text_at(s, 3),
+                                  .held_fen = sqlite3_column_int64(s, 4),
+                                  .body = sqlite3_column_blob(s, 5),
+                                  .body_len = (size_t)sqlite3_column_bytes(s, 5)};
+    struct turn t;
+    bool of_lease = false;
+
+    if (turn_of(&k, &t, &of_lease, e) != 0) {
+        return -1;
+    }
+    if (strcmp(b->made.lease, k.lease) != 0) {
+        if (b->made.lease[0] != '\0' && end_lease(b, e) != 0) {
+            return -1;
+        }
+        b->made = (struct made){.state = 0};
+        text_to(b->made.lease, k.lease);
+        text_to(b->made.wallet, k.wallet);
+    }
+    add_turn(&b->made, &k, &t);
+    return 0;
 }
 
 int
 ledger_leases_compare(struct ledger *l, struct err *e)
 {
-    static const char rows[] =
-        "SELECT l.lease, CASE WHEN m.lease IS NULL THEN 'no entry is of it'"
-        " WHEN l.wallet IS NOT m.wallet THEN 'its wallet'"
-        " WHEN l.state IS NOT m.state THEN 'its state'"
-        " WHEN l.held IS NOT m.held THEN 'what is held'"
-        " WHEN l.total IS NOT m.total THEN 'its total'"
-        " WHEN l.charge IS NOT m.charge THEN 'its charge'"
-        " WHEN l.host IS NOT m.host THEN 'its host' ELSE 'its fee' END"
-        " FROM lease l LEFT JOIN temp.made_lease m ON m.lease = l.lease"
-        " WHERE l.wallet IS NOT m.wallet OR l.state IS NOT m.state"
-        " OR l.held IS NOT m.held OR l.total IS NOT m.total OR l.charge IS NOT m.charge"
-        " OR l.host IS NOT m.host OR l.fee_bps IS NOT m.fee_bps LIMIT 1";
-    static const char missing[] =
-        "SELECT m.lease, 'it is missing' FROM temp.made_lease m"
-        " LEFT JOIN lease l ON l.lease = m.lease WHERE l.lease IS NULL LIMIT 1";
+    struct beside b = {.l = l};
+    int rc = -1;
 
-    return ledger_each_row(l, rows, 0, 0, wrong_lease, NULL, e) == 0
-               ? ledger_each_row(l, missing, 0, 0, wrong_lease, NULL, e)
-               : -1;
+    if (db_prepare(l->db,
+                   "SELECT lease, wallet, state, held, total, charge, host, fee_bps"
+                   " FROM lease ORDER BY lease",
+                   &b.rows, e) != 0 ||
+        db_step(l->db, b.rows, &b.row, e) != 0 ||
+        ledger_each_row(l,
+                        "SELECT lease, n, kind, wallet, held, body FROM entry"
+                        " WHERE lease <> '' ORDER BY lease, n",
+                        0, 0, take_entry, &b, e) != 0 ||
+        (b.made.lease[0] != '\0' && end_lease(&b, e) != 0)) {
+        goto out;
+    }
+    rc = b.row ? wrong(ledger_text_at(b.rows, 0), "no entry is of it", e) : 0;
+
+out:
+    (void)sqlite3_finalize(b.rows);
+    return rc;
 }

@@ -268,20 +268,13 @@ struct ledger_link {
 };
 void ledger_chain(struct sha256 *chain, const struct ledger_link *k, struct buf *scratch);
 
-/* Leases as the entries make them, for ledger_check: in a temporary table. */
-struct ledger_leases {
-    sqlite3 *db;
-    sqlite3_stmt *put;
-};
-int ledger_leases_open(struct ledger_leases *s, sqlite3 *db, struct err *e) MUST_USE;
-void ledger_leases_close(struct ledger_leases *s);
 /*
- * The next entry; cleared_fen: what its postings put into its lease's clearing account.
- * ERR_CORRUPT: it does not say what was asked, or posts something else.
+ * For ledger_check, of each entry; cleared_fen: what its postings put into its lease's
+ * clearing account. ERR_CORRUPT: it does not say what was asked, or posts something else.
  */
-int ledger_leases_take(struct ledger_leases *s, const struct ledger_link *k,
-                       int64_t cleared_fen, struct err *e) MUST_USE;
-/* ERR_CORRUPT names the first row of a lease that is not what its entries make it. */
+int ledger_lease_entry(const struct ledger_link *k, int64_t cleared_fen,
+                       struct err *e) MUST_USE;
+/* Then of all: ERR_CORRUPT names the first lease that is not what its entries make it. */
 int ledger_leases_compare(struct ledger *l, struct err *e) MUST_USE;
 
 #define LEDGER_CASH     "renter:cash"

@@ -32,6 +32,7 @@ echo "[127.0.0.1]:${port[op]} $(cut -d' ' -f1,2 "$work/op/host_key.pub")" >"$wor
 expect 0 owner price set cpu=36
 expect 0 book key
 expect 0 owner book allow "$(cat "$work/out")" --name acme
+cp -r "$work/op/home/.local/share/gpurun-book" "$work/stranger"
 expect 0 owner book reach acme "127.0.0.1:${port[op]}" --json
 host_key=$(json 'd["host_key"]')
 expect 0 book host add far "$host_key" --ssh-key "$work/far/login.pub"
@@ -51,7 +52,7 @@ await 60 "it runs" grep -q '^state=running' "$(jobdir "$one")/state"
 mv "$kept" "$work/new"
 mv "$work/old" "$kept"
 touch "$work/go"
-is_noted() { ls "$agent"/told/*.no >/dev/null 2>&1; }
+is_noted() { grep -q '^what=receipt' "$agent"/told/*.no 2>/dev/null; }
 await 90 "the host knows what the book will never take" is_noted
 await_none 30 'gpurun-agent errands'
 refused 1
@@ -86,6 +87,14 @@ for _ in 1 2; do
 done
 refused 0
 rmdir "$kept/receipts.lock"
+mv "$kept" "$work/new"
+mv "$work/stranger" "$kept" # before it was told of this host: nobody is let in
+expect 1 owner book tell
+has "the book 'acme'" "$work/err"
+hasnt "for good" "$work/err"
+refused 0
+rm -r "$kept"
+mv "$work/new" "$kept"
 expect 0 owner book tell --json
 is 'd["told"], d["refused"]' "(1, 0)"
 charge=$(sed -n 's/^charge_fen=//p' "$(jobdir "$one")/state")
