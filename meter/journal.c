@@ -187,14 +187,13 @@ take_cosign(struct journal_reader *r, const struct journal_entry *x, struct err 
     return 0;
 }
 
-static int
-take_receipt(struct journal_reader *r, struct usage_track *t,
-             const struct journal_entry *x, struct err *e)
+int
+journal_check_receipt(const struct journal_reader *r, const struct usage_totals *t,
+                      const struct journal_entry *x, struct err *e)
 {
     const struct journal_receipt *p = &x->receipt;
     int64_t hold = 0;
 
-    usage_enter(t, USAGE_ENDED);
     if (p->keep_until_wall_ns > 0) {
         int64_t left = r->grant.cap_fen - p->charge_fen;
 
@@ -207,12 +206,21 @@ take_receipt(struct journal_reader *r, struct usage_track *t,
         return err_set(e, ERR_CORRUPT,
                        "the receipt names other terms than the session's");
     }
-    if (p->setup_s != usage_setup_s(&t->total) ||
-        p->device_s != usage_device_s(&t->total) || p->charge_fen != x->r.cost_fen ||
-        p->keep_hold_fen != hold) {
-        return err_set(e, ERR_CORRUPT, "the receipt's sums are not the session's");
+    return p->setup_s == usage_setup_s(t) && p->device_s == usage_device_s(t) &&
+                   p->charge_fen == x->r.cost_fen && p->keep_hold_fen == hold
+               ? 0
+               : err_set(e, ERR_CORRUPT, "the receipt's sums are not the session's");
+}
+
+static int
+take_receipt(struct journal_reader *r, struct usage_track *t,
+             const struct journal_entry *x, struct err *e)
+{
+    usage_enter(t, USAGE_ENDED);
+    if (journal_check_receipt(r, &t->total, x, e) != 0) {
+        return -1;
     }
-    r->receipt = *p;
+    r->receipt = x->receipt;
     return 0;
 }
 

@@ -139,6 +139,10 @@ int64_t journal_cost(const struct grant *g, const struct usage_totals *t);
 int64_t journal_drawn(const struct grant *g, const struct usage_track *t,
                       int64_t keep_fen, int64_t drawn_fen);
 
+/* Does the receipt name the session's terms, and the sums of these totals? */
+int journal_check_receipt(const struct journal_reader *r, const struct usage_totals *t,
+                          const struct journal_entry *x, struct err *e) MUST_USE;
+
 /* Account months of device time between two records. */
 void journal_note_month(struct journal_reader *r, const struct journal_record *from,
                         const struct journal_record *to);

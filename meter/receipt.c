@@ -12,7 +12,7 @@
 #include <unistd.h>
 
 #include "base/file.h"
-#include "meter/journal_internal.h"
+#include "meter/receipt_internal.h"
 
 #define READ_STEP_BYTES ((size_t)1 << 20)
 
@@ -64,9 +64,8 @@ take_months(struct receipt *r, const struct journal_reader *j)
     }
 }
 
-/* All that a reader which has seen the receipt knows. Takes the reader's offer. */
-static struct receipt *
-from_reader(struct journal_reader *j)
+struct receipt *
+receipt_from_reader(struct journal_reader *j)
 {
     const struct journal_receipt *p = &j->receipt;
     struct receipt *r = xcalloc(1, sizeof *r);
@@ -102,6 +101,7 @@ from_reader(struct journal_reader *j)
     journal_reader_cosigned(j, &r->cosigned_renter_s, &r->cosigned_book_s);
     r->host = j->host;
     r->file_bytes = j->good_bytes;
+    r->tail_bytes = r->open ? 0 : JOURNAL_FRAME_HEAD + j->last_signed.len;
     take_intervals(r, j);
     take_months(r, j);
     return r;
@@ -117,6 +117,19 @@ check_pin(const struct sign_public *want, const struct sign_public *is, const ch
     return 0;
 }
 
+int
+receipt_check_pins(const struct journal_reader *j, const struct receipt_pins *pins,
+                   struct err *e)
+{
+    if (check_pin(pins->renter, &j->grant.renter, "renter", e) != 0 ||
+        check_pin(pins->book, &j->grant.book, "book", e) != 0) {
+        return -1;
+    }
+    return pins->job == NULL || strcmp(pins->job, j->job) == 0
+               ? 0
+               : err_set(e, ERR_DENIED, "the receipt of another job");
+}
+
 static int
 finish(struct receipt **out, struct journal_reader *j, const struct receipt_pins *pins,
        struct err *e)
@@ -130,15 +143,10 @@ finish(struct receipt **out, struct journal_reader *j, const struct receipt_pins
     if (!open && !journal_reader_ended(j)) {
         return err_set(e, ERR_NOT_FOUND, "a usage journal without a receipt");
     }
-    if (journal_reader_settle(j, e) != 0 ||
-        check_pin(pins->renter, &j->grant.renter, "renter", e) != 0 ||
-        check_pin(pins->book, &j->grant.book, "book", e) != 0) {
+    if (journal_reader_settle(j, e) != 0 || receipt_check_pins(j, pins, e) != 0) {
         return -1;
     }
-    if (pins->job != NULL && strcmp(pins->job, j->job) != 0) {
-        return err_set(e, ERR_DENIED, "the receipt of another job");
-    }
-    *out = from_reader(j);
+    *out = receipt_from_reader(j);
     return 0;
 }
 
@@ -256,6 +264,27 @@ read_known(struct receipt **out, int fd, const char *path,
     return true;
 }
 
+/* A long one, by its gist if there is one; else read, and its gist kept. */
+static int
+verify_long(struct receipt **out, int fd, const char *path,
+            const struct receipt_pins *pins, struct err *e)
+{
+    struct receipt_stamp before;
+    bool settled;
+
+    if (receipt_gist_read(out, fd, pins)) {
+        return 0;
+    }
+    settled = receipt_stamp(fd, &before);
+    if (read_whole(out, fd, path, pins, false, e) != 0) {
+        return -1;
+    }
+    if (settled) {
+        receipt_gist_keep(*out, fd, &before, pins);
+    }
+    return 0;
+}
+
 int
 receipt_verify_file(struct receipt **out, const char *path,
                     const struct receipt_pins *pins, struct err *e)
@@ -268,7 +297,9 @@ receipt_verify_file(struct receipt **out, const char *path,
                    ? err_set(e, ERR_NOT_FOUND, "there is no receipt '%s'", path)
                    : err_set_sys(e, errno, "cannot open '%s'", path);
     }
-    if (!read_known(out, fd, path, pins)) {
+    if (receipt_gist_wanted(fd, pins)) {
+        rc = verify_long(out, fd, path, pins, e);
+    } else if (!read_known(out, fd, path, pins)) {
         rc = read_whole(out, fd, path, pins, false, e);
     }
     (void)fd_close(&fd);

@@ -17,7 +17,7 @@
  * and book, by the code that made it.
  */
 #define RECEIPT_FILE_MAX  ((uint64_t)4 << 30)
-#define RECEIPT_KNOWN_MAX ((int64_t)256 << 10)
+#define RECEIPT_KNOWN_MAX ((int64_t)64 << 10)
 
 /* A stretch in one state, from one record to another. */
 struct receipt_interval {
@@ -70,6 +70,7 @@ struct receipt {
     size_t n_months;
     struct sign_public host;
     uint64_t file_bytes;
+    uint64_t tail_bytes; /* of them: the frame of the receipt itself; 0 of an open one */
     struct sha256 file_hash; /* of the file, where receipt_pins.known asks for it; else
                                 all zeros */
 };
@@ -91,6 +92,16 @@ struct receipt_pins {
      * few signatures that it would spare.
      */
     const struct sha256 *known;
+    /*
+     * Where the gist of a longer file is kept (receipt_verify_file makes it, if its
+     * directory is there), signed with own; NULL: none. While the file is the one that
+     * was verified, by all that the file system says of it, only its last record is read
+     * again: the host's signature, the terms and all sums of that are computed each
+     * time. What the gist itself is believed is when states and months began. One that
+     * is not right in anything is as good as none. Not together with check_all or open.
+     */
+    const char *gist;
+    const struct sign_key *own;
 };
 
 /*

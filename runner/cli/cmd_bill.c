@@ -115,6 +115,7 @@ add_entries(const struct cli *c, struct bill_entries *l, char (*jobs)[JOB_ID_LEN
         open_entry(c, jobs[i], &en[i], &keys[i], &tasks[i]);
         if (known != NULL) {
             tasks[i].pins.known = verified_hash(known, jobs[i], tasks[i].pins.host);
+            tasks[i].pins.gist = verified_gist(known, jobs[i], &tasks[i].pins.own);
         }
     }
     l->n += n;
@@ -130,6 +131,7 @@ add_entries(const struct cli *c, struct bill_entries *l, char (*jobs)[JOB_ID_LEN
         }
         rc = rc == 0 ? make_bill(c, &en[i], e) : rc;
         free((void *)(uintptr_t)tasks[i].path);
+        free((void *)(uintptr_t)tasks[i].pins.gist);
     }
     free(keys);
     free(tasks);

@@ -112,6 +112,7 @@ verified_open(struct home *home)
 {
     struct verified *v = xcalloc(1, sizeof *v);
     char *key = home_path(home, "key", NULL);
+    char *gists = home_path(home, "gists", NULL);
     struct err ignored;
 
     v->home = home;
@@ -120,7 +121,9 @@ verified_open(struct home *home)
         v->key = NULL;
     } else {
         load(v);
+        (void)!file_mkdirs(gists, 0700, &ignored); /* without it no gist is kept */
     }
+    free(gists);
     free(key);
     return v;
 }
@@ -171,6 +174,13 @@ verified_hash(const struct verified *v, const char *job, const struct sign_publi
     const struct entry *en = find(v, &want);
 
     return en != NULL ? &en->hash : &v->none;
+}
+
+char *
+verified_gist(const struct verified *v, const char *job, const struct sign_key **key)
+{
+    *key = v->key;
+    return v->key != NULL ? home_path(v->home, "gists", job) : NULL;
 }
 
 /* ---- writing ---- */

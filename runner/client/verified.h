@@ -29,6 +29,12 @@ const struct sha256 *verified_hash(const struct verified *v, const char *job,
 /* It is now. A hash of all zeros is none: there is nothing to remember. */
 void verified_note(struct verified *v, const char *job, const struct sign_public *host,
                    const struct sha256 *hash);
+/*
+ * Where the gist of a job's receipt is kept (receipt_pins.gist), <home>/gists/<job>, and
+ * the renter's key for it. NULL: the renter has none. The path is the caller's (free).
+ */
+char *verified_gist(const struct verified *v, const char *job,
+                    const struct sign_key **key) MUST_USE;
 /* Keep what was noted, instead of what was there, if it differs. Lost: some time only. */
 int verified_save(struct verified *v, struct err *e) MUST_USE;
 

@@ -2,8 +2,9 @@
  * bench_meter DIR [ROWS [PART]]: what metering costs, in one run on one disk. Durable
  * journal appends and ledger entries a second against a bare SQLite insert loop with the
  * same durability, one by one and in groups; ROWS (10,000,000) usage rows as `gpurun
- * bill` and `audit` verify them; the command itself over 10,000 receipts; the log of ROWS
- * entries of a ledger and the proof of them. Prints one line each, with the ratio to its
+ * bill` and `audit` verify them; a month's statement by the command itself, of 10,000
+ * short receipts and of ROWS rows in sessions of a month each; the log of ROWS entries of
+ * a ledger and the proof of them. Prints one line each, with the ratio to its
  * goal. PART: only that, "events", "usage", "bills" or "ledger".
  */
 #include <fcntl.h>
@@ -25,14 +26,15 @@
 #include "meter/receipt.h"
 #include "meter/session.h"
 
-#define NS_PER_S  INT64_C(1000000000)
-#define RUN_NS    NS_PER_S
-#define ROUNDS    5 /* of each in turn; odd, for the middle one */
-#define GROUP     1000
-#define ROW_BYTES 220 /* as many as an entry has */
-#define ROWS      10000000
-#define MONTH_NS  (30 * 86400 * NS_PER_S)
-#define START_NS  (1795435200 * NS_PER_S)
+#define NS_PER_S    INT64_C(1000000000)
+#define RUN_NS      NS_PER_S
+#define ROUNDS      5 /* of each in turn; odd, for the middle one */
+#define GROUP       1000
+#define ROW_BYTES   220 /* as many as an entry has */
+#define ROWS        10000000
+#define MONTH_NS    (30 * 86400 * NS_PER_S)
+#define START_NS    (1795435200 * NS_PER_S)
+#define NOVEMBER_NS (1793462400 * NS_PER_S) /* 2026-11 begins in Shanghai */
 
 static void
 must(int rc, const struct err *e)
@@ -266,11 +268,12 @@ big_ledger(const char *dir, int64_t rows)
 #define SESSION_ROWS 259200 /* a device for a month, a record each 10 s */
 
 static int64_t bench_now_ns;
+static int64_t bench_start_ns = START_NS;
 
 static int64_t
 bench_clock(enum clock_kind kind)
 {
-    return kind == CLOCK_KIND_WALL ? START_NS + bench_now_ns : bench_now_ns;
+    return kind == CLOCK_KIND_WALL ? bench_start_ns + bench_now_ns : bench_now_ns;
 }
 
 /* The two who sign. */
@@ -365,8 +368,8 @@ verify(struct receipt_task *tasks, size_t n, int64_t *ns)
 
 /*
  * One session's journal, as often as makes so many rows: whole chain, every sum, head
- * signature of each. `bill` and `audit` do this for any sum over such a month, so it is
- * also the time of its statement.
+ * signature of each. `audit` does this, and `bill` when it sees the files for the first
+ * time.
  */
 static void
 usage_rows(int64_t rows)
@@ -390,9 +393,8 @@ usage_rows(int64_t rows)
         tasks[i].path = path;
     }
     seen = verify(tasks, n, &ns);
-    printf("%" PRId64 " usage rows verified    %" PRId64
-           " ms (goal 6000; 2000 as a statement), %" PRId64 " rows/s, %" PRId64
-           " KiB more\n",
+    printf("%" PRId64 " usage rows verified    %" PRId64 " ms (goal 6000), %" PRId64
+           " rows/s, %" PRId64 " KiB more\n",
            seen, ns / 1000000, per_second(seen, ns), peak_kib() - before_kib);
     tasks[0].pins = (struct receipt_pins){.check_all = true};
     (void)verify(tasks, 1, &ns);
@@ -424,59 +426,107 @@ gpurun_path(void)
     return path_join(self, "bin/gpurun");
 }
 
+/* How long it took, in ms, and the most memory it had; what it prints goes into out. */
 static int64_t
-run_bill(const char *program, const char *command)
+run_bill(const char *program, const char *command, const char *out, int64_t *kib)
 {
+    struct rusage r;
     int64_t start_ns = clock_mono_ns();
     int status = 0;
     pid_t pid = fork();
 
     if (pid == 0) {
-        int fd = open("/dev/null", O_WRONLY | O_CLOEXEC);
+        int fd = open(out, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
 
         (void)dup2(fd, STDOUT_FILENO);
         (void)execl(program, program, "--json", command, "--month", "2026-11", NULL);
         _exit(127);
     }
-    if (pid == -1 || waitpid(pid, &status, 0) != pid || status != 0) {
+    if (pid == -1 || wait4(pid, &status, 0, &r) != pid || status != 0) {
         fprintf(stderr, "bench_meter: gpurun %s failed\n", command);
         exit(1);
     }
+    *kib = r.ru_maxrss;
     return (clock_mono_ns() - start_ns) / 1000000;
 }
 
 static void
-bills(int64_t rows)
+must_be_same(const char *path, const char *other)
+{
+    struct buf a = BUF_INIT;
+    struct buf b = BUF_INIT;
+    struct err e = {0};
+
+    must(file_read(path, (size_t)1 << 30, &a, &e), &e);
+    must(file_read(other, (size_t)1 << 30, &b, &e), &e);
+    if (a.len == 0 || a.len != b.len || memcmp(a.data, b.data, a.len) != 0) {
+        fprintf(stderr, "bench_meter: another bill the second time\n");
+        exit(1);
+    }
+    buf_free(&a);
+    buf_free(&b);
+}
+
+/* The command over n receipts of so many rows, all of one month. */
+static void
+statement(int64_t n, int64_t each)
 {
     char dir[] = "/dev/shm/bench-meter-XXXXXX";
-    int64_t n = rows / RECEIPT_ROWS < RECEIPTS ? rows / RECEIPT_ROWS : RECEIPTS;
     struct pair p = new_pair();
     struct sign_key *own = NULL;
     char *program = gpurun_path();
     char *receipts;
     char *key;
+    char *first;
+    char *again;
     struct err e = {0};
+    int64_t kib = 0;
+    int64_t ms;
 
     make_dir(dir);
     receipts = path_join(dir, "receipts");
     key = path_join(dir, "key");
+    first = path_join(dir, "first");
+    again = path_join(dir, "again");
     must(file_mkdirs(receipts, 0700, &e), &e);
     must(sign_key_open(&own, key, &e), &e);
+    bench_start_ns = NOVEMBER_NS;
     for (int64_t i = 1; i <= n; i++) {
-        make_session(receipts, &p, RECEIPT_ROWS, i);
+        bench_now_ns = i * NS_PER_S % (each == SESSION_ROWS ? 1 : MONTH_NS / 2);
+        make_session(receipts, &p, each, i);
     }
+    bench_start_ns = START_NS;
     (void)setenv("GPURUN_HOME", dir, 1);
-    printf("gpurun bill, %" PRId64 " receipts    %" PRId64 " ms the first time\n", n,
-           run_bill(program, "bill"));
-    printf("                               %" PRId64 " ms from then on (goal 2000)\n",
-           run_bill(program, "bill"));
-    printf("gpurun audit of them           %" PRId64 " ms\n", run_bill(program, "audit"));
+    (void)sleep(3); /* what changed just now is remembered of no file */
+    ms = run_bill(program, "bill", first, &kib);
+    printf("gpurun bill, %5" PRId64 " receipts of %" PRId64 " rows: %" PRId64
+           " ms the first time, %" PRId64 " KiB\n",
+           n, each, ms, kib);
+    ms = run_bill(program, "bill", again, &kib);
+    must_be_same(first, again);
+    printf("    from then on               %" PRId64 " ms (goal 2000), %" PRId64
+           ".%03" PRId64 " of the goal, %" PRId64 " KiB\n",
+           ms, ms / 2000, ms % 2000 / 2, kib);
+    ms = run_bill(program, "audit", again, &kib);
+    printf("    gpurun audit               %" PRId64 " ms, %" PRId64 " KiB\n", ms, kib);
     must(file_remove_tree(dir, &e), &e);
     sign_key_free(own);
     free_pair(&p);
     free(program);
     free(receipts);
     free(key);
+    free(first);
+    free(again);
+}
+
+/* Many short ones, and all rows as sessions of a month each. */
+static void
+bills(int64_t rows)
+{
+    int64_t n = rows / RECEIPT_ROWS < RECEIPTS ? rows / RECEIPT_ROWS : RECEIPTS;
+
+    statement(n, RECEIPT_ROWS);
+    statement(rows / SESSION_ROWS + 1, rows < SESSION_ROWS ? rows : SESSION_ROWS);
 }
 
 /* A ratio with two decimals, in whole numbers. */
