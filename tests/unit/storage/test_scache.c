@@ -25,7 +25,7 @@ add_group(struct scache_writer *w, size_t i, size_t n, size_t *n_marks)
                                 .ctime_ns = (int64_t)*n_marks + 2,
                                 .rest = (uint32_t)*n_marks + 3};
 
-        (void)snprintf(paths[k], sizeof paths[k], "%04zu/%04zu", i, k);
+        (void)snprintf(paths[k], sizeof paths[k], "%04zu/%04zu", i % 10000, k % 10000);
         entries[k] = (struct tree_entry){.path = paths[k],
                                          .path_len = strlen(paths[k]),
                                          .type = TREE_FIFO,

@@ -295,7 +295,7 @@ takes(size_t n, size_t n_chunks)
 
     for (size_t i = 0; i < n; i++) {
         entries[i] = plain(TREE_FILE);
-        (void)snprintf(paths[i], sizeof paths[i], "%05zu", i);
+        (void)snprintf(paths[i], sizeof paths[i], "%05zu", i % 100000);
         entries[i].path = paths[i];
         entries[i].path_len = 5;
         entries[i].uid = (uint32_t)i; /* as many owners as entries */
