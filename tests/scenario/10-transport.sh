@@ -1,5 +1,5 @@
 #!/bin/bash
-# limit: 300
+# limit: 600
 # repeats
 # The same list of demands on the three transports: bytes exact both ways, a gigabyte with
 # back-pressure, ends told apart, noise survived, whatever the login shell.

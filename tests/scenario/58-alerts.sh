@@ -1,6 +1,7 @@
 #!/bin/bash
 # Half, four fifths and all of the cap: told once each, to the terminal and to --notify, and the end.
 # needs: pipe
+# limit: 240
 . "$(dirname "$0")/lib.sh"
 . "$(dirname "$0")/hosts.sh"
 mkdir "$work/proj"

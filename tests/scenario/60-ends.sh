@@ -36,6 +36,7 @@ PY
 bg_end() { rc=0; wait "$1" || rc=$?; }
 
 note "exit codes 0 to 255" # or from CODES on, while working on this
+[ -z "${BRIEF:-}" ] || CODES=${CODES:-250} # each runs the same lines
 for c in $(seq ${CODES:-0} 255); do
     run gpurun -q --name "c$c" -- sh -c "exit $c"
     [ "$rc" = "$c" ] || fail "exit status $rc instead of $c"

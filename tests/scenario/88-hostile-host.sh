@@ -3,7 +3,7 @@
 # with a byte turned or with names that lead out of where they are put. Each is refused, and
 # nothing is left of it on this side. And it is the owner's key that counts, not the sshd's.
 # One that falls silent in the middle of a frame while its agent answers pings is waited for a minute.
-# limit: 200
+# limit: 300
 . "$(dirname "$0")/lib.sh"
 . "$(dirname "$0")/hosts.sh"
 . "$(dirname "$0")/jobs.sh"
