@@ -36,25 +36,6 @@ static const struct opt options_ls[] = {
 
 #define DAY_NS (86400 * NS_PER_S)
 
-/* When the data of a snapshot goes, its last copy; 0: not at all, or it has gone. */
-static int64_t
-goes_at(const struct snap_infos *l, size_t at, size_t end)
-{
-    int64_t last_ns = 0;
-
-    for (size_t i = at; i < end; i++) {
-        const struct snap_info *s = &l->v[i];
-
-        if (s->kept && s->expires_wall_ns == 0) {
-            return 0;
-        }
-        if (s->kept && s->expires_wall_ns > last_ns) {
-            last_ns = s->expires_wall_ns;
-        }
-    }
-    return last_ns;
-}
-
 /* What goes within so many days, and how to keep it; how many. */
 static int64_t
 warn_within(const struct cli *c, const struct snap_infos *l, int days)
@@ -70,7 +51,7 @@ warn_within(const struct cli *c, const struct snap_infos *l, int days)
         int64_t goes_ns;
 
         end = snapview_copies(l, at);
-        goes_ns = goes_at(l, at, end);
+        goes_ns = snapview_goes_at(l, at, end);
         if (goes_ns > 0 && goes_ns - now_ns < days * DAY_NS) {
             n_soon++;
             if (id == NULL || goes_ns < first_ns) {
@@ -101,7 +82,7 @@ warn_within(const struct cli *c, const struct snap_infos *l, int days)
 
 /* The nearer warning speaks for both, unless there is more in the further one. */
 static void
-warn_of_expiry(const struct cli *c, const struct client *cl, const struct snap_infos *l)
+warn_of_expiry(const struct cli *c, const struct snap_infos *l)
 {
     int64_t n_day = warn_within(c, l, 1);
     int64_t n_days = 0;
@@ -111,10 +92,9 @@ warn_of_expiry(const struct cli *c, const struct client *cl, const struct snap_i
         int64_t goes_ns;
 
         end = snapview_copies(l, at);
-        goes_ns = goes_at(l, at, end);
+        goes_ns = snapview_goes_at(l, at, end);
         if (goes_ns > 0 && goes_ns - now_ns < 3 * DAY_NS) {
             n_days++;
-            snapnotify(c, cl, &l->v[at], goes_ns);
         }
     }
     if (n_day == 0) {
@@ -159,7 +139,8 @@ run_ls(struct cli *c, const void *options, const struct words *w, struct err *e)
             snapview_list(&out, &l);
         }
         rc = out_write(&out, e);
-        warn_of_expiry(c, &cl, &l);
+        warn_of_expiry(c, &l);
+        snapnotify(c, &cl, &l);
         say_doubts(c, &doubts);
     }
     context_close(&cl);

@@ -7,12 +7,10 @@
 
 /*
  * --notify of a run that was watched here, three days and one day before the last copy of
- * what it left goes (job/notify.h): nobody of ours waits for that, so it is told by who
- * looks at the snapshots, `snap ls`. The job's record here says what was told.
+ * what is left of it goes (job/notify.h, job/line.h): nobody of ours waits for that, so
+ * it is told by who looks at the snapshots, `snap ls`. The job's record here says what
+ * was told. Nothing of what a snapshot in l carries on. l is sorted.
  */
-
-/* Copies of one snapshot, [0, n) of v; goes_wall_ns: when the last of them does. */
-void snapnotify(const struct cli *c, const struct client *cl, const struct snap_info *v,
-                int64_t goes_wall_ns);
+void snapnotify(const struct cli *c, const struct client *cl, const struct snap_infos *l);
 
 #endif

@@ -57,6 +57,24 @@ snapview_copies(const struct snap_infos *l, size_t at)
     return end;
 }
 
+int64_t
+snapview_goes_at(const struct snap_infos *l, size_t at, size_t end)
+{
+    int64_t last_ns = 0;
+
+    for (size_t i = at; i < end; i++) {
+        const struct snap_info *s = &l->v[i];
+
+        if (s->kept && s->expires_wall_ns == 0) {
+            return 0;
+        }
+        if (s->kept && s->expires_wall_ns > last_ns) {
+            last_ns = s->expires_wall_ns;
+        }
+    }
+    return last_ns;
+}
+
 /* The copy to tell of: one that is kept, the longest. */
 static const struct snap_info *
 best_copy(const struct snap_infos *l, size_t at, size_t end)

@@ -17,6 +17,8 @@ int snapview_made(const struct cli *c, const struct snap_info *info,
  * says where they are; [at, snapview_copies(l, at)) are those of the one at `at`.
  */
 size_t snapview_copies(const struct snap_infos *l, size_t at);
+/* When the last of them goes; 0: one has no end, or none is kept. */
+int64_t snapview_goes_at(const struct snap_infos *l, size_t at, size_t end);
 void snapview_list(struct buf *out, const struct snap_infos *l);
 void snapview_list_json(struct buf *out, const struct snap_infos *l, const char *silent,
                         const char *doubts);

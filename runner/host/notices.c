@@ -5,6 +5,8 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 #include <sys/file.h>
 #include <sys/resource.h>
 #include <unistd.h>
@@ -16,6 +18,7 @@
 #include "runner/host/loginenv.h"
 #include "runner/host/upkeep.h"
 #include "runner/host/workdirs.h"
+#include "runner/job/line.h"
 #include "runner/job/notify.h"
 #include "storage/snap.h"
 #include "storage/store.h"
@@ -78,18 +81,19 @@ load(int dir_fd, const char *job, struct notify_expiry *out)
 }
 
 void
-notices_expect(const struct renter *r, const struct job_spec *spec,
-               const struct job_state *st)
+notices_expect(const struct renter *r, const struct job_spec *spec)
 {
     const struct notify_expiry nothing = {0, 0};
     int dir_fd = -1;
     struct err none;
 
-    if (spec->notify_host == NULL || r->confined || st->snapshot[0] == '\0') {
+    if (spec->notify_host == NULL || r->confined) {
         return;
     }
-    if (renter_dir(r, DIR_NAME, &dir_fd, &none) == 0) {
-        (void)!save(dir_fd, st->job, &nothing, &none);
+    /* What was told of an earlier snapshot stands. */
+    if (renter_dir(r, DIR_NAME, &dir_fd, &none) == 0 &&
+        faccessat(dir_fd, spec->job, F_OK, AT_SYMLINK_NOFOLLOW) != 0) {
+        (void)!save(dir_fd, spec->job, &nothing, &none);
     }
     (void)fd_close(&dir_fd);
 }
@@ -99,10 +103,46 @@ notices_expect(const struct renter *r, const struct job_spec *spec,
 struct round {
     const struct agent *agent;
     const struct renter *renter;
-    struct store *store;
+    struct snap_list list;
+    struct line_snap *snaps; /* of that list */
     int dir_fd;
     size_t n_told;
 };
+
+/* Of a damaged manifest the claim still stands, and whose it is the job may know. */
+static void
+take_snaps(struct round *g)
+{
+    g->snaps = xcalloc(g->list.n + 1, sizeof *g->snaps);
+    for (size_t i = 0; i < g->list.n; i++) {
+        const struct snap *from = &g->list.v[i];
+        const struct manifest *m = from->m;
+
+        g->snaps[i] = (struct line_snap){
+            .id = from->id,
+            .job = m != NULL && m->kind == MANIFEST_SNAPSHOT ? m->job : NULL,
+            .parent = m != NULL ? m->parent : NULL,
+            .made_wall_ns = m != NULL ? m->made_wall_ns : 0,
+            .expires_wall_ns = from->claim.expires_wall_ns,
+            .kept = from->claim.data == SNAP_DATA_KEPT,
+            .whole = m != NULL && !m->partial,
+        };
+    }
+    line_sort(g->snaps, g->list.n);
+}
+
+/* What is left of that job; NULL: nothing. */
+static const struct line_snap *
+find_left(const struct round *g, const struct job_state *st)
+{
+    const struct line_snap *s = line_last(g->snaps, g->list.n, st->job);
+
+    for (size_t i = 0; s == NULL && i < g->list.n; i++) {
+        s = g->snaps[i].kept && strcmp(g->snaps[i].id, st->snapshot) == 0 ? &g->snaps[i]
+                                                                          : NULL;
+    }
+    return s;
+}
 
 static void
 forget(const struct round *g, const char *job)
@@ -110,37 +150,25 @@ forget(const struct round *g, const char *job)
     (void)unlinkat(g->dir_fd, job, 0);
 }
 
-/* The job has ended; st->expires_wall_ns becomes what it is now. false: nothing to tell
- * of, now or ever. */
-static bool
-is_kept(const struct round *g, const struct job_spec *spec, struct job_state *st)
-{
-    struct snap_claim claim;
-    struct err why;
-
-    if (spec->notify_host == NULL || g->renter->confined || st->snapshot[0] == '\0') {
-        return false;
-    }
-    if (snap_claim_get(g->store, st->snapshot, &claim, &why) != 0) {
-        st->expires_wall_ns = 0; /* cannot be read now: that is no moment */
-        return why.code != ERR_NOT_FOUND;
-    }
-    st->expires_wall_ns = claim.expires_wall_ns;
-    return claim.data != SNAP_DATA_GONE;
-}
-
+/* st is told with the snapshot that it is about. */
 static void
-look_at(struct round *g, const struct job_spec *spec, struct job_state *st)
+look_at(struct round *g, const struct job_spec *spec, struct job_state *st,
+        const struct line_snap *s)
 {
     struct notify_expiry seen;
     const char *event;
     struct err none;
     pid_t pid;
 
+    (void)snprintf(st->snapshot, sizeof st->snapshot, "%s", s->id);
+    st->expires_wall_ns = s->expires_wall_ns;
     load(g->dir_fd, st->job, &seen);
     event = notify_expiry(&seen, st->expires_wall_ns, clock_wall_ns());
+    if (event == NULL || line_is_carried_on(g->snaps, g->list.n, s)) {
+        return;
+    }
     /* What cannot be written down would be told at every look. */
-    if (event != NULL && save(g->dir_fd, st->job, &seen, &none) == 0) {
+    if (save(g->dir_fd, st->job, &seen, &none) == 0) {
         notices_tell(g->agent, spec->notify_host, event, st, &pid);
         g->n_told++;
     }
@@ -149,6 +177,7 @@ look_at(struct round *g, const struct job_spec *spec, struct job_state *st)
 static void
 look(struct round *g, const char *job)
 {
+    const struct line_snap *s;
     struct job_spec spec;
     struct job_state st;
     struct jobdir d;
@@ -162,11 +191,13 @@ look(struct round *g, const char *job)
     }
     spec_init(&spec);
     state_init(&st);
-    if (jobdir_spec(&d, &spec, &why) == 0 && jobdir_state(&d, &st, &why) == 0 &&
-        job_phase_is_final(st.phase)) {
-        if (is_kept(g, &spec, &st)) {
-            look_at(g, &spec, &st);
-        } else {
+    if (jobdir_spec(&d, &spec, &why) == 0 && jobdir_state(&d, &st, &why) == 0) {
+        s = find_left(g, &st);
+        if (spec.notify_host == NULL || g->renter->confined) {
+            forget(g, job);
+        } else if (s != NULL) {
+            look_at(g, &spec, &st, s);
+        } else if (job_phase_is_final(st.phase)) {
             forget(g, job);
         }
     }
@@ -175,44 +206,52 @@ look(struct round *g, const char *job)
     jobdir_close(&d);
 }
 
+/* *ready false: nothing is told by this clock, as nothing expires by it. */
+static int
+list_snaps(struct round *g, bool *ready, struct err *e)
+{
+    struct store *store = NULL;
+    struct err doubt;
+    int rc = -1;
+
+    if (workdirs_open_store(g->renter, &store, e) == 0) {
+        snap_clock_doubt(store, &doubt);
+        *ready = doubt.code == ERR_NONE;
+        rc = *ready ? snap_list(store, &g->list, e) : 0;
+    }
+    store_close(store);
+    return rc;
+}
+
 static int
 look_at_all(struct round *g, struct err *e)
 {
-    struct err doubt;
     struct dirent *de;
-    DIR *d = NULL;
+    bool ready = false;
     int fd = -1;
-    int rc = -1;
+    DIR *d;
 
-    if (workdirs_open_store(g->renter, &g->store, e) != 0) {
+    if (list_snaps(g, &ready, e) != 0) {
         return -1;
     }
-    snap_clock_doubt(g->store, &doubt);
-    if (doubt.code != ERR_NONE) { /* nothing expires by it either */
-        rc = 0;
-        goto out;
+    if (!ready) {
+        return 0;
     }
+    take_snaps(g);
     fd = openat(g->dir_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     d = fd == -1 ? NULL : fdopendir(fd);
     if (d == NULL) {
         err_set_sys(e, errno, "cannot list '%s/%s'", g->renter->path, DIR_NAME);
-        goto out;
+        (void)fd_close(&fd);
+        return -1;
     }
-    fd = -1;
     while ((de = readdir(d)) != NULL) {
         if (id_is(ID_JOB, de->d_name)) {
             look(g, de->d_name);
         }
     }
-    rc = 0;
-
-out:
-    if (d != NULL) {
-        (void)closedir(d);
-    }
-    (void)fd_close(&fd);
-    store_close(g->store);
-    return rc;
+    (void)closedir(d);
+    return 0;
 }
 
 int
@@ -232,6 +271,8 @@ notices_give(const struct agent *a, const struct renter *r, size_t *n, struct er
         rc = look_at_all(&g, e);
     }
     *n += g.n_told;
+    free(g.snaps);
+    snap_list_free(&g.list);
     (void)fd_close(&g.dir_fd);
     return rc;
 }

@@ -17,9 +17,10 @@
  * for that: it is told by who comes next, an agent that is started or `tick`.
  *
  * <renter>/expiring/<job> is a record of what was told of that job's data. It is made
- * with the job's end, where its owner wants to be told; whether the data is still kept,
- * and until when, is asked of the snapshot's claim at every look. It goes once the data
- * has gone.
+ * with the job's first snapshot, where its owner wants to be told. Which snapshot is the
+ * last of it that is kept, and until when, is asked of the store at every look; nothing
+ * is told of one that others carry on (job/line.h). It goes once the job has ended and no
+ * data of it is kept.
  */
 
 /* Run the command with these facts in the login environment; *pid is to be reaped. */
@@ -27,11 +28,11 @@ void notices_tell(const struct agent *a, const char *command, const char *event,
                   const struct job_state *st, pid_t *pid);
 
 /*
- * st is about to become final: see to it that the end of its data is told of. Nothing
- * where nobody wants to know or nothing was kept. A disk that refuses costs the notice.
+ * A snapshot of the job is kept, or about to be: see to it that the end of its data is
+ * told of. Nothing where nobody wants to know. A disk that refuses costs the notice. Any
+ * thread.
  */
-void notices_expect(const struct renter *r, const struct job_spec *spec,
-                    const struct job_state *st);
+void notices_expect(const struct renter *r, const struct job_spec *spec);
 
 /* Is it time for a look? Cheap. At most every ten minutes true, and to one who asks. */
 bool notices_are_due(const struct renter *r);

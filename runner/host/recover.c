@@ -276,7 +276,9 @@ put_right(struct lost *l, struct err *e)
     if (close_bill(l, known, e) != 0) {
         return -1;
     }
-    notices_expect(l->renter, &l->spec, &l->state);
+    if (l->state.snapshot[0] != '\0') {
+        notices_expect(l->renter, &l->spec);
+    }
     l->state.phase = known ? JOB_ENDED : JOB_LOST;
     if (save(l, e) != 0) {
         return -1;

@@ -156,7 +156,9 @@ receipt_due(void *ctx)
     meter_session_status(s->meter, &m);
     st->charge_fen = m.cost_fen;
     sup_snaps_end(s);
-    notices_expect(s->renter, &s->spec, st);
+    if (st->snapshot[0] != '\0') {
+        notices_expect(s->renter, &s->spec);
+    }
     sup_enter(s, JOB_ENDED, true);
     jobdir_unmark_active(s->renter, s->spec.job);
     sup_peer_finish(s);

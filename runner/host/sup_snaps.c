@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "runner/host/notices.h"
 #include "runner/host/supervise_internal.h"
 #include "runner/host/work.h"
 #include "runner/host/workdirs.h"
@@ -51,6 +52,7 @@ take_run(void *ctx, struct err *e)
     if (workdirs_snapshot(s->agent, s->renter, &end, &taken, e) != 0) {
         return -1;
     }
+    notices_expect(s->renter, &s->spec);
     return n->before[0] != '\0' ? drop(s->renter, n->before, e) : 0;
 }
 

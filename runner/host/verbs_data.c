@@ -45,8 +45,7 @@ is_taken(const struct renter *r, const char *snapshot, bool *taken, struct err *
 
 /* The end had no room for a snapshot, or could not write it; this one is that now. */
 static int
-take_over_from_end(const struct renter *r, const struct job_spec *spec, struct jobdir *d,
-                   struct job_state *st, const char *id,
+take_over_from_end(struct jobdir *d, struct job_state *st, const char *id,
                    const struct workdirs_snapshot *taken, struct err *e)
 {
     bool got;
@@ -63,7 +62,6 @@ take_over_from_end(const struct renter *r, const struct job_spec *spec, struct j
     st->expires_wall_ns = taken->expires_wall_ns;
     state_tell(&st->kept_why, &st->kept_form, NULL);
     st->seq++;
-    notices_expect(r, spec, st);
     return jobdir_set_state(d, st, true, e);
 }
 
@@ -94,8 +92,11 @@ take_job(struct serve_work *w, struct err *e)
         end.live = !job_phase_is_final(st.phase);
         rc = workdirs_snapshot(w->serve->agent, r, &end, &taken, e);
     }
+    if (rc == 0) {
+        notices_expect(r, &spec);
+    }
     if (rc == 0 && !end.live) {
-        rc = take_over_from_end(r, &spec, &d, &st, w->snapshot, &taken, e);
+        rc = take_over_from_end(&d, &st, w->snapshot, &taken, e);
     }
     state_free(&st);
     spec_free(&spec);

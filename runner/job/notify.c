@@ -68,7 +68,7 @@ notify_expiry(struct notify_expiry *seen, int64_t expires_wall_ns, int64_t now_w
     static const struct {
         int64_t days;
         const char *event;
-    } moments[] = {{1, "expires-1d"}, {3, "expires-3d"}};
+    } moments[] = {{1, "expires-1d"}, {NOTIFY_EXPIRY_DAYS, "expires-3d"}};
     int64_t left_ns = expires_wall_ns - now_wall_ns;
 
     if (expires_wall_ns == 0 || left_ns <= 0) {

@@ -23,7 +23,7 @@
  *   failed          it did not start, or the host broke
  *   lost            its supervisor died
  *
- * and of a job that has ended, for what it left (notify_expiry):
+ * and for what is left of a job, its last snapshot (notify_expiry, job/line.h):
  *
  *   expires-3d expires-1d  so soon its data is given up
  */
@@ -47,6 +47,7 @@ const char *notify_next(struct notify_seen *seen, const struct job_state *st);
  */
 #define NOTIFY_EXPIRY_TYPE      "gpurun.expiring.v1"
 #define NOTIFY_EXPIRY_MAX_BYTES ((size_t)4096)
+#define NOTIFY_EXPIRY_DAYS      3 /* before that there is nothing to tell */
 struct notify_expiry {
     int64_t expires_wall_ns; /* what was told was of this end */
     int64_t told_days;       /* the nearest moment told: 3, 1; 0: none */

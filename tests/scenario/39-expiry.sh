@@ -1,7 +1,8 @@
 #!/bin/bash
 # --notify-host, three days and one day before what a job left is given up: by the next agent that is
 # started or by tick, with no client alive, once for each; not of what is kept longer or was removed,
-# not after a restart again, not by a clock that jumped; also of a job whose supervisor died.
+# not after a restart again, not by a clock that jumped; also of a job whose supervisor died, of a
+# snapshot on the way that is the last of its job, and not of one that a resumed job carried on.
 # limit: 180
 . "$(dirname "$0")/lib.sh"
 . "$(dirname "$0")/hosts.sh"
@@ -40,6 +41,13 @@ for n in stays goes kept removed; do
     [ $n = stays ] && set -- || set -- --notify-host "$tell"
     expect 0 gpurun -q --host h --name $n "$@" -- sh -c 'echo x >file'
 done
+# One that leaves nothing but what was taken on the way, and one that another goes on from.
+expect 0 gpurun -q -d --host h --name way --notify-host "$tell" -- sh -c 'echo x >file; sleep 600'
+await 60 "way runs" job_is way running
+expect 0 gpurun -q snap take way --name by-hand
+expect 137 gpurun -q stop --now --no-snapshot way
+expect 0 gpurun -q --host h --name before --notify-host "$tell" -- sh -c 'echo x >file'
+expect 0 gpurun -q resume before --host h --name after --notify-host "$tell" -- sh -c 'echo y >>file'
 # Its supervisor dies: who finds it is who will tell of its data, too.
 expect 0 gpurun -q -d --host h --name died --notify-host "$tell" -- sh -c 'echo x >file; sleep 600'
 await 60 "died runs" job_is died running
@@ -50,7 +58,7 @@ found_lost() {
 }
 await 60 "it is found lost" found_lost
 await 30 "the end is told" is_told 'ended removed'
-[ "$(marks)" = 4 ] || fail "$(marks) are watched instead of 4"
+[ "$(marks)" = 7 ] || fail "$(marks) are watched instead of 7"
 
 note "nothing is told before its time, nor by tick that comes early"
 days 11.9
@@ -62,9 +70,14 @@ expect 0 gpurun -q snap rm removed
 note "three days before: told by the next agent that is started, and not again by anybody"
 days 0.5
 looked upkeep # what is done daily is not due: it is the short look that tells
-expect 0 gpurun -q ps
+# Nothing is asked there but who it is; it sees to what is due all the same.
+expect 0 gpurun -q host show h
 await 60 "three days" is_told 'expires-3d goes ended'
 await 60 "three days" is_told 'expires-3d died lost'
+await 60 "three days" is_told 'expires-3d way ended'
+await 60 "three days" is_told 'expires-3d after ended'
+by_hand=$(snap_row by-hand | cut -d' ' -f1)
+grep -q "^expires-3d way .* $by_hand\$" "$told" || fail "not of the snapshot on the way, $by_hand"
 looked upkeep notices
 snap=$(sed -n 's/^snapshot=//p' "$(of goes)/state")
 ends=$(sed -n 's/^expires_wall_ns=//p' "$(of goes)/state")
@@ -84,7 +97,7 @@ note "one day before, by tick"
 days 1.1
 tick 0
 days 0.6
-tick 2
+tick 4
 await 60 "one day" is_told 'expires-1d goes ended'
 await 60 "one day" is_told 'expires-1d died lost'
 
@@ -112,7 +125,11 @@ count 'expires-3d goes' 2
 count 'expires-1d goes' 2
 count 'expires-3d died' 1
 count 'expires-1d died' 1
-for n in stays kept removed; do
+for n in way after; do
+    count "expires-3d $n" 1
+    count "expires-1d $n" 1
+done
+for n in stays kept removed before; do
     count "expires-3d $n" 0
     count "expires-1d $n" 0
 done
