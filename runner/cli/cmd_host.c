@@ -144,6 +144,7 @@ meet_host(struct cli *c, struct host *h, const struct host_options *ho, int64_t 
     h->key = session_info(s)->key;
     hostview_remember(h, session_info(s));
     rc = hosts_save(c->home, h, true, e);
+    session_greet(&cl, &s, 1);
     if (rc == 0) {
         hostview_say(c, h, session_info(s), session_offer(s), session_transport(s));
         if (c->g.json) {
@@ -249,6 +250,18 @@ ls_json(const struct place *p, const struct host_list *hosts, struct buf *out)
     buf_add_str(out, "]}\n");
 }
 
+static void
+greet_all(struct client *cl, const struct place *p)
+{
+    struct session **v = xcalloc(place_n(p) + 1, sizeof(struct session *));
+
+    for (size_t i = 0; i < place_n(p); i++) {
+        v[i] = place_at(p, i)->session;
+    }
+    session_greet(cl, v, place_n(p));
+    free(v);
+}
+
 static int
 run_ls(struct cli *c, const void *options, const struct words *w, struct err *e)
 {
@@ -272,6 +285,7 @@ run_ls(struct cli *c, const void *options, const struct words *w, struct err *e)
             ls_text(p, &hosts, &out);
         }
         rc = out_write(&out, e);
+        greet_all(&cl, p);
     }
     place_free(p);
     context_close(&cl);
@@ -307,6 +321,7 @@ run_show(struct cli *c, const void *options, const struct words *w, struct err *
         hostview_page(&out, &h, session_info(s), session_offer(s), session_transport(s));
     }
     rc = out_write(&out, e);
+    session_greet(&cl, &s, 1);
 
 out:
     session_close(s);

@@ -19,6 +19,7 @@
 #define BACKOFF_MAX  (15000 * NS_PER_MS)
 #define STEADY_NS    (10000 * NS_PER_MS) /* up for so long: the next cut begins anew */
 #define INFO_WAIT_NS (30000 * NS_PER_MS)
+#define GREET_NS     (5000 * NS_PER_MS)
 
 struct session {
     struct client *client;
@@ -464,6 +465,41 @@ session_wait_up(struct session *s, struct err *e)
         return -1;
     }
     return 0;
+}
+
+struct greeting {
+    struct session *const *v;
+    size_t n;
+};
+
+static bool
+is_greeted(void *ctx)
+{
+    const struct greeting *g = ctx;
+
+    for (size_t i = 0; i < g->n; i++) {
+        struct conn *c = session_conn(g->v[i]);
+
+        if (c != NULL && mux_rtt_ns(conn_mux(c)) < 0) {
+            return false;
+        }
+    }
+    return true;
+}
+
+void
+session_greet(struct client *cl, struct session *const *v, size_t n)
+{
+    struct greeting g = {.v = v, .n = n};
+
+    for (size_t i = 0; i < n; i++) {
+        struct conn *c = session_conn(v[i]);
+
+        if (c != NULL) {
+            mux_ping(conn_mux(c));
+        }
+    }
+    (void)loop_run_until(cl->loop, is_greeted, &g, GREET_NS);
 }
 
 int

@@ -125,6 +125,13 @@ const struct failure *session_why(const struct session *s);
 int session_wait_up(struct session *s, struct err *e) MUST_USE;
 
 /*
+ * Run the loop until the hosts of all that are up have taken our HELLO, 5 s at most: they
+ * know that somebody came, and see to what is due then. For who has nothing to ask and
+ * would hang up on their own HELLO.
+ */
+void session_greet(struct client *cl, struct session *const *v, size_t n);
+
+/*
  * Ask, and ask again after a cut link while there is patience: so only what may be
  * repeated (reads, and changes that carry an id or key). *resp is the caller's.
  * ERR_LINK: the link went and did not come back. A peer's words in *e are escaped, its

@@ -448,6 +448,15 @@ mux_next_tick_ns(const struct mux *m)
     return at;
 }
 
+void
+mux_ping(struct mux *m)
+{
+    if (m->have_peer && !m->local && !m->over) {
+        m->out.ping_due = true;
+        mux_out_notify(m);
+    }
+}
+
 int64_t
 mux_rtt_ns(const struct mux *m)
 {

@@ -134,8 +134,12 @@ bool mux_congested(const struct mux *m);
 int mux_tick(struct mux *m, int64_t now_ns, struct err *e) MUST_USE;
 /* When mux_tick wants to be called next. */
 int64_t mux_next_tick_ns(const struct mux *m);
-/* Last round trip in ns; -1: none yet. */
+/*
+ * Last round trip in ns; -1: none yet. After one the peer has taken our HELLO, and done
+ * what it does then. mux_ping asks for one now; nothing where there are no pings.
+ */
 int64_t mux_rtt_ns(const struct mux *m);
+void mux_ping(struct mux *m);
 
 /* ---- messages ---- */
 
