@@ -61,12 +61,18 @@ struct sync_stats {
  */
 struct sync_place {
     uint8_t head[8];
-    size_t n_head; /* of the frame that has begun; 0: none has */
-    size_t left;   /* of its payload */
+    size_t n_head;       /* of the frame that has begun; 0: none has */
+    size_t left;         /* of its payload */
+    uint8_t first;       /* byte of it */
+    uint64_t n_asked;    /* frames of a sender that want an answer */
+    uint64_t n_answered; /* and a receiver's, whole, that are one */
 };
 void sync_place_pass(struct sync_place *p, const void *data, size_t n);
 bool
 sync_place_is_inside(const struct sync_place *p); /* a frame: more of it is to come */
+/* The sender asked for something that the receiver has not answered; else it goes on. */
+bool sync_place_is_asked(const struct sync_place *sender,
+                         const struct sync_place *receiver);
 
 /* ---- sending ---- */
 

@@ -60,6 +60,31 @@ sync_next_frame(const struct buf *in, size_t *at, enum sync_frame *type,
     return 0;
 }
 
+/* A frame has passed. Each OFFER has its WANT, each TREE one of the three others. */
+static void
+count(struct sync_place *p)
+{
+    switch ((enum sync_frame)p->head[4]) {
+    case SYNC_OFFER:
+    case SYNC_TREE:
+        p->n_asked++;
+        break;
+    case SYNC_WANT:
+    case SYNC_UNKNOWN:
+    case SYNC_DONE_FRAME:
+        p->n_answered++;
+        break;
+    case SYNC_MISSING:
+        p->n_answered += p->first == 1 ? 1 : 0; /* the last one of a list */
+        break;
+    case SYNC_FRAME_NONE:
+    case SYNC_CHUNK:
+    case SYNC_MORE:
+    case SYNC_FAIL:
+        break;
+    }
+}
+
 void
 sync_place_pass(struct sync_place *p, const void *data, size_t n)
 {
@@ -75,10 +100,12 @@ sync_place_pass(struct sync_place *p, const void *data, size_t n)
             p->left = p->n_head == SYNC_HEADER_BYTES ? get_u32(p->head) : 0;
         } else {
             took = p->left < n ? p->left : n;
+            p->first = p->left == get_u32(p->head) ? at[0] : p->first;
             p->left -= took;
         }
         if (p->n_head == SYNC_HEADER_BYTES && p->left == 0) {
             p->n_head = 0;
+            count(p);
         }
         at += took;
         n -= took;
@@ -89,6 +116,12 @@ bool
 sync_place_is_inside(const struct sync_place *p)
 {
     return p->n_head > 0;
+}
+
+bool
+sync_place_is_asked(const struct sync_place *sender, const struct sync_place *receiver)
+{
+    return sender->n_asked > receiver->n_answered;
 }
 
 /* ---- chunks by id ---- */

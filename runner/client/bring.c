@@ -112,7 +112,7 @@ owes_listing(void *ctx)
 {
     const struct transfer *t = ctx;
 
-    return t->listing != NULL && t->listing->len > 0 ? 1 : 0;
+    return t->done || (t->listing != NULL && t->listing->len > 0) ? 1 : STALL_SLOW;
 }
 
 static const struct stall_events stall_events = {.over = on_silence,

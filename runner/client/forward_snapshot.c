@@ -78,8 +78,30 @@ on_silent_receiver(void *ctx)
     on_silence(f, f->to);
 }
 
-static const struct stall_events sender_events = {.over = on_silent_sender};
-static const struct stall_events receiver_events = {.over = on_silent_receiver};
+/* One of them is to speak next; once the receiver has it all, only an end is missing. */
+static int
+sender_owes(void *ctx)
+{
+    const struct forward *f = ctx;
+
+    if (f->done) {
+        return 1;
+    }
+    return stall_is_asked(f->in_stall, f->out_stall) ? 0 : STALL_SLOW;
+}
+
+static int
+receiver_owes(void *ctx)
+{
+    const struct forward *f = ctx;
+
+    return !f->done && stall_is_asked(f->in_stall, f->out_stall) ? STALL_SLOW : 0;
+}
+
+static const struct stall_events sender_events = {.over = on_silent_sender,
+                                                  .owes = sender_owes};
+static const struct stall_events receiver_events = {.over = on_silent_receiver,
+                                                    .owes = receiver_owes};
 
 static size_t
 on_data(void *ctx, struct channel *c, const uint8_t *data, size_t n)

@@ -32,7 +32,7 @@ patience(const struct stall *s)
         channel_send_acked(s->channel) < channel_send_end(s->channel)) {
         return 1;
     }
-    return s->events->owes != NULL ? s->events->owes(s->ctx) : 0;
+    return kept == 0 && s->events->owes != NULL ? s->events->owes(s->ctx) : 0;
 }
 
 static void
@@ -92,6 +92,12 @@ void
 stall_took(struct stall *s, const void *data, size_t n)
 {
     sync_place_pass(&s->place, data, n);
+}
+
+bool
+stall_is_asked(const struct stall *sender, const struct stall *receiver)
+{
+    return sync_place_is_asked(&sender->place, &receiver->place);
 }
 
 int

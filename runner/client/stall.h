@@ -14,10 +14,10 @@
  * One channel of a transfer (storage/sync.h), and a host at its other end that may fall
  * silent although its agent answers pings. While the host owes something (the rest of a
  * frame that it began, a word that it took what was sent, an answer) and nothing moves
- * for a minute, over is called, once; where it has to bring to its disk all that it took,
- * for ten. A host that works before it begins its next frame
- * owes nothing, however long that takes. Time in which this program did not run does not
- * count.
+ * for a minute, over is called, once; where it has to read or write as much as it likes
+ * before it speaks (its next frame, or that all it took is on its disk), for ten. While
+ * it is another's turn it owes nothing, however long that takes. Time in which this
+ * program did not run does not count.
  */
 #define STALL_NS   ((int64_t)60 * 1000000000)
 #define STALL_SLOW 10
@@ -26,7 +26,8 @@ struct stall_events {
     void (*over)(void *ctx);
     /*
      * Does the host owe something that its frames do not show? How many times the usual
-     * silence that may take, 0: nothing. May be NULL.
+     * silence that may take, 0: nothing. Not asked while there is something of it that
+     * nobody took. May be NULL.
      */
     int (*owes)(void *ctx);
 };
@@ -41,6 +42,8 @@ void stall_free(struct stall *s); /* NULL allowed */
 void stall_watch(struct stall *s, const struct channel *c);
 /* Bytes of frames that came from the host, and were taken. */
 void stall_took(struct stall *s, const void *data, size_t n);
+/* Where a sender that is watched by the one, and a receiver by the other, stand. */
+bool stall_is_asked(const struct stall *sender, const struct stall *receiver);
 
 /* What to say of that host. Returns -1. */
 int stall_error(const char *host, struct err *e);

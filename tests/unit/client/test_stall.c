@@ -151,7 +151,8 @@ stall__an_answer_that_is_due_and_bytes_that_nobody_takes(void **state)
     tear_down(&w);
 }
 
-/* Bringing much to a slow disk is no silence, but not without end either. */
+/* Bringing much to a slow disk, or reading much before the next frame, is no silence, but
+ * not without end either. */
 static void
 stall__of_a_slow_disk_has_ten_times_as_long(void **state)
 {
@@ -163,6 +164,54 @@ stall__of_a_slow_disk_has_ten_times_as_long(void **state)
     waits(&w); /* five times the usual silence */
     gives_up(&w);
     tear_down(&w);
+}
+
+/* A frame of two bytes of payload, byte by byte. */
+static void
+take_frame(struct world *w, uint8_t type, uint8_t first)
+{
+    const uint8_t whole[] = {2, 0, 0, 0, type, 0, 0, 0, first, 0};
+
+    for (size_t i = 0; i < sizeof whole; i++) {
+        stall_took(w->stall, &whole[i], 1);
+    }
+}
+
+/* storage/DESIGN.md, "Sync": who speaks next. */
+static void
+stall__it_is_the_receivers_turn_until_all_was_answered(void **state)
+{
+    enum { OFFER = 1, WANT, CHUNK, MORE, TREE, MISSING, UNKNOWN, DONE };
+    static const struct {
+        uint8_t by_sender;
+        uint8_t by_receiver;
+        uint8_t first; /* byte of the receiver's */
+        bool asked;    /* then */
+    } talk[] = {
+        {CHUNK, 0, 0, false}, {OFFER, 0, 0, true},   {OFFER, WANT, 1, true},
+        {0, WANT, 0, false},  {CHUNK, 0, 0, false},  {MORE, 0, 0, false},
+        {TREE, 0, 0, true},   {0, MISSING, 0, true}, {0, MISSING, 1, false},
+        {CHUNK, 0, 0, false}, {TREE, 0, 0, true},    {0, UNKNOWN, 0, false},
+        {TREE, 0, 0, true},   {0, DONE, 0, false},
+    };
+    struct world sender;
+    struct world receiver;
+
+    (void)state;
+    set_up(&sender);
+    set_up(&receiver);
+    assert_false(stall_is_asked(sender.stall, receiver.stall));
+    for (size_t i = 0; i < sizeof talk / sizeof talk[0]; i++) {
+        if (talk[i].by_sender != 0) {
+            take_frame(&sender, talk[i].by_sender, 0);
+        }
+        if (talk[i].by_receiver != 0) {
+            take_frame(&receiver, talk[i].by_receiver, talk[i].first);
+        }
+        assert_int_equal(stall_is_asked(sender.stall, receiver.stall), talk[i].asked);
+    }
+    tear_down(&sender);
+    tear_down(&receiver);
 }
 
 static void
@@ -185,6 +234,7 @@ main(void)
         cmocka_unit_test(stall__between_frames_is_none),
         cmocka_unit_test(stall__an_answer_that_is_due_and_bytes_that_nobody_takes),
         cmocka_unit_test(stall__of_a_slow_disk_has_ten_times_as_long),
+        cmocka_unit_test(stall__it_is_the_receivers_turn_until_all_was_answered),
         cmocka_unit_test(stall__is_told_with_what_to_do),
     };
 
