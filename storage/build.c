@@ -108,6 +108,20 @@ open_cache(struct build *b, struct err *e)
     return scache_create(&b->cache_writer, b->o->cache_path, e);
 }
 
+/* A file that is made or replaced changes its directory in the same moment. */
+static void
+note_newest(struct build_report *r, const struct scan_entry *entry)
+{
+    if (r->newest != NULL &&
+        (entry->ctime_ns < r->newest_ctime_ns ||
+         (entry->ctime_ns == r->newest_ctime_ns && entry->type == TREE_DIR))) {
+        return;
+    }
+    free(r->newest);
+    r->newest = xstrdup(entry->path);
+    r->newest_ctime_ns = entry->ctime_ns;
+}
+
 static int
 sweep(struct build *b, struct err *e)
 {
@@ -120,6 +134,7 @@ sweep(struct build *b, struct err *e)
         if (entry == NULL) {
             break;
         }
+        note_newest(b->r, entry);
         if (build_take(b, entry, e) != 0) {
             return -1;
         }
@@ -178,6 +193,8 @@ build_report_free(struct build_report *r)
     for (size_t i = 0; i < r->n_largest; i++) {
         free(r->largest[i].path);
     }
+    free(r->newest);
+    r->newest = NULL;
     r->n_damaged = 0;
     r->n_largest = 0;
     scan_skipped_free(&r->skipped);

@@ -96,6 +96,10 @@ struct build_named {
 struct build_report {
     struct sha256 tree;
     struct tree_totals totals;
+    /* What has the latest change time, files before directories: where two trees of a
+     * directory differ, the one that did it is most likely this. "" is the root. */
+    char *newest;
+    int64_t newest_ctime_ns;
     uint64_t read_bytes;      /* of content really read */
     uint64_t known_groups;    /* taken from the cache */
     uint64_t n_lost_xattrs;   /* entries with more attributes than a tree can hold */
@@ -122,12 +126,14 @@ void build_report_free(struct build_report *r);
  * Read chunks again that were made from the directory root_fd (a peer wants what was
  * never read): entries and chunks are one whole group of a tree (scache.h). Each chunk
  * that wanted says yes to is read, checked against its id and given to emit. ERR_BUSY:
- * a file is not as it was (named); build again.
+ * a file is not as it was (named, build_set_changed); build again.
  */
 int build_reread(int root_fd, const struct tree_entry *entries, size_t n_entries,
                  const struct tree_chunk *chunks, size_t n_chunks,
                  bool (*wanted)(void *ctx, const struct tree_chunk *c),
                  int (*emit)(void *ctx, const struct build_chunk *c, struct err *e),
                  void *ctx, struct err *e) MUST_USE;
+/* ERR_BUSY: that path, and so the tree, is not what it was when it was read. -1. */
+int build_set_changed(const char *path, struct err *e);
 
 #endif

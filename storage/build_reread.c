@@ -21,10 +21,19 @@ struct reread {
     size_t opened;
 };
 
+int
+build_set_changed(const char *path, struct err *e)
+{
+    return err_set(e, ERR_BUSY,
+                   "'%s' changed while it was being sent: run it again, or leave it out "
+                   "(.gpurunignore)",
+                   path);
+}
+
 static int
 changed(const struct tree_entry *entry, struct err *e)
 {
-    return err_set(e, ERR_BUSY, "'%s' changed while it was being sent", entry->path);
+    return build_set_changed(entry->path, e);
 }
 
 /* Where byte in_entry of the stored content stands in the file, and how many follow. */

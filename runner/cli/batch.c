@@ -188,14 +188,34 @@ done(struct batch_job *j, int code)
     batch_say_done(j);
 }
 
+/* The host has said all of it that it will: its bill may be looked at. */
+static bool
+is_finished(const struct batch_job *j)
+{
+    return j->stage == BATCH_ACCEPTED && j->outs == NULL && j->final_boot_ns != 0 &&
+           (fetch_state(j->fetch) != FETCH_RUNNING ||
+            clock_boot_ns() - j->final_boot_ns > RECEIPT_WAIT_NS);
+}
+
+/* What it left is here, as far as it came. */
+static void
+end_job(struct batch_job *j)
+{
+    int n_failed = j->outs != NULL ? outs_end(j->outs) : 0;
+    int code = job_exit_code(&j->state);
+
+    j->outs = NULL;
+    batch_mirror_want(j);
+    ending_record(j->b->c, &j->record, &j->state, j->charge_fen);
+    done(j, code == 0 && n_failed > 0 ? CLI_CHANGED : code);
+}
+
 /* Its end, with the receipt that was waited for; or the end, and no receipt. */
 static void
 finish_job(struct batch_job *j)
 {
     struct batch *b = j->b;
     struct receipt *receipt = NULL;
-    int n_failed = 0;
-    int code = job_exit_code(&j->state);
     struct err e;
 
     if (fetch_state(j->fetch) == FETCH_RUNNING) {
@@ -211,24 +231,31 @@ finish_job(struct batch_job *j)
         }
     } else {
         (void)err_wrap(&j->why, _("the bill of job %s is refused"), j->record.id);
-        say_error(b->c, &j->why, code);
+        say_error(b->c, &j->why, job_exit_code(&j->state));
         memset(&j->why, 0, sizeof j->why);
     }
     if (j->record.outs.n > 0) {
-        n_failed =
-            outs_bring(b->c, b->cl, j->host->session, &j->record, j->state.snapshot);
+        j->outs =
+            outs_start(b->c, b->cl, j->host->session, &j->record, j->state.snapshot);
+    } else {
+        end_job(j);
     }
-    batch_mirror_want(j);
-    ending_record(b->c, &j->record, &j->state, j->charge_fen);
-    done(j, code == 0 && n_failed > 0 ? CLI_CHANGED : code);
 }
 
-static bool
-is_finished(const struct batch_job *j)
+/* Go on with all that have ended: none of them holds the others up. */
+static void
+finish_jobs(struct batch *b)
 {
-    return j->stage == BATCH_ACCEPTED && j->final_boot_ns != 0 &&
-           (fetch_state(j->fetch) != FETCH_RUNNING ||
-            clock_boot_ns() - j->final_boot_ns > RECEIPT_WAIT_NS);
+    for (size_t i = 0; i < b->n; i++) {
+        struct batch_job *j = &b->jobs[i];
+
+        if (is_finished(j)) {
+            finish_job(j);
+        }
+        if (j->outs != NULL && outs_is_due(j->outs) && outs_step(j->outs)) {
+            end_job(j);
+        }
+    }
 }
 
 static bool
@@ -307,7 +334,9 @@ has_news(void *ctx)
         return true;
     }
     for (size_t i = 0; i < b->n; i++) {
-        if (is_finished(&b->jobs[i])) {
+        const struct batch_job *j = &b->jobs[i];
+
+        if (is_finished(j) || (j->outs != NULL && outs_is_due(j->outs))) {
             return true;
         }
     }
@@ -366,11 +395,7 @@ run_all(struct batch *b, struct err *e)
                 return -1;
             }
         }
-        for (size_t i = 0; i < b->n; i++) {
-            if (is_finished(&b->jobs[i])) {
-                finish_job(&b->jobs[i]);
-            }
-        }
+        finish_jobs(b);
     }
     batch_settle(b);
     return 0;

@@ -10,6 +10,7 @@
 #include "runner/cli/ending.h"
 #include "runner/cli/launch_internal.h"
 #include "runner/cli/out.h"
+#include "runner/cli/outs.h"
 #include "runner/client/i18n.h"
 #include "runner/client/lease.h"
 #include "runner/client/purse.h"
@@ -35,6 +36,10 @@ batch_close_job(struct batch_job *j)
     j->follow = NULL;
     fetch_free(j->fetch);
     j->fetch = NULL;
+    if (j->outs != NULL) {
+        (void)outs_end(j->outs);
+        j->outs = NULL;
+    }
     (void)fd_close(&j->wallet_guard);
 }
 
@@ -73,10 +78,13 @@ leave(struct batch_job *j, enum batch_stage stage)
     }
 }
 
-/* Its devices were taken before us: back into the queue, and the host is asked again. */
+/* Back into the queue: its devices were taken before us (the host is asked again), or its
+ * files are another tree by now. */
 static void
 put_back(struct batch_job *j)
 {
+    j->refused = false;
+    memset(&j->why, 0, sizeof j->why);
     batch_close_job(j);
     forget(j);
     leave(j, BATCH_QUEUED);
@@ -121,16 +129,25 @@ batch_settle(struct batch *b)
 {
     for (size_t i = 0; i < b->n; i++) {
         struct batch_job *j = &b->jobs[i];
+        bool changed = j->refused && batch_has_changed(j);
 
-        if (!j->refused && !is_stalled(j)) {
+        /* The others first that wait for the same files: they will be read anew. */
+        if ((!j->refused && !is_stalled(j)) || (changed && batch_is_awaited(j))) {
             continue;
         }
-        j->refused = false;
-        if (j->why.code == ERR_BUSY) {
-            memset(&j->why, 0, sizeof j->why);
+        if (changed && batch_may_read_again(j)) {
+            give_back(j);
             put_back(j);
             continue;
         }
+        if (!changed && j->why.code == ERR_BUSY) {
+            put_back(j);
+            continue;
+        }
+        if (changed) {
+            batch_wrap_changed(&j->why);
+        }
+        j->refused = false;
         j->code = cli_exit_code(STAGE_TRYING, j->why.code);
         give_back(j);
         batch_close_job(j);
@@ -138,6 +155,7 @@ batch_settle(struct batch *b)
         leave(j, BATCH_DONE);
         batch_say_done(j);
     }
+    batch_read_anew(b);
 }
 
 /* ---- what a host says of a job ---- */
@@ -229,8 +247,11 @@ ask_all(struct batch_job *j, struct conn *c, struct err *e)
     call_cancel(j->follow);
     j->submit = NULL;
     j->follow = NULL;
+    /* Files that changed are not sent once more under this name: it is refused at once.
+     */
     if (j->stage == BATCH_SENT &&
-        (ship_send(j->root->ships[h->at], h->session, c, e) != 0 ||
+        ((!batch_has_changed(j) &&
+          ship_send(j->root->ships[h->at], h->session, c, e) != 0) ||
          send_submit(j, c, e) != 0)) {
         return -1;
     }
@@ -299,7 +320,8 @@ on_failed(void *ctx, struct session *s, const struct failure *why)
     for (size_t i = 0; i < h->b->n; i++) {
         struct batch_job *j = &h->b->jobs[i];
 
-        if (j->host != h || !is_out_there(j)) {
+        /* One whose bill is here has ended; what it left does not come, which is said. */
+        if (j->host != h || !is_out_there(j) || j->outs != NULL) {
             continue;
         }
         j->why = why->err;
@@ -329,33 +351,6 @@ take_host(struct batch_host *h, const struct candidate *there)
     session_set_events(h->session, &events, h);
     session_set_patience(h->session, PATIENCE_NS);
     launch_pin_host(h->b->c, h->b->cl, h->session);
-}
-
-int
-batch_ship(struct batch_job *j, struct batch_host *h, struct ship **out,
-           const struct build_report **report, struct err *e)
-{
-    struct batch *b = j->b;
-    struct batch_root *root = j->root;
-    const struct run_request *like = root->like;
-    struct ship_options o = {
-        .dir = like->script.root,
-        .with_git = like->with_git,
-        .allow_home = like->script.named,
-        .with = (const char *const *)like->with.v,
-        .n_with = like->with.n,
-    };
-
-    if (root->ships == NULL) {
-        root->ships = xcalloc(b->n_hosts + 1, sizeof(struct ship *));
-        root->wall_ns = clock_wall_ns();
-    }
-    if (root->ships[h->at] == NULL &&
-        ship_start(&root->ships[h->at], b->cl, &o, e) != 0) {
-        return -1;
-    }
-    *out = root->ships[h->at];
-    return ship_wait_built(*out, report, e);
 }
 
 static int

@@ -33,11 +33,17 @@ enum batch_stage {
 
 struct batch;
 struct batch_host;
+struct outs;
+
+/* So often a directory is read that is not what it was once it has been sent. */
+#define BATCH_READS_MAX 3
 
 /* One directory that jobs start from, and one sender of it per host. */
 struct batch_root {
     const struct run_request *like; /* of the first job: what is shipped */
-    struct ship **ships;            /* by host; NULL: not yet */
+    struct ship **ships;            /* by host; NULL: not yet, or to be read anew */
+    unsigned *n_changed;            /* by host: how often it was read in vain, */
+    struct err changed;             /* the last time because of this */
     int64_t wall_ns;                /* when reading began */
 };
 
@@ -67,6 +73,7 @@ struct batch_job {
     int code;              /* of a job that is done */
     struct err why;        /* with words where it never ran, or is out of sight */
     int64_t charge_fen;    /* -1: not known */
+    struct outs *outs;     /* on their way here, its bill is; NULL: none are */
     const char *copy_to;   /* its data is to be copied there still; NULL: no */
     bool copying;          /* it is on its way */
     unsigned n_copy_cuts;  /* how often its own host's link was cut under that */
@@ -160,11 +167,22 @@ int64_t batch_cap(struct batch *b, struct batch_job *j, int64_t keep_bytes);
 /* batch_flight.c: start it there; what the hosts answer. */
 int batch_start(struct batch_job *j, const struct candidate *there,
                 struct err *e) MUST_USE;
-int batch_ship(struct batch_job *j, struct batch_host *h, struct ship **out,
-               const struct build_report **report, struct err *e) MUST_USE;
 void batch_close_job(struct batch_job *j);
 void batch_settle(struct batch *b); /* what was refused: back into the queue, or done */
 void batch_interrupt(struct batch *b); /* ^C, once more */
+
+/* batch_ship.c: j's directory, read for that host. ERR_BUSY: so often, and it changed. */
+int batch_ship(struct batch_job *j, struct batch_host *h, struct ship **out,
+               const struct build_report **report, struct err *e) MUST_USE;
+/* Its files could not be sent, since they changed (ship_has_changed). */
+bool batch_has_changed(const struct batch_job *j);
+/* Others on that host wait for the same files, and have no answer yet. */
+bool batch_is_awaited(const struct batch_job *j);
+bool batch_may_read_again(const struct batch_job *j);
+int batch_wrap_changed(struct err *e); /* no: says how often it was. -1 */
+/* What changed, and is not waited for any more, is read anew for whoever comes next. */
+void batch_read_anew(struct batch *b);
+void batch_free_ships(struct batch *b);
 
 /* batch_data.c: --data. Find the sets of all jobs, and which have to travel first. */
 int batch_find_data(struct batch *b, struct err *e) MUST_USE;

@@ -336,12 +336,7 @@ batch_make_jobs(struct batch *b, const struct run_options *o, const struct words
 void
 batch_free_jobs(struct batch *b)
 {
-    for (size_t i = 0; i < b->n_roots; i++) {
-        for (size_t k = 0; b->roots[i].ships != NULL && k < b->n_hosts; k++) {
-            ship_free(b->roots[i].ships[k]);
-        }
-        free(b->roots[i].ships);
-    }
+    batch_free_ships(b);
     free(b->roots);
     for (size_t i = 0; i < b->n; i++) {
         struct batch_job *j = &b->jobs[i];

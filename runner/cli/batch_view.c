@@ -156,6 +156,11 @@ batch_progress_line(void *ctx, struct buf *out)
 
     buf_printf(out, _("%zu of %zu ended, %zu running, %s so far"), b->n_done, b->n,
                b->n_active, out_fen(total_fen(b), money));
+    for (size_t i = 0; i < b->n; i++) {
+        if (b->jobs[i].outs != NULL) {
+            buf_printf(out, _("; bringing back what %s left"), b->jobs[i].r.spec.name);
+        }
+    }
     batch_mirror_line(b, out);
 }
 

@@ -212,57 +212,61 @@ open_parent(struct one *o, const char *rel, struct err *e)
     return rc;
 }
 
-struct shown {
-    struct progress *progress;
+/* ---- all of them ---- */
+
+struct outs {
+    struct cli *c;
+    struct client *cl;
+    struct session *session;
+    const struct job_record *record;
+    const char *snapshot;
+    size_t at; /* of record->outs */
+    int n_failed;
+    struct scratch *scratch; /* for the one on its way */
+    struct bring *bring;
     struct sync_stats st;
-    const char *path;
 };
-
-static void
-progress_line(void *ctx, struct buf *out)
-{
-    const struct shown *s = ctx;
-
-    buf_printf(out, _("bringing back %s: "), s->path);
-    progress_amount(out, s->st.sent_bytes, 0, progress_elapsed_ns(s->progress));
-}
 
 static void
 on_progress(void *ctx, const struct sync_stats *st)
 {
-    struct shown *s = ctx;
+    struct outs *o = ctx;
 
-    s->st = *st;
+    o->st = *st;
 }
 
 static int
-bring_one(struct cli *c, struct client *cl, struct session *s,
-          const struct job_record *record, const char *snapshot, const char *rel,
-          struct err *e)
+start_one(struct outs *o, struct err *e)
 {
-    struct one o = {.c = c, .record = record, .parent_fd = -1};
-    struct shown shown = {.path = rel};
-    struct bring_want want = {
-        .snapshot = snapshot, .path = rel, .progress = on_progress, .ctx = &shown};
-    struct scratch *scratch = NULL;
-    struct brought got;
+    struct bring_want want = {.snapshot = o->snapshot,
+                              .path = o->record->outs.v[o->at],
+                              .progress = on_progress,
+                              .ctx = o};
+
+    memset(&o->st, 0, sizeof o->st);
+    if (o->snapshot[0] == '\0') {
+        return err_set(e, ERR_NOT_FOUND, _("--out %s: the job left no snapshot"),
+                       o->record->outs.v[o->at]);
+    }
+    if (scratch_new(&o->scratch, o->cl->home, e) != 0 ||
+        bring_start(&o->bring, o->cl, o->session, o->scratch, &want, e) != 0) {
+        return err_wrap(e, "--out %s", o->record->outs.v[o->at]);
+    }
+    return 0;
+}
+
+static int
+place_one(struct outs *outs, const struct brought *got, struct err *e)
+{
+    struct one o = {.c = outs->c, .record = outs->record, .parent_fd = -1};
     char *conflict = NULL;
     int rc = -1;
 
-    shown.progress = progress_start(c, cl->loop, progress_line, &shown);
-    if (scratch_new(&scratch, cl->home, e) != 0 ||
-        bring_tree(cl, s, scratch, &want, &got, e) != 0 || open_parent(&o, rel, e) != 0 ||
-        find_conflict(&o, scratch, &got, &conflict, e) != 0) {
-        goto out;
+    if (open_parent(&o, outs->record->outs.v[outs->at], e) == 0 &&
+        find_conflict(&o, outs->scratch, got, &conflict, e) == 0) {
+        rc = conflict != NULL ? put_beside(&o, outs->scratch, got, conflict, e)
+                              : put_in_place(&o, outs->scratch, got, e);
     }
-    progress_end(shown.progress);
-    shown.progress = NULL;
-    rc = conflict != NULL ? put_beside(&o, scratch, &got, conflict, e)
-                          : put_in_place(&o, scratch, &got, e);
-
-out:
-    progress_end(shown.progress);
-    scratch_free(scratch);
     (void)fd_close(&o.parent_fd);
     free(conflict);
     free(o.parent);
@@ -270,25 +274,134 @@ out:
     return rc;
 }
 
+/* The one at `at` is through, well or not. */
+static void
+next(struct outs *o, const struct err *why)
+{
+    if (why != NULL) {
+        say_error(o->c, why, CLI_CHANGED);
+        o->n_failed++;
+    } else {
+        say_more(o->c, _("brought back %s"), o->record->outs.v[o->at]);
+    }
+    scratch_free(o->scratch);
+    o->scratch = NULL;
+    o->at++;
+}
+
+static void
+end_one(struct outs *o)
+{
+    struct bring *b = o->bring;
+    struct brought got;
+    struct err e;
+
+    o->bring = NULL;
+    if (bring_finish(b, &got, &e) != 0 || place_one(o, &got, &e) != 0) {
+        err_wrap(&e, "--out %s", o->record->outs.v[o->at]);
+        next(o, &e);
+    } else {
+        next(o, NULL);
+    }
+}
+
+bool
+outs_is_due(const struct outs *o)
+{
+    return o->bring == NULL || bring_is_over(o->bring);
+}
+
+bool
+outs_step(struct outs *o)
+{
+    struct err e;
+
+    if (o->bring != NULL && bring_is_over(o->bring)) {
+        end_one(o);
+    }
+    while (o->bring == NULL && o->at < o->record->outs.n) {
+        if (start_one(o, &e) != 0) {
+            next(o, &e);
+        }
+    }
+    return o->bring == NULL;
+}
+
+struct outs *
+outs_start(struct cli *c, struct client *cl, struct session *s,
+           const struct job_record *record, const char *snapshot)
+{
+    struct outs *o = xcalloc(1, sizeof *o);
+
+    o->c = c;
+    o->cl = cl;
+    o->session = s;
+    o->record = record;
+    o->snapshot = snapshot;
+    return o;
+}
+
+const char *
+outs_path(const struct outs *o, uint64_t *bytes)
+{
+    *bytes = o->st.sent_bytes;
+    return o->bring != NULL ? o->record->outs.v[o->at] : NULL;
+}
+
+int
+outs_end(struct outs *o)
+{
+    int n_failed = o->n_failed;
+    struct brought got;
+    struct err e;
+
+    if (o->bring != NULL) {
+        (void)!bring_finish(o->bring, &got, &e);
+    }
+    scratch_free(o->scratch);
+    free(o);
+    return n_failed;
+}
+
+/* ---- and nothing else meanwhile ---- */
+
+struct shown {
+    struct outs *outs;
+    struct progress *progress;
+};
+
+static void
+progress_line(void *ctx, struct buf *out)
+{
+    const struct shown *s = ctx;
+    uint64_t bytes;
+    const char *path = outs_path(s->outs, &bytes);
+
+    if (path != NULL) {
+        buf_printf(out, _("bringing back %s: "), path);
+        progress_amount(out, bytes, 0, progress_elapsed_ns(s->progress));
+    }
+}
+
+static bool
+is_due(void *ctx)
+{
+    return outs_is_due(ctx);
+}
+
 int
 outs_bring(struct cli *c, struct client *cl, struct session *s,
            const struct job_record *record, const char *snapshot)
 {
-    int n_failed = 0;
-    struct err e;
+    struct shown shown = {.outs = outs_start(c, cl, s, record, snapshot)};
 
-    for (size_t i = 0; i < record->outs.n; i++) {
-        if (snapshot[0] == '\0') {
-            err_set(&e, ERR_NOT_FOUND, _("--out %s: the job left no snapshot"),
-                    record->outs.v[i]);
-        } else if (bring_one(c, cl, s, record, snapshot, record->outs.v[i], &e) == 0) {
-            say_more(c, _("brought back %s"), record->outs.v[i]);
-            continue;
-        } else {
-            err_wrap(&e, "--out %s", record->outs.v[i]);
+    while (!outs_step(shown.outs)) {
+        shown.progress = progress_start(c, cl->loop, progress_line, &shown);
+        if (!loop_run_until(cl->loop, is_due, shown.outs, -1)) {
+            end_one(shown.outs); /* interrupted */
         }
-        say_error(c, &e, CLI_CHANGED);
-        n_failed++;
+        progress_end(shown.progress);
+        shown.progress = NULL;
     }
-    return n_failed;
+    return outs_end(shown.outs);
 }

@@ -21,8 +21,22 @@
 int out_normalize(const char *root, const char *cwd, const char *typed, char **out,
                   struct err *e) MUST_USE;
 
-/* All of record->outs. Each failure is said; returns how many failed. */
+/* All of record->outs; runs the loop. Each failure is said; returns how many failed. */
 int outs_bring(struct cli *c, struct client *cl, struct session *s,
                const struct job_record *record, const char *snapshot);
+
+/*
+ * The same beside all else on the loop and the session. Everything outlives it.
+ * outs_step puts what came in its place and begins the next, where outs_is_due; true: all
+ * are through. outs_end, at any time: how many failed; what is under way is given up.
+ */
+struct outs;
+struct outs *outs_start(struct cli *c, struct client *cl, struct session *s,
+                        const struct job_record *record, const char *snapshot);
+bool outs_is_due(const struct outs *o);
+bool outs_step(struct outs *o);
+/* Which one is on its way, or NULL; and how much of it has come. */
+const char *outs_path(const struct outs *o, uint64_t *bytes);
+int outs_end(struct outs *o);
 
 #endif

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/buf.h"
 #include "base/file.h"
 #include "runner/client/errand.h"
 #include "runner/client/i18n.h"
@@ -106,17 +107,19 @@ on_silence(void *ctx)
     fail(t, &e);
 }
 
-/* A listing has no frames: once it has begun the rest of it is due. */
+/*
+ * Whatever we say is said at once, so it is always its turn. A listing has no frames:
+ * once it has begun the rest of it is due.
+ */
 static int
-owes_listing(void *ctx)
+owes(void *ctx)
 {
     const struct transfer *t = ctx;
 
     return t->done || (t->listing != NULL && t->listing->len > 0) ? 1 : STALL_SLOW;
 }
 
-static const struct stall_events stall_events = {.over = on_silence,
-                                                 .owes = owes_listing};
+static const struct stall_events stall_events = {.over = on_silence, .owes = owes};
 
 static void
 send_answers(struct transfer *t)
@@ -318,21 +321,83 @@ is_over(void *ctx)
 }
 
 static int
-transfer(struct transfer *t, struct err *e)
+transfer_open(struct transfer *t, struct err *e)
 {
-    int rc;
-
     t->errand = (struct errand){.sessions = {t->session, NULL}, .begin = begin, .ctx = t};
     t->stall = stall_new(t->client->loop, STALL_NS, &stall_events, t);
-    rc = errand_open(&t->errand, e);
-    if (rc == 0) {
-        (void)loop_run_until(t->client->loop, is_over, t, -1);
-        rc = errand_result(&t->errand, _("interrupted while data was fetched"), e);
-    }
+    return errand_open(&t->errand, e);
+}
+
+static int
+transfer_result(const struct transfer *t, struct err *e)
+{
+    return errand_result(&t->errand, _("interrupted while data was fetched"), e);
+}
+
+static void
+transfer_close(struct transfer *t)
+{
     errand_close(&t->errand);
     stall_free(t->stall);
     channel_free(t->channel);
     sync_recv_free(t->recv);
+}
+
+static int
+transfer(struct transfer *t, struct err *e)
+{
+    int rc = transfer_open(t, e);
+
+    if (rc == 0) {
+        (void)loop_run_until(t->client->loop, is_over, t, -1);
+        rc = transfer_result(t, e);
+    }
+    transfer_close(t);
+    return rc;
+}
+
+struct bring {
+    struct transfer t;
+    struct bring_want want;
+};
+
+int
+bring_start(struct bring **out, struct client *cl, struct session *s, struct scratch *to,
+            const struct bring_want *w, struct err *e)
+{
+    struct bring *b = xcalloc(1, sizeof *b);
+
+    b->want = *w;
+    b->t = (struct transfer){
+        .client = cl, .session = s, .want = &b->want, .store = to->store};
+    if (transfer_open(&b->t, e) != 0) {
+        transfer_close(&b->t);
+        free(b);
+        return -1;
+    }
+    *out = b;
+    return 0;
+}
+
+bool
+bring_is_over(const struct bring *b)
+{
+    return b->t.errand.over;
+}
+
+int
+bring_finish(struct bring *b, struct brought *out, struct err *e)
+{
+    const struct bring_want *w = &b->want;
+    const char *slash = w->path != NULL ? strrchr(w->path, '/') : NULL;
+    int rc = transfer_result(&b->t, e);
+
+    if (rc == 0) {
+        out->tree = b->t.tree;
+        out->only = w->snapshot == NULL && slash != NULL ? slash + 1 : w->path;
+    }
+    transfer_close(&b->t);
+    free(b);
     return rc;
 }
 
@@ -340,15 +405,13 @@ int
 bring_tree(struct client *cl, struct session *s, struct scratch *to,
            const struct bring_want *w, struct brought *out, struct err *e)
 {
-    struct transfer t = {.client = cl, .session = s, .want = w, .store = to->store};
-    const char *slash = w->path != NULL ? strrchr(w->path, '/') : NULL;
+    struct bring *b;
 
-    if (transfer(&t, e) != 0) {
+    if (bring_start(&b, cl, s, to, w, e) != 0) {
         return -1;
     }
-    out->tree = t.tree;
-    out->only = w->snapshot == NULL && slash != NULL ? slash + 1 : w->path;
-    return 0;
+    (void)loop_run_until(cl->loop, is_over, &b->t, -1);
+    return bring_finish(b, out, e);
 }
 
 int

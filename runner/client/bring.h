@@ -51,6 +51,17 @@ int bring_tree(struct client *cl, struct session *s, struct scratch *to,
                const struct bring_want *w, struct brought *out, struct err *e) MUST_USE;
 
 /*
+ * The same beside all else on the loop and the session, which outlives it as scratch and
+ * what w points to do. bring_finish: *out and 0, or how it failed; ERR_LINK before it is
+ * over, which gives it up.
+ */
+struct bring;
+int bring_start(struct bring **out, struct client *cl, struct session *s,
+                struct scratch *to, const struct bring_want *w, struct err *e) MUST_USE;
+bool bring_is_over(const struct bring *b);
+int bring_finish(struct bring *b, struct brought *out, struct err *e) MUST_USE;
+
+/*
  * The listing of a snapshot or of a job's directory: appended to out as storage's
  * tree_open_stream reads it. ERR_RANGE above BRING_LISTING_MAX.
  */

@@ -42,7 +42,8 @@ struct ship {
     bool sending;
     bool done;
     bool failed;
-    bool fresh; /* send has not begun with any host */
+    bool changed; /* and that is why it failed */
+    bool fresh;   /* send has not begun with any host */
     struct err why;
     _Atomic uint64_t n_entries;
     _Atomic uint64_t n_bytes;
@@ -117,6 +118,15 @@ fail(struct ship *s, const struct err *why)
     tell(s);
 }
 
+/* For a cause of our own: the host must not wait for the rest, nor a job there. */
+static void
+give_up(struct ship *s, const struct err *why)
+{
+    s->sending = false; /* the reset is ours */
+    channel_reset(s->channel, why);
+    fail(s, why);
+}
+
 static void
 on_silence(void *ctx)
 {
@@ -124,8 +134,7 @@ on_silence(void *ctx)
     struct err e;
 
     stall_error(session_host(s->to)->name, &e);
-    channel_reset(s->channel, &e);
-    fail(s, &e);
+    give_up(s, &e);
 }
 
 static int
@@ -140,6 +149,26 @@ owes_answer(void *ctx)
 
 static const struct stall_events stall_events = {.over = on_silence, .owes = owes_answer};
 
+/*
+ * After a cut it was read again, and is not what was asked for by the first one's name.
+ * No need to send the rest, over a link that is cut again perhaps.
+ */
+static bool
+is_another(struct ship *s)
+{
+    const struct build_report *r;
+    struct err e;
+
+    if (!s->has_tree || sync_send_built(s->send, &r, &e) != 0 || r == NULL ||
+        sha256_equal(&s->tree, &r->tree)) {
+        return false;
+    }
+    s->changed = true;
+    build_set_changed(r->newest[0] != '\0' ? r->newest : s->dir, &e);
+    give_up(s, &e);
+    return true;
+}
+
 static void
 finish(struct ship *s)
 {
@@ -147,17 +176,8 @@ finish(struct ship *s)
     struct err e;
 
     channel_send_eof(s->channel);
-    if (sync_send_built(s->send, &r, &e) == 0 && r != NULL) {
-        if (s->base_path != NULL) {
-            save_base(s, &r->tree);
-        }
-        /* After a cut it was read again; what was asked for names the first one. */
-        if (s->has_tree && !sha256_equal(&s->tree, &r->tree)) {
-            err_set(&e, ERR_BUSY, _("'%s' changed while it was sent: run it again"),
-                    s->dir);
-            fail(s, &e);
-            return;
-        }
+    if (sync_send_built(s->send, &r, &e) == 0 && r != NULL && s->base_path != NULL) {
+        save_base(s, &r->tree);
     }
     s->done = true;
     s->sending = false;
@@ -172,7 +192,7 @@ pump(struct ship *s)
     size_t len;
     const uint8_t *data;
 
-    if (!s->sending) {
+    if (!s->sending || is_another(s)) {
         return;
     }
     while ((data = sync_send_output(s->send, &len)) != NULL && len > 0) {
@@ -188,7 +208,9 @@ pump(struct ship *s)
         finish(s);
         break;
     case SYNC_FAILED:
-        fail(s, &e);
+        /* What the host says comes by sync_send_input: this is of reading here. */
+        s->changed = s->store == NULL && e.code == ERR_BUSY;
+        give_up(s, &e);
         break;
     case SYNC_NONE:
     case SYNC_RUNNING:
@@ -514,6 +536,7 @@ ship_send(struct ship *s, struct session *to, struct conn *c, struct err *e)
     }
     s->fresh = false;
     s->failed = false;
+    s->changed = false;
     s->sending = true;
     stall_watch(s->stall, s->channel);
     sync_send_begin(s->send, load_base(s, &base) ? &base : NULL);
@@ -540,6 +563,12 @@ ship_state(struct ship *s, struct err *e)
         return SHIP_FAILED;
     }
     return r != NULL ? SHIP_BUILT : SHIP_BUILDING;
+}
+
+bool
+ship_has_changed(const struct ship *s)
+{
+    return s->failed && s->changed;
 }
 
 void

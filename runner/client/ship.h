@@ -73,6 +73,11 @@ enum ship_state {
 };
 /* SHIP_FAILED fills *e (not the link's going: then it is SHIP_BUILT again). */
 enum ship_state ship_state(struct ship *s, struct err *e);
+/*
+ * It failed because the directory is not what was read of it (*e names what changed): a
+ * new ship may do better.
+ */
+bool ship_has_changed(const struct ship *s);
 void ship_stats(struct ship *s, struct sync_stats *out);
 
 /* "<home>/scan/<hash of dir>"; malloc'ed. */

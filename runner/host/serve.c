@@ -135,7 +135,7 @@ wait_one(struct serve *s, struct serve_wait *w, const struct err *why)
     if (s->mux != NULL && why != NULL) {
         if (w->is_open) {
             mux_refuse(s->mux, w->stream, why, NULL);
-        } else {
+        } else if (!serve_submit_fail(s, w->id, why)) {
             mux_respond_error(s->mux, w->id, why, NULL);
         }
     } else if (s->mux != NULL && w->is_open) {

@@ -140,6 +140,9 @@ void serve_link_follow(struct serve_link *l);
 /* ---- serve_submit.c ---- */
 
 void serve_submit(struct serve *s, uint64_t id, const struct rec *req);
+/* What request id waited for does not come: is it a submit? Then it is over, answered,
+ * and with it all that waits for that; the same job may be submitted once more. */
+bool serve_submit_fail(struct serve *s, uint64_t id, const struct err *why);
 
 /* ---- serve_log.c ---- */
 

@@ -88,6 +88,18 @@ give_up(struct serve_link *l, uint64_t id, const struct err *why)
     serve_link_free(l);
 }
 
+bool
+serve_submit_fail(struct serve *s, uint64_t id, const struct err *why)
+{
+    for (struct serve_link *l = s->links; l != NULL; l = l->next) {
+        if (l->submitting && l->submit_id == id) {
+            give_up(l, id, why);
+            return true;
+        }
+    }
+    return false;
+}
+
 static int
 submit_done(struct submit *u, const struct rec *resp, struct err *e)
 {

@@ -109,6 +109,35 @@ tree__names_the_owners(void **state)
     tree_close(r);
 }
 
+/* Whoever finds another tree than before has something to point at. */
+static void
+report__names_what_changed_last(void **state)
+{
+    struct setup *s = *state;
+    char *dir = path_join(s->src, "dir");
+    char *gone;
+
+    assert_int_equal(mkdir(dir, 0700), 0);
+    put_text(s->src, "a", "1");
+    put_text(dir, "b", "2");
+    put_text(dir, "goes", "3");
+    let_time_pass();
+    put_text(s->src, "made", "4"); /* and the root with it */
+    build(s);
+    assert_string_equal(s->r.newest, "made");
+    let_time_pass();
+    put_text(dir, "b", "5");
+    build(s);
+    assert_string_equal(s->r.newest, "dir/b");
+    let_time_pass();
+    gone = path_join(dir, "goes");
+    assert_int_equal(unlink(gone), 0);
+    build(s);
+    assert_string_equal(s->r.newest, "dir");
+    free(gone);
+    free(dir);
+}
+
 static void
 report__names_the_largest_first_and_equal_ones_by_name(void **state)
 {
@@ -475,7 +504,8 @@ reread__gives_the_same_chunks_or_says_what_changed(void **state)
     put_random(s->src, "big", 3 << 20, 77);
     a.every = 1;
     assert_refused(reread_all(s, &a, &e), ERR_BUSY);
-    assert_string_equal(e.msg, "'big' changed while it was being sent");
+    assert_string_equal(e.msg, "'big' changed while it was being sent: run it again, or "
+                               "leave it out (.gpurunignore)");
 }
 
 /* ---- into a store ---- */
@@ -534,6 +564,7 @@ main(void)
         build_test(tree__of_an_empty_directory_is_its_root),
         build_test(tree__holds_the_longest_link_there_is),
         build_test(tree__names_the_owners),
+        build_test(report__names_what_changed_last),
         build_test(report__names_the_largest_first_and_equal_ones_by_name),
         build_test(tree__of_a_sparse_terabyte_holds_its_few_bytes),
         build_test(tree__changes_little_when_files_come_and_go),
