@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/buf.h"
+#include "base/err.h"
 #include "base/text.h"
 
 #define GAP 2
@@ -24,7 +25,7 @@ columns_new(size_t n, const char *const *titles)
     c->n = n;
     c->widths = xcalloc(n, sizeof *c->widths);
     for (size_t i = 0; titles != NULL && i < n; i++) {
-        columns_add(c, titles[i]);
+        columns_add(c, err_words(titles[i]));
     }
     return c;
 }

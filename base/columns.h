@@ -6,7 +6,7 @@
 /* Tables for people: cells are escaped, columns aligned by display width. */
 struct columns;
 
-/* titles: n of them; NULL: no head line. */
+/* titles: n of them, marked by N_() and translated here; NULL: no head line. */
 struct columns *columns_new(size_t n, const char *const *titles);
 /* The next cell, row by row. NULL is "". */
 void columns_add(struct columns *c, const char *text);

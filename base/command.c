@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/json.h"
+#include "base/lang.h"
 #include "base/text.h"
 
 #define EXIT_USAGE 2
@@ -45,7 +46,7 @@ program_print_json(struct buf *b, struct err *e)
 }
 
 static void
-print_error(const struct err *e)
+print_error_json(const struct err *e)
 {
     struct buf b = BUF_INIT;
     struct json_writer j = json_to(&b);
@@ -67,30 +68,31 @@ print_error(const struct err *e)
 static void
 print_overview(const struct program *p)
 {
-    (void)printf("%s\n\n", p->about);
+    (void)printf("%s\n\n", _(p->about));
     for (const struct command *c = p->commands; c->name != NULL; c++) {
         char *usage = xasprintf("%s %s", c->name, c->args);
 
         if (c->help != NULL) {
-            (void)printf("  %-*s %s\n", p->usage_columns, usage, c->help);
+            (void)printf("  %-*s %s\n", p->usage_columns, usage, _(c->help));
         }
         free(usage);
     }
-    (void)printf("\n`%s COMMAND --help` says more; so does %s(8).\n", p->name, p->name);
+    (void)printf(_("\n`%s COMMAND --help` says more; so does %s(8).\n"), p->name,
+                 p->name);
 }
 
 static void
 print_help_of(const struct program *p, const struct command *c)
 {
-    (void)printf("usage: %s %s %s\n\n%s\n\nOptions:\n", p->name, c->name, c->args,
-                 c->help == NULL ? "not for people: gpurun starts it" : c->help);
+    (void)printf(_("usage: %s %s %s\n\n%s\n\nOptions:\n"), p->name, c->name, c->args,
+                 c->help == NULL ? _("not for people: gpurun starts it") : _(c->help));
     for (const struct opt *o = command_options_of(c); o->name != NULL; o++) {
         char *left = xasprintf("--%s%s%s", o->name, o->value == NULL ? "" : " ",
                                o->value == NULL ? "" : o->value);
 
         (void)printf("  %c%c%s %-16s %s\n", o->short_name != 0 ? '-' : ' ',
                      o->short_name != 0 ? o->short_name : ' ',
-                     o->short_name != 0 ? "," : " ", left, o->help);
+                     o->short_name != 0 ? "," : " ", left, _(o->help));
         free(left);
     }
 }
@@ -224,14 +226,19 @@ run_command(const struct program *p, const struct command *c,
             const struct command_options *o, int n, char **words)
 {
     struct err e = {0};
+    struct err told;
     int rc;
 
+    if (o->json || o->csv) {
+        lang_english();
+    }
     if (o->help) {
+        lang_start(NULL); /* of "serve", too */
         print_help_of(p, c);
         return 0;
     }
     if (n < c->min_args || n > c->max_args) {
-        (void)fprintf(stderr, "%s %s: usage: %s %s %s\n", p->name, c->name, p->name,
+        (void)fprintf(stderr, _("%s %s: usage: %s %s %s\n"), p->name, c->name, p->name,
                       c->name, c->args);
         return EXIT_USAGE;
     }
@@ -240,11 +247,21 @@ run_command(const struct program *p, const struct command *c,
         return rc;
     }
     if (o->json) {
-        print_error(&e);
+        print_error_json(&e);
     } else {
-        (void)fprintf(stderr, "%s %s: %s\n", p->name, c->name, e.msg);
+        /* Made in English, perhaps, while something was kept. */
+        err_told(&told, e.code, e.msg, e.form);
+        (void)fprintf(stderr, "%s %s: %s\n", p->name, c->name, told.msg);
     }
     return 1;
+}
+
+/* What only programs read is English in every locale: the wire, completion, what the
+ * client starts here. */
+static bool
+is_for_people(const struct command *c)
+{
+    return c == NULL || (c->help != NULL && strcmp(c->name, "serve") != 0);
 }
 
 int
@@ -257,6 +274,7 @@ program_run(const struct program *p, int argc, char **argv)
     int n = 0;
 
     if (argc < 1) {
+        lang_start(NULL);
         print_overview(p);
         return EXIT_USAGE;
     }
@@ -264,6 +282,10 @@ program_run(const struct program *p, int argc, char **argv)
         argv[0] += 2;
     }
     c = find(p, argv[0]);
+    lang_disown();
+    if (is_for_people(c)) {
+        lang_start(NULL);
+    }
     if (c == NULL) {
         (void)no_command(p, argv[0], &e);
         (void)fprintf(stderr, "%s: %s\n", p->name, e.msg);

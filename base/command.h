@@ -12,7 +12,8 @@
  * A program of commands, such as gpurun-agent and gpurun-book: one table drives dispatch,
  * help, the shells' completion and the check that the manual names everything. Options
  * are parsed into struct command_options, which is the same for all: few commands have
- * any.
+ * any. It speaks the user's language (base/lang.h), but for what programs read: JSON,
+ * CSV, completion, "serve" and the commands without help.
  */
 struct command_options {
     bool help;
@@ -41,11 +42,11 @@ struct command_options {
 #define COMMAND_AT(field) offsetof(struct command_options, field)
 #define COMMAND_HELP                                                                     \
     {                                                                                    \
-        "help", 'h', OPT_FLAG, COMMAND_AT(help), NULL, "say what this takes"             \
+        "help", 'h', OPT_FLAG, COMMAND_AT(help), NULL, N_("say what this takes")         \
     }
 #define COMMAND_JSON                                                                     \
     {                                                                                    \
-        "json", 0, OPT_FLAG, COMMAND_AT(json), NULL, "results and errors as JSON"        \
+        "json", 0, OPT_FLAG, COMMAND_AT(json), NULL, N_("results and errors as JSON")    \
     }
 #define COMMAND_END                                                                      \
     {                                                                                    \
@@ -84,12 +85,12 @@ struct program {
     }
 #define COMMAND_VERSION                                                                  \
     {                                                                                    \
-        "version", "", "say which version this is", 0, 0, command_json_options, NULL     \
+        "version", "", N_("say which version this is"), 0, 0, command_json_options, NULL \
     }
 #define COMMAND_OVERVIEW                                                                 \
     {                                                                                    \
-        "help", "[COMMAND]", "say what there is, and what a command takes", 0, 1, NULL,  \
-            NULL                                                                         \
+        "help", "[COMMAND]", N_("say what there is, and what a command takes"), 0, 1,    \
+            NULL, NULL                                                                   \
     }
 extern const struct opt command_json_options[]; /* --help and --json */
 

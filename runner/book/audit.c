@@ -8,6 +8,7 @@
 #include "base/buf.h"
 #include "base/file.h"
 #include "base/json.h"
+#include "base/lang.h"
 #include "meter/keeping.h"
 #include "meter/money.h"
 #include "meter/receipt.h"
@@ -40,7 +41,7 @@ wrong(struct audit *a, const char *lease, const char *why)
         json_kstr(a->json, "why", why);
         json_obj_end(a->json);
     } else {
-        (void)printf("WRONG: %s%s%s\n", lease != NULL ? lease : "",
+        (void)printf(_("WRONG: %s%s%s\n"), lease != NULL ? lease : "",
                      lease != NULL ? ": " : "", why);
     }
 }
@@ -89,7 +90,7 @@ check_receipt(struct audit *a, const char *lease, const char *path)
         goto out;
     }
     if (strcmp(r->lease, lease) != 0 || h.state < LEDGER_HOLD_KEEPING) {
-        wrong(a, lease, "a receipt that is not in the ledger");
+        wrong(a, lease, _("a receipt that is not in the ledger"));
         goto out;
     }
     if (h.state == LEDGER_HOLD_DONE && r->keep_hold_fen > 0 &&
@@ -100,7 +101,7 @@ check_receipt(struct audit *a, const char *lease, const char *path)
     a->charges_fen += r->charge_fen + kept;
     if (h.charge_fen != r->charge_fen + kept) {
         (void)snprintf(text, sizeof text,
-                       "%" PRId64 " fen in the ledger, %" PRId64 " by the receipt",
+                       _("%" PRId64 " fen in the ledger, %" PRId64 " by the receipt"),
                        h.charge_fen, r->charge_fen + kept);
         wrong(a, lease, text);
     }
@@ -134,7 +135,7 @@ check_reservation(struct audit *a, const char *id, const char *path)
         if (ledger_lease(a->book->ledger, p->lease, &h, &e) != 0) {
             wrong(a, p->lease, e.msg);
         } else if (h.charge_fen != p->left_fen) {
-            wrong(a, p->lease, "a reservation that the ledger has with another sum");
+            wrong(a, p->lease, _("a reservation that the ledger has with another sum"));
         }
     }
 
@@ -240,18 +241,18 @@ report(struct audit *a, const struct sums *s, struct buf *out, struct err *e)
     money_format_fen(s->owners_fen, owners);
     money_format_fen(s->fee_fen, fee);
     if (a->n_reservations > 0) {
-        (void)printf("%zu reservations\n", a->n_reservations);
+        (void)printf(_("%zu reservations\n"), a->n_reservations);
     }
     if (s->given_fen > 0) {
         money_format_fen(s->given_fen, given);
         money_format_fen(spent_fen, spent);
         money_format_fen(s->left_fen, left);
         money_format_fen(s->lapsed_fen, lapsed);
-        (void)printf("vouchers: given %s, of it spent %s, lapsed %s, left %s\n", given,
+        (void)printf(_("vouchers: given %s, of it spent %s, lapsed %s, left %s\n"), given,
                      spent, lapsed, left);
     }
-    (void)printf("%zu receipts: charges %s = owners %s + fee %s%s\n", a->n_receipts,
-                 charges, owners, fee, a->n_wrong == 0 ? ": all of it agrees" : "");
+    (void)printf(_("%zu receipts: charges %s = owners %s + fee %s%s\n"), a->n_receipts,
+                 charges, owners, fee, a->n_wrong == 0 ? _(": all of it agrees") : "");
     return 0;
 }
 
@@ -282,7 +283,7 @@ book_cmd_audit(const struct command_options *o, int argc, char **argv, struct er
         goto out;
     }
     if (a.charges_fen != s.owners_fen + s.fee_fen) {
-        wrong(&a, NULL, "the charges are not what owners and fee were credited");
+        wrong(&a, NULL, _("the charges are not what owners and fee were credited"));
     }
     /* What went back was the owner's but for what was the fee's. */
     s.owners_fen -= a.refunds_fen - s.fee_back_fen;

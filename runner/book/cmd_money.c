@@ -9,6 +9,7 @@
 #include "base/file.h"
 #include "base/hash.h"
 #include "base/json.h"
+#include "base/lang.h"
 #include "meter/keeping.h"
 #include "meter/money.h"
 #include "meter/receipt.h"
@@ -77,7 +78,7 @@ say_moved(const struct command_options *o, const char *ref, int64_t fen, bool re
     struct json_writer j = json_to(&b);
 
     if (!o->json) {
-        (void)printf("%s%s\n", ref, repeated ? " (was there already)" : "");
+        (void)printf("%s%s\n", ref, repeated ? _(" (was there already)") : "");
         return 0;
     }
     json_obj(&j);
@@ -150,11 +151,11 @@ print_funds(const char *what, const struct ledger_funds *f, int64_t reach_fen)
     money_format_fen(f->balance_fen, balance);
     money_format_fen(f->held_fen, held);
     money_format_fen(f->free_fen, free_text);
-    (void)printf("%s: balance %s, of it held %s, free %s", what, balance, held,
+    (void)printf(_("%s: balance %s, of it held %s, free %s"), what, balance, held,
                  free_text);
     if (reach_fen > f->free_fen) {
         money_format_fen(reach_fen, free_text);
-        (void)printf("; with vouchers a run may hold %s", free_text);
+        (void)printf(_("; with vouchers a run may hold %s"), free_text);
     }
     (void)printf("\n");
 }
@@ -200,7 +201,7 @@ hold_row(void *ctx, const char *lease, const struct ledger_lease *h, struct err 
     columns_add(l->columns, lease);
     columns_add(l->columns, h->wallet);
     columns_add(l->columns, h->host);
-    columns_add(l->columns, keeping ? "keeping" : "run");
+    columns_add(l->columns, keeping ? _("keeping") : _("run"));
     columns_add(l->columns, money);
     return 0;
 }
@@ -233,8 +234,9 @@ account_row(void *ctx, const struct ledger_account *a, struct err *e)
 static int
 show_balance(struct book *b, const char *wallet, bool as_json, struct err *e)
 {
-    static const char *const hold_titles[] = {"LEASE", "ACCOUNT", "HOST", "FOR", "HELD"};
-    static const char *const titles[] = {"OF THE LEDGER", "YUAN"};
+    static const char *const hold_titles[] = {N_("LEASE"), N_("ACCOUNT"), N_("HOST"),
+                                              N_("FOR"), N_("HELD")};
+    static const char *const titles[] = {N_("OF THE LEDGER"), N_("YUAN")};
     struct buf out = BUF_INIT;
     struct json_writer j = json_to(&out);
     struct listing l = {.wallet = wallet};
@@ -369,7 +371,7 @@ book_cmd_receive(const struct command_options *o, int argc, char **argv, struct 
         if (!o->json) {
             money_format_fen(c.charge_fen, money);
             (void)printf("%s: %s%s\n", c.lease, money,
-                         c.repeated ? " (was there already)" : "");
+                         c.repeated ? _(" (was there already)") : "");
         }
     }
     json_arr_end(&j);
@@ -433,7 +435,7 @@ book_cmd_tick(const struct command_options *o, int argc, char **argv, struct err
             json_obj_end(&j);
             rc = program_print_json(&out, e);
         } else {
-            (void)printf("%zu posted\n", n);
+            (void)printf(_("%zu posted\n"), n);
         }
     }
     buf_free(&out);

@@ -11,6 +11,7 @@
 #include "base/file.h"
 #include "base/hash.h"
 #include "base/json.h"
+#include "base/lang.h"
 #include "base/text.h"
 #include "meter/money.h"
 #include "runner/book/commands.h"
@@ -178,7 +179,7 @@ book_cmd_allow(const struct command_options *o, int argc, char **argv, struct er
     /* The account first: a key that is let in without one would be turned away. */
     if (account_save(b, &a, e) == 0 &&
         authkeys_allow(&k, buf_str(&command), SERVES, 0, o->name, e) == 0) {
-        rc = say_account(o, &a, "has an account here", e);
+        rc = say_account(o, &a, _("has an account here"), e);
     }
 
 out:
@@ -202,7 +203,7 @@ book_cmd_revoke(const struct command_options *o, int argc, char **argv, struct e
     if (book_open(&b, e) == 0 && account_find(b, argv[0], &a, e) == 0) {
         a.revoked = true;
         if (account_save(b, &a, e) == 0 && authkeys_revoke(SERVES, a.id, &n, e) == 0) {
-            rc = say_account(o, &a, "gets no more grants; its money stays", e);
+            rc = say_account(o, &a, _("gets no more grants; its money stays"), e);
         }
     }
     account_free(&a);
@@ -238,7 +239,7 @@ account_row(struct book *b, const char *id, struct json_writer *j, struct column
     } else {
         columns_add(c, a.id);
         columns_add(c, a.name);
-        columns_add(c, a.revoked ? "closed" : a.has_key ? "open" : "never seen");
+        columns_add(c, a.revoked ? _("closed") : a.has_key ? _("open") : _("never seen"));
         money_format_fen(f.balance_fen, money);
         columns_add(c, money);
         money_format_fen(f.held_fen, money);
@@ -253,8 +254,8 @@ account_row(struct book *b, const char *id, struct json_writer *j, struct column
 int
 book_cmd_accounts(const struct command_options *o, int argc, char **argv, struct err *e)
 {
-    static const char *const titles[] = {"ACCOUNT", "NAME", "IS",
-                                         "BALANCE", "HELD", "FREE"};
+    static const char *const titles[] = {N_("ACCOUNT"), N_("NAME"), N_("IS"),
+                                         N_("BALANCE"), N_("HELD"), N_("FREE")};
     struct buf out = BUF_INIT;
     struct json_writer j = json_to(&out);
     struct columns *c = NULL;
@@ -391,7 +392,7 @@ find_due(void *ctx, const struct ledger_account *a, struct err *e)
 static int
 list_hosts(struct book *b, bool as_json, struct err *e)
 {
-    static const char *const titles[] = {"HOST", "NAME", "IS", "DUE"};
+    static const char *const titles[] = {N_("HOST"), N_("NAME"), N_("IS"), N_("DUE")};
     struct buf out = BUF_INIT;
     struct json_writer j = json_to(&out);
     struct columns *c = as_json ? NULL : columns_new(4, titles);
@@ -422,7 +423,7 @@ list_hosts(struct book *b, bool as_json, struct err *e)
             money_format_fen(d.fen, money);
             columns_add(c, h.id);
             columns_add(c, h.name);
-            columns_add(c, h.removed ? "removed" : "known");
+            columns_add(c, h.removed ? _("removed") : _("known"));
             columns_add(c, money);
         }
     }

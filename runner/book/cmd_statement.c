@@ -6,6 +6,7 @@
 #include "base/clock.h"
 #include "base/columns.h"
 #include "base/json.h"
+#include "base/lang.h"
 #include "meter/calendar.h"
 #include "meter/money.h"
 #include "runner/book/commands.h"
@@ -98,15 +99,16 @@ put_sums(const struct sums *s, int k, const char *what, struct json_writer *j)
     money_format_fen(s->cash_fen[k], balance);
     money_format_fen(s->held_fen[k], held);
     money_format_fen(s->voucher_fen[k], vouchers);
-    (void)printf("%s: balance %s, of it held %s; vouchers %s\n", what, balance, held,
-                 vouchers);
+    (void)printf(_("%s: balance %s, of it held %s; vouchers %s\n"), err_words(what),
+                 balance, held, vouchers);
 }
 
 static int
 show_statement(struct book *b, int64_t from_s, int64_t to_s, bool as_json, struct err *e)
 {
-    static const char *const titles[] = {"N",       "WHEN", "WHAT",    "ACCOUNT",
-                                         "BALANCE", "HELD", "VOUCHERS"};
+    static const char *const titles[] = {N_("N"),       N_("WHEN"),    N_("WHAT"),
+                                         N_("ACCOUNT"), N_("BALANCE"), N_("HELD"),
+                                         N_("VOUCHERS")};
     struct buf out = BUF_INIT;
     struct json_writer j = json_to(&out);
     struct listing l = {.json = as_json ? &j : NULL};
@@ -123,9 +125,9 @@ show_statement(struct book *b, int64_t from_s, int64_t to_s, bool as_json, struc
     put_sums(&s, 1, "closing", &j);
     json_obj_end(&j);
     if (!as_json) {
-        put_sums(&s, 0, "opening", NULL);
+        put_sums(&s, 0, N_("opening"), NULL);
         columns_print_free(l.columns);
-        put_sums(&s, 1, "closing", NULL);
+        put_sums(&s, 1, N_("closing"), NULL);
     } else if (rc == 0) {
         rc = program_print_json(&out, e);
     }

@@ -9,6 +9,7 @@
 #include "base/columns.h"
 #include "base/hash.h"
 #include "base/json.h"
+#include "base/lang.h"
 #include "meter/money.h"
 #include "runner/book/commands.h"
 #include "runner/book/desk.h"
@@ -68,7 +69,7 @@ add(struct book *b, const struct command_options *o, const char *name, const cha
     ledger_use(b->ledger, a.id);
     rc = ledger_voucher(b->ledger, &v, clock_wall_ns(), &repeated, e);
     if (rc == 0 && !o->json) {
-        (void)printf("%s%s\n", v.id, repeated ? " (was there already)" : "");
+        (void)printf("%s%s\n", v.id, repeated ? _(" (was there already)") : "");
     } else if (rc == 0) {
         json_obj(&j);
         json_kstr(&j, "id", v.id);
@@ -94,9 +95,9 @@ struct listing {
 static const char *
 state_of(const struct ledger_voucher *v)
 {
-    return v->expired                           ? "expired"
-           : v->free_fen + v->promised_fen == 0 ? "used up"
-                                                : "open";
+    return v->expired                           ? N_("expired")
+           : v->free_fen + v->promised_fen == 0 ? N_("used up")
+                                                : N_("open");
 }
 
 static int
@@ -124,7 +125,7 @@ voucher_row(void *ctx, const struct ledger_voucher *v, struct err *e)
     }
     columns_add(l->columns, v->id);
     columns_add(l->columns, a->name[0] != '\0' ? a->name : a->id);
-    columns_add(l->columns, state_of(v));
+    columns_add(l->columns, err_words(state_of(v)));
     for (size_t i = 0; i < sizeof fen / sizeof *fen; i++) {
         money_format_fen(fen[i], money);
         columns_add(l->columns, money);
@@ -153,8 +154,9 @@ list_one(struct book *b, const char *id, struct listing *l, struct err *e)
 static int
 list(struct book *b, const char *only, bool as_json, struct err *e)
 {
-    static const char *const titles[] = {"VOUCHER", "ACCOUNT",  "IS",   "GIVEN",
-                                         "FREE",    "PROMISED", "FROM", "UNTIL"};
+    static const char *const titles[] = {N_("VOUCHER"), N_("ACCOUNT"), N_("IS"),
+                                         N_("GIVEN"),   N_("FREE"),    N_("PROMISED"),
+                                         N_("FROM"),    N_("UNTIL")};
     struct buf out = BUF_INIT;
     struct json_writer j = json_to(&out);
     struct listing l = {.json = as_json ? &j : NULL,

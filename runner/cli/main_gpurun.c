@@ -1,14 +1,11 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <libintl.h>
-#include <locale.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 #include <unistd.h>
 
 #include "base/buf.h"
@@ -18,70 +15,14 @@
 #include "runner/client/i18n.h"
 #include "runner/client/install.h"
 
-/* What the user asked for, whether or not this machine has it. */
-static const char *
-wanted_locale(void)
-{
-    static const char *const names[] = {"LC_ALL", "LC_MESSAGES", "LANG"};
-
-    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
-        const char *value = getenv(names[i]);
-
-        if (value != NULL && value[0] != '\0') {
-            return value;
-        }
-    }
-    return "C";
-}
-
-/*
- * A locale that is not installed, as in most containers and for the static client in
- * any: C.UTF-8 is part of libc, and gettext takes the language by name. Nothing else of
- * ours depends on the locale.
- */
-static void
-use_missing_locale(void)
-{
-    const char *name = wanted_locale();
-    const char *codeset = strchr(name, '.');
-    const char *wanted = getenv("LANGUAGE"); /* empty is as good as none */
-    char *language;
-
-    if (codeset == NULL || (strncasecmp(codeset, ".utf-8", 6) != 0 &&
-                            strncasecmp(codeset, ".utf8", 5) != 0)) {
-        return;
-    }
-    if (setlocale(LC_ALL, "C.UTF-8") != NULL) {
-        language = xasprintf("%.*s" I18N_LANGUAGE_MARK, (int)(codeset - name), name);
-        (void)setenv("LANGUAGE", language, wanted != NULL && *wanted == '\0');
-        free(language);
-    }
-}
-
-/* Before any thread is there. Without UTF-8 it is English: what we escape is UTF-8. */
+/* Without UTF-8 it is English: what we escape is UTF-8. */
 static void
 start_words(void)
 {
-    char *dir;
+    char *dir = install_find_share("locale");
 
-    if (setlocale(LC_ALL, "") == NULL) {
-        use_missing_locale();
-    }
-    /* Numbers are for programs as much as for people. */
-    (void)setlocale(LC_NUMERIC, "C");
-    dir = install_find_share("locale");
-    if (dir != NULL && out_utf8()) {
-        (void)bindtextdomain("gpurun", dir);
-        (void)textdomain("gpurun");
-    }
+    lang_start(dir);
     free(dir);
-}
-
-/* JSON is for programs: the same words in every locale. */
-static void
-speak_english(void)
-{
-    (void)setlocale(LC_MESSAGES, "C");
 }
 
 /* As cli_parse; what it says for --json is English, which is known only afterwards. */
@@ -92,7 +33,7 @@ parse(struct parsed *p, int argc, char **argv, struct err *e)
     int rc = cli_parse(p, argc, argv, e);
 
     if (p->g.json) {
-        speak_english();
+        lang_english();
         if (rc != 0) {
             parsed_free(p);
             memcpy(argv, again, ((size_t)argc + 1) * sizeof *argv);

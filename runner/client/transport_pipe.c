@@ -35,12 +35,12 @@ pipe_open(struct transport *t, struct failure *f)
 static bool
 is_ours_alone(const char *entry)
 {
-    const size_t mark_len = sizeof I18N_LANGUAGE_MARK - 1;
+    const size_t mark_len = sizeof LANG_MARK - 1;
     size_t len = strlen(entry);
 
     return strncmp(entry, "GPURUN_AGENT_HOME=", 18) == 0 ||
            (strncmp(entry, "LANGUAGE=", 9) == 0 && len >= mark_len &&
-            strcmp(entry + len - mark_len, I18N_LANGUAGE_MARK) == 0);
+            strcmp(entry + len - mark_len, LANG_MARK) == 0);
 }
 
 /* Our environment with the agent's home said. The strings stay where they were. */

@@ -22,80 +22,82 @@
 
 static const struct opt serve_options[] = {
     COMMAND_HELP,
-    {"renter", 0, OPT_STR, AT(renter), "ID", "as this renter only (forced commands)"},
+    {"renter", 0, OPT_STR, AT(renter), "ID", N_("as this renter only (forced commands)")},
     COMMAND_END,
 };
 
 static const struct opt allow_options[] = {
     COMMAND_HELP,
     COMMAND_JSON,
-    {"name", 0, OPT_STR, AT(name), "NAME", "what to call this renter"},
-    {"until", 0, OPT_STR, AT(until), "T", "a date, a time, or how long from now (30d)"},
-    {"max-cost", 0, OPT_STR, AT(max_cost), "YUAN", "what all its jobs may cost together"},
+    {"name", 0, OPT_STR, AT(name), "NAME", N_("what to call this renter")},
+    {"until", 0, OPT_STR, AT(until), "T",
+     N_("a date, a time, or how long from now (30d)")},
+    {"max-cost", 0, OPT_STR, AT(max_cost), "YUAN",
+     N_("what all its jobs may cost together")},
     COMMAND_END,
 };
 static const struct opt price_options[] = {
     COMMAND_HELP,
     COMMAND_JSON,
     {"refund-fee", 0, OPT_STR, AT(refund_fee), "PERCENT",
-     "with set TYPE/day: what giving a used reservation back costs"},
+     N_("with set TYPE/day: what giving a used reservation back costs")},
     COMMAND_END,
 };
 static const struct opt member_options[] = {
     COMMAND_HELP,
     COMMAND_JSON,
     {"from", 0, OPT_STR, AT(from), "T",
-     "from then on: a date, a time, or how long from now"},
-    {"to", 0, OPT_STR, AT(to), "T", "until then"},
+     N_("from then on: a date, a time, or how long from now")},
+    {"to", 0, OPT_STR, AT(to), "T", N_("until then")},
     COMMAND_END,
 };
 static const struct opt book_options[] = {
     COMMAND_HELP,
     COMMAND_JSON,
-    {"name", 0, OPT_STR, AT(name), "NAME", "with allow: what to call the book"},
+    {"name", 0, OPT_STR, AT(name), "NAME", N_("with allow: what to call the book")},
     COMMAND_END,
 };
 static const struct opt quota_options[] = {
     COMMAND_HELP,
     COMMAND_JSON,
-    {"job", 0, OPT_STR, AT(job), "BYTES", "and each of its jobs in its directory"},
+    {"job", 0, OPT_STR, AT(job), "BYTES", N_("and each of its jobs in its directory")},
     COMMAND_END,
 };
 static const struct opt jobs_options[] = {
     COMMAND_HELP,
     COMMAND_JSON,
-    {"all", 'a', OPT_FLAG, AT(all), NULL, "also those that have ended"},
+    {"all", 'a', OPT_FLAG, AT(all), NULL, N_("also those that have ended")},
     COMMAND_END,
 };
 static const struct opt earnings_options[] = {
     COMMAND_HELP,
     COMMAND_JSON,
-    {"csv", 0, OPT_FLAG, AT(csv), NULL, "for a spreadsheet"},
+    {"csv", 0, OPT_FLAG, AT(csv), NULL, N_("for a spreadsheet")},
     COMMAND_END,
 };
 static const struct opt audit_options[] = {
     COMMAND_HELP,
     COMMAND_JSON,
-    {"month", 0, OPT_STR, AT(month), "YYYY-MM", "only that month (Asia/Shanghai)"},
+    {"month", 0, OPT_STR, AT(month), "YYYY-MM", N_("only that month (Asia/Shanghai)")},
     COMMAND_END,
 };
 static const struct opt gc_options[] = {
     COMMAND_HELP,
     COMMAND_JSON,
     {"dry-run", 'n', OPT_FLAG, AT(dry_run), NULL,
-     "say what would be done, change nothing"},
+     N_("say what would be done, change nothing")},
     COMMAND_END,
 };
 static const struct opt reservation_options[] = {
     COMMAND_HELP,
     COMMAND_JSON,
     {"dry-run", 'n', OPT_FLAG, AT(dry_run), NULL,
-     "with break: say what would go back, change nothing"},
+     N_("with break: say what would go back, change nothing")},
     COMMAND_END,
 };
 static const struct opt install_options[] = {
     COMMAND_HELP,
-    {"sha256", 0, OPT_STR, AT(sha256), "HEX", "what this program must be"},
+    {"sha256", 0, OPT_STR, AT(sha256), "HEX", N_("what this program must be")},
     COMMAND_END,
 };
 
@@ -175,7 +177,7 @@ owner_print_env(const struct command_options *o, int argc, char **argv, struct e
 }
 
 static const struct command commands[] = {
-    {"serve", "", "answer one client on stdin and stdout", 0, 0, serve_options,
+    {"serve", "", N_("answer one client on stdin and stdout"), 0, 0, serve_options,
      owner_serve},
     {"supervise", "RENTER JOB", NULL, 2, 2, NULL, owner_supervise},
     {"recover", "RENTER JOB", NULL, 2, 2, NULL, owner_recover},
@@ -187,37 +189,41 @@ static const struct command commands[] = {
     {"install-self", "", NULL, 0, 0, install_options, owner_install_self},
     COMMAND_COMPLETE,
     {"price", "ls | set TYPE=YUAN... | rm TYPE...",
-     "what is asked for what is here, by the hour and in front", 1, COMMAND_WORDS_MAX,
+     N_("what is asked for what is here, by the hour and in front"), 1, COMMAND_WORDS_MAX,
      price_options, owner_price},
-    {"allow", "KEYFILE", "let a renter in by its SSH public key", 1, 1, allow_options,
+    {"allow", "KEYFILE", N_("let a renter in by its SSH public key"), 1, 1, allow_options,
      owner_allow},
-    {"renters", "", "who may use this host", 0, 0, command_json_options, owner_renters},
-    {"revoke", "NAME", "let a renter in no more", 1, 1, command_json_options,
+    {"renters", "", N_("who may use this host"), 0, 0, command_json_options,
+     owner_renters},
+    {"revoke", "NAME", N_("let a renter in no more"), 1, 1, command_json_options,
      owner_revoke},
     {"member", "ls | level NAME=PERCENT | set RENTER LEVEL | rm RENTER",
-     "who pays less, by how much and for how long", 1, 3, member_options, owner_member},
+     N_("who pays less, by how much and for how long"), 1, 3, member_options,
+     owner_member},
     {"book",
      "ls | allow KEYFILE | rm NAME | own yes|no | reach NAME HOST | retry NAME | tell",
-     "whose promises to pay are taken, and telling them", 1, 3, book_options, owner_book},
+     N_("whose promises to pay are taken, and telling them"), 1, 3, book_options,
+     owner_book},
     {"reservation", "ls | break ID",
-     "what was paid in front, and taking it back with what is due", 1, 2,
+     N_("what was paid in front, and taking it back with what is due"), 1, 2,
      reservation_options, owner_reservation},
-    {"quota", "[RENTER [BYTES|none]]", "how much a renter keeps here, and may", 0, 2,
+    {"quota", "[RENTER [BYTES|none]]", N_("how much a renter keeps here, and may"), 0, 2,
      quota_options, owner_quota},
-    {"status", "", "this host at a glance", 0, 0, command_json_options, owner_status},
-    {"jobs", "", "what runs here now", 0, 0, jobs_options, owner_jobs},
-    {"devices", "", "what there is, and what is free", 0, 0, command_json_options,
+    {"status", "", N_("this host at a glance"), 0, 0, command_json_options, owner_status},
+    {"jobs", "", N_("what runs here now"), 0, 0, jobs_options, owner_jobs},
+    {"devices", "", N_("what there is, and what is free"), 0, 0, command_json_options,
      owner_devices},
-    {"earnings", "", "what ended jobs brought in", 0, 0, earnings_options,
+    {"earnings", "", N_("what ended jobs brought in"), 0, 0, earnings_options,
      owner_earnings},
-    {"audit", "", "where every second of every device and every fen went", 0, 0,
+    {"audit", "", N_("where every second of every device and every fen went"), 0, 0,
      audit_options, owner_audit},
-    {"doctor", "", "check this host; exit status 1 if something is to be looked at", 0, 0,
-     command_json_options, owner_doctor},
-    {"gc", "", "drop what has expired and free its space", 0, 0, gc_options, owner_gc},
-    {"fsck", "", "check every byte that is kept, mend what can be", 0, 0,
+    {"doctor", "", N_("check this host; exit status 1 if something is to be looked at"),
+     0, 0, command_json_options, owner_doctor},
+    {"gc", "", N_("drop what has expired and free its space"), 0, 0, gc_options,
+     owner_gc},
+    {"fsck", "", N_("check every byte that is kept, mend what can be"), 0, 0,
      command_json_options, owner_fsck},
-    {"tick", "", "for cron: lost jobs, expiry, gc, and what books are to hear", 0, 0,
+    {"tick", "", N_("for cron: lost jobs, expiry, gc, and what books are to hear"), 0, 0,
      command_json_options, owner_tick},
     COMMAND_VERSION,
     COMMAND_OVERVIEW,
@@ -252,7 +258,7 @@ offer_words(const struct command *c, int n, char **words, const char *typed)
 const struct program commands_program = {
     .name = "gpurun-agent",
     .about =
-        "gpurun-agent runs jobs on this host for gpurun, and is what its owner uses.",
+        N_("gpurun-agent runs jobs on this host for gpurun, and is what its owner uses."),
     .usage_columns = 47,
     .commands = commands,
     .words = offer_words,

@@ -10,6 +10,7 @@
 #include "base/buf.h"
 #include "base/clock.h"
 #include "base/columns.h"
+#include "base/lang.h"
 #include "base/num.h"
 #include "base/text.h"
 #include "meter/audit.h"
@@ -78,8 +79,9 @@ check_states(struct look *k, const struct receipt *r)
     for (int s = 0; s < USAGE_STATE_COUNT; s++) {
         k->ns[s] += receipt_state_ns(r, (enum usage_state)s, k->from_ns, k->to_ns);
         if (sum.ns[s] != r->last.total.ns[s]) {
-            problem(k, xasprintf("job %s: time in state %s is not that of its intervals",
-                                 r->job, usage_state_name((enum usage_state)s)));
+            problem(k,
+                    xasprintf(_("job %s: time in state %s is not that of its intervals"),
+                              r->job, err_words(usage_state_name((enum usage_state)s))));
         }
     }
 }
@@ -95,16 +97,17 @@ part_of(struct look *k, const struct renter *renter, const struct receipt *r)
     struct err e;
 
     if (bill_from_receipt(&b, r, &e) != 0) {
-        problem(k, xasprintf("job %s: %s", r->job, e.msg));
+        problem(k, xasprintf(_("job %s: %s"), r->job, e.msg));
         return part;
     }
     if (bill_part_of(&b, NULL).charge_fen != r->charge_fen) {
-        problem(k, xasprintf("job %s: its lines are %" PRId64 " fen, its charge %" PRId64,
-                             r->job, bill_part_of(&b, NULL).charge_fen, r->charge_fen));
+        problem(k,
+                xasprintf(_("job %s: its lines are %" PRId64 " fen, its charge %" PRId64),
+                          r->job, bill_part_of(&b, NULL).charge_fen, r->charge_fen));
     }
     if (earned_keeping(k->agent, renter, r, &line, &there, &e) != 0 ||
         (there && bill_add_keeping(&b, &line, r, &e) != 0)) {
-        problem(k, xasprintf("job %s: its line of keeping: %s", r->job, e.msg));
+        problem(k, xasprintf(_("job %s: its line of keeping: %s"), r->job, e.msg));
     }
     part = bill_part_of(&b, k->month);
     keeping_clear(&line);
@@ -120,11 +123,12 @@ check_record(struct look *k, const struct job_state *st, const struct receipt *r
         return;
     }
     if (r->open) {
-        problem(k, xasprintf("job %s: it has ended, and there is no receipt", st->job));
-    } else if (st->charge_fen != r->charge_fen) {
         problem(k,
-                xasprintf("job %s: its record says %" PRId64 " fen, its receipt %" PRId64,
-                          st->job, st->charge_fen, r->charge_fen));
+                xasprintf(_("job %s: it has ended, and there is no receipt"), st->job));
+    } else if (st->charge_fen != r->charge_fen) {
+        problem(k, xasprintf(
+                       _("job %s: its record says %" PRId64 " fen, its receipt %" PRId64),
+                       st->job, st->charge_fen, r->charge_fen));
     }
 }
 
@@ -138,15 +142,15 @@ check_ledger(struct look *k, const struct renter *renter, const struct receipt *
 
     if (earned_enter(k->ledger, k->agent, renter, r, &e) != 0 ||
         ledger_lease(k->ledger, r->lease, &h, &e) != 0) {
-        problem(k, xasprintf("job %s: the ledger: %s", r->job, e.msg));
+        problem(k, xasprintf(_("job %s: the ledger: %s"), r->job, e.msg));
         return;
     }
     kept_fen = h.charge_fen - r->charge_fen;
     if (kept_fen < 0 || kept_fen > r->keep_hold_fen ||
         (h.state == LEDGER_HOLD_KEEPING && kept_fen != 0)) {
-        problem(k,
-                xasprintf("job %s: the ledger has %" PRId64 " fen, the receipt %" PRId64,
-                          r->job, h.charge_fen, r->charge_fen));
+        problem(k, xasprintf(
+                       _("job %s: the ledger has %" PRId64 " fen, the receipt %" PRId64),
+                       r->job, h.charge_fen, r->charge_fen));
     }
 }
 
@@ -202,7 +206,7 @@ take(void *ctx, const struct renter *renter, const struct job_state *st,
 
     (void)e;
     if (r == NULL) {
-        problem(k, xasprintf("job %s: its journal: %s", st->job, why->msg));
+        problem(k, xasprintf(_("job %s: its journal: %s"), st->job, why->msg));
         return 0;
     }
     audit_add(k->audit, r);
@@ -260,16 +264,16 @@ take_reserved(void *ctx, const struct renter *renter, const struct reservation *
     k->n_reserved++;
     k->reserved_fen += reservation_paid_fen(r);
     if (earned_reservation(k->ledger, renter, r, &why) != 0) {
-        problem(k, xasprintf("the ledger: %s", why.msg));
+        problem(k, xasprintf(_("the ledger: %s"), why.msg));
     }
     for (size_t i = 0; i < r->n_payments; i++) {
         struct ledger_lease h;
 
         if (ledger_lease(k->ledger, r->payments[i].lease, &h, &why) != 0 ||
             h.charge_fen != r->payments[i].left_fen) {
-            problem(k,
-                    xasprintf("reservation %s: the ledger has another sum for lease %s",
-                              r->id, r->payments[i].lease));
+            problem(
+                k, xasprintf(_("reservation %s: the ledger has another sum for lease %s"),
+                             r->id, r->payments[i].lease));
         }
     }
     return 0;
@@ -312,7 +316,7 @@ look(struct look *k, const struct agent *a, struct err *e)
     }
     audit_close(k->audit, &now);
     if (ledger_check(k->ledger, &why) != 0) {
-        problem(k, xasprintf("the ledger: %s", why.msg));
+        problem(k, xasprintf(_("the ledger: %s"), why.msg));
     }
     if (ledger_each_account(k->ledger, sum_due, k, e) != 0) {
         return -1;
@@ -320,8 +324,8 @@ look(struct look *k, const struct agent *a, struct err *e)
     if (k->month == NULL &&
         k->due_fen != k->charge_fen + k->keeping_fen + k->reserved_fen) {
         problem(k,
-                xasprintf("the ledger has %" PRId64
-                          " fen earned, the receipts here %" PRId64,
+                xasprintf(_("the ledger has %" PRId64
+                            " fen earned, the receipts here %" PRId64),
                           k->due_fen, k->charge_fen + k->keeping_fen + k->reserved_fen));
     }
     for (size_t i = 0; i < (audit_devices(k->audit, &n), n); i++) {
@@ -329,8 +333,8 @@ look(struct look *k, const struct agent *a, struct err *e)
 
         for (size_t g = 0; g < d->n_gaps; g++) {
             if (d->gaps[g].what == AUDIT_OVERLAP) {
-                problem(k, xasprintf("jobs %s and %s both had device %s, for %" PRId64
-                                     ".%03d s",
+                problem(k, xasprintf(_("jobs %s and %s both had device %s, for %" PRId64
+                                       ".%03d s"),
                                      d->gaps[g].before, d->gaps[g].after, d->device.uuid,
                                      d->gaps[g].ns / NS_PER_S,
                                      (int)(d->gaps[g].ns % NS_PER_S / 1000000)));
@@ -366,8 +370,9 @@ free_ns(const struct audit_device *d)
 static void
 print_devices(const struct audit_device *v, size_t n)
 {
-    static const char *const titles[] = {"DEVICE", "TYPE", "SOLD",       "FREE",
-                                         "FAULT",  "IDLE", "UNOBSERVED", "SECONDS"};
+    const char *const titles[] = {
+        N_("DEVICE"), N_("TYPE"), N_("SOLD"),       lang_in("audit", "FREE"),
+        N_("FAULT"),  N_("IDLE"), N_("UNOBSERVED"), N_("SECONDS")};
     struct columns *c = columns_new(8, titles);
 
     for (size_t i = 0; i < n; i++) {
@@ -393,14 +398,14 @@ print_gaps(const struct audit_device *d)
         const struct audit_gap *p = &d->gaps[g];
 
         clock_format_local(p->from_wall_ns, at);
-        (void)printf("%s  %s  %s for %" PRId64 ".%03d s%s%s%s%s\n", d->device.uuid, at,
-                     audit_what_name(p->what), p->ns / NS_PER_S,
+        (void)printf(_("%s  %s  %s for %" PRId64 ".%03d s%s%s%s%s\n"), d->device.uuid, at,
+                     err_words(audit_what_name(p->what)), p->ns / NS_PER_S,
                      (int)(p->ns % NS_PER_S / 1000000),
-                     p->before[0] != '\0' ? ", after " : "", p->before,
-                     p->after[0] != '\0' ? ", before " : "", p->after);
+                     p->before[0] != '\0' ? _(", after ") : "", p->before,
+                     p->after[0] != '\0' ? _(", before ") : "", p->after);
     }
     if (d->n_gaps > GAPS_TEXT) {
-        (void)printf("%s  %zu more: --json lists all\n", d->device.uuid,
+        (void)printf(_("%s  %zu more: --json lists all\n"), d->device.uuid,
                      d->n_gaps - GAPS_TEXT);
     }
 }
@@ -408,7 +413,7 @@ print_gaps(const struct audit_device *d)
 static void
 print_text(const struct look *k)
 {
-    static const char *const titles[] = {"STATE", "SECONDS", "WHY FREE"};
+    static const char *const titles[] = {N_("STATE"), N_("SECONDS"), N_("WHY FREE")};
     struct columns *c = columns_new(3, titles);
     size_t n;
     const struct audit_device *v = audit_devices(k->audit, &n);
@@ -417,9 +422,9 @@ print_text(const struct look *k)
 
     for (int s = USAGE_SHIPPING; s < USAGE_ENDED; s++) {
         if (k->ns[s] > 0) {
-            columns_add(c, usage_state_name((enum usage_state)s));
+            columns_add(c, err_words(usage_state_name((enum usage_state)s)));
             add_seconds(c, k->ns[s]);
-            columns_add(c, usage_state_why((enum usage_state)s));
+            columns_add(c, err_words(usage_state_why((enum usage_state)s)));
         }
     }
     columns_print_free(c);
@@ -431,22 +436,23 @@ print_text(const struct look *k)
         open += k->rows[i].open ? 1 : 0;
     }
     money_format_fen(k->charge_fen, money);
-    (void)printf("%zu sessions ended, charged %s yuan", k->n_rows - open, money);
+    (void)printf(_("%zu sessions ended, charged %s yuan"), k->n_rows - open, money);
     money_format_fen(k->keeping_fen, money);
-    (void)printf(", for keeping %s yuan; %zu go on", money, open);
+    (void)printf(_(", for keeping %s yuan; %zu go on"), money, open);
     money_format_fen(k->open_fen, money);
-    (void)printf(", %s yuan so far\n", money);
+    (void)printf(_(", %s yuan so far\n"), money);
     if (k->n_reserved > 0) {
         money_format_fen(k->reserved_fen, money);
-        (void)printf("%zu reservations, paid in front %s yuan\n", k->n_reserved, money);
+        (void)printf(_("%zu reservations, paid in front %s yuan\n"), k->n_reserved,
+                     money);
     }
     money_format_fen(k->due_fen, money);
-    (void)printf("the ledger has %s yuan earned in all\n", money);
+    (void)printf(_("the ledger has %s yuan earned in all\n"), money);
     for (size_t i = 0; i < k->problems.n; i++) {
-        (void)printf("WRONG: %s\n", k->problems.v[i]);
+        (void)printf(_("WRONG: %s\n"), k->problems.v[i]);
     }
     if (k->problems.n == 0) {
-        (void)printf("journals, receipts and the ledger agree to the fen\n");
+        (void)printf(_("journals, receipts and the ledger agree to the fen\n"));
     }
 }
 

@@ -9,6 +9,7 @@
 #include "base/columns.h"
 #include "base/file.h"
 #include "base/hash.h"
+#include "base/lang.h"
 #include "base/text.h"
 #include "runner/host/agent.h"
 #include "runner/host/books.h"
@@ -173,10 +174,12 @@ print_refused(const struct agent *a, const struct host_book *b, struct err *e)
     }
     for (size_t i = 0; i < l.n; i++) {
         const struct refusal *r = &l.v[i];
+        struct err told;
 
-        (void)printf("%s refuses the %s of %s for good: %s\n", b->name, r->what,
-                     r->job[0] != '\0' ? r->job : r->id,
-                     text_escape_to(shown, sizeof shown, r->why.msg));
+        err_told(&told, r->why.code, r->why.msg, r->why.form);
+        (void)printf(_("%s refuses the %s of %s for good: %s\n"), b->name,
+                     err_words(r->what), r->job[0] != '\0' ? r->job : r->id,
+                     text_escape_to(shown, sizeof shown, told.msg));
     }
     refusals_free(&l);
     return 0;
@@ -215,7 +218,7 @@ list_json(const struct agent *a, const struct host_books *l, const char *own_key
 static int
 list(const struct agent *a, int dir, bool as_json, struct err *e)
 {
-    static const char *const titles[] = {"BOOK", "KEY", "AT"};
+    static const char *const titles[] = {N_("BOOK"), N_("KEY"), N_("AT")};
     char own[BOOK_HEX_LEN + 1];
     bool takes_own = faccessat(dir, OFFERS_NO_OWN, F_OK, 0) != 0;
     struct host_books l;
@@ -236,8 +239,9 @@ list(const struct agent *a, int dir, bool as_json, struct err *e)
             columns_add(c, l.v[i].where[0] != '\0' ? l.v[i].where : "-");
         }
         columns_print_free(c);
-        (void)printf("budgets of renters' own: %s; this host's key, for operators: %s\n",
-                     takes_own ? "taken" : "not taken", own);
+        (void)printf(
+            _("budgets of renters' own: %s; this host's key, for operators: %s\n"),
+            takes_own ? _("taken") : _("not taken"), own);
         for (size_t i = 0; rc == 0 && i < l.n; i++) {
             rc = print_refused(a, &l.v[i], e);
         }
@@ -250,9 +254,11 @@ int
 owner_book_tell(const struct agent *a, struct errands *sums, size_t *n_refused,
                 struct err *e)
 {
+    char *paused = lang_pause(); /* what is kept of it is English */
     struct err why;
     int rc = errands_run(a, true, sums, e);
 
+    lang_resume(paused);
     /* What a supervisor's errands have met, too. */
     if (refusals_tell(a, n_refused, &why) != 0 && rc == 0) {
         *e = why;
@@ -291,7 +297,7 @@ tell(const struct command_options *o, struct err *e)
         json_obj_end(&j);
         rc = program_print_json(&out, e);
     } else if (rc == 0) {
-        (void)printf("%zu told\n", sums.n_told);
+        (void)printf(_("%zu told\n"), sums.n_told);
     }
     buf_free(&out);
     return rc == 0 ? owner_book_refused(n_refused, e) : -1;

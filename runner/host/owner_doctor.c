@@ -7,6 +7,7 @@
 #include "base/buf.h"
 #include "base/clock.h"
 #include "base/file.h"
+#include "base/lang.h"
 #include "base/text.h"
 #include "runner/host/agent.h"
 #include "runner/host/commands.h"
@@ -31,7 +32,11 @@ say(struct doctor *d, bool ok, const char *what, const char *text)
 {
     d->n_bad += !ok;
     if (d->j == NULL) {
-        (void)printf("%-5s %-12s %s\n", ok ? "ok" : "LOOK", what, text);
+        const char *is = ok ? _("ok") : _("LOOK");
+        const char *of = err_words(what);
+
+        (void)printf("%s%*s %s%*s %s\n", is, 5 - text_width(is), "", of,
+                     12 - text_width(of), "", text);
         return;
     }
     json_obj(d->j);
@@ -53,20 +58,34 @@ bad(struct doctor *d, const char *what, const char *text)
     say(d, false, what, text);
 }
 
+/* In the user's words, though it was made in English. */
+static void
+bad_why(struct doctor *d, const char *what, const struct err *why)
+{
+    struct err told;
+
+    err_told(&told, why->code, why->msg, why->form);
+    bad(d, what, told.msg);
+}
+
 static void
 check_walls(struct doctor *d)
 {
     struct facts_walls w;
+    char *paused;
     char *text;
 
+    paused = lang_pause(); /* here and below: what is kept of it is English */
     facts_walls(d->agent, true, &w);
-    text = xasprintf("%s%s%s; jobs run in %s, memory limits by %s, Landlock version %d",
-                     host_protection_name(w.protection), w.why[0] == '\0' ? "" : ": ",
-                     w.why, w.confine, w.memory_by, sandbox_landlock_abi());
+    lang_resume(paused);
+    text = xasprintf(
+        _("%s%s%s; jobs run in %s, memory limits by %s, Landlock version %d"),
+        err_words(host_protection_name(w.protection)), w.why[0] == '\0' ? "" : ": ",
+        err_words(w.why), w.confine, w.memory_by, sandbox_landlock_abi());
     if (w.protection == HOST_PROTECTION_NONE) {
-        bad(d, "protection", text);
+        bad(d, N_("protection"), text);
     } else {
-        good(d, "protection", text);
+        good(d, N_("protection"), text);
     }
     free(text);
 }
@@ -78,28 +97,33 @@ check_devices(struct doctor *d)
     char why[DEVICES_WHY_MAX];
     bool shared;
     char *dir = devices_lock_dir(d->agent, &shared);
+    char *paused = lang_pause();
     struct err e;
     char *text;
+    int rc = devices_list(d->agent, true, &l, why, &e);
 
-    if (devices_list(d->agent, true, &l, why, &e) != 0) {
-        bad(d, "devices", e.msg);
+    lang_resume(paused);
+    if (rc != 0) {
+        bad_why(d, N_("devices"), &e);
         free(dir);
         return;
     }
-    text = xasprintf("%zu, the cpu included%s%s", l.n, why[0] == '\0' ? "" : "; ", why);
+    text = xasprintf(_("%zu, the cpu included%s%s"), l.n, why[0] == '\0' ? "" : "; ",
+                     err_words(why));
     if (why[0] == '\0') {
-        good(d, "devices", text);
+        good(d, N_("devices"), text);
     } else {
-        bad(d, "devices", text);
+        bad(d, N_("devices"), text);
     }
     free(text);
-    text = xasprintf("in %s, %s", dir,
-                     shared ? "seen by all users of this machine"
-                            : "seen by this user only: others may take the same devices");
+    text = xasprintf(_("in %s, %s"), dir,
+                     shared ? _("seen by all users of this machine")
+                            : _("seen by this user only: others may take the same "
+                                "devices"));
     if (shared) {
-        good(d, "locks", text);
+        good(d, N_("locks"), text);
     } else {
-        bad(d, "locks", text);
+        bad(d, N_("locks"), text);
     }
     free(text);
     free(dir);
@@ -110,18 +134,21 @@ static void
 check_python(struct doctor *d, const struct strings *env)
 {
     struct python p;
+    char *paused = lang_pause();
     struct err e;
     char *text;
+    int rc = python_look(&p, env, &e);
 
-    if (python_look(&p, env, &e) != 0) {
-        bad(d, "python", e.msg);
+    lang_resume(paused);
+    if (rc != 0) {
+        bad_why(d, N_("python"), &e);
         return;
     }
     text = p.torch[0] == '\0'
-               ? xasprintf("python %s at %s, no torch", p.version, p.at)
-               : xasprintf("python %s at %s, torch %s, CUDA %s", p.version, p.at, p.torch,
-                           p.cuda[0] != '\0' ? p.cuda : "not usable");
-    good(d, "python", text);
+               ? xasprintf(_("python %s at %s, no torch"), p.version, p.at)
+               : xasprintf(_("python %s at %s, torch %s, CUDA %s"), p.version, p.at,
+                           p.torch, p.cuda[0] != '\0' ? p.cuda : _("not usable"));
+    good(d, N_("python"), text);
     free(text);
 }
 
@@ -130,16 +157,19 @@ check_environment(struct doctor *d)
 {
     struct strings env = {NULL, 0};
     const char *path;
+    char *paused = lang_pause();
     struct err why;
 
     loginenv_get_again(d->agent, &env, &why);
+    lang_resume(paused);
     path = env_get(&env, "PATH");
     if (why.msg[0] != '\0') {
-        bad(d, "environment", why.msg);
+        bad_why(d, N_("environment"), &why);
     } else {
-        char *text = xasprintf("%zu variables, PATH=%s", env.n, path == NULL ? "" : path);
+        char *text =
+            xasprintf(_("%zu variables, PATH=%s"), env.n, path == NULL ? "" : path);
 
-        good(d, "environment", text);
+        good(d, N_("environment"), text);
         free(text);
     }
     check_python(d, &env);
@@ -152,24 +182,27 @@ check_machine(struct doctor *d)
     struct host_info h;
     char size[TEXT_SIZE_MAX];
     char at[CLOCK_TEXT_MAX];
+    char *paused = lang_pause();
     struct err e;
+    int rc = facts_fill(&h, d->agent, NULL, false, &e);
 
-    if (facts_fill(&h, d->agent, NULL, false, &e) != 0) {
-        bad(d, "offer", e.msg);
+    lang_resume(paused);
+    if (rc != 0) {
+        bad_why(d, N_("offer"), &e);
         return;
     }
-    good(d, "offer", "made and signed");
+    good(d, N_("offer"), _("made and signed"));
     text_format_size((uint64_t)h.disk_free_bytes, size);
     if (h.disk_free_bytes < LOW_DISK) {
-        bad(d, "disk", size);
+        bad(d, N_("disk"), size);
     } else {
-        good(d, "disk", size);
+        good(d, N_("disk"), size);
     }
     clock_format_local(h.wall_ns, at);
     if (h.wall_ns < YEAR_2024_NS) {
-        bad(d, "clock", at);
+        bad(d, N_("clock"), at);
     } else {
-        good(d, "clock", at);
+        good(d, N_("clock"), at);
     }
     hostinfo_free(&h);
 }
@@ -187,9 +220,9 @@ check_ssh(struct doctor *d)
 
         if (stat(path, &sb) == 0 && (sb.st_mode & 022) != 0) {
             char *text =
-                xasprintf("others can write to '%s': sshd will ignore keys", path);
+                xasprintf(_("others can write to '%s': sshd will ignore keys"), path);
 
-            bad(d, "ssh", text);
+            bad(d, N_("ssh"), text);
             free(text);
         }
         free(path);
@@ -232,7 +265,7 @@ owner_doctor(const struct command_options *o, int argc, char **argv, struct err 
         json_obj_end(&j);
         rc = program_print_json(&b, e);
     } else {
-        (void)printf("gpurun-agent %s, home %s\n", GPURUN_VERSION, a->home);
+        (void)printf(_("gpurun-agent %s, home %s\n"), GPURUN_VERSION, a->home);
         check_all(&d);
     }
     agent_close(a);

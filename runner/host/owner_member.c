@@ -6,6 +6,7 @@
 #include "base/clock.h"
 #include "base/columns.h"
 #include "base/file.h"
+#include "base/lang.h"
 #include "meter/card.h"
 #include "meter/money.h"
 #include "runner/host/agent.h"
@@ -80,8 +81,9 @@ date_text(int64_t s, int64_t open, char out[CLOCK_TEXT_MAX])
 static void
 print_text(const struct books *b)
 {
-    static const char *const level_titles[] = {"LEVEL", "PAYS %"};
-    static const char *const member_titles[] = {"RENTER", "LEVEL", "FROM", "TO"};
+    static const char *const level_titles[] = {N_("LEVEL"), N_("PAYS %")};
+    static const char *const member_titles[] = {N_("RENTER"), N_("LEVEL"), N_("FROM"),
+                                                N_("TO")};
     struct columns *c = columns_new(2, level_titles);
     char text[CLOCK_TEXT_MAX > MONEY_TEXT_MAX ? CLOCK_TEXT_MAX : MONEY_TEXT_MAX];
     size_t n;

@@ -6,6 +6,7 @@
 #include "base/clock.h"
 #include "base/columns.h"
 #include "base/file.h"
+#include "base/lang.h"
 #include "meter/card.h"
 #include "meter/money.h"
 #include "meter/reserve.h"
@@ -20,11 +21,11 @@ unit_text(enum card_unit u)
 {
     switch (u) {
     case CARD_UNIT_HOUR:
-        return "per unit-hour";
+        return N_("per unit-hour");
     case CARD_UNIT_GB_DAY:
-        return "per GB-day";
+        return N_("per GB-day");
     case CARD_UNIT_JOB:
-        return "per job";
+        return N_("per job");
     case CARD_UNIT_NONE:
     case CARD_UNIT_COUNT:
         break;
@@ -59,11 +60,12 @@ print_plans(const struct card *card, struct columns *c, int64_t now_s)
         if (!is_sold(&p[i], now_s)) {
             continue;
         }
-        unit = p[i].refund_fee_bps == 0
-                   ? xasprintf("per %s", p[i].unit)
-                   : xasprintf("per %s (refunds less %lld.%02lld %%)", p[i].unit,
-                               (long long)(p[i].refund_fee_bps / 100),
-                               (long long)(p[i].refund_fee_bps % 100));
+        unit =
+            p[i].refund_fee_bps == 0
+                ? xasprintf(_("per %s"), err_words(p[i].unit))
+                : xasprintf(_("per %s (refunds less %lld.%02lld %%)"),
+                            err_words(p[i].unit), (long long)(p[i].refund_fee_bps / 100),
+                            (long long)(p[i].refund_fee_bps % 100));
         money_format_fen(p[i].price_fen, yuan);
         if (p[i].from_s != CARD_ALWAYS) {
             clock_format_local(p[i].from_s * NS_PER_S, since);
@@ -80,7 +82,8 @@ print_plans(const struct card *card, struct columns *c, int64_t now_s)
 static void
 print_card(const struct card *card)
 {
-    static const char *const titles[] = {"CLASS", "TYPE", "YUAN", "", "SINCE"};
+    static const char *const titles[] = {N_("CLASS"), N_("TYPE"), N_("YUAN"), "",
+                                         N_("SINCE")};
     int64_t now_s = clock_wall_ns() / NS_PER_S;
     size_t n;
     const struct card_price *p = card_prices(card, &n);
@@ -88,14 +91,14 @@ print_card(const struct card *card)
     size_t n_asked = 0;
 
     if (card_is_free(card)) {
-        (void)printf("no prices: everything here is free of charge\n");
+        (void)printf(_("no prices: everything here is free of charge\n"));
         return;
     }
     for (size_t i = 0; i < n; i++) {
         n_asked += is_asked(&p[i], now_s);
     }
     if (n_asked == 0) {
-        (void)printf("every price was withdrawn: nothing here is offered\n");
+        (void)printf(_("every price was withdrawn: nothing here is offered\n"));
         return;
     }
     c = columns_new(5, titles);
@@ -113,7 +116,8 @@ print_card(const struct card *card)
         columns_add(c, p[i].class_name);
         columns_add(c, p[i].type);
         columns_add(c, yuan);
-        columns_add(c, unit_text(p[i].unit));
+        columns_add(c, unit_text(p[i].unit)[0] != '\0' ? err_words(unit_text(p[i].unit))
+                                                       : "");
         columns_add(c, since);
     }
     print_plans(card, c, now_s);

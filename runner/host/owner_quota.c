@@ -3,6 +3,7 @@
 
 #include "base/buf.h"
 #include "base/columns.h"
+#include "base/lang.h"
 #include "base/text.h"
 #include "runner/host/commands.h"
 #include "runner/host/owner_json.h"
@@ -78,8 +79,8 @@ row_json(struct json_writer *j, const struct renter *r, const struct quota_use *
 static int
 show(const struct agent *a, bool json, struct err *e)
 {
-    static const char *const titles[] = {"RENTER", "USED",      "CACHE",
-                                         "MAY",    "A JOB MAY", "LARGEST"};
+    static const char *const titles[] = {N_("RENTER"), N_("USED"),      N_("CACHE"),
+                                         N_("MAY"),    N_("A JOB MAY"), N_("LARGEST")};
     struct columns *c = json ? NULL : columns_new(6, titles);
     struct renter_ids l = {NULL, 0};
     struct buf b = BUF_INIT;

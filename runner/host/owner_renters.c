@@ -9,6 +9,7 @@
 #include "base/clock.h"
 #include "base/columns.h"
 #include "base/file.h"
+#include "base/lang.h"
 #include "base/text.h"
 #include "meter/money.h"
 #include "runner/host/agent.h"
@@ -170,7 +171,7 @@ owner_allow(const struct command_options *o, int argc, char **argv, struct err *
     }
     rc = o->json ? say_renter(k.id, o->name, -1, e) : 0;
     if (!o->json) {
-        (void)printf("%s may use this host as renter %s\n", o->name, k.id);
+        (void)printf(_("%s may use this host as renter %s\n"), o->name, k.id);
     }
 
 out:
@@ -239,12 +240,15 @@ owner_revoke(const struct command_options *o, int argc, char **argv, struct err 
         rc = say_renter(r->id, r->name, (int64_t)active.n, e);
         goto out;
     }
-    (void)printf("%s is not let in any more (%d line%s of authorized_keys removed)\n",
-                 r->name, n, n == 1 ? "" : "s");
+    (void)printf(
+        n == 1 ? _("%s is not let in any more (%d line of authorized_keys removed)\n")
+               : _("%s is not let in any more (%d lines of authorized_keys "
+                   "removed)\n"),
+        r->name, n);
     if (active.n > 0) {
         (void)printf(
-            "%zu of its jobs still run, to the end of their grants at the latest; "
-            "see `gpurun-agent jobs`\n",
+            _("%zu of its jobs still run, to the end of their grants at the latest; "
+              "see `gpurun-agent jobs`\n"),
             active.n);
     }
     rc = 0;
@@ -261,7 +265,7 @@ out:
 static const char *
 standing(const struct renter *r)
 {
-    return r->revoked ? "revoked" : r->confined ? "admitted" : "login user";
+    return r->revoked ? N_("revoked") : r->confined ? N_("admitted") : N_("login user");
 }
 
 static void
@@ -304,7 +308,7 @@ add_row(struct columns *c, const struct renter *r)
     }
     columns_add(c, r->id);
     columns_add(c, r->name);
-    columns_add(c, standing(r));
+    columns_add(c, err_words(standing(r)));
     columns_add(c, text);
     columns_add(c, money);
     columns_add(c, count);
@@ -313,8 +317,8 @@ add_row(struct columns *c, const struct renter *r)
 int
 owner_renters(const struct command_options *o, int argc, char **argv, struct err *e)
 {
-    static const char *const titles[] = {"RENTER", "NAME",     "IS",
-                                         "UNTIL",  "MAX YUAN", "RUNNING"};
+    static const char *const titles[] = {N_("RENTER"), N_("NAME"),     N_("IS"),
+                                         N_("UNTIL"),  N_("MAX YUAN"), N_("RUNNING")};
     struct buf b = BUF_INIT;
     struct json_writer j = json_to(&b);
     struct agent *a = NULL;

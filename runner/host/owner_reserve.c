@@ -8,6 +8,7 @@
 
 #include "base/clock.h"
 #include "base/columns.h"
+#include "base/lang.h"
 #include "meter/grant.h"
 #include "meter/money.h"
 #include "runner/host/agent.h"
@@ -85,9 +86,10 @@ static const char *
 state_of(const struct reservation *r)
 {
     if (r->given_back) {
-        return r->events[r->n_events - 1].act == ORDER_BREAK ? "broken" : "given_back";
+        return r->events[r->n_events - 1].act == ORDER_BREAK ? N_("broken")
+                                                             : N_("given_back");
     }
-    return reservation_holds(r, clock_wall_ns() / NS_PER_S) ? "active" : "over";
+    return reservation_holds(r, clock_wall_ns() / NS_PER_S) ? N_("active") : N_("over");
 }
 
 /* ---- showing ---- */
@@ -124,7 +126,7 @@ row_of(struct columns *c, const struct people *p, const struct reservation *r)
     columns_add(c, r->id);
     columns_add(c, who == NULL ? "?" : who->name[0] != '\0' ? who->name : who->id);
     columns_add(c, devices);
-    columns_add(c, state_of(r));
+    columns_add(c, err_words(state_of(r)));
     columns_add(c, when);
     columns_add(c, money);
     free(devices);
@@ -133,8 +135,8 @@ row_of(struct columns *c, const struct people *p, const struct reservation *r)
 static void
 list_text(const struct people *p, const struct reservation_list *l)
 {
-    static const char *const titles[] = {"ID",    "RENTER", "DEVICES",
-                                         "STATE", "UNTIL",  "YUAN"};
+    static const char *const titles[] = {N_("ID"),    N_("RENTER"), N_("DEVICES"),
+                                         N_("STATE"), N_("UNTIL"),  N_("YUAN")};
     struct columns *c = columns_new(6, titles);
 
     for (size_t i = 0; i < l->n; i++) {
@@ -304,9 +306,9 @@ print_broken(const struct people *p, const struct reservation *r, int64_t refund
 
     if (!json) {
         money_format_fen(refund_fen, money);
-        (void)printf("%s yuan go back to the renter\n", money);
+        (void)printf(_("%s yuan go back to the renter\n"), money);
         for (size_t i = 0; i < n->told.n; i++) {
-            (void)printf("job %s was told to end\n", n->told.v[i]);
+            (void)printf(_("job %s was told to end\n"), n->told.v[i]);
         }
         return 0;
     }
@@ -343,8 +345,8 @@ tell_books(const struct agent *a)
 
     if (owner_book_tell(a, &sums, &n_refused, &why) != 0) {
         (void)fprintf(stderr,
-                      "gpurun-agent: %s: not every book was told, `gpurun-agent tick` "
-                      "does so later\n",
+                      _("gpurun-agent: %s: not every book was told, `gpurun-agent tick` "
+                        "does so later\n"),
                       why.msg);
     }
 }
@@ -370,7 +372,7 @@ take_back(const struct agent *a, const struct command_options *o, const char *id
         (void)err_wrap(e, "it is taken back, but its jobs could not be listed");
     }
     for (size_t i = 0; i < n.not_told.n; i++) {
-        (void)fprintf(stderr, "gpurun-agent: job %s could not be told to end: %s\n",
+        (void)fprintf(stderr, _("gpurun-agent: job %s could not be told to end: %s\n"),
                       n.not_told.v[i], n.why.v[i]);
         rc = rc == 0 ? 1 : rc;
     }

@@ -6,6 +6,7 @@
 #include "base/buf.h"
 #include "base/clock.h"
 #include "base/columns.h"
+#include "base/lang.h"
 #include "base/text.h"
 #include "meter/money.h"
 #include "runner/host/agent.h"
@@ -77,8 +78,9 @@ jobs_json(const struct agent *a, bool all, struct err *e)
 int
 owner_jobs(const struct command_options *o, int argc, char **argv, struct err *e)
 {
-    static const char *const titles[] = {"JOB",   "RENTER", "NAME", "DEVICE",
-                                         "STATE", "TIME",   "YUAN", "COMMAND"};
+    static const char *const titles[] = {N_("JOB"),    N_("RENTER"), N_("NAME"),
+                                         N_("DEVICE"), N_("STATE"),  N_("TIME"),
+                                         N_("YUAN"),   N_("COMMAND")};
     struct agent *a = NULL;
     struct columns *c;
     int rc;
@@ -132,8 +134,9 @@ devices_json(const struct device_list *l, const char *why, struct err *e)
 static void
 devices_print(const struct device_list *l)
 {
-    static const char *const titles[] = {"CLASS", "TYPE", "STATE", "MEMORY",
-                                         "NAME",  "UUID", "NOTE"};
+    static const char *const titles[] = {N_("CLASS"),  N_("TYPE"), N_("STATE"),
+                                         N_("MEMORY"), N_("NAME"), N_("UUID"),
+                                         N_("NOTE")};
     struct columns *c = columns_new(7, titles);
 
     for (size_t i = 0; i < l->n; i++) {
@@ -143,7 +146,8 @@ devices_print(const struct device_list *l)
         text_format_size((uint64_t)d->memory_bytes, size);
         columns_add(c, d->device_class);
         columns_add(c, d->type);
-        columns_add(c, device_free_name(d->state));
+        columns_add(c, d->state == DEVICE_FREE ? lang_in("device", "free")
+                                               : err_words(device_free_name(d->state)));
         columns_add(c, size);
         columns_add(c, d->name);
         columns_add(c, d->uuid);
@@ -158,6 +162,7 @@ owner_devices(const struct command_options *o, int argc, char **argv, struct err
     struct agent *a = NULL;
     struct device_list l = {NULL, 0};
     char why[DEVICES_WHY_MAX];
+    char *paused;
     int rc = 0;
 
     (void)argc;
@@ -165,11 +170,16 @@ owner_devices(const struct command_options *o, int argc, char **argv, struct err
     if (agent_open(&a, e) != 0) {
         return -1;
     }
-    if (devices_list(a, true, &l, why, e) != 0) {
+    paused = lang_pause(); /* what is kept of it is English */
+    rc = devices_list(a, true, &l, why, e);
+    if (rc == 0) {
+        devices_look(a, &l);
+    }
+    lang_resume(paused);
+    if (rc != 0) {
         agent_close(a);
         return -1;
     }
-    devices_look(a, &l);
     if (reservations_mark(a, &l, e) != 0) {
         rc = -1;
     } else if (o->json) {
@@ -177,7 +187,7 @@ owner_devices(const struct command_options *o, int argc, char **argv, struct err
     } else {
         devices_print(&l);
         if (why[0] != '\0') {
-            (void)fprintf(stderr, "gpurun-agent: %s\n", why);
+            (void)fprintf(stderr, "gpurun-agent: %s\n", err_words(why));
         }
     }
     device_list_free(&l);
@@ -256,8 +266,8 @@ park_print(const struct park *p)
     if (p->command != NULL) {
         text_escape(&b, p->command, strlen(p->command));
     }
-    (void)printf("parking     '%s' after %s of nothing to do: %s", buf_str(&b), after,
-                 park_phase_name(p->phase));
+    (void)printf(_("parking     '%s' after %s of nothing to do: %s"), buf_str(&b), after,
+                 err_words(park_phase_name(p->phase)));
     if (p->at_wall_ns > 0 && p->phase != PARK_HELD) {
         clock_format_local(p->at_wall_ns, at);
         (void)printf(", %s", at);
@@ -281,16 +291,17 @@ status_print(const struct agent *a, const struct host_info *h, const struct tota
     sign_public_format(&a->pub, key);
     money_format_fen(t->earned_fen, money);
     text_format_size((uint64_t)h->disk_free_bytes, size);
-    (void)printf("agent       %s, home %s\n", h->version, a->home);
-    (void)printf("host key    %s\n", key);
-    (void)printf("machine     %s, %lld cores, %s free on disk\n", h->arch,
+    (void)printf(_("agent       %s, home %s\n"), h->version, a->home);
+    (void)printf(_("host key    %s\n"), key);
+    (void)printf(_("machine     %s, %lld cores, %s free on disk\n"), h->arch,
                  (long long)h->cores, size);
-    (void)printf("protection  %s%s%s (%s)\n", host_protection_name(h->protection),
-                 h->protection_why == NULL ? "" : ": ",
-                 h->protection_why == NULL ? "" : h->protection_why, h->confine);
-    (void)printf("jobs        %zu running, %zu ended, %zu lost\n", t->running, t->ended,
-                 t->lost);
-    (void)printf("earned      %s yuan\n", money);
+    (void)printf(
+        _("protection  %s%s%s (%s)\n"), err_words(host_protection_name(h->protection)),
+        h->protection_why == NULL ? "" : ": ",
+        h->protection_why == NULL ? "" : err_words(h->protection_why), h->confine);
+    (void)printf(_("jobs        %zu running, %zu ended, %zu lost\n"), t->running,
+                 t->ended, t->lost);
+    (void)printf(_("earned      %s yuan\n"), money);
     park_print(&h->park);
 }
 
@@ -300,6 +311,7 @@ owner_status(const struct command_options *o, int argc, char **argv, struct err 
     struct agent *a = NULL;
     struct host_info h;
     struct totals t = {0};
+    char *paused;
     int rc = -1;
 
     (void)argc;
@@ -307,9 +319,13 @@ owner_status(const struct command_options *o, int argc, char **argv, struct err 
     if (agent_open(&a, e) != 0) {
         return -1;
     }
-    if (facts_fill(&h, a, NULL, true, e) != 0) {
+    paused = lang_pause();
+    rc = facts_fill(&h, a, NULL, true, e);
+    lang_resume(paused);
+    if (rc != 0) {
         goto out;
     }
+    rc = -1;
     if (jobdir_each(a, true, count, &t, e) == 0) {
         rc = 0;
         if (o->json) {
@@ -435,7 +451,8 @@ earnings_json(const struct agent *a, struct err *e)
 static int
 earnings_print(const struct agent *a, bool csv, struct err *e)
 {
-    static const char *const titles[] = {"ENDED", "JOB", "RENTER", "DEVICE", "YUAN"};
+    static const char *const titles[] = {N_("ENDED"), N_("JOB"), N_("RENTER"),
+                                         N_("DEVICE"), N_("YUAN")};
     struct earning_out out = {.csv = csv};
     char money[MONEY_TEXT_MAX];
     int rc;
@@ -452,7 +469,7 @@ earnings_print(const struct agent *a, bool csv, struct err *e)
     if (!csv) {
         columns_print_free(out.c);
         money_format_fen(out.total_fen, money);
-        (void)printf("total %s yuan\n", money);
+        (void)printf(_("total %s yuan\n"), money);
     }
     return rc;
 }

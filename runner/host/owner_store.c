@@ -5,6 +5,7 @@
 
 #include "base/buf.h"
 #include "base/file.h"
+#include "base/lang.h"
 #include "base/text.h"
 #include "runner/host/agent.h"
 #include "runner/host/commands.h"
@@ -81,7 +82,7 @@ gc_one(void *ctx, const struct renter *r, const char *path, struct err *e)
 
     (void)path;
     if (rc == 0 && j->sums.clock_doubt.code != ERR_NONE) {
-        (void)fprintf(stderr, "gpurun-agent: nothing expires: %s\n",
+        (void)fprintf(stderr, _("gpurun-agent: nothing expires: %s\n"),
                       j->sums.clock_doubt.msg);
     }
     return rc;
@@ -123,14 +124,14 @@ say_left(const struct upkeep_gc *sums)
 {
     if (sums->n_unreadable > 0) {
         (void)fprintf(stderr,
-                      "gpurun-agent: left alone, as they cannot be read: %" PRIu64
-                      " packs; gpurun-agent fsck looks at them\n",
+                      _("gpurun-agent: left alone, as they cannot be read: %" PRIu64
+                        " packs; gpurun-agent fsck looks at them\n"),
                       sums->n_unreadable);
     }
     if (sums->n_no_room > 0) {
         (void)fprintf(stderr,
-                      "gpurun-agent: left alone, as the disk has no room to write anew "
-                      "what stays of them: %" PRIu64 " packs\n",
+                      _("gpurun-agent: left alone, as the disk has no room to write anew "
+                        "what stays of them: %" PRIu64 " packs\n"),
                       sums->n_no_room);
     }
 }
@@ -154,8 +155,9 @@ owner_gc(const struct command_options *o, int argc, char **argv, struct err *e)
         return rc == 0 ? print_sums(&j, NULL, e) : -1;
     }
     text_format_size(j.sums.freed_bytes, size);
-    (void)printf("%s%s freed, %zu snapshots expired\n",
-                 o->dry_run ? "nothing was changed: " : "", size, j.sums.n_expired);
+    (void)printf(o->dry_run ? _("nothing was changed: %s freed, %zu snapshots expired\n")
+                            : _("%s freed, %zu snapshots expired\n"),
+                 size, j.sums.n_expired);
     say_left(&j.sums);
     return rc;
 }
@@ -184,8 +186,8 @@ say_damaged(void *arg, const char *snap_id, const char *path, size_t path_len,
         return;
     }
     text_escape(&b, path == NULL ? "" : path, path == NULL ? 0 : path_len);
-    (void)printf("snapshot %s: %s%s%s\n", snap_id, buf_str(&b), path == NULL ? "" : ": ",
-                 why->msg);
+    (void)printf(_("snapshot %s: %s%s%s\n"), snap_id, buf_str(&b),
+                 path == NULL ? "" : ": ", why->msg);
     buf_free(&b);
 }
 
@@ -214,10 +216,10 @@ fsck_one(void *ctx, const struct renter *r, const char *path, struct err *e)
         json_obj_end(j->j);
         return 0;
     }
-    (void)printf("renter %s: %" PRIu64 " chunks in %" PRIu64 " packs, %" PRIu64
-                 " snapshots: %s\n",
+    (void)printf(_("renter %s: %" PRIu64 " chunks in %" PRIu64 " packs, %" PRIu64
+                   " snapshots: %s\n"),
                  r->id, res.n_chunks, res.n_packs, res.n_snaps,
-                 fsck_clean(&res) ? "sound" : "DAMAGED");
+                 fsck_clean(&res) ? _("sound") : _("DAMAGED"));
     return 0;
 }
 
@@ -311,6 +313,7 @@ owner_tick(const struct command_options *o, int argc, char **argv, struct err *e
     struct ticked t = {0, 0, 0, 0};
     struct errands booked;
     size_t n_refused = 0;
+    char *paused;
     struct err why;
     int rc;
 
@@ -319,15 +322,19 @@ owner_tick(const struct command_options *o, int argc, char **argv, struct err *e
     if (agent_open(&a, e) != 0) {
         return -1;
     }
+    paused = lang_pause(); /* what is kept of all this is English */
     rc = recover_all(a, &t.n_lost, e);
+    lang_resume(paused);
     if (t.n_lost > 0 && !o->json) {
-        (void)printf("%zu jobs were found lost\n", t.n_lost);
+        (void)printf(_("%zu jobs were found lost\n"), t.n_lost);
     }
     told.agent = a;
+    paused = lang_pause();
     if (each_store(a, tell_one, &told, &why) != 0 && rc == 0) {
         *e = why;
         rc = -1;
     }
+    lang_resume(paused);
     if (each_store(a, gc_one, &j, &why) != 0 && rc == 0) {
         *e = why;
         rc = -1;

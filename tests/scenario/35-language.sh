@@ -128,3 +128,65 @@ if [ -x "$BUILD/bin/gpurun-static" ]; then
     expect 0 env -i HOME="$client" LANG=zh_CN.UTF-8 LOCPATH="$work/none" "$BUILD/bin/gpurun-static" help
     chinese
 fi
+
+note "an owner's and an operator's program: help, tables, errors; what is kept and JSON are English"
+own() { # PROGRAM LANG WORD...
+    env -i PATH="$PATH" HOME="$client" GPURUN_AGENT_HOME="$client/gpurun/local" TZ=UTC LANG="$2" "$BUILD/bin/$1" "${@:3}"
+}
+for p in gpurun-agent gpurun-book; do
+    expect 0 own $p C.UTF-8 help
+    english
+    awk '/^  [a-z]/ { print $1 }' "$work/out" >"$work/commands"
+    [ "$(wc -l <"$work/commands")" -gt 15 ] || fail "no commands of $p found"
+    while read -r c; do
+        expect 0 own $p zh_CN.UTF-8 "$c" --help
+        [ "$(grep -cP '\p{Han}' "$work/out")" = "$(grep -cE '^[^ ]|^  [ -]' "$work/out")" ] || fail "not all of it: $p $c --help: $(cat "$work/out")"
+    done <"$work/commands"
+    for words in nosuch "revoke nobody" "audit more"; do
+        # shellcheck disable=SC2086
+        run own $p C.UTF-8 $words
+        code=$rc
+        english "$work/err"
+        # shellcheck disable=SC2086
+        expect "$code" own $p zh_CN.UTF-8 $words
+        chinese "$work/err"
+    done
+    for words in "revoke nobody --json" "audit --json" "__complete -- a" version; do
+        # shellcheck disable=SC2086
+        run own $p C.UTF-8 $words
+        code=$rc
+        cat "$work/out" "$work/err" | sed 's/"\(from\|to\|ns\|idle_ns\)":[^,}]*//g' >"$work/english"
+        # shellcheck disable=SC2086
+        expect "$code" own $p zh_CN.UTF-8 $words
+        cat "$work/out" "$work/err" >"$work/both"
+        english "$work/both"
+        [ "$words" = "audit --json" ] || cmp "$work/english" "$work/both" || fail "changes with the locale: $p $words"
+    done
+done
+for words in "price ls" status doctor devices "jobs -a" audit earnings quota fsck gc tick "book ls"; do
+    # shellcheck disable=SC2086
+    run own gpurun-agent zh_CN.UTF-8 $words
+    [ "$rc" -le 1 ] || fail "status $rc: $words"
+    [ "$words" = tick ] || chinese
+done
+expect 0 own gpurun-book zh_CN.UTF-8 accounts
+has "账户  名称"
+! grep -rlP --exclude-dir=work --exclude-dir=store '\p{Han}' "$client/gpurun/local" "$client/.local" || fail "Chinese is kept"
+
+note "lint sees a word that is not translated, wherever it stands"
+mkdir -p "$work/src/tests"
+(cd "$TOP" && cp -r Makefile base meter storage runner po "$work/src" && cp -r tests/lint "$work/src/tests")
+lint() { make -s -C "$work/src" words; }
+expect 0 lint
+plant() { # FILE TEXT
+    cp "$work/src/$1" "$work/before"
+    printf '%s\n' "$2" >>"$work/src/$1"
+    run lint
+    [ "$rc" != 0 ] || fail "lint does not see $2 in $1"
+    grep -q "planted words" "$work/err" || fail "lint does not name it: $(cat "$work/err")"
+    cp "$work/before" "$work/src/$1"
+}
+plant runner/book/audit.c 'static const char *p = N_("planted words of a book");'
+plant runner/book/audit.c 'static const char *p = "planted words of a book";'
+plant runner/host/owner_store.c 'static const char *p = "planted words of an owner";'
+plant base/command.c 'static const char *p = "planted words of both";'
