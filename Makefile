@@ -261,7 +261,8 @@ $(MO): $(B)/share/locale/%/LC_MESSAGES/gpurun.mo: po/%.po
 $(UNIT_SRC:%.c=$(B)/%.o): private CFLAGS = $(if $(COV),-O0,-O1 -g$(if $(SAN),1))
 $(UNIT_SRC:%.c=$(B)/%.o): private COVFLAGS =
 # Some 190 programs, anew in each flavour, by the linker that needs a third of the time, if it is here.
-TEST_LD := $(if $(FUZZ),,$(if $(shell command -v ld.gold),-fuse-ld=gold))
+# Not for coverage: gold's --wrap is for shared libraries, too, and libuv.so has no such _exit.
+TEST_LD := $(if $(FUZZ)$(COV),,$(if $(shell command -v ld.gold),-fuse-ld=gold))
 .SECONDARY: $(UNIT_SRC:%.c=$(B)/%.o) $(TOOL_SRC:%.c=$(B)/%.o) $(FUZZ_SRC:%.c=$(B)/%.o)
 $(UNIT_BIN): $(B)/%: $(B)/%.o $(LIB)
 	$(call say,LD,$@)
