@@ -181,8 +181,11 @@ card_check(const struct card *c, struct err *e)
             return -1;
         }
         if (before != NULL && by_key(before, p) == 0 && before->to_s != p->from_s) {
-            return err_set(e, ERR_INVALID, "the prices of %s %s %s", p->class_name,
-                           p->type, before->to_s < p->from_s ? "leave a gap" : "overlap");
+            return before->to_s < p->from_s
+                       ? err_set(e, ERR_INVALID, "the prices of %s %s leave a gap",
+                                 p->class_name, p->type)
+                       : err_set(e, ERR_INVALID, "the prices of %s %s overlap",
+                                 p->class_name, p->type);
         }
     }
     for (size_t i = 0; i < c->n_plans; i++) {

@@ -112,8 +112,12 @@ check_grant(const struct reservation *r, const struct reservation_deed *d,
     const struct grant *g = d->grant;
 
     if ((g != NULL) != (charge_fen > 0)) {
-        return err_set(e, ERR_DENIED, "%" PRId64 " fen are due, and %s pays them",
-                       charge_fen, g != NULL ? "another grant" : "no grant");
+        return g != NULL ? err_set(e, ERR_DENIED,
+                                   "%" PRId64 " fen are due, and another grant pays them",
+                                   charge_fen)
+                         : err_set(e, ERR_DENIED,
+                                   "%" PRId64 " fen are due, and no grant pays them",
+                                   charge_fen);
     }
     if (g == NULL) {
         return 0;
@@ -501,10 +505,12 @@ reservation_parse(struct reservation **out, const void *data, size_t len,
             goto out;
         }
     }
-    if ((host != NULL && !same_key(host, &r->host)) ||
-        (renter != NULL && !same_key(renter, &r->renter))) {
-        err_set(e, ERR_DENIED, "the reservation is another %s",
-                host != NULL && !same_key(host, &r->host) ? "host's" : "renter's");
+    if (host != NULL && !same_key(host, &r->host)) {
+        err_set(e, ERR_DENIED, "the reservation is another host's");
+        goto out;
+    }
+    if (renter != NULL && !same_key(renter, &r->renter)) {
+        err_set(e, ERR_DENIED, "the reservation is another renter's");
         goto out;
     }
     buf_add(&r->bytes, data, len);

@@ -263,8 +263,10 @@ do_extend(struct sup *s, const struct rec *req, struct err *e)
         return err_set(e, ERR_NOT_FOUND, "the job has ended");
     }
     if (s->stop_reason != JOB_REASON_NONE) {
-        return err_set(e, ERR_INVALID, "the job is being stopped already (%s)",
-                       job_reason_name(s->stop_reason));
+        const char *why = job_reason_name(s->stop_reason);
+
+        err_told(e, ERR_INVALID, why, why); /* a word that readers have of their own */
+        return err_wrap(e, "the job is being stopped already");
     }
     if (grant_parse(&next, text, len, e) != 0 || check_reserved(s, &next, e) != 0 ||
         meter_session_extend(s->meter, &next, e) != 0) {

@@ -92,8 +92,10 @@ sup_reserved_begin(struct sup *s, const char *id, struct err *e)
     sup_meter(s, USAGE_RESERVED, r->id);
     meter_session_status(s->meter, &m);
     if (m.state != USAGE_RESERVED) {
-        err_set(e, ERR_INVALID, "a job that is %s cannot go over to a reservation",
-                usage_state_name(m.state));
+        const char *is = usage_state_name(m.state);
+
+        err_told(e, ERR_INVALID, is, is); /* a word that readers have of their own */
+        err_wrap(e, "a job in this state cannot go over to a reservation");
         goto out;
     }
     memcpy(s->reserved, r->id, sizeof s->reserved);

@@ -238,8 +238,8 @@ mux_open(struct mux *m, struct channel *c, const struct rec *rec, struct err *e)
     int rc = -1;
 
     if (c->reset || c->done || c->mux != NULL) {
-        return err_set(e, ERR_INVALID, "the channel is %s",
-                       c->mux != NULL ? "in use" : "closed");
+        return c->mux != NULL ? err_set(e, ERR_INVALID, "the channel is in use")
+                              : err_set(e, ERR_INVALID, "the channel is closed");
     }
     f.stream = mux_next_stream(m, e);
     if (f.stream == 0) {
