@@ -6,30 +6,11 @@
 #include "base/buf.h"
 #include "base/file.h"
 #include "runner/host/caches.h"
+#include "runner/host/conda.h"
 #include "runner/host/loginenv.h"
 #include "runner/host/supervise_internal.h"
 
 /* ---- interpreters ---- */
-
-/* The full path of a program by the job's own PATH; malloc'ed, NULL: none. */
-static char *
-which(const struct strings *env, const char *name)
-{
-    const char *path = env_get(env, "PATH");
-
-    while (path != NULL && *path != '\0') {
-        size_t n = strcspn(path, ":");
-        char *full = xasprintf("%.*s/%s", (int)n, path, name);
-
-        if (n > 0 && access(full, X_OK) == 0) {
-            return full;
-        }
-        free(full);
-        path += n;
-        path += *path == ':' ? 1 : 0;
-    }
-    return NULL;
-}
 
 static void
 put_first_in_path(struct strings *env, const char *dir)
@@ -39,27 +20,6 @@ put_first_in_path(struct strings *env, const char *dir)
 
     env_set(env, "PATH", path);
     free(path);
-}
-
-/* A path on the host as the user wrote it: absolute, "~/…", in the job, or at home. */
-static char *
-host_path(const struct sup *s, const char *text)
-{
-    const char *home = env_get(&s->env, "HOME");
-    char *in_job;
-
-    if (text[0] == '/') {
-        return xstrdup(text);
-    }
-    if (strncmp(text, "~/", 2) == 0 && home != NULL) {
-        return path_join(home, text + 2);
-    }
-    in_job = path_join(s->workdir, text);
-    if (file_exists(in_job) || home == NULL) {
-        return in_job;
-    }
-    free(in_job);
-    return path_join(home, text);
 }
 
 /* A virtual environment or conda environment at prefix becomes the job's own. */
@@ -83,42 +43,15 @@ use_prefix(struct sup *s, const char *prefix, const char *variable, const char *
     return rc;
 }
 
-/* Where conda itself is, by its variables or its program; malloc'ed or NULL. */
-static char *
-conda_root(const struct sup *s)
-{
-    const char *exe = env_get(&s->env, "CONDA_EXE");
-    char *found = exe == NULL ? which(&s->env, "conda") : xstrdup(exe);
-    char *slash;
-
-    for (int up = 0; up < 2 && found != NULL; up++) { /* ROOT/bin/conda */
-        slash = strrchr(found, '/');
-        if (slash != NULL) {
-            *slash = '\0';
-        }
-    }
-    return found;
-}
-
 static int
 use_conda(struct sup *s, const char *name, struct err *e)
 {
-    char *root;
-    char *prefix;
+    char *prefix =
+        strchr(name, '/') != NULL ? sup_host_path(s, name) : conda_find(&s->env, name, e);
     int rc;
 
-    if (strchr(name, '/') != NULL) {
-        prefix = host_path(s, name);
-    } else {
-        root = conda_root(s);
-        if (root == NULL) {
-            return err_set(e, ERR_NOT_FOUND,
-                           "--conda %s: there is no conda in the login environment here",
-                           name);
-        }
-        prefix = strcmp(name, "base") == 0 ? xstrdup(root)
-                                           : xasprintf("%s/envs/%s", root, name);
-        free(root);
+    if (prefix == NULL) {
+        return -1;
     }
     rc = use_prefix(s, prefix, "CONDA_PREFIX", "--conda", e);
     if (rc == 0) {
@@ -140,23 +73,10 @@ use_interpreter(struct sup *s, struct err *e)
     if (s->spec.venv == NULL) {
         return 0;
     }
-    prefix = host_path(s, s->spec.venv);
+    prefix = sup_host_path(s, s->spec.venv);
     rc = use_prefix(s, prefix, "VIRTUAL_ENV", "--venv", e);
     free(prefix);
     return rc;
-}
-
-char *
-sup_python(const struct sup *s)
-{
-    char *found;
-
-    if (s->spec.python != NULL) {
-        return strchr(s->spec.python, '/') == NULL ? which(&s->env, s->spec.python)
-                                                   : host_path(s, s->spec.python);
-    }
-    found = which(&s->env, "python3");
-    return found != NULL ? found : which(&s->env, "python");
 }
 
 int
@@ -172,7 +92,7 @@ sup_command(struct sup *s, struct strings *out, struct err *e)
                            s->spec.python != NULL ? s->spec.python : "python3");
         }
     } else if (s->spec.kind == SPEC_KIND_SH) {
-        program = which(&s->env, "bash");
+        program = sup_which(&s->env, "bash");
         program = program != NULL ? program : xstrdup("/bin/sh");
     }
     if (program != NULL) {
@@ -254,5 +174,5 @@ sup_env_build(struct sup *s, struct err *e)
         return -1;
     }
     sup_setup_env(s);
-    return 0;
+    return s->spec.python != NULL ? sup_python_first(s, e) : 0;
 }

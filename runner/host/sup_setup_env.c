@@ -165,29 +165,6 @@ put_file(int dir_fd, const char *name, const char *text, mode_t mode, struct err
     return rc;
 }
 
-/* --python: for the set-up, too, `python3` is the interpreter that was asked for. */
-static int
-put_python(const struct sup *s, int dir_fd, struct err *e)
-{
-    char *python = sup_python(s);
-    struct buf b = BUF_INIT;
-    int rc;
-
-    if (python == NULL) {
-        return err_set(e, ERR_NOT_FOUND, "there is no %s in the environment of this host",
-                       s->spec.python);
-    }
-    buf_add_str(&b, "#!/bin/sh\nexec ");
-    text_shell_quote(&b, python);
-    buf_add_str(&b, " \"$@\"\n");
-    rc = put_file(dir_fd, "python3", buf_str(&b), 0700, e) == 0
-             ? put_file(dir_fd, "python", buf_str(&b), 0700, e)
-             : -1;
-    buf_free(&b);
-    free(python);
-    return rc;
-}
-
 int
 sup_setup_tools(struct sup *s, struct err *e)
 {
@@ -199,7 +176,7 @@ sup_setup_tools(struct sup *s, struct err *e)
         (fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW)) == -1) {
         err_set_sys(e, errno, "cannot make '%s'", dir);
     } else if (put_file(fd, "sitecustomize.py", sitecustomize, 0600, e) == 0) {
-        rc = s->spec.python != NULL ? put_python(s, fd, e) : 0;
+        rc = s->spec.python != NULL ? sup_python_put(s, fd, e) : 0;
     }
     (void)fd_close(&fd);
     free(dir);

@@ -237,8 +237,20 @@ void sup_setup_free(struct sup *s);
 int sup_env_build(struct sup *s, struct err *e) MUST_USE;
 /* The words to exec for the job's command; the caller's (strings_free). */
 int sup_command(struct sup *s, struct strings *out, struct err *e) MUST_USE;
+
+/* ---- sup_python.c ---- */
+
+/* The full path of a program by the job's own PATH; malloc'ed, NULL: none. */
+char *sup_which(const struct strings *env, const char *name);
+/* A path on the host as the user wrote it: absolute, "~/…", in the job, or at home. */
+char *sup_host_path(const struct sup *s, const char *text);
 /* The interpreter of a job in Python; malloc'ed, NULL: there is none. */
 char *sup_python(const struct sup *s);
+/* --python: have `python3` and `python` in the directory dir_fd that run it. */
+int sup_python_put(const struct sup *s, int dir_fd, struct err *e) MUST_USE;
+/* The same in TMPDIR, first in the job's PATH: for commands, and for what a script runs.
+ */
+int sup_python_first(struct sup *s, struct err *e) MUST_USE;
 
 /* ---- sup_run.c ---- */
 
