@@ -117,6 +117,9 @@ has_room(struct batch *b, struct batch_job *j, size_t at)
 static bool
 is_cheaper(const struct candidate *a, const struct candidate *b)
 {
+    if (a->n_shared != b->n_shared) { /* others compute there */
+        return a->n_shared < b->n_shared;
+    }
     return a->uyuan_per_h != b->uyuan_per_h ? a->uyuan_per_h < b->uyuan_per_h
                                             : a->estimate_uyuan < b->estimate_uyuan;
 }

@@ -127,12 +127,27 @@ page_login(struct buf *out, const struct transport_info *t)
     row(out, _("SSH key"), t->host_key);
 }
 
+/* Free, but not empty. */
+static void
+shared_text(const struct device *d, char out[128])
+{
+    out[0] = '\0';
+    if (device_is_shared(d)) {
+        (void)snprintf(out, 128,
+                       NP_(" (%" PRId64 " process that no job started computes on it)",
+                           " (%" PRId64 " processes that no job started compute on it)",
+                           d->n_processes),
+                       d->n_processes);
+    }
+}
+
 static void
 page_devices(struct buf *out, const struct host_info *info)
 {
     for (size_t i = 0; i < info->devices.n; i++) {
         const struct device *d = &info->devices.v[i];
         char mem[TEXT_SIZE_MAX] = "";
+        char shared[128];
         char *text;
 
         if (d->memory_bytes > 0) {
@@ -142,8 +157,9 @@ page_devices(struct buf *out, const struct host_info *info)
             text = xasprintf(_("%s, %" PRId64 " cores, %" PRId64 " not in use"), d->name,
                              info->cores, info->cores_free);
         } else {
-            text = xasprintf("%s %s (%s), %s, %s%s%s%s%s", d->device_class, d->type,
-                             d->name, mem, device_free_name(d->state),
+            shared_text(d, shared);
+            text = xasprintf("%s %s (%s), %s, %s%s%s%s%s%s", d->device_class, d->type,
+                             d->name, mem, device_free_name(d->state), shared,
                              d->driver[0] != '\0' ? _(", driver ") : "", d->driver,
                              d->note[0] != '\0' ? ": " : "", d->note);
         }
@@ -233,6 +249,7 @@ json_device(struct json_writer *j, const struct device *d)
     json_kbool(j, "usable", d->usable);
     json_kint(j, "memory_bytes", d->memory_bytes);
     json_kint(j, "cores", d->cores);
+    json_kint_or_nil(j, "n_processes", d->n_processes, -1);
     json_kstr(j, "driver", d->driver);
     json_kstr(j, "note", d->note);
     json_obj_end(j);

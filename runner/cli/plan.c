@@ -373,6 +373,23 @@ page_park(const struct plan *p, struct buf *out)
     free(text);
 }
 
+/* "": they are free of others, or it is the cpu. */
+static void
+shared_text(const struct plan *p, struct buf *out)
+{
+    int64_t n = p->chosen->n_shared;
+
+    if (n > 0) {
+        buf_printf(out,
+                   NP_("%" PRId64 " of them is in use by processes that no job of "
+                       "gpurun started: expect less memory and speed, or wait",
+                       "%" PRId64 " of them are in use by processes that no job of "
+                       "gpurun started: expect less memory and speed, or wait",
+                       n),
+                   n);
+    }
+}
+
 void
 plan_page(const struct plan *p, struct buf *out)
 {
@@ -382,6 +399,10 @@ plan_page(const struct plan *p, struct buf *out)
 
     page_host(p, out);
     row(out, _("device"), device);
+    shared_text(p, &b);
+    if (b.len > 0) {
+        row_steal(out, "", &b);
+    }
     row(out, _("price"), price_text(p, price));
     cap_text(p, &b);
     row_steal(out, _("cap"), &b);
@@ -411,6 +432,11 @@ plan_remarks(const struct cli *c, const struct plan *p)
     cap_text(p, &b);
     say(c, _("%s: %s, %s; %s"), p->host->name, device, price_text(p, price), buf_str(&b));
     buf_reset(&b);
+    shared_text(p, &b);
+    if (b.len > 0) {
+        say(c, "%s", buf_str(&b));
+        buf_reset(&b);
+    }
     if (p->ship != NULL) {
         sends_text(p, &b);
         say(c, _("sends %s"), buf_str(&b));
@@ -537,6 +563,7 @@ plan_json(const struct plan *p, struct buf *out)
     json_kstr(j, "device_type", is_cpu(p) ? "" : p->chosen->type);
     json_kstr(j, "device_name", p->chosen->device_name);
     json_kint(j, "count", s->count);
+    json_kint(j, "n_shared", p->chosen->n_shared);
     json_kint(j, "price_uyuan_per_h", p->chosen->uyuan_per_h);
     json_kstr(j, "reservation",
               p->chosen->reservation[0] != '\0' ? p->chosen->reservation : NULL);

@@ -7,6 +7,7 @@
 
 #include "base/buf.h"
 #include "base/clock.h"
+#include "base/num.h"
 #include "base/text.h"
 #include "meter/money.h"
 #include "runner/client/booked.h"
@@ -42,6 +43,7 @@ struct kind {
     const struct device *first;
     int64_t n_all;
     int64_t n_free;
+    int64_t n_shared; /* of the free ones */
     int64_t uyuan;
     bool offered;
 };
@@ -65,6 +67,7 @@ count_device(struct kind *k, const struct device *d, const struct host_info *inf
     }
     k->n_all++;
     k->n_free += d->usable && d->state == DEVICE_FREE ? 1 : 0;
+    k->n_shared += d->usable && d->state == DEVICE_FREE && device_is_shared(d) ? 1 : 0;
 }
 
 static size_t
@@ -154,6 +157,7 @@ judge_kind(struct slot *s, const struct place_want *w, const struct kind *k)
     price = next.own_estimate ? next.estimate_uyuan : price;
     next.uyuan_per_h = k->uyuan;
     next.n_free = k->n_free;
+    next.n_shared = i64_max(w->device.count - (k->n_free - k->n_shared), 0);
     (void)snprintf(next.type, sizeof next.type, "%s", k->type);
     (void)snprintf(next.device_name, sizeof next.device_name, "%s", k->first->name);
     next.why[0] = '\0';
@@ -174,9 +178,12 @@ judge_kind(struct slot *s, const struct place_want *w, const struct kind *k)
     } else {
         next.fit = PLACE_FITS;
     }
-    /* The best of its kinds: what fits before what is busy, then the cheapest. */
+    /* The best of its kinds: what fits before what is busy, then what nobody computes on,
+     * then the cheapest. */
     if (c->fit == PLACE_NONE || next.fit < c->fit ||
-        (next.fit == c->fit && next.uyuan_per_h < c->uyuan_per_h)) {
+        (next.fit == c->fit && next.n_shared < c->n_shared) ||
+        (next.fit == c->fit && next.n_shared == c->n_shared &&
+         next.uyuan_per_h < c->uyuan_per_h)) {
         *c = next;
     }
 }
@@ -190,6 +197,7 @@ judge(struct slot *s, const struct place_want *w)
     size_t n;
 
     s->c.fit = PLACE_NONE;
+    s->c.n_shared = 0;
     s->c.reservation[0] = '\0';
     s->c.reserved_s = 0;
     if (w->arch[0] != '\0' && strcmp(info->arch, w->arch) != 0) {
@@ -445,6 +453,9 @@ is_better(const struct slot *a, const struct slot *b)
 
     if ((a->c.reservation[0] != '\0') != (b->c.reservation[0] != '\0')) {
         return a->c.reservation[0] != '\0';
+    }
+    if (a->c.n_shared != b->c.n_shared) { /* no memory left there, most likely */
+        return a->c.n_shared < b->c.n_shared;
     }
     if (a->preferred != b->preferred) {
         return a->preferred;

@@ -45,6 +45,8 @@ struct candidate {
     bool own_estimate;   /* the host asks nothing; estimate_uyuan is what was typed */
     int64_t estimate_uyuan;
     int64_t n_free;
+    int64_t n_shared; /* of those wanted: it has no other left than such as somebody
+                         computes on without gpurun */
     char reservation[GRANT_ID_MAX + 1]; /* paid in front: then it costs nothing more */
     int64_t reserved_s;                 /* how long that one holds yet */
     char why[512];                      /* why it does not fit */

@@ -135,12 +135,28 @@ take_cpu(const struct device_list *l, int64_t count, size_t *picked, int *fds,
     return err_set(e, ERR_NOT_FOUND, "this host offers no cpu");
 }
 
+/* In their order, those that somebody computes on without us behind the others. */
+static void
+order(const struct device_list *l, size_t *at)
+{
+    size_t n = 0;
+
+    for (int last = 0; last < 2; last++) {
+        for (size_t i = 0; i < l->n; i++) {
+            if ((l->v[i].n_processes > 0) == (last == 1)) {
+                at[n++] = i;
+            }
+        }
+    }
+}
+
 int
 devices_take(const struct agent *a, const struct device_list *l, const char *device_class,
              const char *type, const char *wanted, int64_t count,
              const struct devices_filter *filter, size_t *picked, int *fds,
              size_t *n_picked, struct err *e)
 {
+    size_t *at = NULL;
     int64_t fitting = 0;
     size_t n = 0;
     char *dir = NULL;
@@ -149,25 +165,28 @@ devices_take(const struct agent *a, const struct device_list *l, const char *dev
     if (strcmp(device_class, "cpu") == 0) {
         return take_cpu(l, count, picked, fds, n_picked, e);
     }
+    at = xcalloc(l->n + 1, sizeof *at);
+    order(l, at);
     if (make_dir(a, &dir, e) != 0) {
         goto out;
     }
-    for (size_t i = 0; i < l->n && (int64_t)n < count; i++) {
+    for (size_t k = 0; k < l->n && (int64_t)n < count; k++) {
+        const struct device *d = &l->v[at[k]];
         int fd;
 
-        if (!device_matches(&l->v[i], device_class, wanted) || !l->v[i].usable ||
-            (type != NULL && strcmp(l->v[i].type, type) != 0)) {
+        if (!device_matches(d, device_class, wanted) || !d->usable ||
+            (type != NULL && strcmp(d->type, type) != 0)) {
             continue;
         }
         fitting++;
-        if (filter != NULL && !filter->may(filter->ctx, &l->v[i])) {
+        if (filter != NULL && !filter->may(filter->ctx, d)) {
             continue;
         }
-        if (take_one(dir, l->v[i].uuid, &fd, e) != 0) {
+        if (take_one(dir, d->uuid, &fd, e) != 0) {
             goto out;
         }
         if (fd != -1) {
-            picked[n] = i;
+            picked[n] = at[k];
             fds[n++] = fd;
         }
     }
@@ -189,6 +208,7 @@ out:
     for (size_t i = 0; i < n; i++) {
         (void)fd_close(&fds[i]);
     }
+    free(at);
     free(dir);
     return rc;
 }

@@ -42,10 +42,11 @@ struct devices_filter {
 /*
  * Take count free devices of that class whose type is type (as prices call it; NULL: any)
  * and that wanted, as people write it, means: indices into l in picked, the locks in
- * fds (count each). The locks go with their open files, so a process that was passed them
- * holds them too. ERR_NOT_FOUND: there are not that many here, whoever has them;
- * ERR_BUSY: there are, but not free. Nothing is held then. Class cpu: the one row, no
- * lock (fds[0] is -1); ERR_NOT_FOUND if it has fewer than count cores.
+ * fds (count each). Those that others compute on without us come last. The locks go with
+ * their open files, so a process that was passed them holds them too. ERR_NOT_FOUND:
+ * there are not that many here, whoever has them; ERR_BUSY: there are, but not free.
+ * Nothing is held then. Class cpu: the one row, no lock (fds[0] is -1); ERR_NOT_FOUND if
+ * it has fewer than count cores.
  */
 int devices_take(const struct agent *a, const struct device_list *l,
                  const char *device_class, const char *type, const char *wanted,

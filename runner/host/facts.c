@@ -195,6 +195,29 @@ fill_park(struct host_info *h, const struct agent *a, const struct renter *r)
     }
 }
 
+/*
+ * An answer of the probe that is kept may tell of a job that has ended since. Who really
+ * computes beside us is worth asking: the driver is awake then, and answers at once.
+ */
+static int
+list_devices(const struct agent *a, bool fresh, struct device_list *out, struct err *e)
+{
+    bool doubtful = false;
+
+    if (devices_list(a, fresh, out, NULL, e) != 0) {
+        return -1;
+    }
+    devices_look(a, out);
+    for (size_t i = 0; !fresh && i < out->n; i++) {
+        doubtful = doubtful || device_is_shared(&out->v[i]);
+    }
+    if (!doubtful) {
+        return 0;
+    }
+    device_list_free(out);
+    return list_devices(a, true, out, e);
+}
+
 int
 facts_fill(struct host_info *out, const struct agent *a, const struct renter *r,
            bool fresh, struct err *e)
@@ -218,10 +241,9 @@ facts_fill(struct host_info *out, const struct agent *a, const struct renter *r,
         h.renter_name = r->name[0] == '\0' ? NULL : xstrdup(r->name);
         h.has_store = faccessat(r->fd, "store", F_OK, 0) == 0;
     }
-    if (devices_list(a, fresh, &h.devices, NULL, e) != 0) {
+    if (list_devices(a, fresh, &h.devices, e) != 0) {
         goto out;
     }
-    devices_look(a, &h.devices);
     if (reservations_mark(a, &h.devices, e) != 0) {
         goto out;
     }

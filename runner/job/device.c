@@ -254,6 +254,12 @@ device_list_free(struct device_list *l)
     *l = (struct device_list){NULL, 0};
 }
 
+bool
+device_is_shared(const struct device *d)
+{
+    return (d->state == DEVICE_FREE || d->state == DEVICE_RESERVED) && d->n_processes > 0;
+}
+
 struct rec *
 device_encode(const struct device *d)
 {

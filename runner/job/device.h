@@ -92,6 +92,12 @@ void device_list_add(struct device_list *l,
                      struct device *d); /* takes over d's contents */
 void device_list_free(struct device_list *l);
 
+/*
+ * Nobody of ours has it, and processes compute on it all the same, by its driver's last
+ * word: somebody uses it without gpurun. It may be had, beside them.
+ */
+bool device_is_shared(const struct device *d);
+
 struct rec *device_encode(const struct device *d);
 /* A record of the probe or of a host. Missing optional fields become "" and 0. */
 int device_parse(struct device *out, const struct rec *r, struct err *e) MUST_USE;
