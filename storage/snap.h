@@ -87,7 +87,9 @@ int snap_drop(struct store *s, const char *id, const char *why, struct err *e) M
  * clock, went back, or leapt over a reboot by more than SNAP_CLOCK_LEAP_S that this
  * boot did not run: a battery clock may be off by anything, and a doubt costs a day.
  * clock_doubt then says why, and stays so until it has run steadily for
- * SNAP_CLOCK_STEADY_S. done is called for each snapshot that expired (NULL allowed).
+ * SNAP_CLOCK_STEADY_S. Ends that a slow clock has set are put off when it is put right:
+ * data is kept as long as it was to be, of time that could be believed. done is called
+ * for each snapshot that expired (NULL allowed).
  */
 #define SNAP_CLOCK_STEADY_S ((int64_t)86400)
 #define SNAP_CLOCK_LEAP_S   ((int64_t)86400)

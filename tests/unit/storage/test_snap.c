@@ -425,6 +425,90 @@ expire__judges_the_clock_of_another_boot(void **state)
     free(path);
 }
 
+/* A job ends under a slow clock; then it is put right: fifteen days remain to it. */
+static void
+expire__keeps_what_a_slow_clock_saw_end(void **state)
+{
+    struct fixture *f = *state;
+    bool doubt;
+
+    get_to_know(f->s);
+    add_snap(f->s, "saa1111111111", "x", wall_ns, wall_ns + 15 * DAY);
+    add_snap(f->s, "saa2222222222", "x", wall_ns, 0);
+    OK(snap_keep(f->s, "saa2222222222", wall_ns + 20 * DAY, e));
+    wall_ns += 5 * 365 * DAY;
+    assert_int_equal(expire(f->s, &doubt), 0);
+    assert_true(doubt);
+    pass(DAY + DAY / 24);
+    assert_int_equal(expire(f->s, &doubt), 0);
+    assert_false(doubt);
+    pass(14 * DAY - DAY / 24 - 1);
+    assert_int_equal(expire(f->s, &doubt), 0);
+    pass(1);
+    assert_int_equal(expire(f->s, &doubt), 1);
+    pass(5 * DAY - 1);
+    assert_int_equal(expire(f->s, &doubt), 0);
+    pass(1);
+    assert_int_equal(expire(f->s, &doubt), 1);
+}
+
+/* The same on a new host, where nobody has looked at the clock before. */
+static void
+expire__keeps_what_ended_before_the_clock_was_seen(void **state)
+{
+    struct fixture *f = *state;
+    bool doubt;
+
+    add_snap(f->s, "saa1111111111", "x", T0, T0 + 15 * DAY);
+    wall_ns += 5 * 365 * DAY;
+    get_to_know(f->s);
+    pass(14 * DAY - 1);
+    assert_int_equal(expire(f->s, &doubt), 0);
+    pass(1);
+    assert_int_equal(expire(f->s, &doubt), 1);
+}
+
+/* Slow after a boot, and right again before anybody looked. */
+static void
+expire__keeps_what_was_made_between_two_looks(void **state)
+{
+    struct fixture *f = *state;
+    int64_t slow = T0 - 5 * 365 * DAY;
+    bool doubt;
+
+    get_to_know(f->s);
+    add_snap(f->s, "saa1111111111", "x", slow, slow + 15 * DAY);
+    add_snap(f->s, "saa2222222222", "x", T0, T0 + 15 * DAY);
+    pass(DAY);
+    assert_int_equal(expire(f->s, &doubt), 0);
+    assert_false(doubt);
+    pass(13 * DAY);
+    assert_int_equal(expire(f->s, &doubt), 1); /* the one of the right clock */
+    pass(2 * DAY - 1);
+    assert_int_equal(expire(f->s, &doubt), 0);
+    pass(1);
+    assert_int_equal(expire(f->s, &doubt), 1);
+}
+
+/* Back and forth: what was promised by the right clock gains no years. */
+static void
+expire__gives_no_more_than_the_period_anew(void **state)
+{
+    struct fixture *f = *state;
+    bool doubt;
+
+    get_to_know(f->s);
+    add_snap(f->s, "saa1111111111", "x", wall_ns, wall_ns + 15 * DAY);
+    wall_ns -= 5 * 365 * DAY;
+    assert_int_equal(expire(f->s, &doubt), 0);
+    wall_ns += 5 * 365 * DAY;
+    assert_int_equal(expire(f->s, &doubt), 0);
+    pass(15 * DAY - 1);
+    assert_int_equal(expire(f->s, &doubt), 0);
+    pass(1);
+    assert_int_equal(expire(f->s, &doubt), 1);
+}
+
 static int
 make_key(void **state)
 {
@@ -457,6 +541,10 @@ main(void)
         T(claim__of_something_else_counts_as_kept),
         T(list__holds_all_there_are),
         T(expire__takes_drift_for_what_it_is),
+        T(expire__keeps_what_a_slow_clock_saw_end),
+        T(expire__keeps_what_ended_before_the_clock_was_seen),
+        T(expire__keeps_what_was_made_between_two_looks),
+        T(expire__gives_no_more_than_the_period_anew),
         T(expire__judges_the_clock_of_another_boot),
         T(expire__takes_what_is_due_and_no_more),
         T(expire__does_not_believe_a_clock_that_jumps),
