@@ -97,7 +97,9 @@ add_setup(struct draft *d)
     if (d->r->last.total.ns[USAGE_SETUP] <= 0) {
         return;
     }
-    l = add(d, BILL_SETUP, USAGE_SETUP, (__int128)g->nocard_uyuan_per_h * d->r->setup_s);
+    /* What is beyond the time granted costs nothing (grant_charge). */
+    l = add(d, BILL_SETUP, USAGE_SETUP,
+            (__int128)g->nocard_uyuan_per_h * i64_min(d->r->setup_s, g->max_s));
     memcpy(l->class_name, "cpu", sizeof "cpu");
     l->n_units = 1;
     l->price_uyuan_per_h = g->nocard_uyuan_per_h;

@@ -137,93 +137,6 @@ take_extend(struct journal_reader *r, const struct journal_entry *x, struct err 
     return 0;
 }
 
-int
-journal_check_cosign(const struct journal_reader *r, const struct journal_cosign *c,
-                     struct err *e)
-{
-    const struct sign_public *want =
-        c->by == JOURNAL_BY_BOOK ? &r->grant.book : &r->grant.renter;
-    uint64_t n = r->n_points < JOURNAL_POINTS ? r->n_points : JOURNAL_POINTS;
-
-    if (strcmp(c->lease, r->grant.lease) != 0 ||
-        memcmp(c->signer.b, want->b, sizeof want->b) != 0) {
-        return err_set(e, ERR_DENIED, "a countersignature of another lease or key");
-    }
-    for (uint64_t i = 0; i < n; i++) {
-        const struct journal_point *p = &r->points[i];
-
-        if (p->seq == c->seq) {
-            return sha256_equal(&p->hash, &c->hash) && p->device_s == c->device_s &&
-                           p->setup_s == c->setup_s
-                       ? 0
-                       : err_set(e, ERR_DENIED,
-                                 "a countersignature of another record %" PRId64, c->seq);
-        }
-    }
-    return err_set(e, ERR_DENIED,
-                   "a countersignature of record %" PRId64
-                   ", which is no recent signed point",
-                   c->seq);
-}
-
-static int
-take_cosign(struct journal_reader *r, const struct journal_entry *x, struct err *e)
-{
-    struct journal_cosign c;
-
-    if (journal_cosign_read(&c, x->cosign.data, x->cosign.len, r->check_all, e) != 0 ||
-        journal_check_cosign(r, &c, e) != 0) {
-        return -1;
-    }
-    if (!r->check_all && !r->known) {
-        struct buf *keep = &r->unchecked_cosign[c.by];
-
-        buf_reset(keep);
-        buf_add(keep, x->cosign.data, x->cosign.len);
-    }
-    if (c.device_s > r->cosigned_s[c.by]) {
-        r->cosigned_s[c.by] = c.device_s;
-    }
-    return 0;
-}
-
-int
-journal_check_receipt(const struct journal_reader *r, const struct usage_totals *t,
-                      const struct journal_entry *x, struct err *e)
-{
-    const struct journal_receipt *p = &x->receipt;
-    int64_t hold = 0;
-
-    if (p->keep_until_wall_ns > 0) {
-        int64_t left = r->grant.cap_fen - p->charge_fen;
-
-        hold = i64_min(grant_keep_hold(&r->grant, p->kept_bytes), left);
-    }
-    if (strcmp(x->job, r->job) != 0 || !sha256_equal(&p->offer, &r->offer->hash) ||
-        !sha256_equal(&p->grant, &r->grant.hash) ||
-        !sha256_equal(&p->card, &r->offer->card) ||
-        memcmp(p->renter.b, r->grant.renter.b, sizeof p->renter.b) != 0) {
-        return err_set(e, ERR_CORRUPT,
-                       "the receipt names other terms than the session's");
-    }
-    return p->setup_s == usage_setup_s(t) && p->device_s == usage_device_s(t) &&
-                   p->charge_fen == x->r.cost_fen && p->keep_hold_fen == hold
-               ? 0
-               : err_set(e, ERR_CORRUPT, "the receipt's sums are not the session's");
-}
-
-static int
-take_receipt(struct journal_reader *r, struct usage_track *t,
-             const struct journal_entry *x, struct err *e)
-{
-    usage_enter(t, USAGE_ENDED);
-    if (journal_check_receipt(r, &t->total, x, e) != 0) {
-        return -1;
-    }
-    r->receipt = x->receipt;
-    return 0;
-}
-
 static int
 take_special(struct journal_reader *r, struct usage_track *t,
              const struct journal_entry *x, struct err *e)
@@ -245,14 +158,14 @@ take_special(struct journal_reader *r, struct usage_track *t,
         if (x->r.state != USAGE_ENDED) {
             break;
         }
-        return take_receipt(r, t, x, e);
+        return journal_take_receipt(r, t, x, e);
     case JOURNAL_EXTEND:
         if (take_extend(r, x, e) != 0) {
             return -1;
         }
         break;
     case JOURNAL_COSIGN:
-        if (take_cosign(r, x, e) != 0) {
+        if (journal_take_cosign(r, x, e) != 0) {
             return -1;
         }
         break;

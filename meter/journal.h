@@ -92,8 +92,9 @@ void journal_reader_free(struct journal_reader *r);
 
 /*
  * With this on, every signature is checked as it comes. Off (the default), the chain
- * covers what a later signature covers: the receipt's is checked, and the last
- * checkpoint's and countersignatures' by journal_reader_settle.
+ * covers what a later signature covers: the receipt's is checked, and by
+ * journal_reader_settle the last checkpoint's and, of each who countersigns, that of the
+ * countersignature whose seconds count.
  */
 void journal_reader_check_all(struct journal_reader *r, bool all);
 

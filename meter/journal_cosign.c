@@ -1,3 +1,4 @@
+#include <inttypes.h>
 #include <string.h>
 
 #include "base/rec.h"
@@ -102,6 +103,61 @@ journal_cosign_parse(struct journal_cosign *out, const void *data, size_t len,
                      struct err *e)
 {
     return journal_cosign_read(out, data, len, true, e);
+}
+
+int
+journal_check_cosign(const struct journal_reader *r, const struct journal_cosign *c,
+                     struct err *e)
+{
+    const struct sign_public *want =
+        c->by == JOURNAL_BY_BOOK ? &r->grant.book : &r->grant.renter;
+    uint64_t n = r->n_points < JOURNAL_POINTS ? r->n_points : JOURNAL_POINTS;
+
+    if (strcmp(c->lease, r->grant.lease) != 0 ||
+        memcmp(c->signer.b, want->b, sizeof want->b) != 0) {
+        return err_set(e, ERR_DENIED, "a countersignature of another lease or key");
+    }
+    for (uint64_t i = 0; i < n; i++) {
+        const struct journal_point *p = &r->points[i];
+
+        if (p->seq == c->seq) {
+            return sha256_equal(&p->hash, &c->hash) && p->device_s == c->device_s &&
+                           p->setup_s == c->setup_s
+                       ? 0
+                       : err_set(e, ERR_DENIED,
+                                 "a countersignature of another record %" PRId64, c->seq);
+        }
+    }
+    return err_set(e, ERR_DENIED,
+                   "a countersignature of record %" PRId64
+                   ", which is no recent signed point",
+                   c->seq);
+}
+
+int
+journal_take_cosign(struct journal_reader *r, const struct journal_entry *x,
+                    struct err *e)
+{
+    struct journal_cosign c;
+
+    if (journal_cosign_read(&c, x->cosign.data, x->cosign.len, r->check_all, e) != 0 ||
+        journal_check_cosign(r, &c, e) != 0) {
+        return -1;
+    }
+    /*
+     * The one whose seconds count is the one whose signature is checked: not the last,
+     * behind which a forged one of more seconds could hide.
+     */
+    if (!r->check_all && !r->known && c.device_s >= r->cosigned_s[c.by]) {
+        struct buf *keep = &r->unchecked_cosign[c.by];
+
+        buf_reset(keep);
+        buf_add(keep, x->cosign.data, x->cosign.len);
+    }
+    if (c.device_s > r->cosigned_s[c.by]) {
+        r->cosigned_s[c.by] = c.device_s;
+    }
+    return 0;
 }
 
 int

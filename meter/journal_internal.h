@@ -139,9 +139,17 @@ int64_t journal_cost(const struct grant *g, const struct usage_totals *t);
 int64_t journal_drawn(const struct grant *g, const struct usage_track *t,
                       int64_t keep_fen, int64_t drawn_fen);
 
-/* Does the receipt name the session's terms, and the sums of these totals? */
+/*
+ * Does the receipt name the session's terms, and the sums of these totals, and keep its
+ * data no longer than was granted?
+ */
 int journal_check_receipt(const struct journal_reader *r, const struct usage_totals *t,
                           const struct journal_entry *x, struct err *e) MUST_USE;
+/*
+ * The latest moment until which a receipt of that moment may keep data: the days granted
+ * are what its hold pays for. 0 where labels end.
+ */
+int64_t journal_keep_until_max(const struct grant *g, int64_t made_wall_ns);
 
 /* Account months of device time between two records. */
 void journal_note_month(struct journal_reader *r, const struct journal_record *from,
@@ -159,6 +167,11 @@ int journal_take(struct journal_reader *r, const uint8_t *record, size_t len,
 /* journal_cosign_parse, with the signature left for later if it is not wanted now. */
 int journal_cosign_read(struct journal_cosign *out, const void *data, size_t len,
                         bool check_signature, struct err *e) MUST_USE;
+/* Take a record that holds one / the last record of all. */
+int journal_take_cosign(struct journal_reader *r, const struct journal_entry *x,
+                        struct err *e) MUST_USE;
+int journal_take_receipt(struct journal_reader *r, struct usage_track *t,
+                         const struct journal_entry *x, struct err *e) MUST_USE;
 /* Is it of this session's keys, and of a recent point? */
 int journal_check_cosign(const struct journal_reader *r, const struct journal_cosign *c,
                          struct err *e) MUST_USE;

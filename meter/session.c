@@ -35,9 +35,7 @@ void
 session_now(const struct meter_session *s, struct usage_moment *m)
 {
     memcpy(m->boot, s->boot, sizeof m->boot);
-    m->mono_ns = clock_mono_ns();
-    m->boot_ns = clock_boot_ns();
-    m->wall_ns = clock_wall_ns();
+    usage_read_clocks(m);
 }
 
 /* The track as it would stand at m in a record of this kind. */
@@ -513,9 +511,12 @@ check_end(const struct meter_session *s, const struct meter_end *end, struct err
 
 static void
 fill_receipt(const struct meter_session *s, const struct meter_end *end,
-             const struct usage_track *t, struct journal_receipt *p)
+             const struct usage_track *t, int64_t made_wall_ns, struct journal_receipt *p)
 {
     const struct grant *g = &s->r->grant;
+    /* A wall clock that was set back since the end: the data stays longer, for nothing.
+     */
+    int64_t until_max = journal_keep_until_max(g, made_wall_ns);
 
     p->offer = s->r->offer->hash;
     p->grant = g->hash;
@@ -528,11 +529,12 @@ fill_receipt(const struct meter_session *s, const struct meter_end *end,
         (void)strcpy(p->snapshot, end->snapshot);
     }
     p->kept_bytes = end->kept_bytes;
-    p->keep_until_wall_ns = end->keep_until_wall_ns;
+    p->keep_until_wall_ns =
+        end->snapshot == NULL ? 0 : i64_min(end->keep_until_wall_ns, until_max);
     p->setup_s = usage_setup_s(&t->total);
     p->device_s = usage_device_s(&t->total);
     p->charge_fen = journal_cost(g, &t->total);
-    if (end->keep_until_wall_ns > 0) {
+    if (p->keep_until_wall_ns > 0) {
         p->keep_hold_fen =
             i64_min(grant_keep_hold(g, end->kept_bytes), g->cap_fen - p->charge_fen);
     }
@@ -555,7 +557,7 @@ meter_session_end(struct meter_session *s, const struct meter_end *end, struct e
     if (rc == 0) {
         usage_enter(&t, USAGE_ENDED);
         (void)strcpy(x.r.reason, end->reason);
-        fill_receipt(s, end, &t, &x.receipt);
+        fill_receipt(s, end, &t, x.r.at.wall_ns, &x.receipt);
         rc = session_put(s, &x, &t, &s->r->grant, e);
     }
     journal_entry_clear(&x);

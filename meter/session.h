@@ -136,7 +136,7 @@ struct meter_end {
     int signal;                 /* 0: none */
     const char *snapshot;       /* snapshot id; NULL: none */
     int64_t kept_bytes;         /* what that snapshot keeps, before the quota */
-    int64_t keep_until_wall_ns; /* 0: nothing kept */
+    int64_t keep_until_wall_ns; /* 0: nothing kept; cut to the days granted from now */
     bool lost;                  /* nobody saw the end: billed to the last record */
 };
 

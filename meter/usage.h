@@ -66,6 +66,11 @@ struct usage_moment {
 };
 
 void usage_now(struct usage_moment *out);
+/*
+ * All of it but the boot id. A process that is stopped between the reading of two clocks
+ * reads them again, so that no such stop is booked as the host's sleep.
+ */
+void usage_read_clocks(struct usage_moment *out);
 
 /*
  * Where a session stands: the one state machine behind running sessions, behind

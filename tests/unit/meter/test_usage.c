@@ -1,3 +1,5 @@
+#include <limits.h>
+
 #include "meter/refuse.h"
 #include "meter/usage.h"
 #include "tests/unit/unit.h"
@@ -216,6 +218,40 @@ usage_state__has_a_name_a_price_and_a_reason(void **state)
     assert_int_equal(usage_state_from_name("", 0), USAGE_NONE);
 }
 
+/* Clocks of a process that is stopped, now and then, between the reading of two. */
+static int64_t stopped_mono_ns;
+static int n_reads;
+static int n_stops;
+
+static int64_t
+stopped_clock(enum clock_kind kind)
+{
+    if (n_reads++ < n_stops) {
+        stopped_mono_ns += 5 * S;
+    }
+    return stopped_mono_ns + (kind == CLOCK_KIND_BOOT ? 1000 * S : 0);
+}
+
+static void
+usage_read_clocks__is_not_fooled_by_a_stop_between_two(void **state)
+{
+    struct usage_moment m;
+
+    (void)state;
+    clock_set_source(stopped_clock);
+    for (n_stops = 0; n_stops < 20; n_stops++) {
+        n_reads = 0;
+        usage_read_clocks(&m);
+        assert_int_equal(m.boot_ns - m.mono_ns, 1000 * S);
+        assert_true(m.wall_ns >= m.mono_ns);
+    }
+    n_stops = INT_MAX; /* none is close: it ends all the same */
+    n_reads = 0;
+    usage_read_clocks(&m);
+    assert_true(m.boot_ns > m.mono_ns);
+    clock_set_source(NULL);
+}
+
 int
 main(void)
 {
@@ -231,6 +267,7 @@ main(void)
         cmocka_unit_test(usage__seconds_are_made_whole_once),
         cmocka_unit_test(usage_may_enter__knows_what_follows_what),
         cmocka_unit_test(usage_state__has_a_name_a_price_and_a_reason),
+        cmocka_unit_test(usage_read_clocks__is_not_fooled_by_a_stop_between_two),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
