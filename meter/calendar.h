@@ -25,6 +25,7 @@ struct calendar_time {
     bool zulu; /* written with "Z" */
 };
 
+#define CALENDAR_DATE_LEN 10 /* "2026-01-31" */
 /* ISO 8601: "2026-01-31T10:00:00+08:00" or "…Z". "syntax", "range". */
 int calendar_parse(const char *text, size_t len, struct calendar_time *out,
                    struct err *e) MUST_USE;

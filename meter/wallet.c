@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/buf.h"
+#include "meter/calendar.h"
 #include "meter/refuse.h"
 #include "meter/tariff.h"
 #include "meter/wide.h"
@@ -26,15 +27,45 @@ struct ranked {
     const struct wallet_bucket *b;
     size_t i;
     int64_t gives_fen; /* min(balance, whole charge) */
+    enum expiry { EXPIRY_MOMENT, EXPIRY_WORD, EXPIRY_NEVER } expiry;
+    int64_t expires_s; /* of a moment */
 };
 
-static int
-by_expiry(const struct wallet_bucket *x, const struct wallet_bucket *y)
+/*
+ * When a bucket's money ends: a moment with the offset it is written in, or a date, which
+ * ends with its day in Shanghai. Texts of both kinds do not compare as they stand.
+ */
+static void
+read_expiry(struct ranked *r, const char *expires)
 {
-    if (x->expires == NULL || y->expires == NULL) {
-        return (x->expires == NULL) - (y->expires == NULL);
+    char day_end[] = "2026-12-31T23:59:59+08:00";
+    struct calendar_time t;
+    struct err e;
+
+    if (expires == NULL) {
+        r->expiry = EXPIRY_NEVER;
+        return;
     }
-    return strcmp(x->expires, y->expires);
+    if (strlen(expires) == CALENDAR_DATE_LEN) {
+        memcpy(day_end, expires, CALENDAR_DATE_LEN);
+        expires = day_end;
+    }
+    if (calendar_parse(expires, strlen(expires), &t, &e) != 0) {
+        r->expiry = EXPIRY_WORD; /* neither: by its letters, behind those that are */
+        return;
+    }
+    r->expiry = EXPIRY_MOMENT;
+    r->expires_s = t.unix_s;
+}
+
+static int
+by_expiry(const struct ranked *x, const struct ranked *y)
+{
+    if (x->expiry != y->expiry) {
+        return (int)x->expiry - (int)y->expiry;
+    }
+    return x->expiry == EXPIRY_WORD ? strcmp(x->b->expires, y->b->expires)
+                                    : i64_cmp(x->expires_s, y->expires_s);
 }
 
 static int
@@ -45,7 +76,7 @@ by_rank(const void *a, const void *b)
     int c = (int)x->b->type - (int)y->b->type; /* vouchers, gifts, cash */
 
     if (c == 0 && x->b->type != WALLET_CASH) {
-        c = by_expiry(x->b, y->b);
+        c = by_expiry(x, y);
     }
     if (c == 0 && x->b->type == WALLET_VOUCHER) {
         c = i64_cmp(y->gives_fen, x->gives_fen);
@@ -72,8 +103,9 @@ rank(int64_t charge_fen, const struct wallet_bucket *buckets, size_t n, size_t *
         if (buckets[i].type == WALLET_VOUCHER && buckets[i].min_spend_fen > charge_fen) {
             continue;
         }
-        r[k++] = (struct ranked){
+        r[k] = (struct ranked){
             .b = &buckets[i], .i = i, .gives_fen = i64_min(balance, charge_fen)};
+        read_expiry(&r[k++], buckets[i].expires);
     }
     qsort(r, k, sizeof *r, by_rank);
     *n_ranked = k;

@@ -20,7 +20,7 @@ struct wallet_bucket {
     const char *id;
     enum wallet_type type;
     int64_t balance_fen;
-    const char *expires;   /* "2026-06-30"; NULL: never */
+    const char *expires;   /* a date (all of it, in Shanghai) or a moment; NULL: never */
     int64_t min_spend_fen; /* a voucher's: the least whole charge it may pay for */
 };
 

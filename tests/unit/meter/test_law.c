@@ -156,6 +156,31 @@ evidence__refuses_what_cannot_be(void **state)
     assert_int_equal(evidence_billable(10, 9, 7, 5), 9);
 }
 
+/* By when the money ends, not by how that is written. */
+static void
+wallet__pays_first_from_what_ends_first(void **state)
+{
+    static const struct wallet_bucket b[] = {
+        {"never", WALLET_VOUCHER, 100, NULL, 0},
+        {"word", WALLET_VOUCHER, 100, "1999", 0},
+        {"zulu", WALLET_VOUCHER, 100, "2026-06-30T17:00:00Z", 0},
+        {"day", WALLET_VOUCHER, 100, "2026-06-30", 0},
+        {"noon", WALLET_VOUCHER, 100, "2026-06-30T12:00:00+08:00", 0},
+        {"west", WALLET_VOUCHER, 100, "2026-06-29T23:00:00-08:00", 0},
+        {"later", WALLET_VOUCHER, 100, "2026-07-01", 0},
+        {"last", WALLET_VOUCHER, 100, "2026-06-30T23:59:59+08:00", 0}, /* as "day" */
+    };
+    static const char *const want[] = {"noon", "west",  "day",  "last",
+                                       "zulu", "later", "word", "never"};
+    size_t order[8];
+
+    (void)state;
+    assert_int_equal(wallet_voucher_order(1000, b, 8, order), 8);
+    for (size_t i = 0; i < 8; i++) {
+        assert_string_equal(b[order[i]].id, want[i]);
+    }
+}
+
 static void
 wallet__refuses_what_cannot_be(void **state)
 {
@@ -437,6 +462,7 @@ main(void)
         cmocka_unit_test(calendar__reads_only_real_times),
         cmocka_unit_test(calendar__cuts_days_and_months),
         cmocka_unit_test(evidence__refuses_what_cannot_be),
+        cmocka_unit_test(wallet__pays_first_from_what_ends_first),
         cmocka_unit_test(wallet__refuses_what_cannot_be),
         cmocka_unit_test(wallet__stretches_reach_as_far_as_the_money),
         cmocka_unit_test(share__refuses_what_cannot_be),
