@@ -1,6 +1,7 @@
 #!/bin/bash
 # The power goes, at moments that nobody chose: every snapshot and receipt that was
-# acknowledged is there afterwards, what ran is lost or whole, and the store is sound.
+# acknowledged is there afterwards, what ran is lost or whole, the store is sound, and no bill
+# has a second more than the job was seen for.
 # needs: root
 # limit: 300
 [ -n "${IN_NAMESPACE:-}" ] || exec unshare -m env IN_NAMESPACE=1 bash "$0"
@@ -45,6 +46,23 @@ import json, sys
 sys.exit(any(j["state"] not in ("ended", "lost") for j in json.load(sys.stdin)["jobs"]))'
 }
 
+# No fen more than the seconds since `from` are worth, of every job whose name begins so.
+billed() { # PREFIX FROM_S
+    expect 0 gpurun --json ps -a
+    cp "$work/out" "$work/ps"
+    for job in $(/usr/bin/python3 -c '
+import json, sys
+for j in json.load(open(sys.argv[1]))["jobs"]:
+    if j["name"].startswith(sys.argv[2]):
+        print(j["id"])' "$work/ps" "$1"); do
+        expect 0 gpurun --json bill "$job" # of some nobody has fetched the receipt yet
+        expect 0 gpurun -q bill --verify "$job"
+        expect 0 gpurun --json bill "$job"
+        is 'd["charge_fen"] == sum(l["fen"] for l in d["lines"]) == 10 * d["device_s"]' True
+        [ "$(json 'd["device_s"]')" -le $((cut_s - $2)) ] || fail "$job: $(json 'd["device_s"]') s of $((cut_s - $2))"
+    done
+}
+
 plug_in
 cd "$work/p"
 cat >job.sh <<'SH2'
@@ -52,16 +70,20 @@ head -c "$1" /dev/urandom >data
 sha256sum <data
 echo "$2" >name
 SH2
+expect 0 gpurun -q host show local
+expect 0 agent price set cpu=360 disk=0.01 # 10 fen a second
 : >"$work/acked"
 rounds=${POWER_ROUNDS:-5}
 for round in $(seq "$rounds"); do
     note "round $round"
+    round_s=$SECONDS
     # What comes back before the cut counts as acknowledged.
     for i in 1 2; do
         name=r$round-$i
         expect 0 gpurun --name "$name" -- sh job.sh $((RANDOM * 40 + 10000)) "$name"
         echo "$name $(sed -n 's/.*data: snapshot \(s[0-9a-z]*\).*/\1/p' "$work/err") $(cut -d' ' -f1 "$work/out")" >>"$work/acked"
     done
+    long_s=$SECONDS
     expect 0 gpurun -q -d --name "long-$round" -- sh -c 'echo here >file; sleep 600'
     long=$(cat "$work/out")
     # Jobs that end, and folders that are taken, when the lights go out.
@@ -77,6 +99,7 @@ for round in $(seq "$rounds"); do
     latecomers=$!
     sleep "$(printf '0.%03d' $((RANDOM % 900)))"
     cut_power
+    cut_s=$SECONDS
     # What was written before this moment came back before the cut.
     cp "$work/late" "$work/late-acked"
     kill "$latecomers" 2>/dev/null || true
@@ -101,8 +124,16 @@ for round in $(seq "$rounds"); do
     done < <(tail -n 6 "$work/acked")
     # Jobs that were caught: lost, or ended. None runs.
     await 60 "the others to be lost or ended" all_final
+    for kind in "r$round-" "late-$round-"; do
+        billed "$kind" "$round_s"
+    done
+    billed "long-$round" "$long_s"
     expect 0 gpurun -q -- true
 done
+expect 0 gpurun --json audit
+is 'd["right"]' True
+expect 0 agent audit --json
+is 'd["right"]' True
 note "all that was ever acknowledged"
 while read -r name snap sum; do
     expect 0 gpurun -q snap get "$snap" data -o "$work/data-$name"

@@ -1,5 +1,5 @@
 #!/bin/bash
-# Limits hold with no client alive: cost, time; never a fen above the cap, whatever the job
+# Limits hold with no client alive: cost, time, idleness; never a fen above the cap, whatever the job
 # does with its stop window; `extend` moves them while the job runs, and not after.
 # needs: pipe
 # limit: 240
@@ -22,12 +22,13 @@ started() {
     wait "$bg" 2>/dev/null || true
 }
 
-note "four jobs, their clients killed at once"
+note "five jobs, their clients killed at once"
 started cost --max-cost 0.35 -- sleep 600
 started deaf --max-cost 0.35 --window 2s -- sh -c 'trap "" TERM; while :; do sleep 0.1; done'
 started time --max-time 3 -- sleep 600
+started idle --idle 2 -- sleep 600
 started fine --max-cost 100 -- sh -c 'sleep 2; exit 6'
-for job in cost deaf time fine; do
+for job in cost deaf time idle fine; do
     await 60 "$job ends" settled "$job"
 done
 
@@ -44,6 +45,7 @@ check cost 104 cost 30 30
 check deaf 104 cost 30 30
 is deaf signal 9 || fail "deaf: signal $(field deaf signal)"
 check time 104 time 30 30
+check idle 104 idle 20 10000
 check fine 6 exited 20 30
 
 note "the bill has the seconds until the stop order, and the free lines with their reasons"
