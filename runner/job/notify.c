@@ -7,6 +7,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/buf.h"
@@ -176,14 +178,13 @@ notify_facts(struct strings *env, const char *event, const struct job_state *st,
 
 /* ---- the command ---- */
 
-/* An alarm outlives exec: it ends the shell however that was written. */
-static void
+static _Noreturn void
 become(const char *command, char *const *envp)
 {
     char *const argv[] = {(char *)(uintptr_t) "sh", (char *)(uintptr_t) "-c",
                           (char *)(uintptr_t)command, NULL};
-
     int null = open("/dev/null", O_RDONLY);
+    sigset_t none;
 
     /* What it says is none of a job's output. */
     if (null != -1) {
@@ -194,10 +195,44 @@ become(const char *command, char *const *envp)
     (void)signal(SIGPIPE, SIG_DFL);
     (void)signal(SIGHUP, SIG_DFL);
     (void)signal(SIGINT, SIG_DFL);
-    (void)signal(SIGALRM, SIG_DFL);
-    (void)alarm(NOTIFY_TIME_S);
+    (void)signal(SIGCHLD, SIG_DFL);
+    (void)sigemptyset(&none);
+    (void)sigprocmask(SIG_SETMASK, &none, NULL);
     (void)execve("/bin/sh", argv, envp);
     _exit(127);
+}
+
+/*
+ * Between us and the command: ends it with all that it started when its time is over,
+ * whoever of them hangs, and ends as it did. Only calls that are safe after a fork.
+ */
+static _Noreturn void
+watch(const char *command, char *const *envp)
+{
+    struct timespec left = {NOTIFY_TIME_S, 0};
+    sigset_t ended;
+    pid_t pid;
+    int status = 0;
+
+    (void)setsid(); /* no terminal's signals */
+    (void)signal(SIGCHLD, SIG_DFL);
+    (void)sigemptyset(&ended);
+    (void)sigaddset(&ended, SIGCHLD);
+    (void)sigprocmask(SIG_SETMASK, &ended, NULL);
+    pid = _Fork();
+    if (pid == 0) {
+        become(command, envp);
+    }
+    if (pid == -1) {
+        _exit(126);
+    }
+    while (sigtimedwait(&ended, NULL, &left) == -1 && errno == EINTR) {
+    }
+    if (waitpid(pid, &status, WNOHANG) != pid) {
+        (void)kill(-pid, SIGKILL); /* its group, which setsid has made by then */
+        (void)waitpid(pid, &status, 0);
+    }
+    _exit(WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status));
 }
 
 /* A fact takes the place of what we have been told ourselves by that name. */
@@ -218,7 +253,6 @@ int
 notify_start(const char *command, const struct strings *env, pid_t *pid, struct err *e)
 {
     char **envp = xcalloc(env->n + 1, sizeof *envp);
-    sigset_t none;
     size_t n = 0;
 
     for (size_t i = 0; i < env->n; i++) {
@@ -226,11 +260,9 @@ notify_start(const char *command, const struct strings *env, pid_t *pid, struct 
             envp[n++] = env->v[i];
         }
     }
-    (void)sigemptyset(&none);
-    *pid = fork();
+    *pid = _Fork();
     if (*pid == 0) {
-        (void)sigprocmask(SIG_SETMASK, &none, NULL);
-        become(command, envp);
+        watch(command, envp);
     }
     free(envp);
     return *pid == -1 ? err_set_sys(e, errno, "no process for the notification") : 0;

@@ -71,8 +71,9 @@ void notify_facts(struct strings *env, const char *event, const struct job_state
 
 /*
  * Start `/bin/sh -c command` with that environment, apart from us and for at most
- * NOTIFY_TIME_S; its output goes to our stderr. The caller need not live. *pid is its
- * child, to be reaped.
+ * NOTIFY_TIME_S (then it is killed with all of its process group); its output goes to our
+ * stderr. The caller need not live. *pid is its child, to be reaped; it ends as the
+ * command does.
  */
 int notify_start(const char *command, const struct strings *env, pid_t *pid,
                  struct err *e) MUST_USE;

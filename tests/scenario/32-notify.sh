@@ -26,6 +26,12 @@ await 30 "told here" line "here ended a ended exited 3"
 await 30 "told there" line "there ended a ended exited 3"
 count "ended a" 2
 
+note "a command that hangs is ended after a minute with all it started, as is seen below"
+expect 0 gpurun --name hang --notify "sleep 1000 & echo \$! >$work/hanging; sleep 1000; true" -- true
+await 30 "it hangs" test -s "$work/hanging"
+hanging=$(cat "$work/hanging")
+kill -0 "$hanging" || fail "it does not hang"
+
 note "the end of its data, by snap ls: at three days and at one, each once, of the end it has"
 expect 0 gpurun -q snap ls
 count "expires" 0
@@ -106,3 +112,7 @@ expect 100 gpurun --notify-host '' -- true
 expect 100 gpurun -d --notify id -- true
 expect 100 gpurun --snap-every 0s -- true
 expect 100 gpurun --snap-every soon -- true
+
+note "the command that hung"
+ended() { ! kill -0 "$hanging" 2>/dev/null; }
+await 90 "what hung has ended" ended
