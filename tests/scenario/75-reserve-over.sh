@@ -1,6 +1,7 @@
 #!/bin/bash
 # A job that went over to time paid in front costs again when that time is over, and no fen
-# more than its cap: by a host's clock that is set on by a day.
+# more than its cap; one that began in it ends with it, its client dead: by a host's clock that
+# is set on by a day.
 # needs: root
 # limit: 180
 . "$(dirname "$0")/lib.sh"
@@ -13,15 +14,18 @@ costs() { # FEN: at least so much by now, in $cost
 }
 
 client_key
-timed_host far
-mkdir -p "$work/far/agent/devices.d"
-chmod 700 "$work/far/agent"
-: >"/dev/shm/delta1-$$"
-at_end() { rm -f /dev/shm/delta1-$$ /run/lock/gpurun-devices/delta-delta1-$$.lock; }
-printf 'gpurun.class.v1\n\nclass=asic\nvendor=delta\ndetect=nodes\nnode=/dev/shm/delta1-%s\ntype=delta\n' $$ \
-    >"$work/far/agent/devices.d/delta.conf"
-expect 0 owner_of far price set asic:delta=3600 disk=0
-expect 0 owner_of far price set asic:delta/day=30
+device() { # HOST N: a host with the Nth device
+    timed_host "$1"
+    mkdir -p "$work/$1/agent/devices.d"
+    chmod 700 "$work/$1/agent"
+    : >"/dev/shm/delta$2-$$"
+    printf 'gpurun.class.v1\n\nclass=asic\nvendor=delta\ndetect=nodes\nnode=/dev/shm/delta%s-%s\ntype=delta\n' "$2" $$ \
+        >"$work/$1/agent/devices.d/delta.conf"
+    expect 0 owner_of "$1" price set asic:delta=3600 disk=0
+    expect 0 owner_of "$1" price set asic:delta/day=30
+}
+at_end() { rm -f /dev/shm/delta[12]-$$ /run/lock/gpurun-devices/delta-delta[12]-$$.lock; }
+device far 1
 expect 0 gpurun -q host add far "127.0.0.1:${port[far]}"
 expect 0 gpurun -q wallet topup 200
 mkdir -p "$work/p"
@@ -60,3 +64,21 @@ expect 0 gpurun --json audit
 is 'd["right"], d["charge_fen"], d["reserved_fen"]' "(True, $charge, 3000)"
 expect 0 owner_of far audit --json
 is 'd["right"], d["charge_fen"], d["reserved_fen"]' "(True, $charge, 3000)"
+
+note "one that began in time paid in front ends with that time, with no client alive"
+device night 2
+expect 0 gpurun -q host add night "127.0.0.1:${port[night]}"
+expect 0 gpurun -q reserve --host night --device asic:delta --day
+step night 20 # so less is left of it than the day that a run has by itself
+client_bg "$work/o" "$work/e" run --host night --device asic:delta --name leased -- sh -c 'echo up; sleep 600' </dev/null
+await 60 "the job is up" grep -q up "$work/o"
+kill -KILL "$bg"
+wait "$bg" 2>/dev/null || true
+# As if the machine slept for a day: the lease went on, and no second of it was run.
+step night 86400 wall boot
+expect 104 gpurun -q wait leased
+expect 0 gpurun --json ps -a
+is '[j["reason"] for j in d["jobs"] if j["name"] == "leased"]' "['lease']"
+expect 0 gpurun bill --verify leased
+expect 0 gpurun --json bill leased
+is 'd["charge_fen"]' 0
