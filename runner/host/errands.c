@@ -64,13 +64,17 @@ note_get(const struct errand *x, const char *id, char out[TOLD_MAX + 1])
     buf_free(&b);
 }
 
-static int
-note_put(struct errand *x, const char *id, const char *text, struct err *e)
+int
+errand_taken(struct errand *x, const char *id, const char *text, struct err *e)
 {
+    char book[SIGN_ID_LEN + 1];
     char name[NAME_MAX_BYTES];
 
     note_name(x, id, name);
-    return file_replace_at(x->told_fd, name, text, strlen(text), e);
+    sign_public_id(&x->book->key, book);
+    return file_replace_at(x->told_fd, name, text, strlen(text), e) == 0
+               ? refusals_taken(x->told_fd, id, book, e)
+               : -1;
 }
 
 /* ---- the book at hand ---- */
@@ -248,7 +252,7 @@ tell_receipt(struct errand *x, const struct jobdir *d, const char *lease,
         return errand_failed(x, &thing, e);
     }
     *taken = true;
-    return note_put(x, lease, TOLD_BILL, e);
+    return errand_taken(x, lease, TOLD_BILL, e);
 }
 
 static int
@@ -268,7 +272,7 @@ tell_end(struct errand *x, const struct renter *r, const struct jobdir *d,
     if (send_keeping(x, r, d->job, &over, e) != 0) {
         return errand_failed(x, &thing, e);
     }
-    return over ? note_put(x, lease, TOLD_ALL, e) : 0;
+    return over ? errand_taken(x, lease, TOLD_ALL, e) : 0;
 }
 
 static int
@@ -362,7 +366,7 @@ tell_declined(struct errand *x, int dir, const char *lease, struct err *e)
         rc = x->refused && e->code == ERR_NOT_FOUND ? 0 : -1;
     }
     buf_free(&b);
-    return rc == 0 ? note_put(x, lease, TOLD_ALL, e) : errand_failed(x, &thing, e);
+    return rc == 0 ? errand_taken(x, lease, TOLD_ALL, e) : errand_failed(x, &thing, e);
 }
 
 static int
@@ -414,7 +418,7 @@ tell_reservation(struct errand *x, const struct reservation *r, struct err *e)
         return 0;
     }
     return ask_with(x, VERB_BOOK_RESERVED, "reservation", &r->bytes, e) == 0
-               ? note_put(x, r->id, head, e)
+               ? errand_taken(x, r->id, head, e)
                : errand_failed(x, &thing, e);
 }
 

@@ -45,6 +45,13 @@ bool errand_begin(struct errand *x, struct refusal *thing);
  */
 int errand_failed(struct errand *x, struct refusal *thing, struct err *e) MUST_USE;
 
+/*
+ * The book has taken it: note text of that lease or reservation. What it has refused of
+ * it before, such as a checkpoint of a lease whose receipt it takes, is over.
+ */
+int errand_taken(struct errand *x, const char *id, const char *text,
+                 struct err *e) MUST_USE;
+
 /* Is any of them called from here? */
 bool errands_call_any(const struct host_books *l);
 

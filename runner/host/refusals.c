@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <unistd.h>
 
 #include "base/buf.h"
@@ -32,6 +33,26 @@ refusal_is_final(enum err_code code)
     default:
         return false;
     }
+}
+
+/* ---- who changes them ---- */
+
+/* Not the lock of the errands: that is held as long as a book takes its time. */
+static int
+hold(int told_fd, struct err *e)
+{
+    int rc;
+
+    do {
+        rc = flock(told_fd, LOCK_EX);
+    } while (rc != 0 && errno == EINTR);
+    return rc == 0 ? 0 : err_set_sys(e, errno, "cannot lock what books have refused");
+}
+
+static void
+release(int told_fd)
+{
+    (void)flock(told_fd, LOCK_UN);
 }
 
 /* ---- one ---- */
@@ -97,20 +118,28 @@ load(int told_fd, const char *name, struct refusal *out, struct err *e)
     return rc;
 }
 
-bool
-refusals_has(int told_fd, const struct refusal *r)
+/* The one that stands for that lease or reservation, and that book, if it is this one. */
+static bool
+load_same(int told_fd, const struct refusal *r, struct refusal *was)
 {
     char name[NAME_MAX_BYTES];
-    struct refusal was;
     struct err none;
 
     name_of(r->id, r->book, name);
-    return load(told_fd, name, &was, &none) == 0 && strcmp(was.what, r->what) == 0 &&
-           strcmp(was.state, r->state) == 0;
+    return load(told_fd, name, was, &none) == 0 && strcmp(was->what, r->what) == 0 &&
+           strcmp(was->state, r->state) == 0;
 }
 
-int
-refusals_note(int told_fd, const struct refusal *r, struct err *e)
+bool
+refusals_has(int told_fd, const struct refusal *r)
+{
+    struct refusal was;
+
+    return load_same(told_fd, r, &was);
+}
+
+static int
+write_one(int told_fd, const struct refusal *r, struct err *e)
 {
     char name[NAME_MAX_BYTES];
     struct rec *out = rec_new(TYPE);
@@ -139,6 +168,41 @@ refusals_note(int told_fd, const struct refusal *r, struct err *e)
     rc = file_replace_at(told_fd, name, b.data, b.len, e);
     buf_free(&b);
     return rc;
+}
+
+int
+refusals_note(int told_fd, const struct refusal *r, struct err *e)
+{
+    int rc = hold(told_fd, e);
+
+    if (rc == 0) {
+        rc = write_one(told_fd, r, e);
+        release(told_fd);
+    }
+    return rc;
+}
+
+static int
+remove_one(int told_fd, const char *name, struct err *e)
+{
+    int rc = hold(told_fd, e);
+
+    if (rc == 0) {
+        rc = unlinkat(told_fd, name, 0) == 0 || errno == ENOENT
+                 ? 0
+                 : err_set_sys(e, errno, "cannot forget what a book refused");
+        release(told_fd);
+    }
+    return rc;
+}
+
+int
+refusals_taken(int told_fd, const char *id, const char *book, struct err *e)
+{
+    char name[NAME_MAX_BYTES];
+
+    name_of(id, book, name);
+    return remove_one(told_fd, name, e);
 }
 
 /* ---- all ---- */
@@ -245,6 +309,24 @@ say(const struct refusal *r)
                   text_escape_to(shown, sizeof shown, r->why.msg));
 }
 
+/* Unless another refusal stands there by now, or it was forgotten meanwhile. */
+static int
+mark_told(int told_fd, const struct refusal *r, struct err *e)
+{
+    struct refusal now;
+    int rc = hold(told_fd, e);
+
+    if (rc != 0) {
+        return -1;
+    }
+    if (load_same(told_fd, r, &now) && now.wall_ns == r->wall_ns) {
+        now.told = true;
+        rc = write_one(told_fd, &now, e);
+    }
+    release(told_fd);
+    return rc;
+}
+
 int
 refusals_tell(const struct agent *a, size_t *n_told, struct err *e)
 {
@@ -262,8 +344,7 @@ refusals_tell(const struct agent *a, size_t *n_told, struct err *e)
     for (size_t i = 0; rc == 0 && i < l.n; i++) {
         if (!l.v[i].told) {
             say(&l.v[i]);
-            l.v[i].told = true;
-            rc = refusals_note(told_fd, &l.v[i], e);
+            rc = mark_told(told_fd, &l.v[i], e);
             (*n_told)++;
         }
     }
@@ -276,9 +357,7 @@ static int
 forget_one(void *ctx, int told_fd, const char *name, struct err *e)
 {
     (void)ctx;
-    return unlinkat(told_fd, name, 0) == 0 || errno == ENOENT
-               ? 0
-               : err_set_sys(e, errno, "cannot forget what a book refused");
+    return remove_one(told_fd, name, e);
 }
 
 int

@@ -16,7 +16,8 @@
  * What an operator's book has refused for good: the same bytes would be refused again, so
  * they are not sent again. Each is a file <agent's home>/told/<lease or reservation>.<id
  * of the book>.no ("gpurun.refusal.v1"), durable before anything else is sent. A file
- * that cannot be read is none: the thing is sent, and refused, again.
+ * that cannot be read is none: the thing is sent, and refused, again. Who changes one
+ * holds that directory by flock for as long as that takes, never while a book is asked.
  */
 #define REFUSAL_WORD_MAX 16
 
@@ -47,6 +48,9 @@ bool refusal_is_final(enum err_code code);
 bool refusals_has(int told_fd, const struct refusal *r);
 /* Instead of what was noted of that lease or reservation, and that book, before. */
 int refusals_note(int told_fd, const struct refusal *r, struct err *e) MUST_USE;
+/* That book (id of its key) has taken what there is of it: what it refused before is
+ * over. */
+int refusals_taken(int told_fd, const char *id, const char *book, struct err *e) MUST_USE;
 
 struct refusals {
     struct refusal *v; /* by time */
@@ -59,7 +63,7 @@ void refusals_free(struct refusals *l);
 
 /*
  * Tell the owner, on standard error, of each that was not told yet, once; *n_told of
- * them. A crash in the middle tells one twice, none never.
+ * them. A crash in the middle, or two at once, tells one twice, none never.
  */
 int refusals_tell(const struct agent *a, size_t *n_told, struct err *e) MUST_USE;
 

@@ -1,4 +1,7 @@
 /* What a book refuses for good: kept, told once, forgotten when the owner says so. */
+#include <fcntl.h>
+#include <poll.h>
+#include <pthread.h>
 #include <unistd.h>
 
 #include "base/file.h"
@@ -131,6 +134,107 @@ errand__notes_only_what_the_book_has_refused(void **state)
     agent_close(a);
 }
 
+/* A checkpoint was refused, the receipt of the same lease is taken. */
+static void
+errand_taken__ends_what_was_refused_before(void **state)
+{
+    struct agent *a = open_agent(*state);
+    struct host_book book = {.name = "acme", .key = {{3}}};
+    const struct sign_public two = {{2}};
+    struct errand x = {.agent = a, .book = &book, .hold_fd = -1};
+    struct refusal r = refusal("l000000000001", REFUSAL_CHECKPOINT, "", &book.key);
+    struct refusal other = refusal("l000000000001", REFUSAL_RECEIPT, "", &two);
+    struct refusal later = refusal("l000000000002", REFUSAL_RECEIPT, "", &book.key);
+    struct buf b = BUF_INIT;
+    struct err e = {0};
+    char *note = xasprintf("%s.%s", r.id, r.book);
+
+    assert_ok(agent_dir(a, "told", &x.told_fd, &e));
+    assert_ok(refusals_note(x.told_fd, &r, &e));
+    assert_ok(refusals_note(x.told_fd, &other, &e));
+    assert_ok(refusals_note(x.told_fd, &later, &e));
+    assert_ok(errand_taken(&x, r.id, "receipt", &e));
+    assert_ok(file_read_at(x.told_fd, note, 64, &b, &e));
+    assert_string_equal(buf_str(&b), "receipt");
+    assert_false(refusals_has(x.told_fd, &r));
+    assert_true(refusals_has(x.told_fd, &other));
+    assert_true(refusals_has(x.told_fd, &later));
+    assert_ok(errand_taken(&x, r.id, "all", &e)); /* nothing was refused */
+    free(note);
+    buf_free(&b);
+    (void)fd_close(&x.told_fd);
+    agent_close(a);
+}
+
+static void *
+tell_all(void *arg)
+{
+    struct err e = {0};
+    size_t n = 0;
+
+    return (void *)(uintptr_t)(refusals_tell(arg, &n, &e) == 0 ? n : 99);
+}
+
+/*
+ * Standard error takes one line until it is read: the first refusal was said, so all were
+ * listed. Then the second gives way to another one, and the third is forgotten.
+ */
+static void
+refusals_tell__leaves_alone_what_changed_meanwhile(void **state)
+{
+    const struct sign_public one = {{1}};
+    const struct sign_public two = {{2}};
+    struct agent *a = open_agent(*state);
+    struct refusal first = refusal("l000000000001", REFUSAL_RECEIPT, "", &one);
+    struct refusal second = refusal("l000000000002", REFUSAL_RECEIPT, "", &one);
+    struct refusal third = refusal("l000000000003", REFUSAL_RECEIPT, "", &two);
+    struct refusal next = refusal("l000000000002", REFUSAL_KEEPING, "", &one);
+    struct pollfd said = {.events = POLLIN};
+    int old_stderr = dup(2);
+    char line[1024];
+    size_t n_lines = 0;
+    struct err e = {0};
+    void *n_told = NULL;
+    pthread_t teller;
+    int fds[2];
+    int fd = -1;
+    int changed;
+
+    second.wall_ns = 8;
+    third.wall_ns = 9;
+    assert_ok(agent_dir(a, "told", &fd, &e));
+    assert_ok(refusals_note(fd, &first, &e));
+    assert_ok(refusals_note(fd, &second, &e));
+    assert_ok(refusals_note(fd, &third, &e));
+    assert_int_equal(pipe2(fds, O_DIRECT | O_CLOEXEC), 0);
+    assert_true(fcntl(fds[1], F_SETPIPE_SZ, 4096) >= 0);
+    assert_int_equal(dup2(fds[1], 2), 2);
+    (void)fd_close(&fds[1]);
+    said.fd = fds[0];
+    if (pthread_create(&teller, NULL, tell_all, a) != 0) {
+        abort();
+    }
+    while (poll(&said, 1, -1) != 1) {
+    }
+    changed = refusals_note(fd, &next, &e) | refusals_forget(a, &two, &e);
+    while (n_lines < 3 && read(fds[0], line, sizeof line) > 0) {
+        n_lines++;
+    }
+    (void)pthread_join(teller, &n_told);
+    (void)dup2(old_stderr, 2);
+    (void)fd_close(&old_stderr);
+
+    assert_int_equal(changed, 0);
+    assert_int_equal((uintptr_t)n_told, 3);
+    assert_true(refusals_has(fd, &next));
+    assert_false(refusals_has(fd, &third));
+    n_told = tell_all(a);
+    assert_int_equal((uintptr_t)n_told, 1); /* what came meanwhile was not told yet */
+    (void)fd_close(&fds[0]);
+    (void)fd_close(&fd);
+    agent_close(a);
+}
+
 /* ---- when a book is called while jobs run ---- */
 
 static int64_t now_ns = (int64_t)1000 * 1000000000;
@@ -194,6 +298,8 @@ main(void)
         unit_test_in_dir(refusals__are_kept_told_once_and_forgotten),
         cmocka_unit_test(refusal__is_final_by_its_code),
         unit_test_in_dir(errand__notes_only_what_the_book_has_refused),
+        unit_test_in_dir(errand_taken__ends_what_was_refused_before),
+        unit_test_in_dir(refusals_tell__leaves_alone_what_changed_meanwhile),
         unit_test_in_dir(
             errands__are_due_every_five_minutes_and_ever_more_seldom_in_vain),
     };
