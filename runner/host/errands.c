@@ -153,10 +153,11 @@ errand_failed(struct errand *x, struct refusal *thing, struct err *e)
     }
     thing->why = *e;
     thing->wall_ns = clock_wall_ns();
+    thing->told = refusal_is_another_books(thing);
     if (refusals_note(x->told_fd, thing, e) != 0) {
         return -1;
     }
-    x->sums->n_refused++;
+    x->sums->n_refused += thing->told ? 0 : 1;
     return 0;
 }
 
@@ -348,23 +349,21 @@ tell_jobs(struct errand *x, const struct renter *r, struct err *e)
 
 /* ---- leases that came to nothing ---- */
 
-/* The record does not say whose grant it was: a book that does not know it says so. */
 static int
 tell_declined(struct errand *x, int dir, const char *lease, struct err *e)
 {
     struct refusal thing = thing_of(REFUSAL_DECLINE, lease, "");
     char note[TOLD_MAX + 1];
     struct buf b = BUF_INIT;
-    int rc = 0;
+    int rc;
 
     note_get(x, lease, note);
     if (strcmp(note, TOLD_ALL) == 0 || !errand_begin(x, &thing)) {
         return 0;
     }
-    rc = file_read_at(dir, lease, DECLINED_MAX_BYTES, &b, e);
-    if (rc == 0 && ask_with(x, VERB_BOOK_DECLINE, "declined", &b, e) != 0) {
-        rc = x->refused && e->code == ERR_NOT_FOUND ? 0 : -1;
-    }
+    rc = file_read_at(dir, lease, DECLINED_MAX_BYTES, &b, e) == 0
+             ? ask_with(x, VERB_BOOK_DECLINE, "declined", &b, e)
+             : -1;
     buf_free(&b);
     return rc == 0 ? errand_taken(x, lease, TOLD_ALL, e) : errand_failed(x, &thing, e);
 }

@@ -149,6 +149,9 @@ refused_json(struct json_writer *j, const struct agent *a, const struct host_boo
     for (size_t i = 0; i < l.n; i++) {
         const struct refusal *r = &l.v[i];
 
+        if (refusal_is_another_books(r)) {
+            continue;
+        }
         json_obj(j);
         json_kstr(j, "what", r->what);
         json_kstr(j, "id", r->id);
@@ -176,6 +179,9 @@ print_refused(const struct agent *a, const struct host_book *b, struct err *e)
         const struct refusal *r = &l.v[i];
         struct err told;
 
+        if (refusal_is_another_books(r)) {
+            continue;
+        }
         err_told(&told, r->why.code, r->why.msg, r->why.form);
         (void)printf(_("%s refuses the %s of %s for good: %s\n"), b->name,
                      err_words(r->what), r->job[0] != '\0' ? r->job : r->id,

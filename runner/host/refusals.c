@@ -35,6 +35,12 @@ refusal_is_final(enum err_code code)
     }
 }
 
+bool
+refusal_is_another_books(const struct refusal *r)
+{
+    return r->why.code == ERR_NOT_FOUND && strcmp(r->what, REFUSAL_DECLINE) == 0;
+}
+
 /* ---- who changes them ---- */
 
 /* Not the lock of the errands: that is held as long as a book takes its time. */

@@ -27,7 +27,7 @@ struct refusal {
     char what[REFUSAL_WORD_MAX + 1]; /* REFUSAL_* */
     char job[JOB_ID_LEN + 1];        /* "" none */
     char state[SHA256_HEX_LEN + 1]; /* of the thing, where that goes on; "" it does not */
-    struct err why;
+    struct err why;                 /* as kept: err_told makes it the user's words */
     int64_t wall_ns;
     bool told; /* to the owner, by tick or `book tell` */
 };
@@ -43,6 +43,13 @@ struct refusal {
  * disk of its that is full or fails, a lock, a limit, a version, a connection.
  */
 bool refusal_is_final(enum err_code code);
+
+/*
+ * A lease that was declined, and a book that knows nothing of it: the record does not say
+ * whose grant it was, so each book is asked, and all but one say that. Nothing to tell or
+ * to list, but sent no more either, and sent again as all the rest.
+ */
+bool refusal_is_another_books(const struct refusal *r);
 
 /* told_fd: of the directory. Was this very thing refused, in this state of it? */
 bool refusals_has(int told_fd, const struct refusal *r);

@@ -102,6 +102,8 @@ expect 0 book balance ann --json
 held=$(json 'd["held_fen"]')
 is 'd["balance_fen"], d["held_fen"] < 600' "($((10000 - charge)), True)"
 
+cp -r "$kept" "$work/before"
+
 note "a lease that came to nothing: its renter is never heard of again, and its money is free"
 expect 0 gpurun -q -d --name away --max-cost 5 -- sleep 600
 away=$(cat "$work/out")
@@ -121,6 +123,22 @@ cp "$work/keys" "$work/op/home/.ssh/authorized_keys"
 ls "$agent"/renters/*/declined/l* >/dev/null || fail "the host has signed nothing"
 stands $((10000 - charge)) $((held + 500))
 rm -r "$client/gpurun" # never to come back
+# A book that knows nothing of it may be another one: nobody's trouble, but not its last word either.
+mv "$kept" "$work/new"
+mv "$work/before" "$kept"
+for _ in 1 2; do
+    expect 0 owner book tell --json
+    is 'd["told"], d["refused"]' "(0, 0)"
+done
+refused 0
+expect 0 owner book ls
+hasnt "for good" "$work/out"
+rm -r "$kept"
+mv "$work/new" "$kept"
+expect 0 owner book tell --json
+is 'd["told"]' 0
+stands $((10000 - charge)) $((held + 500))
+expect 0 owner book retry acme
 expect 0 owner book tell --json
 is 'd["told"], d["refused"]' "(1, 0)"
 stands $((10000 - charge)) "$held"

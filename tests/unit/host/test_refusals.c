@@ -134,6 +134,45 @@ errand__notes_only_what_the_book_has_refused(void **state)
     agent_close(a);
 }
 
+/* Whose grant a declined lease was it does not say: all books but one know nothing of it.
+ */
+static void
+errand__keeps_what_another_book_would_know_to_itself(void **state)
+{
+    struct agent *a = open_agent(*state);
+    struct host_book book = {.name = "acme", .key = {{3}}};
+    struct errands sums = {0, 0, 0};
+    struct errand x = {.agent = a, .book = &book, .hold_fd = -1, .sums = &sums};
+    struct refusal r = refusal("l000000000001", REFUSAL_DECLINE, "", &book.key);
+    struct refusal bad = refusal("l000000000002", REFUSAL_DECLINE, "", &book.key);
+    struct err e = {0};
+    size_t n = 0;
+
+    assert_ok(agent_dir(a, "told", &x.told_fd, &e));
+    assert_true(errand_begin(&x, &r));
+    (void)err_set(&e, ERR_NOT_FOUND, "this book has signed no grant of it");
+    x.refused = true;
+    assert_ok(errand_failed(&x, &r, &e));
+    assert_int_equal(sums.n_refused, 0);
+    assert_true(refusal_is_another_books(&r));
+    assert_ok(refusals_tell(a, &n, &e));
+    assert_int_equal(n, 0);
+    assert_false(errand_begin(&x, &r)); /* not sent again */
+
+    assert_true(errand_begin(&x, &bad));
+    (void)err_set(&e, ERR_INVALID, "not signed by the lease's host");
+    x.refused = true;
+    assert_ok(errand_failed(&x, &bad, &e)); /* this one is the owner's to know */
+    assert_int_equal(sums.n_refused, 1);
+    assert_ok(refusals_tell(a, &n, &e));
+    assert_int_equal(n, 1);
+
+    assert_ok(refusals_forget(a, &book.key, &e));
+    assert_true(errand_begin(&x, &r)); /* `book retry` */
+    (void)fd_close(&x.told_fd);
+    agent_close(a);
+}
+
 /* A checkpoint was refused, the receipt of the same lease is taken. */
 static void
 errand_taken__ends_what_was_refused_before(void **state)
@@ -298,6 +337,7 @@ main(void)
         unit_test_in_dir(refusals__are_kept_told_once_and_forgotten),
         cmocka_unit_test(refusal__is_final_by_its_code),
         unit_test_in_dir(errand__notes_only_what_the_book_has_refused),
+        unit_test_in_dir(errand__keeps_what_another_book_would_know_to_itself),
         unit_test_in_dir(errand_taken__ends_what_was_refused_before),
         unit_test_in_dir(refusals_tell__leaves_alone_what_changed_meanwhile),
         unit_test_in_dir(
