@@ -114,4 +114,5 @@ static const char *const words[] = {
     N_("checkpoint"),
     N_("keeping"),
     N_("reservation"),
+    N_("decline"),
 };

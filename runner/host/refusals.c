@@ -10,6 +10,7 @@
 
 #include "base/buf.h"
 #include "base/file.h"
+#include "base/lang.h"
 #include "base/rec.h"
 #include "base/text.h"
 
@@ -90,6 +91,7 @@ parse(const struct rec *r, struct refusal *out, struct err *e)
 {
     const char *code;
     const char *why;
+    const char *form = rec_get(r, "form");
     int64_t told = 0;
 
     memset(out, 0, sizeof *out);
@@ -104,7 +106,12 @@ parse(const struct rec *r, struct refusal *out, struct err *e)
         rec_need_int(r, "told", 0, 1, &told, e) != 0) {
         return -1;
     }
-    err_told(&out->why, err_code_from_name(code), why, rec_get(r, "form"));
+    /* As it is kept, in English: it may be written again. */
+    out->why.code = err_code_from_name(code);
+    (void)snprintf(out->why.msg, sizeof out->why.msg, "%s", why);
+    if (form != NULL && strlen(form) < sizeof out->why.form) {
+        (void)snprintf(out->why.form, sizeof out->why.form, "%s", form);
+    }
     out->told = told == 1;
     return 0;
 }
@@ -309,10 +316,12 @@ static void
 say(const struct refusal *r)
 {
     char shown[sizeof r->why.msg];
+    struct err told;
 
-    (void)fprintf(stderr, "gpurun-agent: %s of %s is refused for good: %s\n", r->what,
-                  r->job[0] != '\0' ? r->job : r->id,
-                  text_escape_to(shown, sizeof shown, r->why.msg));
+    err_told(&told, r->why.code, r->why.msg, r->why.form);
+    (void)fprintf(stderr, _("gpurun-agent: %s of %s is refused for good: %s\n"),
+                  err_words(r->what), r->job[0] != '\0' ? r->job : r->id,
+                  text_escape_to(shown, sizeof shown, told.msg));
 }
 
 /* Unless another refusal stands there by now, or it was forgotten meanwhile. */

@@ -169,6 +169,12 @@ for words in "price ls" status doctor devices "jobs -a" audit earnings quota fsc
     [ "$rc" -le 1 ] || fail "status $rc: $words"
     [ "$words" = tick ] || chinese
 done
+mkdir -p "$client/gpurun/local/told"
+no=$client/gpurun/local/told/l000000000001.0011223344556677.no
+printf '%s\n' gpurun.refusal.v1 id=l000000000001 book=0011223344556677 what=decline code=invalid 'why=no such id' wall_ns=1 told=0 >"$no"
+run own gpurun-agent zh_CN.UTF-8 tick
+has "谢绝声明（属于 l000000000001）被永久拒收：没有这个标识" "$work/err"
+grep -q '^told=1' "$no" || fail "not told: $(cat "$no")"
 expect 0 own gpurun-book zh_CN.UTF-8 accounts
 has "账户  名称"
 ! grep -rlP --exclude-dir=work --exclude-dir=store '\p{Han}' "$client/gpurun/local" "$client/.local" || fail "Chinese is kept"
