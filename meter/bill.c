@@ -97,7 +97,7 @@ add_setup(struct draft *d)
     if (d->r->last.total.ns[USAGE_SETUP] <= 0) {
         return;
     }
-    /* What is beyond the time granted costs nothing (grant_charge). */
+    /* What is beyond the time granted costs nothing (journal_cost). */
     l = add(d, BILL_SETUP, USAGE_SETUP,
             (__int128)g->nocard_uyuan_per_h * i64_min(d->r->setup_s, g->max_s));
     memcpy(l->class_name, "cpu", sizeof "cpu");
@@ -128,11 +128,14 @@ add_device(struct draft *d, enum bill_kind kind, enum usage_state state, int64_t
            int64_t to_s, int64_t from_wall_ns, int64_t to_wall_ns)
 {
     const struct grant *g = &d->r->grant;
+    /* As journal_cost has it: of the run, not of the window after it. */
+    int64_t end_s = kind == BILL_DEVICE ? g->max_s : INT64_MAX;
+    int64_t paid_s = i64_min(to_s, end_s) - i64_min(from_s, end_s);
 
     for (size_t i = 0; i < g->n_rows; i++) {
         const struct grant_row *row = &g->rows[i];
         __int128 rate = (__int128)row->n_units * row->uyuan_per_h;
-        struct bill_line *l = add(d, kind, state, rate * (to_s - from_s));
+        struct bill_line *l = add(d, kind, state, rate * paid_s);
 
         memcpy(l->class_name, row->class_name, sizeof l->class_name);
         memcpy(l->type, row->type, sizeof l->type);

@@ -503,17 +503,10 @@ grant_cost(const struct grant *g, int64_t setup_s, int64_t device_s)
     return device_s > 0 ? cost + (__int128)g->job_uyuan * 3600 : cost;
 }
 
-static int64_t
-within_s(const struct grant *g, int64_t spent_s, int64_t more_s)
-{
-    return g->max_s == GRANT_NO_END ? spent_s : i64_min(spent_s, g->max_s + more_s);
-}
-
 int64_t
 grant_charge(const struct grant *g, int64_t setup_s, int64_t device_s)
 {
-    __int128 cost = grant_cost(g, within_s(g, setup_s, 0),
-                               within_s(g, device_s, grant_billed_window_s(g)));
+    __int128 cost = grant_cost(g, setup_s, device_s);
     __int128 fen = wide_floor_div(cost, TARIFF_COST_PER_FEN);
 
     fen = cost > 0 ? wide_max(fen, TARIFF_MIN_FEN) : 0;

@@ -122,8 +122,8 @@ int64_t grant_billed_window_s(const struct grant *g);
 /*
  * The one sum behind bill, cap and stop. Exact cost of set-up and device seconds, in
  * TARIFF_COST_PER_FEN; the charge is its floor, at least TARIFF_MIN_FEN if it is above
- * zero, never above the cap. Whole seconds beyond max_s (of the device: and the billed
- * window) cost nothing: a host that stops late bears it.
+ * zero, never above the cap. Which seconds of a session are charged, its records say:
+ * none of set-up or running beyond max_s, as a host that stops late bears them.
  */
 __int128 grant_cost(const struct grant *g, int64_t setup_s, int64_t device_s);
 int64_t grant_charge(const struct grant *g, int64_t setup_s, int64_t device_s);

@@ -47,10 +47,22 @@ journal_book(const struct journal_reader *r, struct usage_track *t,
                       grant_billed_window_s(&r->grant) * USAGE_NS_PER_S, e);
 }
 
+/* Of the time spent in a state, what was granted. */
+static int64_t
+granted_ns(const struct grant *g, int64_t spent_ns)
+{
+    return spent_ns / USAGE_NS_PER_S < g->max_s ? spent_ns : g->max_s * USAGE_NS_PER_S;
+}
+
 int64_t
 journal_cost(const struct grant *g, const struct usage_totals *t)
 {
-    return grant_charge(g, usage_setup_s(t), usage_device_s(t));
+    /* Each on its own: a window that was not used pays for no late second before it. */
+    struct usage_totals granted = *t;
+
+    granted.ns[USAGE_SETUP] = granted_ns(g, t->ns[USAGE_SETUP]);
+    granted.ns[USAGE_RUNNING] = granted_ns(g, t->ns[USAGE_RUNNING]);
+    return grant_charge(g, usage_setup_s(&granted), usage_device_s(&granted));
 }
 
 /* The end of the stretch that second s lies in. */

@@ -216,9 +216,10 @@ receipt__is_right_after_the_wall_clock_went_back(void **state)
 
 /* The time granted ---------------------------------------------------------- */
 
-/* One that is stopped so late, with a window of which `billed` seconds are used. */
+/* One that is stopped so late, and then takes so long to end. */
 static void
-write_late(struct fixture *f, const char *dir, int64_t window_s, int64_t late_s)
+write_late(struct fixture *f, const char *dir, int64_t window_s, int64_t late_s,
+           int64_t stop_s)
 {
     struct meter_session *s;
 
@@ -228,7 +229,7 @@ write_late(struct fixture *f, const char *dir, int64_t window_s, int64_t late_s)
     fixture_state(s, USAGE_RUNNING, "ready");
     fixture_run(s, (3600 + late_s) * NS_PER_S);
     fixture_state(s, USAGE_STOPPING, "time");
-    fixture_run(s, window_s * NS_PER_S);
+    fixture_run(s, stop_s * NS_PER_S);
     fixture_end(s, "time");
     meter_session_free(s);
 }
@@ -253,12 +254,17 @@ receipt__charges_no_second_beyond_the_time_granted(void **state)
     static const struct {
         int64_t window_s;
         int64_t late_s;
+        int64_t stop_s;
         int64_t fen; /* at 188 an hour */
     } cases[] = {
-        {60, 0, 188},                     /* the free window */
-        {60, 1, 188},     {60, 400, 188}, /* 208.89 of running */
-        {1860, 0, 282},                   /* half an hour of window is paid, too */
-        {1860, 400, 282},
+        {60, 0, 60, 188}, /* the free window */
+        {60, 1, 60, 188},
+        {60, 400, 60, 188},   /* 208.89 of running */
+        {1860, 0, 1860, 282}, /* half an hour of window is paid, too */
+        {1860, 400, 1860, 282},
+        {1860, 400, 0, 188}, /* the job was gone at once: none of it */
+        {1860, 400, 60, 188},
+        {1860, 400, 960, 235}, /* a quarter of an hour of it */
     };
 
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
@@ -269,16 +275,19 @@ receipt__charges_no_second_beyond_the_time_granted(void **state)
         struct buf forged = BUF_INIT;
         struct err e = {0};
         int64_t sum = 0;
+        int64_t run = 0;
 
-        write_late(&f, *state, cases[i].window_s, cases[i].late_s);
+        write_late(&f, *state, cases[i].window_s, cases[i].late_s, cases[i].stop_s);
         r = fixture_receipt(&f);
         assert_int_equal(r->charge_fen, cases[i].fen);
         assert_ok(bill_from_receipt(&bill, r, &e));
         for (size_t k = 0; k < bill.n_lines; k++) {
             assert_true(bill.lines[k].fen >= 0);
             sum += bill.lines[k].fen;
+            run += bill.lines[k].kind == BILL_DEVICE ? bill.lines[k].fen : 0;
         }
         assert_int_equal(sum, cases[i].fen);
+        assert_int_equal(run, 188);
         bill_clear(&bill);
         receipt_free(r);
         fixture_read(&f, &b);
