@@ -85,14 +85,15 @@ int snap_drop(struct store *s, const char *id, const char *why, struct err *e) M
  * Drop every claim that has expired at the wall clock's now. A clock that cannot be
  * trusted expires nothing: one never seen before, or one that jumped against the boot
  * clock, went back, or leapt over a reboot by more than SNAP_CLOCK_LEAP_S that this
- * boot did not run: a battery clock may be off by anything, and a doubt costs a day.
- * clock_doubt then says why, and stays so until it has run steadily for
- * SNAP_CLOCK_STEADY_S. Ends that a slow clock has set are put off when it is put right:
- * data is kept as long as it was to be, of time that could be believed. done is called
- * for each snapshot that expired (NULL allowed).
+ * boot did not run. A battery clock may be off by anything, but a host is off for days,
+ * too, and one that parks itself never runs a whole day: a leap that is believed takes
+ * that much of a period, and no more. clock_doubt then says why, and stays so until it
+ * has run steadily for SNAP_CLOCK_STEADY_S. Ends that a slow clock has set are put off
+ * when it is put right: data is kept as long as it was to be, of time that could be
+ * believed. done is called for each snapshot that expired (NULL allowed).
  */
 #define SNAP_CLOCK_STEADY_S ((int64_t)86400)
-#define SNAP_CLOCK_LEAP_S   ((int64_t)86400)
+#define SNAP_CLOCK_LEAP_S   ((int64_t)8 * 86400)
 struct snap_expiry {
     size_t n_expired;
     struct err clock_doubt; /* ERR_NONE: the clock is trusted; msg is "" then */

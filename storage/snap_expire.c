@@ -22,6 +22,9 @@
 #define DRIFT_NS      (600 * NS)
 #define DRIFT_PART    1000
 #define SAVE_EVERY_NS (600 * NS)
+/* Of a store that had never seen the clock: what is older was perhaps made by a slow one.
+ */
+#define FRESH_NS (86400 * NS)
 
 struct seen {
     bool known;
@@ -229,7 +232,7 @@ put_off(struct store *s, const struct seen *now, struct err *e)
         if (sn->m != NULL && sn->claim.data == SNAP_DATA_KEPT &&
             sn->claim.expires_wall_ns != 0 &&
             (now->off_ns != UNKNOWN ||
-             now->steady_wall_ns - sn->m->made_wall_ns > SNAP_CLOCK_LEAP_S * NS)) {
+             now->steady_wall_ns - sn->m->made_wall_ns > FRESH_NS)) {
             rc = keep_on(s, sn, now->steady_wall_ns,
                          add_ns(sn->claim.expires_wall_ns, now->off_ns), e);
         }
