@@ -54,6 +54,28 @@ json_escaped(struct json_writer *j, const char *text, size_t len)
     buf_free(&b);
 }
 
+/* A cut in the middle of a character leaves up to so much of an error's room. */
+#define CUT_MAX 4
+
+/*
+ * A peer's line in the user's words. It may be longer than an error can be (a path): then
+ * as it came, for what a cut takes off is what is wrong.
+ */
+static void
+add_told(struct buf *out, const char *value, size_t len, const char *form)
+{
+    struct err told = {.msg = ""};
+
+    if (form != NULL && form[0] != '\0') {
+        err_told(&told, ERR_NONE, value, form);
+    }
+    if (told.msg[0] != '\0' && strlen(told.msg) + CUT_MAX < sizeof told.msg) {
+        text_escape(out, told.msg, strlen(told.msg));
+    } else {
+        text_escape(out, value, len);
+    }
+}
+
 /* The peer's lines, each on one of ours. */
 static void
 add_lines(struct gathered *g, const struct rec *resp)
@@ -66,19 +88,13 @@ add_lines(struct gathered *g, const struct rec *resp)
         size_t len;
         const char *value = rec_get_nth(resp, "line", i, &len);
         const char *form = rec_get_nth(resp, "line_form", i, NULL);
-        struct err told;
 
         if (g->j != NULL) {
             json_escaped(g->j, value, len);
             continue;
         }
         buf_printf(g->out, "%s: ", g->host);
-        if (form != NULL && form[0] != '\0') {
-            err_told(&told, ERR_NONE, value, form);
-            text_escape(g->out, told.msg, strlen(told.msg));
-        } else { /* perhaps longer than an error may be */
-            text_escape(g->out, value, len);
-        }
+        add_told(g->out, value, len, form);
         buf_add_str(g->out, "\n");
     }
     if (g->j != NULL) {
