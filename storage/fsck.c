@@ -296,7 +296,7 @@ fsck_run(const char *dir, const struct fsck_options *o, struct fsck_result *out,
         err_set_sys(e, errno, "cannot open '%s/lock'", dir);
         goto out;
     }
-    if (store_lock(lock_fd, STORE_LOCK_GC, true, false, e) == -1) {
+    if (store_lock(lock_fd, STORE_LOCK_GC, true, true, e) == -1) {
         goto out;
     }
     rc = check(&f, dir, e);

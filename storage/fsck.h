@@ -25,7 +25,7 @@
  *   - a manifest with one damaged copy gets it back from the other;
  *   - every file of every snapshot that needs a missing chunk is named.
  * It never makes things worse: what is sound is copied before anything is moved. Runs
- * beside writers and readers, not beside gc.
+ * beside writers and readers; a gc, or another look, is waited for.
  */
 
 /* Is that chunk missing? */

@@ -2,11 +2,14 @@
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <pthread.h>
+#include <sched.h>
 #include <sys/stat.h>
 
 #include "storage/fsck.h"
 #include "storage/pack.h"
 #include "storage/rebuild.h"
+#include "storage/store_internal.h"
 #include "storage/tree.h"
 
 /*
@@ -488,6 +491,66 @@ fsck__waits_with_the_index_while_others_use_it(void **state)
     scratch_free(dir);
 }
 
+struct look {
+    const char *dir;
+    struct fsck_result r;
+};
+
+static void *
+look(void *arg)
+{
+    struct look *l = arg;
+    struct report rep;
+
+    l->r = run_fsck(l->dir, &rep);
+    return NULL;
+}
+
+/* Does somebody wait for a lock on the file fd? */
+static bool
+somebody_waits(int fd)
+{
+    FILE *locks = fopen("/proc/locks", "re");
+    char line[256];
+    struct stat st;
+    char file[64];
+    bool waits = false;
+
+    assert_non_null(locks);
+    assert_int_equal(fstat(fd, &st), 0);
+    (void)snprintf(file, sizeof file, ":%llu ", (unsigned long long)st.st_ino);
+    while (fgets(line, sizeof line, locks) != NULL) {
+        waits = waits || (strstr(line, "->") != NULL && strstr(line, file) != NULL);
+    }
+    (void)fclose(locks);
+    return waits;
+}
+
+static void
+fsck__waits_for_a_gc_to_end(void **state)
+{
+    char *dir = copy_model();
+    char *path = path_join(dir, "lock");
+    int fd = open(path, O_RDWR | O_CLOEXEC);
+    struct look l = {.dir = dir};
+    pthread_t thread;
+
+    (void)state;
+    assert_true(fd >= 0);
+    OK(store_lock(fd, STORE_LOCK_GC, true, false, e));
+    assert_int_equal(pthread_create(&thread, NULL, look, &l), 0);
+    while (!somebody_waits(fd)) {
+        (void)sched_yield();
+    }
+    store_unlock(fd, STORE_LOCK_GC);
+    assert_int_equal(pthread_join(thread, NULL), 0);
+    assert_true(fsck_clean(&l.r));
+    assert_true(l.r.n_chunks > 0);
+    (void)close(fd);
+    free(path);
+    scratch_free(dir);
+}
+
 /* ---- names of files ---- */
 
 static struct sha256
@@ -579,6 +642,7 @@ main(void)
         cmocka_unit_test(fsck__tells_what_a_lost_pack_took_with_it),
         cmocka_unit_test(fsck__leaves_no_pack_of_nothing),
         cmocka_unit_test(fsck__waits_with_the_index_while_others_use_it),
+        cmocka_unit_test(fsck__waits_for_a_gc_to_end),
         cmocka_unit_test(files_tree__names_the_files_that_need_a_chunk),
     };
 
