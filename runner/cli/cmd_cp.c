@@ -13,6 +13,7 @@
 #include "runner/cli/commands.h"
 #include "runner/cli/context.h"
 #include "runner/cli/find.h"
+#include "runner/cli/landed.h"
 #include "runner/cli/out.h"
 #include "runner/cli/progress.h"
 #include "runner/client/bring.h"
@@ -111,7 +112,8 @@ bring_here(struct cli *c, struct client *cl, const struct side *src, const char 
     struct data_ref ref = {.session = NULL};
     struct shown shown = {.progress = NULL};
     struct bring_want want = {.progress = on_progress, .ctx = &shown};
-    struct land_options lo = {.replace = true};
+    struct extract_report report = {.n_lost_metadata = 0};
+    struct land_options lo = {.replace = true, .report = &report};
     struct scratch *scratch = NULL;
     struct brought got;
     int rc = -1;
@@ -130,7 +132,7 @@ bring_here(struct cli *c, struct client *cl, const struct side *src, const char 
     progress_end(shown.progress);
     scratch_free(scratch);
     data_ref_close(&ref);
-    return rc;
+    return rc == 0 ? landed_tell(c, &report, target, false, e) : -1;
 }
 
 static int

@@ -11,6 +11,7 @@
 #include "runner/cli/commands.h"
 #include "runner/cli/context.h"
 #include "runner/cli/find.h"
+#include "runner/cli/landed.h"
 #include "runner/cli/out.h"
 #include "runner/cli/progress.h"
 #include "runner/cli/snapnotify.h"
@@ -275,12 +276,12 @@ check_target(const char *target, struct err *e)
 
 static int
 get_to(struct cli *c, struct client *cl, struct data_ref *ref, const char *path,
-       const char *target, bool exact, struct err *e)
+       const char *target, bool exact, struct extract_report *report, struct err *e)
 {
     struct shown shown = {.progress = NULL};
     struct bring_want want = {
         .snapshot = ref->snapshot, .path = path, .progress = on_progress, .ctx = &shown};
-    struct land_options lo = {.exact = exact};
+    struct land_options lo = {.exact = exact, .report = report};
     struct scratch *scratch = NULL;
     struct brought got;
     int rc = -1;
@@ -319,7 +320,7 @@ trim_path(const char *path)
 
 static int
 print_target(const struct cli *c, const struct data_ref *ref, const char *target,
-             struct err *e)
+             const struct extract_report *report, struct err *e)
 {
     struct buf out = BUF_INIT;
     int rc;
@@ -330,6 +331,7 @@ print_target(const struct cli *c, const struct data_ref *ref, const char *target
         json_obj(&j);
         json_kstr(&j, "id", ref->snapshot);
         json_kname(&j, "path", target, strlen(target));
+        landed_json(&j, report);
         json_obj_end(&j);
     } else {
         text_escape(&out, target, strlen(target));
@@ -346,6 +348,7 @@ run_get(struct cli *c, const void *options, const struct words *w, struct err *e
     const struct get_options *o = options;
     struct client cl = {.loop = NULL};
     struct data_ref ref = {.session = NULL};
+    struct extract_report report = {.n_lost_metadata = 0};
     char *path = w->n > 1 ? trim_path(w->v[1]) : NULL;
     char *target = NULL;
     int rc = -1;
@@ -356,8 +359,9 @@ run_get(struct cli *c, const void *options, const struct words *w, struct err *e
     }
     target = o->out != NULL ? xstrdup(o->out) : default_target(&ref, path);
     if (check_target(target, e) == 0 &&
-        get_to(c, &cl, &ref, path, target, o->exact, e) == 0) {
-        rc = print_target(c, &ref, target, e);
+        get_to(c, &cl, &ref, path, target, o->exact, &report, e) == 0 &&
+        landed_tell(c, &report, target, o->exact, e) == 0) {
+        rc = print_target(c, &ref, target, &report, e);
     }
 
 out:

@@ -12,6 +12,7 @@
 #include "base/buf.h"
 #include "base/file.h"
 #include "base/text.h"
+#include "runner/cli/landed.h"
 #include "runner/cli/out.h"
 #include "runner/cli/progress.h"
 #include "runner/cli/script.h"
@@ -159,14 +160,17 @@ put_in_place(const struct one *o, struct scratch *from, const struct brought *go
                                  .may_replace_ctx = (void *)(uintptr_t)o};
     struct extract_report report;
 
-    return extract_tree(o->parent_fd, &got->tree, &source, &xo, &report, e);
+    return extract_tree(o->parent_fd, &got->tree, &source, &xo, &report, e) == 0
+               ? landed_tell(o->c, &report, o->name, false, e)
+               : -1;
 }
 
 static int
 put_beside(const struct one *o, struct scratch *from, const struct brought *got,
            const char *conflict, struct err *e)
 {
-    struct land_options lo = {.replace = false};
+    struct extract_report report = {.n_lost_metadata = 0};
+    struct land_options lo = {.replace = false, .report = &report};
     char *shown = xasprintf("%s/%s.from-%s", o->parent, o->name, o->record->id);
     char *target =
         xasprintf("/proc/self/fd/%d/%s.from-%s", o->parent_fd, o->name, o->record->id);
@@ -177,6 +181,7 @@ put_beside(const struct one *o, struct scratch *from, const struct brought *got,
             _("'%s' changed here since it was shipped, and stays; the job's comes as "
               "'%s'"),
             conflict, shown);
+        rc = landed_tell(o->c, &report, shown, false, e);
     }
     free(target);
     free(shown);

@@ -9,6 +9,7 @@
 #include "base/err.h"
 #include "base/hash.h"
 #include "runner/client/session.h"
+#include "storage/extract.h"
 #include "storage/store.h"
 #include "storage/sync.h"
 
@@ -76,6 +77,7 @@ int bring_listing(struct client *cl, struct session *s, const struct bring_want 
 struct land_options {
     bool exact;
     bool replace;
+    struct extract_report *report; /* filled on success: what did not come; may be NULL */
 };
 int land_tree(struct scratch *from, const struct brought *what, const char *target,
               const struct land_options *o, struct err *e) MUST_USE;

@@ -101,6 +101,9 @@ land_tree(struct scratch *from, const struct brought *what, const char *target,
     if (rc == 0 && name == NULL) {
         l.staging[0] = '\0'; /* it is the target now */
     }
+    if (rc == 0 && o->report != NULL) {
+        *o->report = report;
+    }
 
 out:
     (void)fd_close(&l.staging_fd);

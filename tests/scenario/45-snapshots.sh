@@ -89,7 +89,8 @@ has partial
 expect 0 gpurun snap files pa
 [ "$(grep -c damaged "$work/out")" = 1 ] || fail "not one damaged entry"
 rm -rf "$work/got"
-expect 0 gpurun -q snap get pa -o "$work/got"
+expect 0 gpurun snap get pa -o "$work/got"
+has "1 file is left out" "$work/err"
 [ "$(cat "$work/got/wrote")" = pa ] || fail "the rest of a partial snapshot"
 [ ! -e "$work/got/closed" ] || fail "a damaged file was made"
 
