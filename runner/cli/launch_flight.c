@@ -123,7 +123,32 @@ on_before(void *ctx, struct conn *c, bool first)
     fetch_begin(l->fetch, c);
 }
 
-/* --port: the listener first: what is typed from the printed URL is not refused then. */
+/*
+ * --port: the listener first: what is typed from the printed URL is not refused then. By
+ * now the job is there and costs: a number that is taken here is no reason to let go.
+ */
+static int
+open_port(struct launch *l, const struct port_want *w, struct port_forward **out,
+          struct err *e)
+{
+    const char *job = l->r->spec.job;
+    uint16_t local;
+
+    if (port_forward_new(out, l->cl, l->session, job, w->remote, w->local, e) != 0 &&
+        (e->code != ERR_BUSY ||
+         port_forward_new(out, l->cl, l->session, job, w->remote, 0, e) != 0)) {
+        return -1;
+    }
+    local = port_forward_local(*out);
+    if (w->local != 0 && w->local != local) {
+        say(l->c, _("port %u is in use here: port %u of the job: http://127.0.0.1:%u"),
+            w->local, w->remote, local);
+    } else {
+        say(l->c, _("port %u of the job: http://127.0.0.1:%u"), w->remote, local);
+    }
+    return 0;
+}
+
 static void
 open_ports(struct launch *l)
 {
@@ -131,15 +156,10 @@ open_ports(struct launch *l)
 
     l->ports = xcalloc(l->r->n_ports + 1, sizeof(struct port_forward *));
     for (size_t i = 0; i < l->r->n_ports; i++) {
-        const struct port_want *w = &l->r->ports[i];
-
-        if (port_forward_new(&l->ports[i], l->cl, l->session, l->r->spec.job, w->remote,
-                             w->local, &e) != 0) {
+        if (open_port(l, &l->r->ports[i], &l->ports[i], &e) != 0) {
             follow_cancel(l->follow, &e);
             return;
         }
-        say(l->c, _("port %u of the job: http://127.0.0.1:%u"), w->remote,
-            port_forward_local(l->ports[i]));
     }
 }
 

@@ -49,11 +49,14 @@ ready_or_gone() { grep -q "$ready" "$work/serve.out" || ! kill -0 "$bg"; }
 for t in pipe libssh ssh; do
     use "$t"
     note "serve on $H"
+    want=$listen
+    [ "$t" = pipe ] || want=$listen:${port[$H]} # which its sshd has
     client_bg "$work/serve.out" "$work/serve.err" run --host "$H" --from "$trained" --name "serve-$H" \
-        --port "$listen" serve.py --listen "$listen"
+        --port "$want" serve.py --listen "$listen"
     await 90 "the server is ready" ready_or_gone
     grep -q "$ready" "$work/serve.out" || fail "no server: $(cat "$work/serve.err")"
-    url=$(sed -n "s/^gpurun: port $listen of the job: //p" "$work/serve.err")
+    url=$(sed -n "s/^gpurun: .*port $listen of the job: //p" "$work/serve.err")
+    [ "$t" = pipe ] || has "port ${port[$H]} is in use here" "$work/serve.err"
     [ -n "$url" ] && [ "$url" != "http://127.0.0.1:$listen" ] || fail "the URL: '$url'"
     for n in 3 10; do
         expect 0 /usr/bin/python3 client.py "$url" "$n"
