@@ -233,6 +233,9 @@ parse_words(char **w, size_t n, const char *text, struct target *t, struct err *
     for (size_t i = 1; i < n; i++) {
         const char *p = w[i];
 
+        if (strcmp(p, "--") == 0 && i + 1 == n) {
+            continue;
+        }
         if (p[0] != '-' || p[1] == '\0') {
             if (destination != NULL) {
                 return bad(text, _("a command after the address cannot be taken"), e);
@@ -304,9 +307,82 @@ check_target(const struct target *t, const char *text, struct err *e)
     return 0;
 }
 
-int
-host_parse_target(struct host *h, const char *text, char **remark, struct err *e)
+/* Blanks that a page or a chat puts between words: to plain ones. */
+static char *
+plain_blanks(const char *text)
 {
+    static const char *const blanks[] = {"\xc2\xa0", "\xe3\x80\x80", "\\\n", "\\\r\n",
+                                         "\t"};
+    struct buf b = BUF_INIT;
+
+    while (*text != '\0') {
+        size_t n = 0;
+
+        for (size_t i = 0; i < sizeof blanks / sizeof *blanks && n == 0; i++) {
+            size_t len = strlen(blanks[i]);
+
+            n = strncmp(text, blanks[i], len) == 0 ? len : 0;
+        }
+        buf_add_u8(&b, n > 0 ? ' ' : (uint8_t)*text);
+        text += n > 0 ? n : 1;
+    }
+    return buf_steal(&b);
+}
+
+/*
+ * Where the line `ssh …` begins in what was copied with it: a prompt, or a label that
+ * ends in a colon. The text itself: there is none.
+ */
+static char *
+find_line(char *text)
+{
+    static const char *const before[] = {
+        ": ", ":", "\xef\xbc\x9a", "$ ", "# ", "% ", "> ", "`", "\""};
+    char *at = text;
+
+    while ((at = strstr(at, "ssh ")) != NULL) {
+        if (at == text) {
+            return at;
+        }
+        for (size_t i = 0; i < sizeof before / sizeof *before; i++) {
+            size_t len = strlen(before[i]);
+
+            if ((size_t)(at - text) >= len && memcmp(at - len, before[i], len) == 0) {
+                return at;
+            }
+        }
+        at++;
+    }
+    return text;
+}
+
+/* What was copied, without what surrounds the line; malloc'ed. */
+static char *
+tidy(const char *copied)
+{
+    char *text = plain_blanks(copied);
+    char *line = find_line(text + strspn(text, " \r\n"));
+    size_t least = strncmp(line, "ssh ", 4) == 0 ? 4 : 0; /* of a line without a host */
+    char *remark;
+    char *out;
+    size_t n;
+
+    if (least > 0 && (remark = strstr(line, " #")) != NULL) {
+        *remark = '\0';
+    }
+    n = strlen(line);
+    while (n > least && strchr(" \r\n;`\"", line[n - 1]) != NULL) {
+        n--;
+    }
+    out = xasprintf("%.*s", (int)n, line);
+    free(text);
+    return out;
+}
+
+int
+host_parse_target(struct host *h, const char *copied, char **remark, struct err *e)
+{
+    char *text = tidy(copied);
     struct target t = {0};
     bool line = strncmp(text, "ssh ", 4) == 0;
     int rc = line ? parse_line(text, &t, e) : parse_destination(text, text, &t, e);
@@ -314,6 +390,7 @@ host_parse_target(struct host *h, const char *text, char **remark, struct err *e
     if (rc == 0) {
         rc = check_target(&t, text, e);
     }
+    free(text);
     if (rc != 0) {
         target_free(&t);
         return -1;
