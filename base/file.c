@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #define READ_STEP ((size_t)64 << 10)
@@ -106,6 +107,21 @@ fd_close(int *fd)
         return 0;
     }
     return close(was) == -1 && errno != EINTR ? -1 : 0;
+}
+
+#define FDS_TRIED 65536
+
+void
+fd_close_from(int first)
+{
+#ifdef SYS_close_range
+    if (syscall(SYS_close_range, first, ~0u, 0) == 0) {
+        return;
+    }
+#endif
+    for (int fd = first; fd < FDS_TRIED; fd++) {
+        (void)close(fd);
+    }
 }
 
 static int

@@ -49,6 +49,7 @@ int file_open_alone(int dir_fd, const char *name, bool wait);
 
 /* Close *fd if it is not -1 and make it -1; -1 with errno if the close failed. */
 int fd_close(int *fd);
+void fd_close_from(int first); /* all from there on; safe after a fork */
 
 /* fsync the directory path. */
 int file_sync_dir(const char *path, struct err *e) MUST_USE;

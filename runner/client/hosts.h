@@ -64,12 +64,13 @@ int host_name_check(const char *name, struct err *e) MUST_USE;
 /*
  * Fill address, user, port, identity and jump from what `host add` was given:
  * [USER@]HOST[:PORT], [USER@][V6ADDR]:PORT, ssh://USER@HOST:PORT, or a whole "ssh -p
- * 35394 root@host" line as providers' consoles show it. *remark is then a malloc'ed
+ * 35394 root@host" line as providers' consoles show it, copied with a prompt, a label or
+ * odd blanks about it. *remark is then a malloc'ed
  * sentence about options of such a line that do not matter here (-L …), or NULL.
  * ERR_INVALID: anything else, and an address or user that begins with '-' or holds
  * spaces or control characters. *h is unchanged on failure.
  */
-int host_parse_target(struct host *h, const char *text, char **remark,
+int host_parse_target(struct host *h, const char *copied, char **remark,
                       struct err *e) MUST_USE;
 
 /* Add "TYPE=YUAN" of --price (a type given twice: the last counts), "K=V" of --env. */

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/buf.h"
@@ -22,6 +23,18 @@ struct search {
 };
 
 /* ---- collecting ---- */
+
+/* A file that lists things: a pipe of that name is none. */
+static int
+read_list(const char *path, struct buf *out)
+{
+    struct stat st;
+    struct err none;
+
+    return stat(path, &st) == 0 && S_ISREG(st.st_mode)
+               ? file_read(path, LIST_MAX, out, &none)
+               : -1;
+}
 
 static void
 add_once(struct strings *s, const char *value)
@@ -160,12 +173,11 @@ static void
 read_condarc(struct search *s, const char *home, const char *path)
 {
     struct buf b = BUF_INIT;
-    struct err none;
     bool inside = false;
     char *rest = NULL;
     char *text = NULL;
 
-    if (file_read(path, LIST_MAX, &b, &none) == 0) {
+    if (read_list(path, &b) == 0) {
         char *line;
 
         text = buf_steal(&b);
@@ -191,11 +203,10 @@ read_listed(struct search *s, const char *home)
 {
     char *path = path_join(home, ".conda/environments.txt");
     struct buf b = BUF_INIT;
-    struct err none;
     char *rest = NULL;
     char *text = NULL;
 
-    if (file_read(path, LIST_MAX, &b, &none) == 0) {
+    if (read_list(path, &b) == 0) {
         char *line;
 
         text = buf_steal(&b);

@@ -465,21 +465,6 @@ hear(struct warden *w)
     return true;
 }
 
-#define FDS_TRIED 65536
-
-static void
-close_from(int first)
-{
-#ifdef SYS_close_range
-    if (syscall(SYS_close_range, first, ~0u, 0) == 0) {
-        return;
-    }
-#endif
-    for (int fd = first; fd < FDS_TRIED; fd++) {
-        (void)close(fd);
-    }
-}
-
 /* Keep nothing of the supervisor but the socket. */
 static int
 clean_up(int *sock)
@@ -496,7 +481,7 @@ clean_up(int *sock)
     }
     if (failed == 0) {
         (void)fcntl(3, F_SETFD, FD_CLOEXEC);
-        close_from(4);
+        fd_close_from(4);
     }
     return failed;
 }

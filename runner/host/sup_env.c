@@ -22,6 +22,23 @@ put_first_in_path(struct strings *env, const char *dir)
     free(path);
 }
 
+/* /home/owner/miniconda3/bin: its programs need /home/owner/miniconda3. */
+static void
+show_prefixes_of_path(struct sup *s)
+{
+    const char *path = env_get(&s->login, "PATH");
+
+    while (path != NULL && *path != '\0') {
+        size_t n = strcspn(path, ":");
+        char *dir = xasprintf("%.*s", (int)n, path);
+
+        sup_show_prefix_of(s, dir);
+        free(dir);
+        path += n;
+        path += *path == ':' ? 1 : 0;
+    }
+}
+
 /* A virtual environment or conda environment at prefix becomes the job's own. */
 static int
 use_prefix(struct sup *s, const char *prefix, const char *variable, const char *what,
@@ -46,8 +63,9 @@ use_prefix(struct sup *s, const char *prefix, const char *variable, const char *
 static int
 use_conda(struct sup *s, const char *name, struct err *e)
 {
+    bool by_name = strchr(name, '/') == NULL;
     char *prefix =
-        strchr(name, '/') != NULL ? sup_host_path(s, name) : conda_find(&s->env, name, e);
+        by_name ? conda_find(sup_finding_env(s), name, e) : sup_host_path(s, name);
     int rc;
 
     if (prefix == NULL) {
@@ -56,6 +74,9 @@ use_conda(struct sup *s, const char *name, struct err *e)
     rc = use_prefix(s, prefix, "CONDA_PREFIX", "--conda", e);
     if (rc == 0) {
         env_set(&s->env, "CONDA_DEFAULT_ENV", name);
+    }
+    if (rc == 0 && by_name) {
+        strings_add(&s->shown, prefix);
     }
     free(prefix);
     return rc;
@@ -148,7 +169,13 @@ sup_env_build(struct sup *s, struct err *e)
 {
     struct err why;
 
-    loginenv_get(s->agent, &s->env, &why);
+    strings_free(&s->login);
+    strings_free(&s->shown);
+    loginenv_get(s->agent, &s->login, &why);
+    for (size_t i = 0; i < s->login.n; i++) {
+        strings_add(&s->env, s->login.v[i]);
+    }
+    show_prefixes_of_path(s);
     if (why.msg[0] != '\0' && s->work_note == NULL) {
         s->work_note = xasprintf("login environment: %s", why.msg);
     }

@@ -1,7 +1,7 @@
 #include <ctype.h>
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <glob.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -64,30 +64,67 @@ is_version(const char *text)
     return isdigit((unsigned char)text[0]) && text[strspn(text, "0123456789.")] == '\0';
 }
 
+const struct strings *
+sup_finding_env(const struct sup *s)
+{
+    return s->renter->confined ? &s->login : &s->env;
+}
+
+void
+sup_show_prefix_of(struct sup *s, const char *bin)
+{
+    const char *home = env_get(&s->login, "HOME");
+    char *prefix = xstrdup(bin);
+    char *slash = strrchr(prefix, '/');
+
+    if (slash != NULL && slash != prefix && strcmp(slash, "/bin") == 0) {
+        *slash = '\0';
+        if (home == NULL ||
+            (strcmp(prefix, home) != 0 && strncmp(strrchr(prefix, '/'), "/.", 2) != 0)) {
+            strings_add(&s->shown, prefix);
+        }
+    }
+    free(prefix);
+}
+
+/* Is a directory of pyenv's of that version? "3.11" also stands for 3.11.4. */
+static bool
+is_of_version(const char *name, const char *version)
+{
+    size_t n = strlen(version);
+
+    return strncmp(name, version, n) == 0 && (name[n] == '\0' || name[n] == '.');
+}
+
 /* The newest that pyenv has of a version; its shims may be in no PATH. */
 static char *
 of_pyenv(const struct sup *s, const char *version)
 {
-    const char *root = env_get(&s->env, "PYENV_ROOT");
-    const char *home = env_get(&s->env, "HOME");
-    char *pattern = root != NULL ? xasprintf("%s/versions/%s", root, version)
-                                 : xasprintf("%s/.pyenv/versions/%s",
-                                             home == NULL ? "" : home, version);
-    char *parts = xasprintf("%s.*", pattern);
+    const char *root = env_get(sup_finding_env(s), "PYENV_ROOT");
+    const char *home = env_get(sup_finding_env(s), "HOME");
+    char *versions = root != NULL
+                         ? path_join(root, "versions")
+                         : xasprintf("%s/.pyenv/versions", home == NULL ? "" : home);
+    DIR *d = opendir(versions);
+    const struct dirent *one;
+    char *newest = NULL;
     char *found = NULL;
-    glob_t g = {0};
 
-    if (glob(pattern, 0, NULL, &g) == 0 || glob(parts, 0, NULL, &g) == 0) {
-        size_t newest = 0;
-
-        for (size_t i = 1; i < g.gl_pathc; i++) {
-            newest = strverscmp(g.gl_pathv[i], g.gl_pathv[newest]) > 0 ? i : newest;
+    while (d != NULL && (one = readdir(d)) != NULL) {
+        if (is_of_version(one->d_name, version) &&
+            (newest == NULL || strverscmp(one->d_name, newest) > 0)) {
+            free(newest);
+            newest = xstrdup(one->d_name);
         }
-        found = path_join(g.gl_pathv[newest], "bin/python");
     }
-    globfree(&g);
-    free(pattern);
-    free(parts);
+    if (d != NULL) {
+        (void)closedir(d);
+    }
+    if (newest != NULL) {
+        found = xasprintf("%s/%s/bin/python", versions, newest);
+    }
+    free(newest);
+    free(versions);
     if (found != NULL && access(found, X_OK) != 0) {
         free(found);
         found = NULL;
@@ -140,13 +177,19 @@ sup_python_put(const struct sup *s, int dir_fd, struct err *e)
 {
     char *python = sup_python(s);
     struct buf b = BUF_INIT;
+    struct stat st;
     int rc = -1;
 
     if (python == NULL) {
         return err_set(e, ERR_NOT_FOUND, "there is no %s in the environment of this host",
                        s->spec.python);
     }
-    if (access(python, X_OK) != 0) {
+    if (stat(python, &st) == 0 && !S_ISREG(st.st_mode)) {
+        errno = EACCES;
+    } else if (access(python, X_OK) == 0) {
+        errno = 0;
+    }
+    if (errno != 0) {
         err_set_sys(e, errno, "--python: cannot run '%s' on this host", python);
         goto out;
     }
@@ -181,6 +224,14 @@ sup_python_first(struct sup *s, struct err *e)
         goto out;
     }
     rc = sup_python_put(s, fd, e);
+    if (rc == 0 && is_version(s->spec.python)) {
+        char *python = sup_python(s);
+        char *slash = strrchr(python, '/');
+
+        *slash = '\0';
+        sup_show_prefix_of(s, python);
+        free(python);
+    }
     if (rc == 0) {
         const char *was = env_get(&s->env, "PATH");
         char *path = xasprintf("%s:%s", seen, was == NULL ? "/usr/bin:/bin" : was);

@@ -98,36 +98,6 @@ sup_run_schedule(struct sup *s)
 
 /* ---- walls ---- */
 
-static void
-add_prefixes_of_path(const struct sup *s, struct rec *walls)
-{
-    const char *path = NULL;
-
-    for (size_t i = 0; i < s->env.n; i++) {
-        if (strncmp(s->env.v[i], "PATH=", 5) == 0) {
-            path = s->env.v[i] + 5;
-        }
-    }
-    /* /home/owner/miniconda3/bin: its programs need /home/owner/miniconda3. */
-    while (path != NULL && *path != '\0') {
-        size_t n = strcspn(path, ":");
-        char *dir = xasprintf("%.*s", (int)n, path);
-        char *slash = strrchr(dir, '/');
-        const char *home = getenv("HOME");
-
-        if (slash != NULL && slash != dir && strcmp(slash, "/bin") == 0) {
-            *slash = '\0';
-            if (home == NULL ||
-                (strcmp(dir, home) != 0 && strncmp(strrchr(dir, '/'), "/.", 2) != 0)) {
-                rec_add(walls, "ro", dir);
-            }
-        }
-        free(dir);
-        path += n;
-        path += *path == ':' ? 1 : 0;
-    }
-}
-
 void
 sup_run_walls(struct sup *s)
 {
@@ -154,7 +124,9 @@ sup_run_walls(struct sup *s)
         for (size_t i = 0; i < nodes.n; i++) {
             rec_add(walls, "rw", nodes.v[i]);
         }
-        add_prefixes_of_path(s, walls);
+        for (size_t i = 0; i < s->shown.n; i++) {
+            rec_add(walls, "ro", s->shown.v[i]);
+        }
         strings_free(&nodes);
     }
     if (guard_walls(s->guard, walls, &e) != 0) {

@@ -327,6 +327,8 @@ close_down(struct sup *s)
     sup_data_free(s);
     sup_setup_free(s);
     strings_free(&s->env);
+    strings_free(&s->login);
+    strings_free(&s->shown);
     spec_free(&s->spec);
     state_free(&s->state);
     free(s->workdir);

@@ -80,7 +80,9 @@ struct sup {
     struct watch *guard_watch;
 
     /* preparing */
-    struct strings env; /* of the job; complete once prepared */
+    struct strings env;   /* of the job; complete once prepared */
+    struct strings login; /* of the host's user: what a renter's words did not change */
+    struct strings shown; /* prefixes of programs, that a confined job may read */
     char *workdir;
     char *tmpdir;   /* outside the snapshot; as the host names it */
     char *tmp_seen; /* and as the job does: its own /tmp is that, where it has one */
@@ -244,6 +246,13 @@ int sup_command(struct sup *s, struct strings *out, struct err *e) MUST_USE;
 char *sup_which(const struct strings *env, const char *name);
 /* A path on the host as the user wrote it: absolute, "~/…", in the job, or at home. */
 char *sup_host_path(const struct sup *s, const char *text);
+/*
+ * Where programs are looked for on the word of a renter: of one that `allow` let in only
+ * as the host's own user would find them.
+ */
+const struct strings *sup_finding_env(const struct sup *s);
+/* bin: a directory of programs; what they need beside it is shown to a confined job. */
+void sup_show_prefix_of(struct sup *s, const char *bin);
 /* The interpreter of a job in Python; malloc'ed, NULL: there is none. */
 char *sup_python(const struct sup *s);
 /* --python: have `python3` and `python` in the directory dir_fd that run it. */

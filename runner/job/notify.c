@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "base/buf.h"
+#include "base/file.h"
 
 #define DAY_NS ((int64_t)86400 * 1000000000)
 
@@ -183,14 +184,8 @@ become(const char *command, char *const *envp)
 {
     char *const argv[] = {(char *)(uintptr_t) "sh", (char *)(uintptr_t) "-c",
                           (char *)(uintptr_t)command, NULL};
-    int null = open("/dev/null", O_RDONLY);
     sigset_t none;
 
-    /* What it says is none of a job's output. */
-    if (null != -1) {
-        (void)dup2(null, STDIN_FILENO);
-    }
-    (void)dup2(STDERR_FILENO, STDOUT_FILENO);
     (void)setsid();
     (void)signal(SIGPIPE, SIG_DFL);
     (void)signal(SIGHUP, SIG_DFL);
@@ -210,10 +205,18 @@ static _Noreturn void
 watch(const char *command, char *const *envp)
 {
     struct timespec left = {NOTIFY_TIME_S, 0};
+    int null = open("/dev/null", O_RDONLY);
     sigset_t ended;
     pid_t pid;
     int status = 0;
 
+    /* What it says is none of a job's output. Of the caller's files nothing stays open:
+     * locks and sockets, by whose end others know that the caller is gone. */
+    if (null != -1) {
+        (void)dup2(null, STDIN_FILENO);
+    }
+    (void)dup2(STDERR_FILENO, STDOUT_FILENO);
+    fd_close_from(3);
     (void)setsid(); /* no terminal's signals */
     (void)signal(SIGCHLD, SIG_DFL);
     (void)sigemptyset(&ended);

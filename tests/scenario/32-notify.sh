@@ -32,6 +32,11 @@ await 30 "it hangs" test -s "$work/hanging"
 hanging=$(cat "$work/hanging")
 kill -0 "$hanging" || fail "it does not hang"
 
+note "one that takes long holds nobody up who waits for the end of our output"
+began=$SECONDS
+[ "$(gpurun -q --name long --notify "sleep 50" -- echo hi 2>/dev/null)" = hi ] || fail "not its output"
+[ $((SECONDS - began)) -lt 45 ] || fail "held for $((SECONDS - began)) s"
+
 note "the end of its data, by snap ls: at three days and at one, each once, of the end it has"
 expect 0 gpurun -q snap ls
 count "expires" 0

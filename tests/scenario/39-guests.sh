@@ -116,3 +116,17 @@ who ann
 n=$(find "$agent_home" -name numbers | wc -l)
 expect 0 gpurun data rm digits
 [ "$(find "$agent_home" -name numbers | wc -l)" = $((n - 1)) ] || fail "the files are still there"
+
+note "a renter's words lead to no file of the host's user: PATH, --venv, --conda"
+who bob
+as_guest sh -c "mkdir -p $home/papers/bin && echo my-thesis >$home/papers/text && ln -s /usr/bin/python3 $home/papers/bin/python"
+expect 0 gpurun -q --host inn --env "PATH=$home/papers/bin:/usr/bin:/bin" -- sh -c "cat $home/papers/text; true"
+hasnt my-thesis
+gpurun -q --host inn --venv "$home/papers" -- sh -c "cat $home/papers/text; true" >"$work/out" 2>"$work/err" || :
+hasnt my-thesis
+expect 102 gpurun -q --host inn --env "CONDA_ENVS_PATH=$home" --conda nope -- true
+hasnt papers "$work/err"
+# shellcheck disable=SC2016
+expect 0 gpurun -q --host inn -- sh -c 'mkfifo "$HOME/.condarc"'
+expect 102 gpurun -q --host inn --conda nope -- true
+has "no conda environment" "$work/err"
