@@ -175,5 +175,5 @@ err_code_from_name(const char *name)
             return (enum err_code)i;
         }
     }
-    return ERR_INVALID;
+    return ERR_SYSTEM; /* a newer peer's: nobody's last word on what it was sent */
 }

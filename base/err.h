@@ -90,7 +90,7 @@ void err_told(struct err *e, enum err_code code, const char *english, const char
 /* "invalid", "not_found", …: stable names for the wire and JSON; never NULL. */
 const char *err_code_name(enum err_code code);
 
-/* The code of that name; ERR_INVALID for a name that is not known. */
+/* The code of that name; ERR_SYSTEM for a name that is not known: it may pass. */
 enum err_code err_code_from_name(const char *name);
 
 #endif
