@@ -538,7 +538,7 @@ errands_run(const struct agent *a, bool patient, struct errands *out, struct err
     int lock = -1;
     int rc = 0;
 
-    *out = (struct errands){0, 0, 0};
+    *out = (struct errands){.went = false};
     if (books_list(&books, a, e) != 0) {
         return -1;
     }
@@ -546,6 +546,7 @@ errands_run(const struct agent *a, bool patient, struct errands *out, struct err
         rc = errands_turn(a, patient, TURN_NS, &mine, &lock, e);
     }
     if (rc == 0 && mine) {
+        out->went = true;
         rc = tell_books(a, &books, out, e);
     }
     (void)fd_close(&lock);

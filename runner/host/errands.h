@@ -24,6 +24,7 @@ struct errands {
     size_t n_told;    /* taken by a book now */
     size_t n_refused; /* by a book now, for good (refusals.h): not a failure here */
     size_t n_waiting; /* could not be brought, or taken, now */
+    bool went;        /* it was our turn, and there was a book to call */
 };
 
 /*
@@ -43,8 +44,9 @@ int errands_run(const struct agent *a, bool patient, struct errands *out,
 void errands_start(const struct agent *a);
 /*
  * While a job runs that is paid by that book: is it time to have its checkpoints
- * acknowledged? Every five minutes, for all jobs of this host together; where errands
- * fail, ever more seldom, up to an hour. Whoever is told so is the only one: it does
+ * acknowledged? Every five minutes, for all jobs and books of this host together; where
+ * errands fail, ever more seldom, up to an hour. Whoever is told so is the only one
+ * (under a lock; while another holds that, it is not time): it does
  * errands_start_watched. Not where that book is not called from here.
  */
 bool errands_due(const struct agent *a, const struct sign_public *book);
@@ -55,7 +57,7 @@ struct child_end;
 int errands_start_watched(struct loop *l, struct child **out,
                           void (*fn)(void *ctx, const struct child_end *end), void *ctx,
                           struct err *e) MUST_USE;
-/* They were done, well or not: when they are due again. */
+/* Books were gone to, well or not: when that is due again. */
 void errands_done(const struct agent *a, bool well);
 /* `gpurun-agent errands`, that process. */
 int errands_main(void);

@@ -15,6 +15,7 @@
 #include "runner/loop/child.h"
 
 #define DUE_FILE "told.due"
+#define DUE_LOCK "told.due.lock"
 #define DUE_MAX  ((size_t)256)
 #define NS_PER_S ((int64_t)1000000000)
 #define EVERY_S  ((int64_t)300)
@@ -108,12 +109,42 @@ write_due(const struct agent *a, int64_t every_s)
     (void)!file_replace_at(a->home_fd, DUE_FILE, text, strlen(text), &none);
 }
 
+/* Of two supervisors that look at once one is told so, and the other need not wait. */
+static int
+lock_due(const struct agent *a, bool wait, int *lock)
+{
+    char *path = agent_path(a, DUE_LOCK);
+    struct err none;
+    int rc = file_lock(path, true, wait, lock, &none);
+
+    free(path);
+    return rc;
+}
+
+static bool
+take_due(const struct agent *a)
+{
+    int lock = -1;
+    struct due d;
+    bool due;
+
+    if (lock_due(a, false, &lock) != 0) {
+        return false;
+    }
+    d = read_due(a);
+    due = clock_boot_ns() >= d.boot_ns;
+    if (due) {
+        write_due(a, d.every_s); /* the others of this host need not, too */
+    }
+    (void)fd_close(&lock);
+    return due;
+}
+
 bool
 errands_due(const struct agent *a, const struct sign_public *book)
 {
     struct host_books books;
     struct err none;
-    struct due d;
     bool called = false;
 
     if (books_list(&books, a, &none) != 0) {
@@ -124,12 +155,7 @@ errands_due(const struct agent *a, const struct sign_public *book)
                             memcmp(books.v[i].key.b, book->b, sizeof book->b) == 0);
     }
     books_free(&books);
-    d = called ? read_due(a) : (struct due){INT64_MAX, EVERY_S};
-    if (clock_boot_ns() < d.boot_ns) {
-        return false;
-    }
-    write_due(a, d.every_s); /* the others of this host need not, too */
-    return true;
+    return called && take_due(a);
 }
 
 int
@@ -145,9 +171,14 @@ errands_start_watched(struct loop *l, struct child **out,
 void
 errands_done(const struct agent *a, bool well)
 {
+    int lock = -1;
+    bool locked = lock_due(a, true, &lock) == 0; /* if not, once too often or too late */
     int64_t every_s = well ? EVERY_S : 2 * read_due(a).every_s;
 
     write_due(a, every_s < SELDOM_S ? every_s : SELDOM_S);
+    if (locked) {
+        (void)fd_close(&lock);
+    }
 }
 
 int
@@ -158,7 +189,8 @@ errands_main(void)
     struct err e;
     int rc = agent_open(&a, &e) == 0 ? errands_run(a, false, &sums, &e) : -1;
 
-    if (a != NULL) {
+    /* Where another is at it, or there is no book to call, that says nothing of books. */
+    if (a != NULL && (rc != 0 || sums.went)) {
         errands_done(a, rc == 0);
     }
     agent_close(a);

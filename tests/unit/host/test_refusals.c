@@ -117,7 +117,7 @@ errand__notes_only_what_the_book_has_refused(void **state)
 {
     struct agent *a = open_agent(*state);
     struct host_book book = {.name = "acme", .key = {{3}}};
-    struct errands sums = {0, 0, 0};
+    struct errands sums = {.went = false};
     struct errand x = {.agent = a, .book = &book, .hold_fd = -1, .sums = &sums};
     struct refusal r = refusal("l000000000001", REFUSAL_RECEIPT, "", &book.key);
     struct err e = {0};
@@ -143,7 +143,7 @@ errand__keeps_what_another_book_would_know_to_itself(void **state)
 {
     struct agent *a = open_agent(*state);
     struct host_book book = {.name = "acme", .key = {{3}}};
-    struct errands sums = {0, 0, 0};
+    struct errands sums = {.went = false};
     struct errand x = {.agent = a, .book = &book, .hold_fd = -1, .sums = &sums};
     struct refusal r = refusal("l000000000001", REFUSAL_DECLINE, "", &book.key);
     struct refusal bad = refusal("l000000000002", REFUSAL_DECLINE, "", &book.key);
@@ -332,6 +332,67 @@ errands__are_due_every_five_minutes_and_ever_more_seldom_in_vain(void **state)
     agent_close(a);
 }
 
+static struct agent *
+reaching(const char *dir, const struct sign_public *book)
+{
+    struct host_book b = {.key = *book, .name = "acme"};
+    struct agent *a = open_agent(dir);
+    struct err e = {0};
+    int fd = -1;
+
+    sign_public_format(book, b.hex);
+    assert_ok(agent_dir(a, BOOKS_DIR, &fd, &e));
+    assert_ok(file_replace_at(fd, b.hex, "acme", 4, &e));
+    assert_ok(books_set_where(a, &b, "127.0.0.1:9", &e));
+    (void)fd_close(&fd);
+    return a;
+}
+
+static void
+errands__are_due_for_one_of_two_who_look_at_once(void **state)
+{
+    const struct sign_public book = {{4}};
+    struct agent *a = reaching(*state, &book);
+    char *path = agent_path(a, "told.due.lock");
+    struct err e = {0};
+    int lock = -1;
+
+    assert_ok(file_lock(path, true, false, &lock, &e)); /* the other, between its two */
+    assert_false(errands_due(a, &book));
+    (void)fd_close(&lock);
+    assert_true(errands_due(a, &book));
+    assert_false(errands_due(a, &book));
+    free(path);
+    agent_close(a);
+}
+
+/* The process of a job that ended, while another is at the books that fail. */
+static void
+errands_main__says_nothing_of_books_it_did_not_go_to(void **state)
+{
+    const struct sign_public book = {{4}};
+    struct agent *a = reaching(*state, &book);
+    char *next = agent_path(a, "told.next");
+    struct buf before = BUF_INIT;
+    struct buf after = BUF_INIT;
+    struct err e = {0};
+    int waits = -1;
+
+    errands_done(a, false);
+    assert_ok(file_read_at(a->home_fd, "told.due", 256, &before, &e));
+    assert_non_null(strstr(buf_str(&before), " 600\n"));
+    assert_ok(
+        file_lock(next, true, false, &waits, &e)); /* one waits for its turn already */
+    assert_int_equal(errands_main(), 0);
+    assert_ok(file_read_at(a->home_fd, "told.due", 256, &after, &e));
+    assert_string_equal(buf_str(&after), buf_str(&before));
+    (void)fd_close(&waits);
+    buf_free(&before);
+    buf_free(&after);
+    free(next);
+    agent_close(a);
+}
+
 int
 main(void)
 {
@@ -344,6 +405,8 @@ main(void)
         unit_test_in_dir(refusals_tell__leaves_alone_what_changed_meanwhile),
         unit_test_in_dir(
             errands__are_due_every_five_minutes_and_ever_more_seldom_in_vain),
+        unit_test_in_dir(errands__are_due_for_one_of_two_who_look_at_once),
+        unit_test_in_dir(errands_main__says_nothing_of_books_it_did_not_go_to),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
