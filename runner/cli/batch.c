@@ -201,12 +201,18 @@ is_finished(const struct batch_job *j)
 static void
 end_job(struct batch_job *j)
 {
-    int n_failed = j->outs != NULL ? outs_end(j->outs) : 0;
     int code = job_exit_code(&j->state);
+    int n_failed = 0;
+    struct err e;
 
-    j->outs = NULL;
-    batch_mirror_want(j);
-    ending_record(j->b->c, &j->record, &j->state, j->charge_fen);
+    if (j->outs != NULL) {
+        n_failed = outs_end(j->outs);
+        j->outs = NULL;
+        j->record.outs_due = false;
+        if (jobs_save(j->b->cl->home, &j->record, &e) != 0) {
+            say(j->b->c, "%s", e.msg);
+        }
+    }
     done(j, code == 0 && n_failed > 0 ? CLI_CHANGED : code);
 }
 
@@ -234,7 +240,11 @@ finish_job(struct batch_job *j)
         say_error(b->c, &j->why, job_exit_code(&j->state));
         memset(&j->why, 0, sizeof j->why);
     }
-    if (j->record.outs.n > 0) {
+    /* Put down now: should this be told to go while the rest comes, it is known. */
+    batch_mirror_want(j);
+    j->record.outs_due = j->record.outs.n > 0;
+    ending_record(b->c, &j->record, &j->state, j->charge_fen);
+    if (j->record.outs_due) {
         j->outs =
             outs_start(b->c, b->cl, j->host->session, &j->record, j->state.snapshot);
     } else {
@@ -440,6 +450,27 @@ run_watched(struct batch *b, struct err *e)
 
 /* ---- life ---- */
 
+/* Told to go: what is left behind, and how to come back to it. */
+static void
+say_detached(const struct batch *b)
+{
+    size_t n_on = b->n_active;
+
+    for (size_t i = 0; i < b->n; i++) {
+        const struct batch_job *j = &b->jobs[i];
+
+        if (j->outs != NULL) {
+            n_on--;
+            say(b->c,
+                _("%s has ended, and what it left is not here yet; `gpurun wait "
+                  "%s` brings it"),
+                j->r.spec.name, j->record.id);
+        }
+    }
+    say(b->c, _("detached; %zu jobs go on (`gpurun ps`), %zu were not started"), n_on,
+        b->n - b->n_done - b->n_active);
+}
+
 static int
 run(struct batch *b, bool only_plan, struct err *e)
 {
@@ -460,8 +491,7 @@ run(struct batch *b, bool only_plan, struct err *e)
         goto out;
     }
     if (b->signal != 0) {
-        say(b->c, _("detached; %zu jobs go on (`gpurun ps`), %zu were not started"),
-            b->n_active, b->n - b->n_done - b->n_active);
+        say_detached(b);
         rc = SIGNAL_BASE + b->signal;
     } else if (batch_print_end(b, e) == 0) {
         rc = batch_exit_code(b);

@@ -318,8 +318,10 @@ end_final(struct ending *en, const struct job_state *st, struct err *e)
     int n_failed = 0;
     int code = job_exit_code(st);
 
-    if (en->bring && en->record->outs.n > 0 && !en->record->final) {
+    if (en->bring && en->record->outs.n > 0 &&
+        (!en->record->final || en->record->outs_due)) {
         n_failed = outs_bring(en->c, en->cl, en->session, en->record, st->snapshot);
+        en->record->outs_due = false;
     }
     mirror(en, st);
     ending_record(en->c, en->record, st, charge_fen);

@@ -82,6 +82,9 @@ encode(const struct job_record *j)
         rec_add_int(r, "charge_fen", j->charge_fen);
         add_if(r, "snapshot", j->snapshot);
         add_if(r, "mirror", j->mirror);
+        if (j->outs_due) {
+            rec_add_int(r, "outs_due", 1);
+        }
         rec_add_int(r, "expires_wall_ns", j->expires_wall_ns);
         if (j->told.told_days != 0) {
             rec_add_int(r, "told_of_wall_ns", j->told.expires_wall_ns);
@@ -120,6 +123,7 @@ decode_end(const struct rec *r, struct job_record *j, struct err *e)
     }
     j->phrase = dup_field(r, "phrase");
     j->mirror = dup_field(r, "mirror");
+    j->outs_due = rec_has(r, "outs_due");
     copy_id(j->snapshot, r, "snapshot", ID_SNAPSHOT);
     if (rec_need_int(r, "exit_code", 0, 255, &exit_code, e) != 0 ||
         rec_opt_int(r, "charge_fen", -1, INT64_MAX, -1, &j->charge_fen, e) != 0 ||

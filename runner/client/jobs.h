@@ -42,8 +42,9 @@ struct job_record {
     int64_t charge_fen; /* -1: not known */
     char snapshot[JOB_ID_LEN + 1];
     int64_t expires_wall_ns;
-    char *mirror;              /* the host that has a copy of it, or NULL */
-    char *notify;              /* --notify of the run, or NULL */
+    bool outs_due; /* its end is known, but what --out names has yet to come */
+    char *mirror;  /* the host that has a copy of it, or NULL */
+    char *notify;  /* --notify of the run, or NULL */
     struct notify_expiry told; /* by it, of the end of that snapshot's data */
     struct buf spec; /* encoded, as submitted: should the host be gone; may be empty */
 };

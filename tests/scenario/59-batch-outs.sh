@@ -1,6 +1,6 @@
 #!/bin/bash
 # What a job of a batch brings back over a link that stands still: the others end and start meanwhile,
-# and what was to come comes once it moves again.
+# and what was to come comes once it moves again; also after the batch was told to go.
 # limit: 180
 . "$(dirname "$0")/lib.sh"
 . "$(dirname "$0")/hosts.sh"
@@ -34,3 +34,28 @@ code=0
 wait "$bg" || code=$?
 [ "$code" = 0 ] || fail "exit $code"
 [ "$(sha256sum <result/big)" = "$(cat result/sum)" ] || fail "other bytes came back"
+
+note "told to go while it is on its way: the end is known, and the rest can be fetched"
+rm -r result
+echo "--host slow --name away --out result -- sh -c 'mkdir result; head -c 3000000 /dev/urandom >result/big; exit 3'" >jobs
+client_bg "$work/out2" "$work/err2" run --batch jobs
+await 90 "it is on its way" coming
+kill -USR1 "${pid[slow]}"
+kill -TERM "$bg"
+code=0
+wait "$bg" || code=$?
+[ "$code" = 143 ] || fail "exit $code"
+has "away has ended, and what it left is not here yet" "$work/err2"
+has "detached; 0 jobs go on" "$work/err2"
+[ -e result ] && fail "the link did not stand still"
+# Its host does not answer: those whose end is not known here are listed as unknown.
+stop slow
+expect 0 gpurun --json ps
+is 'd["silent_hosts"], [x for x in d["jobs"] if x["name"] == "away"]' "('slow', [])"
+spawn slow "$(tool relay)" "${port[slow]}" "${port[$H]}"
+await 10 "the relay" grep -q ready "$work/slow.log"
+expect 3 gpurun wait away
+[ "$(stat -c %s result/big)" = 3000000 ] || fail "the rest did not come"
+rm -r result
+expect 3 gpurun wait away
+[ ! -e result ] || fail "it was brought twice"

@@ -166,6 +166,7 @@ jobs_save__keeps_the_end(void **state)
     r.host = xstrdup("h");
     r.final = true;
     r.exit_code = 137;
+    r.outs_due = true;
     r.charge_fen = 55;
     r.phrase = xstrdup("ended: killed");
     (void)snprintf(r.snapshot, sizeof r.snapshot, "saaaaaaaaaaaa");
@@ -173,6 +174,7 @@ jobs_save__keeps_the_end(void **state)
     assert_int_equal(jobs_load(*state, r.id, &got, &e), 0);
     assert_true(got.final);
     assert_int_equal(got.exit_code, 137);
+    assert_true(got.outs_due);
     assert_int_equal(got.charge_fen, 55);
     assert_string_equal(got.phrase, "ended: killed");
     assert_string_equal(got.snapshot, "saaaaaaaaaaaa");
