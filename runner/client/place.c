@@ -7,9 +7,6 @@
 
 #include "base/buf.h"
 #include "base/clock.h"
-#include "base/num.h"
-#include "base/text.h"
-#include "meter/money.h"
 #include "runner/client/booked.h"
 #include "runner/client/i18n.h"
 #include "runner/client/place_internal.h"
@@ -37,185 +34,14 @@ struct place {
 
 /* ---- does it fit? ---- */
 
-/* Devices of one type among those that match. */
-struct kind {
-    const char *type;
-    const struct device *first;
-    int64_t n_all;
-    int64_t n_free;
-    int64_t n_shared; /* of the free ones */
-    int64_t uyuan;
-    bool offered;
-};
-
-#define KINDS_MAX 64
-
-static bool
-is_cpu(const struct place_want *w)
-{
-    return strcmp(w->device.device_class, "cpu") == 0;
-}
-
-static void
-count_device(struct kind *k, const struct device *d, const struct host_info *info)
-{
-    if (d->cores > 0) { /* cores are shared: what counts is how many there are */
-        k->n_all += d->cores;
-        k->n_free += d->cores;
-        (void)info;
-        return;
-    }
-    k->n_all++;
-    k->n_free += d->usable && d->state == DEVICE_FREE ? 1 : 0;
-    k->n_shared += d->usable && d->state == DEVICE_FREE && device_is_shared(d) ? 1 : 0;
-}
-
-static size_t
-group_devices(const struct place_want *w, const struct host_info *info,
-              const struct offer *offer, struct kind kinds[KINDS_MAX])
-{
-    size_t n = 0;
-
-    for (size_t i = 0; i < info->devices.n; i++) {
-        const struct device *d = &info->devices.v[i];
-        const char *type = is_cpu(w) ? "" : d->type;
-        const struct offer_price *price;
-        size_t k = 0;
-
-        if (!device_matches(d, w->device.device_class, w->device.type)) {
-            continue;
-        }
-        while (k < n && strcmp(kinds[k].type, type) != 0) {
-            k++;
-        }
-        if (k == KINDS_MAX) {
-            continue;
-        }
-        if (k == n) {
-            kinds[n++] = (struct kind){.type = type, .first = d};
-            price = offer != NULL ? offer_find_price(offer, d->device_class, type) : NULL;
-            kinds[k].offered = price != NULL;
-            kinds[k].uyuan = price != NULL ? price->uyuan_per_h : 0;
-        }
-        count_device(&kinds[k], d, info);
-    }
-    return n;
-}
-
-/* What the renter typed at `host add`, for a host that asks nothing. */
-static bool
-find_estimate(const struct host *h, const struct kind *k, int64_t *uyuan)
-{
-    for (size_t i = 0; i < h->n_prices; i++) {
-        const struct host_price *p = &h->prices[i];
-        bool same = k->type[0] == '\0'
-                        ? strcmp(p->type, k->first->device_class) == 0
-                        : device_type_matches(p->type, k->first->name, k->first->type,
-                                              k->first->memory_bytes);
-
-        if (same) {
-            *uyuan = p->uyuan;
-            return true;
-        }
-    }
-    return false;
-}
-
-static void
-describe_missing(struct candidate *c, const struct host_info *info)
-{
-    struct buf b = BUF_INIT;
-    char type[DEVICE_TEXT_MAX + 1];
-
-    for (size_t i = 0; i < info->devices.n && b.len < 200; i++) {
-        const struct device *d = &info->devices.v[i];
-
-        if (strcmp(d->device_class, "cpu") == 0) {
-            continue;
-        }
-        buf_printf(&b, "%s%s", b.len > 0 ? ", " : "",
-                   text_escape_to(type, sizeof type, d->type));
-    }
-    if (b.len > 0) {
-        (void)snprintf(c->why, sizeof c->why, _("has none (it has: %s)"), buf_str(&b));
-    } else {
-        (void)snprintf(c->why, sizeof c->why,
-                       _("has none (no devices but %" PRId64 " cores)"), info->cores);
-    }
-    buf_free(&b);
-}
-
-static void
-judge_kind(struct slot *s, const struct place_want *w, const struct kind *k)
-{
-    struct candidate *c = &s->c;
-    int64_t price = k->uyuan;
-    char money[MONEY_TEXT_MAX];
-    struct candidate next = *c;
-
-    next.own_estimate = k->uyuan == 0 && find_estimate(&s->host, k, &next.estimate_uyuan);
-    price = next.own_estimate ? next.estimate_uyuan : price;
-    next.uyuan_per_h = k->uyuan;
-    next.n_free = k->n_free;
-    next.n_shared = i64_max(w->device.count - (k->n_free - k->n_shared), 0);
-    (void)snprintf(next.type, sizeof next.type, "%s", k->type);
-    (void)snprintf(next.device_name, sizeof next.device_name, "%s", k->first->name);
-    next.why[0] = '\0';
-    if (!k->offered) {
-        next.fit = PLACE_UNFIT;
-        (void)snprintf(next.why, sizeof next.why, "%s", _("its owner does not offer it"));
-    } else if (k->n_all < w->device.count) {
-        next.fit = PLACE_UNFIT;
-        (void)snprintf(next.why, sizeof next.why, _("has only %" PRId64), k->n_all);
-    } else if (w->max_price_uyuan >= 0 && price > w->max_price_uyuan) {
-        next.fit = PLACE_UNFIT;
-        money_format_uyuan(price, money);
-        (void)snprintf(next.why, sizeof next.why, _("asks %s yuan/h"), money);
-    } else if (k->n_free < w->device.count) {
-        next.fit = PLACE_BUSY;
-        (void)snprintf(next.why, sizeof next.why, _("%" PRId64 " of %" PRId64 " free"),
-                       k->n_free, k->n_all);
-    } else {
-        next.fit = PLACE_FITS;
-    }
-    /* The best of its kinds: what fits before what is busy, then what nobody computes on,
-     * then the cheapest. */
-    if (c->fit == PLACE_NONE || next.fit < c->fit ||
-        (next.fit == c->fit && next.n_shared < c->n_shared) ||
-        (next.fit == c->fit && next.n_shared == c->n_shared &&
-         next.uyuan_per_h < c->uyuan_per_h)) {
-        *c = next;
-    }
-}
-
 static void
 judge(struct slot *s, const struct place_want *w)
 {
     const struct host_info *info = session_info(s->c.session);
-    struct kind kinds[KINDS_MAX];
-    char shown[64];
-    size_t n;
 
-    s->c.fit = PLACE_NONE;
-    s->c.n_shared = 0;
-    s->c.reservation[0] = '\0';
-    s->c.reserved_s = 0;
-    if (w->arch[0] != '\0' && strcmp(info->arch, w->arch) != 0) {
-        s->c.fit = PLACE_UNFIT;
-        (void)snprintf(s->c.why, sizeof s->c.why, _("is %s"),
-                       text_escape_to(shown, sizeof shown, info->arch));
-        return;
-    }
-    n = group_devices(w, info, session_offer(s->c.session), kinds);
-    for (size_t i = 0; i < n; i++) {
-        judge_kind(s, w, &kinds[i]);
-    }
-    if (n == 0) {
-        s->c.fit = PLACE_UNFIT;
-        describe_missing(&s->c, info);
-    }
+    place_judge(&s->c, w, &s->host, info, session_offer(s->c.session));
     for (size_t i = 0; i < s->place->booked.n; i++) {
-        place_judge_reserved(&s->c, w, s->place->booked.v[i]);
+        place_judge_reserved(&s->c, w, info, s->place->booked.v[i]);
     }
     if (s->c.fit == PLACE_FITS && s->place->grace_end_ns == 0) {
         s->place->grace_end_ns = clock_boot_ns() + PLACE_GRACE_NS;
@@ -530,7 +356,7 @@ place_check_paid(const struct place *p, const struct candidate *c, struct err *e
 {
     bool free = c->reservation[0] != '\0' || c->uyuan_per_h == 0;
 
-    return free || is_cpu(&p->want) ? 0 : booked_check(&p->booked, e);
+    return free || place_wants_cpu(&p->want) ? 0 : booked_check(&p->booked, e);
 }
 
 int
@@ -540,7 +366,7 @@ place_explain(const struct place *p, struct err *e)
     struct buf b = BUF_INIT;
     bool busy = false;
     bool reached = false;
-    bool cpu = is_cpu(&p->want);
+    bool cpu = place_wants_cpu(&p->want);
 
     for (size_t i = 0; i < p->n && b.len < 360; i++) {
         const struct candidate *c = &p->slots[i].c;

@@ -11,11 +11,17 @@
 #define NS_PER_S ((int64_t)1000000000)
 
 /* Devices of the reservation that are free and mean what is wanted. */
-static int64_t
+struct reserved {
+    const struct device *first;
+    int64_t n_free;
+    int64_t n_shared; /* of those */
+};
+
+static struct reserved
 count_reserved(const struct reservation *r, const struct place_want *w,
-               const struct host_info *info, const struct device **first)
+               const struct host_info *info)
 {
-    int64_t n = 0;
+    struct reserved k = {.first = NULL};
 
     for (size_t i = 0; i < info->devices.n; i++) {
         const struct device *d = &info->devices.v[i];
@@ -24,35 +30,36 @@ count_reserved(const struct reservation *r, const struct place_want *w,
             strcmp(d->device_class, r->class_name) == 0 &&
             strcmp(d->type, r->type) == 0 && reservation_has_device(r, d->uuid) &&
             device_matches(d, w->device.device_class, w->device.type)) {
-            *first = *first != NULL ? *first : d;
-            n++;
+            k.first = k.first != NULL ? k.first : d;
+            k.n_free++;
+            k.n_shared += device_is_shared(d) ? 1 : 0;
         }
     }
-    return n;
+    return k;
 }
 
 void
 place_judge_reserved(struct candidate *c, const struct place_want *w,
-                     const struct reservation *r)
+                     const struct host_info *info, const struct reservation *r)
 {
-    const struct host_info *info = session_info(c->session);
+    struct reserved k = count_reserved(r, w, info);
     int64_t left_s = r->to_s - info->wall_ns / NS_PER_S;
-    const struct device *first = NULL;
     struct candidate next = *c;
 
     if (memcmp(r->host.b, info->key.b, sizeof r->host.b) != 0 || r->given_back ||
-        left_s <= 0 || left_s < w->time_s ||
-        count_reserved(r, w, info, &first) < w->device.count || first == NULL) {
+        left_s <= 0 || left_s < w->time_s || k.n_free < w->device.count ||
+        k.first == NULL) {
         return;
     }
     next.fit = PLACE_FITS;
     next.uyuan_per_h = 0;
     next.own_estimate = false;
-    next.n_free = count_reserved(r, w, info, &first);
+    next.n_free = k.n_free;
+    next.n_shared = place_need_shared(w, k.n_free, k.n_shared);
     next.reserved_s = left_s;
     next.why[0] = '\0';
     (void)snprintf(next.type, sizeof next.type, "%s", r->type);
-    (void)snprintf(next.device_name, sizeof next.device_name, "%s", first->name);
+    (void)snprintf(next.device_name, sizeof next.device_name, "%s", k.first->name);
     (void)snprintf(next.reservation, sizeof next.reservation, "%s", r->id);
     /* Of several the one that ends first, as long as it is long enough. */
     if (c->reservation[0] == '\0' || left_s < c->reserved_s) {
