@@ -158,23 +158,22 @@ static int
 take_wallet(struct walk *w, const struct step *st, int64_t held_fen, struct err *e)
 {
     const struct ledger_standing *is;
+    int64_t sum_fen = 0;
     size_t at = 0;
 
     if (ledger_accounts_find(&w->accounts, st->cash, &at, e) != 0) {
         return -1;
     }
-    if (held_fen < -LEDGER_ACCOUNT_FEN_MAX || held_fen > LEDGER_ACCOUNT_FEN_MAX) {
+    is = &w->accounts.v[at].is;
+    if (__builtin_add_overflow(is->held_fen, held_fen, &sum_fen) || sum_fen < 0 ||
+        is->credit_fen - is->debit_fen < sum_fen) {
         return err_set(e, ERR_CORRUPT, "entry %" PRId64 " takes more than there is",
                        st->n);
     }
     if (held_fen != 0) {
-        ledger_accounts_change(&w->accounts, at)->held_fen += held_fen;
+        ledger_accounts_change(&w->accounts, at)->held_fen = sum_fen;
     }
-    is = &w->accounts.v[at].is;
-    return is->held_fen < 0 || is->credit_fen - is->debit_fen < is->held_fen
-               ? err_set(e, ERR_CORRUPT, "entry %" PRId64 " takes more than there is",
-                         st->n)
-               : 0;
+    return 0;
 }
 
 static int

@@ -237,18 +237,22 @@ text_to(char out[LEDGER_TEXT_MAX + 1], const char *text)
     out[n] = '\0';
 }
 
-static void
-add_turn(struct made *m, const struct ledger_link *k, const struct turn *t)
+/* One entry holds no more than a wallet has, but any number may, of one lease. */
+static int
+add_turn(struct made *m, const struct ledger_link *k, const struct turn *t, struct err *e)
 {
     m->of_many = m->of_many || strcmp(m->wallet, k->wallet) != 0;
-    m->held_fen += k->held_fen;
-    m->charge_fen += t->charge_fen;
+    if (__builtin_add_overflow(m->held_fen, k->held_fen, &m->held_fen)) {
+        return wrong(m->lease, "what is held", e);
+    }
+    m->charge_fen += t->charge_fen; /* in all no more than its clearing account counts */
     m->state = t->state >= 0 ? t->state : m->state;
     m->total_fen = t->total_fen >= 0 ? t->total_fen : m->total_fen;
     m->fee_bps = t->fee_bps >= 0 ? t->fee_bps : m->fee_bps;
     if (t->names_host) {
         text_to(m->host, t->host);
     }
+    return 0;
 }
 
 static int
@@ -276,8 +280,7 @@ take_entry(void *ctx, sqlite3_stmt *s, struct err *e)
         text_to(b->made.lease, k.lease);
         text_to(b->made.wallet, k.wallet);
     }
-    add_turn(&b->made, &k, &t);
-    return 0;
+    return add_turn(&b->made, &k, &t, e);
 }
 
 int

@@ -351,6 +351,56 @@ ledger__proof_sees_a_lease_whose_entry_was_changed_and_mended(void **state)
     free(path);
 }
 
+/* Entries of which each can be, and no account goes beyond its range: one lease does. */
+static void
+ledger__proof_sees_a_lease_beyond_its_range(void **state)
+{
+#define ALL "4611686018427387904" /* 2^62: as much as an account counts */
+    static const char hostile[] =
+        "PRAGMA ignore_check_constraints = 1;"
+        "DROP TRIGGER entry_stays;"
+        "UPDATE entry SET cash = " ALL ", posts = replace(hex(zeroblob(1024)), '00',"
+        " 'a renter:cash 4503599627370496' || char(10)) WHERE n = 2;"
+        "UPDATE entry SET held = iif(n = 4, -" ALL ", " ALL ") WHERE n > 2;"
+        "INSERT INTO account VALUES('a', " ALL ", 0, 0);"
+        "UPDATE account SET debit = 10 WHERE name = 'funding';"
+        "UPDATE account SET credit = " ALL ", held = " ALL " WHERE name = 'renter:cash';"
+        "UPDATE lease SET held = iif(lease = 'b', -" ALL ", -" ALL " - " ALL ")";
+    static const char *const twice[] = {"",
+                                        ";UPDATE entry SET held = " ALL " WHERE n = 4"};
+    static const char *const why[] = {"lease a is not what its entries make it: what is",
+                                      "entry 4 takes more than there is"};
+    char *path = ledger_path(*state, "beyond");
+    struct err e = {0};
+
+    for (size_t i = 0; i < sizeof why / sizeof *why; i++) {
+        struct ledger *l = open_new(*state, "beyond");
+        char *sql = xasprintf("%s%s", hostile, twice[i]);
+        sqlite3 *db = NULL;
+
+        ledger_use(l, "bob");
+        assert_ok(ledger_topup(l, "t1", 10, 1, NULL, &e));
+        ledger_use(l, "");
+        assert_ok(ledger_topup(l, "t2", 1000, 1, NULL, &e));
+        assert_ok(ledger_hold(l, "a", 1, 5, 1, &e));
+        assert_ok(ledger_hold(l, "b", 1, 5, 1, &e));
+        assert_ok(ledger_hold(l, "a", 2, 9, 1, &e));
+        assert_ok(ledger_check(l, &e));
+        assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
+        if (db_exec(db, sql, &e) != 0) {
+            fail_msg("%s: %s", sql, e.msg);
+        }
+        for (int64_t n = 2; n <= 5; n++) {
+            rehash(db, n);
+        }
+        assert_int_equal(sqlite3_close(db), SQLITE_OK);
+        assert_named(l, sql, why[i]);
+        ledger_close(l);
+        free(sql);
+    }
+    free(path);
+}
+
 int
 main(void)
 {
@@ -359,6 +409,7 @@ main(void)
         unit_test_in_dir(ledger__proof_sees_a_change_whose_chain_was_mended),
         unit_test_in_dir(ledger__proof_names_the_row_of_a_lease_that_is_wrong),
         unit_test_in_dir(ledger__proof_sees_a_lease_whose_entry_was_changed_and_mended),
+        unit_test_in_dir(ledger__proof_sees_a_lease_beyond_its_range),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
