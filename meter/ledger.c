@@ -136,20 +136,22 @@ ledger_carry_out(struct ledger *l, struct ledger_draft *d, struct ledger_order *
 {
     bool found = false;
     bool nothing = false;
-    struct err why;
+    struct err why; /* why no entry was made, which is no error where there is one */
     int rc;
 
     if (ledger_enter(l, e) != 0) {
         return -1;
     }
-    rc = make_entry(l, d, o, &nothing, e);
+    rc = make_entry(l, d, o, &nothing, &why);
     if ((rc != 0 || nothing) && !l->writing && sqlite3_get_autocommit(l->db) == 0) {
         if (ledger_find(l, d, &found, &why) != 0) {
-            *e = why;
             rc = -1;
         } else if (found) {
             rc = 0;
         }
+    }
+    if (rc != 0) {
+        *e = why;
     }
     if (rc == 0) {
         rc = ledger_leave(l, e);

@@ -237,12 +237,13 @@ ledger__goes_on_after_what_comes_again(void **state)
     struct ledger *l = open_new(*state, "again");
     struct ledger_funds f;
     struct err e = {0};
+    struct err untouched = {.code = ERR_LINK, .msg = "of something else"};
     bool repeated = false;
 
     assert_ok(ledger_topup(l, "t1", 100, 1, NULL, &e));
     assert_ok(ledger_refund(l, "r1", 80, 2, NULL, &e));
     assert_ok(ledger_begin(l, &e));
-    assert_ok(ledger_topup(l, "t1", 100, 3, &repeated, &e));
+    assert_ok(ledger_topup(l, "t1", 100, 3, &repeated, &untouched));
     assert_true(repeated);
     assert_ok(ledger_topup(l, "t2", 5, 3, &repeated, &e));
     assert_false(repeated);
@@ -251,8 +252,10 @@ ledger__goes_on_after_what_comes_again(void **state)
     assert_int_equal(ledger_topup(l, "t2", 6, 4, NULL, &e), -1);
     assert_int_equal(refuse_of(&e), REFUSE_KEY_MISMATCH);
     /* 25 are there: not again, but answered again, or told that it was something else. */
-    assert_ok(ledger_refund(l, "r1", 80, 5, &repeated, &e));
+    assert_ok(ledger_refund(l, "r1", 80, 5, &repeated, &untouched));
     assert_true(repeated);
+    assert_int_equal(untouched.code, ERR_LINK);
+    assert_string_equal(untouched.msg, "of something else");
     assert_int_equal(ledger_refund(l, "r1", 81, 5, NULL, &e), -1);
     assert_int_equal(refuse_of(&e), REFUSE_KEY_MISMATCH);
     assert_int_equal(ledger_refund(l, "r2", 80, 5, NULL, &e), -1);
