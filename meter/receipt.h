@@ -94,11 +94,12 @@ struct receipt_pins {
     const struct sha256 *known;
     /*
      * Where the gist of a longer file is kept (receipt_verify_file makes it, if its
-     * directory is there), signed with own; NULL: none. While the file is the one that
-     * was verified, by all that the file system says of it, only its last record is read
-     * again: the host's signature, the terms and all sums of that are computed each
-     * time. What the gist itself is believed is when states and months began. One that
-     * is not right in anything is as good as none. Not together with check_all or open.
+     * directory is there), signed with own; NULL: none. While the file is, by what the
+     * file system says, the one verified, only its last record is read again: the host's
+     * signature, the terms and all sums of that are computed. Believed is of the gist
+     * when months and states began, the states' why and boots, devices, countersigned
+     * seconds. One not right in anything is as good as none. Not together with check_all
+     * or open.
      */
     const char *gist;
     const struct sign_key *own;
