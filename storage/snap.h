@@ -103,6 +103,14 @@ int snap_expire(struct store *s, struct snap_expiry *out,
                 struct err *e) MUST_USE;
 
 /*
+ * Remember what the clock says, as snap_expire does, if this store has looked at it
+ * before. Whoever sets an end by the clock does so first: that it was slow is seen when
+ * it is put right, if it was looked at while it was slow. What fails is left to the next
+ * look.
+ */
+void snap_clock_note(struct store *s);
+
+/*
  * Why nothing would expire now, without remembering anything; ERR_NONE and "": the clock
  * is trusted, or this store has never looked at it.
  */

@@ -269,6 +269,19 @@ check_clock(struct store *s, struct seen *now, struct err *doubt, struct err *e)
     return rc;
 }
 
+void
+snap_clock_note(struct store *s)
+{
+    struct seen last;
+    struct seen now;
+    struct err ignored;
+
+    load_seen(s, &last);
+    if (last.known) {
+        (void)check_clock(s, &now, &(struct err){.code = ERR_NONE}, &ignored);
+    }
+}
+
 /* All that was due at `now` has gone: what was due by then and is found later is new. */
 static int
 note_swept(struct store *s, struct seen *now, struct err *e)

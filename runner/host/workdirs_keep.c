@@ -182,6 +182,7 @@ workdirs_snapshot(const struct agent *a, const struct renter *r,
         workdir_snapshot(work_fd, end->spec->job, s, end->live, &report, e) != 0) {
         goto out;
     }
+    snap_clock_note(s);
     describe(m, end);
     take_report(m, &report);
     if (store_commit(s, e) != 0 || workdirs_measure(s, m, e) != 0 ||
@@ -230,6 +231,7 @@ workdirs_keep_tree(const struct agent *a, const struct renter *r, const char *id
     manifest_set(&m->id, id);
     manifest_set(&m->name, name);
     manifest_set(&m->renter, r->id);
+    snap_clock_note(s);
     m->made_wall_ns = clock_wall_ns();
     m->expires_wall_ns = m->made_wall_ns + SNAP_KEEP_DEFAULT_S * NS_PER_S;
     take_report(m, &report);

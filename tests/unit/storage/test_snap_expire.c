@@ -194,6 +194,32 @@ expire__goes_on_where_no_boot_lasts_a_day(void **state)
     assert_int_equal(n, 1);
 }
 
+/* Slow by seven days since a boot, and put right before anything was due to be looked at.
+ */
+static void
+expire__keeps_what_was_noted_beside_a_slow_clock(void **state)
+{
+    struct fixture *f = *state;
+    char *clock = path_join(f->dir, "clock");
+    bool doubt;
+
+    snap_clock_note(f->s);
+    assert_false(file_exists(clock)); /* it begins with an expiry */
+    get_to_know(f->s);
+    reboot(f, 1000, 1000); /* it was off for seven days */
+    add_snap(f->s, "saa1111111111", "x", wall_ns, wall_ns + 15 * DAY);
+    snap_clock_note(f->s);
+    wall_ns += 7 * DAY;
+    assert_int_equal(expire(f->s, &doubt), 0);
+    assert_true(doubt);
+    pass(15 * DAY - 1);
+    assert_int_equal(expire(f->s, &doubt), 0);
+    assert_false(doubt);
+    pass(1);
+    assert_int_equal(expire(f->s, &doubt), 1);
+    free(clock);
+}
+
 /* A leap that is believed, and is none: it takes seven days of what is kept, no more. */
 static void
 expire__loses_no_more_than_a_leap_that_is_believed(void **state)
@@ -321,6 +347,7 @@ main(void)
         T(expire__gives_no_more_than_the_period_anew),
         T(expire__judges_the_clock_of_another_boot),
         T(expire__goes_on_where_no_boot_lasts_a_day),
+        T(expire__keeps_what_was_noted_beside_a_slow_clock),
         T(expire__loses_no_more_than_a_leap_that_is_believed),
         T(expire__takes_what_is_due_and_no_more),
         T(expire__does_not_believe_a_clock_that_jumps),
