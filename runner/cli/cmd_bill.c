@@ -96,8 +96,22 @@ open_entry(const struct cli *c, const char *job, struct bill_entry *en,
     t->pins.host = bill_pinned_key(c->home, en->record.host, key) ? key : NULL;
 }
 
+/* The first that is wrong is the error, and each after it is told: one wrong receipt
+ * hides no other, and there is no sum that lacks some. */
+static int
+refused(const struct cli *c, const char *job, struct err *why, bool first, struct err *e)
+{
+    (void)err_wrap(why, _("the receipt of job %s"), job);
+    if (first) {
+        *e = *why;
+    } else {
+        say(c, "%s", why->msg);
+    }
+    return -1;
+}
+
 /*
- * All of them at once: what takes time is verifying. The first that is wrong is told.
+ * All of them at once: what takes time is verifying. Each that is wrong is told.
  * known: what was verified before, and is now; NULL: nothing is taken for known.
  */
 static int
@@ -122,9 +136,8 @@ add_entries(const struct cli *c, struct bill_entries *l, char (*jobs)[JOB_ID_LEN
     receipt_verify_files(tasks, n);
     for (size_t i = 0; i < n; i++) {
         en[i].receipt = tasks[i].out;
-        if (rc == 0 && en[i].receipt == NULL) {
-            *e = tasks[i].e;
-            rc = err_wrap(e, _("the receipt of job %s"), jobs[i]);
+        if (en[i].receipt == NULL) {
+            rc = refused(c, jobs[i], &tasks[i].e, rc == 0, e);
         }
         if (known != NULL && tasks[i].out != NULL) {
             verified_note(known, jobs[i], tasks[i].pins.host, &tasks[i].out->file_hash);

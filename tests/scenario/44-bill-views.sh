@@ -49,14 +49,31 @@ receipt=$(find "$client/gpurun/receipts" -type f -name 'j*' | sort | head -n 1)
 [ -s "$verified" ] || fail "nothing is remembered"
 cp "$verified" "$work/verified"
 cp "$receipt" "$work/receipt"
-/usr/bin/python3 - "$receipt" <<'PY'
+flip() { # FILE: one bit of its signature
+    /usr/bin/python3 - "$1" <<'PY'
 import sys
 b = bytearray(open(sys.argv[1], "rb").read())
 b[-3] ^= 1
 open(sys.argv[1], "wb").write(b)
 PY
+}
+flip "$receipt"
 expect 101 gpurun bill
 has "record" "$work/err"
+# One more: both are named, there is no sum that lacks them, and a job's own bill is there.
+mapfile -t receipts < <(find "$client/gpurun/receipts" -type f -name 'j*' | sort)
+flip "${receipts[1]}"
+for view in '' --csv --json --plot; do
+    expect 101 gpurun bill ${view:+"$view"}
+    for r in "${receipts[0]}" "${receipts[1]}"; do
+        has "$(basename "$r")" "$work/err"
+    done
+    hasnt "$(basename "${receipts[2]}")" "$work/err"
+    [ ! -s "$work/out" ] || [ "$view" = --json ] || fail "a sum without them: $(cat "$work/out")"
+    hasnt total_fen
+done
+expect 0 gpurun bill "$(basename "${receipts[2]}")"
+flip "${receipts[1]}"
 # Somebody adds its hash to what is known, but cannot sign that.
 sed -i "s/^receipt=$(basename "$receipt") \([0-9a-f]*\) .*/receipt=$(basename "$receipt") \1 $(sha256sum <"$receipt" | cut -c1-64)/" "$verified"
 cmp -s "$verified" "$work/verified" && fail "it was not changed"
