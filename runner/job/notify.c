@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -197,6 +198,15 @@ become(const char *command, char *const *envp)
     _exit(127);
 }
 
+/* A copy of a process with threads it does not have: nobody's handlers run. */
+static _Noreturn void
+end(int status)
+{
+    for (;;) {
+        (void)syscall(SYS_exit_group, status);
+    }
+}
+
 /*
  * Between us and the command: ends it with all that it started when its time is over,
  * whoever of them hangs, and ends as it did. Only calls that are safe after a fork.
@@ -227,7 +237,7 @@ watch(const char *command, char *const *envp)
         become(command, envp);
     }
     if (pid == -1) {
-        _exit(126);
+        end(126);
     }
     while (sigtimedwait(&ended, NULL, &left) == -1 && errno == EINTR) {
     }
@@ -235,7 +245,7 @@ watch(const char *command, char *const *envp)
         (void)kill(-pid, SIGKILL); /* its group, which setsid has made by then */
         (void)waitpid(pid, &status, 0);
     }
-    _exit(WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status));
+    end(WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status));
 }
 
 /* A fact takes the place of what we have been told ourselves by that name. */

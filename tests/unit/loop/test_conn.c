@@ -89,7 +89,7 @@ conn_finish__sends_what_is_queued_and_says_goodbye(void **state)
             mux_event(conn_mux(p.b.c), event);
             err_set(&why, ERR_DENIED, "revoked");
             conn_finish(p.b.c, with_why == 1 ? &why : NULL, "ask the owner", 5 * SECOND);
-            assert_true(loop_run_until(p.l, both_closed, &p, 5 * SECOND));
+            assert_true(loop_run_until(p.l, both_closed, &p, 60 * SECOND));
             assert_int_equal(p.a.events, 1);
             assert_int_equal(p.a.had_why, with_why == 1);
             assert_int_equal(p.b.had_why, with_why == 1);

@@ -121,7 +121,7 @@ conn__carries_bulk_both_ways_at_once(void **state)
         pump(p.a.offered, &given[0], total);
         pump(p.b.offered, &given[1], total);
         assert_int_equal(mux_open(conn_mux(p.a.c), p.a.offered, what, &e), 0);
-        assert_true(loop_run_until(p.l, both_ended, &p, 30 * SECOND));
+        assert_true(loop_run_until(p.l, both_ended, &p, 120 * SECOND));
         assert_int_equal(p.a.got, total);
         assert_int_equal(p.b.got, total);
         rec_free(what);
@@ -265,7 +265,7 @@ conn__works_across_threads(void **state)
     }
     assert_int_equal(p.b.got, s.total);
     conn_finish(p.a.c, NULL, NULL, 5 * SECOND);
-    assert_true(loop_run_until(p.l, both_closed, &p, 5 * SECOND));
+    assert_true(loop_run_until(p.l, both_closed, &p, 60 * SECOND));
     assert_false(p.b.had_why);
     for (int i = 0; i < 2; i++) {
         assert_int_equal(pthread_join(threads[i], NULL), 0);
