@@ -110,14 +110,14 @@ STEP=$((save > 3 ? 3 : save)) # few they are
 for how in write torn; do
     each $how /usage hosted_run
 done
-STEP=$((save > 5 ? 5 : save))
+STEP=$((save > 2 ? 2 : save)) # fewer still
 note "the owner's ledger"
 expect 0 gpurun -q --host h1 --max-cost 1 job.sh
 for how in write torn; do
     each $how /agent/ledger owner_looks
 done
 
-STEP=$save
+STEP=$((save > 9 ? 9 : save))
 note "the book's ledger, by who asks it for a grant and brings it a receipt"
 sshd op -- "AuthorizedKeysFile $work/op/home/.ssh/authorized_keys"
 mkdir -p "$work/op/home/.ssh"
