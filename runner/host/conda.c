@@ -153,7 +153,7 @@ add_condarc_dir(struct search *s, const char *home, char *text)
     size_t n;
 
     text += strspn(text, " \t\"'");
-    n = strcspn(text, "\"'#\r");
+    n = strcspn(text, "\"'#");
     while (n > 0 && (text[n - 1] == ' ' || text[n - 1] == '\t')) {
         n--;
     }
@@ -168,58 +168,64 @@ add_condarc_dir(struct search *s, const char *home, char *text)
     }
 }
 
+/* The lines of a file that lists things, without their ends: malloc'ed, to be cut up. */
+static char *
+read_lines(const char *path)
+{
+    struct buf b = BUF_INIT;
+    char *text = read_list(path, &b) == 0 ? buf_steal(&b) : NULL;
+
+    buf_free(&b);
+    return text;
+}
+
+static char *
+next_line(char **rest)
+{
+    char *line = *rest == NULL ? NULL : strsep(rest, "\n");
+
+    if (line != NULL) {
+        line[strcspn(line, "\r")] = '\0';
+    }
+    return line;
+}
+
 /* envs_dirs (once called envs_path) of a .condarc: a list of YAML, an item to a line. */
 static void
 read_condarc(struct search *s, const char *home, const char *path)
 {
-    struct buf b = BUF_INIT;
+    char *text = read_lines(path);
+    char *rest = text;
     bool inside = false;
-    char *rest = NULL;
-    char *text = NULL;
+    char *line;
 
-    if (read_list(path, &b) == 0) {
-        char *line;
+    while ((line = next_line(&rest)) != NULL) {
+        char *item = line + strspn(line, " \t");
 
-        text = buf_steal(&b);
-        line = strtok_r(text, "\n", &rest);
-
-        for (; line != NULL; line = strtok_r(NULL, "\n", &rest)) {
-            char *item = line + strspn(line, " \t");
-
-            if (item[0] == '-' && inside) {
-                add_condarc_dir(s, home, item + 1);
-            } else if (item == line && item[0] != '#' && item[0] != '\r') {
-                inside = strncmp(line, "envs_dirs:", 10) == 0 ||
-                         strncmp(line, "envs_path:", 10) == 0;
-            }
+        if (item[0] == '-' && inside) {
+            add_condarc_dir(s, home, item + 1);
+        } else if (item == line && item[0] != '#' && item[0] != '\0') {
+            inside = strncmp(line, "envs_dirs:", 10) == 0 ||
+                     strncmp(line, "envs_path:", 10) == 0;
         }
     }
     free(text);
-    buf_free(&b);
 }
 
 static void
 read_listed(struct search *s, const char *home)
 {
     char *path = path_join(home, ".conda/environments.txt");
-    struct buf b = BUF_INIT;
-    char *rest = NULL;
-    char *text = NULL;
+    char *text = read_lines(path);
+    char *rest = text;
+    char *line;
 
-    if (read_list(path, &b) == 0) {
-        char *line;
-
-        text = buf_steal(&b);
-        line = strtok_r(text, "\r\n", &rest);
-
-        for (; line != NULL; line = strtok_r(NULL, "\r\n", &rest)) {
-            if (line[0] == '/') {
-                add_once(&s->listed, line);
-            }
+    while ((line = next_line(&rest)) != NULL) {
+        if (line[0] == '/') {
+            add_once(&s->listed, line);
         }
     }
     free(text);
-    buf_free(&b);
     free(path);
 }
 

@@ -184,13 +184,12 @@ sup_python_put(const struct sup *s, int dir_fd, struct err *e)
         return err_set(e, ERR_NOT_FOUND, "there is no %s in the environment of this host",
                        s->spec.python);
     }
-    if (stat(python, &st) == 0 && !S_ISREG(st.st_mode)) {
-        errno = EACCES;
-    } else if (access(python, X_OK) == 0) {
-        errno = 0;
-    }
-    if (errno != 0) {
+    if (access(python, X_OK) != 0 || stat(python, &st) != 0) {
         err_set_sys(e, errno, "--python: cannot run '%s' on this host", python);
+        goto out;
+    }
+    if (!S_ISREG(st.st_mode)) {
+        err_set_sys(e, EACCES, "--python: cannot run '%s' on this host", python);
         goto out;
     }
     buf_add_str(&b, "#!/bin/sh\nexec ");
