@@ -407,6 +407,16 @@ start_ship(struct launch *l, bool only_plan, struct err *e)
     return l->r->ships ? ship_start(&l->ship, l->cl, &o, e) : 0;
 }
 
+/* The host did not take the data, and may take it later: read again, for another. */
+static int
+ship_anew(struct launch *l, struct err *e)
+{
+    ship_free(l->ship);
+    l->ship = NULL;
+    l->c->stage = STAGE_TRYING;
+    return start_ship(l, false, e);
+}
+
 static int
 run_attempts(struct launch *l, bool only_plan, struct err *e)
 {
@@ -426,9 +436,16 @@ run_attempts(struct launch *l, bool only_plan, struct err *e)
             return -1;
         }
         rc = attempt(l, chosen, only_plan, &again, e);
+        if (rc < 0 && !again && l->ship != NULL && ship_was_put_off(l->ship)) {
+            again = true;
+        }
         if (again) {
             place_exclude(l->place, chosen->host, e->msg);
             session_close(l->session);
+            if (l->ship != NULL && ship_was_put_off(l->ship) && ship_anew(l, e) != 0) {
+                l->session = NULL;
+                return -1;
+            }
         }
         if (again || rc < 0) {
             l->refused = false;

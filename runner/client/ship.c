@@ -43,6 +43,7 @@ struct ship {
     bool done;
     bool failed;
     bool changed; /* and that is why it failed */
+    bool put_off; /* or it did since the host was busy */
     bool fresh;   /* send has not begun with any host */
     struct err why;
     _Atomic uint64_t n_entries;
@@ -264,6 +265,7 @@ on_reset(void *ctx, struct channel *c, const struct err *why)
     (void)c;
     if (s->sending && why->code != ERR_LINK) {
         session_peer_error(why, NULL, &e);
+        s->put_off = why->code == ERR_BUSY;
         fail(s, &e);
     }
     s->sending = false;
@@ -563,6 +565,12 @@ ship_state(struct ship *s, struct err *e)
         return SHIP_FAILED;
     }
     return r != NULL ? SHIP_BUILT : SHIP_BUILDING;
+}
+
+bool
+ship_was_put_off(const struct ship *s)
+{
+    return s->put_off;
 }
 
 bool

@@ -78,6 +78,8 @@ enum ship_state ship_state(struct ship *s, struct err *e);
  * new ship may do better.
  */
 bool ship_has_changed(const struct ship *s);
+/* It failed because the host takes nothing now: another host may take a new ship. */
+bool ship_was_put_off(const struct ship *s);
 void ship_stats(struct ship *s, struct sync_stats *out);
 
 /* "<home>/scan/<hash of dir>"; malloc'ed. */

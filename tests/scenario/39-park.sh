@@ -111,6 +111,11 @@ await 60 "the command runs" test -e "$work/begun"
 phase_is running || fail "phase $(phase) while the command runs"
 expect 100 gpurun -q --host local -- true
 has "is being parked" "$work/err"
+# The data may be refused before the job is asked for: it goes out while it is still read.
+mkdir "$work/many"
+(cd "$work/many" && seq 5000 | xargs touch)
+expect 100 gpurun -q --host local --dir "$work/many" -- true
+has "is being parked" "$work/err"
 touch "$work/enough"
 await 60 "it has parked" phase_is parked
 expect 0 gpurun -q --host local -- true
