@@ -115,6 +115,9 @@ judge_row(struct gc *g, const struct index_row *r, bool live, struct verdicts *v
     } else if (r->doomed_gen == 0) {
         v->condemn[v->n_condemn++] = r->id;
         v->condemn_bytes += r->stored_len;
+        if (g->o->dry_run) {
+            count_dead(g, r); /* by the second run */
+        }
     } else if (r->doomed_gen <= g->gen_ok) {
         count_dead(g, r);
     } else {
@@ -202,7 +205,10 @@ say_result(struct gc *g)
     gc_say(g,
            "%" PRIu64 " chunks (%" PRIu64 " bytes) are claimed by %" PRIu64 " snapshots",
            r->n_live, r->live_bytes, r->n_manifests);
-    if (r->n_condemned > 0) {
+    if (r->n_condemned > 0 && g->o->dry_run) {
+        gc_say(g, "%" PRIu64 " chunks (%" PRIu64 " bytes) are claimed by none",
+               r->n_condemned, r->condemned_bytes);
+    } else if (r->n_condemned > 0) {
         gc_say(g,
                "%" PRIu64 " chunks (%" PRIu64
                " bytes) are claimed by none: condemned, to "

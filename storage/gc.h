@@ -34,8 +34,14 @@ int gc_walk_tree(struct store *s, const struct sha256 *tree, gc_chunk_fn *chunk,
 
 struct gc_options {
     gc_walk_fn *walk; /* required */
-    bool dry_run;     /* say what would be done, change nothing */
-    bool wait;        /* for another gc to end; else ERR_BUSY */
+    /*
+     * Say what would be done by two runs, the second of a later handle; change nothing.
+     */
+    bool dry_run;
+    /* Of a dry run: would the data of that snapshot be given up first? NULL: of none. */
+    bool (*given_up)(void *arg, const char *id);
+    void *given_up_arg;
+    bool wait; /* for another gc to end; else ERR_BUSY */
     /* Explanations for people, a line each (its msg and form); NULL: none. */
     void (*say)(void *arg, const struct err *line);
     void *say_arg;

@@ -96,7 +96,11 @@ look_at_claim(struct gc *g, struct seen_snap *sn, bool any_condemned, struct err
         index_gone_known(g->s->ix, sn->id, &known, e) == -1) {
         goto out;
     }
-    if (g->o->dry_run || sn->gone == known) {
+    if (g->o->dry_run) {
+        sn->gone = sn->gone ||
+                   (g->o->given_up != NULL && g->o->given_up(g->o->given_up_arg, sn->id));
+        rc = 0;
+    } else if (sn->gone == known) {
         rc = 0;
     } else if (!sn->gone) {
         rc = index_gone_forget(g->s->ix, sn->id, e);

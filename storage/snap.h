@@ -102,6 +102,11 @@ int snap_expire(struct store *s, struct snap_expiry *out,
                 void (*done)(void *arg, const struct snap *sn), void *arg,
                 struct err *e) MUST_USE;
 
+/* Which would expire now, or why none would. Changes and remembers nothing. */
+int snap_would_expire(struct store *s, struct snap_expiry *out,
+                      void (*each)(void *arg, const struct snap *sn), void *arg,
+                      struct err *e) MUST_USE;
+
 /*
  * Remember what the clock says, as snap_expire does, if this store has looked at it
  * before. Whoever sets an end by the clock does so first: that it was slow is seen when

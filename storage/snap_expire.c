@@ -189,24 +189,49 @@ snap_clock_doubt(struct store *s, struct err *doubt)
 /*
  * An end that was set by a clock which has been put right since comes too soon. Data is
  * kept as long as it was to be, of time that can be believed: to that from from_ns on, or
- * to limit_ns if that is earlier. Never shortened. The caller holds the lock.
+ * to limit_ns if that is earlier. Never shortened.
  */
-static int
-keep_on(struct store *s, const struct snap *sn, int64_t from_ns, int64_t limit_ns,
-        struct err *e)
+static int64_t
+right_end(const struct snap *sn, int64_t from_ns, int64_t limit_ns)
 {
-    int64_t period_ns = sn->claim.expires_wall_ns - sn->m->made_wall_ns;
+    int64_t end_ns = sn->claim.expires_wall_ns;
+    int64_t period_ns = end_ns - sn->m->made_wall_ns;
     int64_t until_ns = add_ns(from_ns, period_ns > 0 ? period_ns : 0);
-    struct snap_claim c = sn->claim;
 
     if (until_ns > limit_ns) {
         until_ns = limit_ns;
     }
+    return until_ns > end_ns ? until_ns : end_ns;
+}
+
+/* The caller holds the lock. */
+static int
+keep_on(struct store *s, const struct snap *sn, int64_t until_ns, struct err *e)
+{
+    struct snap_claim c = sn->claim;
+
     if (until_ns <= c.expires_wall_ns) {
         return 0;
     }
     c.expires_wall_ns = until_ns;
     return snap_claim_put(s, sn->id, &c, e);
+}
+
+/* When data ends once the clock is believed again, after it jumped by off_ns in all. */
+static int64_t
+put_off_to(const struct snap *sn, const struct seen *now)
+{
+    int64_t end_ns = sn->claim.expires_wall_ns;
+
+    if (sn->m == NULL || sn->claim.data != SNAP_DATA_KEPT || end_ns == 0 ||
+        now->off_ns <= 0) {
+        return end_ns;
+    }
+    /* A store that is new, and no clock of it slow: nothing to be written anew. */
+    if (now->off_ns == UNKNOWN && now->steady_wall_ns - sn->m->made_wall_ns <= FRESH_NS) {
+        return end_ns;
+    }
+    return right_end(sn, now->steady_wall_ns, add_ns(end_ns, now->off_ns));
 }
 
 /*
@@ -226,16 +251,7 @@ put_off(struct store *s, const struct seen *now, struct err *e)
         return -1;
     }
     for (size_t i = 0; i < l.n && rc == 0; i++) {
-        const struct snap *sn = &l.v[i];
-
-        /* A store that is new, and no clock of it slow: nothing to be written anew. */
-        if (sn->m != NULL && sn->claim.data == SNAP_DATA_KEPT &&
-            sn->claim.expires_wall_ns != 0 &&
-            (now->off_ns != UNKNOWN ||
-             now->steady_wall_ns - sn->m->made_wall_ns > FRESH_NS)) {
-            rc = keep_on(s, sn, now->steady_wall_ns,
-                         add_ns(sn->claim.expires_wall_ns, now->off_ns), e);
-        }
+        rc = keep_on(s, &l.v[i], put_off_to(&l.v[i], now), e);
     }
     snap_list_free(&l);
     return rc;
@@ -341,7 +357,7 @@ expire_one(struct store *s, struct snap *sn, const struct seen *now, bool *expir
         goto out;
     }
     if (has_expired(&sn->claim, now_ns) && is_backdated(sn, now)) {
-        if (keep_on(s, sn, now_ns, INT64_MAX, e) == -1) {
+        if (keep_on(s, sn, right_end(sn, now_ns, INT64_MAX), e) == -1) {
             goto out;
         }
     } else if (has_expired(&sn->claim, now_ns)) {
@@ -398,4 +414,37 @@ snap_expire(struct store *s, struct snap_expiry *out,
 out:
     snap_list_free(&l);
     return rc;
+}
+
+int
+snap_would_expire(struct store *s, struct snap_expiry *out,
+                  void (*each)(void *arg, const struct snap *sn), void *arg,
+                  struct err *e)
+{
+    struct snap_list l = {0};
+    struct seen last;
+    struct seen now;
+
+    memset(out, 0, sizeof *out);
+    look_at_clock(s, &last, &now, &out->clock_doubt);
+    if (now.doubt) {
+        return 0;
+    }
+    if (snap_list(s, &l, e) == -1) {
+        return -1;
+    }
+    for (size_t i = 0; i < l.n; i++) {
+        struct snap_claim c = l.v[i].claim;
+
+        if (l.v[i].m == NULL) {
+            continue;
+        }
+        c.expires_wall_ns = last.doubt ? put_off_to(&l.v[i], &now) : c.expires_wall_ns;
+        if (has_expired(&c, now.wall_ns) && !is_backdated(&l.v[i], &now)) {
+            out->n_expired++;
+            each(arg, &l.v[i]);
+        }
+    }
+    snap_list_free(&l);
+    return 0;
 }

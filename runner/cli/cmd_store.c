@@ -30,6 +30,7 @@ struct gathered {
     struct buf *out;
     struct json_writer *j; /* NULL: for people */
     const char *host;
+    bool dry_run;
     int64_t n_bad; /* hosts with damage */
 };
 
@@ -110,6 +111,7 @@ take_gc(struct gathered *g, const struct rec *resp)
 
     add_lines(g, resp);
     if (g->j != NULL) {
+        json_kbool(g->j, "dry_run", g->dry_run);
         json_kint(g->j, "freed_bytes", number(resp, "freed_bytes"));
         json_kint(g->j, "expired", number(resp, "n_expired"));
         json_kint(g->j, "unreadable", number(resp, "n_unreadable"));
@@ -118,8 +120,11 @@ take_gc(struct gathered *g, const struct rec *resp)
         return;
     }
     text_format_size((uint64_t)number(resp, "freed_bytes"), size);
-    buf_printf(g->out, _("%s: %s freed, %" PRId64 " snapshots expired\n"), g->host, size,
-               number(resp, "n_expired"));
+    buf_printf(g->out,
+               g->dry_run ? _("%s: nothing was changed: %s would be freed, %" PRId64
+                              " snapshots would expire\n")
+                          : _("%s: %s freed, %" PRId64 " snapshots expired\n"),
+               g->host, size, number(resp, "n_expired"));
     if (number(resp, "n_unreadable") > 0) {
         buf_printf(g->out,
                    _("%s: %" PRId64 " packs cannot be read and are left alone: see "
@@ -245,7 +250,7 @@ ask(struct cli *c, const struct store_options *o, const char *verb, take_fn *tak
     struct session *s = NULL;
     struct buf out = BUF_INIT;
     struct json_writer j = json_to(&out);
-    struct gathered g = {.out = &out, .j = c->g.json ? &j : NULL};
+    struct gathered g = {.out = &out, .j = c->g.json ? &j : NULL, .dry_run = o->dry_run};
     struct err why = {0};
     int rc = -1;
 

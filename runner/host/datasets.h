@@ -7,6 +7,7 @@
 #include "base/err.h"
 #include "base/hash.h"
 #include "runner/host/agent.h"
+#include "runner/host/trim.h"
 #include "runner/job/spec.h"
 
 /*
@@ -61,6 +62,7 @@ void datasets_unlink(const char *workdir, const char *at, const char *path);
  * Remove the files of sets that are no longer kept, and, where less than a tenth of the
  * disk is free, of all that no job uses: they are in the store.
  */
-int datasets_trim(const struct renter *r, struct err *e) MUST_USE;
+int datasets_trim(const struct renter *r, const struct trim_told *only,
+                  struct err *e) MUST_USE;
 
 #endif

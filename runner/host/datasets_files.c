@@ -282,7 +282,7 @@ is_tight(int fd)
 }
 
 int
-datasets_trim(const struct renter *r, struct err *e)
+datasets_trim(const struct renter *r, const struct trim_told *only, struct err *e)
 {
     struct strings sets = {NULL, 0};
     struct snap_list l = {NULL, 0};
@@ -298,8 +298,21 @@ datasets_trim(const struct renter *r, struct err *e)
     }
     rc = 0;
     for (size_t i = 0; i < sets.n && rc == 0; i++) {
-        if (!is_kept(&l, sets.v[i]) || is_tight(dir_fd)) {
+        bool unkept = !is_kept(&l, sets.v[i]);
+
+        if (!unkept && !is_tight(dir_fd)) {
+            continue;
+        }
+        if (only == NULL) {
             rc = remove_set(dir_fd, sets.v[i], e);
+        } else if (unkept) {
+            trim_tell(only, "the files of data set %.12s would go: it was removed",
+                      sets.v[i]);
+        } else {
+            trim_tell(only,
+                      "the files of data set %.12s would go, unless a job uses them: "
+                      "the disk is nearly full, and they are in the store",
+                      sets.v[i]);
         }
     }
 

@@ -155,7 +155,8 @@ owner_gc(const struct command_options *o, int argc, char **argv, struct err *e)
         return rc == 0 ? print_sums(&j, NULL, e) : -1;
     }
     text_format_size(j.sums.freed_bytes, size);
-    (void)printf(o->dry_run ? _("nothing was changed: %s freed, %zu snapshots expired\n")
+    (void)printf(o->dry_run ? _("nothing was changed: %s would be freed, %zu snapshots "
+                                "would expire\n")
                             : _("%s freed, %zu snapshots expired\n"),
                  size, j.sums.n_expired);
     say_left(&j.sums);

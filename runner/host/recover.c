@@ -271,7 +271,7 @@ put_right(struct lost *l, struct err *e)
     }
     remove_tmp(l->dir.job);
     if (l->spec.setup != NULL) { /* what it left half made is nobody's */
-        (void)!setups_trim(l->renter, &none);
+        (void)!setups_trim(l->renter, NULL, &none);
     }
     if (close_bill(l, known, e) != 0) {
         return -1;

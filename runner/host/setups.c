@@ -314,7 +314,7 @@ remove_layer(int dir_fd, const char *key, struct err *e)
 }
 
 int
-setups_trim(const struct renter *r, struct err *e)
+setups_trim(const struct renter *r, const struct trim_told *only, struct err *e)
 {
     struct strings keys = {NULL, 0};
     struct snap_list l = {NULL, 0};
@@ -327,10 +327,18 @@ setups_trim(const struct renter *r, struct err *e)
          (workdirs_open_store(r, &s, e) != 0 || snap_list(s, &l, e) != 0))) {
         goto out;
     }
-    rc = workdir_sweep(dir_fd, e);
+    rc = only == NULL ? workdir_sweep(dir_fd, e) : 0;
     for (size_t i = 0; i < keys.n && rc == 0; i++) {
-        if (kept(&l, keys.v[i]) == NULL) {
+        if (kept(&l, keys.v[i]) != NULL) {
+            continue;
+        }
+        if (only == NULL) {
             rc = remove_layer(dir_fd, keys.v[i], e);
+        } else {
+            trim_tell(only,
+                      "the layer of set-up %.12s would go, unless a job uses it: "
+                      "no longer kept",
+                      keys.v[i]);
         }
     }
 

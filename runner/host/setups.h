@@ -6,6 +6,7 @@
 #include "base/attr.h"
 #include "base/err.h"
 #include "runner/host/agent.h"
+#include "runner/host/trim.h"
 
 /*
  * What set-ups left, by their key (of command and files, made by the client):
@@ -43,6 +44,7 @@ int setups_keep(const struct agent *a, const struct renter *r, const char *key,
 int setups_discard(const struct renter *r, const char *key, struct err *e) MUST_USE;
 
 /* Remove layers that are no longer kept and that no job uses. */
-int setups_trim(const struct renter *r, struct err *e) MUST_USE;
+int setups_trim(const struct renter *r, const struct trim_told *only,
+                struct err *e) MUST_USE;
 
 #endif

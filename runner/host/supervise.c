@@ -363,7 +363,7 @@ supervise_main(const char *renter_id, const char *job)
         loop_run(s.loop); /* until the job has ended, or serve went before it began */
         status = s.exit_status;
     }
-    if (s.renter != NULL && workdirs_trim(s.renter, &e) != 0) {
+    if (s.renter != NULL && workdirs_trim(s.renter, NULL, &e) != 0) {
         sup_say(&s, "%s", e.msg);
     }
     signal_watch_free(term);

@@ -26,6 +26,83 @@
 #define NICE_LAST 19
 #define NS_PER_S  ((int64_t)1000000000)
 
+/* ---- what would be ---- */
+
+/* Snapshots whose data a dry run is to take for given up. */
+struct doomed {
+    const struct gc_options *o;
+    struct strings ids;
+};
+
+static void
+doom(void *arg, const struct snap *sn)
+{
+    struct doomed *d = arg;
+    struct err line;
+
+    strings_add(&d->ids, sn->id);
+    if (d->o->say != NULL) {
+        (void)err_set(&line, ERR_NONE, "snapshot %s would expire now", sn->id);
+        d->o->say(d->o->say_arg, &line);
+    }
+}
+
+static bool
+is_doomed(void *arg, const char *id)
+{
+    const struct doomed *d = arg;
+
+    for (size_t i = 0; i < d->ids.n; i++) {
+        if (strcmp(d->ids.v[i], id) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static int
+would_pass(const struct renter *r, const struct gc_options *o, struct upkeep_gc *sums,
+           struct err *e)
+{
+    struct doomed d = {.o = o};
+    struct gc_options dry = *o;
+    struct snap_expiry expiry = {0};
+    struct gc_result res = {0};
+    struct store *s = NULL;
+    int rc = -1;
+
+    dry.given_up = is_doomed;
+    dry.given_up_arg = &d;
+    if (workdirs_open_store(r, &s, e) == 0 &&
+        snap_would_expire(s, &expiry, doom, &d, e) == 0 &&
+        gc_run(s, &dry, &res, e) == 0) {
+        sums->clock_doubt = expiry.clock_doubt;
+        sums->n_expired += expiry.n_expired;
+        sums->freed_bytes += res.freed_bytes;
+        sums->n_unreadable += res.n_unreadable;
+        rc = 0;
+    }
+    strings_free(&d.ids);
+    store_close(s);
+    return rc;
+}
+
+static int
+would_gc(const struct renter *r, const struct gc_options *o, const char *store,
+         struct upkeep_gc *sums, struct err *e)
+{
+    const struct trim_told told = {.say = o->say, .arg = o->say_arg};
+
+    if (o->say != NULL &&
+        (workdirs_trim(r, &told, e) != 0 || datasets_trim(r, &told, e) != 0 ||
+         setups_trim(r, &told, e) != 0)) {
+        return -1;
+    }
+    return file_exists(store) ? would_pass(r, o, sums, e) : 0;
+}
+
+/* ---- what is ---- */
+
 static int
 gc_pass(const struct renter *r, const struct gc_options *o, struct upkeep_gc *sums,
         struct upkeep_gc *left, bool *more, struct err *e)
@@ -39,8 +116,7 @@ gc_pass(const struct renter *r, const struct gc_options *o, struct upkeep_gc *su
     if (workdirs_open_store(r, &s, e) != 0) {
         return -1;
     }
-    if (!o->dry_run && snap_expire(s, &expiry, NULL, NULL, &why) != 0 &&
-        why.code != ERR_SPACE) {
+    if (snap_expire(s, &expiry, NULL, NULL, &why) != 0 && why.code != ERR_SPACE) {
         *e = why;
         goto out;
     }
@@ -66,6 +142,29 @@ out:
  * What one pass condemns the next may take, through a store opened since: who asks for
  * room need not ask twice.
  */
+static int
+really_gc(const struct renter *r, const struct gc_options *o, const char *store,
+          struct upkeep_gc *sums, struct err *e)
+{
+    struct upkeep_gc left = {.n_unreadable = 0};
+    bool more = false;
+    int rc = -1;
+
+    if (workdirs_trim(r, NULL, e) == 0 && datasets_trim(r, NULL, e) == 0 &&
+        setups_trim(r, NULL, e) == 0) {
+        rc = caches_trim(r, e);
+    }
+    if (rc == 0 && file_exists(store)) {
+        rc = gc_pass(r, o, sums, &left, &more, e);
+        if (rc == 0 && more) {
+            rc = gc_pass(r, o, sums, &left, &more, e);
+        }
+    }
+    sums->n_unreadable += left.n_unreadable;
+    sums->n_no_room += left.n_no_room;
+    return rc;
+}
+
 int
 upkeep_gc(const struct renter *r, bool dry_run,
           void (*say)(void *arg, const struct err *line), void *arg,
@@ -76,25 +175,9 @@ upkeep_gc(const struct renter *r, bool dry_run,
                            .wait = true,
                            .say = say,
                            .say_arg = arg};
-    struct upkeep_gc left = {.n_unreadable = 0};
     char *path = workdirs_store_path(r);
-    bool more = false;
-    int rc = 0;
+    int rc = dry_run ? would_gc(r, &o, path, sums, e) : really_gc(r, &o, path, sums, e);
 
-    if (!dry_run) {
-        rc =
-            workdirs_trim(r, e) == 0 && datasets_trim(r, e) == 0 && setups_trim(r, e) == 0
-                ? caches_trim(r, e)
-                : -1;
-    }
-    if (rc == 0 && file_exists(path)) {
-        rc = gc_pass(r, &o, sums, &left, &more, e);
-        if (rc == 0 && more && !dry_run) {
-            rc = gc_pass(r, &o, sums, &left, &more, e);
-        }
-    }
-    sums->n_unreadable += left.n_unreadable;
-    sums->n_no_room += left.n_no_room;
     free(path);
     return rc;
 }

@@ -138,7 +138,7 @@ rm_run(void *ctx, struct err *e)
         rc = 0;
     }
     store_close(st);
-    return rc == 0 ? datasets_trim(w->serve->renter, e) : -1;
+    return rc == 0 ? datasets_trim(w->serve->renter, NULL, e) : -1;
 }
 
 static void

@@ -152,8 +152,21 @@ how_many_to_keep(int work_fd)
     return fstatvfs(work_fd, &v) == 0 && v.f_bavail < v.f_blocks / 10 ? 0 : WORKDIRS_KEPT;
 }
 
+static void
+tell_left(const struct trim_told *t, enum leftover what, const char *job, size_t keep)
+{
+    if (what == LEFTOVER_WASTE) {
+        trim_tell(t, "the directory of job %s would go: its data is not wanted", job);
+    } else {
+        trim_tell(t,
+                  "the directory of job %s would go: its data is in a snapshot, and only "
+                  "the newest %zu directories stay",
+                  job, keep);
+    }
+}
+
 int
-workdirs_trim(const struct renter *r, struct err *e)
+workdirs_trim(const struct renter *r, const struct trim_told *only, struct err *e)
 {
     struct lefts l = {NULL, 0};
     int work_fd = -1;
@@ -170,13 +183,19 @@ workdirs_trim(const struct renter *r, struct err *e)
     for (size_t i = 0; i < l.n && rc == 0; i++) {
         enum leftover what = classify(r, l.v[i].job);
 
-        if (what == LEFTOVER_WASTE) {
+        n_safe += what == LEFTOVER_SAFE ? 1 : 0;
+        if (what == LEFTOVER_NONE || (what == LEFTOVER_SAFE && n_safe <= keep)) {
+            continue;
+        }
+        if (only != NULL) {
+            tell_left(only, what, l.v[i].job, keep);
+        } else if (what == LEFTOVER_WASTE) {
             rc = workdir_remove(work_fd, l.v[i].job, e);
-        } else if (what == LEFTOVER_SAFE && ++n_safe > keep) {
+        } else {
             rc = workdir_give_up(work_fd, l.v[i].job, e);
         }
     }
-    if (rc == 0) {
+    if (rc == 0 && only == NULL) {
         rc = workdir_sweep(work_fd, e);
     }
 

@@ -8,6 +8,7 @@
 #include "base/attr.h"
 #include "base/err.h"
 #include "runner/host/agent.h"
+#include "runner/host/trim.h"
 #include "runner/job/spec.h"
 #include "runner/job/state.h"
 
@@ -98,7 +99,8 @@ int workdirs_keep_tree(const struct agent *a, const struct renter *r, const char
  * is nearly full; of those whose data is not wanted, none.
  */
 #define WORKDIRS_KEPT 8
-int workdirs_trim(const struct renter *r, struct err *e) MUST_USE;
+int workdirs_trim(const struct renter *r, const struct trim_told *only,
+                  struct err *e) MUST_USE;
 
 /* The job's data is given up: its directory goes too, if it was safe and is still its. */
 int workdirs_forget(const struct renter *r, const char *job, struct err *e) MUST_USE;

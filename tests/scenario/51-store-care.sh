@@ -29,12 +29,18 @@ expect 0 gpurun gc
 [ "$(packs)" = "$before" ] || fail "gc took something that is needed"
 expect 0 gpurun snap rm one
 expect 0 as_client env LC_ALL=zh_CN.UTF-8 "$BUILD/bin/gpurun" gc --dry-run
-has "没有归属：列为待删"
+has "没有归属"
 hasnt "chunks"
+expect 0 gpurun --json gc --dry-run
+would=$(field hosts.0.freed_bytes)
+[ "$would" -gt 3900000 ] || fail "--dry-run: $(cat "$work/out")"
 expect 0 gpurun gc --dry-run
-has 'would be'
+has "nothing was changed: "
 [ "$(packs)" = "$before" ] || fail "--dry-run changed something"
 expect 0 gpurun --json gc
+freed=$(field hosts.0.freed_bytes)
+[ "$freed" -gt $((would - 100000)) ] && [ "$freed" -lt $((would + 100000)) ] ||
+    fail "--dry-run said $would, and it was $freed"
 [ "$(field hosts.0.host)" = local ] && [ "$(field hosts.0.freed_bytes)" -gt 3900000 ] || fail "gc: $(cat "$work/out")"
 [ "$(packs)" -lt $((before - 3900000)) ] || fail "nothing was given back"
 [ -z "$(find "$home"/renters/*/work -name one)" ] || fail "the directory of a removed snapshot stays"

@@ -273,30 +273,52 @@ gc__keeps_all_when_a_tree_has_lost_its_list(void **state)
     store_close(s);
 }
 
+static bool
+is_second(void *arg, const char *id)
+{
+    char second[MANIFEST_ID_MAX + 1];
+
+    (void)arg;
+    snap_name(2, second);
+    return strcmp(id, second) == 0;
+}
+
 static void
 gc__dry_run_changes_nothing(void **state)
 {
     const char *dir = *state;
-    const struct gc_options dry = {.walk = walk_list, .dry_run = true};
+    struct gc_options dry = {.walk = walk_list, .dry_run = true};
     struct store *s = open_test_store(dir);
     struct gc_result r;
+    uint64_t bytes;
     size_t packs;
 
     OK(snap_make(s, 1, 0, 10, e));
+    OK(snap_make(s, 2, 100, 110, e));
     drop_snap(s, 1);
     packs = count_packs(dir);
     OK(gc_run(s, &dry, &r, e));
     assert_int_equal(r.n_condemned, 11);
+    assert_int_equal(r.n_deleted, 11); /* by the second of two */
+    bytes = r.deleted_bytes;
+    assert_true(bytes > 0);
     OK(gc_run(s, &dry, &r, e));
     assert_int_equal(r.n_condemned, 11);
+    dry.given_up = is_second;
+    OK(gc_run(s, &dry, &r, e));
+    assert_int_equal(r.n_deleted, 22);
+    dry.given_up = NULL;
     store_close(s);
     (void)run_gc(dir);
     s = open_test_store(dir);
     OK(gc_run(s, &dry, &r, e));
+    assert_int_equal(r.n_condemned, 0);
     assert_int_equal(r.n_deleted, 11);
+    assert_int_equal(r.deleted_bytes, bytes);
     assert_int_equal(count_packs(dir), packs);
     store_close(s);
     assert_true(here(dir, 3));
+    assert_true(here(dir, 103));
 }
 
 static void

@@ -2,13 +2,29 @@
 
 #include <sys/stat.h>
 
-/* Expire, and say how many went; doubt: whether the clock was not believed. */
+static void
+count(void *arg, const struct snap *sn)
+{
+    assert_int_equal(sn->claim.data, SNAP_DATA_KEPT);
+    ++*(size_t *)arg;
+}
+
+/*
+ * Expire, and say how many went; doubt: whether the clock was not believed. Whoever asks
+ * before is told the same.
+ */
 static size_t
 expire(struct store *s, bool *doubt)
 {
+    struct snap_expiry would;
     struct snap_expiry x;
+    size_t n_would = 0;
 
+    OK(snap_would_expire(s, &would, count, &n_would, e));
     OK(snap_expire(s, &x, NULL, NULL, e));
+    assert_int_equal(would.n_expired, x.n_expired);
+    assert_int_equal(n_would, x.n_expired);
+    assert_string_equal(would.clock_doubt.msg, x.clock_doubt.msg);
     *doubt = x.clock_doubt.msg[0] != '\0';
     return x.n_expired;
 }
