@@ -21,9 +21,11 @@
 #include "runner/job/verbs.h"
 #include "runner/wire/msg.h"
 
-#define NS_PER_S       1000000000LL
-#define SKEW_S         5
-#define DISK_LOW_BYTES ((int64_t)1 << 30)
+#define NS_PER_S 1000000000LL
+#define SKEW_S   5
+/* A login shell, an interpreter and a cold torch, each up to its limit on the host. */
+#define PYTHON_ANSWER_NS (120 * NS_PER_S)
+#define DISK_LOW_BYTES   ((int64_t)1 << 30)
 
 /* ---- a host ---- */
 
@@ -106,6 +108,28 @@ field(const struct rec *r, const char *key)
     return text != NULL ? text : "";
 }
 
+/* Whatever came of torch, the interpreter was told of before. */
+static void
+check_torch(struct checkup *k, const struct rec *resp)
+{
+    const char *torch = field(resp, "torch");
+    const char *cuda = field(resp, "cuda");
+    struct err why;
+
+    err_told(&why, ERR_NONE, field(resp, "torch_why"), rec_get(resp, "torch_form"));
+    if (torch[0] != '\0') {
+        checkup_add(k, FINDING_OK, "torch", "%s", torch);
+    }
+    if (why.msg[0] != '\0') {
+        checkup_add(k, FINDING_NOTE, "torch", "%s", why.msg);
+    } else if (torch[0] == '\0') {
+        checkup_add(k, FINDING_NOTE, "torch", "%s", _("none in that python"));
+    } else {
+        checkup_add(k, cuda[0] != '\0' ? FINDING_OK : FINDING_NOTE, "CUDA", "%s",
+                    cuda[0] != '\0' ? cuda : _("torch cannot use it here"));
+    }
+}
+
 /* What a .py script finds in the login environment. Hosts of before know no such
  * question. */
 static void
@@ -115,22 +139,14 @@ check_python(struct checkup *k, struct session *s)
     struct rec *resp = NULL;
     struct err e;
 
-    if (session_call(s, req, CONTEXT_ANSWER_NS, &resp, &e) != 0) {
+    if (session_call(s, req, PYTHON_ANSWER_NS, &resp, &e) != 0) {
         checkup_add(k, FINDING_NOTE, _("python"), "%s", e.msg);
     } else {
-        const char *torch = field(resp, "torch");
-        const char *cuda = field(resp, "cuda");
         struct err env_why;
 
         checkup_add(k, FINDING_OK, _("python"), _("%s at %s"), field(resp, "version"),
                     field(resp, "at"));
-        if (torch[0] == '\0') {
-            checkup_add(k, FINDING_NOTE, "torch", "%s", _("none in that python"));
-        } else {
-            checkup_add(k, FINDING_OK, "torch", "%s", torch);
-            checkup_add(k, cuda[0] != '\0' ? FINDING_OK : FINDING_NOTE, "CUDA", "%s",
-                        cuda[0] != '\0' ? cuda : _("torch cannot use it here"));
-        }
+        check_torch(k, resp);
         err_told(&env_why, ERR_NONE, field(resp, "env_why"), rec_get(resp, "env_form"));
         if (env_why.msg[0] != '\0') {
             checkup_add(k, FINDING_NOTE, _("environment"), "%s", env_why.msg);

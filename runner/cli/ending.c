@@ -13,6 +13,7 @@
 #include "runner/cli/out.h"
 #include "runner/cli/outs.h"
 #include "runner/cli/progress.h"
+#include "runner/cli/pypackage.h"
 #include "runner/client/hosts.h"
 #include "runner/client/i18n.h"
 #include "runner/client/mirror.h"
@@ -233,16 +234,26 @@ static void
 say_advice(const struct ending *en, const struct job_state *st)
 {
     const char *module;
+    char *package;
 
     if (st->detail == NULL ||
         strncmp(st->detail, JOB_NO_MODULE, strlen(JOB_NO_MODULE)) != 0) {
         return;
     }
     module = st->detail + strlen(JOB_NO_MODULE);
-    say(en->c,
-        _("%s has no module %s there: --conda ENV or --venv DIR runs where it is "
-          "installed, --setup 'pip install %s' (or --setup auto) installs it once"),
-        session_host(en->session)->name, module, module);
+    package = pypackage_of(module);
+    if (package != NULL) {
+        say(en->c,
+            _("%s has no module %s there: --conda ENV or --venv DIR runs where it is "
+              "installed, --setup 'pip install %s' (or --setup auto) installs it once"),
+            session_host(en->session)->name, module, package);
+    } else {
+        say(en->c,
+            _("the Python of %s was built without its own module %s: --python P or "
+              "--conda ENV takes another"),
+            session_host(en->session)->name, module);
+    }
+    free(package);
 }
 
 /* ---- ends ---- */

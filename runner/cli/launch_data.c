@@ -85,6 +85,27 @@ launch_find_data(struct launch *l, struct err *e)
     return 0;
 }
 
+/* What decides which Python of the host the set-up will find. */
+static void
+add_interpreter(struct rec *req, const struct job_spec *s)
+{
+    static const char *const names[] = {"PATH=", "HOME=", "PYENV_", "CONDA_", "MAMBA_"};
+
+    if (s->python != NULL) {
+        rec_add(req, "python", s->python);
+    }
+    if (s->conda != NULL) {
+        rec_add(req, "conda", s->conda);
+    }
+    for (size_t i = 0; i < s->env.n; i++) {
+        for (size_t k = 0; k < sizeof names / sizeof names[0]; k++) {
+            if (strncmp(s->env.v[i], names[k], strlen(names[k])) == 0) {
+                rec_add(req, "env", s->env.v[i]);
+            }
+        }
+    }
+}
+
 int
 launch_find_setup(struct launch *l, struct err *e)
 {
@@ -99,6 +120,7 @@ launch_find_setup(struct launch *l, struct err *e)
     }
     req = msg_request_new(VERB_SETUP_SHOW);
     rec_add(req, "key", l->r->spec.setup_key);
+    add_interpreter(req, &l->r->spec);
     rc = session_call(l->session, req, CONTEXT_ANSWER_NS, &resp, e);
     if (rc == 0) {
         rc = rec_opt_int(resp, "ready", 0, 1, 0, &ready, e);

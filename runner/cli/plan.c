@@ -338,6 +338,13 @@ setup_text(const struct plan *p, struct buf *out)
     const char *command = p->request->spec.setup;
     char money[OUT_MONEY_MAX];
 
+    if (p->request->setup_found != NULL) {
+        char *found = p->request->setup_found;
+
+        buf_add_str(out, _("auto, by "));
+        text_escape(out, found, strlen(found));
+        buf_add_str(out, ": ");
+    }
     text_escape(out, command, strlen(command));
     if (p->setup_ready) {
         buf_printf(out, _(" (done on %s already, its result is used)"), p->host->name);
@@ -597,6 +604,7 @@ plan_json(const struct plan *p, struct buf *out)
     }
     json_data(p, j);
     json_kstr(j, "setup", s->setup);
+    json_kstr(j, "setup_found", p->request->setup_found);
     json_kstr(j, "setup_key", s->setup_key);
     json_kbool(j, "setup_ready", p->setup_ready);
     json_hosts(p, j);

@@ -129,6 +129,7 @@ request_free(struct run_request *r)
     free(r->from_host);
     free(r->notify);
     free(r->project);
+    free(r->setup_found);
     for (size_t i = 0; i < r->n_data; i++) {
         request_clear_data(&r->data[i]);
         free(r->data[i].name);

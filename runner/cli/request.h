@@ -78,6 +78,7 @@ struct run_request {
     bool has_window;      /* --window was given */
     char *notify;         /* --notify: a command to run here, or NULL */
     char *project;        /* the file of default options that was used, or NULL */
+    char *setup_found;    /* --setup auto: the file, relative to the root; or NULL */
     bool detach;
     bool named;    /* --name was given */
     bool for_data; /* its data becomes a data set: nothing is told of it, or copied */

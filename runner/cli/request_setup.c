@@ -1,131 +1,151 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "base/buf.h"
 #include "base/file.h"
-#include "base/hash.h"
 #include "base/text.h"
 #include "runner/cli/request.h"
+#include "runner/cli/setupkey.h"
 #include "runner/client/i18n.h"
 
-/*
- * --setup: its command, and the key by which hosts know whether it was run before: a hash
- * of the command, of where it runs, of the interpreter asked for, and of every file the
- * command names.
- */
+/* --setup: its command, or what `auto` makes of what lies there, and its key. */
 
-#define KEY_FILE_MAX ((size_t)64 << 20)
-#define NAME_LETTERS                                                                     \
-    "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_./-+@"
-
-/* What `auto` runs, by what lies where the job starts; the first that is there. */
+/* What `auto` runs, by what lies in a directory; the first that is there. */
 static const struct {
     const char *file;
-    const char *command;
+    const char *command; /* run there; names what it depends on */
 } automatic[] = {
     {"uv.lock", "uv sync --frozen --no-install-project # uv.lock pyproject.toml"},
     {"requirements.txt", "python3 -m pip install -r requirements.txt"},
-    {"environment.yml",
-     "conda env create --prefix \"$GPURUN_SETUP_DIR/env\" --file environment.yml"},
+    {"environment.yml", "\"${CONDA_EXE:-conda}\" env create --prefix "
+                        "\"$GPURUN_SETUP_DIR/env\" --file environment.yml"},
 };
+#define N_AUTOMATIC (sizeof automatic / sizeof automatic[0])
+
+static bool
+is_in(const char *root, const char *dir, const char *name)
+{
+    char *in = path_join(root, dir);
+    char *path = path_join(in, name);
+    bool there = file_exists(path);
+
+    free(path);
+    free(in);
+    return there;
+}
+
+/* The folder of the script relative to the root; of a command's first word, if that is a
+ * file that is shipped. malloc'ed; NULL: there is none. */
+static char *
+script_dir(const struct run_request *r)
+{
+    const char *word = r->spec.args.n > 0 ? r->spec.args.v[0] : "";
+    char *way = path_join(r->spec.cwd, word);
+    char *full = path_join(r->script.root, way);
+    char *dir = strchr(word, '/') != NULL ? realpath(full, NULL) : NULL;
+    char *slash = dir == NULL ? NULL : strrchr(dir, '/');
+    const char *inside = NULL;
+    char *found;
+
+    if (slash != NULL && slash != dir) {
+        *slash = '\0';
+        inside = script_beneath(r->script.root, dir);
+    }
+    found = inside == NULL ? NULL : xstrdup(inside);
+    free(way);
+    free(full);
+    free(dir);
+    return found;
+}
+
+/* Where `auto` looks, in this order: where the job starts, beside its script, at the root
+ * of what is shipped. */
+static void
+places_of(const struct run_request *r, struct strings *places)
+{
+    char *beside = script_dir(r);
+
+    strings_add(places, r->spec.cwd);
+    if (beside != NULL) {
+        strings_add_once(places, beside);
+    }
+    strings_add_once(places, "");
+    free(beside);
+}
+
+/* "uv.lock" in `dir` of what is shipped: how that is named to people. malloc'ed */
+static char *
+shown_path(const char *dir, const char *name)
+{
+    return dir[0] == '\0' ? xstrdup(name) : path_join(dir, name);
+}
 
 static void
-add_text(struct sha256_ctx *h, const char *text)
+use_automatic(struct run_request *r, const char *dir, size_t which)
 {
-    sha256_update(h, text != NULL ? text : "", text != NULL ? strlen(text) : 0);
-    sha256_update(h, "", 1);
-}
-
-/* A word of the command that is a file where it runs counts with what is in it. */
-static int
-add_file(struct sha256_ctx *h, const char *dir, const char *word, struct err *e)
-{
-    char *path = path_join(dir, word);
+    char *way = script_way(r->spec.cwd, dir);
     struct buf b = BUF_INIT;
-    struct sha256 sum;
-    struct stat st;
-    int rc = 0;
 
-    if (word[0] != '/' && stat(path, &st) == 0 && S_ISREG(st.st_mode)) {
-        rc = file_read(path, KEY_FILE_MAX, &b, e);
-        if (rc == 0) {
-            sha256_of(b.data, b.len, &sum);
-            add_text(h, word);
-            sha256_update(h, sum.b, sizeof sum.b);
-        } else {
-            (void)err_wrap(e, "--setup");
-        }
+    if (strcmp(way, ".") != 0) {
+        buf_add_str(&b, "cd ");
+        text_shell_quote(&b, way);
+        buf_add_str(&b, " && ");
     }
-    buf_free(&b);
-    free(path);
-    return rc;
+    buf_add_str(&b, automatic[which].command);
+    r->spec.setup = buf_steal(&b);
+    r->setup_found = shown_path(dir, automatic[which].file);
+    free(way);
 }
 
 static int
-add_named_files(struct sha256_ctx *h, const char *dir, const char *command, struct err *e)
+find_automatic(struct run_request *r, struct err *e)
 {
-    const char *p = command;
-    int rc = 0;
+    struct strings places = {NULL, 0};
+    struct buf looked = BUF_INIT;
+    char shown[400];
 
-    while (rc == 0 && *p != '\0') {
-        size_t n = strspn(p, NAME_LETTERS);
-        char *word = xasprintf("%.*s", (int)n, p);
-
-        rc = n > 0 ? add_file(h, dir, word, e) : 0;
-        free(word);
-        p += n;
-        p += *p != '\0' ? 1 : 0;
+    places_of(r, &places);
+    for (size_t i = 0; i < places.n && r->spec.setup == NULL; i++) {
+        for (size_t k = 0; k < N_AUTOMATIC && r->spec.setup == NULL; k++) {
+            if (is_in(r->script.root, places.v[i], automatic[k].file)) {
+                use_automatic(r, places.v[i], k);
+            }
+        }
+        buf_printf(&looked, "%s'%s%s%s'", i == 0 ? "" : ", ", r->script.root,
+                   places.v[i][0] == '\0' ? "" : "/", places.v[i]);
     }
-    return rc;
+    (void)text_escape_to(shown, sizeof shown, buf_str(&looked));
+    buf_free(&looked);
+    strings_free(&places);
+    return r->spec.setup != NULL
+               ? 0
+               : err_set(e, ERR_NOT_FOUND,
+                         _("--setup auto: there is no uv.lock, requirements.txt or "
+                           "environment.yml in %s"),
+                         shown);
 }
 
 static int
-make_key(struct job_spec *s, const char *dir, struct err *e)
+make_key(struct run_request *r, const struct run_options *ro, struct err *e)
 {
-    struct sha256_ctx *h = sha256_new();
-    char hex[SHA256_HEX_LEN + 1];
-    struct sha256 key;
-    int rc;
+    const struct setupkey_options o = {
+        .root = r->script.root, .with = &r->with, .with_git = ro->with_git};
+    char key[SHA256_HEX_LEN + 1];
 
-    add_text(h, "gpurun.setup.v1");
-    add_text(h, s->setup);
-    add_text(h, s->cwd);
-    add_text(h, s->python);
-    add_text(h, s->conda);
-    rc = add_named_files(h, dir, s->setup, e);
-    sha256_final(h, &key);
-    sha256_free(h);
-    sha256_format(&key, hex);
-    s->setup_key = xstrdup(hex);
-    return rc;
-}
-
-static const char *
-find_automatic(const char *dir)
-{
-    for (size_t i = 0; i < sizeof automatic / sizeof automatic[0]; i++) {
-        char *path = path_join(dir, automatic[i].file);
-        bool there = file_exists(path);
-
-        free(path);
-        if (there) {
-            return automatic[i].command;
-        }
+    if (setupkey_make(&o, &r->spec, key, e) != 0) {
+        return -1;
     }
-    return NULL;
+    r->spec.setup_key = xstrdup(key);
+    return 0;
 }
 
 int
 request_fill_setup(struct run_request *r, const struct run_options *o, struct err *e)
 {
     const char *command = o->setup;
-    char *dir;
-    char shown[200];
-    int rc;
 
-    if (o->setup == NULL) {
+    if (command == NULL) {
         return 0;
     }
     if (r->script.root == NULL) {
@@ -143,19 +163,10 @@ request_fill_setup(struct run_request *r, const struct run_options *o, struct er
     if (command[0] == '\0' || strlen(command) >= SPEC_STRING_MAX) {
         return err_set(e, ERR_INVALID, "%s", _("--setup wants a command, or `auto`"));
     }
-    dir = path_join(r->script.root, r->spec.cwd);
-    if (strcmp(command, "auto") == 0) {
-        command = find_automatic(dir);
-    }
-    if (command == NULL) {
-        rc = err_set(e, ERR_NOT_FOUND,
-                     _("--setup auto: there is no uv.lock, requirements.txt or "
-                       "environment.yml in '%s'"),
-                     text_escape_to(shown, sizeof shown, dir));
-    } else {
+    if (strcmp(command, "auto") != 0) {
         r->spec.setup = xstrdup(command);
-        rc = make_key(&r->spec, dir, e);
+    } else if (find_automatic(r, e) != 0) {
+        return -1;
     }
-    free(dir);
-    return rc;
+    return make_key(r, o, e);
 }

@@ -36,17 +36,6 @@ read_list(const char *path, struct buf *out)
                : -1;
 }
 
-static void
-add_once(struct strings *s, const char *value)
-{
-    for (size_t i = 0; i < s->n; i++) {
-        if (strcmp(s->v[i], value) == 0) {
-            return;
-        }
-    }
-    strings_add(s, value);
-}
-
 static bool
 has_python(const char *prefix)
 {
@@ -65,7 +54,7 @@ add_root(struct search *s, const char *root)
 
     /* micromamba's has environments alone */
     if (file_exists(meta) || file_exists(envs)) {
-        add_once(&s->roots, root);
+        strings_add_once(&s->roots, root);
     }
     free(meta);
     free(envs);
@@ -98,16 +87,14 @@ static void
 each_in_path(struct search *s, const char *list, const char *name,
              void (*add)(struct search *s, const char *path))
 {
-    while (list != NULL && *list != '\0') {
-        size_t n = strcspn(list, ":");
-        char *dir = xasprintf("%.*s%s%s", (int)n, list, *name == '\0' ? "" : "/", name);
+    char *dir;
 
-        if (dir[0] == '/') {
-            add(s, dir);
-        }
+    while ((dir = env_next_dir(&list)) != NULL) {
+        char *path = *name == '\0' ? xstrdup(dir) : path_join(dir, name);
+
+        add(s, path);
+        free(path);
         free(dir);
-        list += n;
-        list += *list == ':' ? 1 : 0;
     }
 }
 
@@ -143,7 +130,7 @@ find_roots(struct search *s, const char *home)
 static void
 add_dir(struct search *s, const char *dir)
 {
-    add_once(&s->dirs, dir);
+    strings_add_once(&s->dirs, dir);
 }
 
 /* One line of envs_dirs: a path, perhaps quoted, perhaps with a remark behind it. */
@@ -222,7 +209,7 @@ read_listed(struct search *s, const char *home)
 
     while ((line = next_line(&rest)) != NULL) {
         if (line[0] == '/') {
-            add_once(&s->listed, line);
+            strings_add_once(&s->listed, line);
         }
     }
     free(text);
@@ -297,7 +284,7 @@ names_in(const char *dir, struct strings *names)
         char *prefix = path_join(dir, one->d_name);
 
         if (one->d_name[0] != '.' && has_python(prefix)) {
-            add_once(names, one->d_name);
+            strings_add_once(names, one->d_name);
         }
         free(prefix);
     }
@@ -314,7 +301,7 @@ not_there(const struct search *s, const char *name, struct err *e)
 
     for (size_t i = 0; i < s->roots.n; i++) {
         if (has_python(s->roots.v[i])) {
-            add_once(&names, "base");
+            strings_add_once(&names, "base");
         }
     }
     for (size_t i = 0; i < s->dirs.n; i++) {
@@ -322,7 +309,7 @@ not_there(const struct search *s, const char *name, struct err *e)
     }
     for (size_t i = 0; i < s->listed.n; i++) {
         if (has_python(s->listed.v[i])) {
-            add_once(&names, base_name(s->listed.v[i]));
+            strings_add_once(&names, base_name(s->listed.v[i]));
         }
     }
     for (size_t i = 0; i < names.n && i < NAMED_MAX; i++) {

@@ -1,7 +1,9 @@
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/buf.h"
+#include "base/file.h"
 #include "runner/host/loginenv.h"
 
 /* Index of the variable called name[0..len), or env->n. */
@@ -57,4 +59,37 @@ env_unset(struct strings *env, const char *name)
         free(env->v[i]);
         env->v[i] = env->v[--env->n];
     }
+}
+
+char *
+env_next_dir(const char **rest)
+{
+    while (*rest != NULL && **rest != '\0') {
+        const char *dir = *rest;
+        size_t n = strcspn(dir, ":");
+
+        *rest += n + (dir[n] == ':' ? 1 : 0);
+        if (dir[0] == '/') {
+            return xasprintf("%.*s", (int)n, dir);
+        }
+    }
+    return NULL;
+}
+
+char *
+env_which(const struct strings *env, const char *name)
+{
+    const char *rest = env_get(env, "PATH");
+    char *found = NULL;
+    char *dir;
+
+    while (found == NULL && (dir = env_next_dir(&rest)) != NULL) {
+        found = path_join(dir, name);
+        if (access(found, X_OK) != 0) {
+            free(found);
+            found = NULL;
+        }
+        free(dir);
+    }
+    return found;
 }

@@ -42,5 +42,13 @@ const char *env_get(const struct strings *env, const char *name);
 void env_set(struct strings *env, const char *name, const char *value);
 void env_put(struct strings *env, const char *assignment); /* "K=V" */
 void env_unset(struct strings *env, const char *name);
+/*
+ * The next directory of a list like PATH, malloc'ed; NULL: none is left, or *rest is
+ * NULL. What is empty or relative is passed over: it would be looked for in the agent's
+ * own directory, not in the job's.
+ */
+char *env_next_dir(const char **rest);
+/* The full path of a program by env's PATH; malloc'ed, NULL: none. */
+char *env_which(const struct strings *env, const char *name);
 
 #endif

@@ -144,12 +144,19 @@ check_python(struct doctor *d, const struct strings *env)
         bad_why(d, N_("python"), &e);
         return;
     }
-    text = p.torch[0] == '\0'
-               ? xasprintf(_("python %s at %s, no torch"), p.version, p.at)
-               : xasprintf(_("python %s at %s, torch %s, CUDA %s"), p.version, p.at,
-                           p.torch, p.cuda[0] != '\0' ? p.cuda : _("not usable"));
+    text = xasprintf(_("%s at %s"), p.version, p.at);
     good(d, N_("python"), text);
     free(text);
+    if (p.torch_why.code != ERR_NONE) {
+        bad_why(d, "torch", &p.torch_why);
+    } else if (p.torch[0] == '\0') {
+        good(d, "torch", _("none in that python"));
+    } else {
+        text = xasprintf(_("torch %s, CUDA %s"), p.torch,
+                         p.cuda[0] != '\0' ? p.cuda : _("not usable"));
+        good(d, "torch", text);
+        free(text);
+    }
 }
 
 static void

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/buf.h"
@@ -12,50 +13,58 @@
 #include "base/text.h"
 #include "runner/host/runout.h"
 
-#define LIMIT_S      20
 #define OUTPUT_BYTES ((size_t)64 * 1024)
+#define MARK_PYTHON  "\n\1P\n"
+#define MARK_TORCH   "\n\1T\n"
+#define MARK_CUDA    "\n\1C\n"
+#define MARK_WHY     "\n\1W\n"
+#define MARK_END     "\n\1.\n"
 
-/* One answer a line, after a mark: what is imported may print, too. */
-static const char program[] = "import sys,platform\n"
-                              "torch=cuda=''\n"
-                              "try:\n"
-                              " import torch as t\n"
-                              " torch=t.__version__\n"
-                              " cuda=t.version.cuda if t.cuda.is_available() else ''\n"
-                              "except Exception: pass\n"
-                              "print('\\n\\1',platform.python_version(),sys.executable,"
-                              "torch,cuda or '',sep='\\n')\n";
+/* Answers are lines after a mark: what is imported may print, too. */
+static const char ask_python[] =
+    "import sys,platform\n"
+    "print('\\n\\1P',platform.python_version(),sys.executable,'\\n\\1.',sep='\\n',"
+    "flush=True)\n";
 
-/* The line at *at, without control characters; *at goes on behind it. */
-static void
-take_line(char to[PYTHON_TEXT_MAX], const char **at)
+/* Each at once: the next thing may be what ends the process. */
+static const char ask_torch[] =
+    "import sys\n"
+    "def say(*w): print('',*w,sep='\\n',flush=True)\n"
+    "try:\n"
+    " import importlib.util as u\n"
+    " if u.find_spec('torch') is None: say('\\1.'); sys.exit()\n"
+    " import torch as t\n"
+    " say('\\1T',t.__version__)\n"
+    " say('\\1C',t.version.cuda or '' if t.cuda.is_available() else '')\n"
+    "except Exception as e:\n"
+    " say('\\1W',type(e).__name__+': '+' '.join(str(e).split()))\n"
+    "say('\\1.')\n";
+
+/* The line behind mark, without control characters; false: there is no such mark. */
+static bool
+take_line(char to[PYTHON_TEXT_MAX], const char *out, const char *mark, size_t n)
 {
-    size_t len = strcspn(*at, "\n");
-    char *line = xasprintf("%.*s", (int)len, *at);
-
-    (void)text_escape_to(to, PYTHON_TEXT_MAX, line);
-    *at += len + ((*at)[len] == '\n');
-    free(line);
-}
-
-static int
-parse(struct python *p, const char *out, struct err *e)
-{
-    const char *at = strstr(out, "\n\1\n");
+    const char *at = strstr(out, mark);
+    char *line;
 
     if (at == NULL) {
-        return err_set(e, ERR_NOT_FOUND, "there is no python3 in the login environment");
+        return false;
     }
-    at += 3;
-    take_line(p->version, &at);
-    take_line(p->at, &at);
-    take_line(p->torch, &at);
-    take_line(p->cuda, &at);
-    return 0;
+    at += strlen(mark);
+    for (; n > 0 && *at != '\0'; n--) {
+        at += strcspn(at, "\n");
+        at += *at == '\n' ? 1 : 0;
+    }
+    line = xasprintf("%.*s", (int)strcspn(at, "\n"), at);
+    (void)text_escape_to(to, PYTHON_TEXT_MAX, line);
+    free(line);
+    return true;
 }
 
-int
-python_look(struct python *p, const struct strings *env, struct err *e)
+/* What the environment's python3 prints of a program of ours. */
+static int
+run(const struct strings *env, const char *program, int limit_s, struct buf *out,
+    int *status, struct err *e)
 {
     char *argv[] = {(char *)(uintptr_t) "sh", (char *)(uintptr_t) "-c",
                     (char *)(uintptr_t) "exec python3 -c \"$0\"",
@@ -64,28 +73,91 @@ python_look(struct python *p, const struct strings *env, struct err *e)
     struct runout_options o = {.path = "/bin/sh",
                                .argv = argv,
                                .envp = envp,
-                               .timeout_ns = LIMIT_S * (int64_t)1000000000,
-                               .max_bytes = OUTPUT_BYTES};
-    struct buf b = BUF_INIT;
-    int status = 0;
+                               .timeout_ns = limit_s * (int64_t)1000000000,
+                               .max_bytes = OUTPUT_BYTES,
+                               .until = MARK_END};
     int rc;
 
-    memset(p, 0, sizeof *p);
     if (env->n > 0) {
         memcpy(envp, env->v, env->n * sizeof *envp);
     }
     /* No context on a card that others pay for. */
     envp[env->n] = (char *)(uintptr_t) "PYTORCH_NVML_BASED_CUDA_CHECK=1";
-    rc = runout(&o, &b, &status, e);
-    if (rc == 0) {
-        rc = parse(p, status == 0 ? buf_str(&b) : "", e);
-    } else if (e->code == ERR_LIMIT) {
-        (void)err_set(e, ERR_LIMIT,
-                      "python3 of the login environment gave no answer in %d s", LIMIT_S);
-    }
-    buf_free(&b);
+    rc = runout(&o, out, status, e);
     free(envp);
     return rc;
+}
+
+static int
+look_python(struct python *p, const struct strings *env, struct err *e)
+{
+    struct buf b = BUF_INIT;
+    int status = 0;
+    int rc = run(env, ask_python, PYTHON_LIMIT_S, &b, &status, e);
+
+    if (rc != 0 && e->code == ERR_LIMIT) {
+        (void)err_set(e, ERR_LIMIT,
+                      "python3 of the login environment gave no answer in %d s",
+                      PYTHON_LIMIT_S);
+    } else if (rc == 0 && (!take_line(p->version, buf_str(&b), MARK_PYTHON, 0) ||
+                           !take_line(p->at, buf_str(&b), MARK_PYTHON, 1))) {
+        rc = WIFEXITED(status) && WEXITSTATUS(status) == 127
+                 ? err_set(e, ERR_NOT_FOUND,
+                           "there is no python3 in the login environment")
+                 : err_set(e, ERR_NOT_FOUND,
+                           "python3 of the login environment does not start");
+    }
+    buf_free(&b);
+    return rc;
+}
+
+/* torch did not get to its end: how. */
+static void
+torch_ended(struct err *why, int status)
+{
+    if (WIFSIGNALED(status)) {
+        err_set(why, ERR_SYSTEM, "importing torch there crashed: signal %d (%s)",
+                WTERMSIG(status), strsignal(WTERMSIG(status)));
+    } else {
+        err_set(why, ERR_SYSTEM, "importing torch ended python with exit code %d",
+                WEXITSTATUS(status));
+    }
+}
+
+static void
+look_torch(struct python *p, const struct strings *env)
+{
+    struct buf b = BUF_INIT;
+    char why[PYTHON_TEXT_MAX];
+    struct err e;
+    int status = 0;
+    int rc = run(env, ask_torch, PYTHON_TORCH_S, &b, &status, &e);
+    const char *out = buf_str(&b);
+
+    (void)take_line(p->torch, out, MARK_TORCH, 0);
+    (void)take_line(p->cuda, out, MARK_CUDA, 0);
+    if (take_line(why, out, MARK_WHY, 0)) {
+        err_set(&p->torch_why, ERR_SYSTEM, "torch is there but fails: %s", why);
+    } else if (rc != 0 && e.code == ERR_LIMIT) {
+        err_set(&p->torch_why, ERR_LIMIT, "importing torch there took more than %d s",
+                PYTHON_TORCH_S);
+    } else if (rc != 0) {
+        p->torch_why = e;
+    } else if (strstr(out, MARK_END) == NULL) {
+        torch_ended(&p->torch_why, status);
+    }
+    buf_free(&b);
+}
+
+int
+python_look(struct python *p, const struct strings *env, struct err *e)
+{
+    memset(p, 0, sizeof *p);
+    if (look_python(p, env, e) != 0) {
+        return -1;
+    }
+    look_torch(p, env);
+    return 0;
 }
 
 /* ---- for who has connected ---- */
@@ -128,6 +200,9 @@ save(const struct agent *a, const struct found *f)
     for (size_t i = 0; i < N_FIELDS; i++) {
         rec_add(r, fields[i].key, (const char *)&f->python + fields[i].offset);
     }
+    rec_add_int(r, "torch_code", f->python.torch_why.code);
+    rec_add(r, "torch_why", f->python.torch_why.msg);
+    rec_add(r, "torch_form", f->python.torch_why.form);
     if (f->rc != 0) {
         rec_add_int(r, "code", f->why.code);
         rec_add(r, "why", f->why.msg);
@@ -160,17 +235,23 @@ load(const struct agent *a, struct found *f)
     struct rec *r = NULL;
     struct err none;
     int64_t code = 0;
+    int64_t torch_code = 0;
     bool ok;
 
     memset(f, 0, sizeof *f);
     ok = file_read_at(a->home_fd, CACHE_NAME, CACHE_MAX, &b, &none) == 0 &&
          rec_parse(&r, b.data, b.len, CACHE_TYPE, &none) == 0 && is_of_now(r) &&
-         rec_opt_int(r, "code", 0, ERR_CODE_COUNT - 1, 0, &code, &none) == 0;
+         rec_opt_int(r, "code", 0, ERR_CODE_COUNT - 1, 0, &code, &none) == 0 &&
+         rec_opt_int(r, "torch_code", 0, ERR_CODE_COUNT - 1, 0, &torch_code, &none) == 0;
     for (size_t i = 0; ok && i < N_FIELDS; i++) {
         const char *text = rec_get(r, fields[i].key);
 
         (void)snprintf((char *)&f->python + fields[i].offset, PYTHON_TEXT_MAX, "%s",
                        text != NULL ? text : "");
+    }
+    if (ok && torch_code != 0 && rec_has(r, "torch_why")) {
+        err_told(&f->python.torch_why, (enum err_code)torch_code, rec_get(r, "torch_why"),
+                 rec_get(r, "torch_form"));
     }
     if (ok && code != 0) {
         const char *why = rec_get(r, "why");

@@ -19,15 +19,19 @@
 struct python {
     char version[PYTHON_TEXT_MAX];
     char at[PYTHON_TEXT_MAX];    /* sys.executable */
-    char torch[PYTHON_TEXT_MAX]; /* its version; "": there is none */
+    char torch[PYTHON_TEXT_MAX]; /* its version; "": there is none, or torch_why */
     char cuda[PYTHON_TEXT_MAX];  /* the version torch uses here; "": not usable */
+    struct err torch_why;        /* ERR_NONE; else what came of asking torch */
 };
 
 /*
- * Run the environment's python3, for at most 20 s: importing torch takes some.
- * ERR_NOT_FOUND: there is none, or it does not start; ERR_LIMIT: no answer; else as
- * runout. Blocks; any thread.
+ * Run the environment's python3, for at most PYTHON_LIMIT_S; then once more to import
+ * torch, for at most PYTHON_TORCH_S, since a cold disk makes that long: whatever comes of
+ * it, the interpreter is known. ERR_NOT_FOUND: there is none, or it does not start;
+ * ERR_LIMIT: no answer; else as runout. Blocks; any thread.
  */
+#define PYTHON_LIMIT_S 20
+#define PYTHON_TORCH_S 45
 int python_look(struct python *p, const struct strings *env, struct err *e) MUST_USE;
 
 /*
@@ -38,7 +42,7 @@ int python_look(struct python *p, const struct strings *env, struct err *e) MUST
  * device.
  */
 #define PYTHON_AGE_NS  ((int64_t)600 * 1000000000)
-#define PYTHON_WAIT_NS ((int64_t)60 * 1000000000)
+#define PYTHON_WAIT_NS ((int64_t)70 * 1000000000)
 int python_ask(struct python *p, const struct agent *a, const struct strings *env,
                bool fresh, struct err *e) MUST_USE;
 

@@ -25,6 +25,7 @@ serve_work_free(struct serve_work *w)
     free(w->name);
     free(w->path);
     free(w->only);
+    strings_free(&w->env);
     free(w);
 }
 

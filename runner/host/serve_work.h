@@ -26,7 +26,8 @@ struct serve_work {
     char *name;
     char *path;
     char *only;
-    struct rec *reply; /* run may begin the answer */
+    struct strings env; /* K=V */
+    struct rec *reply;  /* run may begin the answer */
 };
 
 struct serve_work *serve_work_new(struct serve *s, uint64_t id);

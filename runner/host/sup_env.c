@@ -26,16 +26,12 @@ put_first_in_path(struct strings *env, const char *dir)
 static void
 show_prefixes_of_path(struct sup *s)
 {
-    const char *path = env_get(&s->login, "PATH");
+    const char *rest = env_get(&s->login, "PATH");
+    char *dir;
 
-    while (path != NULL && *path != '\0') {
-        size_t n = strcspn(path, ":");
-        char *dir = xasprintf("%.*s", (int)n, path);
-
+    while ((dir = env_next_dir(&rest)) != NULL) {
         sup_show_prefix_of(s, dir);
         free(dir);
-        path += n;
-        path += *path == ':' ? 1 : 0;
     }
 }
 
@@ -108,12 +104,10 @@ sup_command(struct sup *s, struct strings *out, struct err *e)
     if (s->spec.kind == SPEC_KIND_PYTHON) {
         program = sup_python(s);
         if (program == NULL) {
-            return err_set(e, ERR_NOT_FOUND,
-                           "there is no %s in the environment of this host",
-                           s->spec.python != NULL ? s->spec.python : "python3");
+            return sup_no_python(s, e);
         }
     } else if (s->spec.kind == SPEC_KIND_SH) {
-        program = sup_which(&s->env, "bash");
+        program = env_which(&s->env, "bash");
         program = program != NULL ? program : xstrdup("/bin/sh");
     }
     if (program != NULL) {

@@ -155,7 +155,7 @@ count_run(void *ctx, struct err *e)
     quota_top_free(&h->top);
     count_tree(h, s->workdir, "", &h->bytes);
     if (h->in_setup && has_quota(s)) {
-        char *layer = setups_path(s->renter, s->spec.setup_key);
+        char *layer = setups_path(s->renter, s->layer_key);
 
         count_tree(h, layer, "set-up: ", &h->layer_bytes);
         free(layer);

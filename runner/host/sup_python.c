@@ -1,5 +1,3 @@
-#include <ctype.h>
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -12,29 +10,10 @@
 #include "base/file.h"
 #include "base/text.h"
 #include "runner/host/loginenv.h"
+#include "runner/host/pythons.h"
 #include "runner/host/supervise_internal.h"
 
 #define PYTHON_DIR "gpurun-python" /* in TMPDIR: what --python makes of `python3` */
-
-/* The full path of a program by the job's own PATH; malloc'ed, NULL: none. */
-char *
-sup_which(const struct strings *env, const char *name)
-{
-    const char *path = env_get(env, "PATH");
-
-    while (path != NULL && *path != '\0') {
-        size_t n = strcspn(path, ":");
-        char *full = xasprintf("%.*s/%s", (int)n, path, name);
-
-        if (n > 0 && access(full, X_OK) == 0) {
-            return full;
-        }
-        free(full);
-        path += n;
-        path += *path == ':' ? 1 : 0;
-    }
-    return NULL;
-}
 
 /* A path on the host as the user wrote it: absolute, "~/…", in the job, or at home. */
 char *
@@ -55,13 +34,6 @@ sup_host_path(const struct sup *s, const char *text)
     }
     free(in_job);
     return path_join(home, text);
-}
-
-/* "3", "3.11", "3.11.4": a version alone. */
-static bool
-is_version(const char *text)
-{
-    return isdigit((unsigned char)text[0]) && text[strspn(text, "0123456789.")] == '\0';
 }
 
 const struct strings *
@@ -87,89 +59,55 @@ sup_show_prefix_of(struct sup *s, const char *bin)
     free(prefix);
 }
 
-/* Is a directory of pyenv's of that version? "3.11" also stands for 3.11.4. */
-static bool
-is_of_version(const char *name, const char *version)
-{
-    size_t n = strlen(version);
-
-    return strncmp(name, version, n) == 0 && (name[n] == '\0' || name[n] == '.');
-}
-
-/* The newest that pyenv has of a version; its shims may be in no PATH. */
-static char *
-of_pyenv(const struct sup *s, const char *version)
-{
-    const char *root = env_get(sup_finding_env(s), "PYENV_ROOT");
-    const char *home = env_get(sup_finding_env(s), "HOME");
-    char *versions = root != NULL
-                         ? path_join(root, "versions")
-                         : xasprintf("%s/.pyenv/versions", home == NULL ? "" : home);
-    DIR *d = opendir(versions);
-    const struct dirent *one;
-    char *newest = NULL;
-    char *found = NULL;
-
-    while (d != NULL && (one = readdir(d)) != NULL) {
-        if (is_of_version(one->d_name, version) &&
-            (newest == NULL || strverscmp(one->d_name, newest) > 0)) {
-            free(newest);
-            newest = xstrdup(one->d_name);
-        }
-    }
-    if (d != NULL) {
-        (void)closedir(d);
-    }
-    if (newest != NULL) {
-        found = xasprintf("%s/%s/bin/python", versions, newest);
-    }
-    free(newest);
-    free(versions);
-    if (found != NULL && access(found, X_OK) != 0) {
-        free(found);
-        found = NULL;
-    }
-    return found;
-}
-
-static char *
-of_version(const struct sup *s, const char *version)
-{
-    char *name = xasprintf("python%s", version);
-    char *found = sup_which(&s->env, name);
-
-    free(name);
-    return found != NULL ? found : of_pyenv(s, version);
-}
-
 char *
 sup_python(const struct sup *s)
 {
     const char *wanted = s->spec.python;
     char *found;
 
-    if (wanted != NULL && is_version(wanted)) {
-        return of_version(s, wanted);
+    if (wanted != NULL && pythons_is_version(wanted)) {
+        return pythons_find(&s->env, sup_finding_env(s), wanted);
     }
     if (wanted != NULL) {
-        return strchr(wanted, '/') == NULL ? sup_which(&s->env, wanted)
+        return strchr(wanted, '/') == NULL ? env_which(&s->env, wanted)
                                            : sup_host_path(s, wanted);
     }
-    found = sup_which(&s->env, "python3");
-    return found != NULL ? found : sup_which(&s->env, "python");
+    found = env_which(&s->env, "python3");
+    return found != NULL ? found : env_which(&s->env, "python");
 }
 
-static int
-put_program(int dir_fd, const char *name, const struct buf *text, struct err *e)
+int
+sup_put_file(int dir_fd, const char *name, const char *text, mode_t mode, struct err *e)
 {
-    int fd = openat(dir_fd, name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0700);
+    int fd = openat(dir_fd, name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode);
     int rc = 0;
 
-    if (fd == -1 || fd_write_all(fd, text->data, text->len) != 0 || fd_close(&fd) != 0) {
-        rc = err_set_sys(e, errno, "cannot write '%s' for --python", name);
+    if (fd == -1 || fd_write_all(fd, text, strlen(text)) != 0 || fd_close(&fd) != 0) {
+        rc = err_set_sys(e, errno, "cannot write '%s' for the job", name);
     }
     (void)fd_close(&fd);
     return rc;
+}
+
+int
+sup_no_python(const struct sup *s, struct err *e)
+{
+    struct buf names = BUF_INIT;
+
+    pythons_name(sup_finding_env(s), &names);
+    if (names.len == 0) {
+        err_set(e, ERR_NOT_FOUND,
+                "there is no %s in the environment of this host, nor any other Python "
+                "(--conda ENV and --venv DIR look elsewhere)",
+                s->spec.python != NULL ? s->spec.python : "python3");
+    } else {
+        err_set(e, ERR_NOT_FOUND,
+                "there is no %s in the environment of this host; there are for "
+                "--python: %s",
+                s->spec.python != NULL ? s->spec.python : "python3", buf_str(&names));
+    }
+    buf_free(&names);
+    return -1;
 }
 
 int
@@ -181,8 +119,7 @@ sup_python_put(const struct sup *s, int dir_fd, struct err *e)
     int rc = -1;
 
     if (python == NULL) {
-        return err_set(e, ERR_NOT_FOUND, "there is no %s in the environment of this host",
-                       s->spec.python);
+        return sup_no_python(s, e);
     }
     if (access(python, X_OK) != 0 || stat(python, &st) != 0) {
         err_set_sys(e, errno, "--python: cannot run '%s' on this host", python);
@@ -195,8 +132,8 @@ sup_python_put(const struct sup *s, int dir_fd, struct err *e)
     buf_add_str(&b, "#!/bin/sh\nexec ");
     text_shell_quote(&b, python);
     buf_add_str(&b, " \"$@\"\n");
-    if (put_program(dir_fd, "python3", &b, e) == 0) {
-        rc = put_program(dir_fd, "python", &b, e);
+    if (sup_put_file(dir_fd, "python3", buf_str(&b), 0700, e) == 0) {
+        rc = sup_put_file(dir_fd, "python", buf_str(&b), 0700, e);
     }
 
 out:
@@ -223,7 +160,7 @@ sup_python_first(struct sup *s, struct err *e)
         goto out;
     }
     rc = sup_python_put(s, fd, e);
-    if (rc == 0 && is_version(s->spec.python)) {
+    if (rc == 0 && pythons_is_version(s->spec.python)) {
         char *python = sup_python(s);
         char *slash = strrchr(python, '/');
 

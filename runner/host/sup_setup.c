@@ -26,7 +26,8 @@
 static void get_device(struct sup *s);
 
 #define WAIT_NS     ((int64_t)500000000)
-#define SETUP_CORES 1 /* what it is billed at */
+#define NO_PROGRAM  127 /* a shell's exit code */
+#define SETUP_CORES 1   /* what it is billed at */
 
 /* ---- running it ---- */
 
@@ -187,8 +188,7 @@ take_run(void *ctx, struct err *e)
 {
     struct sup *s = ctx;
 
-    if (setups_take(s->renter, s->spec.setup_key, &s->setup_whole, &s->setup_lock, e) !=
-        0) {
+    if (setups_take(s->renter, s->layer_key, &s->setup_whole, &s->setup_lock, e) != 0) {
         return -1;
     }
     s->has_setup_lock = true;
@@ -240,8 +240,8 @@ keep_run(void *ctx, struct err *e)
 {
     struct sup *s = ctx;
 
-    return setups_keep(s->agent, s->renter, s->spec.setup_key, s->spec.setup,
-                       s->setup_lock, e) == 0
+    return setups_keep(s->agent, s->renter, s->layer_key, s->spec.setup, s->setup_lock,
+                       e) == 0
                ? 0
                : err_wrap(e, "what the set-up made could not be kept");
 }
@@ -273,6 +273,33 @@ keep_layer(struct sup *s)
     }
 }
 
+/* A shell's 127. What `auto` runs is known, and what helps there. */
+static void
+no_program(const struct sup *s, struct err *why)
+{
+    static const char uv[] = "uv sync ";
+    static const char conda[] = " env create --prefix ";
+    char *found = env_which(&s->env, "uv");
+
+    if (found == NULL && strstr(s->spec.setup, uv) != NULL) {
+        err_set(why, ERR_NOT_FOUND,
+                "there is no uv on this host: --setup 'python3 -m pip install uv && "
+                "%.200s' brings it",
+                s->spec.setup);
+    } else if (strstr(s->spec.setup, conda) != NULL) {
+        err_set(why, ERR_NOT_FOUND,
+                "there is no conda in the login environment of this host: install it "
+                "there (miniforge, `conda init`), or put what pip can install into a "
+                "requirements.txt");
+    } else {
+        err_set(why, ERR_NOT_FOUND,
+                "a program that the set-up starts is not on this host (exit code %d; its "
+                "own last words name it): %.200s",
+                NO_PROGRAM, s->spec.setup);
+    }
+    free(found);
+}
+
 static void
 failed(struct sup *s)
 {
@@ -289,7 +316,9 @@ failed(struct sup *s)
         sup_fail(s, JOB_MEMORY, &why);
         return;
     }
-    if (WIFEXITED(s->setup_status)) {
+    if (WIFEXITED(s->setup_status) && WEXITSTATUS(s->setup_status) == NO_PROGRAM) {
+        no_program(s, &why);
+    } else if (WIFEXITED(s->setup_status)) {
         err_set(&why, ERR_INVALID, "set-up failed with exit code %d: %.200s",
                 WEXITSTATUS(s->setup_status), s->spec.setup);
     } else {
@@ -357,7 +386,7 @@ sup_setup_discard(struct sup *s)
     struct err e;
 
     if (s->has_setup_lock && !s->setup_whole &&
-        setups_discard(s->renter, s->spec.setup_key, &e) != 0) {
+        setups_discard(s->renter, s->layer_key, &e) != 0) {
         sup_say(s, "%s", e.msg);
     }
 }

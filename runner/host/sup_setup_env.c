@@ -26,18 +26,27 @@
 #define PTH_NAME   "gpurun-host.pth"
 
 /*
- * PIP_USER leads a plain `pip install` into the layer; but in a virtual environment pip
- * refuses that, and into one that the set-up made itself it is meant to install.
+ * PIP_USER leads a plain `pip install` into the layer. But pip refuses it in a virtual
+ * environment, and beside --target, --prefix and the like; then, and in an environment
+ * that the set-up made itself, it is told to do without, which holds against a `user =
+ * true` of the host's pip.conf, too. (The command line as the kernel has it: sys.argv is
+ * not there yet.)
  */
 static const char sitecustomize[] =
     "import os, sys\n"
     "def own(at):\n"
     "    return (os.path.realpath(sys.prefix) + os.sep).startswith("
     "os.path.realpath(at) + os.sep)\n"
-    "if sys.prefix != sys.base_prefix and (\n"
-    "        own(os.environ.get('GPURUN_SETUP_DIR', '/nonexistent'))\n"
-    "        or own(os.path.dirname(os.path.dirname(__file__)))):\n"
-    "    os.environ.pop('PIP_USER', None)\n";
+    "def elsewhere():\n"
+    "    try:\n"
+    "        with open('/proc/self/cmdline', 'rb') as f: words = f.read().split(b'\\0')\n"
+    "    except OSError: return False\n"
+    "    return any(w in (b'-t', b'--target', b'--prefix', b'--root') or\n"
+    "               w.startswith((b'--target=', b'--prefix=', b'--root=')) or\n"
+    "               (w.startswith(b'-t') and b'/' in w) for w in words)\n"
+    "if (own(os.environ.get('GPURUN_SETUP_DIR', '/nonexistent'))\n"
+    "        or own(os.path.dirname(os.path.dirname(__file__))) or elsewhere()):\n"
+    "    os.environ['PIP_USER'] = '0'\n";
 
 static void
 put_first(struct strings *env, const char *name, const char *dir)
@@ -58,6 +67,9 @@ put_last(struct strings *env, const char *name, const char *dir)
     env_set(env, name, path);
     free(path);
 }
+
+/* Where the host's user has pip install: not what a set-up is for. */
+static const char *const elsewhere[] = {"PIP_TARGET", "PIP_PREFIX", "PIP_ROOT"};
 
 /* ---- for the job, and the set-up, too ---- */
 
@@ -93,7 +105,7 @@ sup_setup_env(struct sup *s)
         return;
     }
     find_user_base(s);
-    layer = setups_path(s->renter, s->spec.setup_key);
+    layer = setups_path(s->renter, s->layer_key);
     bin = path_join(layer, "bin");
     env_bin = path_join(layer, "env/bin");
     env_set(&s->env, "GPURUN_SETUP_DIR", layer);
@@ -113,7 +125,7 @@ sup_setup_walls(const struct sup *s, struct rec *walls)
     if (s->spec.setup == NULL) {
         return;
     }
-    layer = setups_path(s->renter, s->spec.setup_key);
+    layer = setups_path(s->renter, s->layer_key);
     rec_add(walls, s->setup_due ? "show" : "show_ro", layer);
     rec_add(walls, s->setup_due ? "rw" : "ro", layer);
     free(layer);
@@ -152,19 +164,6 @@ sup_setup_copy(struct sup *s, struct err *e)
     return rc;
 }
 
-static int
-put_file(int dir_fd, const char *name, const char *text, mode_t mode, struct err *e)
-{
-    int fd = openat(dir_fd, name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode);
-    int rc = 0;
-
-    if (fd == -1 || fd_write_all(fd, text, strlen(text)) != 0 || fd_close(&fd) != 0) {
-        rc = err_set_sys(e, errno, "cannot write '%s' for the set-up", name);
-    }
-    (void)fd_close(&fd);
-    return rc;
-}
-
 int
 sup_setup_tools(struct sup *s, struct err *e)
 {
@@ -175,7 +174,7 @@ sup_setup_tools(struct sup *s, struct err *e)
     if (mkdir(dir, 0700) != 0 ||
         (fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW)) == -1) {
         err_set_sys(e, errno, "cannot make '%s'", dir);
-    } else if (put_file(fd, "sitecustomize.py", sitecustomize, 0600, e) == 0) {
+    } else if (sup_put_file(fd, "sitecustomize.py", sitecustomize, 0600, e) == 0) {
         rc = s->spec.python != NULL ? sup_python_put(s, fd, e) : 0;
     }
     (void)fd_close(&fd);
@@ -214,6 +213,7 @@ sup_setup_command_env(const struct sup *s, struct strings *env)
     const char *layer = env_get(&s->env, "GPURUN_SETUP_DIR");
     char *tools = path_join(s->tmp_seen, TOOLS_DIR);
     char *prefix = path_join(layer, "env");
+    char *src = path_join(layer, "src");
 
     for (size_t i = 0; i < s->env.n; i++) {
         strings_add(env, s->env.v[i]);
@@ -221,6 +221,10 @@ sup_setup_command_env(const struct sup *s, struct strings *env)
     /* A plain `pip install` goes into the layer, and finds what the host has. */
     env_set(env, "PIP_USER", "1");
     env_set(env, "PIP_BREAK_SYSTEM_PACKAGES", "1");
+    for (size_t i = 0; i < sizeof elsewhere / sizeof elsewhere[0]; i++) {
+        env_unset(env, elsewhere[i]);
+    }
+    env_set(env, "PIP_SRC", src); /* of `-e git+…`: at one path for good */
     env_set(env, "UV_PROJECT_ENVIRONMENT", prefix);
     put_last(env, "PYTHONPATH", tools);
     if (s->spec.python != NULL) {
@@ -232,6 +236,7 @@ sup_setup_command_env(const struct sup *s, struct strings *env)
     }
     free(tools);
     free(prefix);
+    free(src);
 }
 
 /* ---- what the host's user has installed for itself ---- */
@@ -241,7 +246,7 @@ static int
 show_site(const struct sup *s, const char *python, struct err *e)
 {
     char *site = xasprintf("%s/lib/%s/" SITE_DIR, s->user_base, python);
-    char *layer = setups_path(s->renter, s->spec.setup_key);
+    char *layer = setups_path(s->renter, s->layer_key);
     char *own = xasprintf("%s/lib/%s/" SITE_DIR, layer, python);
     char *line = xasprintf("%s\n", site);
     int fd = -1;
@@ -254,7 +259,7 @@ show_site(const struct sup *s, const char *python, struct err *e)
             rc = err_set_sys(e, errno, "cannot open '%s'", own);
         }
         if (rc == 0) {
-            rc = put_file(fd, PTH_NAME, line, 0644, e);
+            rc = sup_put_file(fd, PTH_NAME, line, 0644, e);
         }
     }
     (void)fd_close(&fd);

@@ -11,6 +11,8 @@
 #include "runner/host/allowance.h"
 #include "runner/host/datasets.h"
 #include "runner/host/declines.h"
+#include "runner/host/layerkey.h"
+#include "runner/host/loginenv.h"
 #include "runner/host/offers.h"
 #include "runner/host/park.h"
 #include "runner/host/procs.h"
@@ -225,6 +227,27 @@ take_devices(struct sup *s, struct err *e)
     return rc;
 }
 
+/* From here on it is that one, whatever becomes of the interpreter. */
+static void
+name_layer(struct sup *s)
+{
+    struct strings login = {NULL, 0};
+    struct err why;
+
+    loginenv_get(s->agent, &login, &why);
+    {
+        const struct layerkey_wants w = {.key = s->spec.setup_key,
+                                         .python = s->spec.python,
+                                         .conda = s->spec.conda,
+                                         .login = &login,
+                                         .own = &s->spec.env,
+                                         .confined = s->renter->confined};
+
+        layerkey_make(&w, s->layer_key);
+    }
+    strings_free(&login);
+}
+
 /*
  * A job with a set-up to run gets its devices after it: here it is only seen that they
  * are there and free, before the renter pays for anything.
@@ -234,8 +257,10 @@ leave_for_setup(struct sup *s, struct err *e)
 {
     bool ready = true;
 
-    if (s->spec.setup != NULL &&
-        setups_has(s->renter, s->spec.setup_key, &ready, e) != 0) {
+    if (s->spec.setup != NULL) {
+        name_layer(s);
+    }
+    if (s->spec.setup != NULL && setups_has(s->renter, s->layer_key, &ready, e) != 0) {
         return -1;
     }
     s->setup_due = !ready;

@@ -89,6 +89,7 @@ struct sup {
     char *work_note;
     /* --setup: due: it was not there when the job was accepted, so no device is held yet
      */
+    char layer_key[SHA256_HEX_LEN + 1]; /* of its layer here (layerkey.h) */
     bool setup_due;
     bool setup_whole; /* the layer is, since we have the lock */
     bool setup_exited;
@@ -242,8 +243,6 @@ int sup_command(struct sup *s, struct strings *out, struct err *e) MUST_USE;
 
 /* ---- sup_python.c ---- */
 
-/* The full path of a program by the job's own PATH; malloc'ed, NULL: none. */
-char *sup_which(const struct strings *env, const char *name);
 /* A path on the host as the user wrote it: absolute, "~/…", in the job, or at home. */
 char *sup_host_path(const struct sup *s, const char *text);
 /*
@@ -255,6 +254,11 @@ const struct strings *sup_finding_env(const struct sup *s);
 void sup_show_prefix_of(struct sup *s, const char *bin);
 /* The interpreter of a job in Python; malloc'ed, NULL: there is none. */
 char *sup_python(const struct sup *s);
+/* Say that there is none, and which there are; -1. */
+int sup_no_python(const struct sup *s, struct err *e);
+/* A small file of ours for the job, which is not there yet. */
+int sup_put_file(int dir_fd, const char *name, const char *text, mode_t mode,
+                 struct err *e) MUST_USE;
 /* --python: have `python3` and `python` in the directory dir_fd that run it. */
 int sup_python_put(const struct sup *s, int dir_fd, struct err *e) MUST_USE;
 /* The same in TMPDIR, first in the job's PATH: for commands, and for what a script runs.

@@ -3,6 +3,8 @@
 
 #include "base/buf.h"
 #include "runner/host/datasets.h"
+#include "runner/host/layerkey.h"
+#include "runner/host/loginenv.h"
 #include "runner/host/serve_work.h"
 #include "runner/host/setups.h"
 #include "runner/host/workdirs.h"
@@ -165,22 +167,74 @@ data_rm(struct serve *s, uint64_t id, const struct rec *req)
 
 /* ---- setup.show ---- */
 
+/* name is the client's key, path what --python asks for, only what --conda. */
+static int
+show_run(void *ctx, struct err *e)
+{
+    struct serve_work *w = ctx;
+    const struct renter *r = w->serve->renter;
+    struct strings login = {NULL, 0};
+    struct layerkey_wants wants = {.key = w->name,
+                                   .python = w->path,
+                                   .conda = w->only,
+                                   .login = &login,
+                                   .own = &w->env,
+                                   .confined = r->confined};
+    char key[SHA256_HEX_LEN + 1];
+    bool ready = false;
+    struct err why;
+
+    loginenv_get(w->serve->agent, &login, &why);
+    layerkey_make(&wants, key);
+    strings_free(&login);
+    if (setups_has(r, key, &ready, e) != 0) {
+        return -1;
+    }
+    w->reply = msg_answer_new(VERB_SETUP_SHOW);
+    rec_add_int(w->reply, "ready", ready ? 1 : 0);
+    return 0;
+}
+
+static void
+show_answer(struct serve_work *w)
+{
+    mux_respond(w->serve->mux, w->id, w->reply);
+}
+
+static char *
+opt_text(const struct rec *req, const char *key)
+{
+    const char *text = rec_get(req, key);
+
+    return text != NULL ? xstrdup(text) : NULL;
+}
+
 static void
 setup_show(struct serve *s, uint64_t id, const struct rec *req)
 {
-    struct rec *r = msg_answer_new(VERB_SETUP_SHOW);
+    struct serve_work *w;
     uint8_t key[SHA256_LEN];
-    bool ready = false;
     struct err e;
 
-    if (rec_need_hex(req, "key", key, sizeof key, &e) != 0 ||
-        setups_has(s->renter, rec_get(req, "key"), &ready, &e) != 0) {
+    if (rec_need_hex(req, "key", key, sizeof key, &e) != 0) {
         serve_fail(s, id, &e);
-    } else {
-        rec_add_int(r, "ready", ready ? 1 : 0);
-        mux_respond(s->mux, id, r);
+        return;
     }
-    rec_free(r);
+    w = serve_work_new(s, id);
+    w->run = show_run;
+    w->answer = show_answer;
+    w->only_looks = true;
+    w->name = opt_text(req, "key");
+    w->path = opt_text(req, "python");
+    w->only = opt_text(req, "conda");
+    for (size_t i = 0; i < rec_count(req, "env"); i++) {
+        const char *text = rec_get_nth(req, "env", i, NULL);
+
+        if (strchr(text, '=') != NULL) {
+            strings_add(&w->env, text);
+        }
+    }
+    serve_work_start(w);
 }
 
 const struct serve_verb serve_verbs_datasets[] = {

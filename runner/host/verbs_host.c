@@ -106,6 +106,8 @@ python_run(void *ctx, struct err *e)
         rec_add(w->reply, "at", p.at);
         rec_add(w->reply, "torch", p.torch);
         rec_add(w->reply, "cuda", p.cuda);
+        rec_add(w->reply, "torch_why", p.torch_why.msg);
+        rec_add(w->reply, "torch_form", p.torch_why.form);
     }
     strings_free(&env);
     return rc;

@@ -72,6 +72,17 @@ strings_add(struct strings *s, const char *value)
 }
 
 void
+strings_add_once(struct strings *s, const char *value)
+{
+    for (size_t i = 0; i < s->n; i++) {
+        if (strcmp(s->v[i], value) == 0) {
+            return;
+        }
+    }
+    strings_add(s, value);
+}
+
+void
 strings_free(struct strings *s)
 {
     for (size_t i = 0; i < s->n; i++) {

@@ -77,6 +77,14 @@ has "ModuleNotFoundError: No module named 'nosuchthing'" "$work/err"
 expect 1 gpurun wait @last
 tail -n 1 "$work/err" >"$work/last"
 has "no module nosuchthing" "$work/last"
+expect 1 gpurun --host $H -- python3 -m nosuchthing
+tail -n 1 "$work/err" >"$work/last"
+has "--setup 'pip install nosuchthing'" "$work/last"
+printf 'import sys\nsys.stderr.write("\\x1b[1;35mModuleNotFoundError\\x1b[0m: \\x1b[35mNo module named %s\\x1b[0m\\n")\nsys.exit(1)\n' "'cv2'" >colour.py
+expect 1 gpurun --host $H colour.py
+tail -n 1 "$work/err" >"$work/last"
+has "no module cv2" "$work/last"
+has "--setup 'pip install opencv-python'" "$work/last"
 cat >calm.py <<'EOT'
 try:
     import nosuchthing

@@ -26,6 +26,25 @@ env__holds_each_name_once(void **state)
     strings_free(&env);
 }
 
+/* Of a list like PATH, what leads somewhere whoever asks. */
+static void
+env__passes_over_what_is_no_directory_for_everybody(void **state)
+{
+    const char *rest = "::/a/b:rel:.:/c d::";
+    char *dir;
+
+    (void)state;
+    dir = env_next_dir(&rest);
+    assert_string_equal(dir, "/a/b");
+    free(dir);
+    dir = env_next_dir(&rest);
+    assert_string_equal(dir, "/c d");
+    free(dir);
+    assert_null(env_next_dir(&rest));
+    rest = NULL;
+    assert_null(env_next_dir(&rest));
+}
+
 /* A login shell may print before and after, and its environment may hold anything. */
 static void
 loginenv__refuses_what_is_torn(void **state)
@@ -49,6 +68,7 @@ main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(env__holds_each_name_once),
+        cmocka_unit_test(env__passes_over_what_is_no_directory_for_everybody),
         cmocka_unit_test(loginenv__refuses_what_is_torn),
     };
 

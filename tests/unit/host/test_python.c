@@ -70,9 +70,13 @@ n_asked(const struct place *p)
     return n;
 }
 
-#define ANSWER                                                                           \
-    "printf 'noise\\n\\n\\001\\n3.11.2\\n/opt/python3\\n2.1\\n%s\\n' "                   \
-    "\"$PYTORCH_NVML_BASED_CUDA_CHECK\""
+/* The second time it is asked for torch: told is what it has been given, or `then`. */
+#define ANSWER_AND(then)                                                                 \
+    "case $2 in *find_spec*) echo torch >>torch;" then " printf "                        \
+    "'noise\n\n\001T\n2.1\n\n\001C\n%s\n\n\001.\n' "                                     \
+    "\"$PYTORCH_NVML_BASED_CUDA_CHECK\";;\n"                                             \
+    "*) printf 'noise\n\n\001P\n3.11.2\n/opt/python3\n\n\001.\n';; esac"
+#define ANSWER ANSWER_AND("")
 
 static void
 ask__tells_again_what_was_found_unless_asked_afresh(void **state)
@@ -90,9 +94,9 @@ ask__tells_again_what_was_found_unless_asked_afresh(void **state)
         assert_string_equal(got.torch, "2.1");
         assert_string_equal(got.cuda, "1"); /* it was told to leave the devices alone */
     }
-    assert_int_equal(n_asked(&p), 1);
+    assert_int_equal(n_asked(&p), 2); /* of the interpreter, and of torch */
     assert_ok(python_ask(&got, p.agent, &p.env, true, &e));
-    assert_int_equal(n_asked(&p), 2);
+    assert_int_equal(n_asked(&p), 4);
     close_place(&p);
 }
 
@@ -104,7 +108,7 @@ ask__tells_failures_again(void **state)
     struct python got;
     struct err e;
 
-    open_place(&p, *state, "exit 1");
+    open_place(&p, *state, "exit 127");
     for (int i = 0; i < 3; i++) {
         assert_refused(python_ask(&got, p.agent, &p.env, false, &e), ERR_NOT_FOUND);
         assert_non_null(strstr(e.msg, "no python3"));
@@ -114,6 +118,40 @@ ask__tells_failures_again(void **state)
     assert_refused(python_ask(&got, p.agent, &p.env, true, &e), ERR_RANGE);
     assert_refused(python_ask(&got, p.agent, &p.env, false, &e), ERR_RANGE);
     assert_int_equal(n_asked(&p), 2);
+    close_place(&p);
+}
+
+/* Whatever torch does to python, what was known before is told; and again as it was. */
+static void
+ask__tells_the_interpreter_though_torch_fails(void **state)
+{
+    static const struct {
+        const char *body, *why, *torch;
+    } cases[] = {
+        {ANSWER_AND("kill -SEGV $$;"), "crashed: signal 11", ""},
+        {ANSWER_AND("exit 7;"), "exit code 7", ""},
+        {ANSWER_AND("printf '\n\001W\nOSError: no\033[0m libcuda\n\n\001.\n';exit;"),
+         "fails: OSError: no", ""},
+        {ANSWER_AND("printf '\n\001T\n2.9\n'; kill -ABRT $$;"), "signal 6", "2.9"},
+        {ANSWER_AND("exec yes;"), "printed more than", ""},
+    };
+    struct place p;
+    struct python got;
+    struct err e;
+
+    open_place(&p, *state, "exit 1");
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        write_python(&p, cases[i].body);
+        for (int again = 0; again < 2; again++) {
+            memset(&got, 0, sizeof got);
+            assert_ok(python_ask(&got, p.agent, &p.env, again == 0, &e));
+            assert_string_equal(got.version, "3.11.2");
+            assert_string_equal(got.torch, cases[i].torch);
+            assert_int_not_equal(got.torch_why.code, ERR_NONE);
+            assert_non_null(strstr(got.torch_why.msg, cases[i].why));
+            assert_null(strchr(got.torch_why.msg, '\033'));
+        }
+    }
     close_place(&p);
 }
 
@@ -151,7 +189,7 @@ ask__runs_one_at_a_time(void **state)
         assert_int_equal(pthread_join(askers[i].thread, NULL), 0);
         assert_int_equal(askers[i].rc, 0);
     }
-    assert_int_equal(n_asked(&p), 4);
+    assert_int_equal(n_asked(&p), 8);
     {
         char *path = xasprintf("%s/together", p.dir);
 
@@ -167,6 +205,7 @@ main(void)
     const struct CMUnitTest tests[] = {
         unit_test_in_dir(ask__tells_again_what_was_found_unless_asked_afresh),
         unit_test_in_dir(ask__tells_failures_again),
+        unit_test_in_dir(ask__tells_the_interpreter_though_torch_fails),
         unit_test_in_dir(ask__runs_one_at_a_time),
     };
 
