@@ -60,6 +60,14 @@ int file_mkdirs(const char *path, mode_t mode, struct err *e) MUST_USE;
 bool file_exists(const char *path); /* lstat succeeds */
 
 /*
+ * fn for each name in the directory but "." and "..", in no order, until it fails. dir_fd
+ * stays the caller's; fn may remove what it is called for.
+ */
+int file_each_name(int dir_fd,
+                   int (*fn)(void *ctx, int dir_fd, const char *name, struct err *e),
+                   void *ctx, struct err *e) MUST_USE;
+
+/*
  * Remove path and everything beneath it, never following a symbolic link and
  * never leaving the mount path is on (a mount beneath: ERR_SYSTEM with EBUSY).
  * Directories closed to their owner are opened; any depth is fine, and so is

@@ -242,3 +242,35 @@ file_remove_tree(const char *path, struct err *e)
     free(trimmed);
     return rc;
 }
+
+int
+file_each_name(int dir_fd,
+               int (*fn)(void *ctx, int dir_fd, const char *name, struct err *e),
+               void *ctx, struct err *e)
+{
+    /* An offset of its own: another listing of the same directory may be under way. */
+    int fd = openat(dir_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    DIR *dir = fd == -1 ? NULL : fdopendir(fd);
+    int rc = 0;
+
+    if (dir == NULL) {
+        err_set_sys(e, errno, "cannot list a directory");
+        (void)fd_close(&fd);
+        return -1;
+    }
+    while (rc == 0) {
+        const struct dirent *d;
+
+        errno = 0;
+        d = readdir(dir);
+        if (d == NULL) {
+            rc = errno == 0 ? 0 : err_set_sys(e, errno, "cannot list a directory");
+            break;
+        }
+        if (!is_dots(d->d_name)) {
+            rc = fn(ctx, dir_fd, d->d_name, e);
+        }
+    }
+    (void)closedir(dir);
+    return rc;
+}

@@ -11,6 +11,7 @@
 #include "runner/cli/launch_internal.h"
 #include "runner/cli/out.h"
 #include "runner/cli/outs.h"
+#include "runner/cli/refused.h"
 #include "runner/client/config.h"
 #include "runner/client/hosts.h"
 #include "runner/client/i18n.h"
@@ -235,6 +236,7 @@ finish_job(struct batch_job *j)
                 _("%s; it gets the receipt with the next run, or by `gpurun wallet`"),
                 e.msg);
         }
+        refused_say(b->c);
     } else {
         (void)err_wrap(&j->why, _("the bill of job %s is refused"), j->record.id);
         say_error(b->c, &j->why, job_exit_code(&j->state));

@@ -15,6 +15,7 @@
 #include "runner/cli/commands.h"
 #include "runner/cli/context.h"
 #include "runner/cli/out.h"
+#include "runner/cli/refused.h"
 #include "runner/client/hosts.h"
 #include "runner/client/i18n.h"
 #include "runner/client/jobs.h"
@@ -220,6 +221,7 @@ fetch_receipt(struct cli *c, const char *what, char id[JOB_ID_LEN + 1], struct e
         if (purse_deliver(&cl, id, &why) != 0) {
             say(c, "%s", why.msg);
         }
+        refused_say(c);
     } else if (e->code == ERR_NOT_FOUND &&
                purse_unheard(&cl, s, id, job.lease, &why) == 0) {
         /* It was submitted, and its host never heard of it, or has lost all of it. */

@@ -8,6 +8,7 @@
 #include "runner/cli/commands.h"
 #include "runner/cli/context.h"
 #include "runner/cli/out.h"
+#include "runner/cli/refused.h"
 #include "runner/cli/reserve_choose.h"
 #include "runner/cli/reserve_job.h"
 #include "runner/cli/reserveview.h"
@@ -82,6 +83,7 @@ desk_open(struct desk *d, struct err *e)
     if (booked_sync(&d->cl, &n, &why) != 0) {
         say(d->c, "%s", why.msg);
     }
+    refused_say(d->c);
     return 0;
 }
 

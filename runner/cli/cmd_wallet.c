@@ -10,6 +10,7 @@
 #include "meter/money.h"
 #include "runner/cli/commands.h"
 #include "runner/cli/out.h"
+#include "runner/cli/refused.h"
 #include "runner/cli/walletview.h"
 #include "runner/client/i18n.h"
 #include "runner/client/jobs.h"
@@ -109,8 +110,8 @@ show_text(struct ledger *l, const struct ledger_funds *f, size_t n_waiting,
 }
 
 static int
-show_json(struct ledger *l, const struct ledger_funds *f, const struct job_list *jobs,
-          struct buf *out, struct err *e)
+show_json(const struct cli *c, struct ledger *l, const struct ledger_funds *f,
+          const struct job_list *jobs, struct buf *out, struct err *e)
 {
     struct json_writer j = json_to(out);
     struct view v = {.jobs = jobs, .json = &j};
@@ -125,6 +126,7 @@ show_json(struct ledger *l, const struct ledger_funds *f, const struct job_list 
     json_arr(&j);
     rc = ledger_each_hold(l, hold_row, &v, e);
     json_arr_end(&j);
+    rc = rc == 0 ? refused_put(c, NULL, &j, e) : -1;
     json_obj_end(&j);
     buf_add_str(out, "\n");
     return rc;
@@ -143,8 +145,11 @@ show(const struct cli *c, struct ledger *l, struct err *e)
         jobs_list(c->home, &jobs, e) != 0) {
         goto out;
     }
-    rc = c->g.json ? show_json(l, &f, &jobs, &out, e)
+    rc = c->g.json ? show_json(c, l, &f, &jobs, &out, e)
                    : show_text(l, &f, n_waiting, &jobs, &out, e);
+    if (rc == 0 && !c->g.json) {
+        rc = refused_put(c, &out, NULL, e);
+    }
     if (rc == 0) {
         rc = out_write(&out, e);
     }
@@ -159,12 +164,21 @@ static int
 show_none(const struct cli *c, struct err *e)
 {
     struct buf out = BUF_INIT;
+    struct json_writer j = json_to(&out);
     int rc;
 
-    buf_add_str(&out, c->g.json ? "{\"wallet\":false}\n"
-                                : _("no wallet: caps alone bound what a run may cost; "
-                                    "`gpurun wallet topup YUAN` begins a budget\n"));
-    rc = out_write(&out, e);
+    if (c->g.json) {
+        json_obj(&j);
+        json_kbool(&j, "wallet", false);
+        rc = refused_put(c, NULL, &j, e);
+        json_obj_end(&j);
+        buf_add_str(&out, "\n");
+    } else {
+        buf_add_str(&out, _("no wallet: caps alone bound what a run may cost; "
+                            "`gpurun wallet topup YUAN` begins a budget\n"));
+        rc = refused_put(c, &out, NULL, e);
+    }
+    rc = rc == 0 ? out_write(&out, e) : -1;
     buf_free(&out);
     return rc;
 }
@@ -340,7 +354,8 @@ run_wallet(struct cli *c, const void *options, const struct words *w, struct err
     bool adds = strcmp(verb, "topup") == 0;
     bool logs = strcmp(verb, "log") == 0;
     bool uses = strcmp(verb, "use") == 0;
-    int want = adds || uses ? 2 : logs ? 1 : 0;
+    bool retries = strcmp(verb, "retry") == 0;
+    int want = adds || uses ? 2 : logs || retries ? 1 : 0;
     struct host book;
     bool operators = false;
 
@@ -348,12 +363,16 @@ run_wallet(struct cli *c, const void *options, const struct words *w, struct err
         (o->host_key != NULL && !uses)) {
         return err_set(e, ERR_INVALID, "%s",
                        _("it is `wallet`, `wallet topup YUAN [--ref ID]`, `wallet log "
-                         "[--month YYYY-MM]` or `wallet use own|[USER@]HOST[:PORT]`"));
+                         "[--month YYYY-MM]`, `wallet retry` or `wallet use "
+                         "own|[USER@]HOST[:PORT]`"));
     }
     if (uses) {
         return walletview_use(c, w->v[1], o->host_key, e);
     }
     c->stage = STAGE_TRYING;
+    if (retries && refused_retry(c, e) != 0) {
+        return -1;
+    }
     if (purse_in_use(c->home, &operators, &book, e) != 0) {
         return -1;
     }
@@ -366,7 +385,7 @@ run_wallet(struct cli *c, const void *options, const struct words *w, struct err
 
 const struct command cmd_wallet = {
     .name = "wallet",
-    .usage = N_("[topup YUAN [--ref ID]] | log [--month YYYY-MM] | use "
+    .usage = N_("[topup YUAN [--ref ID]] | log [--month YYYY-MM] | retry | use "
                 "own|[USER@]HOST[:PORT]"),
     .help = N_("the money runs are paid from: a budget of your own, or an operator's "
                "book"),

@@ -14,6 +14,7 @@
 #include "runner/cli/outs.h"
 #include "runner/cli/progress.h"
 #include "runner/cli/pypackage.h"
+#include "runner/cli/refused.h"
 #include "runner/client/hosts.h"
 #include "runner/client/i18n.h"
 #include "runner/client/mirror.h"
@@ -297,6 +298,7 @@ collect_receipt(struct ending *en, const struct job_state *st)
                 _("%s; it gets the receipt with the next run, or by `gpurun wallet`"),
                 e.msg);
         }
+        refused_say(en->c);
         return charge_fen;
     }
     if (e.code == ERR_LINK) {

@@ -11,6 +11,7 @@
 #include "base/text.h"
 #include "runner/cli/context.h"
 #include "runner/cli/out.h"
+#include "runner/cli/refused.h"
 #include "runner/client/hosts.h"
 #include "runner/client/i18n.h"
 #include "runner/client/jobs.h"
@@ -272,6 +273,7 @@ show_funds(struct cli *c, const struct rec *r, const struct host *h, size_t n_wa
         json_arr(&j);
         rc = rc == 0 ? put_vouchers(r, NULL, &j, e) : -1;
         json_arr_end(&j);
+        rc = rc == 0 ? refused_put(c, NULL, &j, e) : -1;
         json_obj_end(&j);
         buf_add_str(&out, "\n");
     } else {
@@ -291,6 +293,7 @@ show_funds(struct cli *c, const struct rec *r, const struct host *h, size_t n_wa
                        _("%zu without a receipt yet: `gpurun bill JOB` fetches it\n"),
                        n_waiting);
         }
+        rc = rc == 0 ? refused_put(c, &out, NULL, e) : -1;
     }
     rc = rc == 0 ? out_write(&out, e) : -1;
 
@@ -323,6 +326,7 @@ walletview_funds(struct cli *c, struct err *e)
     if (purse_sync(&cl, &n_waiting, &why) != 0) {
         say(c, "%s", why.msg);
     }
+    refused_say(c);
     if (counter_call(purse_counter(p), req, &resp, e) == 0) {
         rc = show_funds(c, resp, &h, n_waiting, e);
     }

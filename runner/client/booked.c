@@ -327,23 +327,31 @@ check_newer(const struct home *home, const struct reservation *r, struct err *e)
 }
 
 int
+booked_untold(const struct home *home, const char *id, struct err *e)
+{
+    char *name = xasprintf("%s" BOOKED_TELL, id);
+    char *path = NULL;
+    int rc = home_make(home, BOOKED_DIR, name, &path, e) == 0
+                 ? file_replace(path, "", 0, e)
+                 : -1;
+
+    free(path);
+    free(name);
+    return rc;
+}
+
+int
 booked_keep(const struct home *home, const struct reservation *r, struct err *e)
 {
-    char *tell = xasprintf("%s" BOOKED_TELL, r->id);
-    char *tell_path = NULL;
     char *path = NULL;
     int rc = -1;
 
     /* Books are told of it whatever happens next. */
-    if (check_newer(home, r, e) == 0 &&
-        home_make(home, BOOKED_DIR, tell, &tell_path, e) == 0 &&
-        file_replace(tell_path, "", 0, e) == 0 &&
+    if (check_newer(home, r, e) == 0 && booked_untold(home, r->id, e) == 0 &&
         home_make(home, BOOKED_DIR, r->id, &path, e) == 0) {
         rc = file_replace(path, r->bytes.data, r->bytes.len, e);
     }
     free(path);
-    free(tell);
-    free(tell_path);
     return rc;
 }
 

@@ -34,7 +34,10 @@ bool booked_is_left(const struct home *home, const char *id);
  */
 int booked_settle(struct client *cl, struct session *s, const char *id,
                   struct reservation **out, struct err *e) MUST_USE;
-/* Post it in the own ledger, and tell every other book that paid for it. */
+/* Its books are to be told of it again. */
+int booked_untold(const struct home *home, const char *id, struct err *e) MUST_USE;
+/* Post it in the own ledger, and tell every other book that paid for it. What one has
+ * refused for good is no failure (purse.h). */
 int booked_tell(struct client *cl, const struct reservation *r, struct err *e) MUST_USE;
 
 #endif

@@ -34,14 +34,25 @@ static int
 tell_book(struct client *cl, const struct sign_public *book, const struct reservation *r,
           struct err *e)
 {
-    struct rec *req = msg_request_new(VERB_BOOK_RESERVED);
+    struct refusal thing = purse_thing(REFUSAL_RESERVATION, r->id, "", book);
+    struct rec *req;
     struct counter *c = NULL;
     struct rec *resp = NULL;
     int rc = -1;
 
+    sha256_format(&r->head, thing.state); /* it goes on */
+    if (purse_is_refused(cl->home, &thing)) {
+        return 0;
+    }
+    req = msg_request_new(VERB_BOOK_RESERVED);
     rec_add_bytes(req, "reservation", r->bytes.data, r->bytes.len);
     if (purse_open_book(cl, book, &c, e) == 0) {
         rc = counter_call(c, req, &resp, e);
+        if (rc == 0) {
+            purse_taken(cl->home, &thing);
+        } else {
+            rc = purse_failed(cl->home, c, &thing, e);
+        }
     }
     counter_close(c);
     rec_free(req);

@@ -19,6 +19,7 @@ struct counter {
     bool ready;
     bool was_ready;
     bool failed;
+    bool answered; /* the last call was, well or not */
     struct err why;
     struct sign_public key;
     int64_t fee_bps;
@@ -200,6 +201,12 @@ counter_conn(const struct counter *c)
     return conn != NULL && conn_is_open(conn) ? conn : NULL;
 }
 
+bool
+counter_answered(const struct counter *c)
+{
+    return c->answered;
+}
+
 int
 counter_call(struct counter *c, const struct rec *req, struct rec **resp, struct err *e)
 {
@@ -207,6 +214,7 @@ counter_call(struct counter *c, const struct rec *req, struct rec **resp, struct
     struct err why;
 
     err_set(&why, ERR_LINK, "%s", _("it does not answer"));
+    c->answered = false;
     for (int i = 0; i < TRIES; i++) {
         struct conn *conn;
 
@@ -220,9 +228,11 @@ counter_call(struct counter *c, const struct rec *req, struct rec **resp, struct
         conn = counter_conn(c);
         if (conn != NULL &&
             call_wait(conn, req, COUNTER_ANSWER_NS, resp, hint, &why) == 0) {
+            c->answered = true;
             return 0;
         }
         if (conn != NULL && why.code != ERR_LINK) {
+            c->answered = true;
             (void)session_peer_error(&why, hint, e);
             return err_wrap(e, "%s", _("the book"));
         }

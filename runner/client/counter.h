@@ -43,4 +43,7 @@ int counter_call(struct counter *c, const struct rec *req, struct rec **resp,
 /* NULL unless it answers right now: for calls that must not block (call_start). */
 struct conn *counter_conn(const struct counter *c);
 
+/* Did the book itself answer the last call, be it with a no? Else it was not reached. */
+bool counter_answered(const struct counter *c);
+
 #endif

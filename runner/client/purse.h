@@ -12,6 +12,7 @@
 #include "runner/client/counter.h"
 #include "runner/client/hosts.h"
 #include "runner/client/session.h"
+#include "runner/job/refusals.h"
 
 /*
  * Whose book pays for a run: the renter's own (wallet.h), or an operator's that
@@ -23,6 +24,8 @@
  * before the book is asked, removed when the book has the receipt or the host's word that
  * nothing began. So a crash anywhere leaves something that purse_sync can bring to an
  * end.
+ *   <home>/pending/….no    what a book has refused for good (runner/job/refusals.h): it
+ * is not sent again before purse_retry.
  */
 struct purse;
 
@@ -66,7 +69,8 @@ int purse_release(struct purse *p, struct session *s, const struct grant *g,
 
 /*
  * The job's receipt is kept here: take it to the book that waits for it. Nothing to do
- * for a job no operator's book has held for.
+ * for a job no operator's book has held for. A refusal for good is no failure here, but
+ * one for purse_refused_tell.
  */
 int purse_deliver(struct client *cl, const char *job, struct err *e) MUST_USE;
 /*
@@ -74,6 +78,15 @@ int purse_deliver(struct client *cl, const char *job, struct err *e) MUST_USE;
  * What one of them refuses or cannot take is told in *e at the end; the rest is done.
  */
 int purse_sync(struct client *cl, size_t *n_waiting, struct err *e) MUST_USE;
+
+/* refusals_free in any case of success. */
+int purse_refused(const struct home *home, struct refusals *out, struct err *e) MUST_USE;
+/* say each once (refusals_tell). */
+int purse_refused_tell(const struct home *home,
+                       void (*say)(void *ctx, const struct refusal *r), void *ctx,
+                       struct err *e) MUST_USE;
+/* Forget them: purse_sync and booked_sync send it all again. */
+int purse_retry(const struct home *home, struct err *e) MUST_USE;
 
 /*
  * The host that s is up with knows no such job, and there is no receipt: have it sign

@@ -9,6 +9,7 @@
 #include "meter/grant.h"
 #include "runner/client/counter.h"
 #include "runner/client/purse.h"
+#include "runner/job/refusals.h"
 
 /* Shared by purse.c (a run's money) and purse_sync.c (what was left behind). */
 
@@ -17,6 +18,8 @@ int purse_open_book(struct client *cl, const struct sign_public *key,
                     struct counter **out, struct err *e) MUST_USE;
 
 /* ---- <home>/pending ---- */
+
+#define PURSE_PENDING_DIR "pending"
 
 /* A shared lock, held from before a lease is pending until its host may have it. */
 int purse_pending_begin(const struct home *home, int *guard, struct err *e) MUST_USE;
@@ -31,5 +34,19 @@ int purse_pending_book(const struct home *home, const char *job, struct sign_pub
 /* The host's word that nothing began under that grant, taken to the book. */
 int purse_decline(const struct home *home, struct counter *c, struct session *s,
                   const char *job, const struct buf *grant, struct err *e) MUST_USE;
+
+/* ---- what a book has refused for good ---- */
+
+struct refusal purse_thing(const char *what, const char *id, const char *job,
+                           const struct sign_public *book);
+/* As it stands: then it is not sent. */
+bool purse_is_refused(const struct home *home, const struct refusal *thing);
+/*
+ * c could not be told, for *e. Where the book itself has refused it for good that is
+ * noted, and 0 returned: it is over. Else -1, *e as it was.
+ */
+int purse_failed(const struct home *home, const struct counter *c, struct refusal *thing,
+                 struct err *e) MUST_USE;
+void purse_taken(const struct home *home, const struct refusal *thing);
 
 #endif

@@ -31,7 +31,7 @@ purse_pending_begin(const struct home *home, int *guard, struct err *e)
     char *path = NULL;
     int rc = -1;
 
-    if (home_make(home, "pending", "runs.lock", &path, e) == 0) {
+    if (home_make(home, PURSE_PENDING_DIR, "runs.lock", &path, e) == 0) {
         rc = file_lock(path, false, true, guard, e);
     }
     free(path);
@@ -49,7 +49,7 @@ purse_pending_add(const struct home *home, const struct grant *g,
     rec_add(r, "lease", g->lease);
     rec_add_hex(r, "book", book->b, sizeof book->b);
     rec_add_bytes(r, "grant", g->bytes.data, g->bytes.len);
-    if (home_make(home, "pending", g->job, &path, e) == 0) {
+    if (home_make(home, PURSE_PENDING_DIR, g->job, &path, e) == 0) {
         rc = rec_save(r, path, e);
     }
     rec_free(r);
@@ -60,7 +60,7 @@ purse_pending_add(const struct home *home, const struct grant *g,
 void
 purse_pending_drop(const struct home *home, const char *job)
 {
-    char *path = home_path(home, "pending", job);
+    char *path = home_path(home, PURSE_PENDING_DIR, job);
 
     (void)unlink(path);
     free(path);
@@ -69,7 +69,7 @@ purse_pending_drop(const struct home *home, const char *job)
 bool
 purse_pending_has(const struct home *home, const char *job)
 {
-    char *path = home_path(home, "pending", job);
+    char *path = home_path(home, PURSE_PENDING_DIR, job);
     bool has = file_exists(path);
 
     free(path);
@@ -86,7 +86,7 @@ struct pending {
 static int
 load_pending(const struct home *home, const char *job, struct pending *out, struct err *e)
 {
-    char *path = home_path(home, "pending", job);
+    char *path = home_path(home, PURSE_PENDING_DIR, job);
     struct rec *r = NULL;
     const char *lease;
     const char *grant;
@@ -152,13 +152,46 @@ send_receipt(struct counter *c, const char *lease, const struct buf *data, struc
     }
 }
 
+/* The host's word, to the book. A refusal for good is noted, and fails all the same: what
+ * is held is not free. */
+static int
+bring_declined(const struct home *home, struct counter *c, const char *job,
+               const void *word, size_t len, struct err *e)
+{
+    struct rec *req = msg_request_new(VERB_BOOK_DECLINE);
+    struct rec *resp = NULL;
+    struct pending p;
+    struct err none;
+    int rc;
+
+    rec_add_bytes(req, "declined", word, len);
+    rc = counter_call(c, req, &resp, e);
+    if (rc != 0 && counter_answered(c) && e->code == ERR_NOT_FOUND) {
+        rc = 0; /* the book was never asked: it holds nothing */
+    }
+    if (load_pending(home, job, &p, &none) == 0) {
+        struct refusal thing = purse_thing(REFUSAL_DECLINE, p.lease, job, &p.book);
+
+        if (rc == 0) {
+            purse_taken(home, &thing);
+        } else {
+            struct err why = *e;
+
+            (void)!purse_failed(home, c, &thing, &why);
+        }
+        buf_free(&p.grant);
+    }
+    rec_free(req);
+    rec_free(resp);
+    return rc;
+}
+
 int
 purse_decline(const struct home *home, struct counter *c, struct session *s,
               const char *job, const struct buf *grant, struct err *e)
 {
     struct rec *req = msg_request_new(VERB_LEASE_DECLINE);
     struct rec *word = NULL;
-    struct rec *resp = NULL;
     const char *text;
     size_t len;
     int rc;
@@ -174,17 +207,10 @@ purse_decline(const struct home *home, struct counter *c, struct session *s,
         rec_free(word);
         return err_set(e, ERR_CORRUPT, "%s", _("the host does not say what it declines"));
     }
-    req = msg_request_new(VERB_BOOK_DECLINE);
-    rec_add_bytes(req, "declined", text, len);
-    rc = counter_call(c, req, &resp, e);
-    if (rc != 0 && e->code == ERR_NOT_FOUND) {
-        rc = 0; /* the book was never asked: it holds nothing */
-    }
+    rc = bring_declined(home, c, job, text, len, e);
     if (rc == 0) {
         purse_pending_drop(home, job);
     }
-    rec_free(req);
-    rec_free(resp);
     rec_free(word);
     return rc;
 }
@@ -192,18 +218,30 @@ purse_decline(const struct home *home, struct counter *c, struct session *s,
 static int
 deliver(struct client *cl, struct counter *c, const struct pending *p, struct err *e)
 {
+    struct refusal thing = purse_thing(REFUSAL_RECEIPT, p->lease, p->job, &p->book);
     char *path = home_path(cl->home, "receipts", p->job);
     struct buf data = BUF_INIT;
-    int rc = -1;
+    int rc = file_read(path, (size_t)1 << 30, &data, e);
 
-    if (file_read(path, (size_t)1 << 30, &data, e) == 0 &&
-        send_receipt(c, p->lease, &data, e) == 0) {
+    if (rc == 0 && send_receipt(c, p->lease, &data, e) == 0) {
         purse_pending_drop(cl->home, p->job);
-        rc = 0;
+        purse_taken(cl->home, &thing);
+    } else if (rc == 0) {
+        rc = purse_failed(cl->home, c, &thing, e);
     }
     buf_free(&data);
     free(path);
     return rc;
+}
+
+/* The receipt or, without one, the host's word that there will be none. */
+static bool
+is_refused(const struct home *home, const struct pending *p, bool has_receipt)
+{
+    struct refusal thing = purse_thing(has_receipt ? REFUSAL_RECEIPT : REFUSAL_DECLINE,
+                                       p->lease, p->job, &p->book);
+
+    return purse_is_refused(home, &thing);
 }
 
 int
@@ -216,10 +254,10 @@ purse_deliver(struct client *cl, const char *job, struct err *e)
     if (!purse_pending_has(cl->home, job)) {
         return 0;
     }
-    rc = load_pending(cl->home, job, &p, e) == 0 &&
-                 purse_open_book(cl, &p.book, &c, e) == 0
-             ? deliver(cl, c, &p, e)
-             : -1;
+    rc = load_pending(cl->home, job, &p, e);
+    if (rc == 0 && !is_refused(cl->home, &p, true)) {
+        rc = purse_open_book(cl, &p.book, &c, e) == 0 ? deliver(cl, c, &p, e) : -1;
+    }
     counter_close(c);
     buf_free(&p.grant);
     return rc;
@@ -233,7 +271,7 @@ purse_deliver(struct client *cl, const char *job, struct err *e)
 static bool
 was_never_sent(const struct home *home, const char *job)
 {
-    char *path = home_path(home, "pending", "runs.lock");
+    char *path = home_path(home, PURSE_PENDING_DIR, "runs.lock");
     char boot[BOOT_ID_LEN + 1];
     struct job_record r;
     struct err none;
@@ -278,6 +316,9 @@ give_back(struct client *cl, struct counter *c, const struct pending *p, bool *w
         if (rc == 0) {
             jobs_forget(cl->home, p->job);
             *waits = false;
+        } else if (is_refused(cl->home, p, false)) {
+            *waits = false;
+            rc = 0;
         } else if (e->code == ERR_EXISTS) {
             rc = 0; /* it did begin: its receipt comes some day */
         }
@@ -383,6 +424,11 @@ sync_one(struct client *cl, const char *job, bool *waits, struct err *e)
     if (load_pending(cl->home, job, &p, e) != 0) {
         return -1;
     }
+    if (is_refused(cl->home, &p, has_receipt)) {
+        *waits = false;
+        buf_free(&p.grant);
+        return 0;
+    }
     rc = purse_open_book(cl, &p.book, &c, e);
     if (rc == 0 && has_receipt) {
         rc = deliver(cl, c, &p, e);
@@ -398,7 +444,7 @@ sync_one(struct client *cl, const char *job, bool *waits, struct err *e)
 int
 purse_sync(struct client *cl, size_t *n_waiting, struct err *e)
 {
-    char *path = home_path(cl->home, "pending", NULL);
+    char *path = home_path(cl->home, PURSE_PENDING_DIR, NULL);
     DIR *d = opendir(path);
     const struct dirent *entry;
     struct strings jobs = {NULL, 0};

@@ -1,6 +1,5 @@
 #include "runner/host/books.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -79,42 +78,38 @@ by_key(const void *a, const void *b)
     return strcmp(x->hex, y->hex);
 }
 
+static int
+add_one(void *ctx, int dir, const char *name, struct err *e)
+{
+    struct host_books *l = ctx;
+    struct host_book b;
+
+    memset(&b, 0, sizeof b);
+    if (!hex_parse(name, strlen(name), b.key.b, sizeof b.key.b)) {
+        return 0;
+    }
+    if (l->n == BOOKS_MAX) {
+        return err_set(e, ERR_RANGE, "more than %d books", BOOKS_MAX);
+    }
+    if (load(dir, name, &b, e) != 0) {
+        return -1;
+    }
+    l->v = xrealloc(l->v, (l->n + 1) * sizeof *l->v);
+    l->v[l->n++] = b;
+    return 0;
+}
+
 int
 books_list(struct host_books *out, const struct agent *a, struct err *e)
 {
     struct host_books l = {NULL, 0};
-    const struct dirent *entry;
-    DIR *d;
     int dir = -1;
-    int rc = 0;
+    int rc = agent_dir(a, BOOKS_DIR, &dir, e);
 
-    if (agent_dir(a, BOOKS_DIR, &dir, e) != 0) {
-        return -1;
+    if (rc == 0) {
+        rc = file_each_name(dir, add_one, &l, e);
     }
-    d = fdopendir(dir);
-    if (d == NULL) {
-        err_set_sys(e, errno, "cannot list the accepted books");
-        (void)fd_close(&dir);
-        return -1;
-    }
-    while (rc == 0 && (entry = readdir(d)) != NULL) {
-        struct host_book b;
-
-        memset(&b, 0, sizeof b);
-        if (!hex_parse(entry->d_name, strlen(entry->d_name), b.key.b, sizeof b.key.b)) {
-            continue;
-        }
-        if (l.n == BOOKS_MAX) {
-            rc = err_set(e, ERR_RANGE, "more than %d books", BOOKS_MAX);
-            break;
-        }
-        rc = load(dirfd(d), entry->d_name, &b, e);
-        if (rc == 0) {
-            l.v = xrealloc(l.v, (l.n + 1) * sizeof *l.v);
-            l.v[l.n++] = b;
-        }
-    }
-    (void)closedir(d);
+    (void)fd_close(&dir);
     if (rc != 0) {
         books_free(&l);
         return -1;

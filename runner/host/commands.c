@@ -150,10 +150,8 @@ static int
 owner_errands(const struct command_options *o, int argc, char **argv, struct err *e)
 {
     (void)o;
-    (void)argc;
-    (void)argv;
     (void)e;
-    return errands_main();
+    return errands_main(argc > 0 ? argv[0] : NULL);
 }
 
 static int
@@ -183,7 +181,7 @@ static const struct command commands[] = {
     {"recover", "RENTER JOB", NULL, 2, 2, NULL, owner_recover},
     {"upkeep", "RENTER", NULL, 1, 1, NULL, owner_upkeep},
     {"notices", "RENTER", NULL, 1, 1, NULL, owner_notices},
-    {"errands", "", NULL, 0, 0, NULL, owner_errands},
+    {"errands", "[BOOK]", NULL, 0, 1, NULL, owner_errands},
     {"print-env", "", NULL, 0, 0, NULL, owner_print_env},
     {"park-timer", "", NULL, 0, 0, NULL, owner_park_timer},
     {"install-self", "", NULL, 0, 0, install_options, owner_install_self},

@@ -1,12 +1,10 @@
 #include "runner/host/errands.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "base/buf.h"
@@ -21,20 +19,17 @@
 #include "runner/host/jobdir.h"
 #include "runner/host/keepline.h"
 #include "runner/host/park.h"
-#include "runner/host/refusals.h"
 #include "runner/host/reservations.h"
 #include "runner/job/ids.h"
+#include "runner/job/refusals.h"
 #include "runner/job/verbs.h"
 #include "runner/wire/msg.h"
 
-#define TOLD_DIR       "told"
 #define TOLD_MAX       ((size_t)128)
 #define TOLD_ALL       "all"     /* nothing more is due of that lease */
 #define TOLD_BILL      "receipt" /* its keeping is */
 #define NS_PER_S       ((int64_t)1000000000)
-#define TURN_NS        (300 * NS_PER_S)
 #define BOOK_NS        (300 * NS_PER_S)
-#define LOOK_NS        (NS_PER_S / 10)
 #define NAME_MAX_BYTES (JOB_ID_LEN + SIGN_ID_LEN + 2)
 
 /* ---- what was told ---- */
@@ -166,9 +161,9 @@ static void
 failed(struct errand *x, const char *what, const char *id, const struct err *why)
 {
     x->sums->n_waiting++;
-    if (!x->parking && x->first->code == ERR_NONE) {
-        *x->first = *why;
-        (void)err_wrap(x->first, "%s %s", what, id);
+    if (!x->parking && x->first.code == ERR_NONE) {
+        x->first = *why;
+        (void)err_wrap(&x->first, "%s %s", what, id);
     }
 }
 
@@ -369,31 +364,29 @@ tell_declined(struct errand *x, int dir, const char *lease, struct err *e)
 }
 
 static int
+tell_decline(void *ctx, int dir, const char *name, struct err *e)
+{
+    struct errand *x = ctx;
+    struct err why;
+
+    (void)e;
+    if (!x->gone && id_is(ID_LEASE, name) && tell_declined(x, dir, name, &why) != 0) {
+        failed(x, "lease", name, &why);
+    }
+    return 0;
+}
+
+static int
 tell_declines(struct errand *x, const struct renter *r, struct err *e)
 {
-    const struct dirent *entry;
-    int fd = -1;
-    DIR *d;
+    int dir = -1;
+    int rc = renter_dir(r, "declined", &dir, e);
 
-    if (renter_dir(r, "declined", &fd, e) != 0) {
-        return -1;
+    if (rc == 0) {
+        rc = file_each_name(dir, tell_decline, x, e);
     }
-    d = fdopendir(fd);
-    if (d == NULL) {
-        err_set_sys(e, errno, "cannot list the declined leases");
-        (void)fd_close(&fd);
-        return -1;
-    }
-    while ((entry = readdir(d)) != NULL && !x->gone) {
-        struct err why;
-
-        if (id_is(ID_LEASE, entry->d_name) &&
-            tell_declined(x, dirfd(d), entry->d_name, &why) != 0) {
-            failed(x, "lease", entry->d_name, &why);
-        }
-    }
-    (void)closedir(d);
-    return 0;
+    (void)fd_close(&dir);
+    return rc;
 }
 
 /* ---- reservations ---- */
@@ -443,7 +436,7 @@ tell_reservations(struct errand *x, struct err *e)
 /* ---- all of it ---- */
 
 static int
-tell_book(struct errand *x, struct err *e)
+tell_all(struct errand *x, struct err *e)
 {
     struct renter_ids ids;
     int rc = renter_list(x->agent, &ids, e);
@@ -465,91 +458,17 @@ tell_book(struct errand *x, struct err *e)
     return rc == 0 && !x->gone ? tell_reservations(x, e) : rc;
 }
 
-static int
-tell_books(const struct agent *a, const struct host_books *books, struct errands *sums,
-           struct err *e)
+int
+errand_book(struct errand *x, struct err *e)
 {
-    struct err first = {.code = ERR_NONE};
-    int told_fd = -1;
-    int rc = agent_dir(a, TOLD_DIR, &told_fd, e);
+    int rc =
+        agent_dir(x->agent, ERRANDS_TOLD_DIR, &x->told_fd, e) == 0 ? tell_all(x, e) : -1;
 
-    for (size_t i = 0; rc == 0 && i < books->n; i++) {
-        struct errand x = {.agent = a,
-                           .book = &books->v[i],
-                           .told_fd = told_fd,
-                           .hold_fd = -1,
-                           .sums = sums,
-                           .first = &first};
-
-        if (books->v[i].where[0] != '\0') {
-            rc = tell_book(&x, e);
-            hang_up(&x);
-        }
-    }
-    (void)fd_close(&told_fd);
-    if (rc == 0 && first.code != ERR_NONE) {
-        *e = first;
+    hang_up(x);
+    (void)fd_close(&x->told_fd);
+    if (rc == 0 && x->first.code != ERR_NONE) {
+        *e = x->first;
         rc = -1;
     }
-    return rc;
-}
-
-static int
-lock_within(const char *path, int64_t limit_ns, int *lock, struct err *e)
-{
-    const struct timespec look = {.tv_nsec = LOOK_NS};
-    int64_t until_ns = clock_boot_ns() + limit_ns;
-    int rc;
-
-    while ((rc = file_lock(path, true, false, lock, e)) != 0 && e->code == ERR_BUSY &&
-           clock_boot_ns() < until_ns) {
-        (void)nanosleep(&look, NULL);
-    }
-    return rc;
-}
-
-int
-errands_turn(const struct agent *a, bool patient, int64_t limit_ns, bool *mine, int *lock,
-             struct err *e)
-{
-    char *turn = agent_path(a, TOLD_DIR ".lock");
-    char *next = agent_path(a, TOLD_DIR ".next");
-    int waits = -1;
-    int rc = patient ? 0 : file_lock(next, true, false, &waits, e);
-
-    *mine = false;
-    if (rc == 0) {
-        rc = lock_within(turn, limit_ns, lock, e);
-        *mine = rc == 0;
-    } else if (e->code == ERR_BUSY) {
-        rc = 0;
-    }
-    (void)fd_close(&waits);
-    free(turn);
-    free(next);
-    return rc;
-}
-
-int
-errands_run(const struct agent *a, bool patient, struct errands *out, struct err *e)
-{
-    struct host_books books;
-    bool mine = false;
-    int lock = -1;
-    int rc = 0;
-
-    *out = (struct errands){.went = false};
-    if (books_list(&books, a, e) != 0) {
-        return -1;
-    }
-    if (errands_call_any(&books)) {
-        rc = errands_turn(a, patient, TURN_NS, &mine, &lock, e);
-    }
-    if (rc == 0 && mine) {
-        out->went = true;
-        rc = tell_books(a, &books, out, e);
-    }
-    (void)fd_close(&lock);
-    books_free(&books);
     return rc;
 }

@@ -11,6 +11,9 @@
 #include "runner/host/errands.h"
 #include "runner/host/jobdir.h"
 
+#define ERRANDS_SUFFIX_MAX 16
+#define ERRANDS_NAME_MAX   (sizeof ERRANDS_TOLD_DIR + SIGN_ID_LEN + ERRANDS_SUFFIX_MAX + 1)
+
 struct bookline;
 
 /* At one book. */
@@ -26,7 +29,7 @@ struct errand {
     bool refused; /* for good, by the last question since errand_begin */
     int told_fd;  /* of the directory of notes */
     struct errands *sums;
-    struct err *first; /* failure of all, ERR_NONE: none */
+    struct err first; /* failure of all, ERR_NONE: none */
 };
 
 /* Call the book if that was not done yet, and ask. Once it does not answer, no more. */
@@ -55,12 +58,26 @@ int errand_taken(struct errand *x, const char *id, const char *text,
 /* Is any of them called from here? */
 bool errands_call_any(const struct host_books *l);
 
+/* "told.<id of the book><suffix>" in the agent's home; the second is malloc'ed. */
+void errands_name(const struct sign_public *book, const char *suffix,
+                  char out[ERRANDS_NAME_MAX]);
+char *errands_file(const struct agent *a, const struct sign_public *book,
+                   const char *suffix);
+
 /*
- * One at a time. *mine: it is our turn, until *lock is closed. Not mine where one waits
- * already and we are not patient. ERR_BUSY: another had it for all of limit_ns.
+ * One at a time at each book. *mine: it is our turn, until *lock is closed. Not mine
+ * where one waits already and we are not patient. ERR_BUSY: another had it for all of
+ * limit_ns.
  */
-int errands_turn(const struct agent *a, bool patient, int64_t limit_ns, bool *mine,
-                 int *lock, struct err *e) MUST_USE;
+int errands_turn(const struct agent *a, const struct sign_public *book, bool patient,
+                 int64_t limit_ns, bool *mine, int *lock, struct err *e) MUST_USE;
+
+/* All that this book is to hear; the line is closed then. The first failure is told. */
+int errand_book(struct errand *x, struct err *e) MUST_USE;
+
+/* errands_run; only NULL: all books; says_when: each visit is one of errands_done. */
+int errands_go(const struct agent *a, const struct sign_public *only, bool patient,
+               bool says_when, struct errands *out, struct err *e) MUST_USE;
 
 /*
  * Of a job that runs: the last checkpoint that was signed, if the chain does not have the

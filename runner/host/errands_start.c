@@ -10,12 +10,13 @@
 #include "base/buf.h"
 #include "base/clock.h"
 #include "base/file.h"
+#include "base/hash.h"
 #include "runner/host/books.h"
 #include "runner/host/errands_internal.h"
 #include "runner/loop/child.h"
 
-#define DUE_FILE "told.due"
-#define DUE_LOCK "told.due.lock"
+#define DUE_FILE ".due"
+#define DUE_LOCK ".due.lock"
 #define DUE_MAX  ((size_t)256)
 #define NS_PER_S ((int64_t)1000000000)
 #define EVERY_S  ((int64_t)300)
@@ -34,15 +35,13 @@ errands_call_any(const struct host_books *l)
 
 /* ---- the process ---- */
 
-static char *const argv_of_it[] = {(char *)(uintptr_t) "gpurun-agent",
-                                   (char *)(uintptr_t) "errands", NULL};
 static const int no_fds[] = {-1, -1, -1};
 
 static struct child_options
-options(void)
+options(char *const *argv)
 {
     return (struct child_options){.file = "/proc/self/exe",
-                                  .argv = argv_of_it,
+                                  .argv = argv,
                                   .fds = no_fds,
                                   .n_fds = 3,
                                   .new_session = true};
@@ -51,7 +50,9 @@ options(void)
 void
 errands_start(const struct agent *a)
 {
-    const struct child_options o = options();
+    static char *const argv[] = {(char *)(uintptr_t) "gpurun-agent",
+                                 (char *)(uintptr_t) "errands", NULL};
+    const struct child_options o = options(argv);
     struct host_books books;
     struct err none;
     pid_t pid;
@@ -66,7 +67,7 @@ errands_start(const struct agent *a)
 
 /* ---- while jobs run ---- */
 
-/* When it is time again, of all jobs here together, and how long one waits then. */
+/* When it is time again, of all jobs of a book together, and how long one waits then. */
 struct due {
     int64_t boot_ns;
     int64_t every_s;
@@ -74,8 +75,9 @@ struct due {
 
 /* What cannot be read, or is of another boot, says: now. */
 static struct due
-read_due(const struct agent *a)
+read_due(const struct agent *a, const struct sign_public *book)
 {
+    char name[ERRANDS_NAME_MAX];
     struct due d = {0, EVERY_S};
     char boot[BOOT_ID_LEN + 1];
     char said[BOOT_ID_LEN + 1];
@@ -85,7 +87,8 @@ read_due(const struct agent *a)
     struct err none;
 
     clock_boot_id(boot);
-    if (file_read_at(a->home_fd, DUE_FILE, DUE_MAX, &b, &none) == 0 &&
+    errands_name(book, DUE_FILE, name);
+    if (file_read_at(a->home_fd, name, DUE_MAX, &b, &none) == 0 &&
         /* NOLINTNEXTLINE(cert-err34-c): of a number that is none nothing bad comes */
         sscanf(buf_str(&b), "%36s %" SCNd64 " %" SCNd64, said, &boot_ns, &every_s) == 3 &&
         strcmp(boot, said) == 0 && every_s >= EVERY_S && every_s <= SELDOM_S &&
@@ -97,8 +100,9 @@ read_due(const struct agent *a)
 }
 
 static void
-write_due(const struct agent *a, int64_t every_s)
+write_due(const struct agent *a, const struct sign_public *book, int64_t every_s)
 {
+    char name[ERRANDS_NAME_MAX];
     char boot[BOOT_ID_LEN + 1];
     char text[DUE_MAX];
     struct err none;
@@ -106,14 +110,15 @@ write_due(const struct agent *a, int64_t every_s)
     clock_boot_id(boot);
     (void)snprintf(text, sizeof text, "%s %" PRId64 " %" PRId64 "\n", boot,
                    clock_boot_ns() + every_s * NS_PER_S, every_s);
-    (void)!file_replace_at(a->home_fd, DUE_FILE, text, strlen(text), &none);
+    errands_name(book, DUE_FILE, name);
+    (void)!file_replace_at(a->home_fd, name, text, strlen(text), &none);
 }
 
 /* Of two supervisors that look at once one is told so, and the other need not wait. */
 static int
-lock_due(const struct agent *a, bool wait, int *lock)
+lock_due(const struct agent *a, const struct sign_public *book, bool wait, int *lock)
 {
-    char *path = agent_path(a, DUE_LOCK);
+    char *path = errands_file(a, book, DUE_LOCK);
     struct err none;
     int rc = file_lock(path, true, wait, lock, &none);
 
@@ -122,19 +127,19 @@ lock_due(const struct agent *a, bool wait, int *lock)
 }
 
 static bool
-take_due(const struct agent *a)
+take_due(const struct agent *a, const struct sign_public *book)
 {
     int lock = -1;
     struct due d;
     bool due;
 
-    if (lock_due(a, false, &lock) != 0) {
+    if (lock_due(a, book, false, &lock) != 0) {
         return false;
     }
-    d = read_due(a);
+    d = read_due(a, book);
     due = clock_boot_ns() >= d.boot_ns;
     if (due) {
-        write_due(a, d.every_s); /* the others of this host need not, too */
+        write_due(a, book, d.every_s); /* the others of this host need not, too */
     }
     (void)fd_close(&lock);
     return due;
@@ -155,43 +160,49 @@ errands_due(const struct agent *a, const struct sign_public *book)
                             memcmp(books.v[i].key.b, book->b, sizeof book->b) == 0);
     }
     books_free(&books);
-    return called && take_due(a);
+    return called && take_due(a, book);
 }
 
 int
-errands_start_watched(struct loop *l, struct child **out,
+errands_start_watched(struct loop *l, const struct sign_public *book, struct child **out,
                       void (*fn)(void *ctx, const struct child_end *end), void *ctx,
                       struct err *e)
 {
-    const struct child_options o = options();
+    char key[BOOK_HEX_LEN + 1];
+    char *const argv[] = {(char *)(uintptr_t) "gpurun-agent",
+                          (char *)(uintptr_t) "errands", key, NULL};
+    const struct child_options o = options(argv);
 
+    sign_public_format(book, key);
     return child_start(out, l, &o, fn, ctx, e);
 }
 
 void
-errands_done(const struct agent *a, bool well)
+errands_done(const struct agent *a, const struct sign_public *book, bool well)
 {
     int lock = -1;
-    bool locked = lock_due(a, true, &lock) == 0; /* if not, once too often or too late */
-    int64_t every_s = well ? EVERY_S : 2 * read_due(a).every_s;
+    /* If not, once too often or too late. */
+    bool locked = lock_due(a, book, true, &lock) == 0;
+    int64_t every_s = well ? EVERY_S : 2 * read_due(a, book).every_s;
 
-    write_due(a, every_s < SELDOM_S ? every_s : SELDOM_S);
+    write_due(a, book, every_s < SELDOM_S ? every_s : SELDOM_S);
     if (locked) {
         (void)fd_close(&lock);
     }
 }
 
 int
-errands_main(void)
+errands_main(const char *key)
 {
+    struct sign_public only;
     struct errands sums;
     struct agent *a = NULL;
     struct err e;
-    int rc = agent_open(&a, &e) == 0 ? errands_run(a, false, &sums, &e) : -1;
+    int rc = -1;
 
-    /* Where another is at it, or there is no book to call, that says nothing of books. */
-    if (a != NULL && (rc != 0 || sums.went)) {
-        errands_done(a, rc == 0);
+    if ((key == NULL || hex_parse(key, strlen(key), only.b, sizeof only.b)) &&
+        agent_open(&a, &e) == 0) {
+        rc = errands_go(a, key != NULL ? &only : NULL, false, true, &sums, &e);
     }
     agent_close(a);
     return rc == 0 ? 0 : 1; /* nobody listens: the next tick says what is wrong */

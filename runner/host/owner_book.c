@@ -18,7 +18,7 @@
 #include "runner/host/offers.h"
 #include "runner/host/owner_book.h"
 #include "runner/host/owner_json.h"
-#include "runner/host/refusals.h"
+#include "runner/job/refusals.h"
 
 /*
  * The books whose grants this host takes: books/<key in hex> holds a name. A renter's own
@@ -126,13 +126,32 @@ set_own(int dir, const char *word, struct err *e)
                : err_set_sys(e, errno, "cannot change it");
 }
 
+static int
+refused_by(const struct agent *a, const struct host_book *b, struct refusals *out,
+           struct err *e)
+{
+    int told_fd = -1;
+    int rc = agent_dir(a, ERRANDS_TOLD_DIR, &told_fd, e) == 0
+                 ? refusals_list(told_fd, &b->key, out, e)
+                 : -1;
+
+    (void)fd_close(&told_fd);
+    return rc;
+}
+
 /* What it has refused is brought again. */
 static int
 retry_one(const struct agent *a, const struct host_book *b, const char *word,
           struct err *e)
 {
+    int told_fd = -1;
+    int rc = agent_dir(a, ERRANDS_TOLD_DIR, &told_fd, e) == 0
+                 ? refusals_forget(told_fd, &b->key, e)
+                 : -1;
+
     (void)word;
-    return refusals_forget(a, &b->key, e);
+    (void)fd_close(&told_fd);
+    return rc;
 }
 
 static int
@@ -141,27 +160,10 @@ refused_json(struct json_writer *j, const struct agent *a, const struct host_boo
 {
     struct refusals l;
 
-    if (refusals_list(a, &b->key, &l, e) != 0) {
+    if (refused_by(a, b, &l, e) != 0) {
         return -1;
     }
-    json_key(j, "refused");
-    json_arr(j);
-    for (size_t i = 0; i < l.n; i++) {
-        const struct refusal *r = &l.v[i];
-
-        if (refusal_is_another_books(r)) {
-            continue;
-        }
-        json_obj(j);
-        json_kstr(j, "what", r->what);
-        json_kstr(j, "id", r->id);
-        json_kstr(j, "job", r->job[0] != '\0' ? r->job : NULL);
-        json_kstr(j, "code", err_code_name(r->why.code));
-        json_kstr(j, "why", r->why.msg);
-        json_ktime(j, "time", r->wall_ns);
-        json_obj_end(j);
-    }
-    json_arr_end(j);
+    refusals_json(j, &l);
     refusals_free(&l);
     return 0;
 }
@@ -172,20 +174,17 @@ print_refused(const struct agent *a, const struct host_book *b, struct err *e)
     struct refusals l;
     char shown[sizeof l.v->why.msg];
 
-    if (refusals_list(a, &b->key, &l, e) != 0) {
+    if (refused_by(a, b, &l, e) != 0) {
         return -1;
     }
     for (size_t i = 0; i < l.n; i++) {
         const struct refusal *r = &l.v[i];
-        struct err told;
 
-        if (refusal_is_another_books(r)) {
-            continue;
+        if (!refusal_is_another_books(r)) {
+            (void)printf(_("%s refuses the %s of %s for good: %s\n"), b->name,
+                         err_words(r->what), r->job[0] != '\0' ? r->job : r->id,
+                         refusal_words(r, shown, sizeof shown));
         }
-        err_told(&told, r->why.code, r->why.msg, r->why.form);
-        (void)printf(_("%s refuses the %s of %s for good: %s\n"), b->name,
-                     err_words(r->what), r->job[0] != '\0' ? r->job : r->id,
-                     text_escape_to(shown, sizeof shown, told.msg));
     }
     refusals_free(&l);
     return 0;
@@ -256,17 +255,42 @@ list(const struct agent *a, int dir, bool as_json, struct err *e)
     return rc;
 }
 
+static void
+say_refused(void *ctx, const struct refusal *r)
+{
+    char shown[sizeof r->why.msg];
+
+    (void)ctx;
+    (void)fprintf(stderr, _("gpurun-agent: %s of %s is refused for good: %s\n"),
+                  err_words(r->what), r->job[0] != '\0' ? r->job : r->id,
+                  refusal_words(r, shown, sizeof shown));
+}
+
+int
+owner_book_say(const struct agent *a, size_t *n_refused, struct err *e)
+{
+    int told_fd = -1;
+    int rc;
+
+    *n_refused = 0;
+    rc = agent_dir(a, ERRANDS_TOLD_DIR, &told_fd, e) == 0
+             ? refusals_tell(told_fd, say_refused, NULL, n_refused, e)
+             : -1;
+    (void)fd_close(&told_fd);
+    return rc;
+}
+
 int
 owner_book_tell(const struct agent *a, struct errands *sums, size_t *n_refused,
                 struct err *e)
 {
     char *paused = lang_pause(); /* what is kept of it is English */
     struct err why;
-    int rc = errands_run(a, true, sums, e);
+    int rc = errands_run(a, sums, e);
 
     lang_resume(paused);
     /* What a supervisor's errands have met, too. */
-    if (refusals_tell(a, n_refused, &why) != 0 && rc == 0) {
+    if (owner_book_say(a, n_refused, &why) != 0 && rc == 0) {
         *e = why;
         rc = -1;
     }

@@ -14,6 +14,8 @@
  */
 int owner_book_tell(const struct agent *a, struct errands *sums, size_t *n_refused,
                     struct err *e) MUST_USE;
+/* Of that the second half alone. */
+int owner_book_say(const struct agent *a, size_t *n_refused, struct err *e) MUST_USE;
 /* -1 and why, once, if anything was; else 0. */
 int owner_book_refused(size_t n_refused, struct err *e) MUST_USE;
 

@@ -33,9 +33,10 @@ sup_acks(struct sup *s)
     }
     s->acks_look_ns = now_ns + LOOK_NS;
     if (errands_due(s->agent, &s->grant.book) &&
-        errands_start_watched(s->loop, &s->errand, errand_ended, s, &e) != 0) {
+        errands_start_watched(s->loop, &s->grant.book, &s->errand, errand_ended, s, &e) !=
+            0) {
         s->errand = NULL;
-        errands_done(s->agent, false);
+        errands_done(s->agent, &s->grant.book, false);
     }
 }
 

@@ -43,11 +43,25 @@ journal=$(ls "$work"/h1/home/.local/share/gpurun-agent/renters/*/jobs/*/usage | 
 await 150 "the renter's countersignature in the host's chain" grep -qaF 'by=renter' "$journal"
 await 60 "the book's acknowledgement in the host's chain" grep -qaF 'by=book' "$journal"
 await 60 "a checkpoint of the other" grep -qaF 'kind=checkpoint' "$alone"
-# As if five minutes had gone since the host last called the book for its jobs.
+# Another book of this host's, the first of the list, never answers: that is its own affair.
 await_none 30 'gpurun-agent errands'
-rm -f "$work/h1/home/.local/share/gpurun-agent/told.due"
+printf '#!/bin/sh\ncase "$*" in *hangs.invalid*) echo $$ >%s/hangs; exec sleep 600 ;; esac\nexec ssh -F %s "$@"\n' "$work" "$work/h1/ssh_config" >"$work/h1/ssh"
+slow=$(printf '%064d' 0)
+expect 0 owner book allow "$slow" --name slow
+expect 0 owner book reach slow hangs.invalid
+# It is called for a lease that came to nothing, as every book is.
+mkdir -p "$(dirname "$(dirname "$(dirname "$alone")")")/declined"
+echo nonsense >"$(dirname "$(dirname "$(dirname "$alone")")")/declined/l00000000zzzz"
+owner book tell >"$work/tell.out" 2>"$work/tell.err" &
+tell=$!
+await 60 "the book that hangs is called" test -s "$work/hangs"
+# As if five minutes had gone since the host last called the book for its jobs.
+rm -f "$work"/h1/home/.local/share/gpurun-agent/told.*.due
 await 120 "the acknowledgement of a job that nobody follows" grep -qaF 'by=book' "$alone"
-[ -f "$work/h1/home/.local/share/gpurun-agent/told.due" ] || fail "it is not told when the next is due"
+kill -0 "$(cat "$work/hangs")" || fail "it waited for the book that hangs"
+is_due() { [ -f "$(echo "$work"/h1/home/.local/share/gpurun-agent/told.*.due)" ]; }
+await 90 "when the next is due, as a supervisor had it seen to" is_due
+kill "$tell" "$(cat "$work/hangs")" 2>/dev/null || true
 ! grep -qaF 'by=renter' "$alone" || fail "somebody follows it"
 expect 143 gpurun -q stop alone
 [ -n "$(ls "$work/op/home/.local/share/gpurun-book/acks")" ] || fail "the book keeps no acknowledgement"

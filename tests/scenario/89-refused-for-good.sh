@@ -46,7 +46,7 @@ jobdir() { echo "$agent"/renters/*/jobs/"$1"; }
 
 note "a book that came back from an old copy knows nothing of a lease: told once, by whoever is asked first"
 cp -r "$kept" "$work/old"
-expect 0 gpurun -q -d --name one --max-cost 6 -- sh -c "until [ -e $work/go ]; do sleep 0.1; done"
+expect 0 gpurun -q -d --name one --max-cost 6 -- sh -c "sleep 1.1; until [ -e $work/go ]; do sleep 0.1; done"
 one=$(cat "$work/out")
 await 60 "it runs" grep -q '^state=running' "$(jobdir "$one")/state"
 mv "$kept" "$work/new"
@@ -67,9 +67,24 @@ hasnt "refused" "$work/err"
 expect 0 owner book ls
 has "acme refuses the receipt of $one for good: " "$work/out"
 
-note "the right book is back: nothing is sent until the owner says so"
+note "her own client the same: said once, listed, and kept"
+expect 0 gpurun bill one
+has "the receipt of $one is refused for good, and is not sent again (\`gpurun wallet retry\` does): the book: " "$work/err"
+expect 0 gpurun wallet
+hasnt "refused for good" "$work/err"
+has "refuses the receipt of $one for good: the book: " "$work/out"
+expect 0 gpurun --json wallet
+is '[(r["what"], r["job"], r["code"]) for r in d["refused"]], d["waiting"]' "([('receipt', '$one', 'not_found')], 0)"
+expect 0 gpurun bill one
+hasnt "refused for good" "$work/err"
+[ -s "$client/gpurun/pending/$one" ] || fail "what the book holds for is forgotten"
+
+note "the right book is back: nothing is sent until the owner says so, or the renter"
 rm -r "$kept"
 mv "$work/new" "$kept"
+expect 0 gpurun --json wallet
+is 'd["balance_fen"], d["held_fen"], len(d["refused"])' "(10000, 600, 1)"
+expect 0 gpurun bill one
 stands 10000 600
 expect 0 owner book tell --json
 is 'd["told"], d["refused"]' "(0, 0)"
@@ -95,6 +110,10 @@ hasnt "for good" "$work/err"
 refused 0
 rm -r "$kept"
 mv "$work/new" "$kept"
+stands 10000 600
+expect 0 gpurun --json wallet retry
+is 'd["balance_fen"] < 10000, d["held_fen"] < 600, d["refused"]' "(True, True, [])"
+[ ! -e "$client/gpurun/pending/$one" ] || fail "the book has it, and it waits"
 expect 0 owner book tell --json
 is 'd["told"], d["refused"]' "(1, 0)"
 charge=$(sed -n 's/^charge_fen=//p' "$(jobdir "$one")/state")

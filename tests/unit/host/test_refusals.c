@@ -6,7 +6,8 @@
 
 #include "base/file.h"
 #include "runner/host/errands_internal.h"
-#include "runner/host/refusals.h"
+#include "runner/host/owner_book.h"
+#include "runner/job/refusals.h"
 #include "tests/unit/unit.h"
 
 static struct agent *
@@ -61,7 +62,7 @@ refusals__are_kept_told_once_and_forgotten(void **state)
     assert_false(refusals_has(fd, &chain)); /* it has gone on */
     assert_ok(refusals_note(fd, &other, &e));
 
-    assert_ok(refusals_list(a, &one, &l, &e));
+    assert_ok(refusals_list(fd, &one, &l, &e));
     assert_int_equal(l.n, 2);
     assert_string_equal(l.v[0].id, "l000000000001");
     assert_int_equal(l.v[0].why.code, ERR_NOT_FOUND);
@@ -71,18 +72,18 @@ refusals__are_kept_told_once_and_forgotten(void **state)
     assert_string_equal(l.v[1].state, "abc");
     refusals_free(&l);
 
-    assert_ok(refusals_tell(a, &n, &e));
+    assert_ok(owner_book_say(a, &n, &e));
     assert_int_equal(n, 3);
-    assert_ok(refusals_tell(a, &n, &e));
+    assert_ok(owner_book_say(a, &n, &e));
     assert_int_equal(n, 0);
     assert_ok(file_replace_at(fd, "l000000000002.x.no", "junk", 4, &e));
     assert_ok(file_replace_at(fd, "l000000000003.0011223344556677", "all", 3, &e));
-    assert_ok(refusals_list(a, NULL, &l, &e));
+    assert_ok(refusals_list(fd, NULL, &l, &e));
     assert_int_equal(l.n, 3);
     refusals_free(&l);
 
-    assert_ok(refusals_forget(a, &one, &e));
-    assert_ok(refusals_list(a, NULL, &l, &e));
+    assert_ok(refusals_forget(fd, &one, &e));
+    assert_ok(refusals_list(fd, NULL, &l, &e));
     assert_int_equal(l.n, 1);
     assert_string_equal(l.v[0].book, other.book);
     refusals_free(&l);
@@ -117,7 +118,7 @@ errand__notes_only_what_the_book_has_refused(void **state)
 {
     struct agent *a = open_agent(*state);
     struct host_book book = {.name = "acme", .key = {{3}}};
-    struct errands sums = {.went = false};
+    struct errands sums = {.n_told = 0};
     struct errand x = {.agent = a, .book = &book, .hold_fd = -1, .sums = &sums};
     struct refusal r = refusal("l000000000001", REFUSAL_RECEIPT, "", &book.key);
     struct err e = {0};
@@ -143,7 +144,7 @@ errand__keeps_what_another_book_would_know_to_itself(void **state)
 {
     struct agent *a = open_agent(*state);
     struct host_book book = {.name = "acme", .key = {{3}}};
-    struct errands sums = {.went = false};
+    struct errands sums = {.n_told = 0};
     struct errand x = {.agent = a, .book = &book, .hold_fd = -1, .sums = &sums};
     struct refusal r = refusal("l000000000001", REFUSAL_DECLINE, "", &book.key);
     struct refusal bad = refusal("l000000000002", REFUSAL_DECLINE, "", &book.key);
@@ -157,7 +158,7 @@ errand__keeps_what_another_book_would_know_to_itself(void **state)
     assert_ok(errand_failed(&x, &r, &e));
     assert_int_equal(sums.n_refused, 0);
     assert_true(refusal_is_another_books(&r));
-    assert_ok(refusals_tell(a, &n, &e));
+    assert_ok(owner_book_say(a, &n, &e));
     assert_int_equal(n, 0);
     assert_false(errand_begin(&x, &r)); /* not sent again */
 
@@ -166,10 +167,10 @@ errand__keeps_what_another_book_would_know_to_itself(void **state)
     x.refused = true;
     assert_ok(errand_failed(&x, &bad, &e)); /* this one is the owner's to know */
     assert_int_equal(sums.n_refused, 1);
-    assert_ok(refusals_tell(a, &n, &e));
+    assert_ok(owner_book_say(a, &n, &e));
     assert_int_equal(n, 1);
 
-    assert_ok(refusals_forget(a, &book.key, &e));
+    assert_ok(refusals_forget(x.told_fd, &book.key, &e));
     assert_true(errand_begin(&x, &r)); /* `book retry` */
     (void)fd_close(&x.told_fd);
     agent_close(a);
@@ -213,7 +214,7 @@ tell_all(void *arg)
     struct err e = {0};
     size_t n = 0;
 
-    return (void *)(uintptr_t)(refusals_tell(arg, &n, &e) == 0 ? n : 99);
+    return (void *)(uintptr_t)(owner_book_say(arg, &n, &e) == 0 ? n : 99);
 }
 
 /*
@@ -257,7 +258,7 @@ refusals_tell__leaves_alone_what_changed_meanwhile(void **state)
     }
     while (poll(&said, 1, -1) != 1) {
     }
-    changed = refusals_note(fd, &next, &e) | refusals_forget(a, &two, &e);
+    changed = refusals_note(fd, &next, &e) | refusals_forget(fd, &two, &e);
     while (n_lines < 3 && read(fds[0], line, sizeof line) > 0) {
         n_lines++;
     }
@@ -297,7 +298,9 @@ errands__are_due_every_five_minutes_and_ever_more_seldom_in_vain(void **state)
     struct err e = {0};
     int fd = -1;
     int64_t waits_s = 300;
+    char due[ERRANDS_NAME_MAX];
 
+    errands_name(&book, ".due", due);
     sign_public_format(&book, b.hex);
     assert_false(errands_due(a, &book)); /* nobody knows it */
     assert_ok(agent_dir(a, BOOKS_DIR, &fd, &e));
@@ -308,24 +311,24 @@ errands__are_due_every_five_minutes_and_ever_more_seldom_in_vain(void **state)
     assert_false(errands_due(a, &other));
     assert_true(errands_due(a, &book));
     assert_false(errands_due(a, &book)); /* another job of this host */
-    errands_done(a, true);
+    errands_done(a, &book, true);
     for (int i = 0; i < 6; i++) {
         now_ns += (waits_s - 1) * 1000000000;
         assert_false(errands_due(a, &book));
         now_ns += 1000000000;
         assert_true(errands_due(a, &book));
-        errands_done(a, false);
+        errands_done(a, &book, false);
         waits_s = 2 * waits_s < 3600 ? 2 * waits_s : 3600;
     }
     now_ns += 3600 * (int64_t)1000000000;
     assert_true(errands_due(a, &book));
-    errands_done(a, true);
+    errands_done(a, &book, true);
     now_ns += 300 * (int64_t)1000000000;
     assert_true(errands_due(a, &book));
     /* Of a boot long ago, or nonsense: now. */
-    assert_ok(file_replace_at(a->home_fd, "told.due", "x 1 300\n", 8, &e));
+    assert_ok(file_replace_at(a->home_fd, due, "x 1 300\n", 8, &e));
     assert_true(errands_due(a, &book));
-    assert_ok(file_replace_at(a->home_fd, "told.due", "x", 1, &e));
+    assert_ok(file_replace_at(a->home_fd, due, "x", 1, &e));
     assert_true(errands_due(a, &book));
     clock_set_source(NULL);
     (void)fd_close(&fd);
@@ -353,7 +356,7 @@ errands__are_due_for_one_of_two_who_look_at_once(void **state)
 {
     const struct sign_public book = {{4}};
     struct agent *a = reaching(*state, &book);
-    char *path = agent_path(a, "told.due.lock");
+    char *path = errands_file(a, &book, ".due.lock");
     struct err e = {0};
     int lock = -1;
 
@@ -372,19 +375,21 @@ errands_main__says_nothing_of_books_it_did_not_go_to(void **state)
 {
     const struct sign_public book = {{4}};
     struct agent *a = reaching(*state, &book);
-    char *next = agent_path(a, "told.next");
+    char *next = errands_file(a, &book, ".next");
     struct buf before = BUF_INIT;
     struct buf after = BUF_INIT;
     struct err e = {0};
+    char due[ERRANDS_NAME_MAX];
     int waits = -1;
 
-    errands_done(a, false);
-    assert_ok(file_read_at(a->home_fd, "told.due", 256, &before, &e));
+    errands_name(&book, ".due", due);
+    errands_done(a, &book, false);
+    assert_ok(file_read_at(a->home_fd, due, 256, &before, &e));
     assert_non_null(strstr(buf_str(&before), " 600\n"));
     assert_ok(
         file_lock(next, true, false, &waits, &e)); /* one waits for its turn already */
-    assert_int_equal(errands_main(), 0);
-    assert_ok(file_read_at(a->home_fd, "told.due", 256, &after, &e));
+    assert_int_equal(errands_main(NULL), 0);
+    assert_ok(file_read_at(a->home_fd, due, 256, &after, &e));
     assert_string_equal(buf_str(&after), buf_str(&before));
     (void)fd_close(&waits);
     buf_free(&before);

@@ -1,6 +1,5 @@
-#include "runner/host/refusals.h"
+#include "runner/job/refusals.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,12 +9,10 @@
 
 #include "base/buf.h"
 #include "base/file.h"
-#include "base/lang.h"
 #include "base/rec.h"
 #include "base/text.h"
 
 #define TYPE           "gpurun.refusal.v1"
-#define DIR_NAME       "told"
 #define SUFFIX         ".no"
 #define MAX_BYTES      ((size_t)16384)
 #define NAME_MAX_BYTES (JOB_ID_LEN + SIGN_ID_LEN + 8)
@@ -242,66 +239,51 @@ is_one(const char *name, const char *book)
            (n == 0 || (len == 1 + n + strlen(SUFFIX) && memcmp(dot + 1, book, n) == 0));
 }
 
-/* fn for each file's name. */
-static int
-each_name(const struct agent *a, const struct sign_public *book,
-          int (*fn)(void *ctx, int told_fd, const char *name, struct err *e), void *ctx,
-          struct err *e)
+struct listing {
+    char book[SIGN_ID_LEN + 1]; /* "" all */
+    struct refusals all;
+};
+
+static struct listing
+listing_of(const struct sign_public *book)
 {
-    char id[SIGN_ID_LEN + 1] = "";
-    const struct dirent *entry;
-    DIR *d = NULL;
-    int fd = -1;
-    int rc = 0;
+    struct listing l = {"", {NULL, 0}};
 
     if (book != NULL) {
-        sign_public_id(book, id);
+        sign_public_id(book, l.book);
     }
-    if (agent_dir(a, DIR_NAME, &fd, e) != 0) {
-        return -1;
-    }
-    d = fdopendir(fd);
-    if (d == NULL) {
-        err_set_sys(e, errno, "cannot list '%s/%s'", a->home, DIR_NAME);
-        (void)fd_close(&fd);
-        return -1;
-    }
-    while (rc == 0 && (entry = readdir(d)) != NULL) {
-        rc = is_one(entry->d_name, id) ? fn(ctx, dirfd(d), entry->d_name, e) : 0;
-    }
-    (void)closedir(d);
-    return rc;
+    return l;
 }
 
 static int
 add_one(void *ctx, int told_fd, const char *name, struct err *e)
 {
-    struct refusals *l = ctx;
+    struct listing *l = ctx;
     struct refusal r;
     struct err none;
 
     (void)e;
-    if (load(told_fd, name, &r, &none) == 0) {
-        l->v = xrealloc(l->v, (l->n + 1) * sizeof *l->v);
-        l->v[l->n++] = r;
+    if (is_one(name, l->book) && load(told_fd, name, &r, &none) == 0) {
+        l->all.v = xrealloc(l->all.v, (l->all.n + 1) * sizeof *l->all.v);
+        l->all.v[l->all.n++] = r;
     }
     return 0;
 }
 
 int
-refusals_list(const struct agent *a, const struct sign_public *book, struct refusals *out,
+refusals_list(int told_fd, const struct sign_public *book, struct refusals *out,
               struct err *e)
 {
-    struct refusals l = {NULL, 0};
+    struct listing l = listing_of(book);
 
-    if (each_name(a, book, add_one, &l, e) != 0) {
-        refusals_free(&l);
-        return -1;
+    if (file_each_name(told_fd, add_one, &l, e) != 0) {
+        refusals_free(&l.all);
+        return err_wrap(e, "what books have refused");
     }
-    if (l.n > 1) {
-        qsort(l.v, l.n, sizeof *l.v, by_time);
+    if (l.all.n > 1) {
+        qsort(l.all.v, l.all.n, sizeof *l.all.v, by_time);
     }
-    *out = l;
+    *out = l.all;
     return 0;
 }
 
@@ -310,18 +292,6 @@ refusals_free(struct refusals *l)
 {
     free(l->v);
     *l = (struct refusals){NULL, 0};
-}
-
-static void
-say(const struct refusal *r)
-{
-    char shown[sizeof r->why.msg];
-    struct err told;
-
-    err_told(&told, r->why.code, r->why.msg, r->why.form);
-    (void)fprintf(stderr, _("gpurun-agent: %s of %s is refused for good: %s\n"),
-                  err_words(r->what), r->job[0] != '\0' ? r->job : r->id,
-                  text_escape_to(shown, sizeof shown, told.msg));
 }
 
 /* Unless another refusal stands there by now, or it was forgotten meanwhile. */
@@ -343,27 +313,23 @@ mark_told(int told_fd, const struct refusal *r, struct err *e)
 }
 
 int
-refusals_tell(const struct agent *a, size_t *n_told, struct err *e)
+refusals_tell(int told_fd, void (*say)(void *ctx, const struct refusal *r), void *ctx,
+              size_t *n_told, struct err *e)
 {
     struct refusals l;
-    int told_fd = -1;
     int rc = 0;
 
     *n_told = 0;
-    if (refusals_list(a, NULL, &l, e) != 0) {
+    if (refusals_list(told_fd, NULL, &l, e) != 0) {
         return -1;
-    }
-    if (l.n > 0) {
-        rc = agent_dir(a, DIR_NAME, &told_fd, e);
     }
     for (size_t i = 0; rc == 0 && i < l.n; i++) {
         if (!l.v[i].told) {
-            say(&l.v[i]);
+            say(ctx, &l.v[i]);
             rc = mark_told(told_fd, &l.v[i], e);
             (*n_told)++;
         }
     }
-    (void)fd_close(&told_fd);
     refusals_free(&l);
     return rc;
 }
@@ -371,12 +337,49 @@ refusals_tell(const struct agent *a, size_t *n_told, struct err *e)
 static int
 forget_one(void *ctx, int told_fd, const char *name, struct err *e)
 {
-    (void)ctx;
-    return remove_one(told_fd, name, e);
+    const struct listing *l = ctx;
+
+    return is_one(name, l->book) ? remove_one(told_fd, name, e) : 0;
 }
 
 int
-refusals_forget(const struct agent *a, const struct sign_public *book, struct err *e)
+refusals_forget(int told_fd, const struct sign_public *book, struct err *e)
 {
-    return each_name(a, book, forget_one, NULL, e);
+    struct listing l = listing_of(book);
+
+    return file_each_name(told_fd, forget_one, &l, e);
+}
+
+/* ---- shown ---- */
+
+const char *
+refusal_words(const struct refusal *r, char *out, size_t size)
+{
+    struct err told;
+
+    err_told(&told, r->why.code, r->why.msg, r->why.form);
+    return text_escape_to(out, size, told.msg);
+}
+
+void
+refusals_json(struct json_writer *j, const struct refusals *l)
+{
+    json_key(j, "refused");
+    json_arr(j);
+    for (size_t i = 0; i < l->n; i++) {
+        const struct refusal *r = &l->v[i];
+
+        if (refusal_is_another_books(r)) {
+            continue;
+        }
+        json_obj(j);
+        json_kstr(j, "what", r->what);
+        json_kstr(j, "id", r->id);
+        json_kstr(j, "job", r->job[0] != '\0' ? r->job : NULL);
+        json_kstr(j, "code", err_code_name(r->why.code));
+        json_kstr(j, "why", r->why.msg);
+        json_ktime(j, "time", r->wall_ns);
+        json_obj_end(j);
+    }
+    json_arr_end(j);
 }

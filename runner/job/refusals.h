@@ -1,5 +1,5 @@
-#ifndef RUNNER_HOST_REFUSALS_H
-#define RUNNER_HOST_REFUSALS_H
+#ifndef RUNNER_JOB_REFUSALS_H
+#define RUNNER_JOB_REFUSALS_H
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -8,8 +8,8 @@
 #include "base/attr.h"
 #include "base/err.h"
 #include "base/hash.h"
+#include "base/json.h"
 #include "base/sign.h"
-#include "runner/host/agent.h"
 #include "runner/job/ids.h"
 
 /*
@@ -27,9 +27,9 @@ struct refusal {
     char what[REFUSAL_WORD_MAX + 1]; /* REFUSAL_* */
     char job[JOB_ID_LEN + 1];        /* "" none */
     char state[SHA256_HEX_LEN + 1]; /* of the thing, where that goes on; "" it does not */
-    struct err why;                 /* as kept: err_told makes it the user's words */
+    struct err why;                 /* as kept: refusal_words says it */
     int64_t wall_ns;
-    bool told; /* to the owner, by tick or `book tell` */
+    bool told; /* to whoever is concerned */
 };
 
 #define REFUSAL_RECEIPT     "receipt"
@@ -51,7 +51,10 @@ bool refusal_is_final(enum err_code code);
  */
 bool refusal_is_another_books(const struct refusal *r);
 
-/* told_fd: of the directory. Was this very thing refused, in this state of it? */
+/*
+ * told_fd: of DIR, which is <agent's home>/told at a host, and <home>/pending at a
+ * renter. Was this very thing refused, in this state of it?
+ */
 bool refusals_has(int told_fd, const struct refusal *r);
 /* Instead of what was noted of that lease or reservation, and that book, before. */
 int refusals_note(int told_fd, const struct refusal *r, struct err *e) MUST_USE;
@@ -64,18 +67,23 @@ struct refusals {
     size_t n;
 };
 /* book NULL: of all. refusals_free in any case of success. */
-int refusals_list(const struct agent *a, const struct sign_public *book,
-                  struct refusals *out, struct err *e) MUST_USE;
+int refusals_list(int told_fd, const struct sign_public *book, struct refusals *out,
+                  struct err *e) MUST_USE;
 void refusals_free(struct refusals *l);
 
 /*
- * Tell the owner, on standard error, of each that was not told yet, once; *n_told of
- * them. A crash in the middle, or two at once, tells one twice, none never.
+ * say each that was not told yet, once; *n_told of them. A crash in the middle, or two at
+ * once, tells one twice, none never.
  */
-int refusals_tell(const struct agent *a, size_t *n_told, struct err *e) MUST_USE;
+int refusals_tell(int told_fd, void (*say)(void *ctx, const struct refusal *r), void *ctx,
+                  size_t *n_told, struct err *e) MUST_USE;
 
-/* Forget those of that book: what it has refused is sent again. */
-int refusals_forget(const struct agent *a, const struct sign_public *book,
-                    struct err *e) MUST_USE;
+/* Forget those of that book, NULL: of all: what it has refused is sent again. */
+int refusals_forget(int told_fd, const struct sign_public *book, struct err *e) MUST_USE;
+
+/* Why, in the user's words, fit for a terminal; returns out. */
+const char *refusal_words(const struct refusal *r, char *out, size_t size);
+/* The member "refused", an array, of all but those that are another book's. */
+void refusals_json(struct json_writer *j, const struct refusals *l);
 
 #endif
