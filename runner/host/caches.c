@@ -3,6 +3,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -17,12 +18,16 @@
 #include "runner/host/quota.h"
 
 #define NS_PER_S   ((int64_t)1000000000)
+#define DAY_S      ((int64_t)86400)
+#define PROBE_S    DAY_S /* long ago */
 #define UNITS_MAX  100000
 #define DEPTH_MAX  64
 #define BLOCK_SIZE 512
 /* This is the home of a renter who was let in: what tools without a variable keep there.
  */
 #define HOME_CACHE ".cache"
+#define GONE       ".gpurun-gone"  /* what is on its way out */
+#define PROBE      ".gpurun-probe" /* whether times of reading are kept */
 
 static const struct {
     const char *variable;
@@ -222,22 +227,40 @@ longest_unused_first(const void *a, const void *b)
     return x->used_s < y->used_s ? -1 : x->used_s > y->used_s;
 }
 
+/* Put back what was used since it was looked at, unless there is another by now. */
+static bool
+put_back(int cache_fd, int parent_fd, const char *name, const struct unit *was)
+{
+    struct unit now = {.path = NULL};
+    struct stat sb;
+
+    if (fstatat(cache_fd, GONE, &sb, AT_SYMLINK_NOFOLLOW) == 0) {
+        look_at(&now, &sb);
+        measure(&now, cache_fd, GONE, 0);
+    }
+    return now.used_s > was->used_s &&
+           renameat2(cache_fd, GONE, parent_fd, name, RENAME_NOREPLACE) == 0;
+}
+
 /* Each folder above is opened without following links: a job has written here. */
 static int
-remove_unit(int cache_fd, const char *path, struct err *e)
+remove_unit(int cache_fd, const struct unit *u, struct err *e)
 {
-    const char *slash = strrchr(path, '/');
-    char *parent = xasprintf("%.*s", (int)(slash - path), path);
+    const char *slash = strrchr(u->path, '/');
+    char *parent = xasprintf("%.*s", (int)(slash - u->path), u->path);
     struct err why;
     int fd = -1;
     int rc = file_open_beneath(cache_fd, parent, O_RDONLY | O_DIRECTORY, 0, &fd, &why);
 
-    if (rc == 0) {
-        rc = file_remove_tree_at(fd, slash + 1, e);
-    } else if (why.code == ERR_NOT_FOUND) {
-        rc = 0;
-    } else {
-        *e = why;
+    if (rc != 0) {
+        rc = why.code == ERR_NOT_FOUND ? 0 : -1;
+        *e = rc != 0 ? why : *e;
+    } else if (renameat(fd, slash + 1, cache_fd, GONE) != 0) {
+        rc = errno == ENOENT || errno == EXDEV || errno == EBUSY
+                 ? 0 /* it is gone, or was mounted there: not ours */
+                 : err_set_sys(e, errno, "cannot remove '%s' of the cache", slash + 1);
+    } else if (!put_back(cache_fd, fd, slash + 1, u)) {
+        rc = file_remove_tree_at(cache_fd, GONE, e);
     }
     (void)fd_close(&fd);
     free(parent);
@@ -245,11 +268,10 @@ remove_unit(int cache_fd, const char *path, struct err *e)
 }
 
 int
-caches_trim_to(int cache_fd, int64_t now_s, int64_t max_age_s, uint64_t max_bytes,
-               struct err *e)
+caches_trim_to(int cache_fd, const struct caches_rule *rule, struct err *e)
 {
     struct units l = {NULL, 0, 0};
-    int rc = 0;
+    int rc = file_remove_tree_at(cache_fd, GONE, e); /* of one that was cut off */
 
     for (size_t i = 0; i < N_TOOLS; i++) {
         find_units(&l, cache_fd, tools[i].dir, tools[i].dir, 0);
@@ -258,9 +280,9 @@ caches_trim_to(int cache_fd, int64_t now_s, int64_t max_age_s, uint64_t max_byte
     if (l.n > 1) {
         qsort(l.v, l.n, sizeof *l.v, longest_unused_first);
     }
-    for (size_t i = 0; i < l.n && rc == 0; i++) {
-        if (now_s - l.v[i].used_s > max_age_s || l.bytes > max_bytes) {
-            rc = remove_unit(cache_fd, l.v[i].path, e);
+    for (size_t i = 0; i < l.n && rc == 0 && l.v[i].used_s < rule->unused_since_s; i++) {
+        if (rule->now_s - l.v[i].used_s > rule->max_age_s || l.bytes > rule->max_bytes) {
+            rc = remove_unit(cache_fd, &l.v[i], e);
             l.bytes -= l.v[i].bytes;
         }
     }
@@ -300,26 +322,102 @@ most_bytes(const struct renter *r, const struct statvfs *v, uint64_t *most, stru
     return 0;
 }
 
+/*
+ * Is a reading noted here? Not on a disk mounted `noatime`, and not everywhere else:
+ * tried with a file that was last read long ago.
+ */
+static bool
+keeps_reading_times(int cache_fd)
+{
+    const struct timespec old[2] = {{.tv_sec = PROBE_S}, {.tv_sec = PROBE_S}};
+    int fd = openat(cache_fd, PROBE, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW,
+                    0600);
+    struct stat sb;
+    char byte;
+    bool yes = fd != -1 && write(fd, "x", 1) == 1 && futimens(fd, old) == 0 &&
+               pread(fd, &byte, 1, 0) == 1 && fstat(fd, &sb) == 0 &&
+               sb.st_atim.tv_sec > PROBE_S;
+
+    (void)fd_close(&fd);
+    (void)unlinkat(cache_fd, PROBE, 0);
+    return yes;
+}
+
+/*
+ * What a living job may be using was read or written since it began, or within the day
+ * before, where the time of that was kept and counts for a day. In seconds; 0: who knows.
+ */
+static int
+unused_since(const struct renter *r, int cache_fd, int64_t now_s, int64_t *since_s,
+             struct err *e)
+{
+    struct job_ids active = {NULL, 0};
+
+    *since_s = INT64_MAX;
+    if (jobdir_list_active(r, &active, e) != 0) {
+        return -1;
+    }
+    for (size_t i = 0; i < active.n; i++) {
+        struct jobdir d;
+        struct job_state st;
+        struct err why;
+        int64_t began_s = 0;
+
+        if (jobdir_open(&d, r, active.v[i], &why) == 0) {
+            if (jobdir_state(&d, &st, &why) == 0) {
+                began_s = st.made_wall_ns / NS_PER_S;
+                state_free(&st);
+            }
+            jobdir_close(&d);
+        } else if (why.code == ERR_NOT_FOUND) {
+            continue; /* a mark without a job */
+        }
+        began_s = began_s < now_s ? began_s : now_s; /* by a clock that was ahead */
+        began_s = began_s > DAY_S ? began_s - DAY_S : 0;
+        *since_s = began_s < *since_s ? began_s : *since_s;
+    }
+    if (*since_s != INT64_MAX && !keeps_reading_times(cache_fd)) {
+        *since_s = 0;
+    }
+    job_ids_free(&active);
+    return 0;
+}
+
+static int
+trim(const struct renter *r, int cache_fd, struct err *e)
+{
+    struct caches_rule rule = {.now_s = clock_wall_ns() / NS_PER_S,
+                               .max_age_s = CACHES_AGE_S};
+    struct statvfs v;
+
+    if (fstatvfs(cache_fd, &v) != 0) {
+        return 0;
+    }
+    return unused_since(r, cache_fd, rule.now_s, &rule.unused_since_s, e) == 0 &&
+                   most_bytes(r, &v, &rule.max_bytes, e) == 0 &&
+                   caches_trim_to(cache_fd, &rule, e) == 0
+               ? 0
+               : -1;
+}
+
 int
 caches_trim(const struct renter *r, struct err *e)
 {
     int fd = openat(r->fd, "cache", O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
-    struct job_ids active = {NULL, 0};
-    struct statvfs v;
-    uint64_t most;
+    char *path = path_join(r->path, "cache.lock");
+    int lock = -1;
     int rc = 0;
 
-    if (fd == -1) {
-        return 0; /* no job ever ran */
+    if (fd != -1) { /* else no job ever ran */
+        rc = file_lock(path, true, false, &lock, e);
+        if (rc == 0) {
+            rc = trim(r, fd, e);
+        } else if (e->code == ERR_BUSY) {
+            rc = 0; /* another is at it */
+        }
     }
-    if (jobdir_list_active(r, &active, e) != 0) {
-        rc = -1;
-    } else if (active.n == 0 && fstatvfs(fd, &v) == 0) {
-        rc = most_bytes(r, &v, &most, e) == 0
-                 ? caches_trim_to(fd, clock_wall_ns() / NS_PER_S, CACHES_AGE_S, most, e)
-                 : -1;
-    }
-    job_ids_free(&active);
+    (void)fd_close(&lock);
     (void)fd_close(&fd);
+    free(path);
     return rc;
 }

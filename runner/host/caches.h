@@ -25,15 +25,24 @@ int caches_env(const struct renter *r, struct strings *env, struct err *e) MUST_
 
 /*
  * Remove what was neither read nor written for max_age_s, then the longest unused until
- * what is left takes max_bytes at most. What goes goes as a whole: one model, one index,
- * one package; nothing is left half there. cache_fd: the directory of the tools.
+ * what is left takes max_bytes at most; but nothing that was used at unused_since_s or
+ * later. What goes goes as a whole, and at once: one model, one index, one package is
+ * renamed away, looked at again, put back if somebody has just read it, and only then
+ * removed. cache_fd: the directory of the tools. One process at a time.
  */
-int caches_trim_to(int cache_fd, int64_t now_s, int64_t max_age_s, uint64_t max_bytes,
-                   struct err *e) MUST_USE;
+struct caches_rule {
+    int64_t now_s;
+    int64_t max_age_s;
+    uint64_t max_bytes;
+    int64_t unused_since_s; /* INT64_MAX: no matter */
+};
+int caches_trim_to(int cache_fd, const struct caches_rule *rule, struct err *e) MUST_USE;
 
 /*
  * The same by the house's rule: 30 days, and a tenth of the disk, or half of what the
- * renter's store leaves of its quota. While a job of the renter lives nothing is removed.
+ * renter's store leaves of its quota. While jobs of the renter live only what was not
+ * used since a day before the oldest began (times of reading may be kept once a day), and
+ * nothing where this disk does not keep them. Another is at it: nothing is done.
  */
 #define CACHES_AGE_S ((int64_t)30 * 86400)
 int caches_trim(const struct renter *r, struct err *e) MUST_USE;

@@ -47,15 +47,26 @@ for t in pipe libssh; do
     expect 0 gpurun --home "$client/other" -q --host $H job.sh
     hasnt had
 
-    note "what nobody used for long goes, the rest stays; not while a job lives"
+    note "what nobody used for long goes, the rest stays; under a job that lives, too, but for what it may be using"
     old=$(dirname "$(find "$home"/renters/*/cache/torch -name blob | head -n 1)")
     for d in "$home"/renters/*/cache/torch; do
         find "$d" -exec touch -h -d '40 days ago' {} +
     done
     client_bg "$work/bg.out" "$work/bg.err" run --host $H --name holds-$t -- sh -c 'read x' < <(await 60 "go" test -f "$work/go-$t"; echo)
     await 60 "the job to run" job_is holds-$t running
+    cat "$old/blob" >/dev/null # as the job would
     expect 0 gpurun gc
-    [ -e "$old" ] || fail "trimmed under a job"
+    [ -e "$old" ] || fail "trimmed under a job that may be using it"
+    for d in "$home"/renters/*/cache/torch; do
+        find "$d" -exec touch -h -d '40 days ago' {} +
+    done
+    expect 0 gpurun gc
+    expect 0 gpurun --home "$client/other" gc
+    # where times of reading are not kept nobody knows what a job is using
+    touch -d '40 days ago' "$work/read" && echo >>"$work/read" && touch -d '40 days ago' "$work/read" && cat "$work/read" >/dev/null
+    if [ "$(stat -c %X "$work/read")" -gt "$(stat -c %Y "$work/read")" ]; then
+        [ ! -e "$old" ] || fail "what was not used for 40 days is still there, for a job that did not use it"
+    fi
     touch "$work/go-$t"
     wait $bg || fail "the job: $(cat "$work/bg.err")"
     expect 0 gpurun gc

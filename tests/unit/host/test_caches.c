@@ -49,6 +49,17 @@ fresh(char name[32])
     return open(name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 }
 
+static int
+trim(int dir, int64_t age_s, uint64_t max_bytes, int64_t unused_since_s, struct err *e)
+{
+    const struct caches_rule rule = {.now_s = NOW_S,
+                                     .max_age_s = age_s,
+                                     .max_bytes = max_bytes,
+                                     .unused_since_s = unused_since_s};
+
+    return caches_trim_to(dir, &rule, e);
+}
+
 static void
 cache__loses_what_nobody_used_for_long_as_a_whole(void **state)
 {
@@ -66,7 +77,7 @@ cache__loses_what_nobody_used_for_long_as_a_whole(void **state)
     make(dir, "elsewhere/x/old", 100, 400, 400);
     make(dir, ".cache/matplotlib/fonts/a", 100, 40, 40);
     make(dir, ".config/matplotlib/rc", 100, 40, 40);
-    assert_int_equal(caches_trim_to(dir, NOW_S, 30 * DAY_S, UINT64_MAX, &e), 0);
+    assert_int_equal(trim(dir, 30 * DAY_S, UINT64_MAX, INT64_MAX, &e), 0);
     assert_false(is_there(dir, "huggingface/hub/models--old"));
     assert_false(is_there(dir, "huggingface/token"));
     assert_true(is_there(dir, "huggingface/hub/models--read/blobs/a"));
@@ -89,12 +100,36 @@ cache__above_its_size_loses_the_longest_unused(void **state)
     make(dir, "uv/archive-v0/a/lib/x", 100000, 9, 9);
     make(dir, "pip/http-v2/b/x", 100000, 5, 20);
     make(dir, "torch/hub/checkpoints/x", 100000, 1, 1);
-    assert_int_equal(caches_trim_to(dir, NOW_S, 30 * DAY_S, 260000, &e), 0);
+    assert_int_equal(trim(dir, 30 * DAY_S, 260000, INT64_MAX, &e), 0);
     assert_false(is_there(dir, "uv/archive-v0/a"));
     assert_true(is_there(dir, "pip/http-v2/b/x"));
     assert_true(is_there(dir, "torch/hub/checkpoints/x"));
-    assert_int_equal(caches_trim_to(dir, NOW_S, 30 * DAY_S, 0, &e), 0);
+    assert_int_equal(trim(dir, 30 * DAY_S, 0, INT64_MAX, &e), 0);
     assert_false(is_there(dir, "torch/hub/checkpoints"));
+    (void)fd_close(&dir);
+    assert_int_equal(file_remove_tree(name, &e), 0);
+}
+
+/* Under jobs that live: what they may be using stays, whatever its age and size. */
+static void
+cache__keeps_what_was_used_since(void **state)
+{
+    char name[32];
+    int dir = fresh(name);
+    struct err e = {0};
+
+    (void)state;
+    make(dir, "huggingface/hub/models--before/x", 100000, 50, 50);
+    make(dir, "huggingface/hub/models--read/x", 100000, 39, 60);
+    make(dir, "torch/hub/written", 100000, 60, 39);
+    make(dir, ".gpurun-gone/left/by/one/cut/off", 1, 0, 0);
+    assert_int_equal(trim(dir, 30 * DAY_S, 0, NOW_S - 40 * DAY_S, &e), 0);
+    assert_false(is_there(dir, "huggingface/hub/models--before"));
+    assert_true(is_there(dir, "huggingface/hub/models--read/x"));
+    assert_true(is_there(dir, "torch/hub/written"));
+    assert_false(is_there(dir, ".gpurun-gone"));
+    assert_int_equal(trim(dir, 0, 0, 0, &e), 0);
+    assert_true(is_there(dir, "huggingface/hub/models--read/x"));
     (void)fd_close(&dir);
     assert_int_equal(file_remove_tree(name, &e), 0);
 }
@@ -114,7 +149,7 @@ cache__trimming_never_leaves_it(void **state)
     assert_int_equal(mkdirat(dir, "torch", 0700), 0);
     assert_int_equal(mkdirat(dir, "torch/hub", 0700), 0);
     assert_int_equal(symlinkat(other, dir, "torch/hub/away"), 0);
-    assert_int_equal(caches_trim_to(dir, NOW_S, 0, 0, &e), 0);
+    assert_int_equal(trim(dir, 0, 0, INT64_MAX, &e), 0);
     assert_true(is_there(out, "x/y/precious"));
     (void)fd_close(&dir);
     (void)fd_close(&out);
@@ -128,6 +163,7 @@ main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(cache__loses_what_nobody_used_for_long_as_a_whole),
         cmocka_unit_test(cache__above_its_size_loses_the_longest_unused),
+        cmocka_unit_test(cache__keeps_what_was_used_since),
         cmocka_unit_test(cache__trimming_never_leaves_it),
     };
 
