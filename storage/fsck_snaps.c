@@ -3,6 +3,7 @@
 
 #include "base/buf.h"
 #include "storage/fsck_internal.h"
+#include "storage/named.h"
 #include "storage/snap_internal.h"
 #include "storage/tree.h"
 
@@ -145,6 +146,7 @@ struct naming {
     void *arg;
     struct buf last;  /* the file named last: none is named twice */
     struct buf going; /* the big file that goes on in the next group */
+    struct named named;
 };
 
 static void
@@ -155,6 +157,7 @@ name(struct naming *nm, const char *path, size_t len)
     }
     buf_reset(&nm->last);
     buf_add(&nm->last, path, len);
+    named_add(&nm->named, path, len);
     nm->file(nm->arg, path, len);
 }
 
@@ -198,6 +201,11 @@ name_files(struct naming *nm, const struct tree_group *g)
         }
         at += g->chunks[i].len;
     }
+    for (size_t i = 0; i < g->n_entries; i++) {
+        if (named_by_link(&nm->named, &g->entries[i])) {
+            nm->file(nm->arg, g->entries[i].path, g->entries[i].path_len);
+        }
+    }
     for (size_t i = 0; g->more && i < g->n_entries; i++) {
         if (has_contents(&g->entries[i])) {
             buf_reset(&nm->going);
@@ -211,7 +219,8 @@ fsck_files_tree(struct store *s, const struct sha256 *tree, fsck_missing_fn *mis
                 void *missing_arg, fsck_file_fn *file, void *file_arg, struct err *e)
 {
     struct tree_source source = tree_source_store(s);
-    struct naming nm = {missing, missing_arg, file, file_arg, BUF_INIT, BUF_INIT};
+    struct naming nm = {missing,  missing_arg, file,        file_arg,
+                        BUF_INIT, BUF_INIT,    {NULL, 0, 0}};
     const struct tree_group *g = NULL;
     struct tree_reader *r;
     int rc;
@@ -225,5 +234,6 @@ fsck_files_tree(struct store *s, const struct sha256 *tree, fsck_missing_fn *mis
     tree_close(r);
     buf_free(&nm.last);
     buf_free(&nm.going);
+    named_free(&nm.named);
     return rc;
 }

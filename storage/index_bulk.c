@@ -1,5 +1,6 @@
 #include "storage/index_bulk.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -26,6 +27,11 @@ struct heap {
 struct index_bulk {
     struct index *ix;
     int dir_fd;
+    index_sound_fn *sound; /* while it is finished */
+    void *arg;
+    struct pack_name *names; /* of pack i + first_no */
+    uint32_t first_no;
+    uint32_t n_names;
     struct heap heaps[HEAPS];
 };
 
@@ -79,6 +85,20 @@ heap_to_file(struct index_bulk *b, struct heap *h, struct err *e)
     return 0;
 }
 
+/* Numbers are given one after another. */
+static void
+note_name(struct index_bulk *b, uint32_t no, const struct pack_name *name)
+{
+    if (b->n_names == 0) {
+        b->first_no = no;
+    }
+    assert(no == b->first_no + b->n_names);
+    if ((b->n_names & (b->n_names - 1)) == 0) { /* full: 0, 1, 2, 4, ... */
+        b->names = xrealloc(b->names, ((size_t)2 * b->n_names + 1) * sizeof *b->names);
+    }
+    b->names[b->n_names++] = *name;
+}
+
 int
 index_bulk_add(struct index_bulk *b, const struct index_pack *p, struct err *e)
 {
@@ -88,6 +108,7 @@ index_bulk_add(struct index_bulk *b, const struct index_pack *p, struct err *e)
     if (index_insert_pack(b->ix, p, &no, e) == -1) {
         return -1;
     }
+    note_name(b, no, &p->name);
     for (size_t i = 0; i < p->n_entries; i++) {
         struct heap *h = &b->heaps[p->entries[i].id.b[0]];
 
@@ -123,6 +144,43 @@ cmp_records(const void *a, const void *b)
     return get_u32(x + SHA256_LEN) < get_u32(y + SHA256_LEN) ? -1 : 1;
 }
 
+/* How many of the n records are of the first one's id? */
+static size_t
+count_same(const uint8_t *r, size_t n)
+{
+    size_t same = 1;
+
+    while (same < n && memcmp(r, r + same * RECORD_LEN, SHA256_LEN) == 0) {
+        same++;
+    }
+    return same;
+}
+
+/*
+ * The row of a chunk of which there are n records: one that is damaged, and was put
+ * again, is in two packs.
+ */
+static int
+insert_one_of(struct index_bulk *b, const uint8_t *r, size_t n, struct err *e)
+{
+    struct pack_entry en;
+    size_t i = 0;
+
+    for (; n > 1 && b->sound != NULL && i < n; i++) {
+        const uint8_t *one = r + i * RECORD_LEN;
+
+        if (pack_row_decode(one, PACK_FILE_MAX, &en) &&
+            b->sound(b->arg, &b->names[get_u32(one + PACK_ROW_LEN) - b->first_no], &en)) {
+            break;
+        }
+    }
+    r += (i == n ? 0 : i) * RECORD_LEN;
+    if (!pack_row_decode(r, PACK_FILE_MAX, &en)) {
+        return err_set(e, ERR_CORRUPT, "a temporary file is damaged");
+    }
+    return index_insert_row(b->ix, &en, get_u32(r + PACK_ROW_LEN), e);
+}
+
 static int
 heap_finish(struct index_bulk *b, struct heap *h, uint64_t *n_chunks, struct err *e)
 {
@@ -146,18 +204,11 @@ heap_finish(struct index_bulk *b, struct heap *h, uint64_t *n_chunks, struct err
     if (n != 0) {
         qsort(all, n, RECORD_LEN, cmp_records);
     }
-    for (size_t i = 0; i < n; i++) {
+    for (size_t i = 0, same; i < n; i += same) {
         const uint8_t *r = all + i * RECORD_LEN;
-        struct pack_entry en;
 
-        if (i > 0 && memcmp(r, r - RECORD_LEN, SHA256_LEN) == 0) {
-            continue;
-        }
-        if (!pack_row_decode(r, PACK_FILE_MAX, &en)) {
-            err_set(e, ERR_CORRUPT, "a temporary file is damaged");
-            goto out;
-        }
-        if (index_insert_row(b->ix, &en, get_u32(r + PACK_ROW_LEN), e) == -1) {
+        same = count_same(r, n - i);
+        if (insert_one_of(b, r, same, e) == -1) {
             goto out;
         }
         ++*n_chunks;
@@ -172,8 +223,11 @@ out:
 }
 
 int
-index_bulk_finish(struct index_bulk *b, uint64_t *n_chunks, struct err *e)
+index_bulk_finish(struct index_bulk *b, index_sound_fn *sound, void *arg,
+                  uint64_t *n_chunks, struct err *e)
 {
+    b->sound = sound;
+    b->arg = arg;
     *n_chunks = 0;
     for (size_t i = 0; i < HEAPS; i++) {
         if (heap_finish(b, &b->heaps[i], n_chunks, e) == -1) {
@@ -190,6 +244,7 @@ index_bulk_close(struct index_bulk *b)
         return;
     }
     index_rollback(b->ix);
+    free(b->names);
     for (size_t i = 0; i < HEAPS; i++) {
         buf_free(&b->heaps[i].mem);
         (void)fd_close(&b->heaps[i].fd);

@@ -11,6 +11,7 @@
 
 #include "base/buf.h"
 #include "base/file.h"
+#include "storage/codec.h"
 #include "storage/index_bulk.h"
 #include "storage/packs.h"
 #include "storage/store_internal.h"
@@ -24,6 +25,7 @@ struct rebuild {
     int packs_fd;
     struct index *ix;
     struct index_bulk *bulk;
+    struct codec *codec;
     struct rebuild_result result;
 };
 
@@ -91,6 +93,29 @@ add_pack(struct rebuild *r, const struct pack_name *name, struct err *e)
     return rc;
 }
 
+/* A chunk is in two packs: of a damaged one that was put again only the second is good.
+ */
+static bool
+is_sound(void *arg, const struct pack_name *pack, const struct pack_entry *en)
+{
+    struct rebuild *r = arg;
+    const uint8_t *data;
+    struct err ignored;
+    bool scarred;
+    bool sound;
+    int fd = -1;
+
+    if (pack_open(r->packs_fd, pack, &fd, &ignored) == -1) {
+        return false;
+    }
+    if (r->codec == NULL) {
+        r->codec = codec_new();
+    }
+    sound = packs_fetch(fd, en, r->codec, &data, &scarred, &ignored) == 0;
+    (void)fd_close(&fd);
+    return sound;
+}
+
 static int
 fill(struct rebuild *r, struct err *e)
 {
@@ -105,7 +130,7 @@ fill(struct rebuild *r, struct err *e)
             goto out;
         }
     }
-    rc = index_bulk_finish(r->bulk, &r->result.n_chunks, e);
+    rc = index_bulk_finish(r->bulk, is_sound, r, &r->result.n_chunks, e);
 
 out:
     free(names.v);
@@ -187,6 +212,7 @@ rebuild_index(const char *dir, struct rebuild_result *out, struct err *e)
     rc = 0;
 
 out:
+    codec_free(r.codec);
     index_bulk_close(r.bulk);
     index_close(r.ix);
     (void)fd_close(&r.packs_fd);

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/buf.h"
+#include "storage/named.h"
 #include "storage/pack.h"
 #include "storage/tree.h"
 
@@ -15,12 +16,14 @@ struct verify {
     struct buf data;
     struct buf path; /* of the big file that goes on in the next group */
     bool told;       /* that one was */
+    struct named named;
 };
 
 static void
 tell(struct verify *v, const char *path, size_t len, const struct err *why)
 {
     v->sums.n_damaged++;
+    named_add(&v->named, path, len);
     if (v->damaged != NULL) {
         v->damaged(v->arg, path, len, why);
     }
@@ -41,6 +44,23 @@ tell_files(struct verify *v, const struct tree_group *g, uint64_t from, uint64_t
             *next = i + 1; /* a file in two bad chunks is one file */
         }
         at = end;
+    }
+}
+
+/* What else is a name of a file that was told. */
+static void
+tell_links(struct verify *v, const struct tree_group *g)
+{
+    struct err why;
+
+    err_set(&why, ERR_CORRUPT, "its contents are damaged");
+    for (size_t i = 0; i < g->n_entries; i++) {
+        if (named_by_link(&v->named, &g->entries[i])) {
+            v->sums.n_damaged++;
+            if (v->damaged != NULL) {
+                v->damaged(v->arg, g->entries[i].path, g->entries[i].path_len, &why);
+            }
+        }
     }
 }
 
@@ -99,6 +119,7 @@ check_group(struct verify *v, const struct tree_group *g, struct err *e)
         }
         at += c->len;
     }
+    tell_links(v, g);
     return 0;
 }
 
@@ -120,6 +141,7 @@ verify_tree(struct store *s, const struct sha256 *tree,
     tree_close(r);
     buf_free(&v.data);
     buf_free(&v.path);
+    named_free(&v.named);
     *out = v.sums;
     return rc;
 }

@@ -324,7 +324,7 @@ build_index(const char *dir, const char *path, uint64_t n)
             (void)die(&e);
         }
     }
-    if (index_bulk_finish(b, &rows, &e) == -1 || stat(path, &st) == -1) {
+    if (index_bulk_finish(b, NULL, NULL, &rows, &e) == -1 || stat(path, &st) == -1) {
         (void)die(&e);
     }
     index_bulk_close(b);

@@ -5,15 +5,17 @@
 #include "tests/unit/storage/snap_util.h"
 #include "tests/unit/storage/tree_util.h"
 
-/* A snapshot with a real tree, as an archive, and what it is. */
+/* A snapshot with a real tree, as an archive and in a store, and what it is. */
 static struct {
     char *file;
+    char *store;
+    struct buf manifest; /* signed */
     struct sha256 tree;
     uint64_t n_entries;
 } archive;
 #define ARCHIVE_ID "s0123456789ab"
 
-static int
+static inline int
 to_buf(void *ctx, const void *data, size_t n, struct err *e)
 {
     (void)e;
@@ -22,7 +24,7 @@ to_buf(void *ctx, const void *data, size_t n, struct err *e)
 }
 
 /* What work_import reads: some files as a signed archive. */
-static void
+static inline void
 make_archive(const char *dir)
 {
     struct build_options o = {.policy = BUILD_SNAPSHOT, .scan = {.everything = true}};
@@ -30,8 +32,6 @@ make_archive(const char *dir)
     struct build_store_sink into = {0};
     struct manifest *m = manifest_new(MANIFEST_SNAPSHOT);
     char *src = path_join(dir, "src");
-    char *store = path_join(dir, "from");
-    struct buf manifest = BUF_INIT;
     struct buf tar = BUF_INIT;
     struct build_sink sink;
     struct build_report report;
@@ -46,27 +46,34 @@ make_archive(const char *dir)
     }
     put_random(src, "big", 700000, 77);
     fd = open_dir(src);
-    into.store = open_test_store(store);
+    archive.store = path_join(dir, "from");
+    into.store = open_test_store(archive.store);
     sink = build_sink_store(&into);
     OK(build_tree(fd, &o, &sink, &report, e));
     OK(store_commit(into.store, e));
     archive.tree = report.tree;
     manifest_set(&m->id, ARCHIVE_ID);
     m->tree = report.tree;
-    OK(manifest_encode(m, test_key(), &manifest, e));
-    OK(tarball_export(into.store, &report.tree, manifest.data, manifest.len, &to, to_buf,
-                      &tar, &r, e));
+    OK(manifest_encode(m, test_key(), &archive.manifest, e));
+    OK(tarball_export(into.store, &report.tree, archive.manifest.data,
+                      archive.manifest.len, &to, to_buf, &tar, &r, e));
     archive.n_entries = r.n_entries;
     put_file(dir, "archive", tar.data, tar.len);
     archive.file = path_join(dir, "archive");
     build_report_free(&report);
     store_close(into.store);
     manifest_free(m);
-    buf_free(&manifest);
     buf_free(&tar);
     (void)close(fd);
     free(src);
-    free(store);
+}
+
+static inline void
+free_archive(void)
+{
+    free(archive.file);
+    free(archive.store);
+    buf_free(&archive.manifest);
 }
 
 #endif

@@ -2,6 +2,7 @@
 #define TESTS_UNIT_STORAGE_SNAP_UTIL_H
 
 #include "base/sign.h"
+#include "storage/fsck.h"
 #include "storage/gc.h"
 #include "storage/manifest.h"
 #include "storage/snap.h"
@@ -42,6 +43,30 @@ walk_list(struct store *s, const struct sha256 *tree, gc_chunk_fn *chunk, void *
     }
     buf_free(&b);
     return rc;
+}
+
+/* For fsck: a chunk is a file of its own, named by its id. */
+static inline int
+list_files(struct store *s, const struct sha256 *tree, fsck_missing_fn *missing,
+           void *missing_arg, fsck_file_fn *file, void *file_arg, struct err *e)
+{
+    struct buf b = BUF_INIT;
+
+    if (store_get(s, tree, &b, e) == -1) {
+        return -1;
+    }
+    for (size_t at = 0; at < b.len; at += SHA256_LEN) {
+        struct sha256 id;
+        char hex[SHA256_HEX_LEN + 1];
+
+        memcpy(id.b, b.data + at, SHA256_LEN);
+        if (missing(missing_arg, &id)) {
+            sha256_format(&id, hex);
+            file(file_arg, hex, SHA256_HEX_LEN);
+        }
+    }
+    buf_free(&b);
+    return 0;
 }
 
 static inline struct sha256

@@ -60,29 +60,6 @@ struct report {
     char last[1100];
 };
 
-static int
-list_files(struct store *s, const struct sha256 *tree, fsck_missing_fn *missing,
-           void *missing_arg, fsck_file_fn *file, void *file_arg, struct err *e)
-{
-    struct buf b = BUF_INIT;
-
-    if (store_get(s, tree, &b, e) == -1) {
-        return -1;
-    }
-    for (size_t at = 0; at < b.len; at += SHA256_LEN) {
-        struct sha256 id;
-        char hex[SHA256_HEX_LEN + 1];
-
-        memcpy(id.b, b.data + at, SHA256_LEN);
-        if (missing(missing_arg, &id)) {
-            sha256_format(&id, hex);
-            file(file_arg, hex, SHA256_HEX_LEN);
-        }
-    }
-    buf_free(&b);
-    return 0;
-}
-
 static void
 note(void *arg, const char *snap_id, const char *path, size_t path_len,
      const struct err *why)
@@ -175,14 +152,6 @@ nth_file(const char *sub, const char *end, size_t nth, off_t *size)
     return found;
 }
 
-static size_t
-experiments(size_t dflt)
-{
-    const char *n = getenv("GPURUN_FLIPS"); /* make soak asks for more */
-
-    return n == NULL ? dflt : (size_t)strtoul(n, NULL, 10);
-}
-
 /* One flip in that file: fsck tells of it, and at most `may_lose` chunks are lost. */
 static void
 one_flip(const char *rel, off_t at, uint8_t mask, size_t may_lose)
@@ -263,14 +232,14 @@ static void
 fsck__loses_at_most_the_chunk_a_byte_was_flipped_in(void **state)
 {
     (void)state;
-    flip_in("packs", ".pack", experiments(30), 1);
+    flip_in("packs", ".pack", 30, 1);
 }
 
 static void
 fsck__loses_nothing_by_a_byte_flipped_in_the_index(void **state)
 {
     (void)state;
-    flip_in(".", ".db", experiments(20), 0);
+    flip_in(".", ".db", 20, 0);
 }
 
 /* Of a SQLite file: the format's versions, user_version and application_id. */
@@ -403,7 +372,7 @@ static void
 fsck__loses_nothing_by_a_byte_flipped_in_a_manifest(void **state)
 {
     (void)state;
-    flip_in("snaps", ".manifest", experiments(10), 0);
+    flip_in("snaps", ".manifest", 10, 0);
 }
 
 static void

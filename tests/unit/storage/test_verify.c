@@ -124,6 +124,47 @@ verify__names_each_file_once(void **state)
     }
 }
 
+/* Further names of a damaged file are damaged, too, wherever they stand. */
+static void
+verify__names_links_to_damaged_files(void **state)
+{
+    struct world w = {.dir = scratch_dir()};
+    struct tree_sink sink;
+    struct tree_writer *t;
+    struct tree_entry first[] = {file_of("", 0), file_of("a", LEN), file_of("b", LEN),
+                                 file_of("c", 0)};
+    struct tree_entry second[] = {file_of("d", 0), file_of("e", LEN), file_of("f", 0)};
+    struct tree_chunk chunks[3];
+    struct tree_group g = {
+        .entries = first, .n_entries = 4, .chunks = chunks, .n_chunks = 2};
+    struct verify_result r = {0};
+
+    (void)state;
+    OK(store_open(&w.s, w.dir, NULL, e));
+    first[0].type = TREE_DIR;
+    for (unsigned i = 0; i < 3; i++) {
+        chunks[i] = chunk_of(w.s, i + 1, i != 0);
+    }
+    first[3].target = "a";
+    second[0].target = "b";
+    second[2].target = "a";
+    first[3].hard_link = second[0].hard_link = second[2].hard_link = true;
+    first[3].target_len = second[0].target_len = second[2].target_len = 1;
+    sink = tree_sink_store(w.s);
+    t = tree_writer_new(&sink);
+    OK(tree_writer_add(t, &g, NULL, e));
+    g = (struct tree_group){
+        .entries = second, .n_entries = 3, .chunks = &chunks[2], .n_chunks = 1};
+    OK(tree_writer_add(t, &g, NULL, e));
+    OK(tree_writer_finish(t, &w.tree, NULL, e));
+    tree_writer_free(t);
+    OK(verify_tree(w.s, &w.tree, tell, &w, &r, e));
+    assert_string_equal(w.told, "a c f ");
+    assert_int_equal(r.n_damaged, 3);
+    store_close(w.s);
+    scratch_free(w.dir);
+}
+
 /* A chunk that is there, but is not so long as the tree says. */
 static void
 verify__compares_lengths(void **state)
@@ -158,6 +199,7 @@ main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(verify__names_each_file_once),
+        cmocka_unit_test(verify__names_links_to_damaged_files),
         cmocka_unit_test(verify__compares_lengths),
     };
 

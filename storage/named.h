@@ -1,0 +1,24 @@
+#ifndef STORAGE_NAMED_H
+#define STORAGE_NAMED_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "storage/tree.h"
+
+/*
+ * Files of one tree whose contents are lost, as they are met: what else is a name of
+ * such a file (a hard link, which comes later) is lost with it.
+ */
+struct named {
+    char **v; /* in path order */
+    size_t n;
+    size_t cap;
+};
+/* All zero: none yet. Paths come in path order. */
+void named_add(struct named *n, const char *path, size_t len);
+/* Is the entry one more name of one of them? */
+bool named_by_link(const struct named *n, const struct tree_entry *entry);
+void named_free(struct named *n);
+
+#endif
