@@ -229,8 +229,12 @@ finish_job(struct batch_job *j)
         say(b->c, _("the bill of job %s did not come; `gpurun bill %s` fetches it"),
             j->record.id, j->record.name);
     } else if (fetch_wait(j->fetch, 0, &receipt, &j->why) == 0) {
+        bool said = false;
+
         j->charge_fen = receipt->charge_fen;
         receipt_free(receipt);
+        ending_say_dispute(b->c, fetch_dispute(j->fetch), j->record.id,
+                           session_host(j->host->session)->name, &said);
         if (purse_deliver(b->cl, j->record.id, &e) != 0) {
             say(b->c,
                 _("%s; it gets the receipt with the next run, or by `gpurun wallet`"),

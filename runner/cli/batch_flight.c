@@ -415,6 +415,9 @@ hold(struct batch_job *j, struct err *e)
     if (rc == 0) {
         rc = fetch_new(&j->fetch, j->b->cl, j->host->session, j->record.id, e);
     }
+    if (rc == 0) {
+        fetch_unsubmitted(j->fetch);
+    }
     j->record.unsent[0] = '\0';
     if (rc == 0) {
         rc = jobs_save(home, &j->record, e);

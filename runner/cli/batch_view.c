@@ -233,7 +233,7 @@ end_json(const struct batch *b, struct buf *out)
         json_kstr(j, "mirror", k->record.mirror);
         json_key(j, "job");
         if (k->has_state) {
-            ending_json_state(j, &k->state, host_of(k));
+            ending_json_state(j, b->c->home, &k->state, host_of(k));
         } else {
             json_nil(j);
         }

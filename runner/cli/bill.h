@@ -12,6 +12,7 @@
 #include "meter/calendar.h"
 #include "meter/receipt.h"
 #include "meter/reservation.h"
+#include "meter/stopwatch.h"
 #include "runner/cli/cli.h"
 #include "runner/client/config.h"
 #include "runner/client/jobs.h"
@@ -34,6 +35,8 @@ struct bill_entry {
     struct receipt *receipt;
     struct bill bill;
     struct job_record record; /* empty where none is kept */
+    bool disputed;            /* by the clock here: */
+    struct stopwatch_dispute dispute;
 };
 
 /* What a reservation cost, or brought back (fen < 0), at one moment. */
@@ -142,6 +145,18 @@ void bill_front_csv(const struct bill_entries *l, const char *month, struct buf 
 /* --verify of one. *taken false: what is none, nothing was looked at. */
 int bill_front_verify(const struct cli *c, const char *what, bool *taken,
                       struct err *e) MUST_USE;
+
+/* ---- bill_dispute.c: what the clock here says of the seconds ---- */
+
+/* False: nothing is kept that speaks against it. */
+bool bill_dispute_of(const struct home *home, const struct receipt *r,
+                     struct stopwatch_dispute *d);
+void bill_dispute_text(const struct stopwatch_dispute *d, struct buf *out);
+/* Of how many of the entries in that month something is in dispute, in one line. */
+void bill_disputes_text(const struct bill_entries *l, const char *month, struct buf *out);
+/* The members countersigned_s, acknowledged_s, dispute (d NULL: nil). */
+void bill_dispute_json(const struct receipt *r, const struct stopwatch_dispute *d,
+                       struct json_writer *j);
 
 /* ---- bill_verify.c ---- */
 

@@ -70,6 +70,8 @@ verify_print(const struct cli *c, const struct receipt *r, const char *host,
 {
     struct buf out = BUF_INIT;
     char money[OUT_MONEY_MAX];
+    struct stopwatch_dispute d;
+    bool disputed = bill_dispute_of(c->home, r, &d);
     int rc;
 
     if (c->g.json) {
@@ -81,6 +83,7 @@ verify_print(const struct cli *c, const struct receipt *r, const char *host,
         json_kbool(&j, "host_key_pinned", host != NULL);
         json_kstr(&j, "host", host);
         json_kint(&j, "charge_fen", r->charge_fen);
+        bill_dispute_json(r, disputed ? &d : NULL, &j);
         json_obj_end(&j);
         buf_add_str(&out, "\n");
     } else if (host != NULL) {
@@ -91,6 +94,9 @@ verify_print(const struct cli *c, const struct receipt *r, const char *host,
                    _("%s: right, %s, but no host is pinned here to compare its signature "
                      "with\n"),
                    r->job, out_fen(r->charge_fen, money));
+    }
+    if (disputed && !c->g.json) {
+        bill_dispute_text(&d, &out);
     }
     rc = out_write(&out, e);
     buf_free(&out);

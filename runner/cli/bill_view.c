@@ -110,6 +110,9 @@ bill_one_text(const struct bill_entry *en, const struct bill_options *o, struct 
                    en->bill.busy_bps / 100, (int)(en->bill.busy_bps % 100));
     }
     buf_add_str(out, _("; signed by the host, verified here\n"));
+    if (en->disputed) {
+        bill_dispute_text(&en->dispute, out);
+    }
 }
 
 int64_t
@@ -163,6 +166,7 @@ bill_all_text(const struct bill_entries *l, const struct bill_options *o, struct
     table_free(t);
     buf_printf(out, _("total %s%s%s\n"), out_fen(total_fen, money),
                o->month != NULL ? _(" in ") : "", o->month != NULL ? o->month : "");
+    bill_disputes_text(l, o->month, out);
 }
 
 /* ---- JSON and CSV ---- */
@@ -199,6 +203,7 @@ entry_json(struct json_writer *j, const struct bill_entry *en)
     json_kint(j, "keep_hold_fen", en->bill.keep_hold_fen);
     json_kint(j, "busy_bps", en->bill.busy_bps);
     json_kstr(j, "snapshot", r->snapshot[0] != '\0' ? r->snapshot : NULL);
+    bill_dispute_json(r, en->disputed ? &en->dispute : NULL, j);
     json_key(j, "lines");
     bill_json(j, &en->bill);
     json_obj_end(j);

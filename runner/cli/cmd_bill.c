@@ -67,6 +67,7 @@ make_bill(const struct cli *c, struct bill_entry *en, struct err *e)
     if (bill_from_receipt(&en->bill, en->receipt, e) != 0) {
         return -1;
     }
+    en->disputed = bill_dispute_of(c->home, en->receipt, &en->dispute);
     rc = keepings_load(c->home, en->receipt, &there, &k, e);
     if (rc == 0 && there) {
         rc = bill_add_keeping(&en->bill, &k, en->receipt, e);

@@ -143,7 +143,7 @@ show_result(const struct cli *c, const struct rec *resp, const struct grant *g,
     if (rc == 0) {
         struct json_writer j = json_to(&out);
 
-        ending_json_state(&j, &st, host);
+        ending_json_state(&j, c->home, &st, host);
         buf_add_str(&out, "\n");
         rc = out_write(&out, e);
     }

@@ -12,6 +12,7 @@
 #include "runner/cli/ending.h"
 #include "runner/cli/out.h"
 #include "runner/cli/parkview.h"
+#include "runner/client/dispute.h"
 #include "runner/client/hosts.h"
 #include "runner/client/i18n.h"
 #include "runner/client/place.h"
@@ -221,6 +222,21 @@ print_text(const struct listing *l, struct buf *out)
     table_free(t);
 }
 
+static void
+say_disputes(const struct cli *c, const struct listing *l)
+{
+    for (size_t i = 0; i < l->n; i++) {
+        const struct row *r = &l->v[i];
+        const char *job = r->silent ? r->own.id : r->st.job;
+        struct stopwatch claim;
+        bool said = false;
+
+        if (dispute_load(c->home, job, &claim)) {
+            ending_say_dispute(c, &claim, job, r->host, &said);
+        }
+    }
+}
+
 /* ---- hosts that park themselves ---- */
 
 /* NULL: it is silent. */
@@ -248,8 +264,8 @@ say_parking(const struct cli *c, const struct place *p)
 /* ---- JSON ---- */
 
 static void
-print_json(const struct listing *l, const struct place *p, const struct buf *silent,
-           struct buf *out)
+print_json(const struct cli *c, const struct listing *l, const struct place *p,
+           const struct buf *silent, struct buf *out)
 {
     struct json_writer w = json_to(out);
     struct json_writer *j = &w;
@@ -261,7 +277,7 @@ print_json(const struct listing *l, const struct place *p, const struct buf *sil
         const struct row *r = &l->v[i];
 
         if (!r->silent) {
-            ending_json_state(j, &r->st, r->host);
+            ending_json_state(j, c->home, &r->st, r->host);
             continue;
         }
         json_obj(j);
@@ -335,10 +351,11 @@ run_ps(struct cli *c, const void *options, const struct words *w, struct err *e)
     if (context_open(&cl, c, e) == 0 && place_open(&p, &cl, &hosts, e) == 0 &&
         place_ask_all(p, e) == 0 && collect(c, p, o->all, &l, &silent, e) == 0) {
         if (c->g.json) {
-            print_json(&l, p, &silent, &out);
+            print_json(c, &l, p, &silent, &out);
         } else {
             print_text(&l, &out);
             say_parking(c, p);
+            say_disputes(c, &l);
         }
         rc = out_write(&out, e);
     }

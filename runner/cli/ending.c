@@ -15,6 +15,7 @@
 #include "runner/cli/progress.h"
 #include "runner/cli/pypackage.h"
 #include "runner/cli/refused.h"
+#include "runner/client/dispute.h"
 #include "runner/client/hosts.h"
 #include "runner/client/i18n.h"
 #include "runner/client/mirror.h"
@@ -56,6 +57,24 @@ ending_say_unbilled(const struct cli *c, const struct job_state *st, bool *said)
     }
 }
 
+void
+ending_say_dispute(const struct cli *c, const struct stopwatch *claim, const char *job,
+                   const char *host, bool *said)
+{
+    char counted[TEXT_DURATION_MAX];
+    char passed[TEXT_DURATION_MAX];
+
+    if (claim != NULL && !*said) {
+        *said = true;
+        text_format_duration(claim->host_s, counted);
+        text_format_duration(claim->passed_s, passed);
+        say(c,
+            _("host '%s' counts %s of job %s, of which at most %s can have passed by the "
+              "clock here: not countersigned (`gpurun bill %s` says what is in dispute)"),
+            host, counted, job, passed, job);
+    }
+}
+
 static const char *
 job_word(const struct job_record *r)
 {
@@ -65,9 +84,11 @@ job_word(const struct job_record *r)
 /* ---- JSON ---- */
 
 void
-ending_json_state(struct json_writer *j, const struct job_state *st, const char *host)
+ending_json_state(struct json_writer *j, const struct home *home,
+                  const struct job_state *st, const char *host)
 {
     bool final = job_phase_is_final(st->phase);
+    struct stopwatch claim;
 
     json_obj(j);
     json_kstr(j, "id", st->job);
@@ -100,6 +121,15 @@ ending_json_state(struct json_writer *j, const struct job_state *st, const char 
     json_kstr(j, "snapshot_state", job_kept_name(st->kept));
     json_kstr(j, "snapshot_why", st->kept_why);
     json_ktime(j, "expires", st->expires_wall_ns);
+    json_key(j, "dispute");
+    if (dispute_load(home, st->job, &claim)) {
+        json_obj(j);
+        json_kint(j, "host_s", claim.host_s);
+        json_kint(j, "passed_s", claim.passed_s);
+        json_obj_end(j);
+    } else {
+        json_nil(j);
+    }
     json_obj_end(j);
 }
 
@@ -293,6 +323,8 @@ collect_receipt(struct ending *en, const struct job_state *st)
     if (fetch_wait(en->fetch, RECEIPT_WAIT_NS, &receipt, &e) == 0) {
         charge_fen = receipt->charge_fen;
         receipt_free(receipt);
+        ending_say_dispute(en->c, fetch_dispute(en->fetch), en->record->id,
+                           session_host(en->session)->name, &en->said_dispute);
         if (purse_deliver(en->cl, en->record->id, &e) != 0) {
             say(en->c,
                 _("%s; it gets the receipt with the next run, or by `gpurun wallet`"),
@@ -317,7 +349,7 @@ print_json(const struct ending *en, const struct job_state *st, struct err *e)
     struct json_writer j = json_to(&b);
     int rc;
 
-    ending_json_state(&j, st, session_host(en->session)->name);
+    ending_json_state(&j, en->c->home, st, session_host(en->session)->name);
     buf_add_str(&b, "\n");
     rc = out_write(&b, e);
     buf_free(&b);

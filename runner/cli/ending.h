@@ -22,6 +22,7 @@ struct ending {
     bool as_json;              /* the job as one object on stdout (wait, stop) */
     bool for_data;             /* its data is for a data set: no word of it, no copy */
     bool known;                /* the job is known to exist on the host */
+    bool said_dispute;         /* ending_say_dispute has */
 };
 
 /* The exit code, or -1 with *e for main to print. */
@@ -31,15 +32,18 @@ int ending_of(struct ending *en, const struct follow_result *r, struct err *e) M
 void ending_record(const struct cli *c, struct job_record *record,
                    const struct job_state *st, int64_t charge_fen);
 
-/* A job's state as a JSON object. */
+/* A job's state as a JSON object, with what our own clock says of its seconds. */
 struct json_writer;
-void ending_json_state(struct json_writer *j, const struct job_state *st,
-                       const char *host);
+void ending_json_state(struct json_writer *j, const struct home *home,
+                       const struct job_state *st, const char *host);
 
 /* Remarks on a link that went and came back; `what` goes on meanwhile. */
 void ending_say_down(const struct cli *c, const char *host, const struct failure *why);
 void ending_say_back(const struct cli *c, const char *host);
 /* A job that is over but for a disk there that refuses its bill: said once (*said). */
 void ending_say_unbilled(const struct cli *c, const struct job_state *st, bool *said);
+/* A host that counts more seconds than can have passed; said once. claim NULL: none. */
+void ending_say_dispute(const struct cli *c, const struct stopwatch *claim,
+                        const char *job, const char *host, bool *said);
 
 #endif

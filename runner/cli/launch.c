@@ -231,6 +231,7 @@ prepare_follow(struct launch *l, struct err *e)
     if (fetch_new(&l->fetch, l->cl, l->session, l->r->spec.job, e) != 0) {
         return -1;
     }
+    fetch_unsubmitted(l->fetch);
     fetch_on_point(l->fetch, launch_checkpoint, l);
     return follow_new(&l->follow, l->cl, l->session, &o, e);
 }
@@ -321,6 +322,7 @@ finish(struct launch *l, const struct follow_result *r, struct err *e)
         .bring = true,
         .for_data = l->r->for_data,
         .known = l->accepted,
+        .said_dispute = l->said_dispute,
     };
 
     if (l->accepted && l->r->detach && r->end == FOLLOW_CANCELLED && !l->refused) {

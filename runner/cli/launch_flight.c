@@ -203,6 +203,8 @@ on_state(void *ctx, const struct job_state *st)
         l->progress = NULL;
     }
     ending_say_unbilled(l->c, st, &l->said_unbilled);
+    ending_say_dispute(l->c, fetch_dispute(l->fetch), l->record.id,
+                       session_host(l->session)->name, &l->said_dispute);
     if (st->phase == JOB_STOPPING && st->reason != JOB_STOPPED &&
         st->reason != JOB_REASON_NONE) {
         struct err told;

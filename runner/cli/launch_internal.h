@@ -54,6 +54,7 @@ struct launch {
     bool refused; /* the host's answer to submit: refusal */
     bool said_down;
     bool said_unbilled;
+    bool said_dispute;
     int64_t alerted_pct;         /* of the cap: told already */
     struct notify_seen notified; /* --notify */
     int64_t ship_wall_ns;        /* when reading began */

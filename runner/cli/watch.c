@@ -16,6 +16,7 @@ struct watcher {
     struct fetch *fetch;
     bool said_down;
     bool said_unbilled;
+    bool said_dispute;
     bool known;
 };
 
@@ -37,6 +38,10 @@ on_state(void *ctx, const struct job_state *st)
 
     x->known = true;
     ending_say_unbilled(x->c, st, &x->said_unbilled);
+    if (x->fetch != NULL) {
+        ending_say_dispute(x->c, fetch_dispute(x->fetch), st->job,
+                           session_host(x->session)->name, &x->said_dispute);
+    }
 }
 
 static void
@@ -110,6 +115,7 @@ follow_it(struct watcher *x, struct client *cl, struct job_record *job,
         .events = &follow_events,
         .ctx = x,
     };
+    const struct follow_result *r;
     struct follow *f = NULL;
     struct ending en = {.c = x->c,
                         .cl = cl,
@@ -126,7 +132,9 @@ follow_it(struct watcher *x, struct client *cl, struct job_record *job,
     }
     en.fetch = x->fetch;
     follow_start(f);
-    rc = ending_of(&en, follow_run(f), e);
+    r = follow_run(f);
+    en.said_dispute = x->said_dispute;
+    rc = ending_of(&en, r, e);
 
 out:
     follow_free(f);

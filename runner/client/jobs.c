@@ -14,6 +14,7 @@
 #include "base/file.h"
 #include "base/rec.h"
 #include "base/text.h"
+#include "runner/client/dispute.h"
 #include "runner/client/i18n.h"
 
 #define JOB_RECORD     "gpurun.jobrec.v1"
@@ -254,6 +255,7 @@ jobs_forget(const struct home *home, const char *id)
 
     (void)unlink(path);
     (void)unlink(seen_path);
+    dispute_forget(home, id);
     free(seen_path);
     free(path);
     free(seen);

@@ -1,6 +1,5 @@
 #include "runner/client/receipts.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -11,15 +10,16 @@
 #include "base/buf.h"
 #include "base/file.h"
 #include "meter/journal.h"
+#include "meter/usage.h"
+#include "runner/client/dispute.h"
 #include "runner/client/i18n.h"
 #include "runner/client/wallet.h"
 #include "runner/job/verbs.h"
 #include "runner/wire/msg.h"
 
-#define LOOK_NS      ((int64_t)20 * 1000000000) /* checkpoints come every minute */
-#define GIVE_MAX     2                          /* ours, and a book's */
-#define COPY_MAX     ((size_t)1 << 30)          /* of a journal held here */
-#define RECEIPTS_MAX 1000000
+#define LOOK_NS  ((int64_t)20 * 1000000000) /* checkpoints come every minute */
+#define GIVE_MAX 2                          /* ours, and a book's */
+#define COPY_MAX ((size_t)1 << 30)          /* of a journal held here */
 
 struct fetch {
     struct client *client;
@@ -40,6 +40,8 @@ struct fetch {
     fetch_point_fn *seen;
     void *seen_ctx;
     bool went_back; /* to the last signed point, once */
+    struct dispute *dispute;
+    struct usage_moment asked; /* when `refresh` was */
     enum fetch_state state;
     struct receipt *receipt;
     struct err why;
@@ -150,6 +152,8 @@ finish(struct fetch *f)
         refuse(f, &e);
         return;
     }
+    (void)dispute_holds(f->dispute, f->receipt->last.seq,
+                        f->receipt->setup_s + f->receipt->device_s);
     if (keep_receipt(f, &e) != 0) {
         receipt_free(f->receipt);
         f->receipt = NULL;
@@ -158,6 +162,7 @@ finish(struct fetch *f)
         return;
     }
     f->state = FETCH_DONE;
+    dispute_end(f->dispute);
     /* What the wallet cannot take now it takes when it is next looked at. */
     (void)!wallet_settle(f->client->home, f->receipt, &e);
 }
@@ -238,7 +243,10 @@ fetch_give(struct fetch *f, const void *cosign, size_t len)
     }
 }
 
-/* Every second up to a checkpoint that we have checked is not disputed any more. */
+/*
+ * Every second up to a checkpoint that we sign is not disputed any more: so it is held
+ * against our own clock first. Nor does a book hear from us of one that does not hold.
+ */
 static void
 countersign(struct fetch *f)
 {
@@ -255,6 +263,9 @@ countersign(struct fetch *f)
         return;
     }
     f->cosigned_seq = point->seq;
+    if (!dispute_holds(f->dispute, point->seq, point->setup_s + point->device_s)) {
+        return;
+    }
     if (f->seen != NULL) {
         f->seen(f->seen_ctx, g->lease, record);
     }
@@ -277,8 +288,23 @@ look(void *ctx)
     }
 }
 
+/*
+ * asked: when the answer was, and then it is the whole journal if it is no full piece.
+ * Of one that waited for the end NULL: what is asked long before says less.
+ */
 static void
-on_answer(struct fetch *f, const struct rec *resp)
+look_at_clock(struct fetch *f, size_t n_bytes, const struct usage_moment *asked)
+{
+    const struct journal_record *last = journal_reader_last(f->reader);
+
+    if (asked != NULL && n_bytes < JOB_USAGE_CHUNK_MAX && last != NULL &&
+        journal_reader_waiting_bytes(f->reader) == 0) {
+        dispute_look(f->dispute, asked, last);
+    }
+}
+
+static void
+on_answer(struct fetch *f, const struct rec *resp, const struct usage_moment *asked)
 {
     size_t had = f->bytes.len;
     bool again = false;
@@ -295,6 +321,9 @@ on_answer(struct fetch *f, const struct rec *resp)
     if (journal_reader_ended(f->reader)) {
         finish(f);
         return;
+    }
+    if (f->bytes.len >= had) {
+        look_at_clock(f, f->bytes.len - had, asked);
     }
     if (f->bytes.len != had) {
         (void)!write_copy(f, false,
@@ -324,7 +353,7 @@ on_waited(void *ctx, const struct rec *resp, const struct err *why, const char *
 
     f->waiting = NULL;
     if (resp != NULL) {
-        on_answer(f, resp);
+        on_answer(f, resp, NULL);
     } else {
         on_failure(f, why, hint);
     }
@@ -335,9 +364,11 @@ on_refreshed(void *ctx, const struct rec *resp, const struct err *why, const cha
 {
     struct fetch *f = ctx;
 
+    const struct usage_moment asked = f->asked;
+
     f->refresh = NULL;
     if (resp != NULL) {
-        on_answer(f, resp);
+        on_answer(f, resp, &asked);
     } else if (f->waiting == NULL) {
         on_failure(f, why, hint); /* nothing else asks: a no is the answer */
     }
@@ -353,7 +384,10 @@ ask(struct fetch *f, struct conn *c, bool wait, struct call **call, struct err *
     rec_add_int(req, "from", (int64_t)f->bytes.len);
     if (wait) {
         rec_add_int(req, "wait", 1);
-    } else if (f->n_give > 0) {
+    } else {
+        usage_now(&f->asked);
+    }
+    if (!wait && f->n_give > 0) {
         rec_add_bytes(req, "cosign", f->give[0].data, f->give[0].len);
         buf_free(&f->give[0]);
         f->give[0] = f->give[1];
@@ -415,6 +449,7 @@ fetch_new(struct fetch **out, struct client *cl, struct session *s, const char *
         return -1;
     }
     sign_key_public(key, &f->renter);
+    f->dispute = dispute_open(cl->home, job);
     load_copy(f);
     f->look = timer_new(cl->loop, look, f);
     timer_after(f->look, LOOK_NS);
@@ -431,6 +466,7 @@ fetch_free(struct fetch *f)
     call_cancel(f->waiting);
     call_cancel(f->refresh);
     timer_free(f->look);
+    dispute_close(f->dispute);
     for (size_t i = 0; i < f->n_give; i++) {
         buf_free(&f->give[i]);
     }
@@ -445,6 +481,18 @@ enum fetch_state
 fetch_state(const struct fetch *f)
 {
     return f->state;
+}
+
+void
+fetch_unsubmitted(struct fetch *f)
+{
+    dispute_begin(f->dispute);
+}
+
+const struct stopwatch *
+fetch_dispute(const struct fetch *f)
+{
+    return dispute_claim(f->dispute);
 }
 
 bool
@@ -504,69 +552,4 @@ fetch_wait_present(struct fetch *f, int64_t timeout_ns, struct receipt **out,
             f->job);
     }
     return fetch_wait(f, 0, out, e);
-}
-
-/* ---- what is kept ---- */
-
-bool
-receipts_kept(const struct home *home, const char *job)
-{
-    char *path = home_path(home, "receipts", job);
-    bool kept = file_exists(path);
-
-    free(path);
-    return kept;
-}
-
-int
-receipts_load(const struct home *home, const char *job, const struct sign_public *host,
-              struct receipt **out, struct err *e)
-{
-    struct receipt_pins pins = {.host = host, .job = job};
-    char *path = home_path(home, "receipts", job);
-    int rc = receipt_verify_file(out, path, &pins, e);
-
-    free(path);
-    return rc;
-}
-
-static int
-by_id(const void *a, const void *b)
-{
-    return strcmp(a, b);
-}
-
-int
-receipts_list(const struct home *home, struct receipt_ids *out, struct err *e)
-{
-    struct receipt_ids l = {NULL, 0};
-    char *path = home_path(home, "receipts", NULL);
-    DIR *dir = opendir(path);
-    const struct dirent *entry;
-    size_t cap = 0;
-
-    if (dir == NULL && errno != ENOENT) {
-        err_set_sys(e, errno, "cannot read '%s'", path);
-        free(path);
-        return -1;
-    }
-    free(path);
-    while (dir != NULL && l.n < RECEIPTS_MAX && (entry = readdir(dir)) != NULL) {
-        if (!id_is(ID_JOB, entry->d_name)) {
-            continue;
-        }
-        if (l.n == cap) {
-            cap = cap == 0 ? 64 : 2 * cap;
-            l.v = xrealloc(l.v, cap * sizeof *l.v);
-        }
-        memcpy(l.v[l.n++], entry->d_name, sizeof l.v[0]);
-    }
-    if (dir != NULL) {
-        (void)closedir(dir);
-    }
-    if (l.n > 0) {
-        qsort(l.v, l.n, sizeof *l.v, by_id);
-    }
-    *out = l;
-    return 0;
 }

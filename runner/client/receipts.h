@@ -9,6 +9,7 @@
 #include "base/buf.h"
 #include "base/err.h"
 #include "meter/receipt.h"
+#include "meter/stopwatch.h"
 #include "runner/client/session.h"
 #include "runner/job/ids.h"
 
@@ -38,13 +39,22 @@ void fetch_refresh(struct fetch *f, struct conn *c);
 
 /*
  * While the job goes on, its journal is looked at now and then; each new checkpoint of
- * the host, once its signature holds, is countersigned with the renter's key and given to
- * the host. seen (may be NULL) is told of it, too: record is the checkpoint's bytes. What
- * is handed to fetch_give goes to the host with the next request.
+ * the host, once its signature holds and our own clock says nothing against it
+ * (client/dispute.h), is countersigned with the renter's key and given to the host. seen
+ * (may be NULL) is told of it, too: record is the checkpoint's bytes. What is handed to
+ * fetch_give goes to the host with the next request.
  */
 typedef void fetch_point_fn(void *ctx, const char *lease, const struct buf *record);
 void fetch_on_point(struct fetch *f, fetch_point_fn *seen, void *ctx);
 void fetch_give(struct fetch *f, const void *cosign, size_t len);
+
+/*
+ * The job has not been submitted yet, so none of its seconds has passed: from now on what
+ * its host counts is held against our own clock. fetch_dispute: the last claim that did
+ * not hold, the receipt's among them; NULL: none. It stays f's.
+ */
+void fetch_unsubmitted(struct fetch *f);
+const struct stopwatch *fetch_dispute(const struct fetch *f);
 
 enum fetch_state { FETCH_NONE = 0, FETCH_RUNNING, FETCH_DONE, FETCH_REFUSED };
 enum fetch_state fetch_state(const struct fetch *f);

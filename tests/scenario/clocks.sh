@@ -2,6 +2,7 @@
 #
 #   timed NAME            $work/NAME.clock and NAME.boot: the clocks and boot id of a machine
 #   step NAME SECONDS [CLOCK...]   set its clocks on: wall, mono, boot (default: all three)
+#   speed NAME FACTOR     from now on they run so many times as fast, until the end of the scenario
 #   new_boot NAME         another boot id
 #   clock_env NAME        words for env: by these clocks
 #   timed_host NAME [-- DIRECTIVE...]   an sshd, its machine's clocks, an agent that is started
@@ -28,6 +29,19 @@ with open(sys.argv[1], "r+b") as f:
         v[("wall", "mono", "boot").index(clock)] += int(float(sys.argv[2]) * 1e9)
     m[:] = struct.pack("3q", *v)
 PY
+}
+speed() {
+    /usr/bin/python3 - "$work/$1.clock" "$2" <<'PY' &
+import mmap, struct, sys, time
+with open(sys.argv[1], "r+b") as f:
+    m = mmap.mmap(f.fileno(), 24)
+    base, began = struct.unpack("3q", m), time.monotonic_ns()
+    while True:
+        ahead = int((time.monotonic_ns() - began) * (float(sys.argv[2]) - 1))
+        m[:] = struct.pack("3q", *(v + ahead for v in base))
+        time.sleep(0.01)
+PY
+    pid[speed-$1]=$!
 }
 new_boot() { cat /proc/sys/kernel/random/uuid >"$work/$1.boot"; }
 clock_env() { echo "LD_PRELOAD=$BUILD/tests/libs/clock.so GPURUN_TEST_CLOCK=$work/$1.clock GPURUN_TEST_BOOT=$work/$1.boot"; }

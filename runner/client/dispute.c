@@ -1,0 +1,133 @@
+#include "runner/client/dispute.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/buf.h"
+#include "base/file.h"
+#include "runner/job/ids.h"
+
+#define EVIDENCE_DIR "evidence"
+#define BYTES_MAX    4096
+
+struct dispute {
+    const struct home *home;
+    char *job;
+    struct stopwatch watch;
+};
+
+static bool
+load(const struct home *home, const char *job, struct stopwatch *w)
+{
+    char *path = home_path(home, EVIDENCE_DIR, job);
+    struct buf b = BUF_INIT;
+    struct err e;
+    bool there = file_exists(path) && file_read(path, BYTES_MAX, &b, &e) == 0 &&
+                 stopwatch_parse(w, b.data, b.len, &e) == 0;
+
+    buf_free(&b);
+    free(path);
+    return there;
+}
+
+static void
+save(const struct dispute *d)
+{
+    char *path = NULL;
+    struct buf b = BUF_INIT;
+    struct err e;
+
+    stopwatch_encode(&d->watch, &b);
+    if (home_make(d->home, EVIDENCE_DIR, d->job, &path, &e) == 0) {
+        (void)!file_replace(path, b.data, b.len, &e);
+    }
+    buf_free(&b);
+    free(path);
+}
+
+struct dispute *
+dispute_open(const struct home *home, const char *job)
+{
+    struct dispute *d = xcalloc(1, sizeof *d);
+
+    d->home = home;
+    d->job = xstrdup(job);
+    (void)load(home, job, &d->watch);
+    return d;
+}
+
+void
+dispute_close(struct dispute *d)
+{
+    if (d != NULL) {
+        free(d->job);
+        free(d);
+    }
+}
+
+void
+dispute_begin(struct dispute *d)
+{
+    struct usage_moment now;
+
+    if (!d->watch.set) {
+        usage_now(&now);
+        stopwatch_begin(&d->watch, &now);
+        save(d);
+    }
+}
+
+void
+dispute_look(struct dispute *d, const struct usage_moment *asked,
+             const struct journal_record *last)
+{
+    if (stopwatch_look(&d->watch, asked, last->seq, &last->total)) {
+        save(d);
+    }
+}
+
+bool
+dispute_holds(struct dispute *d, int64_t seq, int64_t priced_s)
+{
+    struct usage_moment now;
+    bool holds;
+
+    usage_now(&now);
+    holds = stopwatch_holds(&d->watch, &now, seq, priced_s);
+    if (!holds) {
+        save(d);
+    }
+    return holds;
+}
+
+const struct stopwatch *
+dispute_claim(const struct dispute *d)
+{
+    return d->watch.host_s > 0 ? &d->watch : NULL;
+}
+
+void
+dispute_end(struct dispute *d)
+{
+    if (d->watch.host_s == 0) {
+        dispute_forget(d->home, d->job);
+    }
+}
+
+bool
+dispute_load(const struct home *home, const char *job, struct stopwatch *w)
+{
+    memset(w, 0, sizeof *w);
+    /* A host or a receipt says which job: no path of its own making. */
+    return id_is(ID_JOB, job) && load(home, job, w) && w->host_s > 0;
+}
+
+void
+dispute_forget(const struct home *home, const char *job)
+{
+    char *path = home_path(home, EVIDENCE_DIR, job);
+
+    (void)unlink(path);
+    free(path);
+}
