@@ -83,7 +83,13 @@ struct sync_send_options {
                             MiB */
     const char *only;    /* sync_send_store: of the contents only what this path takes
                             (part.h); outlives the sender; NULL: all */
-    unsigned n_threads;  /* that compress; 0: one per core, at most 8 */
+    /*
+     * sync_send_dir: the receiver's own store, open here as well. What is read is put
+     * there at once, and only the tree is announced; the receiver checks that it has all
+     * of it, as ever. Outlives the sender; NULL: none.
+     */
+    struct store *into;
+    unsigned n_threads; /* that compress; 0: one per core, at most 8 */
     /*
      * From any thread: there is output, or room, or the state changed. Must not call
      * back into the sender.

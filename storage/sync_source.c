@@ -114,6 +114,60 @@ sync_content(struct sync_send *s, enum store_kind kind, const struct sha256 *id,
 
 /* ---- a directory ---- */
 
+/* The receiver has the chunk. Lock held. */
+static void
+note_there(struct sync_send *s, enum store_kind kind, const struct sha256 *id,
+           uint32_t raw_len)
+{
+    bool added;
+    size_t number = sync_table_add(&s->chunks, id, &added);
+    struct sync_chunk *c = &s->chunks.v[number];
+
+    if (added) {
+        c->raw_len = raw_len;
+        c->state = SYNC_CHUNK_THERE;
+    }
+    if (added || kind == STORE_KIND_META) {
+        c->kind = (uint8_t)kind;
+    }
+}
+
+/*
+ * Into the receiver's store. Noted all the same: should it miss it after all, it is sent
+ * from there.
+ */
+static int
+put_there(struct sync_send *s, enum store_kind kind, struct build_chunk *c, struct err *e)
+{
+    bool added;
+    bool aborted;
+
+    if (store_put(s->o.into, kind, c->data, c->len, &c->id, &added, e) != 0) {
+        return -1;
+    }
+    (void)pthread_mutex_lock(&s->lock);
+    note_there(s, kind, &c->id, c->len);
+    if (added) {
+        s->stats.n_sent++;
+        s->stats.sent_bytes += c->len;
+    }
+    aborted = s->abort;
+    (void)pthread_mutex_unlock(&s->lock);
+    return aborted ? err_set(e, ERR_BUSY, "the transfer was given up") : 0;
+}
+
+static int
+put_all_there(void *ctx, enum store_kind kind, struct build_chunk *chunks, size_t n,
+              struct err *e)
+{
+    for (size_t i = 0; i < n; i++) {
+        if (put_there(ctx, kind, &chunks[i], e) != 0) {
+            return -1;
+        }
+    }
+    return 0;
+}
+
 static int
 put_one(struct sync_send *s, struct codec *codec, enum store_kind kind,
         struct build_chunk *c, struct err *e)
@@ -179,6 +233,30 @@ sink_known(void *ctx, struct build_known *groups, size_t n, struct err *e)
     return aborted ? err_set(e, ERR_BUSY, "the transfer was given up") : 0;
 }
 
+/* What the scan cache knows may have been collected meanwhile: then it is read. */
+static int
+ask_there(void *ctx, struct build_known *groups, size_t n, struct err *e)
+{
+    struct sync_send *s = ctx;
+    struct build_store_sink there = {.store = s->o.into};
+    struct build_sink store = build_sink_store(&there);
+    bool aborted;
+
+    if (store.known(store.ctx, groups, n, e) != 0) {
+        return -1;
+    }
+    (void)pthread_mutex_lock(&s->lock);
+    for (size_t i = 0; i < n; i++) {
+        for (size_t k = 0; !groups[i].need_data && k < groups[i].n; k++) {
+            note_there(s, STORE_KIND_DATA, &groups[i].chunks[k].id,
+                       groups[i].chunks[k].len);
+        }
+    }
+    aborted = s->abort;
+    (void)pthread_mutex_unlock(&s->lock);
+    return aborted ? err_set(e, ERR_BUSY, "the transfer was given up") : 0;
+}
+
 static void
 sink_was(void *ctx, const struct tree_chunk *chunks, size_t n)
 {
@@ -195,15 +273,17 @@ sink_was(void *ctx, const struct tree_chunk *chunks, size_t n)
 static int
 make_from_dir(struct sync_send *s, struct sha256 *tree, struct err *e)
 {
-    struct build_sink sink = {
+    struct build_sink over = {
         .ctx = s, .put = sink_put, .known = sink_known, .was = sink_was};
+    struct build_sink there = {.ctx = s, .put = put_all_there, .known = ask_there};
 
-    if (build_tree(s->root_fd, s->build, &sink, &s->report, e) != 0) {
+    if (build_tree(s->root_fd, s->build, s->o.into != NULL ? &there : &over, &s->report,
+                   e) != 0) {
         return -1;
     }
     s->has_report = true;
     *tree = s->report.tree;
-    return 0;
+    return s->o.into != NULL ? store_commit(s->o.into, e) : 0;
 }
 
 /* The tree's own chunks are always at hand. */
@@ -455,7 +535,7 @@ take_wanted(struct sync_send *s, size_t numbers[FETCH_BATCH],
 }
 
 static int
-fetch_from_store(struct sync_send *s, struct err *e)
+fetch_from_store(struct sync_send *s, struct store *from, struct err *e)
 {
     size_t numbers[FETCH_BATCH];
     struct sha256 ids[FETCH_BATCH];
@@ -465,10 +545,10 @@ fetch_from_store(struct sync_send *s, struct err *e)
     int rc = -1;
 
     while ((n = take_wanted(s, numbers, ids)) > 0) {
-        if (store_locate(s->store, ids, n, locs, e) != 0) {
+        if (store_locate(from, ids, n, locs, e) != 0) {
             goto out;
         }
-        store_prefetch(s->store, locs, n);
+        store_prefetch(from, locs, n);
         for (size_t i = 0; i < n; i++) {
             enum store_kind kind;
 
@@ -479,7 +559,7 @@ fetch_from_store(struct sync_send *s, struct err *e)
                 goto out;
             }
             buf_reset(&data);
-            if (store_read_encoded(s->store, &ids[i], &locs[i], &data, e) != 0) {
+            if (store_read_encoded(from, &ids[i], &locs[i], &data, e) != 0) {
                 goto out;
             }
             (void)pthread_mutex_lock(&s->lock);
@@ -531,7 +611,7 @@ wait_for_work(struct sync_send *s)
             go_on = false;
             break;
         }
-        if (s->n_wanted > 0 && (s->store != NULL || all_answered)) {
+        if (s->n_wanted > 0 && (s->store != NULL || s->o.into != NULL || all_answered)) {
             go_on = true;
             break;
         }
@@ -545,6 +625,7 @@ void *
 sync_source_run(void *sender)
 {
     struct sync_send *s = sender;
+    struct store *stored = s->store != NULL ? s->store : s->o.into; /* all is there */
     struct sha256 tree = {{0}};
     struct err e = {0};
 
@@ -562,7 +643,8 @@ sync_source_run(void *sender)
         s->o.wake(s->o.wake_ctx);
     }
     while (wait_for_work(s)) {
-        if ((s->store != NULL ? fetch_from_store(s, &e) : fetch_from_dir(s, &e)) != 0) {
+        if ((stored != NULL ? fetch_from_store(s, stored, &e) : fetch_from_dir(s, &e)) !=
+            0) {
             give_up(s, &e);
             return NULL;
         }

@@ -125,7 +125,8 @@ bring_here(struct cli *c, struct client *cl, const struct side *src, const char 
     want.job = ref.job;
     want.path = src->path[0] != '\0' ? src->path : NULL;
     shown.progress = progress_start(c, cl->loop, progress_line, &shown);
-    if (scratch_new(&scratch, cl->home, e) == 0 &&
+    if ((ref.snapshot[0] != '\0' ? scratch_for(&scratch, cl->home, ref.session, e)
+                                 : scratch_new(&scratch, cl->home, e)) == 0 &&
         bring_tree(cl, ref.session, scratch, &want, &got, e) == 0) {
         rc = land_tree(scratch, &got, target, &lo, e);
     }

@@ -287,7 +287,7 @@ get_to(struct cli *c, struct client *cl, struct data_ref *ref, const char *path,
     int rc = -1;
 
     shown.progress = progress_start(c, cl->loop, progress_line, &shown);
-    if (scratch_new(&scratch, cl->home, e) == 0 &&
+    if (scratch_for(&scratch, cl->home, ref->session, e) == 0 &&
         bring_tree(cl, ref->session, scratch, &want, &got, e) == 0) {
         rc = land_tree(scratch, &got, target, &lo, e);
     }

@@ -285,7 +285,7 @@ run_export(struct cli *c, const void *options, const struct words *w, struct err
             goto out;
         }
     }
-    if (scratch_new(&scratch, cl.home, e) != 0 ||
+    if (scratch_for(&scratch, cl.home, ref.session, e) != 0 ||
         fetch(&cl, &ref, &m, scratch, &manifest, &got, e) != 0) {
         goto out;
     }

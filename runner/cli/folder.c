@@ -9,6 +9,7 @@
 #include "runner/cli/progress.h"
 #include "runner/client/forward.h"
 #include "runner/client/i18n.h"
+#include "runner/client/near.h"
 
 struct sending {
     struct ship *ship;
@@ -36,6 +37,7 @@ folder_send(struct cli *c, const char *dir, const char *host,
     struct ship_options so = {.everything = true, .allow_home = true};
     struct sending x = {.ship = NULL};
     struct session *s = NULL;
+    struct store *near = NULL;
     struct folder f = {.report = NULL};
     char *full = realpath(dir, NULL);
     int rc = -1;
@@ -53,6 +55,8 @@ folder_send(struct cli *c, const char *dir, const char *host,
         goto out;
     }
     c->stage = STAGE_TRYING;
+    near_store(s, true, &near);
+    so.into = near;
     if (ship_start(&x.ship, &cl, &so, e) != 0) {
         goto out;
     }
@@ -67,6 +71,7 @@ folder_send(struct cli *c, const char *dir, const char *host,
 out:
     progress_end(x.progress);
     ship_free(x.ship);
+    store_close(near);
     session_close(s);
     context_close(&cl);
     free(full);

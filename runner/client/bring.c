@@ -11,6 +11,7 @@
 #include "base/file.h"
 #include "runner/client/errand.h"
 #include "runner/client/i18n.h"
+#include "runner/client/near.h"
 #include "runner/client/stall.h"
 #include "runner/job/verbs.h"
 #include "runner/wire/channel.h"
@@ -19,7 +20,7 @@
 /* ---- the scratch store ---- */
 
 struct scratch {
-    char *dir;
+    char *dir; /* NULL: the store is a host's */
     struct store *store;
 };
 
@@ -49,6 +50,23 @@ scratch_new(struct scratch **out, const struct home *home, struct err *e)
     return 0;
 }
 
+int
+scratch_for(struct scratch **out, const struct home *home, struct session *s,
+            struct err *e)
+{
+    struct store *near;
+    struct scratch *here;
+
+    near_store(s, false, &near);
+    if (near == NULL) {
+        return scratch_new(out, home, e);
+    }
+    here = xcalloc(1, sizeof *here);
+    here->store = near;
+    *out = here;
+    return 0;
+}
+
 void
 scratch_free(struct scratch *s)
 {
@@ -58,7 +76,9 @@ scratch_free(struct scratch *s)
         return;
     }
     store_close(s->store);
-    (void)!file_remove_tree(s->dir, &ignored);
+    if (s->dir != NULL) {
+        (void)!file_remove_tree(s->dir, &ignored);
+    }
     free(s->dir);
     free(s);
 }

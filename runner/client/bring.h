@@ -22,6 +22,13 @@ struct scratch;
 
 /* A store of our own that goes with scratch_free. */
 int scratch_new(struct scratch **out, const struct home *home, struct err *e) MUST_USE;
+/*
+ * For a snapshot of the host of s, which is up: that host's own store where it can be
+ * opened here (near.h), so that nothing is copied before it is used; else a new one. Runs
+ * the loop.
+ */
+int scratch_for(struct scratch **out, const struct home *home, struct session *s,
+                struct err *e) MUST_USE;
 void scratch_free(struct scratch *s); /* NULL allowed */
 struct store *scratch_store(struct scratch *s);
 

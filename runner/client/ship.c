@@ -308,7 +308,7 @@ on_progress(void *ctx, uint64_t n_entries, uint64_t bytes)
 static int
 start_sender(struct ship *s, struct err *e)
 {
-    struct sync_send_options o = {.wake = wake, .wake_ctx = s->waker};
+    struct sync_send_options o = {.wake = wake, .wake_ctx = s->waker, .into = s->o.into};
 
     sync_send_free(s->send);
     s->send = NULL;

@@ -188,6 +188,48 @@ snap_diff(struct serve *s, uint64_t id, const struct rec *req)
     serve_work_start(w);
 }
 
+/* ---- store.where ---- */
+
+/* For a client on this machine; where what comes in is counted it has to come by us. */
+static int
+where_run(void *ctx, struct err *e)
+{
+    struct serve_work *w = ctx;
+    const struct renter *r = w->serve->renter;
+    struct store *s = NULL;
+    char *path;
+
+    if (r->confined || (w->puts && r->quota_bytes != 0)) {
+        return err_set(e, ERR_DENIED, "this store is not opened but by the agent");
+    }
+    if (renter_check_admitted(r, e) != 0 || workdirs_open_store(r, &s, e) != 0) {
+        return -1;
+    }
+    store_close(s);
+    path = workdirs_store_path(r);
+    rec_add(w->reply, "path", path);
+    free(path);
+    return 0;
+}
+
+static void
+store_where(struct serve *s, uint64_t id, const struct rec *req)
+{
+    struct serve_work *w = serve_work_new(s, id);
+    struct err e;
+
+    w->run = where_run;
+    w->answer = answer_reply;
+    w->reply = msg_answer_new(VERB_STORE_WHERE);
+    if (serve_flag(req, "puts", &w->puts, &e) != 0) {
+        serve_fail(s, id, &e);
+        serve_work_free(w);
+        return;
+    }
+    w->only_looks = !w->puts;
+    serve_work_start(w);
+}
+
 /* ---- store.gc ---- */
 
 static int
@@ -291,9 +333,7 @@ store_fsck(struct serve *s, uint64_t id, const struct rec *req)
 }
 
 const struct serve_verb serve_verbs_store[] = {
-    {VERB_SNAP_VERIFY, snap_verify},
-    {VERB_SNAP_DIFF, snap_diff},
-    {VERB_STORE_GC, store_gc},
-    {VERB_STORE_FSCK, store_fsck},
-    {NULL, NULL},
+    {VERB_SNAP_VERIFY, snap_verify}, {VERB_SNAP_DIFF, snap_diff},
+    {VERB_STORE_WHERE, store_where}, {VERB_STORE_GC, store_gc},
+    {VERB_STORE_FSCK, store_fsck},   {NULL, NULL},
 };

@@ -32,6 +32,7 @@
 #define VERB_DATA_PUT    "data.put"
 #define VERB_DATA_RM     "data.rm"
 #define VERB_SETUP_SHOW  "setup.show"
+#define VERB_STORE_WHERE "store.where"
 #define VERB_STORE_GC    "store.gc"
 #define VERB_STORE_FSCK  "store.fsck"
 #define VERB_SNAP_RM     "snap.rm"

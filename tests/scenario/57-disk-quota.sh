@@ -49,7 +49,10 @@ expect 0 gpurun gc
 expect 0 gpurun -q -- true
 head -c 3000000 /dev/urandom >new
 expect 101 gpurun -q -- true
-rm new
+note "nor by a client that could write the store itself"
+head -c 3000000 /dev/urandom >other
+expect 101 gpurun snap take .
+rm new other
 expect 0 agent quota "$renter" none
 expect 0 gpurun -q -- sh -c 'head -c 3000000 /dev/urandom >three'
 

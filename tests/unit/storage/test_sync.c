@@ -146,7 +146,8 @@ struct ship {
     size_t piece;
     uint64_t cut_after;
     uint64_t max_bytes;
-    bool begin_late; /* only when the tree is made */
+    bool begin_late;  /* only when the tree is made */
+    const char *into; /* the sender puts into this store itself */
 };
 
 static struct outcome
@@ -159,12 +160,17 @@ ship(const struct world *w, struct ship how)
     struct sync_send *s = NULL;
     struct sync_recv *r = NULL;
     struct store *store = NULL;
+    struct store *into = NULL;
     int wakeup[2];
     struct sync_send_options so = {
         .window_bytes = how.window_bytes, .wake = wake, .wake_ctx = &wakeup[1]};
 
     assert_int_equal(pipe2(wakeup, O_CLOEXEC), 0);
     OK(store_open(&store, w->store_dir, NULL, e));
+    if (how.into != NULL) {
+        OK(store_open(&into, how.into, NULL, e));
+        so.into = into;
+    }
     OK(sync_send_dir(&s, w->fd, &b, &so, e));
     OK(sync_recv_new(&r, store, &ro, e));
     if (how.begin_late) {
@@ -189,6 +195,7 @@ ship(const struct world *w, struct ship how)
     sync_send_free(s);
     sync_recv_free(r);
     store_close(store);
+    store_close(into);
     (void)close(wakeup[0]);
     (void)close(wakeup[1]);
     return o;
@@ -296,6 +303,75 @@ sync__an_unchanged_tree_is_one_message(void **state)
     assert_true(sha256_equal(&cold.tree, &warm.tree));
     assert_int_equal(warm.wire_bytes, 2 * (8 + SHA256_LEN)); /* TREE and DONE */
     assert_int_equal(warm.n_turns, 2);
+    world_free(&w);
+}
+
+/* The tree's name goes over, and nothing else: the receiver finds the rest. */
+static void
+sync__into_the_receivers_own_store(void **state)
+{
+    struct world w = world_new();
+    struct ship how = {.into = w.store_dir};
+    struct outcome o;
+    struct outcome again;
+
+    (void)state;
+    fill(&w);
+    o = ship(&w, how);
+    assert_int_equal(o.state, SYNC_DONE);
+    assert_int_equal(o.wire_bytes, 2 * (8 + SHA256_LEN)); /* TREE and DONE */
+    assert_true(o.sent.sent_bytes > 3200000);
+    check_whole(&w, &o.tree);
+    how.base = &o.tree;
+    again = ship(&w, how);
+    assert_int_equal(again.state, SYNC_DONE);
+    assert_true(sha256_equal(&o.tree, &again.tree));
+    assert_int_equal(again.sent.sent_bytes, 0);
+    write_file(&w, "small007", 4711, 900);
+    settle(&w);
+    o = ship(&w, how);
+    assert_int_equal(o.state, SYNC_DONE);
+    assert_int_equal(o.wire_bytes, 2 * (8 + SHA256_LEN));
+    assert_true(o.sent.sent_bytes > 0);
+    check_whole(&w, &o.tree);
+    world_free(&w);
+}
+
+/* What the scan cache knows is in the store no more: it is read again. */
+static void
+sync__into_a_store_that_lost_it(void **state)
+{
+    struct world w = world_new();
+    struct outcome o;
+
+    (void)state;
+    fill(&w);
+    o = ship(&w, (struct ship){.into = w.store_dir});
+    assert_int_equal(o.state, SYNC_DONE);
+    free(w.store_dir);
+    w.store_dir = path_join(w.scratch, "another");
+    o = ship(&w, (struct ship){.into = w.store_dir, .base = &o.tree});
+    assert_int_equal(o.state, SYNC_DONE);
+    assert_true(o.sent.sent_bytes > 3200000);
+    check_whole(&w, &o.tree);
+    world_free(&w);
+}
+
+/* It is not the receiver's after all: all goes over, out of it. */
+static void
+sync__into_another_store_than_the_receivers(void **state)
+{
+    struct world w = world_new();
+    char *other = path_join(w.scratch, "another");
+    struct outcome o;
+
+    (void)state;
+    fill(&w);
+    o = ship(&w, (struct ship){.into = other});
+    assert_int_equal(o.state, SYNC_DONE);
+    assert_true(o.wire_bytes > 3000000);
+    check_whole(&w, &o.tree);
+    free(other);
     world_free(&w);
 }
 
@@ -567,6 +643,9 @@ main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(sync__ships_all_of_it_cold),
         cmocka_unit_test(sync__an_unchanged_tree_is_one_message),
+        cmocka_unit_test(sync__into_the_receivers_own_store),
+        cmocka_unit_test(sync__into_a_store_that_lost_it),
+        cmocka_unit_test(sync__into_another_store_than_the_receivers),
         cmocka_unit_test(sync__a_small_change_sends_little),
         cmocka_unit_test(sync__a_change_of_a_big_file_sends_its_place),
         cmocka_unit_test(sync__a_base_that_is_not_there_costs_time_only),
