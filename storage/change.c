@@ -62,18 +62,6 @@ add_groups(struct extract *x, struct tree_reader *r, const struct change_plan *p
     }
 }
 
-static int
-commit_cache(struct extract *x, struct scache_writer *cache, int root_fd,
-             const struct sha256 *tree_id, struct err *e)
-{
-    for (const struct extract_marks *m = x->marks; m != NULL; m = m->next) {
-        for (size_t i = 0; i < m->n; i++) {
-            (void)scache_add_mark(cache, &m->v[i]);
-        }
-    }
-    return scache_commit(cache, tree_id, scache_reference(root_fd, false), e);
-}
-
 /* All that is to be made is missing by now, so it is made as in an empty directory. */
 static int
 apply(int root_fd, const struct change_plan *p, const struct sha256 *tree_id,
@@ -93,10 +81,11 @@ apply(int root_fd, const struct change_plan *p, const struct sha256 *tree_id,
         }
     }
     extract_begin(&x, root_fd, source, &eo, &report);
+    x.patches = p->patches;
     if (scache_create(&cache, o->cache_path, e) == 0 &&
         tree_open(&r, tree_id, source, e) == 0 && add_groups(&x, r, p, cache, e) == 0 &&
         extract_finish(&x, e) == 0) {
-        rc = commit_cache(&x, cache, root_fd, tree_id, e);
+        rc = extract_commit_cache(&x, cache, tree_id, e);
         cache = NULL;
     }
     scache_discard(cache);

@@ -13,6 +13,10 @@ struct change_plan {
     const char **removed; /* paths, parents before what is in them; in arena */
     size_t n_removed;
     size_t cap_removed;
+    const uint8_t **patches; /* a bit per chunk of each entry that is EXTRACT_PATCH: it
+                                lies where it is to be; in arena */
+    size_t n_patches;
+    size_t cap_patches;
     uint64_t n_kept;      /* neither removed, nor made */
     uint64_t n_refreshed; /* looked at, and changed in place where they differ */
     bool possible;
@@ -36,5 +40,12 @@ struct change_span {
 };
 /* Certainly the same bytes? Chunks cut elsewhere count as other ones. */
 bool change_same_span(const struct change_span *a, const struct change_span *b);
+/*
+ * Of two files whose contents are all of those chunks: for each chunk of the new one,
+ * does the old one hold it at the same place? Sets bits, which are 0 before, of which
+ * there is one per chunk of `now`.
+ */
+void change_same_chunks(const struct change_span *old, const struct change_span *now,
+                        uint8_t *bits);
 
 #endif

@@ -1,5 +1,6 @@
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "base/buf.h"
 #include "storage/change_internal.h"
@@ -28,8 +29,12 @@ struct walk {
     /* A big file whose chunks come in several groups. */
     struct buf parts;
     size_t pending; /* its entry */
+    uint64_t pending_len;
     bool is_pending;
+    bool pending_same; /* its metadata */
+    bool pending_patch;
     struct change_span pending_old;
+    bool alone; /* the entry of the new tree is the only one of its group */
 };
 
 static size_t
@@ -165,16 +170,33 @@ cached_span(const struct walk *w, const struct tree_entry *c)
 
 /*
  * May the file be changed in place? Only what is known in all its metadata, so that
- * nothing of it stays that the tree does not tell; big files are made by many hands.
+ * nothing of it stays that the tree does not tell.
  */
 static bool
-may_refresh(const struct walk *w, const struct tree_entry *t, const struct tree_entry *c)
+in_place(const struct walk *w, const struct tree_entry *t, const struct tree_entry *c)
 {
     return c != NULL && t->type == TREE_FILE && w->here->type == TREE_FILE &&
            scache_trusts(w->c, &w->cached.marks[w->cached_i], w->here) &&
            c->type == TREE_FILE && c->n_xattrs == 0 && !c->hard_link && !t->sparse &&
-           !c->sparse && t->stored == t->size && t->stored < TREE_BIG_FILE_BYTES &&
+           !c->sparse && t->stored == t->size;
+}
+
+/* A small one, of which all contents are at hand to compare it with. */
+static bool
+may_refresh(const struct walk *w, const struct tree_entry *t, const struct tree_entry *c)
+{
+    return in_place(w, t, c) && t->stored < TREE_BIG_FILE_BYTES &&
            w->here->size < TREE_BIG_FILE_BYTES;
+}
+
+/* A big one, of which the cache tells what chunk lies where; if it can be opened. */
+static bool
+may_patch(const struct walk *w, const struct tree_entry *t, const struct tree_entry *c)
+{
+    return in_place(w, t, c) && w->alone && t->stored >= TREE_BIG_FILE_BYTES &&
+           w->cached.n_entries == 1 && c->stored >= TREE_BIG_FILE_BYTES &&
+           c->stored == c->size && c->damage == TREE_WHOLE &&
+           (w->here->mode & S_IWUSR) != 0;
 }
 
 static void
@@ -188,11 +210,44 @@ refresh(struct walk *w, size_t i, bool same_meta)
 }
 
 static void
+patch(struct walk *w, size_t i, const struct change_span *old,
+      const struct change_span *now)
+{
+    struct change_plan *p = w->p;
+    size_t n_bytes = (now->n_chunks + 7) / 8;
+    uint8_t *bits = arena_alloc(&p->arena, n_bytes);
+
+    memset(bits, 0, n_bytes);
+    change_same_chunks(old, now, bits);
+    if (p->n_patches == p->cap_patches) {
+        p->cap_patches = p->cap_patches == 0 ? 16 : 2 * p->cap_patches;
+        p->patches = xrealloc(p->patches, p->cap_patches * sizeof *p->patches);
+    }
+    p->patches[p->n_patches++] = bits;
+    p->actions[i] = EXTRACT_PATCH;
+    p->n_refreshed++;
+}
+
+static void
 keep(struct walk *w, size_t i)
 {
     w->p->actions[i] = EXTRACT_SKIP;
     w->p->marks[i] = w->cached.marks[w->cached_i];
     w->p->n_kept++;
+}
+
+/* A big file of which not all chunks have come yet: it is kept until they have. */
+static void
+await_parts(struct walk *w, size_t i, const struct change_span *old, uint64_t len,
+            bool same, bool patchable)
+{
+    w->is_pending = true;
+    w->pending = i;
+    w->pending_len = len;
+    w->pending_same = same;
+    w->pending_patch = patchable;
+    w->pending_old = *old;
+    keep(w, i);
 }
 
 /* There is something of that name. span: of t's contents; NULL: not known yet. */
@@ -204,6 +259,7 @@ compare(struct walk *w, const struct tree_entry *t, size_t i,
     bool same = c != NULL &&
                 scache_trusts(w->c, &w->cached.marks[w->cached_i], w->here) &&
                 change_same_meta(c, t);
+    bool patchable;
 
     if (t->type == TREE_DIR) {
         if (w->here->type != TREE_DIR) {
@@ -215,18 +271,20 @@ compare(struct walk *w, const struct tree_entry *t, size_t i,
         }
         return;
     }
-    if (same && span == NULL) {
-        w->is_pending = true;
-        w->pending = i;
-        w->pending_old = cached_span(w, c);
-        keep(w, i);
-        return;
-    }
-    if (same && span != NULL) {
+    patchable = may_patch(w, t, c);
+    if (same || patchable) {
         struct change_span old = cached_span(w, c);
 
-        if (change_same_span(&old, span)) {
+        if (span == NULL) {
+            await_parts(w, i, &old, t->stored, same, patchable);
+            return;
+        }
+        if (same && change_same_span(&old, span)) {
             keep(w, i);
+            return;
+        }
+        if (patchable) {
+            patch(w, i, &old, span);
             return;
         }
     }
@@ -282,16 +340,21 @@ add_part(struct walk *w, const struct tree_group *g)
     buf_add(&w->parts, g->chunks, g->n_chunks * sizeof *g->chunks);
 }
 
-/* All its chunks are there: was it right to keep it? If not, extraction will do. */
+/* All its chunks are there: was it right to keep it? */
 static void
 decide_pending(struct walk *w)
 {
     struct change_span now = {(const struct tree_chunk *)(const void *)w->parts.data,
                               w->parts.len / sizeof(struct tree_chunk), 0,
-                              w->pending_old.len};
+                              w->pending_len};
+    bool kept =
+        !w->is_pending || (w->pending_same && change_same_span(&w->pending_old, &now));
 
-    if (w->is_pending && !change_same_span(&w->pending_old, &now)) {
-        w->p->possible = false;
+    if (!kept && w->pending_patch) {
+        w->p->n_kept--;
+        patch(w, w->pending, &w->pending_old, &now);
+    } else if (!kept) {
+        w->p->possible = false; /* extraction will do */
     }
     w->is_pending = false;
     buf_reset(&w->parts);
@@ -302,6 +365,7 @@ take_group(struct walk *w, const struct tree_group *g, struct err *e)
 {
     uint64_t at = 0;
 
+    w->alone = g->n_entries == 1;
     if (g->continues) {
         add_part(w, g);
     } else {
@@ -382,5 +446,6 @@ change_plan_free(struct change_plan *p)
     free(p->actions);
     free(p->marks);
     free(p->removed);
+    free(p->patches);
     arena_free(&p->arena);
 }

@@ -79,3 +79,24 @@ change_same_span(const struct change_span *a, const struct change_span *b)
     }
     return true;
 }
+
+void
+change_same_chunks(const struct change_span *old, const struct change_span *now,
+                   uint8_t *bits)
+{
+    uint64_t at_old = 0; /* where chunk k begins */
+    uint64_t at = 0;
+    size_t k = 0;
+
+    for (size_t i = 0; i < now->n_chunks; i++) {
+        while (k < old->n_chunks && at_old < at) {
+            at_old += old->chunks[k++].len;
+        }
+        if (k < old->n_chunks && at_old == at &&
+            old->chunks[k].len == now->chunks[i].len &&
+            sha256_equal(&old->chunks[k].id, &now->chunks[i].id)) {
+            bits[i / 8] |= (uint8_t)(1u << (i % 8));
+        }
+        at += now->chunks[i].len;
+    }
+}

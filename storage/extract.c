@@ -275,13 +275,8 @@ commit_cache(struct whole *w, struct err *e)
 {
     struct scache_writer *c = w->cache;
 
-    for (const struct extract_marks *m = w->x.marks; m != NULL; m = m->next) {
-        for (size_t i = 0; i < m->n; i++) {
-            (void)scache_add_mark(c, &m->v[i]);
-        }
-    }
     w->cache = NULL;
-    return scache_commit(c, w->tree, scache_reference(w->root_fd, false), e);
+    return extract_commit_cache(&w->x, c, w->tree, e);
 }
 
 static int

@@ -182,29 +182,58 @@ begin_entry(struct extract *x, const struct tree_entry *entry, uint8_t *action,
 /* ---- big files ---- */
 
 static void
+queue_stretch(struct extract *x, struct extract_big *f, const struct tree_chunk *chunks,
+              size_t n)
+{
+    struct extract_work *k = xcalloc(1, sizeof *k);
+
+    k->n_chunks = n;
+    k->chunks = xmemdup(chunks, n * sizeof *chunks);
+    k->big = f;
+    k->big_at = x->big_at;
+    for (size_t c = 0; c < n; c++) {
+        x->big_at += chunks[c].len;
+    }
+    (void)pthread_mutex_lock(&x->lock);
+    f->n_left++;
+    (void)pthread_mutex_unlock(&x->lock);
+    extract_queue(x, k);
+}
+
+/* Does chunk i of the file lie there already? */
+static bool
+lies_there(const struct extract_big *f, size_t i)
+{
+    return f->same != NULL && (f->same[i / 8] >> (i % 8) & 1) != 0;
+}
+
+static void
 queue_stretches(struct extract *x, struct extract_big *f, const struct tree_group *g)
 {
-    for (size_t i = 0; i < g->n_chunks; i += STRETCH_CHUNKS) {
-        struct extract_work *k = xcalloc(1, sizeof *k);
+    size_t i = 0;
 
-        k->n_chunks = g->n_chunks - i < STRETCH_CHUNKS ? g->n_chunks - i : STRETCH_CHUNKS;
-        k->chunks = xmemdup(g->chunks + i, k->n_chunks * sizeof *k->chunks);
-        k->big = f;
-        k->big_at = x->big_at;
-        for (size_t c = 0; c < k->n_chunks; c++) {
-            x->big_at += k->chunks[c].len;
+    while (i < g->n_chunks) {
+        size_t n = 0;
+
+        while (n < STRETCH_CHUNKS && i + n < g->n_chunks &&
+               !lies_there(f, f->n_chunks + i + n)) {
+            n++;
         }
-        (void)pthread_mutex_lock(&x->lock);
-        f->n_left++;
-        (void)pthread_mutex_unlock(&x->lock);
-        extract_queue(x, k);
+        if (n > 0) {
+            queue_stretch(x, f, g->chunks + i, n);
+        } else {
+            x->big_at += g->chunks[i].len;
+            n = 1;
+        }
+        i += n;
     }
+    f->n_chunks += g->n_chunks;
 }
 
 /* Takes over arena. */
 static int
 begin_big(struct extract *x, struct tree_arena *arena, const struct tree_group *g,
-          struct scache_mark *mark, struct err *e)
+          enum extract_action action, struct scache_mark *mark, struct err *e)
 {
     struct extract_big *f = xcalloc(1, sizeof *f);
 
@@ -215,6 +244,7 @@ begin_big(struct extract *x, struct tree_arena *arena, const struct tree_group *
     f->n_left = 1;
     f->fd = -1;
     f->parent_fd = -1;
+    f->same = action == EXTRACT_PATCH ? *x->patches++ : NULL;
     if (extract_parent_of(&x->parent, f->path, &f->name, e) != 0) {
         goto fail;
     }
@@ -282,7 +312,7 @@ extract_add(struct extract *x, struct tree_arena *arena, const struct tree_group
     } else if (queue && g->n_entries == 1 && g->entries[0].type == TREE_FILE &&
                (g->more || g->entries[0].sparse ||
                 g->entries[0].stored >= TREE_BIG_FILE_BYTES)) {
-        rc = begin_big(x, arena, g, m, e);
+        rc = begin_big(x, arena, g, (enum extract_action)act[0], m, e);
         arena = NULL;
         if (rc == 0) {
             rc = add_parts(x, g, e);
@@ -351,6 +381,19 @@ extract_finish(struct extract *x, struct err *e)
         tree_count(&x->r->totals, x->dirs[i].entry);
     }
     return 0;
+}
+
+int
+extract_commit_cache(struct extract *x, struct scache_writer *cache,
+                     const struct sha256 *tree_id, struct err *e)
+{
+    for (const struct extract_marks *m = x->marks; m != NULL; m = m->next) {
+        for (size_t i = 0; i < m->n; i++) {
+            (void)scache_add_mark(cache, &m->v[i]);
+        }
+    }
+    scache_settle(x->root_fd, x->newest_large_ns);
+    return scache_commit(cache, tree_id, scache_reference(x->root_fd, false), e);
 }
 
 void

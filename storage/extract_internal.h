@@ -26,6 +26,9 @@ enum extract_action {
     /* A file is there, with this one name: it is to hold this in the end. With a mark its
      * metadata is right already, and if its content is so too it is left alone. */
     EXTRACT_REFRESH,
+    /* The same of a big file, of which some chunks are where they are to be (x->patches).
+     */
+    EXTRACT_PATCH,
 };
 
 struct extract_span {
@@ -59,7 +62,9 @@ struct extract_big {
     int fd;
     char *staged; /* the name it has until it is complete; NULL: its own */
     const char *name;
-    size_t n_left; /* stretches not done, + 1 while more may come; under lock */
+    const uint8_t *same; /* a bit per chunk: it lies there already; NULL: a new file */
+    size_t n_chunks;     /* of groups that were added; the calling thread's */
+    size_t n_left;       /* stretches not done, + 1 while more may come; under lock */
 };
 
 struct extract_marks {
@@ -107,8 +112,11 @@ struct extract {
     size_t cap_links;
     struct extract_marks *marks; /* in order; only with a cache */
     struct extract_marks **marks_end;
+    int64_t newest_large_ns; /* change time of large files; under lock */
     struct extract_big *big; /* file that goes on in the next group */
     uint64_t big_at;
+    const uint8_t *const *patches; /* the caller's: a bit per chunk of each file that is
+                                      to be patched, in order: what need not be written */
     struct extract_parent parent;
     struct buf content;
 
@@ -144,6 +152,9 @@ void extract_add_link(struct extract *x, const char *path, const char *to,
                       const struct tree_entry *entry, struct scache_mark *mark);
 /* Wait for the workers, make links, set what directories are to look like. */
 int extract_finish(struct extract *x, struct err *e) MUST_USE;
+/* After that: complete the scan cache of tree_id, into which its groups went. */
+int extract_commit_cache(struct extract *x, struct scache_writer *cache,
+                         const struct sha256 *tree_id, struct err *e) MUST_USE;
 void extract_end(struct extract *x); /* in any case */
 /* A path of the tree, in the target. */
 const char *extract_path(const struct extract *x, const char *path);
@@ -183,6 +194,7 @@ int extract_make_other(struct extract *x, struct extract_parent *p,
                        struct scache_mark *mark, struct err *e) MUST_USE;
 int extract_make_link(struct extract *x, const struct extract_link *l,
                       struct err *e) MUST_USE;
+/* A new file, or that which is there if f->same is set. */
 int extract_open_big(struct extract *x, struct extract_big *f, struct err *e) MUST_USE;
 int extract_close_big(struct extract *x, struct extract_big *f, struct err *e) MUST_USE;
 /* Write a stretch of the stored content, which begins at `at`. */

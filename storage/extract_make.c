@@ -20,6 +20,9 @@
 /* What a new file is called beside the one it will replace. */
 #define STAGED_PREFIX ".gpurun-"
 
+/* What is read again in more than the 10 ms that scache_settle may take. */
+#define LARGE_BYTES ((uint64_t)16 * 1024 * 1024)
+
 /* ---- parents ---- */
 
 void
@@ -305,9 +308,26 @@ out:
 
 /* ---- big files ---- */
 
+/* In place, as extract_refresh_file. */
+static int
+open_to_patch(struct extract_big *f, struct err *e)
+{
+    struct stat st;
+
+    f->fd = openat(f->parent_fd, f->name,
+                   O_WRONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC | O_NOCTTY);
+    if (f->fd == -1 || fstat(f->fd, &st) != 0) {
+        return cannot_make(f->path, errno, e);
+    }
+    return S_ISREG(st.st_mode) && st.st_nlink == 1 ? 0 : cannot_make(f->path, EEXIST, e);
+}
+
 int
 extract_open_big(struct extract *x, struct extract_big *f, struct err *e)
 {
+    if (f->same != NULL) {
+        return open_to_patch(f, e);
+    }
     f->staged = staged_name(x);
     f->fd =
         create_file(x, f->parent_fd, f->staged != NULL ? f->staged : f->name, f->entry);
@@ -351,13 +371,32 @@ extract_write_big(struct extract_big *f, uint64_t at, const uint8_t *data, size_
     return 0;
 }
 
+/* The scan cache is to trust it: to hash so much takes longer than to wait for a tick. */
+static void
+note_large(struct extract *x, const struct extract_big *f)
+{
+    if (f->mark == NULL || f->entry->stored < LARGE_BYTES) {
+        return;
+    }
+    (void)pthread_mutex_lock(&x->lock);
+    if (x->newest_large_ns < f->mark->ctime_ns) {
+        x->newest_large_ns = f->mark->ctime_ns;
+    }
+    (void)pthread_mutex_unlock(&x->lock);
+}
+
 int
 extract_close_big(struct extract *x, struct extract_big *f, struct err *e)
 {
+    if (f->same != NULL && (ftruncate(f->fd, (off_t)f->entry->size) != 0 ||
+                            fchmod(f->fd, new_mode(x, f->entry)) != 0)) {
+        return err_set_sys(e, errno, "cannot write '%s'", f->path);
+    }
     if (extract_meta_fd(x, f->fd, f->entry, f->path, e) != 0) {
         return -1;
     }
     mark_fd(f->fd, f->mark);
+    note_large(x, f);
     if (fd_close(&f->fd) != 0) {
         return err_set_sys(e, errno, "cannot write '%s'", f->path);
     }

@@ -8,6 +8,7 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/vfs.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/bytes.h"
@@ -78,6 +79,19 @@ scache_reference(int fd, bool live)
     default:
         return now - (live ? LIVE_NS : COARSE_NS);
     }
+}
+
+void
+scache_settle(int fd, int64_t ctime_ns)
+{
+    int64_t reference_ns = scache_reference(fd, false);
+    struct timespec left = {0};
+
+    if (ctime_ns < reference_ns || ctime_ns - TICK_NS > reference_ns) {
+        return;
+    }
+    left.tv_nsec = (long)(ctime_ns - reference_ns + 1);
+    (void)nanosleep(&left, NULL); /* cut short it is only less trusted */
 }
 
 /* ---- writing ---- */

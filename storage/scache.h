@@ -41,6 +41,11 @@ struct scache_mark scache_mark_of(const struct scan_entry *entry);
  * somebody may have it mapped for writing right now. INT64_MIN: cache nothing here.
  */
 int64_t scache_reference(int fd, bool live);
+/*
+ * Wait until a reference of now lies behind that change time, if that is a matter of the
+ * clock's next tick (10 ms); else not at all. For what costs more to be read again.
+ */
+void scache_settle(int fd, int64_t ctime_ns);
 
 /* ---- writing ---- */
 

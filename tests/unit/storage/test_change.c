@@ -1,11 +1,13 @@
 #include "tests/unit/storage/tree_util.h"
 
 #include <fcntl.h>
+#include <pthread.h>
 #include <sys/stat.h>
 
 #include "base/file.h"
 #include "storage/build.h"
 #include "storage/change_internal.h"
+#include "storage/chunker.h"
 #include "storage/workdir.h"
 
 /*
@@ -624,9 +626,9 @@ change__metadata_is_the_same_only_as_a_whole(void **state)
     }
 }
 
-/* A file is changed in place as long as it is, and will be, a small one. */
+/* A file is changed in place as long as it stays a small or a big one. */
 static void
-change__big_files_are_not_changed_in_place(void **state)
+change__files_that_become_big_or_small_are_made_anew(void **state)
 {
     static const struct {
         size_t before;
@@ -634,7 +636,8 @@ change__big_files_are_not_changed_in_place(void **state)
         uint64_t n_removed;
     } cases[] = {{TREE_BIG_FILE_BYTES - 1, TREE_BIG_FILE_BYTES - 1, 0},
                  {TREE_BIG_FILE_BYTES - 1, TREE_BIG_FILE_BYTES, 1},
-                 {TREE_BIG_FILE_BYTES, TREE_BIG_FILE_BYTES - 1, 1}};
+                 {TREE_BIG_FILE_BYTES, TREE_BIG_FILE_BYTES - 1, 1},
+                 {TREE_BIG_FILE_BYTES, TREE_BIG_FILE_BYTES, 0}};
 
     (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
@@ -663,6 +666,201 @@ change__big_files_are_not_changed_in_place(void **state)
     }
 }
 
+/* ---- big files ---- */
+
+/* So many that they come in several groups of the tree. */
+#define HUGE_CHUNKS ((size_t)1100)
+#define SHORT_BYTES ((size_t)80 * 1024)
+
+/* The same short chunk again and again. */
+static uint8_t *
+same_chunks(size_t n, size_t *len)
+{
+    uint8_t *piece = xmalloc(SHORT_BYTES);
+    uint8_t *data;
+    size_t piece_len;
+
+    do {
+        for (size_t i = 0; i < SHORT_BYTES; i++) {
+            piece[i] = (uint8_t)rng(256);
+        }
+        piece_len = chunker_cut(piece, SHORT_BYTES);
+    } while (piece_len == SHORT_BYTES);
+    data = xmalloc(n * piece_len);
+    for (size_t i = 0; i < n; i++) {
+        memcpy(data + i * piece_len, piece, piece_len);
+    }
+    free(piece);
+    *len = n * piece_len;
+    return data;
+}
+
+struct piece {
+    const void *data;
+    size_t len;
+};
+
+static void
+put_pieces(int dir_fd, const char *name, const struct piece *pieces, size_t n)
+{
+    int fd = openat(dir_fd, name, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+
+    assert_true(fd >= 0);
+    for (size_t i = 0; i < n; i++) {
+        assert_int_equal(fd_write_all(fd, pieces[i].data, pieces[i].len), 0);
+    }
+    assert_int_equal(fd_close(&fd), 0);
+}
+
+struct counted {
+    struct tree_source store;
+    pthread_mutex_t lock;
+    uint64_t bytes;
+};
+
+static int
+counted_get(void *ctx, const struct sha256 *id, struct buf *out, struct err *e)
+{
+    struct counted *c = ctx;
+    size_t before = out->len;
+    int rc = c->store.get(c->store.ctx, id, out, e);
+
+    (void)pthread_mutex_lock(&c->lock);
+    c->bytes += out->len - before;
+    (void)pthread_mutex_unlock(&c->lock);
+    return rc;
+}
+
+/* Job j1's directory becomes that tree, by so many bytes of chunks. */
+static struct change_report
+change_counted(const struct place *p, const struct sha256 *tree, uint64_t *bytes)
+{
+    char *work = path_join(p->scratch, "work");
+    char *scan = path_join(work, "j1.scan");
+    char *next = path_join(work, "next.scan");
+    struct counted counted = {.store = tree_source_store(p->store),
+                              .lock = PTHREAD_MUTEX_INITIALIZER};
+    struct tree_source source = {.ctx = &counted, .get = counted_get};
+    struct change_options o = {.cache_path = next};
+    struct change_report r = {0};
+    struct scache *c = scache_open(scan);
+    int fd = openat(p->work, "j1", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    bool done = false;
+
+    assert_true(fd >= 0);
+    assert_non_null(c);
+    OK(change_tree(fd, c, tree, &source, &o, &r, &done, e));
+    assert_true(done);
+    scache_close(c);
+    (void)close(fd);
+    free(work);
+    free(scan);
+    free(next);
+    *bytes = counted.bytes;
+    return r;
+}
+
+/* In turn: a byte replaced, some put in, cut short, made longer. */
+static void
+write_otherwise(int fd, int how, uint8_t *data, size_t len)
+{
+    static const char MORE[] = "0123456789abcdef";
+    size_t at = len - len / 16;
+    const struct piece pieces[4][3] = {
+        {{data, len}},
+        {{data, at},
+         {MORE, sizeof MORE},
+         {data + at, len - at}}, /* all behind it moves */
+        {{data, len - 12345}},
+        {{data, len}, {MORE, sizeof MORE}},
+    };
+
+    data[len / 3] ^= how == 0 ? 1 : 0;
+    put_pieces(fd, "d2/huge", pieces[how], 3);
+}
+
+static void
+change__of_a_big_file_only_what_moved_or_changed_is_written(void **state)
+{
+    (void)state;
+    for (int round = 0; round < 6; round++) {
+        int how = round < 4 ? round : round - 4; /* the first two, of many groups, too */
+        size_t len;
+        struct place p;
+        struct workdir_report made;
+        struct change_report r;
+        struct sha256 wanted;
+        struct sha256 got;
+        struct stat before;
+        struct stat after;
+        uint64_t bytes;
+        uint8_t *data;
+
+        rng_state = 11;
+        p = place_new();
+        data = same_chunks(round < 4 ? 40 : HUGE_CHUNKS, &len);
+        put_pieces(p.src, "d2/huge", &(struct piece){data, len}, 1);
+        wanted = tree_of(p.src, p.store);
+        OK(workdir_make(p.work, "j1", p.store, &wanted, NULL, &made, e));
+        wait_by_ctime(p.work, SETTLED_NS);
+        (void)snapshot(&p, "j1");
+        assert_int_equal(fstatat(p.work, "j1/d2/huge", &before, 0), 0);
+        write_otherwise(p.src, how, data, len);
+        wanted = tree_of(p.src, p.store);
+        r = change_counted(&p, &wanted, &bytes);
+        got = tree_at(&p, "j1");
+        assert_same(&got, &wanted);
+        assert_int_equal(fstatat(p.work, "j1/d2/huge", &after, 0), 0);
+        assert_true(before.st_ino == after.st_ino);
+        assert_int_equal(r.n_removed, 0);
+        assert_true(bytes < len / 16 + ((uint64_t)4 << 20));
+        free(data);
+        place_free(&p);
+    }
+}
+
+/* What the cache does not vouch for, and what cannot be opened to be written. */
+static void
+change__big_files_that_were_touched_are_made_anew(void **state)
+{
+    (void)state;
+    for (int how = 0; how < 2; how++) {
+        struct place p;
+        struct workdir_report r;
+        const char *candidates[] = {"j1"};
+        struct workdir_options o = {.candidates = candidates, .n_candidates = 1};
+        struct sha256 wanted;
+        struct sha256 got;
+        int fd;
+
+        rng_state = 5;
+        p = place_new();
+        if (how == 1) {
+            assert_int_equal(fchmodat(p.src, "big", 0444, 0), 0);
+        }
+        wanted = tree_of(p.src, p.store);
+        OK(workdir_make(p.work, "j1", p.store, &wanted, NULL, &r, e));
+        wait_by_ctime(p.work, SETTLED_NS);
+        (void)snapshot(&p, "j1");
+        if (how == 0) {
+            fd = openat(p.work, "j1/big", O_WRONLY | O_CLOEXEC);
+            assert_int_equal(pwrite(fd, "touched", 7, 700000), 7);
+            (void)close(fd);
+        }
+        assert_int_equal(fchmodat(p.src, "big", 0644, 0), 0);
+        fd = openat(p.src, "big", O_WRONLY | O_CLOEXEC);
+        assert_int_equal(pwrite(fd, "other", 5, 100), 5);
+        (void)close(fd);
+        wanted = tree_of(p.src, p.store);
+        OK(workdir_make(p.work, "j2", p.store, &wanted, &o, &r, e));
+        assert_int_equal(r.way, WORKDIR_TAKEN_OVER);
+        assert_int_equal(r.n_removed, 1);
+        got = tree_at(&p, "j2");
+        assert_same(&got, &wanted);
+        place_free(&p);
+    }
+}
+
 int
 main(void)
 {
@@ -675,7 +873,9 @@ main(void)
         cmocka_unit_test(change__spans_are_compared_by_chunk_and_place),
         cmocka_unit_test(change__spans_of_other_chunks_are_not_the_same),
         cmocka_unit_test(change__metadata_is_the_same_only_as_a_whole),
-        cmocka_unit_test(change__big_files_are_not_changed_in_place),
+        cmocka_unit_test(change__files_that_become_big_or_small_are_made_anew),
+        cmocka_unit_test(change__of_a_big_file_only_what_moved_or_changed_is_written),
+        cmocka_unit_test(change__big_files_that_were_touched_are_made_anew),
     };
 
     scratch_on_disk();

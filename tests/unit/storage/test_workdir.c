@@ -129,6 +129,43 @@ workdir__is_extracted_then_taken_over(void **state)
     place_free(&p);
 }
 
+/* A large file is finished last, and would be hashed once more after the shortest job. */
+static void
+workdir__a_large_file_is_not_read_again(void **state)
+{
+    struct place p = place_new();
+    struct build_store_sink into = {.store = p.store};
+    struct build_sink sink = build_sink_store(&into);
+    struct build_options o = {.policy = BUILD_SHIP};
+    struct build_report report;
+    char *src = path_join(p.scratch, "src");
+    int fd = open(src, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int large = openat(fd, "large", O_WRONLY | O_CREAT | O_CLOEXEC, 0644);
+
+    (void)state;
+    assert_true(large >= 0);
+    for (uint64_t i = 0; i < 20; i++) {
+        uint8_t *piece = xcalloc(1 << 20, 1);
+
+        memcpy(piece, &i, sizeof i);
+        assert_int_equal(fd_write_all(large, piece, 1 << 20), 0);
+        free(piece);
+    }
+    (void)close(large);
+    OK(build_tree(fd, &o, &sink, &report, e));
+    p.tree = report.tree;
+    build_report_free(&report);
+    OK(store_commit(p.store, e));
+    (void)make(&p, "j1", NULL);
+    OK(workdir_snapshot(p.work_fd, "j1", p.store, false, &report, e));
+    assert_true(sha256_equal(&report.tree, &p.tree));
+    assert_true(report.read_bytes < 1 << 20);
+    build_report_free(&report);
+    (void)close(fd);
+    free(src);
+    place_free(&p);
+}
+
 /* One byte more, one file more or one file less: what the new job sees must be the tree.
  */
 static void
@@ -229,6 +266,7 @@ main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(sweep__waits_for_another_time_while_somebody_makes_one),
         cmocka_unit_test(workdir__is_extracted_then_taken_over),
+        cmocka_unit_test(workdir__a_large_file_is_not_read_again),
         cmocka_unit_test(workdir__what_was_touched_is_not_handed_on),
         cmocka_unit_test(workdir__refuses_names_that_lead_elsewhere),
     };
