@@ -69,6 +69,10 @@ def digest(directory):
     return run(DIGEST, cwd=directory)
 
 
+def megabytes(directory):
+    return int(run(["du", "-sm", directory]).split()[0])
+
+
 def free_port():
     with socket.socket() as s:
         s.bind(("127.0.0.1", 0))
@@ -192,9 +196,13 @@ class Bench:
         self.row(name, statistics.median(a), statistics.median(b), goal)
 
     def row(self, name, ours, peer, goal):
+        """goal None: there is none, and nothing to be met."""
         if not self.wanted(name):
             return
         ratio = ours / peer
+        if goal is None:
+            print(f"{name:38s} {ours:10.4f} {peer:10.4f} {ratio:7.3f} {'-':>7s}", flush=True)
+            return
         verdict = "met" if ratio <= goal else "MISSED"
         self.rows.append((name, verdict))
         print(f"{name:38s} {ours:10.4f} {peer:10.4f} {ratio:7.3f} {goal:7.3f}  {verdict}", flush=True)
@@ -202,22 +210,19 @@ class Bench:
     def tree(self, kind, scale=100):
         path = f"{self.work}/tree-{kind}-{scale}"
         if not os.path.exists(path) and kind.startswith("site"):
-            self.copy_site(path, NOT_SHIPPED if kind == "site-shipped" else [])
+            self.copy_site(path, NOT_SHIPPED if kind == "site-shipped" else [], 960 * scale // 100)
         elif not os.path.exists(path):
             run([f"{self.tools}/mktree", kind, path, str(scale)])
         return path
 
-    def copy_site(self, path, without):
-        """Real packages of this machine, up to 960 MB: Python's own, then compilers' and their headers."""
-        def mb():
-            return int(run(["du", "-sm", path]).split()[0])
-
+    def copy_site(self, path, without, most_mb):
+        """Real packages of this machine, until it is so much: Python's own, then compilers' and their headers."""
         os.makedirs(path)
         for i, source in enumerate(SITE):
-            if mb() < 960 and os.path.isdir(source):
+            if megabytes(path) < most_mb and os.path.isdir(source) and megabytes(source) <= most_mb:
                 run(["rsync", "-a", *(f"--exclude={name}" for name in without), f"{source}/", f"{path}/{i}-{os.path.basename(source)}"])
         n = int(run(f"find {path} -type f | wc -l"))
-        print(f"# {os.path.basename(path)}: {n} files, {mb()} MB", flush=True)
+        print(f"# {os.path.basename(path)}: {n} files, {megabytes(path)} MB", flush=True)
 
     def verdict(self):
         missed = [n for n, v in self.rows if v != "met"]

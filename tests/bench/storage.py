@@ -5,18 +5,22 @@ to the one that the same tool has filled. Peers are followed by sync -f: ours ar
 
     storage.py [--build DIR] [--rounds N] [--only TEXT] [--work DIR] [--keep]
 
---only growth: ours alone, at more and more of each tree.
+Of each tree also what the other peers take, once; those rows have no goal.
+
+--only growth: ours alone, at more and more of each tree (tiny up to 16 times, big up to 4; site has no more than it has).
 """
 
 import argparse
 import os
+import statistics
 import sys
 
-from common import digest, main, measured, run, seconds
+from common import digest, main, measured, megabytes, run, seconds
 from runs import runs
 
 # kind: (first, unchanged, restore, bytes kept); None: PERF has no such row.
 GOALS = {
+    "small": (None, None, None, None),
     "ds": (("borg", 0.4), ("borg", 0.15), ("casync", 0.7), None),
     "tiny": (("restic", 0.25), ("casync", 0.35), ("casync", 0.85), ("restic", 0.7)),
     "site": (("borg", 0.6), None, None, ("restic", 1.05)),
@@ -33,12 +37,8 @@ def bytes_below(directory, only=None):
 
 def kept(tool):
     """Bytes that the tree costs. Ours is counted with its keys, its scan cache and the reserve that it
-    gives back on a full disk; of restic the repository alone, without its cache."""
-    total = bytes_below(tool.place)
-    reserve = bytes_below(tool.place, "reserve")
-    if reserve > 0:
-        print(f"# {reserve / 1e6:.1f} MB of it are the reserve; without it {(total - reserve) / 1e6:.1f} MB", flush=True)
-    return total
+    gives back on a full disk; of restic and borg the repository alone, without its cache."""
+    return bytes_below(tool.place)
 
 
 class Ours:
@@ -62,6 +62,8 @@ class Ours:
 
 
 class Borg:
+    compression = "lz4"
+
     def __init__(self, b, place):
         self.place, self.n, self.peak_kib = place, 0, 0
         self.env = dict(b.env, BORG_BASE_DIR=f"{place}.home", BORG_UNKNOWN_UNENCRYPTED_REPO_ACCESS_IS_OK="yes")
@@ -71,9 +73,17 @@ class Borg:
 
     def snapshot(self, tree):
         self.n += 1
-        took, _, peak = measured(["borg", "create", "-C", "lz4", f"{self.place}::{self.n}", tree], self.env)
+        took, _, peak = measured(["borg", "create", "-C", self.compression, f"{self.place}::{self.n}", tree], self.env)
         self.peak_kib = max(self.peak_kib, peak)
         return took + seconds(["sync", "-f", self.place])
+
+    def restore(self, to):
+        os.makedirs(to)
+        return seconds(["borg", "extract", f"{self.place}::{self.n}"], env=self.env, cwd=to)
+
+
+class BorgZstd(Borg):
+    compression = "zstd"
 
 
 class Restic:
@@ -86,6 +96,9 @@ class Restic:
 
     def snapshot(self, tree):
         return seconds(f"restic -q backup -r {self.place} {tree} && sync -f {self.place}", env=self.env)
+
+    def restore(self, to):
+        return seconds(["restic", "-q", "restore", "latest", "-r", self.place, "--target", to], env=self.env)
 
 
 class Casync:
@@ -104,59 +117,97 @@ class Casync:
         return seconds(f"casync extract --store={self.place}/store.castr {self.index} {to}", env=self.env)
 
 
-PEERS = {"borg": Borg, "restic": Restic, "casync": Casync}
+class Tar:
+    """Keeps no two trees in the room of one, nor checks anything: what copying costs at least."""
+
+    def __init__(self, b, place):
+        self.place, self.file, self.env = place, f"{place}/tree.tar", b.env
+
+    def make(self):
+        os.makedirs(self.place)
+
+    def snapshot(self, tree):
+        return seconds(f"tar -C {tree} -cf {self.file} . && sync -f {self.file}", env=self.env)
+
+    def restore(self, to):
+        os.makedirs(to)
+        return seconds(["tar", "-C", to, "-xf", self.file], env=self.env)
+
+
+PEERS = {"borg": Borg, "borg zstd": BorgZstd, "restic": Restic, "casync": Casync, "tar": Tar}
 
 
 def fresh(b, kind):
-    tool = (Ours if kind == "ours" else PEERS[kind])(b, b.fresh(kind))
+    tool = (Ours if kind == "ours" else PEERS[kind])(b, b.fresh(kind.replace(" ", "-")))
     tool.make()
     return tool
 
 
-def first(b, kind, who, tree, tools):
-    fresh_one = fresh(b, who)
-    tools[who] = fresh_one
-    return fresh_one.snapshot(tree)
+def first(b, who, tree, tools):
+    tools[who] = fresh(b, who)
+    return tools[who].snapshot(tree)
+
+
+def restored(b, tool, tree, checked):
+    """Restore to a fresh place; the first of each tool's is compared with what was kept."""
+    to = b.fresh("restored")
+    took = tool.restore(to)
+    if tool not in checked:
+        checked.add(tool)
+        at = to + tree if os.path.isdir(to + tree) else to  # borg and restic keep the whole path
+        if digest(at) != digest(tree):
+            raise SystemExit(f"{type(tool).__name__} did not restore {tree} as it was")
+    return took
+
+
+def against(b, name, peer, goal, figures, ours, theirs, rounds):
+    """One operation: in turn with the peer that PERF names, then once each of the others, which have no goal."""
+    if not b.wanted(name):
+        return
+    if peer is not None:
+        took = []
+        b.case(name, goal, lambda: took.append(ours()) or took[-1], lambda: theirs(peer), rounds=rounds)
+        figure = statistics.median(took)
+    else:
+        figure = statistics.median([ours() for _ in range(rounds)])
+    for who in figures:
+        if who != peer:
+            b.row(f"{name}: {who}", figure, theirs(who), None)
 
 
 def trees(kind):
     goals = GOALS[kind]
-    names = [f"snapshot {kind}, first", f"snapshot {kind}, unchanged", f"restore {kind}", f"bytes kept {kind}, MB",
-             f"peak memory {kind}, largest process, KiB"]
+    operations = [f"snapshot {kind}, first", f"snapshot {kind}, unchanged", f"restore {kind}"]
+    kept_name = f"bytes kept {kind}, MB"
+    memory = f"peak memory {kind}, largest process, KiB"
 
     def case(b):
-        if not b.wanted(*names):
+        if not b.wanted(*operations, kept_name, memory):
             return
-        tree, tools = b.tree(kind), {}
-        peers = {g[0] for g in goals if g is not None} | ({"borg"} if kind == "tiny" else set())
+        tree, tools, checked = b.tree(kind), {}, set()
         rounds = min(b.args.rounds, 3)
-        b.case(names[0], goals[0][1], lambda: first(b, kind, "ours", tree, tools),
-               lambda: first(b, kind, goals[0][0], tree, tools), rounds=rounds)
-        for who in peers | {"ours"}:
+
+        def one(i, act):
+            peer, goal = goals[i] if goals[i] is not None else (None, None)
+            against(b, operations[i], peer, goal, PEERS, lambda: act("ours"), act, rounds)
+
+        one(0, lambda who: first(b, who, tree, tools))
+        for who in ["ours", *PEERS]:
             if who not in tools:
-                first(b, kind, who, tree, tools)
-        if goals[1] is not None:
-            b.case(names[1], goals[1][1], lambda: tools["ours"].snapshot(tree),
-                   lambda: tools[goals[1][0]].snapshot(tree), rounds=rounds)
-        if goals[2] is not None:
-            places = []
-
-            def ours():
-                places.append(b.fresh("restored"))
-                return tools["ours"].restore(places[-1])
-
-            b.case(names[2], goals[2][1], ours, lambda: tools[goals[2][0]].restore(b.fresh("restored")), rounds=rounds)
-            if places and digest(places[-1]) != digest(tree):
-                raise SystemExit(f"{kind} was not restored as it was")
-        if goals[3] is not None:
-            b.row(names[3], kept(tools["ours"]) / 1e6, kept(tools[goals[3][0]]) / 1e6, goals[3][1])
-        if kind == "tiny":
-            b.row(names[4], tools["ours"].peak_kib, tools["borg"].peak_kib, 0.25)
+                first(b, who, tree, tools)
+        one(1, lambda who: tools[who].snapshot(tree))
+        one(2, lambda who: restored(b, tools[who], tree, checked))
+        for who in PEERS:
+            goal = goals[3][1] if goals[3] is not None and goals[3][0] == who else None
+            b.row(kept_name if goal is not None else f"{kept_name}: {who}",
+                  kept(tools["ours"]) / 1e6, kept(tools[who]) / 1e6, goal)
+        b.row(memory, tools["ours"].peak_kib, tools["borg"].peak_kib, 0.25 if kind == "tiny" else None)
     return case
 
 
 # kind: scales in percent. With --only growth the larger ones, too.
-GROWTH = {"ds": ((25, 100, 400), ()), "tiny": ((25, 100, 400), (1600,)), "big": ((25, 100), (400,))}
+GROWTH = {"small": ((25, 100, 400), ()), "ds": ((25, 100, 400), ()), "site": ((25, 100), ()),
+          "tiny": ((25, 100, 400), (1600,)), "big": ((25, 100), (400,))}
 # Time may grow so much faster than the tree from one size to the next, memory so much at all.
 FASTER, MORE_MEMORY = 1.5, 2.0
 
@@ -174,12 +225,13 @@ def growth(b):
             took = [tool.snapshot(tree), tool.snapshot(tree), tool.restore(b.fresh("restored"))]
             print(f"{kind:12s} {scale / 100:5g}x {took[0]:9.3f} {took[1]:9.3f} {took[2]:9.3f} {tool.peak_kib:10d}", flush=True)
             if last is not None:
-                times = max((t / u) / (scale / last[0]) for t, u in zip(took, last[1]))
+                grown = scale / last[0] if kind != "site" else megabytes(tree) / last[3]
+                times = max((t / u) / grown for t, u in zip(took, last[1]))
                 b.row(f"growth {kind} to {scale / 100:g}x, time/size", times, 1, FASTER)
                 b.row(f"growth {kind} to {scale / 100:g}x, memory", tool.peak_kib, last[2], MORE_MEMORY)
-            last = (scale, took, tool.peak_kib)
+            last = (scale, took, tool.peak_kib, megabytes(tree))
 
 
 if __name__ == "__main__":
     sys.exit(main(argparse.ArgumentParser(description="the snapshot store against its peers"),
-                  [trees("ds"), trees("site"), trees("tiny"), trees("big"), runs("site"), runs("big"), growth]))
+                  [trees("small"), trees("ds"), trees("site"), trees("tiny"), trees("big"), runs("site"), runs("big"), growth]))
