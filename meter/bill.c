@@ -88,8 +88,88 @@ add_free(struct draft *d, enum usage_state state)
     set_span_of_state(d->r, state, l);
 }
 
+/*
+ * What is charged of the seconds that were counted; the host bears the rest. To the time
+ * granted it is journal_cost's sum; of that, as far as the cap goes.
+ */
+struct paid {
+    int64_t setup_granted_s;
+    int64_t run_granted_s;
+    int64_t setup_s;
+    int64_t run_s;
+    int64_t window_s;
+};
+
+static bool
+fills_cap(const struct grant *g, int64_t setup_s, int64_t device_s)
+{
+    return grant_cost(g, setup_s, device_s) / TARIFF_COST_PER_FEN >= g->cap_fen;
+}
+
+/* The first second, of at most end_s of set-up or of devices, at which the cap is full.
+ */
+static int64_t
+until_cap(const struct grant *g, bool of_setup, int64_t setup_s, int64_t end_s)
+{
+    int64_t from = 0;
+
+    while (from < end_s) {
+        int64_t mid = from + (end_s - from) / 2;
+
+        if (of_setup ? fills_cap(g, mid, 0) : fills_cap(g, setup_s, mid)) {
+            end_s = mid;
+        } else {
+            from = mid + 1;
+        }
+    }
+    return end_s;
+}
+
 static void
-add_setup(struct draft *d)
+find_paid(const struct receipt *r, int64_t running_s, struct paid *p)
+{
+    const struct grant *g = &r->grant;
+    const int64_t *ns = r->last.total.ns;
+    int64_t device_s = r->device_s;
+
+    p->setup_granted_s = i64_min(r->setup_s, g->max_s);
+    p->run_granted_s = i64_min(running_s, g->max_s);
+    if (running_s >= g->max_s) {
+        device_s = g->max_s + ns[USAGE_WINDOW] / USAGE_NS_PER_S;
+    }
+    p->setup_s = p->setup_granted_s;
+    if (grant_cost(g, p->setup_s, device_s) / TARIFF_COST_PER_FEN > g->cap_fen) {
+        p->setup_s = until_cap(g, true, 0, p->setup_granted_s);
+        device_s =
+            fills_cap(g, p->setup_s, 0) ? 0 : until_cap(g, false, p->setup_s, device_s);
+    }
+    p->run_s = i64_min(p->run_granted_s, device_s);
+    p->window_s = device_s - p->run_s;
+}
+
+static const char why_late[] = "beyond the time granted: the host bears it";
+static const char why_cap[] = "beyond the cap: the host bears it";
+
+/* Whole seconds of a priced state that cost nothing. */
+static void
+add_borne(struct draft *d, enum usage_state state, int64_t seconds, const char *why)
+{
+    struct bill_line *l;
+
+    if (seconds > 0) {
+        l = add(d, BILL_FREE, state, 0);
+        l->why = why;
+        l->seconds = seconds;
+        l->ns = seconds * USAGE_NS_PER_S;
+        set_span_of_state(d->r, state, l);
+        /* The last ones of it: labels only. */
+        l->from_wall_ns = i64_max(l->from_wall_ns, l->to_wall_ns - l->ns);
+        set_span(l, l->from_wall_ns, l->to_wall_ns);
+    }
+}
+
+static void
+add_setup(struct draft *d, const struct paid *p)
 {
     const struct grant *g = &d->r->grant;
     struct bill_line *l;
@@ -97,14 +177,14 @@ add_setup(struct draft *d)
     if (d->r->last.total.ns[USAGE_SETUP] <= 0) {
         return;
     }
-    /* What is beyond the time granted costs nothing (journal_cost). */
-    l = add(d, BILL_SETUP, USAGE_SETUP,
-            (__int128)g->nocard_uyuan_per_h * i64_min(d->r->setup_s, g->max_s));
+    l = add(d, BILL_SETUP, USAGE_SETUP, (__int128)g->nocard_uyuan_per_h * p->setup_s);
     memcpy(l->class_name, "cpu", sizeof "cpu");
     l->n_units = 1;
     l->price_uyuan_per_h = g->nocard_uyuan_per_h;
-    l->seconds = d->r->setup_s;
+    l->seconds = p->setup_s;
     set_span_of_state(d->r, USAGE_SETUP, l);
+    add_borne(d, USAGE_SETUP, p->setup_granted_s - p->setup_s, why_cap);
+    add_borne(d, USAGE_SETUP, d->r->setup_s - p->setup_granted_s, why_late);
 }
 
 static void
@@ -128,14 +208,11 @@ add_device(struct draft *d, enum bill_kind kind, enum usage_state state, int64_t
            int64_t to_s, int64_t from_wall_ns, int64_t to_wall_ns)
 {
     const struct grant *g = &d->r->grant;
-    /* As journal_cost has it: of the run, not of the window after it. */
-    int64_t end_s = kind == BILL_DEVICE ? g->max_s : INT64_MAX;
-    int64_t paid_s = i64_min(to_s, end_s) - i64_min(from_s, end_s);
 
     for (size_t i = 0; i < g->n_rows; i++) {
         const struct grant_row *row = &g->rows[i];
         __int128 rate = (__int128)row->n_units * row->uyuan_per_h;
-        struct bill_line *l = add(d, kind, state, rate * paid_s);
+        struct bill_line *l = add(d, kind, state, rate * (to_s - from_s));
 
         memcpy(l->class_name, row->class_name, sizeof l->class_name);
         memcpy(l->type, row->type, sizeof l->type);
@@ -191,6 +268,9 @@ price_lines(struct draft *d)
         __int128 fen;
 
         cost += d->cost[i];
+        if (d->cost[i] > 0 && cost / TARIFF_COST_PER_FEN > d->r->charge_fen) {
+            l->why = "up to the cap";
+        }
         fen = wide_min(cost / TARIFF_COST_PER_FEN, d->r->charge_fen);
         l->fen = (int64_t)fen - before_fen;
         before_fen = (int64_t)fen;
@@ -212,15 +292,22 @@ add_lines(struct draft *d)
     };
     int64_t running_s =
         i64_min(d->r->last.total.ns[USAGE_RUNNING] / USAGE_NS_PER_S, d->r->device_s);
+    struct paid p;
 
+    find_paid(d->r, running_s, &p);
     add_free(d, USAGE_SHIPPING);
     add_free(d, USAGE_PREPARING);
-    add_setup(d);
+    add_setup(d, &p);
     add_job(d);
-    add_months(d, BILL_DEVICE, USAGE_RUNNING, 0, running_s);
+    add_months(d, BILL_DEVICE, USAGE_RUNNING, 0, p.run_s);
+    add_borne(d, USAGE_RUNNING, p.run_granted_s - p.run_s, why_cap);
+    add_borne(d, USAGE_RUNNING, running_s - p.run_granted_s, why_late);
     add_free(d, USAGE_RESERVED);
     add_free(d, USAGE_STOPPING);
-    add_months(d, BILL_WINDOW, USAGE_WINDOW, running_s, d->r->device_s);
+    add_months(d, BILL_WINDOW, USAGE_WINDOW, running_s, running_s + p.window_s);
+    add_borne(d, USAGE_WINDOW, d->r->device_s - running_s - p.window_s,
+              p.run_granted_s < running_s && p.run_s == p.run_granted_s ? why_late
+                                                                        : why_cap);
     for (size_t i = 0; i < sizeof later / sizeof *later; i++) {
         add_free(d, later[i]);
     }

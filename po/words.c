@@ -105,6 +105,10 @@ static const char *const words[] = {
     N_("unobserved"),
     N_("overlap"),
     N_("reserved: paid in front"),
+    N_("less than a fen"),
+    N_("up to the cap"),
+    N_("beyond the cap: the host bears it"),
+    N_("beyond the time granted: the host bears it"),
     /* units that are paid in front; what is brought to a book */
     N_("day"),
     N_("week"),

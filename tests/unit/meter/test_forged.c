@@ -276,6 +276,8 @@ receipt__charges_no_second_beyond_the_time_granted(void **state)
         struct err e = {0};
         int64_t sum = 0;
         int64_t run = 0;
+        int64_t paid_s = 0;
+        int64_t borne_s = 0;
 
         write_late(&f, *state, cases[i].window_s, cases[i].late_s, cases[i].stop_s);
         r = fixture_receipt(&f);
@@ -285,7 +287,16 @@ receipt__charges_no_second_beyond_the_time_granted(void **state)
             assert_true(bill.lines[k].fen >= 0);
             sum += bill.lines[k].fen;
             run += bill.lines[k].kind == BILL_DEVICE ? bill.lines[k].fen : 0;
+            paid_s += bill.lines[k].n_units > 0 ? bill.lines[k].seconds : 0;
+            borne_s +=
+                bill.lines[k].state == USAGE_RUNNING && bill.lines[k].kind == BILL_FREE
+                    ? bill.lines[k].seconds
+                    : 0;
         }
+        /* What is priced on it, times the price, is the charge; the rest has its line. */
+        assert_int_equal(grant_charge(&r->grant, 0, paid_s), cases[i].fen);
+        assert_int_equal(borne_s, cases[i].late_s);
+        assert_int_equal(paid_s + borne_s, r->device_s);
         assert_int_equal(sum, cases[i].fen);
         assert_int_equal(run, 188);
         bill_clear(&bill);

@@ -21,6 +21,78 @@ run_plain(struct fixture *f, const char *dir, int64_t ran_s)
     meter_session_free(s);
 }
 
+/* Set-up of that long, then a run, of a host that minds neither time nor cap. */
+static void
+bill__has_a_line_for_what_the_host_bears(void **state)
+{
+    static const struct {
+        int64_t cap_fen;
+        int64_t max_s;
+        int64_t setup_s;
+        int64_t paid_setup_s;
+        int64_t paid_s; /* of 3,600 at 188 an hour */
+        int64_t cap_s;  /* beyond the cap, of both */
+        int64_t late_s; /* beyond the time, of both */
+        int64_t fen;
+    } cases[] = {
+        {500, GRANT_NO_END, 0, 0, 3600, 0, 0, 188},
+        {188, GRANT_NO_END, 0, 0, 3600, 0, 0, 188},
+        {100, GRANT_NO_END, 0, 0, 1915, 1685, 0, 100},
+        {100, 3000, 0, 0, 1915, 1085, 600, 100},
+        {500, 3000, 4000, 3000, 3000, 0, 1600, 165}, /* 8.33 + 156.67 */
+        {5, 3000, 4000, 1800, 0, 1200 + 3000, 1600, 5},
+    };
+
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct fixture f;
+        struct meter_session *s;
+        struct receipt *r;
+        struct bill b;
+        int64_t paid_s[2] = {0, 0};
+        int64_t cap_s = 0;
+        int64_t late_s = 0;
+        struct err e = {0};
+
+        fixture_open(&f, *state);
+        fixture_terms(&f, cases[i].cap_fen, cases[i].max_s, 60);
+        s = fixture_start(&f);
+        if (cases[i].setup_s > 0) {
+            fixture_state(s, USAGE_SETUP, "");
+            fixture_run(s, cases[i].setup_s * NS_PER_S);
+        }
+        fixture_state(s, USAGE_RUNNING, "ready");
+        fixture_run(s, 3600 * NS_PER_S);
+        fixture_end(s, "exited");
+        meter_session_free(s);
+        r = fixture_receipt(&f);
+        assert_int_equal(r->charge_fen, cases[i].fen);
+        assert_ok(bill_from_receipt(&b, r, &e));
+        for (size_t k = 0; k < b.n_lines; k++) {
+            const struct bill_line *l = &b.lines[k];
+
+            if (l->kind == BILL_SETUP || l->kind == BILL_DEVICE) {
+                paid_s[l->kind == BILL_DEVICE] += l->seconds;
+            } else if (strncmp(l->why, "beyond the cap", 14) == 0) {
+                cap_s += l->seconds;
+                assert_int_equal(l->fen, 0);
+            } else if (strncmp(l->why, "beyond the time", 15) == 0) {
+                late_s += l->seconds;
+                assert_int_equal(l->fen, 0);
+            }
+        }
+        assert_int_equal(paid_s[0], cases[i].paid_setup_s);
+        assert_int_equal(paid_s[1], cases[i].paid_s);
+        assert_int_equal(cap_s, cases[i].cap_s);
+        assert_int_equal(late_s, cases[i].late_s);
+        assert_int_equal(paid_s[0] + paid_s[1] + cap_s + late_s, cases[i].setup_s + 3600);
+        assert_int_equal(grant_charge(&r->grant, paid_s[0], paid_s[1]), cases[i].fen);
+        bill_clear(&b);
+        receipt_free(r);
+        assert_int_equal(unlinkat(f.dir_fd, "usage", 0), 0);
+        fixture_close(&f);
+    }
+}
+
 /* Wall seconds of the ends of November 2026 to January 2027 in Shanghai. */
 static const int64_t month_ends_s[] = {1796054400, 1798732800, 1801411200};
 
@@ -522,6 +594,7 @@ int
 main(void)
 {
     const struct CMUnitTest tests[] = {
+        fixture_test(bill__has_a_line_for_what_the_host_bears),
         fixture_test(bill__is_cut_where_months_begin_in_shanghai),
         fixture_test(bill__is_as_worked_out_by_hand),
         fixture_test(bill__sum_does_not_depend_on_the_wall_clock),
