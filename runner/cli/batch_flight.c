@@ -7,6 +7,7 @@
 #include "base/clock.h"
 #include "base/file.h"
 #include "runner/cli/batch_internal.h"
+#include "runner/cli/due.h"
 #include "runner/cli/ending.h"
 #include "runner/cli/launch_internal.h"
 #include "runner/cli/out.h"
@@ -408,6 +409,8 @@ hold(struct batch_job *j, struct err *e)
     }
     launch_fill_record(&j->record, &j->r, session_host(j->host->session), &j->grant,
                        j->root->wall_ns);
+    due_expect(j->b->c, j->b->cl, session_host(j->host->session), &j->record, &j->r.spec,
+               false);
     rc = jobs_save(home, &j->record, e);
     if (rc == 0) {
         rc = purse_hold(j->b->purse, &j->grant, session_offer(j->host->session), e);

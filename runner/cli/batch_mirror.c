@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "runner/cli/batch_internal.h"
 #include "runner/cli/out.h"
+#include "runner/client/copies.h"
 #include "runner/client/hosts.h"
 #include "runner/client/i18n.h"
 #include "runner/client/mirror.h"
@@ -28,6 +29,9 @@ batch_mirror_want(struct batch_job *j)
 {
     j->copy_to = mirror_of_job(session_host(j->host->session), &j->record, &j->state);
     j->b->n_to_copy += j->copy_to != NULL ? 1 : 0;
+    if (j->copy_to == NULL && !job_data_waits(&j->state)) {
+        copies_forget(j->b->cl->home, j->record.id);
+    }
 }
 
 static void
@@ -37,12 +41,31 @@ settled(struct batch_job *j)
     j->b->n_to_copy--;
 }
 
+/* It stays due, and whoever tells of it knows why. */
+static void
+note_failed(const struct batch_job *j, const struct err *why)
+{
+    const struct home *home = j->b->cl->home;
+    struct copy_due d;
+    struct err none;
+
+    copy_due_init(&d);
+    if (copies_load(home, j->record.id, &d, &none) == 0) {
+        memcpy(d.snapshot, j->state.snapshot, sizeof d.snapshot);
+        d.stored_bytes = j->state.kept_bytes;
+        d.expires_wall_ns = j->state.expires_wall_ns;
+        copies_failed(&d, why);
+        (void)!copies_save(home, &d, false, &none);
+    }
+    copy_due_free(&d);
+}
+
 static void
 failed(struct batch_job *j, const struct err *why)
 {
-    say(j->b->c,
-        _("%s: no copy of the data on %s: %s; `gpurun snap mirror %s` makes one"),
-        j->r.spec.name, j->copy_to, why->msg, j->state.snapshot);
+    say(j->b->c, _("%s: no copy of the data on %s: %s; `gpurun snap mirror` tries again"),
+        j->r.spec.name, j->copy_to, why->msg);
+    note_failed(j, why);
     settled(j);
 }
 
@@ -56,6 +79,7 @@ done(struct batch_job *j)
     if (jobs_save(j->b->cl->home, &j->record, &e) != 0) {
         say(j->b->c, "%s", e.msg);
     }
+    copies_forget(j->b->cl->home, j->record.id);
     settled(j);
 }
 
@@ -180,7 +204,8 @@ begin_copy(struct batch_job *j, struct batch_target *t)
         t->session = NULL;
     }
     memset(&t->copied, 0, sizeof t->copied);
-    if (t->session == NULL && mirror_begin(&t->session, b->cl, t->to, &e) != 0) {
+    if (t->session == NULL &&
+        mirror_begin(&t->session, b->cl, t->to, MIRROR_CONNECT_MS, &e) != 0) {
         target_failed(b, t, &e);
     } else if (forward_start(&t->copy, j->host->session, t->session, j->state.snapshot,
                              false, &t->copied, &e) != 0) {
@@ -257,7 +282,7 @@ say_left(const struct batch *b)
         buf_printf(&names, _(" and %zu more"), n - NAMES_MAX);
     }
     if (n > 0) {
-        say(b->c, _("the data of %s was not copied; `gpurun snap mirror NAME` does it"),
+        say(b->c, _("the data of %s was not copied; `gpurun snap mirror` does it"),
             buf_str(&names));
     }
     buf_free(&names);

@@ -14,6 +14,7 @@
 #include "runner/cli/bill.h"
 #include "runner/cli/commands.h"
 #include "runner/cli/context.h"
+#include "runner/cli/due.h"
 #include "runner/cli/out.h"
 #include "runner/cli/refused.h"
 #include "runner/client/hosts.h"
@@ -223,6 +224,7 @@ fetch_receipt(struct cli *c, const char *what, char id[JOB_ID_LEN + 1], struct e
             say(c, "%s", why.msg);
         }
         refused_say(c);
+        due_pay_some(c, &cl, &s, 1);
     } else if (e->code == ERR_NOT_FOUND &&
                purse_unheard(&cl, s, id, job.lease, &why) == 0) {
         /* It was submitted, and its host never heard of it, or has lost all of it. */

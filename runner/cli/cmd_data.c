@@ -119,9 +119,10 @@ choose_host(const struct cli *c, const char *typed, char **out, struct err *e)
 /* ---- put ---- */
 
 static int
-put_sent(struct cli *c, struct session *s, const struct folder *f, void *ctx,
-         struct err *e)
+put_sent(struct cli *c, struct client *cl, struct session *s, const struct folder *f,
+         void *ctx, struct err *e)
 {
+    (void)cl;
     const char *name = ctx;
     struct rec *req = msg_request_new(VERB_DATA_PUT);
     struct snap_info info;

@@ -9,6 +9,7 @@
 #include "base/text.h"
 #include "runner/cli/commands.h"
 #include "runner/cli/context.h"
+#include "runner/cli/due.h"
 #include "runner/cli/ending.h"
 #include "runner/cli/out.h"
 #include "runner/cli/parkview.h"
@@ -290,6 +291,7 @@ print_json(const struct cli *c, const struct listing *l, const struct place *p,
     }
     json_arr_end(j);
     json_kstr(j, "silent_hosts", buf_str(silent));
+    due_json(j, c->home);
     json_key(j, "parking");
     json_arr(j);
     for (size_t i = 0; i < place_n(p); i++) {
@@ -358,6 +360,7 @@ run_ps(struct cli *c, const void *options, const struct words *w, struct err *e)
             say_disputes(c, &l);
         }
         rc = out_write(&out, e);
+        due_pay_place(c, &cl, p);
     }
     listing_free(&l);
     place_free(p);

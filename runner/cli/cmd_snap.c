@@ -10,6 +10,7 @@
 #include "base/text.h"
 #include "runner/cli/commands.h"
 #include "runner/cli/context.h"
+#include "runner/cli/due.h"
 #include "runner/cli/find.h"
 #include "runner/cli/landed.h"
 #include "runner/cli/out.h"
@@ -18,6 +19,7 @@
 #include "runner/cli/snapview.h"
 #include "runner/client/bring.h"
 #include "runner/client/i18n.h"
+#include "runner/client/place.h"
 #include "runner/client/snaps.h"
 #include "storage/manifest.h"
 
@@ -125,6 +127,7 @@ run_ls(struct cli *c, const void *options, const struct words *w, struct err *e)
     const struct ls_options *o = options;
     struct client cl = {.loop = NULL};
     struct snap_infos l = {NULL, 0};
+    struct place *p = NULL;
     struct buf silent = BUF_INIT;
     struct buf doubts = BUF_INIT;
     struct buf out = BUF_INIT;
@@ -132,10 +135,10 @@ run_ls(struct cli *c, const void *options, const struct words *w, struct err *e)
 
     (void)w;
     c->stage = STAGE_TRYING;
-    if (context_open(&cl, c, e) == 0 &&
-        find_all_snapshots(c, &cl, o->all, &l, &silent, &doubts, e) == 0) {
+    if (context_open(&cl, c, e) == 0 && find_ask_hosts(&cl, &p, e) == 0) {
+        find_snapshots_at(c, p, o->all, &l, &silent, &doubts);
         if (c->g.json) {
-            snapview_list_json(&out, &l, buf_str(&silent), buf_str(&doubts));
+            snapview_list_json(&out, c->home, &l, buf_str(&silent), buf_str(&doubts));
         } else {
             snapview_list(&out, &l);
         }
@@ -143,7 +146,9 @@ run_ls(struct cli *c, const void *options, const struct words *w, struct err *e)
         warn_of_expiry(c, &l);
         snapnotify(c, &cl, &l);
         say_doubts(c, &doubts);
+        due_pay_place(c, &cl, p);
     }
+    place_free(p);
     context_close(&cl);
     snap_infos_free(&l);
     buf_free(&silent);

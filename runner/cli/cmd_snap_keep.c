@@ -8,6 +8,7 @@
 #include "runner/cli/find.h"
 #include "runner/cli/out.h"
 #include "runner/cli/snapview.h"
+#include "runner/client/copies.h"
 #include "runner/client/i18n.h"
 #include "runner/client/keepings.h"
 #include "runner/client/snaps.h"
@@ -120,6 +121,9 @@ ask_snap(struct cli *c, const char *verb, const char *what, int64_t days, struct
     if (context_open(&cl, c, e) == 0 && find_data(c, &cl, what, false, &ref, e) == 0 &&
         ask_copy(c, &cl, ref.session, verb, &ref.info, days, &info, e) == 0) {
         c->stage = STAGE_CHANGED;
+        if (days < 0) {
+            copies_settle(c->home, ref.snapshot);
+        }
         if (ask_others(c, &cl, verb, &ref, days, e) == 0) {
             rc = snapview_made(c, &info, e);
         }

@@ -4,6 +4,7 @@
 #include "base/buf.h"
 #include "runner/cli/commands.h"
 #include "runner/cli/context.h"
+#include "runner/cli/due.h"
 #include "runner/cli/find.h"
 #include "runner/cli/out.h"
 #include "runner/cli/progress.h"
@@ -12,7 +13,7 @@
 #include "runner/client/i18n.h"
 #include "runner/client/mirror.h"
 
-/* `snap mirror`: one more copy of a snapshot, now. */
+/* `snap mirror`: one more copy of a snapshot, now; or all copies that are due. */
 
 struct mirror_options {
     const char *host;
@@ -27,6 +28,7 @@ static const struct opt options_mirror[] = {
 struct shown {
     struct forward_progress st;
     struct progress *progress;
+    int64_t total_bytes;
 };
 
 static void
@@ -35,7 +37,45 @@ progress_line(void *ctx, struct buf *out)
     struct shown *s = ctx;
 
     buf_add_str(out, _("copying: "));
-    progress_amount(out, s->st.bytes, 0, progress_elapsed_ns(s->progress));
+    progress_amount(out, s->st.bytes, s->total_bytes > 0 ? (uint64_t)s->total_bytes : 0,
+                    progress_elapsed_ns(s->progress));
+}
+
+/* It has a second copy now, wherever it is. */
+static int
+copy_one(struct cli *c, struct client *cl, const struct data_ref *ref, const char *to,
+         struct err *e)
+{
+    struct shown shown = {.total_bytes = ref->info.stored_bytes};
+    struct session *there = NULL;
+    int rc = -1;
+
+    shown.progress = progress_start(c, cl->loop, progress_line, &shown);
+    if (mirror_open(&there, cl, to, MIRROR_CONNECT_MS, e) == 0) {
+        rc = mirror_copy(cl, ref->session, there, ref->snapshot, &shown.st, -1, e);
+    }
+    progress_end(shown.progress);
+    session_close(there);
+    if (rc == 0) {
+        copies_settle(c->home, ref->snapshot);
+    }
+    return rc;
+}
+
+static int
+run_due(struct cli *c, const char *host, struct err *e)
+{
+    struct client cl = {.loop = NULL};
+    int rc = -1;
+
+    if (host != NULL) {
+        return err_set(e, ERR_INVALID, "%s", _("--host is for a snapshot that is named"));
+    }
+    if (context_open(&cl, c, e) == 0) {
+        rc = due_pay_all(c, &cl, e);
+    }
+    context_close(&cl);
+    return rc;
 }
 
 static int
@@ -45,10 +85,12 @@ run_mirror(struct cli *c, const void *options, const struct words *w, struct err
     const char *to = o->host != NULL ? o->host : HOST_LOCAL;
     struct client cl = {.loop = NULL};
     struct data_ref ref = {.session = NULL};
-    struct shown shown = {.progress = NULL};
     struct host known;
     int rc = -1;
 
+    if (w->n == 0) {
+        return run_due(c, o->host, e);
+    }
     if (hosts_load(c->home, to, &known, e) != 0) {
         return -1;
     }
@@ -60,14 +102,12 @@ run_mirror(struct cli *c, const void *options, const struct words *w, struct err
         rc = snapview_made(c, &ref.info, e); /* it is there already */
         goto out;
     }
-    shown.progress = progress_start(c, cl.loop, progress_line, &shown);
     c->stage = STAGE_CHANGED;
-    if (mirror_copy(&cl, ref.session, to, ref.snapshot, &shown.st, e) == 0) {
+    if (copy_one(c, &cl, &ref, to, e) == 0) {
         rc = snapview_made(c, &ref.info, e);
     }
 
 out:
-    progress_end(shown.progress);
     data_ref_close(&ref);
     context_close(&cl);
     return rc;
@@ -75,11 +115,11 @@ out:
 
 const struct command sub_snap_mirror = {
     .name = "mirror",
-    .usage = N_("SNAPSHOT [--host NAME]"),
-    .help = N_("copy a snapshot to another host, so that one may vanish"),
+    .usage = N_("[SNAPSHOT [--host NAME]]"),
+    .help = N_("copy a snapshot to another host, so that one may vanish; without a name "
+               "all whose copy is due"),
     .options = options_mirror,
     .options_size = sizeof(struct mirror_options),
-    .min_words = 1,
     .max_words = 1,
     .word = WORD_JOB_OR_SNAPSHOT,
     .run = run_mirror,

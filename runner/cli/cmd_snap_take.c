@@ -5,6 +5,7 @@
 #include "base/hash.h"
 #include "runner/cli/commands.h"
 #include "runner/cli/context.h"
+#include "runner/cli/due.h"
 #include "runner/cli/folder.h"
 #include "runner/cli/out.h"
 #include "runner/cli/snapview.h"
@@ -26,8 +27,8 @@ static const struct opt options_take[] = {
 };
 
 static int
-ask_take(struct cli *c, struct session *s, const char *job, const struct sha256 *tree,
-         const char *name, struct err *e)
+ask_take(struct cli *c, struct client *cl, struct session *s, const char *job,
+         const struct sha256 *tree, const char *name, struct err *e)
 {
     struct rec *req = msg_request_new(VERB_SNAP_TAKE);
     struct rec *resp = NULL;
@@ -49,10 +50,14 @@ ask_take(struct cli *c, struct session *s, const char *job, const struct sha256 
         rec_add(req, "name", name);
     }
     c->stage = STAGE_CHANGED;
+    due_expect_snapshot(c, cl, session_host(s), id, name);
     rc = session_call(s, req, -1, &resp, e);
     rec_free(req);
     if (rc != 0) {
         c->stage = e->code == ERR_LINK ? STAGE_CHANGED : STAGE_TRYING;
+        if (e->code != ERR_LINK) {
+            copies_forget(c->home, id);
+        }
         return -1;
     }
     bytes = rec_get_bytes(resp, "snap", &len);
@@ -63,6 +68,7 @@ ask_take(struct cli *c, struct session *s, const char *job, const struct sha256 
                              : err_set(e, ERR_CORRUPT, _("the host names no snapshot"));
     }
     rc = snapview_made(c, &info, e);
+    due_pay_snapshot(c, cl, s, id);
     snap_info_free(&info);
     rec_free(resp);
     return rc;
@@ -79,7 +85,7 @@ take_job(struct cli *c, const char *what, const struct take_options *o, struct e
     job_record_init(&job);
     if (context_open(&cl, c, e) == 0 &&
         context_job(c, &cl, what, CONTEXT_PATIENCE_NS, &job, &s, e) == 0) {
-        rc = ask_take(c, s, job.id, NULL, o->name, e);
+        rc = ask_take(c, &cl, s, job.id, NULL, o->name, e);
     }
     session_close(s);
     job_record_free(&job);
@@ -88,12 +94,13 @@ take_job(struct cli *c, const char *what, const struct take_options *o, struct e
 }
 
 static int
-take_sent(struct cli *c, struct session *s, const struct folder *f, void *ctx,
-          struct err *e)
+take_sent(struct cli *c, struct client *cl, struct session *s, const struct folder *f,
+          void *ctx, struct err *e)
 {
     const struct take_options *o = ctx;
 
-    return ask_take(c, s, NULL, &f->report->tree, o->name != NULL ? o->name : f->name, e);
+    return ask_take(c, cl, s, NULL, &f->report->tree, o->name != NULL ? o->name : f->name,
+                    e);
 }
 
 static int

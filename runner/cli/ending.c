@@ -10,26 +10,19 @@
 #include "base/clock.h"
 #include "base/json.h"
 #include "base/text.h"
+#include "runner/cli/due.h"
 #include "runner/cli/out.h"
 #include "runner/cli/outs.h"
-#include "runner/cli/progress.h"
 #include "runner/cli/pypackage.h"
 #include "runner/cli/refused.h"
 #include "runner/client/dispute.h"
 #include "runner/client/hosts.h"
 #include "runner/client/i18n.h"
-#include "runner/client/mirror.h"
 #include "runner/client/purse.h"
 
 #define NS_PER_S        ((int64_t)1000000000)
 #define RECEIPT_WAIT_NS (30 * NS_PER_S)
 #define SIGNAL_BASE     128
-
-struct mirroring {
-    const char *to;
-    struct forward_progress st;
-    struct progress *progress;
-};
 
 void
 ending_say_down(const struct cli *c, const char *host, const struct failure *why)
@@ -134,37 +127,6 @@ ending_json_state(struct json_writer *j, const struct home *home,
 }
 
 /* ---- the last line ---- */
-
-static void
-mirror_line(void *ctx, struct buf *out)
-{
-    struct mirroring *m = ctx;
-
-    buf_printf(out, _("copying the snapshot to %s: "), m->to);
-    progress_amount(out, m->st.bytes, 0, progress_elapsed_ns(m->progress));
-}
-
-/* A second copy, where one is wanted and the first would be missed. */
-static void
-mirror(struct ending *en, const struct job_state *st)
-{
-    struct mirroring m = {.progress = NULL};
-    struct err e;
-
-    m.to = en->for_data ? NULL : mirror_of_job(session_host(en->session), en->record, st);
-    if (m.to == NULL) {
-        return;
-    }
-    m.progress = progress_start(en->c, en->cl->loop, mirror_line, &m);
-    if (mirror_copy(en->cl, en->session, m.to, st->snapshot, &m.st, &e) == 0) {
-        free(en->record->mirror);
-        en->record->mirror = xstrdup(m.to);
-    } else {
-        say(en->c, _("no copy of the data on %s: %s; `gpurun snap mirror %s` makes one"),
-            m.to, e.msg, st->snapshot);
-    }
-    progress_end(m.progress);
-}
 
 /* "on h1 + laptop", "only on h1". */
 static char *
@@ -362,14 +324,19 @@ end_final(struct ending *en, const struct job_state *st, struct err *e)
     int64_t charge_fen = collect_receipt(en, st);
     int n_failed = 0;
     int code = job_exit_code(st);
+    bool first = !en->record->final;
 
-    if (en->bring && en->record->outs.n > 0 &&
-        (!en->record->final || en->record->outs_due)) {
+    /* Put down now: should this be told to go while the rest comes, it is known. */
+    en->record->outs_due = en->record->outs.n > 0 && (first || en->record->outs_due);
+    ending_record(en->c, en->record, st, charge_fen);
+    if (en->bring && en->record->outs_due) {
         n_failed = outs_bring(en->c, en->cl, en->session, en->record, st->snapshot);
         en->record->outs_due = false;
+        ending_record(en->c, en->record, st, charge_fen);
     }
-    mirror(en, st);
-    ending_record(en->c, en->record, st, charge_fen);
+    if (!en->for_data) {
+        due_pay_job(en->c, en->cl, en->session, en->record, st, first);
+    }
     if (en->as_json && en->c->g.json) {
         if (print_json(en, st, e) != 0) {
             return -1;
@@ -381,6 +348,7 @@ end_final(struct ending *en, const struct job_state *st, struct err *e)
         }
         say_advice(en, st);
     }
+    due_pay_some(en->c, en->cl, &en->session, 1);
     /* The job's own status counts for more than ours. */
     return code == 0 && n_failed > 0 ? CLI_CHANGED : code;
 }
@@ -415,6 +383,7 @@ ending_of(struct ending *en, const struct follow_result *r, struct err *e)
     case FOLLOW_FINAL:
         return end_final(en, &r->state, e);
     case FOLLOW_PRESENT:
+        due_pay_some(en->c, en->cl, &en->session, 1);
         return 0;
     case FOLLOW_SIGNAL:
         return end_signal(en, r, e);

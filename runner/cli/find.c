@@ -25,39 +25,57 @@ data_ref_close(struct data_ref *r)
 }
 
 int
-find_all_snapshots(struct cli *c, struct client *cl, bool all, struct snap_infos *out,
-                   struct buf *silent, struct buf *doubts, struct err *e)
+find_ask_hosts(struct client *cl, struct place **out, struct err *e)
 {
     struct host_list hosts = {NULL, 0};
-    struct snap_infos l = {NULL, 0};
     struct place *p = NULL;
     int rc = -1;
 
     if (hosts_list_used(cl->home, &hosts, e) != 0) {
         return -1;
     }
-    if (place_open(&p, cl, &hosts, e) != 0 || place_ask_all(p, e) != 0) {
-        goto out;
+    if (place_open(&p, cl, &hosts, e) == 0 && place_ask_all(p, e) == 0) {
+        *out = p;
+        p = NULL;
+        rc = 0;
     }
+    place_free(p);
+    host_list_free(&hosts);
+    return rc;
+}
+
+void
+find_snapshots_at(struct cli *c, const struct place *p, bool all, struct snap_infos *out,
+                  struct buf *silent, struct buf *doubts)
+{
+    struct snap_infos l = {NULL, 0};
+    struct err e;
+
     for (size_t i = 0; i < place_n(p); i++) {
         const struct candidate *cand = place_at(p, i);
         bool up = session_state(cand->session) == SESSION_UP;
 
-        if (!up || snaps_list(cand->session, all, &l, doubts, e) != 0) {
-            say(c, "%s", up ? e->msg : session_why(cand->session)->err.msg);
+        if (!up || snaps_list(cand->session, all, &l, doubts, &e) != 0) {
+            say(c, "%s", up ? e.msg : session_why(cand->session)->err.msg);
             buf_printf(silent, "%s%s", silent->len > 0 ? ", " : "", cand->host);
         }
     }
     snaps_sort(&l);
     *out = l;
-    l = (struct snap_infos){NULL, 0};
-    rc = 0;
+}
 
-out:
-    snap_infos_free(&l);
+int
+find_all_snapshots(struct cli *c, struct client *cl, bool all, struct snap_infos *out,
+                   struct buf *silent, struct buf *doubts, struct err *e)
+{
+    struct place *p = NULL;
+
+    if (find_ask_hosts(cl, &p, e) != 0) {
+        return -1;
+    }
+    find_snapshots_at(c, p, all, out, silent, doubts);
     place_free(p);
-    host_list_free(&hosts);
-    return rc;
+    return 0;
 }
 
 static int

@@ -33,4 +33,10 @@ void data_ref_close(struct data_ref *r);
 int find_all_snapshots(struct cli *c, struct client *cl, bool all, struct snap_infos *out,
                        struct buf *silent, struct buf *doubts, struct err *e) MUST_USE;
 
+/* The same in two steps, for who goes on with the hosts (place_free). */
+struct place;
+int find_ask_hosts(struct client *cl, struct place **out, struct err *e) MUST_USE;
+void find_snapshots_at(struct cli *c, const struct place *p, bool all,
+                       struct snap_infos *out, struct buf *silent, struct buf *doubts);
+
 #endif

@@ -29,8 +29,8 @@ ship_line(void *ctx, struct buf *out)
 
 int
 folder_send(struct cli *c, const char *dir, const char *host,
-            int (*then)(struct cli *c, struct session *s, const struct folder *f,
-                        void *ctx, struct err *e),
+            int (*then)(struct cli *c, struct client *cl, struct session *s,
+                        const struct folder *f, void *ctx, struct err *e),
             void *ctx, struct err *e)
 {
     struct client cl = {.loop = NULL};
@@ -65,7 +65,7 @@ folder_send(struct cli *c, const char *dir, const char *host,
         ship_wait_built(x.ship, &f.report, e) == 0) {
         progress_end(x.progress);
         x.progress = NULL;
-        rc = then(c, s, &f, ctx, e);
+        rc = then(c, &cl, s, &f, ctx, e);
     }
 
 out:

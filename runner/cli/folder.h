@@ -20,8 +20,8 @@ struct folder {
  * directory or host.
  */
 int folder_send(struct cli *c, const char *dir, const char *host,
-                int (*then)(struct cli *c, struct session *s, const struct folder *f,
-                            void *ctx, struct err *e),
+                int (*then)(struct cli *c, struct client *cl, struct session *s,
+                            const struct folder *f, void *ctx, struct err *e),
                 void *ctx, struct err *e) MUST_USE;
 
 #endif

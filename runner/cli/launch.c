@@ -9,6 +9,7 @@
 #include "base/file.h"
 #include "base/hash.h"
 #include "base/json.h"
+#include "runner/cli/due.h"
 #include "runner/cli/ending.h"
 #include "runner/cli/launch_internal.h"
 #include "runner/cli/out.h"
@@ -169,6 +170,10 @@ save_record(struct launch *l, struct err *e)
     launch_fill_record(&l->record, l->r, session_host(l->session), &l->grant,
                        l->ship_wall_ns);
     buf_add(&l->record.spec, l->spec_bytes.data, l->spec_bytes.len);
+    if (!l->r->for_data) {
+        due_expect(l->c, l->cl, session_host(l->session), &l->record, &l->r->spec,
+                   l->r->detach);
+    }
     return jobs_save(l->cl->home, &l->record, e);
 }
 

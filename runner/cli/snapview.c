@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "base/json.h"
 #include "base/text.h"
+#include "runner/cli/due.h"
 #include "runner/cli/out.h"
 #include "runner/client/hosts.h"
 #include "runner/client/i18n.h"
@@ -364,8 +365,8 @@ snapview_json(struct buf *out, const struct snap_info *s)
 }
 
 void
-snapview_list_json(struct buf *out, const struct snap_infos *l, const char *silent,
-                   const char *doubts)
+snapview_list_json(struct buf *out, const struct home *home, const struct snap_infos *l,
+                   const char *silent, const char *doubts)
 {
     struct json_writer w = json_to(out);
     struct json_writer *j = &w;
@@ -390,6 +391,7 @@ snapview_list_json(struct buf *out, const struct snap_infos *l, const char *sile
     json_arr_end(j);
     json_kstr(j, "silent_hosts", silent);
     json_kstr(j, "clock_doubts", doubts);
+    due_json(j, home);
     json_obj_end(j);
     buf_add_str(out, "\n");
 }

@@ -20,7 +20,8 @@ size_t snapview_copies(const struct snap_infos *l, size_t at);
 /* When the last of them goes; 0: one has no end, or none is kept. */
 int64_t snapview_goes_at(const struct snap_infos *l, size_t at, size_t end);
 void snapview_list(struct buf *out, const struct snap_infos *l);
-void snapview_list_json(struct buf *out, const struct snap_infos *l, const char *silent,
+void snapview_list_json(struct buf *out, const struct home *home,
+                        const struct snap_infos *l, const char *silent,
                         const char *doubts);
 /* m: the manifest, which tells more (NULL: not at hand). */
 struct manifest;

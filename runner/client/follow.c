@@ -253,6 +253,9 @@ on_signal(void *ctx, int signo)
 {
     struct follow *f = ctx;
 
+    if (f->over) {
+        return; /* what is done with the end is not the job's to be interrupted */
+    }
     switch (signo) {
     case SIGINT:
         on_interrupt(f);

@@ -2,6 +2,8 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -133,6 +135,46 @@ home_make(const struct home *h, const char *sub, const char *name, char **path,
         *path = path_join(dir, name);
     }
     free(dir);
+    return rc;
+}
+
+static int
+replace_unsynced(const char *path, const struct buf *b, struct err *e)
+{
+    char *tmp = xasprintf("%s.%ld.tmp", path, (long)getpid());
+    int fd = open(tmp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    int rc = -1;
+
+    if (fd == -1) {
+        err_set_sys(e, errno, "cannot create '%s'", tmp);
+        goto out;
+    }
+    if (fd_write_all(fd, b->data, b->len) != 0 || fd_close(&fd) != 0 ||
+        rename(tmp, path) == -1) {
+        err_set_sys(e, errno, "cannot write '%s'", path);
+        (void)unlink(tmp);
+        goto out;
+    }
+    rc = 0;
+
+out:
+    (void)fd_close(&fd);
+    free(tmp);
+    return rc;
+}
+
+int
+home_put(const struct home *h, const char *sub, const char *name, const struct buf *b,
+         bool durable, struct err *e)
+{
+    char *path;
+    int rc;
+
+    if (home_make(h, sub, name, &path, e) != 0) {
+        return -1;
+    }
+    rc = durable ? file_replace(path, b->data, b->len, e) : replace_unsynced(path, b, e);
+    free(path);
     return rc;
 }
 

@@ -1,7 +1,10 @@
 #ifndef RUNNER_CLIENT_HOME_H
 #define RUNNER_CLIENT_HOME_H
 
+#include <stdbool.h>
+
 #include "base/attr.h"
+#include "base/buf.h"
 #include "base/err.h"
 #include "base/sign.h"
 
@@ -26,6 +29,12 @@ char *home_path(const struct home *h, const char *sub, const char *name);
 /* "<home>/<sub>/<name>" with the directory <home>/<sub> made (0700) first. */
 int home_make(const struct home *h, const char *sub, const char *name, char **path,
               struct err *e) MUST_USE;
+/*
+ * Replace that file with b (made 0600), so that a crash of ours at any instant leaves the
+ * old content or the new; durable: on the disk, too, when it returns.
+ */
+int home_put(const struct home *h, const char *sub, const char *name, const struct buf *b,
+             bool durable, struct err *e) MUST_USE;
 
 /* The renter's key, made at first use. It stays the home's. */
 int home_key(struct home *h, const struct sign_key **out, struct err *e) MUST_USE;

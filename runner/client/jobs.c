@@ -14,6 +14,7 @@
 #include "base/file.h"
 #include "base/rec.h"
 #include "base/text.h"
+#include "runner/client/copies.h"
 #include "runner/client/dispute.h"
 #include "runner/client/i18n.h"
 
@@ -77,12 +78,12 @@ encode(const struct job_record *j)
     rec_add_int(r, "made_wall_ns", j->made_wall_ns);
     rec_add_int(r, "cap_fen", j->cap_fen);
     rec_add_int(r, "shipped_wall_ns", j->shipped_wall_ns);
+    add_if(r, "mirror", j->mirror);
     if (j->final) {
         rec_add_int(r, "exit_code", j->exit_code);
         add_if(r, "phrase", j->phrase);
         rec_add_int(r, "charge_fen", j->charge_fen);
         add_if(r, "snapshot", j->snapshot);
-        add_if(r, "mirror", j->mirror);
         if (j->outs_due) {
             rec_add_int(r, "outs_due", 1);
         }
@@ -123,7 +124,6 @@ decode_end(const struct rec *r, struct job_record *j, struct err *e)
         return 0;
     }
     j->phrase = dup_field(r, "phrase");
-    j->mirror = dup_field(r, "mirror");
     j->outs_due = rec_has(r, "outs_due");
     copy_id(j->snapshot, r, "snapshot", ID_SNAPSHOT);
     if (rec_need_int(r, "exit_code", 0, 255, &exit_code, e) != 0 ||
@@ -153,6 +153,7 @@ decode(const struct rec *r, struct job_record *j, struct err *e)
     j->host = dup_field(r, "host");
     j->command = dup_field(r, "command");
     j->notify = dup_field(r, "notify");
+    j->mirror = dup_field(r, "mirror");
     j->dir = dup_field(r, "dir");
     j->tree = dup_field(r, "tree");
     spec = rec_get_bytes(r, "spec", &len);
@@ -173,49 +174,17 @@ decode(const struct rec *r, struct job_record *j, struct err *e)
     return decode_end(r, j, e);
 }
 
-/* Atomic against a crash of ours, without waiting for the disk: see the header. */
-static int
-replace_unsynced(const char *path, const struct buf *b, struct err *e)
-{
-    char *tmp = xasprintf("%s.%ld.tmp", path, (long)getpid());
-    int fd = open(tmp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-    int rc = -1;
-
-    if (fd == -1) {
-        err_set_sys(e, errno, "cannot create '%s'", tmp);
-        goto out;
-    }
-    if (fd_write_all(fd, b->data, b->len) != 0 || fd_close(&fd) != 0 ||
-        rename(tmp, path) == -1) {
-        err_set_sys(e, errno, "cannot write '%s'", path);
-        (void)unlink(tmp);
-        goto out;
-    }
-    rc = 0;
-
-out:
-    (void)fd_close(&fd);
-    free(tmp);
-    return rc;
-}
-
 int
 jobs_save(const struct home *home, const struct job_record *j, struct err *e)
 {
     struct buf b = BUF_INIT;
-    struct rec *r;
-    char *path;
+    struct rec *r = encode(j);
     int rc;
 
-    if (home_make(home, "jobs", j->id, &path, e) != 0) {
-        return -1;
-    }
-    r = encode(j);
     rec_encode(r, &b);
-    rc = replace_unsynced(path, &b, e);
+    rc = home_put(home, "jobs", j->id, &b, false, e);
     buf_free(&b);
     rec_free(r);
-    free(path);
     return rc;
 }
 
@@ -256,6 +225,7 @@ jobs_forget(const struct home *home, const char *id)
     (void)unlink(path);
     (void)unlink(seen_path);
     dispute_forget(home, id);
+    copies_forget(home, id);
     free(seen_path);
     free(path);
     free(seen);

@@ -36,14 +36,15 @@ struct job_record {
         unsent[BOOT_ID_LEN + 1]; /* since that boot, not submitted to the host; "" sent */
     int64_t made_wall_ns;
     int64_t cap_fen;
-    bool final; /* the end was seen here: */
+    char
+        *mirror; /* the host that has a copy of what it left, or NULL (client/copies.h) */
+    bool final;  /* the end was seen here: */
     int exit_code;
     char *phrase;       /* "ended: exited 3" */
     int64_t charge_fen; /* -1: not known */
     char snapshot[JOB_ID_LEN + 1];
     int64_t expires_wall_ns;
     bool outs_due; /* its end is known, but what --out names has yet to come */
-    char *mirror;  /* the host that has a copy of it, or NULL */
     char *notify;  /* --notify of the run, or NULL */
     struct notify_expiry told; /* by it, of the end of that snapshot's data */
     struct buf spec; /* encoded, as submitted: should the host be gone; may be empty */
@@ -57,7 +58,7 @@ int jobs_save(const struct home *home, const struct job_record *j,
 int jobs_load(const struct home *home, const char *id, struct job_record *out,
               struct err *e) MUST_USE;
 
-/* Take a record away again (the job was never accepted). */
+/* Take a record away again, and that a copy is due (the job was never accepted). */
 void jobs_forget(const struct home *home, const char *id);
 
 struct job_list {

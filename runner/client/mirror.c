@@ -2,12 +2,10 @@
 
 #include <string.h>
 
+#include "base/clock.h"
 #include "runner/client/i18n.h"
 #include "runner/client/jobs.h"
 #include "runner/job/state.h"
-
-/* A copy is an extra: nobody waits long for a host that does not answer. */
-#define MIRROR_CONNECT_MS 15000
 
 const char *
 mirror_target(const struct host *h, int64_t stored_bytes, bool outs)
@@ -25,16 +23,17 @@ const char *
 mirror_of_job(const struct host *h, const struct job_record *r,
               const struct job_state *st)
 {
-    if (st->snapshot[0] == '\0' || r->final || st->kept_as_shipped == 1) {
+    if (st->snapshot[0] == '\0' || st->kept_as_shipped == 1) {
         return NULL;
     }
     return mirror_target(h, st->kept_bytes, r->outs.n > 0);
 }
 
 int
-mirror_begin(struct session **out, struct client *cl, const char *to, struct err *e)
+mirror_begin(struct session **out, struct client *cl, const char *to, int64_t timeout_ms,
+             struct err *e)
 {
-    struct session_options o = {.connect_timeout_ms = MIRROR_CONNECT_MS};
+    struct session_options o = {.connect_timeout_ms = timeout_ms};
     struct host h;
     int rc;
 
@@ -47,11 +46,12 @@ mirror_begin(struct session **out, struct client *cl, const char *to, struct err
 }
 
 int
-mirror_open(struct session **out, struct client *cl, const char *to, struct err *e)
+mirror_open(struct session **out, struct client *cl, const char *to, int64_t timeout_ms,
+            struct err *e)
 {
     struct session *s = NULL;
 
-    if (mirror_begin(&s, cl, to, e) != 0 || session_wait_up(s, e) != 0) {
+    if (mirror_begin(&s, cl, to, timeout_ms, e) != 0 || session_wait_up(s, e) != 0) {
         session_close(s);
         return -1;
     }
@@ -59,20 +59,32 @@ mirror_open(struct session **out, struct client *cl, const char *to, struct err 
     return 0;
 }
 
-int
-mirror_copy(struct client *cl, struct session *from, const char *to, const char *id,
-            struct forward_progress *progress, struct err *e)
+static bool
+is_over(void *ctx)
 {
-    struct session *s = NULL;
-    int rc = -1;
+    return forward_is_over(ctx);
+}
+
+int
+mirror_copy(struct client *cl, struct session *from, struct session *to, const char *id,
+            struct forward_progress *progress, int64_t timeout_ns, struct err *e)
+{
+    int64_t began_ns = clock_boot_ns();
+    struct forward *f;
+    bool over;
+    int rc;
 
     if (session_conn(from) == NULL) {
         return err_set(e, ERR_LINK, _("the link to host '%s' is gone"),
                        session_host(from)->name);
     }
-    if (mirror_open(&s, cl, to, e) == 0) {
-        rc = forward_snapshot(cl, from, s, id, false, progress, e);
+    if (forward_start(&f, from, to, id, false, progress, e) != 0) {
+        return -1;
     }
-    session_close(s);
+    over = loop_run_until(cl->loop, is_over, f, timeout_ns);
+    rc = forward_finish(f, e);
+    if (rc != 0 && !over && timeout_ns >= 0 && clock_boot_ns() - began_ns >= timeout_ns) {
+        err_set(e, ERR_LIMIT, "%s", _("it takes longer than there was time for"));
+    }
     return rc;
 }

@@ -27,22 +27,27 @@ struct job_state;
  */
 const char *mirror_target(const struct host *h, int64_t stored_bytes, bool outs);
 
-/* The same for what a job has left; NULL also where it left nothing new, or is copied. */
+/* The same for what a job has left; NULL also where it left nothing new. */
 const char *mirror_of_job(const struct host *h, const struct job_record *r,
                           const struct job_state *st);
 
-/* A session to the host a copy goes to, on its way up: a host that does not answer has
- * soon failed. mirror_open also runs the loop until it is up. */
+/*
+ * A session to the host a copy goes to, on its way up: a host that does not answer within
+ * timeout_ms has failed. mirror_open also runs the loop until it is up.
+ */
+#define MIRROR_CONNECT_MS 15000 /* a copy is an extra: nobody waits longer */
 int mirror_begin(struct session **out, struct client *cl, const char *to,
-                 struct err *e) MUST_USE;
+                 int64_t timeout_ms, struct err *e) MUST_USE;
 int mirror_open(struct session **out, struct client *cl, const char *to,
-                struct err *e) MUST_USE;
+                int64_t timeout_ms, struct err *e) MUST_USE;
 
 /*
- * Copy snapshot id of the host of `from`, whose session is up, to the host `to`. Runs the
- * loop. A link that is cut is not waited for: ERR_LINK.
+ * Copy snapshot id from one host to another, both sessions up. Runs the loop, for
+ * timeout_ns at most (< 0: no limit). ERR_LINK: a link was cut, which is not waited for,
+ * or loop_stop; ERR_LIMIT: time is up.
  */
-int mirror_copy(struct client *cl, struct session *from, const char *to, const char *id,
-                struct forward_progress *progress, struct err *e) MUST_USE;
+int mirror_copy(struct client *cl, struct session *from, struct session *to,
+                const char *id, struct forward_progress *progress, int64_t timeout_ns,
+                struct err *e) MUST_USE;
 
 #endif

@@ -82,7 +82,7 @@ void timer_set_idle(struct timer *t, bool idle);
 /* ---- signals: do not keep the loop running ---- */
 
 struct signal_watch;
-/* One watch per signal and loop. The handler is process-wide while it lives. */
+/* All watches of a signal are told. The handler is process-wide while one lives. */
 int signal_watch_new(struct signal_watch **out, struct loop *l, int signo,
                      void (*fn)(void *ctx, int signo), void *ctx, struct err *e) MUST_USE;
 void signal_watch_free(struct signal_watch *w); /* NULL allowed */
