@@ -33,6 +33,7 @@ struct bill_options {
 /* A verified receipt, its bill, and what is on record here of the job. */
 struct bill_entry {
     struct receipt *receipt;
+    bool right; /* while they are loaded */
     struct bill bill;
     struct job_record record; /* empty where none is kept */
     bool disputed;            /* by the clock here: */
@@ -57,11 +58,14 @@ struct bill_entries {
     size_t n;
     struct bill_front *front; /* paid in front; not of one job's bill */
     size_t n_front;
+    struct strings refused; /* jobs whose receipts are not right: sums lack them */
 };
 
 /*
  * Every receipt kept here, verified, in order of time. bill_entries_free in any case.
  * afresh: with each signature computed again, whatever is remembered (client/verified.h).
+ * Where some are not right (refused) it fails with the first, and each other is told;
+ * then the entries are those that are.
  */
 int bill_entries_all(const struct cli *c, struct bill_entries *l, bool afresh,
                      struct err *e) MUST_USE;
@@ -93,6 +97,10 @@ void bill_all_text(const struct bill_entries *l, const struct bill_options *o,
 void bill_view_json(const struct bill_entries *l, const struct bill_options *o,
                     const struct bill_paper *paper, struct buf *out);
 int64_t bill_sum(const struct bill_entries *l, const char *month);
+/* That the sum lacks some, in one line; nothing where it does not. */
+void bill_lacks_text(const struct bill_entries *l, struct buf *out);
+/* The members complete and refused. */
+void bill_lacks_json(const struct bill_entries *l, struct json_writer *j);
 void bill_view_csv(const struct bill_entries *l, const struct bill_options *o,
                    struct buf *out);
 
@@ -116,8 +124,8 @@ void bill_periods_of(struct bill_periods *out, const struct bill_entries *l,
                      const char *month, bool by_day);
 void bill_periods_free(struct bill_periods *p);
 void bill_periods_text(const struct bill_periods *p, bool by_day, struct buf *out);
-void bill_periods_json(const struct bill_periods *p, bool by_day, const char *month,
-                       struct buf *out);
+void bill_periods_json(const struct bill_periods *p, const struct bill_entries *l,
+                       bool by_day, const char *month, struct buf *out);
 void bill_periods_csv(const struct bill_periods *p, bool by_day, struct buf *out);
 
 /* ---- bill_plot.c: spending per day and per job, as bars ---- */

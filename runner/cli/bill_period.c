@@ -155,8 +155,8 @@ bill_periods_text(const struct bill_periods *p, bool by_day, struct buf *out)
 }
 
 void
-bill_periods_json(const struct bill_periods *p, bool by_day, const char *month,
-                  struct buf *out)
+bill_periods_json(const struct bill_periods *p, const struct bill_entries *l, bool by_day,
+                  const char *month, struct buf *out)
 {
     struct json_writer w = json_to(out);
     struct json_writer *j = &w;
@@ -175,6 +175,7 @@ bill_periods_json(const struct bill_periods *p, bool by_day, const char *month,
     json_arr_end(j);
     json_kstr(j, "month", month);
     json_kint(j, "total_fen", sum_of(p));
+    bill_lacks_json(l, j);
     json_obj_end(j);
     buf_add_str(out, "\n");
 }

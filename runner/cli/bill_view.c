@@ -169,6 +169,22 @@ bill_all_text(const struct bill_entries *l, const struct bill_options *o, struct
     bill_disputes_text(l, o->month, out);
 }
 
+void
+bill_lacks_text(const struct bill_entries *l, struct buf *out)
+{
+    unsigned long n = l->refused.n;
+
+    if (n > 0) {
+        buf_printf(out,
+                   NP_("NOT COMPLETE: the receipt of %lu more job is not right, and not "
+                       "in this sum, which is no statement\n",
+                       "NOT COMPLETE: the receipts of %lu more jobs are not right, and "
+                       "not in this sum, which is no statement\n",
+                       n),
+                   n);
+    }
+}
+
 /* ---- JSON and CSV ---- */
 
 static void
@@ -210,6 +226,18 @@ entry_json(struct json_writer *j, const struct bill_entry *en)
 }
 
 void
+bill_lacks_json(const struct bill_entries *l, struct json_writer *j)
+{
+    json_kbool(j, "complete", l->refused.n == 0);
+    json_key(j, "refused");
+    json_arr(j);
+    for (size_t i = 0; i < l->refused.n; i++) {
+        json_str(j, l->refused.v[i]);
+    }
+    json_arr_end(j);
+}
+
+void
 bill_view_json(const struct bill_entries *l, const struct bill_options *o,
                const struct bill_paper *paper, struct buf *out)
 {
@@ -236,6 +264,7 @@ bill_view_json(const struct bill_entries *l, const struct bill_options *o,
     total_fen += bill_front_sum(l, o->month);
     json_kstr(j, "month", o->month);
     json_kint(j, "total_fen", total_fen);
+    bill_lacks_json(l, j);
     json_kstr(j, "title", paper->title[0] != '\0' ? paper->title : NULL);
     json_kstr(j, "tax_number", paper->tax_number[0] != '\0' ? paper->tax_number : NULL);
     json_kint(j, "vat_bps", paper->vat_bps);

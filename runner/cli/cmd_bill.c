@@ -55,6 +55,7 @@ bill_entries_free(struct bill_entries *l)
     }
     free(l->v);
     free(l->front);
+    strings_free(&l->refused);
 }
 
 /* The session's lines, and keeping's where its data has gone. */
@@ -100,17 +101,36 @@ open_entry(const struct cli *c, const char *job, struct bill_entry *en,
 }
 
 /* The first that is wrong is the error, and each after it is told: one wrong receipt
- * hides no other, and there is no sum that lacks some. */
+ * hides no other, and no sum that lacks some goes for one that does not. */
 static int
-refused(const struct cli *c, const char *job, struct err *why, bool first, struct err *e)
+refused(const struct cli *c, struct bill_entries *l, const char *job, struct err *why,
+        struct err *e)
 {
     (void)err_wrap(why, _("the receipt of job %s"), job);
-    if (first) {
+    if (l->refused.n == 0) {
         *e = *why;
     } else {
         say(c, "%s", why->msg);
     }
+    strings_add(&l->refused, job);
     return -1;
+}
+
+/* Those whose receipt or lines are not right go. */
+static void
+drop_refused(struct bill_entries *l)
+{
+    size_t n = 0;
+
+    for (size_t i = 0; i < l->n; i++) {
+        if (l->v[i].right) {
+            l->v[n++] = l->v[i];
+        } else {
+            receipt_free(l->v[i].receipt);
+            job_record_free(&l->v[i].record);
+        }
+    }
+    l->n = n;
 }
 
 /*
@@ -139,16 +159,17 @@ add_entries(const struct cli *c, struct bill_entries *l, char (*jobs)[JOB_ID_LEN
     receipt_verify_files(tasks, n);
     for (size_t i = 0; i < n; i++) {
         en[i].receipt = tasks[i].out;
-        if (en[i].receipt == NULL) {
-            rc = refused(c, jobs[i], &tasks[i].e, rc == 0, e);
-        }
         if (known != NULL && tasks[i].out != NULL) {
             verified_note(known, jobs[i], tasks[i].pins.host, &tasks[i].out->file_hash);
         }
-        rc = rc == 0 ? make_bill(c, &en[i], e) : rc;
+        en[i].right = en[i].receipt != NULL && make_bill(c, &en[i], &tasks[i].e) == 0;
+        if (!en[i].right) {
+            rc = refused(c, l, jobs[i], &tasks[i].e, e);
+        }
         free((void *)(uintptr_t)tasks[i].path);
         free((void *)(uintptr_t)tasks[i].pins.gist);
     }
+    drop_refused(l);
     free(keys);
     free(tasks);
     return rc;
@@ -181,7 +202,7 @@ bill_entries_all(const struct cli *c, struct bill_entries *l, bool afresh, struc
     }
     verified_close(known);
     free(ids.v);
-    if (rc == 0 && l->n > 0) {
+    if (l->n > 0) {
         qsort(l->v, l->n, sizeof *l->v, by_time);
     }
     return rc;
@@ -280,7 +301,7 @@ print_periods(const struct cli *c, const struct bill_options *o,
     if (o->csv) {
         bill_periods_csv(&p, by_day, out);
     } else if (c->g.json) {
-        bill_periods_json(&p, by_day, o->month, out);
+        bill_periods_json(&p, l, by_day, o->month, out);
     } else {
         bill_periods_text(&p, by_day, out);
     }
@@ -309,7 +330,9 @@ print_view(const struct cli *c, const struct bill_options *o,
     } else {
         bill_all_text(l, o, out);
     }
-    if (text && !single) {
+    if (text && !single && l->refused.n > 0) {
+        bill_lacks_text(l, out);
+    } else if (text && !single) {
         bill_paper_text(paper, out);
     }
     if (o->excel) {
@@ -331,6 +354,28 @@ write_view(const struct cli *c, const struct bill_options *o, const struct buf *
     return 0;
 }
 
+/*
+ * All bills; or those that are right, *partial, where the view can say that it lacks
+ * some, which CSV and bars cannot.
+ */
+static int
+load_all(const struct cli *c, const struct bill_options *o, struct bill_entries *l,
+         bool *partial, struct err *e)
+{
+    struct err front;
+    int rc = bill_entries_all(c, l, false, e);
+
+    if (rc == 0) {
+        return bill_front_all(c, l, e);
+    }
+    *partial =
+        l->refused.n > 0 && !o->csv && !o->plot && bill_front_all(c, l, &front) == 0;
+    if (l->refused.n > 0 && e->code != ERR_SYSTEM) {
+        e->code = ERR_CORRUPT; /* whatever it was: no mistake of typing */
+    }
+    return -1;
+}
+
 static int
 print_bills(struct cli *c, const struct bill_options *o, const struct words *w,
             struct err *e)
@@ -340,6 +385,8 @@ print_bills(struct cli *c, const struct bill_options *o, const struct words *w,
     struct config *cfg = NULL;
     struct buf out = BUF_INIT;
     char id[JOB_ID_LEN + 1];
+    struct err later;
+    bool partial = false;
     int rc = -1;
 
     if (config_open(&cfg, c->home, e) != 0) {
@@ -349,17 +396,19 @@ print_bills(struct cli *c, const struct bill_options *o, const struct words *w,
         rc = fetch_receipt(c, w->v[0], id, e) == 0 ? add_entries(c, &l, &id, 1, NULL, e)
                                                    : -1;
     } else {
-        rc = bill_entries_all(c, &l, false, e) == 0 ? bill_front_all(c, &l, e) : -1;
+        rc = load_all(c, o, &l, &partial, e);
     }
     if (rc != 0 && e->code != ERR_NOT_FOUND && e->code != ERR_INVALID) {
         c->stage = STAGE_TRYING; /* a receipt that is not right is no mistake of typing */
     }
     if (rc == 0) {
         rc = bill_paper_of(&paper, cfg, bill_sum(&l, o->month), e);
+    } else if (partial) {
+        partial = bill_paper_of(&paper, cfg, bill_sum(&l, o->month), &later) == 0;
     }
-    if (rc == 0) {
+    if (rc == 0 || partial) {
         print_view(c, o, &l, w->n == 1, &paper, &out);
-        rc = write_view(c, o, &out, e);
+        rc = write_view(c, o, &out, rc == 0 ? e : &later) == 0 ? rc : -1;
     }
     buf_free(&out);
     bill_entries_free(&l);

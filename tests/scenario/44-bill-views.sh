@@ -60,7 +60,8 @@ PY
 flip "$receipt"
 expect 101 gpurun bill
 has "record" "$work/err"
-# One more: both are named, there is no sum that lacks them, and a job's own bill is there.
+# One more: both are named, no sum that lacks them goes for the whole one, and a job's own bill
+# is there.
 mapfile -t receipts < <(find "$client/gpurun/receipts" -type f -name 'j*' | sort)
 flip "${receipts[1]}"
 for view in '' --csv --json --plot; do
@@ -69,8 +70,23 @@ for view in '' --csv --json --plot; do
         has "$(basename "$r")" "$work/err"
     done
     hasnt "$(basename "${receipts[2]}")" "$work/err"
-    [ ! -s "$work/out" ] || [ "$view" = --json ] || fail "a sum without them: $(cat "$work/out")"
-    hasnt total_fen
+    case $view in
+    --csv | --plot) [ ! -s "$work/out" ] || fail "a sum without them: $(cat "$work/out")" ;;
+    esac
+done
+good=$(basename "${receipts[2]}")
+expect 0 gpurun --json bill "$good"
+fen=$(json 'd["charge_fen"]')
+expect 101 gpurun --json bill
+[ "$(json 'd["complete"], [b["job"] for b in d["bills"]], d["total_fen"]')" = "(False, ['$good'], $fen)" ] || fail "what is right of it: $(cat "$work/out")"
+[ "$(json 'sorted(d["refused"])')" = "['$(basename "${receipts[0]}")', '$(basename "${receipts[1]}")']" ] || fail "what is not: $(cat "$work/out")"
+for by in job day month; do
+    expect 101 gpurun bill --by $by
+    has "$(printf 'total ¥%d.%02d' $((fen / 100)) $((fen % 100)))"
+    has "NOT COMPLETE: the receipts of 2 more jobs are not right"
+    hasnt fapiao
+    expect 101 gpurun --json bill --by $by
+    is 'd["complete"], d["total_fen"]' "(False, $fen)"
 done
 expect 0 gpurun bill "$(basename "${receipts[2]}")"
 flip "${receipts[1]}"
@@ -80,7 +96,7 @@ cmp -s "$verified" "$work/verified" && fail "it was not changed"
 expect 101 gpurun bill
 cp "$work/receipt" "$receipt"
 expect 0 gpurun --json bill
-[ "$(json 'd["total_fen"]')" = "$total" ] || fail "another sum than before"
+[ "$(json 'd["total_fen"], d["complete"], d["refused"]')" = "($total, True, [])" ] || fail "another sum than before"
 cmp "$verified" "$work/verified" || fail "it was not made anew"
 expect 0 gpurun audit
 
