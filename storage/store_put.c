@@ -343,6 +343,17 @@ check_args(enum store_kind kind, size_t len, struct err *e)
     return 0;
 }
 
+static int
+check_hash(const struct sha256 *id, const void *raw, size_t raw_len, struct err *e)
+{
+    struct sha256 name;
+
+    sha256_of(raw, raw_len, &name);
+    return sha256_equal(&name, id)
+               ? 0
+               : err_set(e, ERR_CORRUPT, "a chunk does not have the hash it came under");
+}
+
 /* data is chunk id, checked. */
 static int
 put_raw(struct store *s, enum store_kind kind, const struct sha256 *id, const void *data,
@@ -395,14 +406,8 @@ int
 store_put_checked(struct store *s, enum store_kind kind, const struct sha256 *id,
                   const void *data, size_t len, bool *added, struct err *e)
 {
-    struct sha256 name;
-
-    if (check_args(kind, len, e) == -1) {
+    if (check_args(kind, len, e) == -1 || check_hash(id, data, len, e) == -1) {
         return -1;
-    }
-    sha256_of(data, len, &name);
-    if (!sha256_equal(&name, id)) {
-        return err_set(e, ERR_CORRUPT, "a chunk does not have the hash it came under");
     }
     return put_raw(s, kind, id, data, len, added, e);
 }
@@ -412,16 +417,18 @@ static int
 check_encoded(struct store *s, const struct sha256 *id, enum store_codec codec,
               size_t raw_len, const void *data, size_t len, struct err *e)
 {
-    struct codec *c = store_codec_take(s);
-    void *raw = codec_scratch(c, raw_len);
-    struct sha256 name;
-    int rc = codec_decode(c, codec, data, len, raw, raw_len, e);
+    struct codec *c;
+    void *raw;
+    int rc;
 
+    if (codec == STORE_CODEC_RAW && len == raw_len) {
+        return check_hash(id, data, len, e); /* where it lies: nothing is to be decoded */
+    }
+    c = store_codec_take(s);
+    raw = codec_scratch(c, raw_len);
+    rc = codec_decode(c, codec, data, len, raw, raw_len, e);
     if (rc == 0) {
-        sha256_of(raw, raw_len, &name);
-        if (!sha256_equal(&name, id)) {
-            rc = err_set(e, ERR_CORRUPT, "a chunk does not have the hash it came under");
-        }
+        rc = check_hash(id, raw, raw_len, e);
     }
     store_codec_give(s, c);
     return rc;
