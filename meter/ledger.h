@@ -39,7 +39,7 @@
  * read (a disk that is worn), undoes the whole group, and ledger_commit says so: ask for
  * all of it again.
  */
-#define LEDGER_VERSION  4
+#define LEDGER_VERSION  5
 #define LEDGER_TEXT_MAX 128                /* ids, leases, hosts */
 #define LEDGER_FEN_MAX  ((int64_t)1 << 52) /* of one entry */
 /* Of all debits of an account, and of all its credits: an entry beyond it is refused
@@ -208,7 +208,7 @@ struct ledger_entry {
     int64_t voucher_fen; /* and to its vouchers, promised or not */
 };
 /* Entries of the wallet in use with from <= wall_ns < to, in order; memory does not grow
- * with their number. */
+ * with their number, nor time much with that of the others. */
 int ledger_each(struct ledger *l, int64_t from_wall_ns, int64_t to_wall_ns,
                 int (*fn)(void *ctx, const struct ledger_entry *en, struct err *e),
                 void *ctx, struct err *e) MUST_USE;

@@ -16,7 +16,9 @@ struct walk {
     struct ledger *l;
     struct ledger_accounts accounts; /* as the entries make them */
     sqlite3_stmt *cover;
-    int64_t n; /* entries so far */
+    int64_t n;     /* entries so far */
+    int64_t lo_ns; /* of those of the span at hand */
+    int64_t hi_ns;
     struct sha256 chain;
     struct buf text;
 };
@@ -176,6 +178,33 @@ take_wallet(struct walk *w, const struct step *st, int64_t held_fen, struct err 
     return 0;
 }
 
+/* Where in time the entries lie, by which a month's are found. */
+static int
+take_time(struct walk *w, int64_t wall_ns, struct err *e)
+{
+    sqlite3_stmt *s = w->l->s[LEDGER_SPAN_OF];
+    bool first = w->n % LEDGER_SPAN == 1;
+    bool row = false;
+    bool right;
+
+    w->lo_ns = first || wall_ns < w->lo_ns ? wall_ns : w->lo_ns;
+    w->hi_ns = first || wall_ns > w->hi_ns ? wall_ns : w->hi_ns;
+    if (w->n % LEDGER_SPAN != 0) {
+        return 0;
+    }
+    (void)sqlite3_bind_int64(s, 1, w->n / LEDGER_SPAN - 1);
+    if (db_step(w->l->db, s, &row, e) != 0) {
+        return -1;
+    }
+    right = row && sqlite3_column_int64(s, 0) == w->lo_ns &&
+            sqlite3_column_int64(s, 1) == w->hi_ns;
+    (void)sqlite3_reset(s);
+    return right ? 0
+                 : err_set(e, ERR_CORRUPT,
+                           "not when they were made: the span of entries to %" PRId64,
+                           w->n);
+}
+
 static int
 check_entry(void *ctx, sqlite3_stmt *s, struct err *e)
 {
@@ -216,7 +245,7 @@ check_entry(void *ctx, sqlite3_stmt *s, struct err *e)
         return err_set(e, ERR_CORRUPT, "entry %" PRId64 " is not the sum of its postings",
                        st.n);
     }
-    return take_wallet(w, &st, k.held_fen, e) == 0
+    return take_wallet(w, &st, k.held_fen, e) == 0 && take_time(w, k.wall_ns, e) == 0
                ? ledger_lease_entry(&k, st.cleared_fen, e)
                : -1;
 }
@@ -242,6 +271,9 @@ check_sums(struct ledger *l, struct err *e)
          "SELECT name FROM (SELECT name, debit AS d, credit AS c, held AS h FROM account"
          " UNION ALL SELECT name, -debit, -credit, -held FROM temp.made_account)"
          " GROUP BY name HAVING sum(d) <> 0 OR sum(c) <> 0 OR sum(h) <> 0 LIMIT 1"},
+        {"of no entries: span",
+         "SELECT block FROM span WHERE block < 0 OR (block + 1) * " LEDGER_SPAN_TEXT
+         " > (SELECT coalesce(max(n), 0) FROM entry) LIMIT 1"},
         {"not at zero: account",
          "SELECT name FROM account WHERE name GLOB 'clearing:*' AND debit <> credit"
          " LIMIT 1"},

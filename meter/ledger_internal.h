@@ -16,6 +16,8 @@ enum ledger_statement {
     LEDGER_FIND,
     LEDGER_LAST,
     LEDGER_ADD,
+    LEDGER_CLOSE_SPAN,
+    LEDGER_SPAN_OF,
     LEDGER_BODY,
     LEDGER_LEASE,
     LEDGER_SET_LEASE,
@@ -24,6 +26,11 @@ enum ledger_statement {
     LEDGER_SET_COVER,
     LEDGER_STATEMENT_COUNT
 };
+
+/* Entries whose earliest and latest time is kept together: the wall clock may go back, so
+ * that a month's entries lie close together, but need not follow each other. */
+#define LEDGER_SPAN      1024
+#define LEDGER_SPAN_TEXT "1024"
 
 extern const char ledger_schema[];
 extern const char *const ledger_upgrades[LEDGER_VERSION - 1];

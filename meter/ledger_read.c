@@ -125,20 +125,107 @@ entry_row(void *ctx, sqlite3_stmt *s, struct err *e)
     return c->fn(c->ctx, &en, e);
 }
 
+/* One walk over the entries of a time, in ranges of their numbers. */
+struct ranges {
+    struct ledger *l;
+    sqlite3_stmt *entries;
+    struct entry_ctx c;
+    int64_t first; /* of the range so far; 0: none */
+    int64_t last;
+};
+
+static int
+walk_range(struct ranges *r, struct err *e)
+{
+    bool row = r->first > 0;
+
+    if (row) {
+        (void)sqlite3_bind_int64(r->entries, 4, r->first);
+        (void)sqlite3_bind_int64(r->entries, 5, r->last);
+    }
+    while (row) {
+        if (db_step(r->l->db, r->entries, &row, e) != 0 ||
+            (row && entry_row(&r->c, r->entries, e) != 0)) {
+            return -1;
+        }
+    }
+    return 0;
+}
+
+/* Ranges that follow each other are one. */
+static int
+add_range(struct ranges *r, int64_t first, int64_t last, struct err *e)
+{
+    if (r->first > 0 && first == r->last + 1) {
+        r->last = last;
+        return 0;
+    }
+    if (walk_range(r, e) != 0) {
+        return -1;
+    }
+    r->first = first;
+    r->last = last;
+    return 0;
+}
+
+static int
+add_span(void *ctx, sqlite3_stmt *s, struct err *e)
+{
+    int64_t block = sqlite3_column_int64(s, 0);
+
+    return add_range(ctx, block * LEDGER_SPAN + 1, (block + 1) * LEDGER_SPAN, e);
+}
+
+static int
+take_count(void *ctx, sqlite3_stmt *s, struct err *e)
+{
+    int64_t *n = ctx;
+
+    (void)e;
+    *n = sqlite3_column_int64(s, 0);
+    return 0;
+}
+
+/* The spans that may have some, and what has no span yet, which is looked at always.
+ * Spans that come meanwhile change nothing: their entries are behind those counted. */
+static int
+walk(struct ranges *r, int64_t from_wall_ns, int64_t to_wall_ns, struct err *e)
+{
+    int64_t n_spans = 0;
+
+    return ledger_each_row(r->l, "SELECT count(*) FROM span", 0, 0, take_count, &n_spans,
+                           e) == 0 &&
+                   ledger_each_row(r->l,
+                                   "SELECT block FROM span WHERE hi >= ?1 AND lo < ?2"
+                                   " ORDER BY block",
+                                   from_wall_ns, to_wall_ns, add_span, r, e) == 0 &&
+                   add_range(r, n_spans * LEDGER_SPAN + 1, INT64_MAX, e) == 0
+               ? walk_range(r, e)
+               : -1;
+}
+
 int
 ledger_each(struct ledger *l, int64_t from_wall_ns, int64_t to_wall_ns,
             int (*fn)(void *ctx, const struct ledger_entry *en, struct err *e), void *ctx,
             struct err *e)
 {
-    struct entry_ctx c = {fn, ctx};
+    struct ranges r = {.l = l, .c = {fn, ctx}};
+    int rc = db_prepare(l->db,
+                        "SELECT n, id, kind, lease, wall_ns, held, cash, wallet, voucher"
+                        " FROM entry"
+                        " WHERE n >= ?4 AND n <= ?5 AND wall_ns >= ?1 AND wall_ns < ?2"
+                        " AND (?3 IS NULL OR wallet = ?3) ORDER BY n",
+                        &r.entries, e);
 
-    return ledger_each_row(
-        l,
-        "SELECT n, id, kind, lease, wall_ns, held, cash, wallet, voucher"
-        " FROM entry"
-        " WHERE wall_ns >= ?1 AND wall_ns < ?2"
-        " AND (?3 IS NULL OR wallet = ?3) ORDER BY n",
-        from_wall_ns, to_wall_ns, entry_row, &c, e);
+    if (rc == 0) {
+        (void)sqlite3_bind_int64(r.entries, 1, from_wall_ns);
+        (void)sqlite3_bind_int64(r.entries, 2, to_wall_ns);
+        (void)sqlite3_bind_text(r.entries, 3, l->all ? NULL : l->wallet, -1,
+                                SQLITE_STATIC);
+        rc = walk(&r, from_wall_ns, to_wall_ns, e);
+    }
+    (void)sqlite3_finalize(r.entries);
+    return rc;
 }
 
 struct account_ctx {

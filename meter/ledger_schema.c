@@ -22,6 +22,11 @@
     " held INTEGER NOT NULL CHECK(held >= 0 AND (held = 0 OR credit - debit >= held)))"  \
     " STRICT, WITHOUT ROWID;"
 
+/* Of each LEDGER_SPAN entries, once they are all there: the earliest and the latest. */
+#define SPANS                                                                            \
+    "CREATE TABLE span(block INTEGER PRIMARY KEY, lo INTEGER NOT NULL,"                  \
+    " hi INTEGER NOT NULL) STRICT;"
+
 #define TRIGGERS                                                                         \
     "CREATE TRIGGER entry_stays BEFORE UPDATE ON entry"                                  \
     " BEGIN SELECT raise(ABORT, 'entries are never changed'); END;"                      \
@@ -33,7 +38,7 @@ const char ledger_schema[] =
     "CREATE TABLE lease(lease TEXT PRIMARY KEY, state INTEGER NOT NULL,"
     " held INTEGER NOT NULL CHECK(held >= 0), charge INTEGER NOT NULL,"
     " host TEXT NOT NULL, fee_bps INTEGER NOT NULL, wallet TEXT NOT NULL DEFAULT '',"
-    " total INTEGER NOT NULL DEFAULT 0) STRICT, WITHOUT ROWID;" COVERS TRIGGERS;
+    " total INTEGER NOT NULL DEFAULT 0) STRICT, WITHOUT ROWID;" COVERS SPANS TRIGGERS;
 
 /* Version 1 knew one wallet only. */
 static const char upgrade_1[] =
@@ -81,7 +86,13 @@ static const char upgrade_3[] =
     "ALTER TABLE entry4 RENAME TO entry; ALTER TABLE account4 RENAME TO "
     "account;" TRIGGERS;
 
-const char *const ledger_upgrades[LEDGER_VERSION - 1] = {upgrade_1, upgrade_2, upgrade_3};
+/* Version 4 did not know where in time its entries lie. */
+static const char upgrade_4[] =
+    SPANS "INSERT INTO span SELECT (n - 1) / " LEDGER_SPAN_TEXT " AS b, min(wall_ns),"
+          " max(wall_ns) FROM entry GROUP BY b HAVING count(*) = " LEDGER_SPAN_TEXT ";";
+
+const char *const ledger_upgrades[LEDGER_VERSION - 1] = {upgrade_1, upgrade_2, upgrade_3,
+                                                         upgrade_4};
 
 const char *const ledger_statements[LEDGER_STATEMENT_COUNT] = {
     [LEDGER_BEGIN] = "BEGIN IMMEDIATE",
@@ -92,6 +103,10 @@ const char *const ledger_statements[LEDGER_STATEMENT_COUNT] = {
     [LEDGER_ADD] = "INSERT INTO entry(id, kind, lease, wallet, wall_ns, held, cash,"
                    " voucher, posts, body, chain)"
                    " VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
+    [LEDGER_CLOSE_SPAN] =
+        "INSERT INTO span SELECT ?1 / " LEDGER_SPAN_TEXT " - 1, min(wall_ns),"
+        " max(wall_ns) FROM entry WHERE n > ?1 - " LEDGER_SPAN_TEXT " AND n <= ?1",
+    [LEDGER_SPAN_OF] = "SELECT lo, hi FROM span WHERE block = ?1",
     [LEDGER_BODY] = "SELECT body FROM entry WHERE id = ?1",
     [LEDGER_LEASE] = "SELECT state, held, charge, host, fee_bps, wallet, total FROM lease"
                      " WHERE lease = ?1",

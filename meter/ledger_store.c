@@ -411,6 +411,23 @@ add_entry(struct ledger *l, const struct ledger_draft *d, const struct change *c
                : err_set(e, ERR_CORRUPT, "an entry got another number than the next");
 }
 
+/* The last entry may have been the last of its span. */
+static int
+close_span(struct ledger *l, struct err *e)
+{
+    if (l->last_n % LEDGER_SPAN != 0) {
+        return 0;
+    }
+    (void)sqlite3_bind_int64(l->s[LEDGER_CLOSE_SPAN], 1, l->last_n);
+    if (run(l, LEDGER_CLOSE_SPAN, e) == 0) {
+        return 0;
+    }
+    if (e->code == ERR_EXISTS) { /* of the entry's id that would be no failure */
+        err_set(e, ERR_CORRUPT, "a span is kept of entries that were not there");
+    }
+    return -1;
+}
+
 static int
 move_accounts(struct ledger *l, const struct ledger_draft *d, const struct change *c,
               struct err *e)
@@ -466,7 +483,7 @@ ledger_append(struct ledger *l, const struct ledger_draft *d, struct err *e)
     ledger_chain(&l->last_chain, &k, &l->text);
     l->last_n = k.n;
     if (add_entry(l, d, &c, e) == 0) {
-        return move_accounts(l, d, &c, e);
+        return close_span(l, e) == 0 ? move_accounts(l, d, &c, e) : -1;
     }
     if (e->code == ERR_EXISTS) {
         l->last_n = k.n - 1;

@@ -138,7 +138,7 @@ expect 0 gpurun audit
 
 note "a ledger that is newer, or none, is refused and left alone"
 cp "$client/gpurun/ledger" "$work/ledger"
-/usr/bin/python3 -c 'import sqlite3, sys; sqlite3.connect(sys.argv[1]).execute("PRAGMA user_version = 5")' "$client/gpurun/ledger"
+/usr/bin/python3 -c 'import sqlite3, sys; sqlite3.connect(sys.argv[1]).execute("PRAGMA user_version = 99")' "$client/gpurun/ledger"
 sum=$(sha256sum <"$client/gpurun/ledger")
 expect 101 gpurun wallet
 expect 101 gpurun -q --max-cost 0.02 busy.py 0

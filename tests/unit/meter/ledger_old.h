@@ -38,8 +38,41 @@ static const char ledger_back_to_1[] =
     "DROP TABLE day2;"
     "PRAGMA user_version = 1";
 
-/* A ledger of version 3 as its own program wrote it, or of the one before, or the first.
+/* From version 5 to 4. */
+static const char ledger_back_to_4[] = "DROP TABLE span; PRAGMA user_version = 4";
+
+static inline void
+make_back(const char *path, const char *sql)
+{
+    sqlite3 *db = NULL;
+    struct err e = {0};
+
+    assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
+    assert_ok(db_exec(db, sql, &e));
+    assert_int_equal(sqlite3_close(db), SQLITE_OK);
+}
+
+/* Twice n entries that leave all as it was, by a wall clock that is set back now and
+ * then.
  */
+static inline void
+add_many(struct ledger *l, int n)
+{
+    struct err e = {0};
+
+    assert_ok(ledger_begin(l, &e));
+    for (int i = 0; i < n; i++) {
+        int64_t at = 1000 + i - (i % 100 == 99 ? 700 : 0);
+        char id[16];
+
+        (void)snprintf(id, sizeof id, "many-%d", i);
+        assert_ok(ledger_topup(l, id, 1, at, NULL, &e));
+        assert_ok(ledger_refund(l, id, 1, at, NULL, &e));
+    }
+    assert_ok(ledger_commit(l, &e));
+}
+
+/* A ledger of version 3 as its own program wrote it, or of one before, or of 4. */
 static inline void
 make_old(const char *path, int version)
 {
@@ -54,6 +87,14 @@ make_old(const char *path, int version)
     assert_ok(version < 2 ? db_exec(db, ledger_back_to_1, &e) : 0);
     assert_int_equal(sqlite3_close(db), SQLITE_OK);
     buf_free(&sql);
+    if (version == 4) {
+        struct ledger *l = NULL;
+
+        assert_ok(ledger_open(&l, path, &e));
+        add_many(l, 1050);
+        ledger_close(l);
+        make_back(path, ledger_back_to_4);
+    }
 }
 
 /* All rows of all queries, as text. */

@@ -107,6 +107,12 @@ assert_taken_over(const char *dir, int version)
 }
 
 static void
+ledger__of_version_4_is_taken_over(void **state)
+{
+    assert_taken_over(*state, 4);
+}
+
+static void
 ledger__of_version_2_is_taken_over(void **state)
 {
     assert_taken_over(*state, 2);
@@ -130,7 +136,7 @@ ledger__refuses_files_that_are_none_or_newer(void **state)
 
     ledger_close(l);
     assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
-    assert_int_equal(sqlite3_exec(db, "PRAGMA user_version = 5", NULL, NULL, NULL),
+    assert_int_equal(sqlite3_exec(db, "PRAGMA user_version = 99", NULL, NULL, NULL),
                      SQLITE_OK);
     assert_int_equal(sqlite3_close(db), SQLITE_OK);
     assert_ok(file_read(path, 1 << 20, &before, &e));
@@ -154,6 +160,7 @@ main(void)
     const struct CMUnitTest tests[] = {
         unit_test_in_dir(ledger__of_version_3_is_taken_over),
         unit_test_in_dir(ledger__of_version_3_that_is_wrong_stays_wrong),
+        unit_test_in_dir(ledger__of_version_4_is_taken_over),
         unit_test_in_dir(ledger__of_version_2_is_taken_over),
         unit_test_in_dir(ledger__of_version_1_is_taken_over),
         unit_test_in_dir(ledger__refuses_files_that_are_none_or_newer),
