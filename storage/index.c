@@ -1,5 +1,6 @@
 #include "storage/index.h"
 
+#include <endian.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -240,29 +241,64 @@ sorted_at(const struct sorted_ids *l, size_t i)
     return l->order == NULL ? i : l->order[i];
 }
 
-static int
-cmp_by_id(const void *a, const void *b, void *ids)
+/* Ids are hashes: their first bytes nearly always decide, and compare as one number. */
+struct sort_key {
+    uint64_t head;
+    uint32_t at;
+};
+
+static uint64_t
+head_of(const void *id)
 {
+    uint64_t head;
+
+    memcpy(&head, id, sizeof head);
+    return be64toh(head);
+}
+
+static int
+cmp_ids(const void *a, const void *b)
+{
+    uint64_t x = head_of(a);
+    uint64_t y = head_of(b);
+
+    return x != y ? (x < y ? -1 : 1) : memcmp(a, b, SHA256_LEN);
+}
+
+static int
+cmp_keys(const void *a, const void *b, void *ids)
+{
+    const struct sort_key *x = a;
+    const struct sort_key *y = b;
     const struct sha256 *v = ids;
 
-    return sha256_cmp(&v[*(const uint32_t *)a], &v[*(const uint32_t *)b]);
+    if (x->head != y->head) {
+        return x->head < y->head ? -1 : 1;
+    }
+    return sha256_cmp(&v[x->at], &v[y->at]);
 }
 
 static struct sorted_ids
 sort_ids(const struct sha256 *ids, size_t n)
 {
     struct sorted_ids l = {ids, NULL, n};
+    struct sort_key *keys;
     size_t i = 1;
 
     while (i < n && sha256_cmp(&ids[i - 1], &ids[i]) <= 0) {
         i++;
     }
     if (i < n) {
+        keys = xmalloc(n * sizeof *keys);
         l.order = xmalloc(n * sizeof *l.order);
         for (i = 0; i < n; i++) {
-            l.order[i] = (uint32_t)i;
+            keys[i] = (struct sort_key){head_of(&ids[i]), (uint32_t)i};
         }
-        qsort_r(l.order, n, sizeof *l.order, cmp_by_id, (void *)(uintptr_t)ids);
+        qsort_r(keys, n, sizeof *keys, cmp_keys, (void *)(uintptr_t)ids);
+        for (i = 0; i < n; i++) {
+            l.order[i] = keys[i].at;
+        }
+        free(keys);
     }
     return l;
 }
@@ -295,7 +331,7 @@ find_by_scan(struct index *ix, const struct sorted_ids *l, struct store_loc *loc
             continue; /* a damaged row is nobody's */
         }
         for (; i < l->n; i++) {
-            int order = memcmp(l->ids[sorted_at(l, i)].b, id, SHA256_LEN);
+            int order = cmp_ids(l->ids[sorted_at(l, i)].b, id);
 
             if (order > 0) {
                 break;

@@ -233,21 +233,16 @@ sink_known(void *ctx, struct build_known *groups, size_t n, struct err *e)
     return aborted ? err_set(e, ERR_BUSY, "the transfer was given up") : 0;
 }
 
-/* What the scan cache knows may have been collected meanwhile: then it is read. */
+/* What the scan cache knows was there once: the receiver looks, and says if it is not. */
 static int
-ask_there(void *ctx, struct build_known *groups, size_t n, struct err *e)
+known_there(void *ctx, struct build_known *groups, size_t n, struct err *e)
 {
     struct sync_send *s = ctx;
-    struct build_store_sink there = {.store = s->o.into};
-    struct build_sink store = build_sink_store(&there);
     bool aborted;
 
-    if (store.known(store.ctx, groups, n, e) != 0) {
-        return -1;
-    }
     (void)pthread_mutex_lock(&s->lock);
     for (size_t i = 0; i < n; i++) {
-        for (size_t k = 0; !groups[i].need_data && k < groups[i].n; k++) {
+        for (size_t k = 0; k < groups[i].n; k++) {
             note_there(s, STORE_KIND_DATA, &groups[i].chunks[k].id,
                        groups[i].chunks[k].len);
         }
@@ -275,7 +270,7 @@ make_from_dir(struct sync_send *s, struct sha256 *tree, struct err *e)
 {
     struct build_sink over = {
         .ctx = s, .put = sink_put, .known = sink_known, .was = sink_was};
-    struct build_sink there = {.ctx = s, .put = put_all_there, .known = ask_there};
+    struct build_sink there = {.ctx = s, .put = put_all_there, .known = known_there};
 
     if (build_tree(s->root_fd, s->build, s->o.into != NULL ? &there : &over, &s->report,
                    e) != 0) {
@@ -286,7 +281,7 @@ make_from_dir(struct sync_send *s, struct sha256 *tree, struct err *e)
     return s->o.into != NULL ? store_commit(s->o.into, e) : 0;
 }
 
-/* The tree's own chunks are always at hand. */
+/* The tree's own chunks are always at hand, or in the store they were put into. */
 static int
 get_meta(void *ctx, const struct sha256 *id, struct buf *out, struct err *e)
 {
@@ -303,6 +298,10 @@ get_meta(void *ctx, const struct sha256 *id, struct buf *out, struct err *e)
         c = *found; /* the table may move; what stored points to does not */
     }
     (void)pthread_mutex_unlock(&s->lock);
+    if (c.stored == NULL && s->o.into != NULL) {
+        rc = store_get(s->o.into, id, out, e);
+        goto out;
+    }
     if (c.stored == NULL) {
         err_set(e, ERR_NOT_FOUND, "a part of the tree is not at hand");
         goto out;
@@ -552,6 +551,9 @@ fetch_from_store(struct sync_send *s, struct store *from, struct err *e)
         for (size_t i = 0; i < n; i++) {
             enum store_kind kind;
 
+            if (locs[i].pack == 0 && from == s->o.into) {
+                continue; /* it was known, and is gone: the directory has it */
+            }
             if (locs[i].pack == 0) {
                 err_set(e, ERR_CORRUPT,
                         "a chunk of the tree is missing or damaged in the store "
@@ -611,7 +613,7 @@ wait_for_work(struct sync_send *s)
             go_on = false;
             break;
         }
-        if (s->n_wanted > 0 && (s->store != NULL || s->o.into != NULL || all_answered)) {
+        if (s->n_wanted > 0 && (s->store != NULL || all_answered)) {
             go_on = true;
             break;
         }
@@ -621,11 +623,22 @@ wait_for_work(struct sync_send *s)
     return go_on;
 }
 
+static int
+fetch(struct sync_send *s, struct err *e)
+{
+    if (s->store != NULL) {
+        return fetch_from_store(s, s->store, e);
+    }
+    if (s->o.into != NULL && fetch_from_store(s, s->o.into, e) != 0) {
+        return -1;
+    }
+    return fetch_from_dir(s, e);
+}
+
 void *
 sync_source_run(void *sender)
 {
     struct sync_send *s = sender;
-    struct store *stored = s->store != NULL ? s->store : s->o.into; /* all is there */
     struct sha256 tree = {{0}};
     struct err e = {0};
 
@@ -643,8 +656,7 @@ sync_source_run(void *sender)
         s->o.wake(s->o.wake_ctx);
     }
     while (wait_for_work(s)) {
-        if ((stored != NULL ? fetch_from_store(s, stored, &e) : fetch_from_dir(s, &e)) !=
-            0) {
+        if (fetch(s, &e) != 0) {
             give_up(s, &e);
             return NULL;
         }

@@ -6,7 +6,7 @@
 void
 near_store(struct session *s, bool to_put, struct store **out)
 {
-    struct store_options o = {.must_exist = true};
+    struct store_options o = {.must_exist = !to_put};
     struct rec *resp = NULL;
     const char *path;
     struct rec *req;

@@ -21,7 +21,6 @@ struct serve_work {
     char job[JOB_ID_LEN + 1];
     bool has_job;
     bool dry_run;
-    bool puts;       /* the client is to write into the store itself */
     bool only_looks; /* a machine that is about to park itself is not held up by it */
     struct sha256 tree;
     char *name;

@@ -191,43 +191,30 @@ snap_diff(struct serve *s, uint64_t id, const struct rec *req)
 /* ---- store.where ---- */
 
 /* For a client on this machine; where what comes in is counted it has to come by us. */
-static int
-where_run(void *ctx, struct err *e)
-{
-    struct serve_work *w = ctx;
-    const struct renter *r = w->serve->renter;
-    struct store *s = NULL;
-    char *path;
-
-    if (r->confined || (w->puts && r->quota_bytes != 0)) {
-        return err_set(e, ERR_DENIED, "this store is not opened but by the agent");
-    }
-    if (renter_check_admitted(r, e) != 0 || workdirs_open_store(r, &s, e) != 0) {
-        return -1;
-    }
-    store_close(s);
-    path = workdirs_store_path(r);
-    rec_add(w->reply, "path", path);
-    free(path);
-    return 0;
-}
-
 static void
 store_where(struct serve *s, uint64_t id, const struct rec *req)
 {
-    struct serve_work *w = serve_work_new(s, id);
+    const struct renter *r = s->renter;
+    struct rec *reply;
+    bool puts = false;
     struct err e;
+    char *path;
 
-    w->run = where_run;
-    w->answer = answer_reply;
-    w->reply = msg_answer_new(VERB_STORE_WHERE);
-    if (serve_flag(req, "puts", &w->puts, &e) != 0) {
+    if (serve_flag(req, "puts", &puts, &e) != 0 || renter_check_admitted(r, &e) != 0) {
         serve_fail(s, id, &e);
-        serve_work_free(w);
         return;
     }
-    w->only_looks = !w->puts;
-    serve_work_start(w);
+    if (r->confined || (puts && r->quota_bytes != 0)) {
+        err_set(&e, ERR_DENIED, "this store is not opened but by the agent");
+        serve_fail(s, id, &e);
+        return;
+    }
+    reply = msg_answer_new(VERB_STORE_WHERE);
+    path = workdirs_store_path(r);
+    rec_add(reply, "path", path);
+    mux_respond(s->mux, id, reply);
+    rec_free(reply);
+    free(path);
 }
 
 /* ---- store.gc ---- */
