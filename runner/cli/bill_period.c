@@ -10,6 +10,8 @@
 
 #define NS_PER_S ((int64_t)1000000000)
 #define DAY_S    86400
+/* No line is as long: a clock was set on. It is of its begin then, as its month is. */
+#define SPAN_MAX_S (366 * (int64_t)DAY_S)
 
 static struct bill_period *
 period_at(struct bill_periods *p, int64_t wall_s, bool by_day)
@@ -61,12 +63,13 @@ add_line(struct bill_periods *p, const struct bill_line *l, bool by_day)
 {
     int64_t from_s = l->from_wall_ns / NS_PER_S;
     int64_t to_s = l->to_wall_ns / NS_PER_S;
-    int64_t span_s = to_s - from_s;
+    int64_t span_s = to_s - from_s <= SPAN_MAX_S ? to_s - from_s : 0;
     int64_t device_s = is_device(l) ? l->seconds : 0;
     int64_t done_fen = 0;
     int64_t done_s = 0;
 
-    /* A label that went back says nothing of where the time lay: all to its begin. */
+    /* A label that went back, or leapt, says nothing of where the time lay: all to its
+     * begin. Else a host that says it ran from 1970 until now fills 20,000 days. */
     for (int64_t at = from_s; span_s > 0 && at < to_s;) {
         int64_t cut = next_cut(at, by_day);
         int64_t end = cut < to_s ? cut : to_s;

@@ -188,6 +188,26 @@ verify_told(const struct cli *c, const char *job, const struct receipt_task *t,
     return rc;
 }
 
+/* One that is wrong hides no other: the first is the error, each after it is told. */
+static int
+verify_each(const struct cli *c, const struct receipt_ids *ids,
+            const struct receipt_task *tasks, struct err *e)
+{
+    struct err why;
+    int rc = 0;
+
+    for (size_t i = 0; i < ids->n; i++) {
+        if (verify_told(c, ids->v[i], &tasks[i], rc == 0 ? e : &why) == 0) {
+            continue;
+        }
+        if (rc != 0) {
+            say(c, "%s", why.msg);
+        }
+        rc = -1;
+    }
+    return rc;
+}
+
 int
 bill_verify_all(struct cli *c, struct err *e)
 {
@@ -203,8 +223,8 @@ bill_verify_all(struct cli *c, struct err *e)
             .job = ids.v[i], .host = key_of(c, ids.v[i], &keys[i]), .check_all = true};
     }
     receipt_verify_files(tasks, ids.n);
+    rc = rc == 0 ? verify_each(c, &ids, tasks, e) : rc;
     for (size_t i = 0; i < ids.n; i++) {
-        rc = rc == 0 ? verify_told(c, ids.v[i], &tasks[i], e) : rc;
         receipt_free(tasks[i].out);
         free((void *)(uintptr_t)tasks[i].path);
     }

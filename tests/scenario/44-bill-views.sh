@@ -74,6 +74,11 @@ for view in '' --csv --json --plot; do
     --csv | --plot) [ ! -s "$work/out" ] || fail "a sum without them: $(cat "$work/out")" ;;
     esac
 done
+expect 101 gpurun bill --verify --all
+for r in "${receipts[0]}" "${receipts[1]}"; do
+    has "$(basename "$r")" "$work/err"
+done
+has "$(basename "${receipts[2]}"): right"
 good=$(basename "${receipts[2]}")
 expect 0 gpurun --json bill "$good"
 fen=$(json 'd["charge_fen"]')
