@@ -188,20 +188,32 @@ fingerprint(const char *shell, char out[SHA256_HEX_LEN + 1])
 
 /* ---- asking the shell ---- */
 
-static char *
-shell_command(void)
+char *
+loginenv_program(void)
 {
     char exe[4096];
     ssize_t n = readlink("/proc/self/exe", exe, sizeof exe - 1);
-    struct buf b = BUF_INIT;
 
     if (n <= 0) {
         return NULL;
     }
     exe[n] = '\0';
+    return xstrdup(exe);
+}
+
+static char *
+shell_command(void)
+{
+    char *exe = loginenv_program();
+    struct buf b = BUF_INIT;
+
+    if (exe == NULL) {
+        return NULL;
+    }
     buf_add_str(&b, "exec ");
     text_shell_quote(&b, exe);
     buf_add_str(&b, " print-env");
+    free(exe);
     return buf_steal(&b);
 }
 
@@ -235,32 +247,37 @@ loginenv_take(const struct buf *b, struct strings *out)
     return true;
 }
 
-static bool
-ask(const char *shell, const char *flags, int64_t timeout_ns, const char *command,
-    struct strings *out, struct err *e)
+int
+loginenv_ask(char *const argv[], char *const envp[], int64_t timeout_ns,
+             struct strings *out, struct err *e)
 {
-    char *argv[] = {(char *)(uintptr_t)shell, (char *)(uintptr_t)flags,
-                    (char *)(uintptr_t)command, NULL};
-    struct runout_options o = {.path = shell,
+    struct runout_options o = {.path = argv[0],
                                .argv = argv,
-                               .envp = environ,
+                               .envp = envp,
                                .timeout_ns = timeout_ns,
                                .max_bytes = CAPTURE_MAX,
                                .until = MARK_END};
     struct buf b = BUF_INIT;
     int status = 0;
-    bool ok = false;
+    int rc = runout(&o, &b, &status, e);
 
-    if (runout(&o, &b, &status, e) == 0) {
-        ok = b.len > 0 && loginenv_take(&b, out);
-        if (!ok) {
-            strings_free(out);
-            err_set(e, ERR_SYSTEM, "the login shell '%s' did not tell its environment",
-                    shell);
-        }
+    if (rc == 0 && (b.len == 0 || !loginenv_take(&b, out))) {
+        strings_free(out);
+        rc = err_set(e, ERR_SYSTEM, "the login shell '%s' did not tell its environment",
+                     argv[0]);
     }
     buf_free(&b);
-    return ok;
+    return rc;
+}
+
+static bool
+ask(const char *shell, const char *flags, int64_t timeout_ns, const char *command,
+    struct strings *out, struct err *e)
+{
+    char *const argv[] = {(char *)(uintptr_t)shell, (char *)(uintptr_t)flags,
+                          (char *)(uintptr_t)command, NULL};
+
+    return loginenv_ask(argv, environ, timeout_ns, out, e) == 0;
 }
 
 /*

@@ -2,6 +2,7 @@
 #define RUNNER_HOST_LOGINENV_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 #include "base/attr.h"
 #include "base/err.h"
@@ -34,6 +35,15 @@ int loginenv_print(void);
  */
 struct buf;
 bool loginenv_take(const struct buf *b, struct strings *out);
+
+/*
+ * Run argv, which ends in "PROGRAM print-env" (PROGRAM: loginenv_program, malloc'ed,
+ * NULL where /proc is not there), and take what it printed. ERR_LIMIT: no end in time;
+ * ERR_SYSTEM: no environment in it; else as runout. out is then empty.
+ */
+int loginenv_ask(char *const argv[], char *const envp[], int64_t timeout_ns,
+                 struct strings *out, struct err *e) MUST_USE;
+char *loginenv_program(void);
 
 /* ---- working on an environment ---- */
 

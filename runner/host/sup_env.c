@@ -5,6 +5,7 @@
 
 #include "base/buf.h"
 #include "base/file.h"
+#include "runner/host/activate.h"
 #include "runner/host/caches.h"
 #include "runner/host/conda.h"
 #include "runner/host/loginenv.h"
@@ -35,25 +36,102 @@ show_prefixes_of_path(struct sup *s)
     }
 }
 
-/* A virtual environment or conda environment at prefix becomes the job's own. */
 static int
-use_prefix(struct sup *s, const char *prefix, const char *variable, const char *what,
-           struct err *e)
+check_prefix(const char *prefix, const char *what, struct err *e)
 {
-    char *bin = path_join(prefix, "bin");
-    char *python = path_join(bin, "python");
-    int rc = 0;
+    char *python = path_join(prefix, "bin/python");
+    int rc = access(python, X_OK) == 0
+                 ? 0
+                 : err_set(e, ERR_NOT_FOUND, "%s: there is no '%s' on this host", what,
+                           python);
 
-    if (access(python, X_OK) != 0) {
-        rc = err_set(e, ERR_NOT_FOUND, "%s: there is no '%s' on this host", what, python);
-    } else {
-        put_first_in_path(&s->env, bin);
-        env_set(&s->env, variable, prefix);
-        env_unset(&s->env, "PYTHONHOME");
-    }
-    free(bin);
     free(python);
     return rc;
+}
+
+static bool
+begins_with(const char *path, const char *dir)
+{
+    size_t n = strlen(dir);
+
+    return path != NULL && strncmp(path, dir, n) == 0 &&
+           (path[n] == ':' || path[n] == '\0');
+}
+
+/* A virtual environment or conda environment at prefix becomes the job's own. */
+static void
+use_prefix(struct sup *s, const char *prefix, const char *variable)
+{
+    char *bin = path_join(prefix, "bin");
+
+    if (!begins_with(env_get(&s->env, "PATH"), bin)) {
+        put_first_in_path(&s->env, bin);
+    }
+    env_set(&s->env, variable, prefix);
+    env_unset(&s->env, "PYTHONHOME");
+    free(bin);
+}
+
+static bool
+is_same(const char *a, const char *b)
+{
+    return (a == NULL || b == NULL) ? a == b : strcmp(a, b) == 0;
+}
+
+/*
+ * What activating changed, but for what is the job's own: by --env, a secret, or ours. A
+ * PATH of the job's own is left to begin with the environment's programs.
+ */
+static void
+take_over(struct sup *s, const struct strings *after)
+{
+    struct strings names = {NULL, 0};
+
+    for (size_t i = 0; i < s->login.n + after->n; i++) {
+        const char *text = i < s->login.n ? s->login.v[i] : after->v[i - s->login.n];
+        char *name = xasprintf("%.*s", (int)strcspn(text, "="), text);
+
+        strings_add_once(&names, name);
+        free(name);
+    }
+    for (size_t i = 0; i < names.n; i++) {
+        const char *name = names.v[i];
+        const char *was = env_get(&s->login, name);
+        const char *is = env_get(after, name);
+
+        if (is_same(was, is) || !is_same(was, env_get(&s->env, name))) {
+            continue;
+        }
+        if (is == NULL) {
+            env_unset(&s->env, name);
+        } else {
+            env_set(&s->env, name, is);
+        }
+    }
+    strings_free(&names);
+}
+
+/*
+ * As `conda activate` would. Not for an environment in the job's own directory: what was
+ * shipped runs in the job, behind its walls.
+ */
+static int
+activate(struct sup *s, const char *prefix, bool by_name, struct err *e)
+{
+    struct strings after = {NULL, 0};
+    size_t n = strlen(s->workdir);
+    int rc;
+
+    if (!by_name && (s->renter->confined ||
+                     (strncmp(prefix, s->workdir, n) == 0 && prefix[n] == '/'))) {
+        return 0;
+    }
+    rc = activate_conda(&s->login, prefix, &after, e);
+    if (rc == 0) {
+        take_over(s, &after);
+    }
+    strings_free(&after);
+    return rc == 0 ? 0 : err_wrap(e, "--conda");
 }
 
 static int
@@ -67,8 +145,9 @@ use_conda(struct sup *s, const char *name, struct err *e)
     if (prefix == NULL) {
         return -1;
     }
-    rc = use_prefix(s, prefix, "CONDA_PREFIX", "--conda", e);
+    rc = check_prefix(prefix, "--conda", e) == 0 ? activate(s, prefix, by_name, e) : -1;
     if (rc == 0) {
+        use_prefix(s, prefix, "CONDA_PREFIX");
         env_set(&s->env, "CONDA_DEFAULT_ENV", name);
     }
     if (rc == 0 && by_name) {
@@ -91,7 +170,10 @@ use_interpreter(struct sup *s, struct err *e)
         return 0;
     }
     prefix = sup_host_path(s, s->spec.venv);
-    rc = use_prefix(s, prefix, "VIRTUAL_ENV", "--venv", e);
+    rc = check_prefix(prefix, "--venv", e);
+    if (rc == 0) {
+        use_prefix(s, prefix, "VIRTUAL_ENV");
+    }
     free(prefix);
     return rc;
 }
@@ -191,7 +273,11 @@ sup_env_build(struct sup *s, struct err *e)
     }
     set_default(&s->env, "PATH", "/usr/local/bin:/usr/bin:/bin");
     set_default(&s->env, "PYTHONUNBUFFERED", "1");
-    if (caches_env(s->renter, &s->env, e) != 0 || use_interpreter(s, e) != 0) {
+    /* An environment's own HF_HOME counts; but that of the host's user is nothing for a
+     * renter who was let in. */
+    if ((s->renter->confined && caches_env(s->renter, &s->env, e) != 0) ||
+        use_interpreter(s, e) != 0 ||
+        (!s->renter->confined && caches_env(s->renter, &s->env, e) != 0)) {
         return -1;
     }
     sup_setup_env(s);

@@ -21,6 +21,37 @@ has "$home/data disk/big big None"
 expect 0 gpurun -q --host $H --conda base -- python where.py
 has "$home/miniconda3 base None"
 
+note "as \`conda activate\` does: scripts of packages, variables of the environment; what --env sets stays"
+d=$home/miniconda3/envs/torch
+mkdir -p "$d/etc/conda/activate.d" "$d/conda-meta"
+echo 'export CUDA_HOME=$CONDA_PREFIX GDAL_DATA=$CONDA_PREFIX/share; echo said; mine=1' >"$d/etc/conda/activate.d/cuda.sh"
+echo '{"env_vars": {"OF_ENV": "x y", "HF_HOME": "/hub"}, "version": 1}' >"$d/conda-meta/state"
+echo 'import os; print(*[os.environ.get(n) for n in ("CUDA_HOME", "GDAL_DATA", "OF_ENV", "HF_HOME", "TMPDIR", "mine")], sep="|")' >vars.py
+expect 0 gpurun -q --host $H --conda torch --env GDAL_DATA=mine vars.py
+has "$d|mine|x y|/hub|"
+has "|None"
+hasnt said
+expect 0 gpurun -q --host $H --conda miniconda3/envs/torch --env PATH=/usr/bin:/bin vars.py
+has "$d|$d/share|x y|"
+echo 'exit 3' >"$d/etc/conda/activate.d/cuda.sh"
+! gpurun -q --host $H --conda torch vars.py >"$work/out" 2>"$work/err" || fail "it ran without what a script was to set"
+has "activate.d' ended the shell" "$work/err"
+has "--venv '$d' runs without them" "$work/err"
+echo 'sleep 1000' >"$d/etc/conda/activate.d/cuda.sh"
+! gpurun -q --host $H --conda torch vars.py >"$work/out" 2>"$work/err" || fail "it ran though a script hangs"
+has "did not come to an end in 15 s" "$work/err"
+await_none 10 "sleep 1000"
+rm -r "$d/etc" "$d/conda-meta"
+
+note "an environment that was shipped is not run outside the job"
+/usr/bin/python3 -m venv --without-pip shipped
+mkdir -p shipped/etc/conda/activate.d
+echo "echo ran >$work/outside; export X=1" >shipped/etc/conda/activate.d/x.sh
+expect 0 gpurun -q --host $H --with shipped --conda ./shipped where.py
+has "/shipped ./shipped None"
+[ ! -e "$work/outside" ] || fail "a shipped script ran outside the job"
+rm -r shipped
+
 note "by path, and a virtual environment"
 expect 0 gpurun -q --host $H --conda miniconda3/envs/torch where.py
 has "$home/miniconda3/envs/torch miniconda3/envs/torch None"
