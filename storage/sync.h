@@ -134,7 +134,13 @@ void sync_send_free(struct sync_send *s); /* at any moment; NULL is allowed */
 struct sync_recv;
 
 struct sync_recv_options {
-    uint64_t max_bytes;    /* raw bytes taken in, at most: quota; 0: no limit */
+    uint64_t max_bytes; /* raw bytes taken in, at most: quota; 0: no limit */
+    /*
+     * Asked when more than that is coming, with how much has been, the next chunk's bytes
+     * among it: *max_bytes grows to what may be taken in then. NULL: it is the end.
+     */
+    int (*more)(void *ctx, uint64_t taken_bytes, uint64_t *max_bytes, struct err *e);
+    void *more_ctx;
     uint64_t commit_bytes; /* commit after so much; 0: 64 MiB */
     /*
      * Done when the tree's own chunks are here and what this path takes of its contents

@@ -167,6 +167,10 @@ take_chunk(struct sync_recv *r, const uint8_t *p, size_t len, struct err *e)
     }
     memcpy(r->id.b, id, SHA256_LEN);
     r->taken_bytes += r->raw_len;
+    if (r->o.max_bytes != 0 && r->taken_bytes > r->o.max_bytes && r->o.more != NULL &&
+        r->o.more(r->o.more_ctx, r->taken_bytes, &r->o.max_bytes, e) != 0) {
+        return -1;
+    }
     if (r->o.max_bytes != 0 && r->taken_bytes > r->o.max_bytes) {
         return err_set(e, ERR_SPACE, "more than the %llu bytes that may be sent here",
                        (unsigned long long)r->o.max_bytes);

@@ -7,12 +7,15 @@
 #include "base/file.h"
 #include "base/text.h"
 #include "runner/host/caches.h"
+#include "runner/host/quota_holds.h"
 #include "runner/host/workdirs.h"
 #include "storage/manifest.h"
 #include "storage/snap.h"
 #include "storage/store.h"
 
 #define SHOWN_MAX 100
+/* So much of what has come in may not be in the store's packs yet (storage/sync.h). */
+#define UNCOMMITTED_MAX ((int64_t)64 << 20)
 
 void
 quota_top_add(struct quota_top *t, const char *what, int64_t bytes)
@@ -64,7 +67,8 @@ quota_use_free(struct quota_use *u)
 }
 
 int
-quota_use_of(const struct renter *r, struct quota_use *out, struct err *e)
+quota_use_besides(const struct renter *r, const char *job, struct quota_use *out,
+                  struct err *e)
 {
     char *path = workdirs_store_path(r);
     struct quota_use u = {0};
@@ -94,7 +98,11 @@ quota_use_of(const struct renter *r, struct quota_use *out, struct err *e)
                          m->name != NULL ? m->name : "");
         quota_top_add(&u.largest, what, (int64_t)m->stored_bytes);
         free(what);
+        if (job != NULL && m->job != NULL && strcmp(m->job, job) == 0) {
+            u.bytes -= (int64_t)m->stored_bytes;
+        }
     }
+    u.bytes = u.bytes > 0 ? u.bytes : 0;
     rc = 0;
 
 out:
@@ -107,6 +115,12 @@ out:
     store_close(s);
     free(path);
     return rc;
+}
+
+int
+quota_use_of(const struct renter *r, struct quota_use *out, struct err *e)
+{
+    return quota_use_besides(r, NULL, out, e);
 }
 
 int
@@ -148,6 +162,36 @@ quota_check(const struct renter *r, int64_t *left, struct err *e)
                      r->name[0] != '\0' ? r->name : r->id, used, may, buf_str(&b));
     } else {
         *left = r->quota_bytes - u.bytes;
+    }
+    buf_free(&b);
+    quota_use_free(&u);
+    return rc;
+}
+
+int
+quota_draw(const struct renter *r, struct quota_hold *h, int64_t taken_bytes,
+           int64_t step_bytes, int64_t *more_bytes, struct err *e)
+{
+    int64_t coming = taken_bytes < UNCOMMITTED_MAX ? taken_bytes : UNCOMMITTED_MAX;
+    struct quota_use u = {0};
+    struct buf b = BUF_INIT;
+    char used[TEXT_SIZE_MAX];
+    char may[TEXT_SIZE_MAX];
+    int rc;
+
+    if (quota_use_of(r, &u, e) != 0) {
+        return -1;
+    }
+    rc = quota_hold_draw(h, coming, step_bytes, u.bytes, r->quota_bytes, more_bytes, e);
+    if (rc == 0 && *more_bytes == 0) {
+        text_format_size((uint64_t)u.bytes, used);
+        text_format_size((uint64_t)r->quota_bytes, may);
+        quota_top_text(&u.largest, &b);
+        rc =
+            err_set(e, ERR_SPACE,
+                    "renter %s keeps %s here, may keep %s, and the rest is spoken for by "
+                    "what is on its way and by jobs that run; the largest: %s",
+                    r->name[0] != '\0' ? r->name : r->id, used, may, buf_str(&b));
     }
     buf_free(&b);
     quota_use_free(&u);

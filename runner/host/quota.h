@@ -40,8 +40,21 @@ struct quota_use {
     struct quota_top largest; /* snapshots: id, name; and the cache */
 };
 int quota_use_of(const struct renter *r, struct quota_use *out, struct err *e) MUST_USE;
+/* Without what was kept of that job on the way: its directory holds it still. */
+int quota_use_besides(const struct renter *r, const char *job, struct quota_use *out,
+                      struct err *e) MUST_USE;
 int quota_use_all(const struct renter *r, struct quota_use *out, struct err *e) MUST_USE;
 void quota_use_free(struct quota_use *u);
+
+/*
+ * So many bytes have come in through this hold: let more come, about step_bytes, that no
+ * job and no other upload has spoken for. *more_bytes is above 0. ERR_SPACE: none are
+ * left; as quota_check.
+ */
+struct quota_hold;
+#define QUOTA_STEP_BYTES ((int64_t)8 << 20)
+int quota_draw(const struct renter *r, struct quota_hold *h, int64_t taken_bytes,
+               int64_t step_bytes, int64_t *more_bytes, struct err *e) MUST_USE;
 
 /*
  * May more come in? *left: bytes that may (0: no limit is set). ERR_SPACE: no; names the

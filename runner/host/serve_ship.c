@@ -4,6 +4,7 @@
 #include "base/buf.h"
 #include "base/clock.h"
 #include "runner/host/quota.h"
+#include "runner/host/quota_holds.h"
 #include "runner/host/serve_internal.h"
 #include "runner/host/workdirs.h"
 #include "storage/manifest.h"
@@ -31,7 +32,8 @@ struct serve_ship {
     struct store *store;
     struct sync_recv *recv;
     struct channel *channel;
-    bool here; /* complete, committed, claimed */
+    struct quota_hold *hold; /* what may come of the renter's quota; NULL: no limit */
+    bool here;               /* complete, committed, claimed */
     bool eof_sent;
     struct serve_wait *waits; /* submits that need the tree */
 };
@@ -94,6 +96,7 @@ ship_free(struct serve_ship *h)
     }
     channel_free(h->channel);
     sync_recv_free(h->recv);
+    quota_hold_close(h->hold);
     store_close(h->store);
     buf_free(&h->manifest);
     free(h);
@@ -237,6 +240,8 @@ look(struct serve_ship *h)
         return;
     }
     h->here = true;
+    quota_hold_close(h->hold);
+    h->hold = NULL;
     push_output(h);
     serve_wait_go(h->serve, &h->waits, NULL);
 }
@@ -341,22 +346,55 @@ take_name(struct serve_ship *h, const struct rec *r, struct err *e)
     return h->named ? rec_need_hex(r, "tree", h->tree.b, sizeof h->tree.b, e) : 0;
 }
 
+/* More than was let in so far. */
+static int
+draw(void *ctx, uint64_t taken_bytes, uint64_t *max_bytes, struct err *e)
+{
+    struct serve_ship *h = ctx;
+    int64_t more = 0;
+
+    if (quota_draw(h->serve->renter, h->hold, (int64_t)taken_bytes, QUOTA_STEP_BYTES,
+                   &more, e) != 0) {
+        return -1;
+    }
+    *max_bytes = taken_bytes + (uint64_t)more;
+    return 0;
+}
+
+/* As much as nobody else has spoken for, in steps (before compressing: rather too
+ * little). */
+static int
+begin_quota(struct serve_ship *h, struct sync_recv_options *o, struct err *e)
+{
+    int64_t left = 0;
+
+    if (quota_check(h->serve->renter, &left, e) != 0) {
+        return -1;
+    }
+    if (left == 0) {
+        return 0;
+    }
+    o->more = draw;
+    o->more_ctx = h;
+    return quota_hold_open(&h->hold, h->serve->renter, e) == 0
+               ? draw(h, 0, &o->max_bytes, e)
+               : -1;
+}
+
 static int
 make(struct serve *s, const struct mux_offer *offer, struct serve_ship **out,
      struct err *e)
 {
     struct serve_ship *h = xcalloc(1, sizeof *h);
     struct sync_recv_options ro = {0};
-    int64_t left = 0;
 
     h->serve = s;
-    if (quota_check(s->renter, &left, e) != 0 || take_name(h, offer->rec, e) != 0 ||
+    if (begin_quota(h, &ro, e) != 0 || take_name(h, offer->rec, e) != 0 ||
         take_manifest(h, offer->rec, e) != 0 ||
         workdirs_open_store(s->renter, &h->store, e) != 0) {
         ship_free(h);
         return -1;
     }
-    ro.max_bytes = (uint64_t)left; /* before compressing: rather too little */
     ro.forms = rec_get(offer->rec, "forms") != NULL;
     if (sync_recv_new(&h->recv, h->store, &ro, e) != 0) {
         ship_free(h);

@@ -19,6 +19,7 @@
 #include "base/file.h"
 #include "base/text.h"
 #include "runner/host/quota.h"
+#include "runner/host/quota_holds.h"
 #include "runner/host/setups.h"
 #include "runner/host/supervise_internal.h"
 #include "runner/host/work.h"
@@ -43,7 +44,9 @@ struct sup_held {
     const char *what;     /* and what is told before a path below it */
     int64_t *sum;
     int64_t took_ns;
-    int64_t others; /* bytes that the renter's store took at the start */
+    int64_t others;          /* bytes that the renter's store takes, */
+    int64_t spoken;          /* and that its other jobs and uploads have spoken for */
+    struct quota_hold *hold; /* what this one has; NULL: no quota for all, or over */
 };
 
 /* A sparse file is what it really takes; of a file with several names each takes a part.
@@ -143,6 +146,24 @@ count_tree(struct sup_held *h, const char *root, const char *what, int64_t *sum)
     }
 }
 
+/* What the renter has besides this job, now; and this job, for the others to see. */
+static int
+count_others(struct sup_held *h, struct err *e)
+{
+    struct quota_use u = {0};
+
+    if (quota_hold_set(h->hold, h->bytes + h->layer_bytes, &h->spoken, e) != 0 ||
+        quota_use_besides(h->sup->renter, h->sup->spec.job, &u, e) != 0) {
+        return -1;
+    }
+    h->others = u.bytes;
+    quota_use_free(&u);
+    if (h->spoken > 0) {
+        quota_top_add(&h->top, "other jobs and uploads", h->spoken);
+    }
+    return 0;
+}
+
 static int
 count_run(void *ctx, struct err *e)
 {
@@ -166,6 +187,9 @@ count_run(void *ctx, struct err *e)
         count_tree(h, cache, "cache: ", &h->cache_bytes);
         free(cache);
     }
+    if (h->hold != NULL && count_others(h, e) != 0) {
+        h->others = h->spoken = 0; /* unknown: by what is known of this job alone */
+    }
     h->took_ns = clock_boot_ns() - start_ns;
     return 0;
 }
@@ -176,7 +200,7 @@ hold_quota(struct sup_held *h)
 {
     const struct renter *r = h->sup->renter;
     int64_t own = h->bytes + h->layer_bytes;
-    int64_t total = own + h->cache_bytes + h->others;
+    int64_t total = own + h->cache_bytes + h->others + h->spoken;
     bool job = r->quota_job_bytes > 0 && own > r->quota_job_bytes;
     bool all = r->quota_bytes > 0 && total > r->quota_bytes;
     struct buf b = BUF_INIT;
@@ -247,7 +271,6 @@ count_due(void *ctx)
 void
 sup_held_start(struct sup *s)
 {
-    struct quota_use u = {0};
     bool begun = s->held != NULL;
     struct err e;
 
@@ -258,12 +281,11 @@ sup_held_start(struct sup *s)
         s->held = xcalloc(1, sizeof *s->held);
         s->held->sup = s;
     }
-    /* After a set-up anew: what it made lies in the store now. */
-    if (s->renter->quota_bytes > 0 && quota_use_of(s->renter, &u, &e) == 0) {
-        s->held->others = u.bytes;
-        quota_use_free(&u);
-    }
     if (!begun) {
+        if (s->renter->quota_bytes > 0 &&
+            quota_hold_open(&s->held->hold, s->renter, &e) != 0) {
+            sup_say(s, "%s", e.msg);
+        }
         s->held->timer = timer_new(s->loop, count_due, s->held);
         count_due(s->held);
     }
@@ -277,7 +299,12 @@ sup_held_stop(struct sup *s)
     }
     atomic_store(&s->held->cancelled, true);
     timer_cancel(s->held->timer);
-    return !s->held->counting;
+    if (s->held->counting) {
+        return false;
+    }
+    quota_hold_close(s->held->hold); /* in the store soon, and counted there */
+    s->held->hold = NULL;
+    return true;
 }
 
 void
@@ -286,6 +313,7 @@ sup_held_free(struct sup *s)
     if (s->held != NULL) {
         timer_free(s->held->timer);
         quota_top_free(&s->held->top);
+        quota_hold_close(s->held->hold);
         free(s->held);
         s->held = NULL;
     }

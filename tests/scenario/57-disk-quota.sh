@@ -77,6 +77,29 @@ has 'set-up: big 3.0 MB' "$work/err"
 [ -z "$(find "$home"/renters/*/setup -name big)" ] || fail "what it made is still there"
 expect 0 agent quota "$renter" --job none
 
+note "two jobs at once do not each take the whole rest"
+expect 0 agent quota --json
+used=$(json 'd["quotas"][0]["used_bytes"]')
+expect 0 agent quota "$renter" $((used + 10000000))
+write='head -c 6000000 /dev/urandom >six; until [ -e '"$work/enough"' ]; do sleep 0.1; done'
+expect 0 gpurun -q --name twin1 -d -- sh -c "$write"
+expect 0 gpurun -q --name twin2 -d -- sh -c "$write"
+over() { [ "$(job_field twin1 reason)" = disk ] || [ "$(job_field twin2 reason)" = disk ]; }
+await 60 "one of them to be ended" over
+touch "$work/enough"
+twin=twin1
+[ "$(job_field twin1 reason)" = disk ] || twin=twin2
+run gpurun wait "$twin"
+[ "$rc" = 104 ] || fail "status $rc of $twin"
+has 'its renter would keep' "$work/err"
+has 'other jobs and uploads 6.0 MB' "$work/err"
+[ "$(job_field $twin snapshot_state)" = whole ] || fail "its data is lost"
+run gpurun -q wait twin1
+run gpurun -q wait twin2
+no_holds() { [ -z "$(find "$home"/renters/*/holds -name 'q*')" ]; }
+await 20 "nothing to be spoken for any more" no_holds
+expect 0 agent quota "$renter" none
+
 note "a cache counts while a job runs; before anything comes in it makes room"
 expect 0 agent quota --json
 used=$(json 'd["quotas"][0]["used_bytes"]')
