@@ -31,13 +31,27 @@ load(const struct home *home, const char *job, struct stopwatch *w)
     return there;
 }
 
+/* What another client of this job has found meanwhile is not lost to ours. */
 static void
-save(const struct dispute *d)
+take_claim(struct dispute *d)
+{
+    struct stopwatch there;
+
+    if (load(d->home, d->job, &there) && there.host_s > d->watch.host_s) {
+        d->watch.seq = there.seq;
+        d->watch.host_s = there.host_s;
+        d->watch.passed_s = there.passed_s;
+    }
+}
+
+static void
+save(struct dispute *d)
 {
     char *path = NULL;
     struct buf b = BUF_INIT;
     struct err e;
 
+    take_claim(d);
     stopwatch_encode(&d->watch, &b);
     if (home_make(d->home, EVIDENCE_DIR, d->job, &path, &e) == 0) {
         (void)!file_replace(path, b.data, b.len, &e);
@@ -110,6 +124,7 @@ dispute_claim(const struct dispute *d)
 void
 dispute_end(struct dispute *d)
 {
+    take_claim(d);
     if (d->watch.host_s == 0) {
         dispute_forget(d->home, d->job);
     }

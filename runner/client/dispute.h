@@ -15,7 +15,8 @@
  * in <home>/evidence/<job>: from before the job is submitted until its receipt is here,
  * and for good where it did not hold. A file that cannot be read is as good as none, and
  * one that cannot be written harms nothing now. Several clients may hold the same job:
- * what the last one wrote stands, each of it true.
+ * of what they know the last one's stands, as each of it is true; what one of them has
+ * found not to hold stands for all.
  */
 struct dispute;
 

@@ -69,6 +69,9 @@ job=$(basename "$(dirname "$journal")")
 expect 143 gpurun -q stop one
 wait "$bg" 2>/dev/null || true
 expect 0 gpurun --json bill --verify one
+# Its clock is as true as ours, and nothing of it is kept.
+is 'd["dispute"], d["countersigned_s"] > 0, d["acknowledged_s"] > 0' "(None, True, True)"
+[ ! -e "$client/gpurun/evidence/$job" ] || fail "evidence of nothing: $(cat "$client/gpurun/evidence/$job")"
 expect 0 gpurun bill --verify one --all
 grep -qaF 'by=book' "$client/gpurun/receipts/$job" || fail "not in the receipt"
 expect 0 gpurun bill --verify alone --all

@@ -171,6 +171,7 @@ expect 0 gpurun --json wallet
 spent=$((100000 - $(json "$work/out" 'd["balance_fen"]')))
 expect 0 gpurun --json bill
 [ "$(json "$work/out" 'd["total_fen"]')" = $spent ] || fail "the wallet lost $spent: $(cat "$work/out")"
+[ "$(json "$work/out" 'any(b["dispute"] for b in d["bills"])')" = False ] || fail "accused of a clock that is true: $(cat "$work/out")"
 expect 0 gpurun audit
 earned=0
 for h in $hosts; do
