@@ -240,8 +240,8 @@ keep_run(void *ctx, struct err *e)
 {
     struct sup *s = ctx;
 
-    return setups_keep(s->agent, s->renter, s->layer_key, s->spec.setup, s->setup_lock,
-                       e) == 0
+    return sup_setup_check(s, e) == 0 && setups_keep(s->agent, s->renter, s->layer_key,
+                                                     s->spec.setup, s->setup_lock, e) == 0
                ? 0
                : err_wrap(e, "what the set-up made could not be kept");
 }
@@ -253,7 +253,7 @@ kept(void *ctx, int rc, const struct err *why)
 
     s->preparing = false;
     if (rc != 0) {
-        sup_fail(s, JOB_FAULT, why);
+        sup_fail(s, why->code == ERR_INVALID ? JOB_FAILED : JOB_FAULT, why);
         return;
     }
     s->setup_whole = true;

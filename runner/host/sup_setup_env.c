@@ -289,3 +289,87 @@ sup_setup_show_user_site(const struct sup *s, struct err *e)
     free(lib);
     return rc;
 }
+
+/* ---- links that would lead nowhere ---- */
+
+#define LINK_MAX ((off_t)1 << 20)
+
+/* What pip and setuptools leave of an editable install. */
+static bool
+may_be_link(const char *name)
+{
+    const char *dot = strrchr(name, '.');
+
+    return strncmp(name, "__editable__", 12) == 0 ||
+           (dot != NULL && (strcmp(dot, ".pth") == 0 || strcmp(dot, ".egg-link") == 0));
+}
+
+static int
+check_site(const char *site, const char *copy, struct err *e)
+{
+    DIR *d = opendir(site);
+    struct dirent *de;
+    int rc = 0;
+
+    while (d != NULL && rc == 0 && (de = readdir(d)) != NULL) {
+        struct buf b = BUF_INIT;
+        struct stat st;
+        struct err none;
+
+        if (may_be_link(de->d_name) &&
+            fstatat(dirfd(d), de->d_name, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
+            S_ISREG(st.st_mode) && st.st_size <= LINK_MAX &&
+            file_read_at(dirfd(d), de->d_name, (size_t)LINK_MAX, &b, &none) == 0 &&
+            memmem(b.data, b.len, copy, strlen(copy)) != NULL) {
+            rc = err_set(e, ERR_INVALID,
+                         "'%s' leads into the directory of this job, where later ones "
+                         "find nothing: install a copy, without -e",
+                         de->d_name);
+        }
+        buf_free(&b);
+    }
+    if (d != NULL) {
+        (void)closedir(d);
+    }
+    return rc;
+}
+
+static int
+check_lib(const char *lib, const char *copy, struct err *e)
+{
+    DIR *d = opendir(lib);
+    struct dirent *de;
+    int rc = 0;
+
+    while (d != NULL && rc == 0 && (de = readdir(d)) != NULL) {
+        if (strncmp(de->d_name, PYTHON_DIR, strlen(PYTHON_DIR)) == 0) {
+            char *site = xasprintf("%s/%s/" SITE_DIR, lib, de->d_name);
+
+            rc = check_site(site, copy, e);
+            free(site);
+        }
+    }
+    if (d != NULL) {
+        (void)closedir(d);
+    }
+    return rc;
+}
+
+int
+sup_setup_check(const struct sup *s, struct err *e)
+{
+    static const char *const libs[] = {"lib", "env/lib"};
+    char *layer = setups_path(s->renter, s->layer_key);
+    char *copy = path_join(s->tmp_seen, COPY_DIR);
+    int rc = 0;
+
+    for (size_t i = 0; i < sizeof libs / sizeof libs[0] && rc == 0; i++) {
+        char *lib = path_join(layer, libs[i]);
+
+        rc = check_lib(lib, copy, e);
+        free(lib);
+    }
+    free(copy);
+    free(layer);
+    return rc;
+}

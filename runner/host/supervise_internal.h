@@ -220,6 +220,11 @@ int sup_setup_tools(struct sup *s, struct err *e) MUST_USE; /* once s->env is th
 int sup_setup_tidy(struct sup *s, struct err *e) MUST_USE;  /* away with both */
 char *sup_setup_cwd(const struct sup *s);                   /* malloc'ed; as it sees it */
 void sup_setup_command_env(const struct sup *s, struct strings *env);
+/*
+ * Of what the set-up made: ERR_INVALID where it leads into the directory it ran in, which
+ * goes with this job (an editable install that a script of the set-up's made).
+ */
+int sup_setup_check(const struct sup *s, struct err *e) MUST_USE;
 /* In the empty layer: what the host's user has installed for itself is found, too. */
 int sup_setup_show_user_site(const struct sup *s, struct err *e) MUST_USE;
 

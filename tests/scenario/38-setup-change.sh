@@ -87,6 +87,14 @@ expect 100 gpurun --host $H --setup auto tools/deep/use.py
 has "requirements.txt: an editable install (-e ./pkg)" "$work/err"
 has "without -e" "$work/err"
 
+note "one that a script of the set-up makes is found in what it left"
+# shellcheck disable=SC2016
+echo 'd=$(python3 -m site --user-site); mkdir -p "$d"; echo "$PWD/pkg" >"$d/__editable__.x.pth"' >hidden.sh
+for i in 1 2; do # nothing of it is kept
+    expect 102 gpurun --host $H --setup 'sh hidden.sh' -- true
+    has "'__editable__.x.pth' leads into the directory of this job" "$work/err"
+done
+
 note "no uv there, no conda, no such program: what to do"
 rm requirements.txt
 touch uv.lock
