@@ -1,0 +1,119 @@
+#include "tests/unit/unit.h"
+
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/file.h"
+#include "runner/host/layerkey.h"
+#include "runner/host/loginenv.h"
+
+static void
+make(const char *top, const char *path, const char *text)
+{
+    char *full = path_join(top, path);
+    char *dir = xasprintf("%.*s", (int)(strrchr(full, '/') - full), full);
+    struct err e = {0};
+
+    assert_ok(file_mkdirs(dir, 0755, &e));
+    assert_ok(file_replace(full, text, strlen(text), &e));
+    assert_int_equal(chmod(full, 0755), 0);
+    free(dir);
+    free(full);
+}
+
+/* Is the key another than the one in *was? That becomes the new one. */
+static bool
+changed(const struct layerkey_wants *w, char was[SHA256_HEX_LEN + 1])
+{
+    char again[SHA256_HEX_LEN + 1];
+    char now[SHA256_HEX_LEN + 1];
+    bool other;
+
+    layerkey_make(w, now);
+    layerkey_make(w, again);
+    assert_string_equal(now, again);
+    other = strcmp(now, was) != 0;
+    memcpy(was, now, sizeof now);
+    return other;
+}
+
+static void
+layer__is_another_for_another_interpreter(void **state)
+{
+    const char *top = *state;
+    struct strings login = {NULL, 0};
+    struct strings own = {NULL, 0};
+    char *path = xasprintf("%s/bin:%s/.pyenv/shims", top, top);
+    char *elsewhere = xasprintf("PATH=%s/else", top);
+    struct layerkey_wants w = {.key = "aa", .login = &login, .own = &own};
+    char key[SHA256_HEX_LEN + 1] = "";
+
+    env_set(&login, "HOME", top);
+    env_set(&login, "PATH", path);
+    assert_true(changed(&w, key)); /* no interpreter at all */
+    make(top, ".pyenv/shims/python3", "shim");
+    assert_true(changed(&w, key));
+    make(top, ".pyenv/version", "3.11.4\n");
+    assert_true(changed(&w, key));
+    env_set(&login, "PYENV_VERSION", "3.12.1");
+    assert_true(changed(&w, key));
+    make(top, "bin/python3", "one");
+    assert_true(changed(&w, key));
+    make(top, "bin/python3", "another");
+    assert_true(changed(&w, key));
+    make(top, ".pyenv/version", "3.9\n"); /* of the shims alone */
+    assert_false(changed(&w, key));
+    w.key = "bb";
+    assert_true(changed(&w, key));
+
+    /* --env leads the login user's own job elsewhere, and no other's */
+    make(top, "else/python3", "else");
+    strings_add(&own, elsewhere);
+    w.confined = true;
+    assert_false(changed(&w, key));
+    w.confined = false;
+    assert_true(changed(&w, key));
+    strings_free(&login);
+    strings_free(&own);
+    free(path);
+    free(elsewhere);
+}
+
+static void
+layer__is_another_for_an_environment_made_anew(void **state)
+{
+    const char *top = *state;
+    struct strings login = {NULL, 0};
+    struct strings own = {NULL, 0};
+    struct layerkey_wants w = {
+        .key = "aa", .conda = "torch", .login = &login, .own = &own};
+    char *env = path_join(top, "miniconda3/envs/torch");
+    char *old = path_join(top, "old");
+    char key[SHA256_HEX_LEN + 1] = "";
+
+    env_set(&login, "HOME", top);
+    make(top, "miniconda3/envs/torch/bin/python", "python");
+    make(top, "miniconda3/conda-meta/history", "");
+    assert_true(changed(&w, key));
+    make(top, "miniconda3/envs/torch/lib/x", "installed since");
+    assert_false(changed(&w, key));
+    assert_int_equal(rename(env, old), 0); /* its inode is not free yet */
+    make(top, "miniconda3/envs/torch/bin/python", "python");
+    assert_true(changed(&w, key));
+    w.conda = "gone";
+    assert_true(changed(&w, key));
+    strings_free(&login);
+    free(env);
+    free(old);
+}
+
+int
+main(void)
+{
+    const struct CMUnitTest tests[] = {
+        unit_test_in_dir(layer__is_another_for_another_interpreter),
+        unit_test_in_dir(layer__is_another_for_an_environment_made_anew),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
