@@ -34,8 +34,6 @@ struct gathered {
     int64_t n_bad; /* hosts with damage */
 };
 
-typedef void take_fn(struct gathered *g, const struct rec *resp);
-
 static int64_t
 number(const struct rec *r, const char *key)
 {
@@ -43,6 +41,77 @@ number(const struct rec *r, const char *key)
     int64_t v;
 
     return rec_need_int(r, key, 0, INT64_MAX, &v, &none) == 0 ? v : 0;
+}
+
+/* ---- answers ---- */
+
+/* What one question is answered by: more than once where more is damaged than one holds.
+ */
+struct answers {
+    struct rec **v;
+    size_t n;
+};
+
+typedef void take_fn(struct gathered *g, const struct answers *a);
+
+static void
+answers_free(struct answers *a)
+{
+    for (size_t i = 0; i < a->n; i++) {
+        rec_free(a->v[i]);
+    }
+    free(a->v);
+}
+
+struct question {
+    const char *verb;
+    const char *snapshot; /* NULL: of none */
+    bool dry_run;
+};
+
+static int
+ask_once(struct session *s, const struct question *q, int64_t named, struct answers *a,
+         struct err *e)
+{
+    struct rec *req = msg_request_new(q->verb);
+    struct rec *resp = NULL;
+    int rc;
+
+    if (q->snapshot != NULL) {
+        rec_add(req, "snapshot", q->snapshot);
+    }
+    if (q->dry_run) {
+        rec_add_int(req, "dry_run", 1);
+    }
+    if (named > 0) {
+        rec_add_int(req, "named", named);
+    }
+    rc = session_call(s, req, -1, &resp, e);
+    if (rc == 0) {
+        a->v = xrealloc(a->v, (a->n + 1) * sizeof(struct rec *));
+        a->v[a->n++] = resp;
+    }
+    rec_free(req);
+    return rc;
+}
+
+/* Asks again while there is more; a host that says so and names nothing is not believed.
+ */
+static int
+ask_for_all(struct session *s, const struct question *q, struct answers *a, struct err *e)
+{
+    int64_t named = 0;
+    int64_t last;
+
+    do {
+        if (ask_once(s, q, named, a, e) != 0) {
+            return -1;
+        }
+        last =
+            number(a->v[a->n - 1], "more") == 1 ? number(a->v[a->n - 1], "n_named") : 0;
+        named = last <= INT64_MAX - named ? named + last : INT64_MAX;
+    } while (last > 0);
+    return 0;
 }
 
 static void
@@ -77,14 +146,9 @@ add_told(struct buf *out, const char *value, size_t len, const char *form)
     }
 }
 
-/* The peer's lines, each on one of ours. */
 static void
-add_lines(struct gathered *g, const struct rec *resp)
+add_lines_of(struct gathered *g, const struct rec *resp)
 {
-    if (g->j != NULL) {
-        json_key(g->j, "lines");
-        json_arr(g->j);
-    }
     for (size_t i = 0; i < rec_count(resp, "line"); i++) {
         size_t len;
         const char *value = rec_get_nth(resp, "line", i, &len);
@@ -98,18 +162,32 @@ add_lines(struct gathered *g, const struct rec *resp)
         add_told(g->out, value, len, form);
         buf_add_str(g->out, "\n");
     }
+}
+
+/* The peer's lines, each on one of ours. */
+static void
+add_lines(struct gathered *g, const struct answers *a)
+{
+    if (g->j != NULL) {
+        json_key(g->j, "lines");
+        json_arr(g->j);
+    }
+    for (size_t i = 0; i < a->n; i++) {
+        add_lines_of(g, a->v[i]);
+    }
     if (g->j != NULL) {
         json_arr_end(g->j);
     }
 }
 
 static void
-take_gc(struct gathered *g, const struct rec *resp)
+take_gc(struct gathered *g, const struct answers *a)
 {
+    const struct rec *resp = a->v[0];
     const char *doubt = rec_get(resp, "clock_doubt");
     char size[TEXT_SIZE_MAX];
 
-    add_lines(g, resp);
+    add_lines(g, a);
     if (g->j != NULL) {
         json_kbool(g->j, "dry_run", g->dry_run);
         json_kint(g->j, "freed_bytes", number(resp, "freed_bytes"));
@@ -148,13 +226,14 @@ take_gc(struct gathered *g, const struct rec *resp)
 }
 
 static void
-take_fsck(struct gathered *g, const struct rec *resp)
+take_fsck(struct gathered *g, const struct answers *a)
 {
+    const struct rec *resp = a->v[0];
     bool clean = number(resp, "clean") == 1;
     char size[TEXT_SIZE_MAX];
 
     g->n_bad += !clean;
-    add_lines(g, resp);
+    add_lines(g, a);
     if (g->j != NULL) {
         json_kbool(g->j, "sound", clean);
         json_kint(g->j, "chunks", number(resp, "n_chunks"));
@@ -182,27 +261,22 @@ static int
 ask_one(struct session *s, const char *verb, bool dry_run, struct gathered *g,
         take_fn *take, struct err *e)
 {
-    struct rec *req = msg_request_new(verb);
-    struct rec *resp = NULL;
-    int rc;
+    const struct question q = {.verb = verb, .dry_run = dry_run};
+    struct answers a = {.n = 0};
+    int rc = ask_for_all(s, &q, &a, e);
 
-    if (dry_run) {
-        rec_add_int(req, "dry_run", 1);
-    }
-    rc = session_call(s, req, -1, &resp, e);
     if (rc == 0) {
         g->host = session_host(s)->name;
         if (g->j != NULL) {
             json_obj(g->j);
             json_kstr(g->j, "host", g->host);
         }
-        take(g, resp);
+        take(g, &a);
         if (g->j != NULL) {
             json_obj_end(g->j);
         }
     }
-    rec_free(resp);
-    rec_free(req);
+    answers_free(&a);
     return rc;
 }
 
@@ -305,9 +379,36 @@ run_fsck(struct cli *c, const void *options, const struct words *w, struct err *
 /* ---- snap verify ---- */
 
 static void
-show_verified(const struct cli *c, const struct data_ref *ref, const struct rec *resp,
+show_damaged(struct json_writer *j, const struct rec *resp, struct buf *out)
+{
+    for (size_t i = 0; i < rec_count(resp, "damaged"); i++) {
+        const char *why = rec_get_nth(resp, "damaged_why", i, NULL);
+        size_t len;
+        const char *name = rec_get_nth(resp, "damaged", i, &len);
+        struct err told;
+
+        why = why != NULL ? why : "";
+        if (j != NULL) {
+            json_obj(j);
+            json_kname(j, "name", name, len);
+            json_key(j, "why");
+            json_escaped(j, why, strlen(why));
+            json_obj_end(j);
+        } else {
+            err_told(&told, ERR_NONE, why, rec_get_nth(resp, "damaged_form", i, NULL));
+            text_escape(out, name, len);
+            buf_add_str(out, ": ");
+            text_escape(out, told.msg, strlen(told.msg));
+            buf_add_str(out, "\n");
+        }
+    }
+}
+
+static void
+show_verified(const struct cli *c, const struct data_ref *ref, const struct answers *a,
               struct buf *out)
 {
+    const struct rec *resp = a->v[0];
     struct json_writer j = json_to(out);
     char size[TEXT_SIZE_MAX];
 
@@ -320,26 +421,8 @@ show_verified(const struct cli *c, const struct data_ref *ref, const struct rec 
         json_key(&j, "files");
         json_arr(&j);
     }
-    for (size_t i = 0; i < rec_count(resp, "damaged"); i++) {
-        const char *why = rec_get_nth(resp, "damaged_why", i, NULL);
-        size_t len;
-        const char *name = rec_get_nth(resp, "damaged", i, &len);
-        struct err told;
-
-        why = why != NULL ? why : "";
-        if (c->g.json) {
-            json_obj(&j);
-            json_kname(&j, "name", name, len);
-            json_key(&j, "why");
-            json_escaped(&j, why, strlen(why));
-            json_obj_end(&j);
-        } else {
-            err_told(&told, ERR_NONE, why, rec_get_nth(resp, "damaged_form", i, NULL));
-            text_escape(out, name, len);
-            buf_add_str(out, ": ");
-            text_escape(out, told.msg, strlen(told.msg));
-            buf_add_str(out, "\n");
-        }
+    for (size_t i = 0; i < a->n; i++) {
+        show_damaged(c->g.json ? &j : NULL, a->v[i], out);
     }
     if (c->g.json) {
         json_arr_end(&j);
@@ -357,8 +440,8 @@ run_verify(struct cli *c, const void *options, const struct words *w, struct err
 {
     struct client cl = {.loop = NULL};
     struct data_ref ref = {.session = NULL};
-    struct rec *req = NULL;
-    struct rec *resp = NULL;
+    struct question q = {.verb = VERB_SNAP_VERIFY};
+    struct answers a = {.n = 0};
     struct buf out = BUF_INIT;
     int rc = -1;
 
@@ -366,21 +449,19 @@ run_verify(struct cli *c, const void *options, const struct words *w, struct err
     if (context_open(&cl, c, e) != 0 || find_data(c, &cl, w->v[0], false, &ref, e) != 0) {
         goto out;
     }
-    req = msg_request_new(VERB_SNAP_VERIFY);
-    rec_add(req, "snapshot", ref.snapshot);
-    if (session_call(ref.session, req, -1, &resp, e) != 0) {
+    q.snapshot = ref.snapshot;
+    if (ask_for_all(ref.session, &q, &a, e) != 0) {
         goto out;
     }
-    show_verified(c, &ref, resp, &out);
+    show_verified(c, &ref, &a, &out);
     rc = out_write(&out, e);
-    if (rc == 0 && number(resp, "n_damaged") > 0) {
+    if (rc == 0 && number(a.v[0], "n_damaged") > 0) {
         rc = err_set(e, ERR_CORRUPT, _("snapshot %s is damaged: %" PRId64 " files"),
-                     ref.snapshot, number(resp, "n_damaged"));
+                     ref.snapshot, number(a.v[0], "n_damaged"));
     }
 
 out:
-    rec_free(resp);
-    rec_free(req);
+    answers_free(&a);
     data_ref_close(&ref);
     context_close(&cl);
     buf_free(&out);

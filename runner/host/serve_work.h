@@ -21,6 +21,7 @@ struct serve_work {
     char job[JOB_ID_LEN + 1];
     bool has_job;
     bool dry_run;
+    int64_t named;   /* damaged files that the client knows already */
     bool only_looks; /* a machine that is about to park itself is not held up by it */
     struct sha256 tree;
     char *name;

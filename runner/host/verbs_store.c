@@ -16,29 +16,68 @@
 #include "storage/store.h"
 #include "storage/verify.h"
 
-/* Lines of one answer: the first ones tell what is wrong, the sums tell how much. */
-#define LINES_MAX      1000
-#define LINE_BYTES_MAX ((size_t)5000)
+/*
+ * What one answer names of what is damaged. Who wants the rest asks again, and is told
+ * that there is more: all of it is read again, and what was named before is passed over.
+ * Explanations are for people: the first ones, in the first answer only.
+ */
+#define DAMAGED_MAX       50000
+#define DAMAGED_MAX_BYTES ((size_t)8 << 20)
+#define LINES_MAX         1000
 
 struct lines {
     struct rec *to;
-    size_t n;
+    size_t n; /* explanations */
+    size_t n_damaged;
+    size_t n_bytes;
+    int64_t named; /* before, by other answers */
+    int64_t passed;
+    bool more;
 };
-
-static void
-add_text(struct lines *l, const char *line, const char *form)
-{
-    if (l->n < LINES_MAX && strlen(line) <= LINE_BYTES_MAX) {
-        rec_add(l->to, "line", line);
-        rec_add(l->to, "line_form", form);
-        l->n++;
-    }
-}
 
 static void
 add_line(void *arg, const struct err *line)
 {
-    add_text(arg, line->msg, line->form);
+    struct lines *l = arg;
+
+    if (l->n < LINES_MAX && l->named == 0) {
+        rec_add(l->to, "line", line->msg);
+        rec_add(l->to, "line_form", line->form);
+        l->n++;
+    }
+}
+
+/* One more that is damaged, of so many bytes: is it for this answer? */
+static bool
+takes_damaged(struct lines *l, size_t n_bytes)
+{
+    if (l->passed < l->named) {
+        l->passed++;
+        return false;
+    }
+    l->more = l->more || l->n_damaged == DAMAGED_MAX ||
+              n_bytes > DAMAGED_MAX_BYTES - l->n_bytes;
+    if (l->more) {
+        return false;
+    }
+    l->n_damaged++;
+    l->n_bytes += n_bytes;
+    return true;
+}
+
+static void
+end_damaged(const struct lines *l)
+{
+    rec_add_int(l->to, "n_named", (int64_t)l->n_damaged);
+    if (l->more) {
+        rec_add_int(l->to, "more", 1);
+    }
+}
+
+static int
+named_before(const struct rec *req, int64_t *out, struct err *e)
+{
+    return rec_opt_int(req, "named", 0, INT64_MAX, 0, out, e);
 }
 
 static void
@@ -54,11 +93,10 @@ add_damaged(void *arg, const char *path, size_t path_len, const struct err *why)
 {
     struct lines *l = arg;
 
-    if (l->n < LINES_MAX) {
+    if (takes_damaged(l, path_len + strlen(why->msg) + strlen(why->form))) {
         rec_add_bytes(l->to, "damaged", path, path_len);
         rec_add(l->to, "damaged_why", why->msg);
         rec_add(l->to, "damaged_form", why->form);
-        l->n++;
     }
 }
 
@@ -66,7 +104,7 @@ static int
 verify_run(void *ctx, struct err *e)
 {
     struct serve_work *w = ctx;
-    struct lines l = {.to = w->reply};
+    struct lines l = {.to = w->reply, .named = w->named};
     struct verify_result sums = {0};
     struct manifest *m = NULL;
     struct store *s = NULL;
@@ -79,6 +117,7 @@ verify_run(void *ctx, struct err *e)
         rec_add_int(w->reply, "n_chunks", (int64_t)sums.n_chunks);
         rec_add_int(w->reply, "bytes", (int64_t)sums.bytes);
         rec_add_int(w->reply, "n_damaged", (int64_t)sums.n_damaged);
+        end_damaged(&l);
         rc = 0;
     }
     manifest_free(m);
@@ -95,7 +134,8 @@ snap_verify(struct serve *s, uint64_t id, const struct rec *req)
     w->run = verify_run;
     w->answer = answer_reply;
     w->reply = msg_answer_new(VERB_SNAP_VERIFY);
-    if (serve_need_id(req, "snapshot", ID_SNAPSHOT, w->snapshot, &e) != 0) {
+    if (serve_need_id(req, "snapshot", ID_SNAPSHOT, w->snapshot, &e) != 0 ||
+        named_before(req, &w->named, &e) != 0) {
         serve_fail(s, id, &e);
         serve_work_free(w);
         return;
@@ -264,6 +304,7 @@ static void
 say_damaged(void *arg, const char *snap_id, const char *path, size_t path_len,
             const struct err *why)
 {
+    struct lines *l = arg;
     struct buf name = BUF_INIT;
     struct buf b = BUF_INIT;
     struct err line = *why;
@@ -276,7 +317,10 @@ say_damaged(void *arg, const char *snap_id, const char *path, size_t path_len,
     /* A path may be longer than an error. */
     buf_printf(&b, "snapshot %s: %s%s%s", snap_id, buf_str(&name),
                path == NULL ? "" : ": ", why->msg);
-    add_text(arg, buf_str(&b), line.form);
+    if (takes_damaged(l, b.len + strlen(line.form))) {
+        rec_add(l->to, "line", buf_str(&b));
+        rec_add(l->to, "line_form", line.form);
+    }
     buf_free(&name);
     buf_free(&b);
 }
@@ -285,7 +329,7 @@ static int
 fsck_run_work(void *ctx, struct err *e)
 {
     struct serve_work *w = ctx;
-    struct lines l = {.to = w->reply};
+    struct lines l = {.to = w->reply, .named = w->named};
     struct fsck_options o = {.walk = gc_walk_tree,
                              .files = fsck_files_tree,
                              .damaged = say_damaged,
@@ -302,6 +346,7 @@ fsck_run_work(void *ctx, struct err *e)
         rec_add_int(w->reply, "n_snaps", (int64_t)res.n_snaps);
         rec_add_int(w->reply, "n_snaps_damaged", (int64_t)res.n_snaps_damaged);
         rec_add_int(w->reply, "n_files_damaged", (int64_t)res.n_files_damaged);
+        end_damaged(&l);
     }
     free(path);
     return rc;
@@ -311,11 +356,16 @@ static void
 store_fsck(struct serve *s, uint64_t id, const struct rec *req)
 {
     struct serve_work *w = serve_work_new(s, id);
+    struct err e;
 
-    (void)req;
     w->run = fsck_run_work;
     w->answer = answer_reply;
     w->reply = msg_answer_new(VERB_STORE_FSCK);
+    if (named_before(req, &w->named, &e) != 0) {
+        serve_fail(s, id, &e);
+        serve_work_free(w);
+        return;
+    }
     serve_work_start(w);
 }
 

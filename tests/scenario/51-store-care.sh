@@ -140,10 +140,52 @@ rm -rf "$work/got"
 expect 0 gpurun -q snap get "$snap" -o "$work/got"
 diff -r "$work/keep/folder" "$work/got" || fail "repaired to something else"
 
+note "more is damaged than one answer holds: each is named, and once"
+mkdir wide
+/usr/bin/python3 - <<'PY'
+import os
+fd = os.open("wide", os.O_RDONLY)
+for depth in range(15):
+    name = "%0255d" % depth
+    os.mkdir(name, dir_fd=fd)
+    fd = os.open(name, os.O_RDONLY, dir_fd=fd)
+for i in range(6000):
+    f = os.open("f%d" % i, os.O_WRONLY | os.O_CREAT, dir_fd=fd)
+    os.write(f, os.urandom(400))
+    os.close(f)
+PY
+touch "$work/before-wide"
+expect 0 gpurun snap take wide --name wide
+wide=$(cat "$work/out")
+pack=$(find "$home"/renters/*/store/packs -name '*.pack' -size +1M -newer "$work/before-wide")
+/usr/bin/python3 - "$pack" <<'PY'
+import os, sys
+with open(sys.argv[1], "r+b") as f:
+    for at in range(4096, os.path.getsize(sys.argv[1]) * 5 // 8, 4096):
+        f.seek(at)
+        f.write(b"damage")
+PY
+expect 101 gpurun --json snap verify "$wide"
+cp "$work/out" "$work/verify-out"
+expect 101 gpurun fsck
+/usr/bin/python3 - "$work/verify-out" "$work/out" "local: snapshot $wide: " <<'PY' || fail "not each is named once"
+import json, sys
+v = json.load(open(sys.argv[1]))
+named = sorted(f["name"].rsplit("/", 1)[1] for f in v["files"])
+lines = [l[len(sys.argv[3]):].split(":")[0] for l in open(sys.argv[2]) if l.startswith(sys.argv[3])]
+assert v["damaged"] == len(named) == len(set(named)), (v["damaged"], len(named), len(set(named)))
+assert sum(len(f["name"]) for f in v["files"]) > 8 << 20, len(named)
+assert sorted(l.rsplit("/", 1)[1] for l in lines) == named, (len(lines), len(named))
+PY
+expect 0 gpurun snap take wide --name wide-again
+expect 0 gpurun snap verify "$wide"
+
 note "once a day the agent looks after its stores by itself, when somebody comes"
 expect 0 gpurun snap rm again
 expect 0 gpurun snap rm hurt
 expect 0 gpurun snap rm deep
+expect 0 gpurun snap rm "$wide"
+expect 0 gpurun snap rm wide-again
 before=$(packs)
 expect 0 gpurun -q snap ls
 [ "$(packs)" = "$before" ] || fail "it was not due yet"
