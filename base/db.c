@@ -163,8 +163,13 @@ check_header(sqlite3 *db, const struct db_options *o, enum found *found, int64_t
                        id, o->application_id);
     }
     *found = version == o->version ? FOUND_RIGHT : FOUND_OLD;
-    if (version > o->version ||
-        (version < o->version && (version < 1 || o->upgrades == NULL))) {
+    if (version > o->version) {
+        return err_set(e, ERR_VERSION,
+                       "made by a newer gpurun (version %" PRId64
+                       "; this program knows %" PRId64 "): update this one",
+                       version, o->version);
+    }
+    if (version < o->version && (version < 1 || o->upgrades == NULL)) {
         return err_set(e, ERR_VERSION, "version %" PRId64 "; this program knows %" PRId64,
                        version, o->version);
     }

@@ -103,11 +103,15 @@ static bool
 is_too_early(const struct payer *p, const struct copy_due *d)
 {
     int64_t since_ns = clock_wall_ns() - d->tried_wall_ns;
-    int64_t shift = d->n_failed < RETRY_SHIFT ? d->n_failed : RETRY_SHIFT;
-    int64_t wait_ns = RETRY_NS << shift;
+    int64_t n = d->n_failed < RETRY_SHIFT ? d->n_failed : RETRY_SHIFT;
+    int64_t wait_ns;
 
+    if (!p->quick || n <= 0) {
+        return false;
+    }
+    wait_ns = RETRY_NS << (n - 1);
     wait_ns = wait_ns < RETRY_MAX_NS ? wait_ns : RETRY_MAX_NS;
-    return p->quick && d->n_failed > 0 && since_ns >= 0 && since_ns < wait_ns;
+    return since_ns >= 0 && since_ns < wait_ns;
 }
 
 /* What its host says, and what follows from it. */

@@ -45,7 +45,7 @@ set_version "$home/ledger" 99
 newer=$(sha256sum <"$home/ledger")
 for word in audit tick; do
     expect 1 owner $word
-    has "version 99; this program knows" "$work/err"
+    has "update this one" "$work/err"
     [ "$(sha256sum <"$home/ledger")" = "$newer" ] || fail "$word changed it"
     [ ! -e "$home/ledger-journal" ] || fail "$word began to write"
 done
