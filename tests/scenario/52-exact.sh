@@ -2,6 +2,7 @@
 # A folder kept and brought back as root, exactly: owners, setuid, devices, attributes, ACLs,
 # hard links, holes, times. And without --exact nothing that could do harm.
 # needs: root
+# limit: 240
 . "$(dirname "$0")/lib.sh"
 . "$(dirname "$0")/hosts.sh"
 use pipe
@@ -20,6 +21,11 @@ put("setuid", b"#!/bin/sh\n", 0o4755)
 put("setgid", b"#!/bin/sh\n", 0o2755, 0, 7)
 put("owned", b"of 1234", 0o640, 1234, 4321)
 put("dir/locked/in")
+for name in (b"L" * 255, b"new\nline", b"bad\xff\xfe utf8", b" blanks ", b"-rf", b"back\\slash #*?["):
+    put(name, name)
+os.symlink(b"bad\xff target\n", b"l" * 255)
+put("old")
+os.utime("old", ns=(-12345678901 * 10**9 + 7, -12345678901 * 10**9 + 7))
 put("big", os.urandom(1_000_000))
 os.link("big", "dir/linked")
 os.symlink("/etc/shadow", "link")
@@ -56,7 +62,7 @@ note "device nodes: $devices"
 
 describe() {
     (cd "$1" && /usr/bin/python3 - <<'PY'
-import hashlib, os, stat
+import hashlib, os, stat, sys
 first = {}
 def visit(path):
     st = os.lstat(path)
@@ -72,7 +78,7 @@ def visit(path):
         what.append("%d,%d" % (os.major(st.st_rdev), os.minor(st.st_rdev)))
     if not stat.S_ISLNK(st.st_mode):
         what += ["%s=%s" % (n, os.getxattr(path, n).hex()) for n in sorted(os.listxattr(path))]
-    print(" ".join(what))
+    sys.stdout.buffer.write(os.fsencode(" ".join(what)) + b"\n")
     if stat.S_ISDIR(st.st_mode):
         for name in sorted(os.listdir(path)):
             visit(os.path.join(path, name))
@@ -90,6 +96,14 @@ diff "$work/want" "$work/got" >"$work/diff" || fail "--exact: $(head -c 2000 "$w
 if command -v rsync >/dev/null; then
     rsync -anHAXc --delete --numeric-ids --itemize-changes "$work/from/" "$work/exact/" >"$work/rsync"
     [ ! -s "$work/rsync" ] || fail "rsync sees a difference: $(cat "$work/rsync")"
+fi
+# And another judge, which knows nothing of either.
+mtree_of() { mtree -c -k type,mode,uid,gid,nlink,link,device,size,time,sha256 -p "$1" | grep -v '^#'; }
+if command -v mtree >/dev/null; then
+    mtree_of "$work/from" >"$work/mtree-want"
+    mtree_of "$work/exact" >"$work/mtree-got"
+    [ "$(grep -c sha256= "$work/mtree-want")" -gt 10 ] || fail "mtree saw nothing: $(cat "$work/mtree-want")"
+    cmp -s "$work/mtree-want" "$work/mtree-got" || fail "mtree: $(diff "$work/mtree-want" "$work/mtree-got" | head -n 40)"
 fi
 note "to another host and back: the same"
 client_key
