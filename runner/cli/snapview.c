@@ -409,6 +409,12 @@ snapview_made(const struct cli *c, const struct snap_info *info, struct err *e)
     }
     rc = out_write(&out, e);
     buf_free(&out);
+    if (rc == 0 && info->partial) {
+        say(c,
+            _("some files could not be kept as they were: they changed while they were "
+              "read, or could not be read; `gpurun snap show %s` names them"),
+            info->id);
+    }
     return rc;
 }
 
