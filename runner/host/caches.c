@@ -242,6 +242,20 @@ put_back(int cache_fd, int parent_fd, const char *name, const struct unit *was)
            renameat2(cache_fd, GONE, parent_fd, name, RENAME_NOREPLACE) == 0;
 }
 
+/* Some tools close their folders, and to move one is to write its "..": opened first. */
+static int
+move_away(int cache_fd, int parent_fd, const char *name)
+{
+    int rc = renameat(parent_fd, name, cache_fd, GONE);
+
+    if (rc != 0 && errno == EACCES) {
+        (void)fchmod(parent_fd, 0700);
+        (void)!fchmodat(parent_fd, name, 0700, AT_SYMLINK_NOFOLLOW);
+        rc = renameat(parent_fd, name, cache_fd, GONE);
+    }
+    return rc;
+}
+
 /* Each folder above is opened without following links: a job has written here. */
 static int
 remove_unit(int cache_fd, const struct unit *u, struct err *e)
@@ -255,7 +269,7 @@ remove_unit(int cache_fd, const struct unit *u, struct err *e)
     if (rc != 0) {
         rc = why.code == ERR_NOT_FOUND ? 0 : -1;
         *e = rc != 0 ? why : *e;
-    } else if (renameat(fd, slash + 1, cache_fd, GONE) != 0) {
+    } else if (move_away(cache_fd, fd, slash + 1) != 0) {
         rc = errno == ENOENT || errno == EXDEV || errno == EBUSY
                  ? 0 /* it is gone, or was mounted there: not ours */
                  : err_set_sys(e, errno, "cannot remove '%s' of the cache", slash + 1);

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/buf.h"
@@ -134,6 +135,44 @@ cache__keeps_what_was_used_since(void **state)
     assert_int_equal(file_remove_tree(name, &e), 0);
 }
 
+/* Some tools close what they keep, and root alone could move it away all the same. */
+static void
+cache__loses_folders_that_are_closed_too(void **state)
+{
+    char name[32];
+    int dir = fresh(name);
+    struct err e = {0};
+    int status = 0;
+    pid_t child;
+
+    (void)state;
+    if (geteuid() == 0) {
+        assert_int_equal(fchown(dir, 12345, 12345), 0);
+    }
+    child = fork();
+    assert_true(child != -1);
+    if (child == 0) {
+        if (geteuid() == 0 && (setgid(12345) != 0 || setuid(12345) != 0)) {
+            _exit(2);
+        }
+        make(dir, "torch/hub/closed/x", 100, 40, 40);
+        make(dir, "torch/hub/kept/x", 100, 1, 1);
+        if (fchmodat(dir, "torch/hub/closed", 0500, 0) != 0 ||
+            fchmodat(dir, "torch/hub", 0500, 0) != 0) {
+            _exit(3);
+        }
+        _exit(trim(dir, 30 * DAY_S, UINT64_MAX, INT64_MAX, &e) == 0 ? 0 : 1);
+    }
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_true(WIFEXITED(status));
+    assert_int_equal(WEXITSTATUS(status), 0);
+    assert_false(is_there(dir, "torch/hub/closed"));
+    assert_true(is_there(dir, "torch/hub/kept/x"));
+    assert_false(is_there(dir, ".gpurun-gone"));
+    (void)fd_close(&dir);
+    assert_int_equal(file_remove_tree(name, &e), 0);
+}
+
 static void
 cache__trimming_never_leaves_it(void **state)
 {
@@ -164,6 +203,7 @@ main(void)
         cmocka_unit_test(cache__loses_what_nobody_used_for_long_as_a_whole),
         cmocka_unit_test(cache__above_its_size_loses_the_longest_unused),
         cmocka_unit_test(cache__keeps_what_was_used_since),
+        cmocka_unit_test(cache__loses_folders_that_are_closed_too),
         cmocka_unit_test(cache__trimming_never_leaves_it),
     };
 
