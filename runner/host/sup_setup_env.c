@@ -304,6 +304,31 @@ may_be_link(const char *name)
            (dot != NULL && (strcmp(dot, ".pth") == 0 || strcmp(dot, ".egg-link") == 0));
 }
 
+/*
+ * Does that file hold those bytes? The set-up has written here, and where nothing ends
+ * what it left running that may go on: a pipe in the file's place must not hold us up.
+ */
+static bool
+holds(int dir_fd, const char *name, const char *bytes)
+{
+    int fd =
+        openat(dir_fd, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY);
+    char *text = NULL;
+    struct stat st;
+    ssize_t n = -1;
+    bool yes;
+
+    if (fd != -1 && fstat(fd, &st) == 0 && S_ISREG(st.st_mode) &&
+        st.st_size <= LINK_MAX) {
+        text = xmalloc((size_t)st.st_size + 1);
+        n = fd_read_full(fd, text, (size_t)st.st_size);
+    }
+    yes = n > 0 && memmem(text, (size_t)n, bytes, strlen(bytes)) != NULL;
+    (void)fd_close(&fd);
+    free(text);
+    return yes;
+}
+
 static int
 check_site(const char *site, const char *copy, struct err *e)
 {
@@ -312,21 +337,12 @@ check_site(const char *site, const char *copy, struct err *e)
     int rc = 0;
 
     while (d != NULL && rc == 0 && (de = readdir(d)) != NULL) {
-        struct buf b = BUF_INIT;
-        struct stat st;
-        struct err none;
-
-        if (may_be_link(de->d_name) &&
-            fstatat(dirfd(d), de->d_name, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
-            S_ISREG(st.st_mode) && st.st_size <= LINK_MAX &&
-            file_read_at(dirfd(d), de->d_name, (size_t)LINK_MAX, &b, &none) == 0 &&
-            memmem(b.data, b.len, copy, strlen(copy)) != NULL) {
+        if (may_be_link(de->d_name) && holds(dirfd(d), de->d_name, copy)) {
             rc = err_set(e, ERR_INVALID,
                          "'%s' leads into the directory of this job, where later ones "
                          "find nothing: install a copy, without -e",
                          de->d_name);
         }
-        buf_free(&b);
     }
     if (d != NULL) {
         (void)closedir(d);
