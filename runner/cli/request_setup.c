@@ -122,7 +122,8 @@ find_automatic(struct run_request *r, struct err *e)
                ? 0
                : err_set(e, ERR_NOT_FOUND,
                          _("--setup auto: there is no uv.lock, requirements.txt or "
-                           "environment.yml in %s"),
+                           "environment.yml in %s; write one, or the command: --setup "
+                           "'pip install PACKAGE'"),
                          shown);
 }
 
