@@ -21,6 +21,7 @@ struct big {
     uint64_t in_extent;
     uint64_t got;   /* bytes of data read */
     bool shortened; /* the file ended before its size */
+    bool settled;   /* no write can have hidden behind its times */
 };
 
 static void
@@ -179,8 +180,8 @@ finish_entry(struct big *f, const struct scan_entry *before)
 {
     struct tree_entry *entry = &f->g->entries[0];
     struct scan_entry after;
-    bool stable = build_fstat(f->fd, &after) == 0 && build_same_file(before, &after) &&
-                  !f->shortened;
+    bool stable = f->settled && build_fstat(f->fd, &after) == 0 &&
+                  build_same_file(before, &after) && !f->shortened;
 
     build_fill_file(f->b, f->g, 0, f->fd, before);
     entry->size = before->size;
@@ -210,7 +211,7 @@ build_read_big(struct build *b, struct build_group *g, int fd, struct err *e)
     struct scan_entry st;
     int rc = 0;
 
-    if (build_fstat(fd, &st) != 0) {
+    if (build_fstat_settled(b, fd, &st, &f.settled) != 0) {
         return build_damaged(b, g, 0, errno, e);
     }
     if (st.type != TREE_FILE) {

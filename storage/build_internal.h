@@ -196,6 +196,13 @@ void build_fill_file(struct build *b, struct build_group *g, size_t i, int fd,
                      const struct scan_entry *st);
 /* stat of an open file as the scan would give it. -1 with errno. */
 int build_fstat(int fd, struct scan_entry *to);
+/*
+ * The same before reading where others may write: the times of a file tell of a write
+ * only if the clock that sets them has ticked since the last one, so a file that is
+ * younger is waited for, a tick at most. *settled: it was old enough then.
+ */
+int build_fstat_settled(const struct build *b, int fd, struct scan_entry *to,
+                        bool *settled);
 bool build_same_file(const struct scan_entry *a, const struct scan_entry *b);
 
 /* ---- build_big.c: any thread ---- */

@@ -3,8 +3,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/file.h"
 #include "storage/beneath.h"
 #include "storage/build_internal.h"
@@ -25,6 +27,33 @@ build_fstat(int fd, struct scan_entry *to)
     }
     memset(to, 0, sizeof *to);
     scan_fill_stat(to, &st);
+    return 0;
+}
+
+int
+build_fstat_settled(const struct build *b, int fd, struct scan_entry *to, bool *settled)
+{
+    bool alone = !b->o->live && b->o->policy != BUILD_SHIP;
+
+    *settled = alone;
+    for (int tries = 2; tries > 0; tries--) {
+        struct timespec left = {0};
+        int64_t age_ns;
+
+        if (build_fstat(fd, to) != 0) {
+            return -1;
+        }
+        age_ns = clock_wall_ns() - to->ctime_ns;
+        /* From the future: another clock's, or that of ours before it was put back. */
+        if (alone || age_ns >= SCACHE_TICK_NS || age_ns < 0) {
+            *settled = true;
+            return 0;
+        }
+        left.tv_nsec = (long)(SCACHE_TICK_NS - age_ns);
+        if (tries > 1) {
+            (void)nanosleep(&left, NULL);
+        }
+    }
     return 0;
 }
 
@@ -153,13 +182,15 @@ read_meta(struct build *b, struct build_group *g, size_t i, struct err *e)
 
 /* Read fd once to the end of small; *stable: it did not change meanwhile. -errno. */
 static int
-read_once(int fd, uint64_t max, struct buf *small, struct scan_entry *st, bool *stable)
+read_once(const struct build *b, int fd, uint64_t max, struct buf *small,
+          struct scan_entry *st, bool *stable)
 {
     struct scan_entry after;
+    bool settled;
     size_t want;
     ssize_t n;
 
-    if (build_fstat(fd, st) != 0) {
+    if (build_fstat_settled(b, fd, st, &settled) != 0) {
         return -errno;
     }
     if (st->type != TREE_FILE) {
@@ -171,7 +202,7 @@ read_once(int fd, uint64_t max, struct buf *small, struct scan_entry *st, bool *
     if (n < 0 || build_fstat(fd, &after) != 0) {
         return -errno;
     }
-    *stable = build_same_file(st, &after) && (uint64_t)n == st->size;
+    *stable = settled && build_same_file(st, &after) && (uint64_t)n == st->size;
     st->size = (uint64_t)n;
     small->len += (size_t)n;
     return 0;
@@ -189,7 +220,7 @@ read_small_fd(struct build *b, struct build_group *g, size_t i, int fd, struct b
         int why;
 
         small->len = before;
-        why = read_once(fd, TREE_BIG_FILE_BYTES - 1, small, &st, &stable);
+        why = read_once(b, fd, TREE_BIG_FILE_BYTES - 1, small, &st, &stable);
         if (why != 0) {
             small->len = before;
             return -why;

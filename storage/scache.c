@@ -16,8 +16,7 @@
 #include "base/file.h"
 #include "storage/scache_internal.h"
 
-/* Times of files come from a clock that ticks 100 to 1000 times a second. */
-#define TICK_NS ((int64_t)10 * 1000000)
+#define TICK_NS SCACHE_TICK_NS
 /* File systems we do not know may keep whole seconds, or have a clock of their own. */
 #define COARSE_NS ((int64_t)3 * 1000000000)
 /* By then the kernel has written out what a mapping had made dirty. */

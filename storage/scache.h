@@ -11,6 +11,9 @@
 #include "storage/scan.h"
 #include "storage/tree.h"
 
+/* Times of files come from a clock that ticks 100 to 1000 times a second. */
+#define SCACHE_TICK_NS ((int64_t)10 * 1000000)
+
 /*
  * Scan caches: for one directory, the tree it was last seen as, and for each entry
  * what stat said then. An entry whose stat says the same, and is older than the

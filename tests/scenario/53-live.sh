@@ -73,7 +73,7 @@ for i in 1 2 3 4 5 6; do
     cp "$work/out" "$work/show"
     expect 0 gpurun --json snap files "$snap"
     /usr/bin/python3 - "$work/out" "$work/got-$i" "$work/said" "$work/show" "$snap" <<'PY' || fail "not what may be kept"
-import hashlib, json, os, sys
+import hashlib, itertools, json, os, sys
 names, got, said, show, snap = sys.argv[1:]
 files = {}
 for line in open(names):
@@ -86,9 +86,12 @@ damaged = sorted(n for n, e in files.items() if e["damaged"])
 assert all(n in ("changing", "growing", "replaced", "replaced.new") or n.startswith("coming/") for n in damaged), damaged
 assert read("still") == open("still", "rb").read()
 whole = read("replaced")
-assert hashlib.sha256(whole[64:]).hexdigest().encode() == whole[:64], "a replaced file is torn"
-mixed = len(set(read("changing"))) > 1
-assert not mixed or files["changing"]["damaged"], "torn, and nobody says so"
+torn = hashlib.sha256(whole[64:]).hexdigest().encode() != whole[:64]
+assert not torn or files["replaced"]["damaged"], "a replaced file is torn, and nobody says so"
+# At any one moment it is one value, or the next one up to where that write has come.
+runs = [k for k, _ in itertools.groupby(read("changing"))]
+moment = len(runs) == 1 or (len(runs) == 2 and runs[0] == runs[1] % 250 + 1)
+assert moment or files["changing"]["damaged"], ("a changing file is torn, and nobody says so", runs[:8])
 told = "gpurun snap show " + snap in open(said).read()
 assert told == bool(damaged), (told, damaged)
 for n in damaged[:1]:
