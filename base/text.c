@@ -109,6 +109,20 @@ text_is_utf8(const void *data, size_t len)
     return true;
 }
 
+/* Of the character at s; at least one byte of n > 0. */
+static int
+next_width(const char *s, size_t n, size_t *len)
+{
+    uint32_t cp = 0;
+
+    *len = utf8_decode(s, n, &cp);
+    if (*len == 0) {
+        *len = 1;
+        return 1;
+    }
+    return utf8_columns(cp);
+}
+
 int
 text_width(const char *s)
 {
@@ -116,15 +130,31 @@ text_width(const char *s)
     int width = 0;
 
     while (left > 0) {
-        uint32_t cp = 0;
-        size_t n = utf8_decode(s, left, &cp);
+        size_t n;
 
-        width += n > 0 ? utf8_columns(cp) : 1;
-        n = n > 0 ? n : 1;
+        width += next_width(s, left, &n);
         s += n;
         left -= n;
     }
     return width;
+}
+
+size_t
+text_prefix(const char *s, int columns)
+{
+    size_t len = strlen(s);
+    size_t at = 0;
+
+    while (at < len) {
+        size_t n;
+
+        columns -= next_width(s + at, len - at, &n);
+        if (columns < 0) {
+            break;
+        }
+        at += n;
+    }
+    return at;
 }
 
 /*
@@ -419,6 +449,12 @@ text_shell_quote(struct buf *out, const char *s)
         }
     }
     buf_add_u8(out, '\'');
+}
+
+char *
+text_after_bom(char *text)
+{
+    return strncmp(text, "\xef\xbb\xbf", 3) == 0 ? text + 3 : text;
 }
 
 bool

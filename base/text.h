@@ -21,6 +21,8 @@ const char *text_escape_to(char *out, size_t size, const char *s);
 bool text_is_utf8(const void *data, size_t len);
 /* Terminal columns of valid UTF-8 text (wide CJK 2, combining 0). */
 int text_width(const char *s);
+/* Bytes of the longest beginning of s that takes no more than that many. */
+size_t text_prefix(const char *s, int columns);
 
 /* "1h30m", "90s", "15d", "250ms" or plain seconds → ns. ERR_INVALID / ERR_RANGE. */
 int text_parse_duration(const char *s, int64_t *ns, struct err *e) MUST_USE;
@@ -38,6 +40,8 @@ int text_parse_int(const char *s, int64_t min, int64_t max, const char *what,
 
 /* Append base64 (RFC 4648, padded). */
 void text_base64(struct buf *out, const void *data, size_t len);
+/* text, behind the mark (U+FEFF) that editors of Windows begin UTF-8 files with. */
+char *text_after_bom(char *text);
 /* Single-quote s for a POSIX shell. */
 void text_shell_quote(struct buf *out, const char *s);
 /* Does name match the glob pattern (fnmatch without flags)? */

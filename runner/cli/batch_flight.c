@@ -360,6 +360,7 @@ make_lease(struct batch_job *j, const struct candidate *there, int64_t keep_byte
 {
     struct session *s = there->session;
     struct lease_want want = {.max_cost_fen = j->r.max_cost_fen,
+                              .ceiling = j->r.cost_ceiling,
                               .keep_bytes = keep_bytes,
                               .has_window = j->r.has_window};
 

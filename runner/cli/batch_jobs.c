@@ -177,6 +177,7 @@ make_line(struct batch *b, int64_t number, const char *line,
         goto out;
     }
     options_merge(&o, all);
+    o.project = all->project;
     rc = make_job(b, number, o.name == all->name, &o, &w, e);
 
 out:
@@ -225,7 +226,7 @@ make_lines(struct batch *b, const struct run_options *o, struct err *e)
         err_set(e, ERR_INVALID, "%s", _("it holds a zero byte"));
         goto out;
     }
-    for (line = (char *)text.data; line != NULL; line = end) {
+    for (line = text_after_bom((char *)text.data); line != NULL; line = end) {
         end = strchr(line, '\n');
         if (end != NULL) {
             *end++ = '\0';

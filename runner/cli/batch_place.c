@@ -208,6 +208,7 @@ int64_t
 batch_cap(struct batch *b, struct batch_job *j, int64_t keep_bytes)
 {
     struct lease_want want = {.max_cost_fen = j->r.max_cost_fen,
+                              .ceiling = j->r.cost_ceiling,
                               .keep_bytes = keep_bytes,
                               .has_window = j->r.has_window};
     int64_t cap = 0;

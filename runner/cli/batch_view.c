@@ -193,6 +193,7 @@ end_text(const struct batch *b, struct buf *out)
     size_t missing = n_bills_missing(b);
     char money[OUT_MONEY_MAX];
 
+    table_narrow(t, "1043", "632");
     for (size_t i = 0; i < b->n; i++) {
         end_row(t, &b->jobs[i]);
     }

@@ -81,7 +81,7 @@ enum grammar {
 struct words {
     char **v; /* the words; of GRAMMAR_SCRIPT at most the script */
     int n;
-    char **rest; /* the script's arguments, or what follows "--" */
+    char **rest; /* the script's arguments, what follows "--", or line_word's line */
     int n_rest;
     bool dashes; /* "--" was there, so rest is a command */
 };
@@ -100,6 +100,10 @@ struct command {
     enum grammar grammar;
     int min_words; /* of GRAMMAR_WORDS and GRAMMAR_COMMAND, before "--" */
     int max_words; /* -1: any number */
+    /* This as the second word begins another program's command line: it is words->rest,
+     * up to a long option, which is ours again. NULL: no word does. GRAMMAR_WORDS only.
+     */
+    const char *line_word;
     enum word_kind word;
     /* GRAMMAR_SCRIPT: do the options say by themselves what is to run? NULL: never. */
     bool (*needs_no_script)(const void *options);

@@ -264,6 +264,7 @@ list_text(struct buf *out, const struct snap_infos *l)
                                    _(">KEPT"), _("MADE"), NULL};
     struct table *t = table_new(headers);
 
+    table_narrow(t, "542", "10");
     for (size_t i = 0; i < l->n; i++) {
         const struct snap_info *s = &l->v[i];
         char size[TEXT_SIZE_MAX];

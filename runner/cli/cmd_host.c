@@ -50,10 +50,27 @@ static const struct opt options_add[] = {
 
 /* ---- add ---- */
 
+/* The address, or the words of an `ssh …` in one line; malloc'ed. */
+static char *
+target_line(const struct words *w)
+{
+    struct buf b = BUF_INIT;
+
+    buf_add_str(&b, w->v[w->n > 1 ? 1 : 0]);
+    for (int i = 0; i < w->n_rest; i++) {
+        buf_add_str(&b, " ");
+        text_shell_quote(&b, w->rest[i]);
+    }
+    return buf_steal(&b);
+}
+
 static int
 fill_host(struct host *h, const struct host_options *o, const struct words *w,
           char **remark, struct err *e)
 {
+    char *line;
+    int rc;
+
     if (host_name_check(w->v[0], e) != 0) {
         return -1;
     }
@@ -62,7 +79,10 @@ fill_host(struct host *h, const struct host_options *o, const struct words *w,
         return err_set(e, ERR_EXISTS, "%s",
                        _("'local' is this machine, and always there; take another name"));
     }
-    if (host_parse_target(h, w->v[w->n > 1 ? 1 : 0], remark, e) != 0) {
+    line = target_line(w);
+    rc = host_parse_target(h, line, remark, e);
+    free(line);
+    if (rc != 0) {
         return -1;
     }
     for (size_t i = 0; i < o->price.n; i++) {
@@ -227,6 +247,7 @@ ls_text(const struct place *p, const struct host_list *hosts, struct buf *out)
                              _("PRICE"), _("STATE"), NULL};
     struct table *t = table_new(headers);
 
+    table_narrow(t, "12", "4120");
     for (size_t i = 0; i < place_n(p); i++) {
         ls_row(t, place_at(p, i), &hosts->v[i]);
     }
@@ -340,12 +361,13 @@ run_rm(struct cli *c, const void *options, const struct words *w, struct err *e)
 
 static const struct command sub_add = {
     .name = "add",
-    .usage = N_("NAME [[USER@]HOST[:PORT]] | NAME 'ssh -p 35394 root@HOST'"),
+    .usage = N_("NAME [[USER@]HOST[:PORT]] | NAME ssh -p 35394 root@HOST"),
     .help = N_("make a host known: log in, put the agent there, pin its key"),
     .options = options_add,
     .options_size = sizeof(struct host_options),
     .min_words = 1,
     .max_words = 2,
+    .line_word = "ssh",
     .run = run_add,
 };
 static const struct command sub_ls = {

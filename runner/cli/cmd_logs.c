@@ -67,9 +67,10 @@ run_logs(struct cli *c, const void *options, const struct words *w, struct err *
     int rc;
 
     if (o->lines != NULL &&
-        text_parse_int(o->lines, 1, LINES_MAX, "-n", &want.lines, e) != 0) {
+        text_parse_int(o->lines, 0, LINES_MAX, "-n", &want.lines, e) != 0) {
         return -1;
     }
+    want.only_later = o->lines != NULL && want.lines == 0;
     if (o->since != NULL &&
         clock_parse_moment(o->since, false, &want.since_wall_ns, e) != 0) {
         return err_wrap(e, "--since");

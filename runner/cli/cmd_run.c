@@ -72,6 +72,7 @@ run_or_plan(struct cli *c, const struct run_options *typed, const struct words *
     }
     options_merge(&o, typed);
     options_merge(&o, &p.options);
+    o.project = p.path != NULL ? &p.options : NULL;
     o.compare = typed->compare;
     rc = run_with(c, cfg, &o, &p, w, only_plan, e);
     opt_free(run_option_rows, &o);

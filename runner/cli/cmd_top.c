@@ -293,6 +293,7 @@ print_text(const struct top *t, struct buf *out)
     struct table *table = table_new(headers);
     int64_t now = clock_wall_ns();
 
+    table_narrow(table, "13728a5", "120");
     for (size_t i = 0; i < t->now.n; i++) {
         text_row(table, &t->now.v[i], now);
     }

@@ -53,7 +53,9 @@ static int
 make_plan(struct launch *l, const struct candidate *chosen, struct err *e)
 {
     struct plan *p = &l->plan;
+    struct err none;
     struct lease_want want = {.max_cost_fen = l->r->max_cost_fen,
+                              .ceiling = l->r->cost_ceiling,
                               .has_window = l->r->has_window};
 
     if (l->ship != NULL && ship_wait_built(l->ship, &p->ship, e) != 0) {
@@ -82,6 +84,8 @@ make_plan(struct launch *l, const struct candidate *chosen, struct err *e)
         return -1;
     }
     p->can_run_s = lease_can_run_s(&l->grant, want.keep_bytes);
+    p->needs_word = launch_check_unasked(l->c, l->cfg, l->r->cost_unasked,
+                                         l->grant.cap_fen, &none) != 0;
     return 0;
 }
 
@@ -109,6 +113,21 @@ must_ask(const struct launch *l, int64_t cap_fen)
            ask_has_terminal(l->cl->ask);
 }
 
+int
+launch_check_unasked(const struct cli *c, const struct config *cfg, bool unasked,
+                     int64_t cap_fen, struct err *e)
+{
+    char money[OUT_MONEY_MAX];
+
+    if (!unasked || c->g.yes || cap_fen <= config_money_fen(cfg, "ask-above")) {
+        return 0;
+    }
+    return err_set(e, ERR_INVALID,
+                   _("the project file chose what may cost up to %s, more than "
+                     "ask-above: give --max-cost or -y with the command"),
+                   out_fen(cap_fen, money));
+}
+
 static int
 ask_user(struct launch *l, struct err *e)
 {
@@ -118,7 +137,8 @@ ask_user(struct launch *l, struct err *e)
     int rc;
 
     if (!must_ask(l, l->grant.cap_fen)) {
-        return 0;
+        return launch_check_unasked(l->c, l->cfg, l->r->cost_unasked, l->grant.cap_fen,
+                                    e);
     }
     question =
         xasprintf(_("It may cost up to %s. Run it?"), out_fen(l->grant.cap_fen, money));

@@ -110,4 +110,11 @@ void launch_progress_line(void *ctx, struct buf *out);
 void launch_ship_changed(void *ctx);
 void launch_close_ports(struct launch *l);
 
+/*
+ * ERR_INVALID: a cap above ask-above (fen) is of a project file's choosing (unasked:
+ * request.h, cost_unasked), and nobody has said that it may be.
+ */
+int launch_check_unasked(const struct cli *c, const struct config *cfg, bool unasked,
+                         int64_t cap_fen, struct err *e) MUST_USE;
+
 #endif

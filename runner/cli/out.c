@@ -124,14 +124,20 @@ out_is_terminal(int fd)
 }
 
 int
-out_columns(void)
+out_columns_of(int fd)
 {
     struct winsize size;
 
-    if (ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0) {
+    if (ioctl(fd, TIOCGWINSZ, &size) == 0 && size.ws_col > 0) {
         return size.ws_col;
     }
     return DEFAULT_COLUMNS;
+}
+
+int
+out_columns(void)
+{
+    return out_columns_of(STDERR_FILENO);
 }
 
 bool
@@ -206,68 +212,7 @@ out_when(int64_t wall_ns, int64_t now_wall_ns, char out[OUT_TIME_MAX])
     return out;
 }
 
-/* ---- tables ---- */
-
-struct table {
-    char **cells; /* the headers are the first row */
-    size_t n_cells;
-    size_t n_columns;
-    bool *right;
-};
-
-static void
-add_cell(struct table *t, char *text)
-{
-    t->cells = xrealloc(t->cells, (t->n_cells + 1) * sizeof *t->cells);
-    t->cells[t->n_cells++] = text;
-}
-
-struct table *
-table_new(const char *const *headers)
-{
-    struct table *t = xcalloc(1, sizeof *t);
-
-    while (headers[t->n_columns] != NULL) {
-        t->n_columns++;
-    }
-    t->right = xcalloc(t->n_columns, sizeof *t->right);
-    for (size_t i = 0; i < t->n_columns; i++) {
-        t->right[i] = headers[i][0] == '>';
-        add_cell(t, xstrdup(headers[i] + (t->right[i] ? 1 : 0)));
-    }
-    return t;
-}
-
-void
-table_cell(struct table *t, const char *text)
-{
-    struct buf b = BUF_INIT;
-
-    if (text == NULL || text[0] == '\0') {
-        text = "-";
-    }
-    text_escape(&b, text, strlen(text));
-    add_cell(t, buf_steal(&b));
-}
-
-void
-table_cellf(struct table *t, const char *fmt, ...)
-{
-    struct buf b = BUF_INIT;
-    va_list ap;
-
-    va_start(ap, fmt);
-    buf_vprintf(&b, fmt, ap);
-    va_end(ap);
-    table_cell(t, buf_str(&b));
-    buf_free(&b);
-}
-
-size_t
-table_rows(const struct table *t)
-{
-    return t->n_cells / t->n_columns - 1;
-}
+/* ---- prose ---- */
 
 static void
 pad(struct buf *out, int n)
@@ -276,57 +221,6 @@ pad(struct buf *out, int n)
         buf_add_str(out, " ");
     }
 }
-
-static int
-column_width(const struct table *t, size_t column)
-{
-    int width = 0;
-
-    for (size_t i = column; i < t->n_cells; i += t->n_columns) {
-        int w = text_width(t->cells[i]);
-
-        width = w > width ? w : width;
-    }
-    return width;
-}
-
-void
-table_print(const struct table *t, struct buf *out)
-{
-    int *widths = xcalloc(t->n_columns, sizeof *widths);
-
-    assert(t->n_columns > 0);
-    for (size_t i = 0; i < t->n_columns; i++) {
-        widths[i] = column_width(t, i);
-    }
-    for (size_t i = 0; i < t->n_cells; i++) {
-        size_t column = i % t->n_columns;
-        bool last = column + 1 == t->n_columns;
-        int gap = widths[column] - text_width(t->cells[i]);
-
-        pad(out, t->right[column] ? gap : 0);
-        buf_add_str(out, t->cells[i]);
-        pad(out, !t->right[column] && !last ? gap : 0);
-        buf_add_str(out, last ? "\n" : "  ");
-    }
-    free(widths);
-}
-
-void
-table_free(struct table *t)
-{
-    if (t == NULL) {
-        return;
-    }
-    for (size_t i = 0; i < t->n_cells; i++) {
-        free(t->cells[i]);
-    }
-    free(t->cells);
-    free(t->right);
-    free(t);
-}
-
-/* ---- prose ---- */
 
 void
 out_fold(struct buf *out, const char *text, int columns, int indent)

@@ -34,7 +34,8 @@ bool out_stdout_closed(const struct err *e);
 
 bool out_is_terminal(int fd); /* and TERM is not dumb */
 int out_columns(void);        /* of the terminal on stderr; 80 if unknown */
-bool out_utf8(void);          /* may ¥ and … be written? */
+int out_columns_of(int fd);
+bool out_utf8(void); /* may ¥ and … be written? */
 
 /* "¥1.88" or "CNY 1.88"; with a price, "¥1.88/h". */
 #define OUT_MONEY_MAX 48
@@ -48,7 +49,8 @@ const char *out_when(int64_t wall_ns, int64_t now_wall_ns, char out[OUT_TIME_MAX
 
 /*
  * A table of escaped cells, aligned by display width. A column whose header begins with
- * '>' is right-aligned. The last column is not padded.
+ * '>' is right-aligned. The last column is not padded. On a terminal no row is wider than
+ * that, as far as numbers (right-aligned) leave room: they stay whole, text is cut.
  */
 struct table;
 struct table *
@@ -56,7 +58,15 @@ table_new(const char *const *headers); /* NULL-ended, translated by the caller *
 void table_cell(struct table *t, const char *text); /* NULL: "-" */
 void table_cellf(struct table *t, const char *fmt, ...) PRINTF_LIKE(2, 3);
 size_t table_rows(const struct table *t);
-void table_print(const struct table *t, struct buf *out);
+/*
+ * Where the terminal is too narrow: which columns are left out, the first the first, as
+ * soon as cutting does not suffice; and which hold text to be cut, likewise. Columns are
+ * '0' to '9', then 'a' on. NULL: none is left out; all are cut that are left-aligned, the
+ * last one first. Both stay the caller's.
+ */
+void table_narrow(struct table *t, const char *drop, const char *cut);
+void table_print(const struct table *t, struct buf *out); /* for stdout */
+void table_print_within(const struct table *t, int columns, struct buf *out);
 void table_free(struct table *t);
 
 /*

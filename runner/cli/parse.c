@@ -240,6 +240,17 @@ cli_parse_script(struct words *w, const struct opt *rows, void *t, int argc, cha
     return 0;
 }
 
+static int
+count_line(int argc, char **argv)
+{
+    int n = 0;
+
+    while (n < argc && strncmp(argv[n], "--", 2) != 0) {
+        n++;
+    }
+    return n;
+}
+
 /* Options and words in any order, up to "--". */
 static int
 parse_words(struct words *w, const struct command *cmd, const struct opt *rows,
@@ -258,6 +269,9 @@ parse_words(struct words *w, const struct command *cmd, const struct opt *rows,
         if (dashes && cmd->grammar == GRAMMAR_WORDS) {
             return 0;
         }
+        if (w->n_rest > 0 && n_rest == 0) {
+            return 0;
+        }
         if (dashes || n_rest == 0) {
             w->rest = argv;
             w->n_rest = n_rest;
@@ -267,6 +281,12 @@ parse_words(struct words *w, const struct command *cmd, const struct opt *rows,
         add_word(w, argv[0]);
         argv++;
         argc = n_rest - 1;
+        if (cmd->line_word != NULL && w->n == 2 && strcmp(w->v[1], cmd->line_word) == 0) {
+            w->rest = argv;
+            w->n_rest = count_line(argc, argv);
+            argv += w->n_rest;
+            argc -= w->n_rest;
+        }
     }
 }
 

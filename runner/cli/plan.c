@@ -413,6 +413,11 @@ plan_page(const struct plan *p, struct buf *out)
     row(out, _("price"), price_text(p, price));
     cap_text(p, &b);
     row_steal(out, _("cap"), &b);
+    if (p->needs_word) {
+        row(out, "",
+            _("the project file chose it, above ask-above: a run asks first; off a "
+              "terminal it wants --max-cost or -y"));
+    }
     page_run(p, out);
     if (p->ship != NULL) {
         page_ship(p, out);
@@ -599,6 +604,7 @@ plan_json(const struct plan *p, struct buf *out)
                                           : "exec");
     json_kname(j, "cwd", s->cwd, strlen(s->cwd));
     json_kstr(j, "project", p->request->project);
+    json_kbool(j, "needs_word", p->needs_word);
     if (p->ship != NULL) {
         json_ship(p, j);
     }

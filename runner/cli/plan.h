@@ -23,6 +23,7 @@ struct plan {
     const struct build_report *ship; /* NULL: nothing is shipped */
     int64_t keep_bytes;
     bool setup_ready; /* with --setup: the host has its result */
+    bool needs_word;  /* off a terminal it is refused without --max-cost or -y */
 };
 
 void plan_page(const struct plan *p, struct buf *out);

@@ -34,10 +34,8 @@ wipe(struct progress *p)
 static void
 cut(struct buf *text, int columns)
 {
-    while (text->len > 0 && text_width(buf_str(text)) >= columns) {
-        do {
-            text->len--;
-        } while (text->len > 0 && (text->data[text->len] & 0xc0) == 0x80);
+    if (text->len > 0) {
+        text->len = text_prefix(buf_str(text), columns - 1);
         text->data[text->len] = '\0';
     }
 }

@@ -8,6 +8,7 @@
 #include "base/buf.h"
 #include "base/file.h"
 #include "base/text.h"
+#include "meter/money.h"
 #include "runner/cli/cli.h"
 #include "runner/cli/script.h"
 #include "runner/client/i18n.h"
@@ -109,8 +110,9 @@ options_merge(struct run_options *own, const struct run_options *defaults)
 /* ---- the file ---- */
 
 static const char *const allowed[] = {
-    "gpu", "cpu",  "device", "arch", "host",      "python",   "conda",      "venv", "out",
-    "env", "idle", "window", "wait", "max-price", "max-time", "snap-every", "mem",  NULL,
+    "gpu",      "cpu",        "device", "arch",  "host",   "python",   "conda",
+    "venv",     "out",        "env",    "idle",  "window", "wait",     "max-price",
+    "max-time", "snap-every", "mem",    "setup", "data",   "max-cost", NULL,
 };
 
 static bool
@@ -128,6 +130,7 @@ static int
 check_allowed(const struct run_options *o, const struct config *cfg, struct err *e)
 {
     int64_t own_ns;
+    int64_t fen;
 
     for (const struct opt *row = run_option_rows; row->name != NULL; row++) {
         if (is_set(row, o) && !is_allowed(row->name)) {
@@ -135,6 +138,10 @@ check_allowed(const struct run_options *o, const struct config *cfg, struct err 
                            _("a project file may not say --%s: give it to the command"),
                            row->name);
         }
+    }
+    if (o->max_cost != NULL &&
+        money_parse_fen(o->max_cost, strlen(o->max_cost), &fen, e) != 0) {
+        return err_wrap(e, "--max-cost");
     }
     if (o->max_time == NULL) {
         return 0;
@@ -242,7 +249,8 @@ project_load(struct project *out, const struct config *cfg, struct err *e)
         goto out;
     }
     buf_add(&text, "", 1);
-    if (split_lines(&p, (char *)text.data, e) != 0 || parse(&p, cfg, e) != 0) {
+    if (split_lines(&p, text_after_bom((char *)text.data), e) != 0 ||
+        parse(&p, cfg, e) != 0) {
         (void)err_wrap(e, "%s", p.path);
         goto out;
     }

@@ -14,7 +14,10 @@
  *
  * Such a file comes with other people's code: it may say where and how to run, but not
  * raise a cap or a time limit, name secrets or files to ship, or run commands elsewhere
- * than in the job. An option that it may not have is an error, never passed over.
+ * than in the job. An option that it may not have is an error, never passed over. Its
+ * --max-cost only lowers what would be the cap without it; and where it has chosen what
+ * is paid for and nobody has named a cap, more than `ask-above` is somebody's own word
+ * (request.h, cost_unasked).
  */
 struct project {
     char *path; /* NULL: there is none */

@@ -231,7 +231,8 @@ add_env_file(struct job_spec *spec, const char *path, struct err *e)
         err_wrap(e, "--env-file");
         goto out;
     }
-    for (line = strtok_r((char *)(b.len > 0 ? b.data : NULL), "\n", &save); line != NULL;
+    buf_add(&b, "", 1);
+    for (line = strtok_r(text_after_bom((char *)b.data), "\n", &save); line != NULL;
          line = strtok_r(NULL, "\n", &save)) {
         size_t len = strlen(line);
 
@@ -348,6 +349,11 @@ fill_placing(struct run_request *r, const struct run_options *o, struct err *e)
 
 /* ---- limits ---- */
 
+/* Is that option's value the project file's? */
+#define project_says(o, option)                                                          \
+    ((o)->project != NULL && (o)->project->option != NULL &&                             \
+     (o)->option == (o)->project->option)
+
 static int
 fill_limits(struct run_request *r, const struct config *cfg, const struct run_options *o,
             struct err *e)
@@ -359,6 +365,11 @@ fill_limits(struct run_request *r, const struct config *cfg, const struct run_op
         money_parse_fen(o->max_cost, strlen(o->max_cost), &r->max_cost_fen, e) != 0) {
         return err_wrap(e, "--max-cost");
     }
+    r->cost_ceiling = project_says(o, max_cost);
+    r->cost_unasked =
+        o->project != NULL && (o->max_cost == NULL || r->cost_ceiling) &&
+        (project_says(o, gpu) || project_says(o, cpu) || project_says(o, device) ||
+         project_says(o, arch) || project_says(o, host) || project_says(o, max_time));
     if (parse_seconds("max-time",
                       o->max_time != NULL ? o->max_time : config_get(cfg, "max-time"), 1,
                       SPEC_TIME_MAX_S, &s->max_time_s, e) != 0 ||

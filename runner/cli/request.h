@@ -37,6 +37,8 @@ struct run_options {
     const char *batch, *array; /* run and plan: many jobs (runner/cli/batch.h) */
     bool with_code;            /* resume only */
     bool compare;              /* plan only */
+    /* What of these a project file said (runner/cli/project.h); NULL: there is none. */
+    const struct run_options *project;
 };
 extern const struct opt run_option_rows[];
 extern const struct opt plan_option_rows[];
@@ -74,11 +76,13 @@ struct run_request {
     struct port_want *ports;
     size_t n_ports;
     int64_t max_cost_fen; /* -1: price × time */
-    int64_t wait_ns;      /* 0: not at all */
-    bool has_window;      /* --window was given */
-    char *notify;         /* --notify: a command to run here, or NULL */
-    char *project;        /* the file of default options that was used, or NULL */
-    char *setup_found;    /* --setup auto: the file, relative to the root; or NULL */
+    bool cost_ceiling;    /* max_cost_fen is a project file's: it may only lower that */
+    bool cost_unasked; /* what is paid is of a project file's choosing, uncapped here */
+    int64_t wait_ns;   /* 0: not at all */
+    bool has_window;   /* --window was given */
+    char *notify;      /* --notify: a command to run here, or NULL */
+    char *project;     /* the file of default options that was used, or NULL */
+    char *setup_found; /* --setup auto: the file, relative to the root; or NULL */
     bool detach;
     bool named;    /* --name was given */
     bool for_data; /* its data becomes a data set: nothing is told of it, or copied */

@@ -138,6 +138,7 @@ snapview_list(struct buf *out, const struct snap_infos *l)
     char text[OUT_TIME_MAX];
     char size[TEXT_SIZE_MAX];
 
+    table_narrow(t, "6473925", "921");
     for (size_t at = 0, end; at < l->n; at = end) {
         const struct snap_info *s;
         struct buf how = BUF_INIT;

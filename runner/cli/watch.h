@@ -20,6 +20,7 @@ struct watch_want {
     bool as_json;
     bool receipt;          /* fetch and keep it at the end */
     int64_t lines;         /* only the last so many of each stream; 0: all */
+    bool only_later;       /* nothing of what is there already */
     int64_t since_wall_ns; /* and these as runner/client/follow.h has them */
     const regex_t *grep;
     bool timestamps;

@@ -43,8 +43,8 @@ struct follow_options {
     bool only_present; /* what the log holds now, not what is still to come */
     bool no_signals;   /* ^C detaches instead of going to the job (logs -f, wait) */
     bool tty;          /* the job has a terminal: ours is raw, sizes are told */
-    int64_t
-        lines; /* only the last so many that are there now; 0: from out_from, err_from */
+    int64_t lines;     /* only the last so many that are there now; 0: as below */
+    bool only_later;   /* nothing of what is there now; else from out_from, err_from */
     int64_t since_wall_ns; /* only what was written then or later; 0: all */
     const regex_t *grep;   /* only lines with that; NULL: all */
     bool timestamps;       /* before each line, when it was written */

@@ -229,7 +229,7 @@ open_channel(struct follow *f, struct conn *c, enum stream which)
     if (which != IN) {
         rec_add_int(r, "follow", f->o.only_present ? 0 : 1);
     }
-    if ((which == OUT || which == ERR) && f->o.lines > 0) {
+    if ((which == OUT || which == ERR) && (f->o.lines > 0 || f->o.only_later)) {
         rec_add_int(r, "lines", f->o.lines);
     }
     if ((which == OUT || which == ERR) && f->o.since_wall_ns != 0) {
@@ -290,7 +290,8 @@ make_lines(struct follow *f, struct pipe_end *p, enum logseg_stream stream)
 static int
 make_outputs(struct follow *f, struct err *e)
 {
-    bool from_where = f->o.lines > 0 || f->o.since_wall_ns != 0; /* the host knows */
+    /* The host knows. */
+    bool from_where = f->o.lines > 0 || f->o.only_later || f->o.since_wall_ns != 0;
 
     if (f->o.timestamps) {
         f->times = line_times_new(f->o.want_out, f->o.want_err);

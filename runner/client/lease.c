@@ -48,13 +48,13 @@ fit_purse(struct grant *g, struct purse *p, const struct lease_want *w, struct e
         return 0;
     }
     money_format_fen(free_fen, have);
-    if (w->max_cost_fen >= 0 && purse_book(p) != NULL) {
+    if (w->max_cost_fen >= 0 && !w->ceiling && purse_book(p) != NULL) {
         return err_set(e, ERR_LIMIT,
                        _("the book has %s yuan free for you, less than --max-cost: its "
                          "operator takes deposits"),
                        have);
     }
-    if (w->max_cost_fen >= 0) {
+    if (w->max_cost_fen >= 0 && !w->ceiling) {
         return err_set(e, ERR_LIMIT,
                        _("the wallet has %s yuan free, less than --max-cost: `gpurun "
                          "wallet topup YUAN`"),
@@ -85,6 +85,23 @@ default_cap(const struct grant *g, const struct lease_want *w, int64_t *cap_fen,
         return -1;
     }
     *cap_fen += (int64_t)((setup + TARIFF_COST_PER_FEN - 1) / TARIFF_COST_PER_FEN);
+    return 0;
+}
+
+/* Before it is seen whether there is that much. */
+static int
+asked_cap(struct grant *g, const struct lease_want *w, struct err *e)
+{
+    if (w->max_cost_fen >= 0 && !w->ceiling) {
+        g->cap_fen = w->max_cost_fen;
+        return 0;
+    }
+    if (default_cap(g, w, &g->cap_fen, e) != 0) {
+        return -1;
+    }
+    if (w->max_cost_fen >= 0 && w->max_cost_fen < g->cap_fen) {
+        g->cap_fen = w->max_cost_fen;
+    }
     return 0;
 }
 
@@ -122,9 +139,7 @@ set_cap(struct grant *g, struct purse *p, const struct candidate *c,
         }
         return 0;
     }
-    g->cap_fen = w->max_cost_fen;
-    if ((w->max_cost_fen < 0 && default_cap(g, w, &g->cap_fen, e) != 0) ||
-        fit_purse(g, p, w, e) != 0) {
+    if (asked_cap(g, w, e) != 0 || fit_purse(g, p, w, e) != 0) {
         return -1;
     }
     if (grant_burn_uyuan_per_h(g) > 0 &&

@@ -18,6 +18,7 @@
  */
 struct lease_want {
     int64_t max_cost_fen; /* -1: the price of the whole time, and the landing reserve */
+    bool ceiling;         /* of that: max_cost_fen may only make it less */
     int64_t keep_bytes;   /* what the snapshot will have to keep at least */
     bool has_window; /* the window was asked for: above the host's limit is an error */
 };

@@ -224,7 +224,7 @@ find_start(const struct serve_log *g, const struct mux_offer *offer, uint64_t *s
 {
     uint64_t end = g->link->end[g->stream];
     uint64_t since = 0;
-    int64_t lines = 0;
+    int64_t lines = -1;
     int64_t wall_ns = 0;
 
     *start = CHANNEL_ANY;
@@ -232,13 +232,13 @@ find_start(const struct serve_log *g, const struct mux_offer *offer, uint64_t *s
         return 0;
     }
     if ((rec_get(offer->rec, "lines") != NULL &&
-         rec_need_int(offer->rec, "lines", 1, INT64_MAX, &lines, e) != 0) ||
+         rec_need_int(offer->rec, "lines", 0, INT64_MAX, &lines, e) != 0) ||
         (rec_get(offer->rec, "since_wall_ns") != NULL &&
          rec_need_int(offer->rec, "since_wall_ns", INT64_MIN, INT64_MAX, &wall_ns, e) !=
              0)) {
         return -1;
     }
-    *start = 0;
+    *start = lines == 0 ? end : 0;
     if (lines > 0 && logr_tail(g->reader, g->stream, end, lines, start, e) != 0) {
         return -1;
     }

@@ -83,9 +83,27 @@ printf 'step %d\n' 0 1 2 | cmp - "$work/out" || fail "since an hour"
 expect 0 gpurun logs --since "$(date -u -d '+1 hour' +%Y-%m-%dT%H:%M:%SZ)" steps
 [ ! -s "$work/out" ] || fail "nothing was written in the future"
 
+note "-n 0: nothing of what is there, and what comes then"
+expect 0 gpurun logs -n 0 five
+[ ! -s "$work/out" ] && [ ! -s "$work/err" ] || fail "something was shown"
+# shellcheck disable=SC2016
+expect 0 gpurun -q run -d --name later -- sh -c 'echo before; echo before >&2; until [ -e "$1" ]; do echo later; echo later >&2; sleep 0.1; done' sh "$work/enough"
+was() { gpurun logs later 2>&1 | grep -qx before; }
+await 30 "its first line" was
+gpurun logs -n 0 -f later >"$work/live" 2>"$work/live.err" &
+live=$!
+await 30 "a later line" grep -qx later "$work/live"
+await 30 "a later line of stderr" grep -qx later "$work/live.err"
+touch "$work/enough"
+rc=0
+wait $live || rc=$?
+[ $rc = 0 ] || fail "logs -n 0 -f ended with $rc"
+hasnt before "$work/live"
+hasnt before "$work/live.err"
+
 note "what cannot be meant is refused"
 expect 100 gpurun logs --grep '(' five
 has "no regular expression" "$work/err"
 expect 100 gpurun logs --since yesterday five
 has "is no time" "$work/err"
-expect 100 gpurun logs -n 0 five
+expect 100 gpurun logs -n -1 five

@@ -51,7 +51,7 @@ refused() { # LINE WORDS
     has "$2" "$work/err"
     has ".gpurun" "$work/err"
 }
-for o in "max-cost 1000" "secret HOME" "with job.sh" "dir /" "env-file x" "notify id" "notify-host id" "name x" "with-git" \
+for o in "secret HOME" "with job.sh" "dir /" "env-file x" "notify id" "notify-host id" "name x" "with-git" \
     "detach" "from s0" "port 80" "batch x" "array 1-2"; do
     refused "--$o" "may not say --${o%% *}"
 done
@@ -63,3 +63,54 @@ expect 0 gpurun config max-time 48h
 echo '--max-time 25h' >.gpurun
 expect 0 gpurun plan --json job.sh
 [ "$(json 'd["max_time_s"]')" = 90000 ] || fail "up to the setting"
+
+note "as Windows writes it; a set-up"
+printf '\xef\xbb\xbf--cpu 2\r\n--setup true\r\n' >.gpurun
+expect 0 gpurun plan --json job.sh
+[ "$(json '(d["count"], d["setup"])')" = "(2, 'true')" ] || fail "a file of Windows: $(cat "$work/out")"
+printf '\xef\xbb\xbfA=one\r\nB=two\r\n' >win.env
+printf '\xef\xbb\xbf--env-file win.env job.sh\r\n' >win.batch
+rm .gpurun
+expect 0 gpurun run -q --env-file win.env job.sh
+has "one two"
+expect 0 gpurun run -q --batch win.batch --name win
+expect 0 gpurun -q logs win-1
+has "one two"
+
+note "its --max-cost lowers the cap, and never raises it; the command's own word counts"
+expect 0 owner price set cpu=36 disk=0
+cap() { # WORD...
+    expect 0 gpurun plan --json "$@" job.sh
+    json 'd["cap_fen"]'
+}
+own=$(cap --max-time 1h)
+echo '--max-cost 20' >.gpurun
+[ "$(cap --max-time 1h)" = 2000 ] || fail "it lowers nothing: $(cat "$work/out")"
+[ "$(cap --max-time 1h --max-cost 30)" = 3000 ] || fail "the command's own: $(cat "$work/out")"
+echo '--max-cost 100000' >.gpurun
+[ "$(cap --max-time 1h)" = "$own" ] || fail "it raises the cap: $(cat "$work/out")"
+printf -- '--max-time 1h --name own -- true\n--max-time 1h --max-cost 30 --name low -- true\n' >two.batch
+expect 0 gpurun plan --json --batch two.batch
+[ "$(json '[j["cap_fen"] for j in d["jobs"]]')" = "[$own, 3000]" ] || fail "of a batch: $(cat "$work/out")"
+refused "--max-cost much" "max-cost"
+
+note "what the file chose, above ask-above, is somebody's word: -y, a cap, or an answer"
+expect 0 gpurun config max-time 24h
+echo '--cpu 2' >.gpurun
+run_it() { gpurun "$@" job.sh; }
+expect 100 run_it
+has "ask-above" "$work/err"
+expect 100 gpurun run --array 1-2 job.sh
+has "ask-above" "$work/err"
+[ "$(ps_json | grep -c '¥')" = 0 ]
+expect 0 gpurun plan job.sh
+has "the project file chose it"
+expect 0 gpurun plan --json job.sh
+[ "$(json 'd["needs_word"]')" = True ] || fail "plan --json: $(cat "$work/out")"
+expect 101 as_client "$(tool pty_run)" "Run it? [Y/n]" n -- "$BUILD/bin/gpurun" job.sh
+for words in -y "--max-cost 60" "--cpu 2" "--max-time 10m"; do
+    # shellcheck disable=SC2086
+    expect 0 run_it $words
+done
+expect 0 gpurun plan --json --max-cost 60 job.sh
+[ "$(json 'd["needs_word"]')" = False ] || fail "with a cap: $(cat "$work/out")"

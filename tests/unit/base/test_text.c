@@ -427,6 +427,39 @@ glob__is_fnmatch(void **state)
     assert_false(text_glob("a", "ab"));
 }
 
+static void
+prefix__ends_between_characters(void **state)
+{
+    static const struct {
+        const char *s;
+        int columns;
+        size_t bytes;
+    } cases[] = {
+        {"abc", 3, 3},      {"abc", 2, 2},        {"abc", 0, 0},  {"", 5, 0},
+        {"训练", 4, 6},     {"训练", 3, 3},       {"训练", 1, 0}, {"a训", 3, 4},
+        {"\xff\xff", 1, 1}, {"e\xcc\x81x", 1, 3}, {"abc", -1, 0},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        assert_int_equal(text_prefix(cases[i].s, cases[i].columns), cases[i].bytes);
+    }
+}
+
+static void
+after_bom__skips_that_mark_alone(void **state)
+{
+    char marked[] = "\xef\xbb\xbf"
+                    "a";
+    char plain[] = "a\xef\xbb\xbf";
+    char empty[] = "";
+
+    (void)state;
+    assert_string_equal(text_after_bom(marked), "a");
+    assert_ptr_equal(text_after_bom(plain), plain);
+    assert_ptr_equal(text_after_bom(empty), empty);
+}
+
 int
 main(void)
 {
@@ -446,6 +479,8 @@ main(void)
         cmocka_unit_test(base64__agrees_with_rfc_4648),
         cmocka_unit_test(shell_quote__is_one_word),
         cmocka_unit_test(glob__is_fnmatch),
+        cmocka_unit_test(prefix__ends_between_characters),
+        cmocka_unit_test(after_bom__skips_that_mark_alone),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -156,6 +156,64 @@ when__has_the_unit_that_fits(void **state)
 /* ---- tables and prose ---- */
 
 static void
+table__fits_a_narrow_terminal(void **state)
+{
+    static const char *const headers[] = {"NAME", "HOST", ">COST", "COMMAND", NULL};
+    static const struct {
+        int columns;
+        const char *drop, *cut;
+        const char *want;
+    } cases[] = {
+        {47, "31", "3",
+         "NAME            HOST      COST  COMMAND\n"
+         "训练-night-run  lab   12345.67  python3 训练.py\n"},
+        /* The command first, by what the eye sees: a wide character does not fit halves.
+         */
+        {45, "31", "3",
+         "NAME            HOST      COST  COMMAND\n"
+         "训练-night-run  lab   12345.67  python3 训练…\n"},
+        {44, "31", "3",
+         "NAME            HOST      COST  COMMAND\n"
+         "训练-night-run  lab   12345.67  python3 训…\n"},
+        {40, "31", "3",
+         "NAME            HOST      COST  COMMAND\n"
+         "训练-night-run  lab   12345.67  python3…\n"},
+        {39, "31", "3",
+         "NAME            HOST      COST\n"
+         "训练-night-run  lab   12345.67\n"},
+        {29, "31", "30",
+         "NAME           HOST      COST\n"
+         "训练-night-r…  lab   12345.67\n"},
+        {20, "31", "30",
+         "NAME            COST\n"
+         "训练-nigh…  12345.67\n"},
+        /* Numbers stay whole, whatever that costs. */
+        {5, "310", "30", "    COST\n12345.67\n"},
+        {34, NULL, NULL,
+         "NAME      HOST      COST  COMMAND\n"
+         "训练-ni…  lab   12345.67  python3…\n"},
+    };
+
+    (void)state;
+    assert_non_null(setlocale(LC_ALL, "C.UTF-8"));
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct table *t = table_new(headers);
+        struct buf b = BUF_INIT;
+
+        table_narrow(t, cases[i].drop, cases[i].cut);
+        table_cell(t, "训练-night-run");
+        table_cell(t, "lab");
+        table_cell(t, "12345.67");
+        table_cell(t, "python3 训练.py");
+        table_print_within(t, cases[i].columns, &b);
+        assert_string_equal(buf_str(&b), cases[i].want);
+        table_free(t);
+        buf_free(&b);
+    }
+    (void)setlocale(LC_ALL, "C");
+}
+
+static void
 table__aligns_by_what_the_eye_sees(void **state)
 {
     static const char *const headers[] = {"NAME", ">COST", "WHERE", NULL};
@@ -204,6 +262,7 @@ main(void)
         cmocka_unit_test(stdout_closed__is_only_a_broken_pipe),
         cmocka_unit_test(money__has_its_sign_only_where_it_can_be_written),
         cmocka_unit_test(when__has_the_unit_that_fits),
+        cmocka_unit_test(table__fits_a_narrow_terminal),
         cmocka_unit_test(table__aligns_by_what_the_eye_sees),
         cmocka_unit_test(fold__breaks_at_blanks_only),
     };

@@ -220,6 +220,13 @@ other_commands__take_words_in_any_order(void **state)
         {"logs -n 5 j1 --stdout", "logs j1 {}"},
         {"host add n root@h:22 --price 4090=1", "host add n root@h:22 {}"},
         {"host add n", "host add n {}"},
+        /* A console's line as it is; a long option is ours again. */
+        {"host add n ssh -p 2 root@h", "host add n ssh | -p 2 root@h {}"},
+        {"host add -q n ssh -vp 2 h -L 1:x:2 --price 4090=1 -y",
+         "host add n ssh | -vp 2 h -L 1:x:2 {qy}"},
+        {"host add n ssh -p 2 h --price 4090=1 more", "! one word too many"},
+        {"host add n ssh", "host add n ssh {}"},
+        {"host add n root@h -p 2", "! -p"},
         {"host", "! host what?"},
         {"host lss", "! `ls`"},
         {"host zzzzz", "! there is no `host zzzzz`"},
