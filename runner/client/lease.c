@@ -134,7 +134,7 @@ set_cap(struct grant *g, struct purse *p, const struct candidate *c,
             }
             if (estimate_s < g->max_s) {
                 g->max_s = estimate_s > 0 ? estimate_s : 1;
-                g->end_why = GRANT_LIMIT_COST;
+                g->end_why = GRANT_LIMIT_TIME;
             }
         }
         return 0;

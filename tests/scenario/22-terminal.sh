@@ -1,7 +1,7 @@
 #!/bin/bash
 # What only a terminal has: the question before a run above ask-above, a job's and a command's terminal
 # of its own, a debugger in it.
-# limit: 180
+# limit: 300
 . "$(dirname "$0")/lib.sh"
 . "$(dirname "$0")/hosts.sh"
 . "$(dirname "$0")/jobs.sh"

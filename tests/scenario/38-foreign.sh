@@ -1,6 +1,7 @@
 #!/bin/bash
 # A host that is not like this machine (another user and root, dash, no git and no bash, a Python of its
 # own): getting in, what a job finds there, --venv and --python, set-ups with a wheel, data sets.
+# limit: 300
 # needs: root
 . "$(dirname "$0")/lib.sh"
 . "$(dirname "$0")/hosts.sh"
@@ -14,6 +15,9 @@ git -c init.defaultBranch=main init -q . # the root of what is shipped is found 
 
 note "the line of a console, unquoted; the agent lies beneath that user's home, and is that user's"
 expect 0 gpurun -q host add lab ssh -p "${port[lab]}" lin@127.0.0.1 --price cpu=36
+# Its owner names no price; what the renter says it costs is kept to all the same.
+expect 0 gpurun -q --host lab --max-cost 1 -- true
+expect 104 gpurun -q --host lab --max-cost 0.02 -- sleep 100
 [ "$(stat -c '%u %a' "$work/lab/home/lin/.local/share/gpurun-agent")" = "4321 700" ] || fail "whose is the agent's home?"
 expect 0 gpurun --json host show lab
 is '(d["where"].split("@")[0], d["hostname"], d["root"])' "('lin', 'lab', False)"
