@@ -80,8 +80,7 @@ within(const char *place, const char *word)
         buf_free(&b);
         return NULL;
     }
-    word = buf_str(&b);
-    return word[0] == '\0' ? xstrdup("") : buf_steal(&b);
+    return buf_steal(&b);
 }
 
 static bool

@@ -18,8 +18,7 @@ joined(const struct setup_words *w)
     for (size_t i = 0; i < w->n; i++) {
         buf_printf(&b, "%s%s]", w->v[i].first ? "!" : "", w->v[i].text);
     }
-    buf_add_str(&b, "");
-    return b.len > 0 ? buf_steal(&b) : xstrdup("");
+    return buf_steal(&b);
 }
 
 static void
