@@ -130,7 +130,8 @@ struct ranges {
     struct ledger *l;
     sqlite3_stmt *entries;
     struct entry_ctx c;
-    int64_t first; /* of the range so far; 0: none */
+    int64_t n_spans; /* when it began */
+    int64_t first;   /* of the range so far; 0: none */
     int64_t last;
 };
 
@@ -168,12 +169,17 @@ add_range(struct ranges *r, int64_t first, int64_t last, struct err *e)
     return 0;
 }
 
+/* One that came meanwhile is of entries behind those counted, which are looked at then.
+ */
 static int
 add_span(void *ctx, sqlite3_stmt *s, struct err *e)
 {
+    struct ranges *r = ctx;
     int64_t block = sqlite3_column_int64(s, 0);
 
-    return add_range(ctx, block * LEDGER_SPAN + 1, (block + 1) * LEDGER_SPAN, e);
+    return block < r->n_spans
+               ? add_range(r, block * LEDGER_SPAN + 1, (block + 1) * LEDGER_SPAN, e)
+               : 0;
 }
 
 static int
@@ -186,20 +192,17 @@ take_count(void *ctx, sqlite3_stmt *s, struct err *e)
     return 0;
 }
 
-/* The spans that may have some, and what has no span yet, which is looked at always.
- * Spans that come meanwhile change nothing: their entries are behind those counted. */
+/* The spans that may have some, and what has no span yet, which is looked at always. */
 static int
 walk(struct ranges *r, int64_t from_wall_ns, int64_t to_wall_ns, struct err *e)
 {
-    int64_t n_spans = 0;
-
-    return ledger_each_row(r->l, "SELECT count(*) FROM span", 0, 0, take_count, &n_spans,
-                           e) == 0 &&
+    return ledger_each_row(r->l, "SELECT count(*) FROM span", 0, 0, take_count,
+                           &r->n_spans, e) == 0 &&
                    ledger_each_row(r->l,
                                    "SELECT block FROM span WHERE hi >= ?1 AND lo < ?2"
                                    " ORDER BY block",
                                    from_wall_ns, to_wall_ns, add_span, r, e) == 0 &&
-                   add_range(r, n_spans * LEDGER_SPAN + 1, INT64_MAX, e) == 0
+                   add_range(r, r->n_spans * LEDGER_SPAN + 1, INT64_MAX, e) == 0
                ? walk_range(r, e)
                : -1;
 }

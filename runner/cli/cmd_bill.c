@@ -45,13 +45,19 @@ static const struct opt options_bill[] = {
     {NULL, 0, OPT_NONE, 0, NULL, NULL},
 };
 
+static void
+free_entry(struct bill_entry *en)
+{
+    bill_clear(&en->bill);
+    receipt_free(en->receipt);
+    job_record_free(&en->record);
+}
+
 void
 bill_entries_free(struct bill_entries *l)
 {
     for (size_t i = 0; i < l->n; i++) {
-        bill_clear(&l->v[i].bill);
-        receipt_free(l->v[i].receipt);
-        job_record_free(&l->v[i].record);
+        free_entry(&l->v[i]);
     }
     free(l->v);
     free(l->front);
@@ -126,8 +132,7 @@ drop_refused(struct bill_entries *l)
         if (l->v[i].right) {
             l->v[n++] = l->v[i];
         } else {
-            receipt_free(l->v[i].receipt);
-            job_record_free(&l->v[i].record);
+            free_entry(&l->v[i]);
         }
     }
     l->n = n;

@@ -83,6 +83,56 @@ ledger_each__has_all_of_a_time_and_no_others(void **state)
     free(path);
 }
 
+/* Entries until the next span is whole, all at one time. */
+static void
+fill_span(struct ledger *l, const char *name, int64_t wall_ns)
+{
+    struct err e = {0};
+    char id[32];
+
+    assert_ok(ledger_begin(l, &e));
+    for (int i = 0; i < 1024; i++) {
+        (void)snprintf(id, sizeof id, "%s-%d", name, i);
+        assert_ok(ledger_topup(l, id, 1, wall_ns, NULL, &e));
+    }
+    assert_ok(ledger_commit(l, &e));
+}
+
+struct growing {
+    struct ledger *l;
+    struct seen seen;
+};
+
+static int
+see_and_add(void *ctx, const struct ledger_entry *en, struct err *e)
+{
+    struct growing *g = ctx;
+
+    if (g->seen.n == 0) {
+        fill_span(g->l, "meanwhile", 10);
+    }
+    return see(&g->seen, en, e);
+}
+
+/* A span that is whole only once the walk has begun has no entry told twice. */
+static void
+ledger_each__tells_none_twice_that_came_meanwhile(void **state)
+{
+    char *path = ledger_path(*state, "meanwhile");
+    struct growing g = {.seen = {.from = 0, .to = 50}};
+    struct err e = {0};
+
+    assert_ok(ledger_open(&g.l, path, &e));
+    fill_span(g.l, "first", 10);
+    fill_span(g.l, "apart", 100);
+    fill_span(g.l, "second", 10);
+    assert_ok(ledger_each(g.l, g.seen.from, g.seen.to, see_and_add, &g, &e));
+    assert_int_equal(g.seen.n, 3 * 1024);
+    assert_ok(ledger_check(g.l, &e));
+    ledger_close(g.l);
+    free(path);
+}
+
 /* A group that is undone leaves no span behind. */
 static void
 ledger__undoes_a_span_with_its_entries(void **state)
@@ -166,6 +216,7 @@ main(void)
 {
     const struct CMUnitTest tests[] = {
         unit_test_in_dir(ledger_each__has_all_of_a_time_and_no_others),
+        unit_test_in_dir(ledger_each__tells_none_twice_that_came_meanwhile),
         unit_test_in_dir(ledger__undoes_a_span_with_its_entries),
         unit_test_in_dir(ledger_check__sees_a_span_that_is_wrong),
         unit_test_in_dir(ledger__has_the_same_spans_once_taken_over),
