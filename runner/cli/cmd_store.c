@@ -63,6 +63,9 @@ answers_free(struct answers *a)
     free(a->v);
 }
 
+/* Five million damaged files, or what a host that means harm may fill our memory with. */
+#define ANSWERS_MAX 100
+
 struct question {
     const char *verb;
     const char *snapshot; /* NULL: of none */
@@ -110,7 +113,7 @@ ask_for_all(struct session *s, const struct question *q, struct answers *a, stru
         last =
             number(a->v[a->n - 1], "more") == 1 ? number(a->v[a->n - 1], "n_named") : 0;
         named = last <= INT64_MAX - named ? named + last : INT64_MAX;
-    } while (last > 0);
+    } while (last > 0 && a->n < ANSWERS_MAX);
     return 0;
 }
 
