@@ -94,6 +94,16 @@ apply(int root_fd, const struct change_plan *p, const struct sha256 *tree_id,
     return rc;
 }
 
+/* Is it certain that nobody trusts the old cache any more, before it is untrue? */
+static int
+disown(const struct change_plan *p, const struct change_options *o, struct err *e)
+{
+    if (p->n_refreshed > 0 && fsync(o->place_fd) != 0) {
+        return err_set_sys(e, errno, "cannot sync the place of job directories");
+    }
+    return 0;
+}
+
 int
 change_tree(int root_fd, struct scache *c, const struct sha256 *tree_id,
             const struct tree_source *source, const struct change_options *o,
@@ -105,7 +115,7 @@ change_tree(int root_fd, struct scache *c, const struct sha256 *tree_id,
     *done = false;
     if (rc == 0 && p.possible && p.n_kept + p.n_refreshed >= p.n / KEPT_PART &&
         p.n_removed <= p.n / KEPT_PART) {
-        rc = apply(root_fd, &p, tree_id, source, o, e);
+        rc = disown(&p, o, e) == 0 ? apply(root_fd, &p, tree_id, source, o, e) : -1;
         *done = rc == 0;
         r->n_kept = p.n_kept;
         r->n_made = p.n - p.n_kept;

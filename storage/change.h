@@ -20,7 +20,13 @@
 
 struct change_options {
     const char *cache_path; /* of the new tree's scan cache */
-    unsigned n_threads;     /* as extract_options */
+    /*
+     * Where the name was that the old cache was trusted by, and is no more: synced before
+     * the first file is written in place. Or a power cut brings the name back, and the
+     * stat of before, over contents that are of the new tree.
+     */
+    int place_fd;
+    unsigned n_threads; /* as extract_options */
 };
 
 struct change_report {

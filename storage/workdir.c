@@ -204,7 +204,8 @@ change_over(int work_fd, const char *from, const struct names *n, struct store *
             struct workdir_report *r, bool *taken, struct err *e)
 {
     struct tree_source source = tree_source_store(s);
-    struct change_options co = {.cache_path = n->scan_path, .n_threads = o->n_threads};
+    struct change_options co = {
+        .cache_path = n->scan_path, .place_fd = work_fd, .n_threads = o->n_threads};
     struct change_report report = {0};
     struct scache *c = NULL;
     struct err ignored = {0};

@@ -741,7 +741,7 @@ change_counted(const struct place *p, const struct sha256 *tree, uint64_t *bytes
     struct counted counted = {.store = tree_source_store(p->store),
                               .lock = PTHREAD_MUTEX_INITIALIZER};
     struct tree_source source = {.ctx = &counted, .get = counted_get};
-    struct change_options o = {.cache_path = next};
+    struct change_options o = {.cache_path = next, .place_fd = p->work};
     struct change_report r = {0};
     struct scache *c = scache_open(scan);
     int fd = openat(p->work, "j1", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
