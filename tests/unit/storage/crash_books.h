@@ -10,6 +10,7 @@
 #include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -71,8 +72,8 @@ static struct {
     struct shim_name names[4096];
     size_t n_names;
     uint64_t n_saves;
-    bool dying;
-    bool reads; /* calls that read are counted, not those that change */
+    atomic_bool dying; /* other threads go on meanwhile */
+    bool reads;        /* calls that read are counted, not those that change */
     /* If not NULL, told of each call before it is made: its name, and what it is about.
      */
     void (*watch)(const char *call, const char *path);
