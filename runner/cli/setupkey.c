@@ -403,7 +403,7 @@ is_option(const char *word, const char *brief, const char *full)
     return strcmp(word, brief) == 0 || strcmp(word, full) == 0;
 }
 
-/* The directory of an editable install, in this word or the next; NULL: there is none. */
+/* The directory of an editable install, in this word or the next; "": there is none. */
 static const char *
 editable(const char *word, const char *next)
 {
@@ -413,7 +413,7 @@ editable(const char *word, const char *next)
     if (strncmp(word, "--editable=", 11) == 0) {
         return word + 11;
     }
-    return strncmp(word, "-e.", 3) == 0 || strncmp(word, "-e/", 3) == 0 ? word + 2 : NULL;
+    return strncmp(word, "-e.", 3) == 0 || strncmp(word, "-e/", 3) == 0 ? word + 2 : "";
 }
 
 /*
@@ -423,7 +423,7 @@ editable(const char *word, const char *next)
 static bool
 is_shipped(const char *target)
 {
-    char *plain = target == NULL ? xstrdup("") : bare(target);
+    char *plain = bare(target);
     bool yes = plain[0] != '\0' && strchr("/~$", plain[0]) == NULL &&
                strstr(plain, "://") == NULL;
 
@@ -469,7 +469,7 @@ look_at_words(struct keying *k, const char *name, const struct setup_words *w,
 
     for (size_t i = 0; i < w->n && rc == 0; i++) {
         const char *word = w->v[i].text;
-        const char *next = i + 1 < w->n && !w->v[i + 1].first ? w->v[i + 1].text : NULL;
+        const char *next = i + 1 < w->n && !w->v[i + 1].first ? w->v[i + 1].text : "";
         const char *target = editable(word, next);
         bool is_list = i > 0 && (is_option(w->v[i - 1].text, "-r", "--requirement") ||
                                  is_option(w->v[i - 1].text, "-c", "--constraint"));
@@ -479,7 +479,7 @@ look_at_words(struct keying *k, const char *name, const struct setup_words *w,
         if (installs && is_shipped(target)) {
             rc = refuse_editable(name, target, e);
         } else if (name == NULL && w->v[i].first && strcmp(word, "cd") == 0) {
-            if (next != NULL) {
+            if (next[0] != '\0') {
                 go_to(k, next);
                 i++;
             }

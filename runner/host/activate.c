@@ -184,7 +184,9 @@ run_scripts(const struct strings *before, const char *old, const char *prefix,
         env_set(&start, "PATH", env_get(before, "PATH"));
     }
     envp = xcalloc(start.n + 1, sizeof *envp);
-    memcpy(envp, start.v, start.n * sizeof *envp);
+    for (size_t i = 0; i < start.n; i++) {
+        envp[i] = start.v[i];
+    }
     strings_free(after);
     if (agent == NULL) {
         err_set(e, ERR_SYSTEM, "cannot find my own program");
