@@ -17,6 +17,12 @@ client_key
 sshd evil -- "ForceCommand env GPURUN_AGENT_HOME=$work/evil-home $work/agent serve"
 authorize evil
 know evil
+# One more for what takes its minute: what the host local keeps is read where it lies.
+mkdir -p "$work/quiet" "$work/quiet-home"
+cp "$(tool hostile/agent)" "$work/quiet/agent"
+sshd quiet -- "ForceCommand env GPURUN_AGENT_HOME=$work/quiet-home $work/quiet/agent serve"
+authorize quiet
+know quiet
 cd "$work/p"
 expect 0 gpurun -q host add evil "127.0.0.1:${port[evil]}"
 evil_owner price set cpu=360 >/dev/null
@@ -49,12 +55,13 @@ left() {
 mkdir "$work/few" # another directory: what hosts have of this one is noted for each
 echo 'head -c 300000 /dev/urandom >data' >"$work/few/job.sh"
 cd "$work/few"
-for name in silent mute; do
-    installed $name
-    expect 0 with $name -q run --host local --name made job.sh
-done
+installed silent
+expect 0 with silent -q host add quiet "127.0.0.1:${port[quiet]}"
+expect 0 with silent -q run --host quiet --name made job.sh
+installed mute
+expect 0 with mute -q run --host local job.sh
 head -c 300000 /dev/urandom >more
-silence silent 'silent 5000'
+echo 'silent 5000' >"$work/quiet/agent.lie"
 silence mute 'mute 4'
 left silent get -q snap get made -o "$work/few.got"
 left mute run -q run --host local job.sh
@@ -143,12 +150,12 @@ for type in char block setuid; do
 done
 
 note "and the hosts that fell silent were given up"
-for as in "silent get 101" "mute run 101" "mute array 101"; do
-    read -r name what code <<<"$as"
+for as in "silent get 101 quiet" "mute run 101 local" "mute array 101 local"; do
+    read -r name what code host <<<"$as"
     await 120 "the end of $as" test -s "$work/$name.$what.rc"
     [ "$(cat "$work/$name.$what.rc")" = "$code" ] || fail "$as: $(cat "$work/$name.$what.rc")"
-    has "host 'local' fell silent in the middle of a transfer" "$work/$name.$what.err"
-    has 'gpurun host doctor local' "$work/$name.$what.err"
+    has "host '$host' fell silent in the middle of a transfer" "$work/$name.$what.err"
+    has "gpurun host doctor $host" "$work/$name.$what.err"
 done
 hasnt 'still to come' "$work/mute.array.out"
 [ ! -e "$work/few.got" ] || fail "something is left of what came: $(find "$work/few.got")"
