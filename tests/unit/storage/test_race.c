@@ -13,7 +13,7 @@
  * into a tree.
  */
 #define N_DIRS     4
-#define SWAPS_WANT 20000
+#define SWAPS_WANT 6000
 #define SECRET     "this lies outside and is nobody's business "
 
 static atomic_uint *n_swaps;
