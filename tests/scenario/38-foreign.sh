@@ -3,6 +3,7 @@
 # own): getting in, what a job finds there, --venv and --python, set-ups with a wheel, data sets.
 # limit: 300
 # needs: root
+# repeats
 . "$(dirname "$0")/lib.sh"
 . "$(dirname "$0")/hosts.sh"
 . "$(dirname "$0")/foreign.sh"

@@ -2,6 +2,7 @@
 # Working with jobs on a host that is not like this machine (foreign.sh): logs, exec, a terminal, a port,
 # extend, live snapshots, cp, carrying work there and back, word from the host alone, parking, the bill.
 # needs: root
+# repeats
 # limit: 300
 . "$(dirname "$0")/lib.sh"
 . "$(dirname "$0")/hosts.sh"

@@ -4,6 +4,7 @@
 # was acknowledged is there, and what is asked for again is entered once.
 # A few points; tests/soak.d/money-power.sh takes each of them.
 # needs: root
+# repeats
 # limit: 300
 [ -n "${IN_NAMESPACE:-}" ] || exec unshare -m env IN_NAMESPACE=1 bash "$0"
 . "$(dirname "$0")/lib.sh"
