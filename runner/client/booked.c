@@ -1,6 +1,5 @@
 #include "runner/client/booked.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -33,32 +32,36 @@ by_name(const void *a, const void *b)
     return strcmp(*(char *const *)a, *(char *const *)b);
 }
 
+struct naming {
+    const char *suffix;
+    struct strings *to;
+};
+
+static int
+name_one(void *ctx, int dir_fd, const char *name, struct err *e)
+{
+    const struct naming *n = ctx;
+    char id[JOB_ID_LEN + 1];
+
+    (void)dir_fd;
+    (void)e;
+    (void)snprintf(id, sizeof id, "%.13s", name);
+    if (strlen(name) >= JOB_ID_LEN && id_is(ID_RESERVATION, id) &&
+        strcmp(name + JOB_ID_LEN, n->suffix) == 0) {
+        strings_add(n->to, id);
+    }
+    return 0;
+}
+
 int
 booked_names(const struct home *home, const char *suffix, struct strings *out,
              struct err *e)
 {
-    char *path = home_path(home, BOOKED_DIR, NULL);
-    DIR *d = opendir(path);
-    const struct dirent *entry;
+    struct naming n = {.suffix = suffix, .to = out};
 
-    if (d == NULL && errno != ENOENT) {
-        err_set_sys(e, errno, "'%s'", path);
-        free(path);
+    if (home_each_name(home, BOOKED_DIR, name_one, &n, e) != 0) {
+        strings_free(out);
         return -1;
-    }
-    free(path);
-    while (d != NULL && (entry = readdir(d)) != NULL) {
-        char id[JOB_ID_LEN + 1];
-        size_t len = strlen(entry->d_name);
-
-        (void)snprintf(id, sizeof id, "%.13s", entry->d_name);
-        if (len >= JOB_ID_LEN && id_is(ID_RESERVATION, id) &&
-            strcmp(entry->d_name + JOB_ID_LEN, suffix) == 0) {
-            strings_add(out, id);
-        }
-    }
-    if (d != NULL) {
-        (void)closedir(d);
     }
     if (out->n > 1) {
         qsort(out->v, out->n, sizeof *out->v, by_name);

@@ -1,6 +1,5 @@
 #include "runner/client/copies.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -208,48 +207,52 @@ copies_free(struct copies *l)
     *l = (struct copies){NULL, 0};
 }
 
+struct listing {
+    const struct home *home;
+    int64_t now_ns;
+    struct copies l;
+    size_t cap;
+};
+
+static int
+list_one(void *ctx, int dir_fd, const char *name, struct err *e)
+{
+    struct listing *to = ctx;
+    struct copy_due d;
+    struct err ignored;
+
+    (void)dir_fd;
+    (void)e;
+    if (to->l.n == COPIES_MAX || (!id_is(ID_JOB, name) && !id_is(ID_SNAPSHOT, name)) ||
+        copies_load(to->home, name, &d, &ignored) != 0) {
+        return 0;
+    }
+    if (is_hopeless(&d, to->now_ns)) {
+        copies_forget(to->home, d.id);
+        copy_due_free(&d);
+        return 0;
+    }
+    if (to->l.n == to->cap) {
+        to->cap = to->cap == 0 ? 16 : 2 * to->cap;
+        to->l.v = xrealloc(to->l.v, to->cap * sizeof *to->l.v);
+    }
+    to->l.v[to->l.n++] = d;
+    return 0;
+}
+
 int
 copies_list(const struct home *home, struct copies *out, struct err *e)
 {
-    char *path = home_path(home, COPIES, NULL);
-    DIR *dir = opendir(path);
-    int64_t now_ns = clock_wall_ns();
-    struct copies l = {NULL, 0};
-    const struct dirent *entry;
-    size_t cap = 0;
+    struct listing to = {.home = home, .now_ns = clock_wall_ns()};
 
-    if (dir == NULL && errno != ENOENT) {
-        err_set_sys(e, errno, "cannot read '%s'", path);
-        free(path);
+    if (home_each_name(home, COPIES, list_one, &to, e) != 0) {
+        copies_free(&to.l);
         return -1;
     }
-    free(path);
-    while (dir != NULL && l.n < COPIES_MAX && (entry = readdir(dir)) != NULL) {
-        struct copy_due d;
-        struct err ignored;
-
-        if ((!id_is(ID_JOB, entry->d_name) && !id_is(ID_SNAPSHOT, entry->d_name)) ||
-            copies_load(home, entry->d_name, &d, &ignored) != 0) {
-            continue;
-        }
-        if (is_hopeless(&d, now_ns)) {
-            copies_forget(home, d.id);
-            copy_due_free(&d);
-            continue;
-        }
-        if (l.n == cap) {
-            cap = cap == 0 ? 16 : 2 * cap;
-            l.v = xrealloc(l.v, cap * sizeof *l.v);
-        }
-        l.v[l.n++] = d;
+    if (to.l.n > 0) {
+        qsort(to.l.v, to.l.n, sizeof *to.l.v, newest_first);
     }
-    if (dir != NULL) {
-        (void)closedir(dir);
-    }
-    if (l.n > 0) {
-        qsort(l.v, l.n, sizeof *l.v, newest_first);
-    }
-    *out = l;
+    *out = to.l;
     return 0;
 }
 

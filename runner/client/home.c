@@ -125,6 +125,25 @@ home_path(const struct home *h, const char *sub, const char *name)
 }
 
 int
+home_each_name(const struct home *h, const char *sub,
+               int (*fn)(void *ctx, int dir_fd, const char *name, struct err *e),
+               void *ctx, struct err *e)
+{
+    char *path = home_path(h, sub, NULL);
+    int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int rc = 0;
+
+    if (fd == -1) {
+        rc = errno == ENOENT ? 0 : err_set_sys(e, errno, "cannot read '%s'", path);
+    } else if (file_each_name(fd, fn, ctx, e) != 0) {
+        rc = err_wrap(e, "'%s'", path);
+    }
+    (void)fd_close(&fd);
+    free(path);
+    return rc;
+}
+
+int
 home_make(const struct home *h, const char *sub, const char *name, char **path,
           struct err *e)
 {

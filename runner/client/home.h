@@ -35,6 +35,13 @@ int home_make(const struct home *h, const char *sub, const char *name, char **pa
  */
 int home_put(const struct home *h, const char *sub, const char *name, const struct buf *b,
              bool durable, struct err *e) MUST_USE;
+/*
+ * fn for each name in "<home>/<sub>", as file_each_name; none where there is no such
+ * directory.
+ */
+int home_each_name(const struct home *h, const char *sub,
+                   int (*fn)(void *ctx, int dir_fd, const char *name, struct err *e),
+                   void *ctx, struct err *e) MUST_USE;
 
 /* The renter's key, made at first use. It stays the home's. */
 int home_key(struct home *h, const struct sign_key **out, struct err *e) MUST_USE;

@@ -1,6 +1,5 @@
 #include "runner/client/jobs.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -255,42 +254,46 @@ job_list_free(struct job_list *l)
     *l = (struct job_list){NULL, 0};
 }
 
+struct listing {
+    const struct home *home;
+    struct job_list l;
+    size_t cap;
+};
+
+static int
+list_one(void *ctx, int dir_fd, const char *name, struct err *e)
+{
+    struct listing *to = ctx;
+    struct job_record j;
+    struct err ignored;
+
+    (void)dir_fd;
+    (void)e;
+    if (to->l.n == JOBS_ENTRIES_MAX || !id_is(ID_JOB, name) ||
+        jobs_load(to->home, name, &j, &ignored) != 0) {
+        return 0;
+    }
+    if (to->l.n == to->cap) {
+        to->cap = to->cap == 0 ? 64 : 2 * to->cap;
+        to->l.v = xrealloc(to->l.v, to->cap * sizeof *to->l.v);
+    }
+    to->l.v[to->l.n++] = j;
+    return 0;
+}
+
 int
 jobs_list(const struct home *home, struct job_list *out, struct err *e)
 {
-    struct job_list l = {NULL, 0};
-    char *path = home_path(home, "jobs", NULL);
-    DIR *dir = opendir(path);
-    const struct dirent *entry;
-    size_t cap = 0;
+    struct listing to = {.home = home};
 
-    if (dir == NULL && errno != ENOENT) {
-        err_set_sys(e, errno, "cannot read '%s'", path);
-        free(path);
+    if (home_each_name(home, "jobs", list_one, &to, e) != 0) {
+        job_list_free(&to.l);
         return -1;
     }
-    free(path);
-    while (dir != NULL && l.n < JOBS_ENTRIES_MAX && (entry = readdir(dir)) != NULL) {
-        struct job_record j;
-        struct err ignored;
-
-        if (!id_is(ID_JOB, entry->d_name) ||
-            jobs_load(home, entry->d_name, &j, &ignored) != 0) {
-            continue;
-        }
-        if (l.n == cap) {
-            cap = cap == 0 ? 64 : 2 * cap;
-            l.v = xrealloc(l.v, cap * sizeof *l.v);
-        }
-        l.v[l.n++] = j;
+    if (to.l.n > 0) {
+        qsort(to.l.v, to.l.n, sizeof *to.l.v, newest_first);
     }
-    if (dir != NULL) {
-        (void)closedir(dir);
-    }
-    if (l.n > 0) {
-        qsort(l.v, l.n, sizeof *l.v, newest_first);
-    }
-    *out = l;
+    *out = to.l;
     return 0;
 }
 

@@ -1,5 +1,3 @@
-#include <dirent.h>
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -36,37 +34,41 @@ by_id(const void *a, const void *b)
     return strcmp(a, b);
 }
 
+struct listing {
+    struct receipt_ids l;
+    size_t cap;
+};
+
+static int
+list_one(void *ctx, int dir_fd, const char *name, struct err *e)
+{
+    struct listing *to = ctx;
+
+    (void)dir_fd;
+    (void)e;
+    if (to->l.n == RECEIPTS_MAX || !id_is(ID_JOB, name)) {
+        return 0;
+    }
+    if (to->l.n == to->cap) {
+        to->cap = to->cap == 0 ? 64 : 2 * to->cap;
+        to->l.v = xrealloc(to->l.v, to->cap * sizeof *to->l.v);
+    }
+    memcpy(to->l.v[to->l.n++], name, sizeof to->l.v[0]);
+    return 0;
+}
+
 int
 receipts_list(const struct home *home, struct receipt_ids *out, struct err *e)
 {
-    struct receipt_ids l = {NULL, 0};
-    char *path = home_path(home, "receipts", NULL);
-    DIR *dir = opendir(path);
-    const struct dirent *entry;
-    size_t cap = 0;
+    struct listing to = {.cap = 0};
 
-    if (dir == NULL && errno != ENOENT) {
-        err_set_sys(e, errno, "cannot read '%s'", path);
-        free(path);
+    if (home_each_name(home, "receipts", list_one, &to, e) != 0) {
+        free(to.l.v);
         return -1;
     }
-    free(path);
-    while (dir != NULL && l.n < RECEIPTS_MAX && (entry = readdir(dir)) != NULL) {
-        if (!id_is(ID_JOB, entry->d_name)) {
-            continue;
-        }
-        if (l.n == cap) {
-            cap = cap == 0 ? 64 : 2 * cap;
-            l.v = xrealloc(l.v, cap * sizeof *l.v);
-        }
-        memcpy(l.v[l.n++], entry->d_name, sizeof l.v[0]);
+    if (to.l.n > 0) {
+        qsort(to.l.v, to.l.n, sizeof *to.l.v, by_id);
     }
-    if (dir != NULL) {
-        (void)closedir(dir);
-    }
-    if (l.n > 0) {
-        qsort(l.v, l.n, sizeof *l.v, by_id);
-    }
-    *out = l;
+    *out = to.l;
     return 0;
 }

@@ -19,6 +19,7 @@
  */
 
 #define KILLED    9
+#define TAKEN     "j1" /* the directory that is changed in place */
 #define CALLS_MAX 200
 
 static struct counts {
@@ -51,7 +52,7 @@ is_last(int fd, bool contents)
     if (!path_of(fd, path)) {
         return false;
     }
-    if (contents && strstr(path, "/work/j1/") != NULL) {
+    if (contents && strstr(path, "/" TAKEN "/") != NULL) {
         atomic_fetch_add(&counts->n_patched, 1);
         if (!atomic_load(&counts->synced)) {
             atomic_store(&counts->early, true);
