@@ -1,43 +1,10 @@
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
+#include "tests/unit/client/home_util.h"
 
-#include <cmocka.h>
-
-#include "base/buf.h"
 #include "base/clock.h"
-#include "base/file.h"
 #include "runner/client/copies.h"
 #include "runner/client/jobs.h"
 
 #define NS_PER_DAY ((int64_t)86400 * 1000000000)
-
-static int
-make_home(void **state)
-{
-    char dir[] = "/tmp/test_copies.XXXXXX";
-    struct home *home = NULL;
-    struct err e = {0};
-
-    assert_non_null(mkdtemp(dir));
-    assert_int_equal(home_open(&home, dir, &e), 0);
-    *state = home;
-    return 0;
-}
-
-static int
-remove_home(void **state)
-{
-    struct err e = {0};
-    int rc = file_remove_tree(home_dir(*state), &e);
-
-    home_free(*state);
-    return rc;
-}
 
 static void
 put(const struct home *home, const char *id, const char *snapshot, int64_t made_ago_ns,
@@ -185,15 +152,16 @@ int
 main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(a_note__comes_back_as_it_was, make_home,
-                                        remove_home),
+        cmocka_unit_test_setup_teardown(a_note__comes_back_as_it_was, home_setup,
+                                        home_teardown),
         cmocka_unit_test_setup_teardown(
-            a_list__is_newest_first_and_forgets_what_is_long_gone, make_home,
-            remove_home),
+            a_list__is_newest_first_and_forgets_what_is_long_gone, home_setup,
+            home_teardown),
         cmocka_unit_test_setup_teardown(
-            what_is_settled__is_forgotten_under_its_jobs_id_too, make_home, remove_home),
-        cmocka_unit_test_setup_teardown(a_copy__is_made_by_one_at_a_time, make_home,
-                                        remove_home),
+            what_is_settled__is_forgotten_under_its_jobs_id_too, home_setup,
+            home_teardown),
+        cmocka_unit_test_setup_teardown(a_copy__is_made_by_one_at_a_time, home_setup,
+                                        home_teardown),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

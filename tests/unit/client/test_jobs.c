@@ -1,39 +1,6 @@
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
+#include "tests/unit/client/home_util.h"
 
-#include <cmocka.h>
-
-#include "base/buf.h"
-#include "base/file.h"
 #include "runner/client/jobs.h"
-
-static int
-make_home(void **state)
-{
-    char dir[] = "/tmp/test_jobs.XXXXXX";
-    struct home *home = NULL;
-    struct err e = {0};
-
-    assert_non_null(mkdtemp(dir));
-    assert_int_equal(home_open(&home, dir, &e), 0);
-    *state = home;
-    return 0;
-}
-
-static int
-remove_home(void **state)
-{
-    struct err e = {0};
-    int rc = file_remove_tree(home_dir(*state), &e);
-
-    home_free(*state);
-    return rc;
-}
 
 static void
 save(const struct home *home, const char *id, const char *name, int64_t made_wall_ns)
@@ -185,7 +152,7 @@ jobs_save__keeps_the_end(void **state)
 int
 main(void)
 {
-#define WITH_HOME(f) cmocka_unit_test_setup_teardown(f, make_home, remove_home)
+#define WITH_HOME(f) cmocka_unit_test_setup_teardown(f, home_setup, home_teardown)
     const struct CMUnitTest tests[] = {
         WITH_HOME(jobs_find__takes_ids_names_prefixes_and_last),
         WITH_HOME(jobs_list__passes_over_what_a_power_cut_spoiled),

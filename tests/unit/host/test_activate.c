@@ -5,19 +5,6 @@
 #include "runner/host/loginenv.h"
 
 static void
-make(const char *top, const char *path, const char *text)
-{
-    char *full = path_join(top, path);
-    char *dir = xasprintf("%.*s", (int)(strrchr(full, '/') - full), full);
-    struct err e = {0};
-
-    assert_ok(file_mkdirs(dir, 0755, &e));
-    assert_ok(file_replace(full, text, strlen(text), &e));
-    free(dir);
-    free(full);
-}
-
-static void
 login_of(struct strings *env, const char *top)
 {
     char *path = xasprintf("%s/base/bin:/usr/bin:/bin", top);
@@ -59,21 +46,28 @@ activate__is_what_conda_makes_of_it(void **state)
     struct err e = {0};
 
     login_of(&login, top);
-    make(top, "base/conda-meta/state", "{\"env_vars\": {\"OF_BASE\": \"goes\"}}");
-    make(top, "base/etc/conda/deactivate.d/1.sh", "export ORDER=\"$ORDER-d1\"\n");
-    make(top, "base/etc/conda/deactivate.d/2.sh",
-         "export ORDER=\"$ORDER-d2\" SAW=\"$CONDA_PREFIX\"\n");
-    make(top, "my envs/cuda/etc/conda/env_vars.d/p.json",
-         "{\"A\": \"package\", \"B\": \"package\"}");
-    make(top, "my envs/cuda/etc/conda/env_vars.d/torn.json", "{\"A\": ");
-    make(top, "my envs/cuda/conda-meta/state",
-         "{\"env_vars\": {\"B\": \"user's\", \"GONE\": \"***unset***\", \"X=Y\": \"z\", "
-         "\"N\": 1}, \"version\": 1}");
-    make(top, "my envs/cuda/etc/conda/activate.d/a.sh",
-         "echo noise; export CUDA_HOME=\"$CONDA_PREFIX\" ORDER=\"$ORDER-a\"\nfalse\n");
-    make(top, "my envs/cuda/etc/conda/activate.d/b.sh",
-         "read x; export ORDER=\"$ORDER-b\" N=$#; unset KEPT_NOT; local_only=1\n");
-    make(top, "my envs/cuda/etc/conda/activate.d/c.txt", "exit 1\n");
+    unit_put_file(top, "base/conda-meta/state", "{\"env_vars\": {\"OF_BASE\": \"goes\"}}",
+                  0644);
+    unit_put_file(top, "base/etc/conda/deactivate.d/1.sh", "export ORDER=\"$ORDER-d1\"\n",
+                  0644);
+    unit_put_file(top, "base/etc/conda/deactivate.d/2.sh",
+                  "export ORDER=\"$ORDER-d2\" SAW=\"$CONDA_PREFIX\"\n", 0644);
+    unit_put_file(top, "my envs/cuda/etc/conda/env_vars.d/p.json",
+                  "{\"A\": \"package\", \"B\": \"package\"}", 0644);
+    unit_put_file(top, "my envs/cuda/etc/conda/env_vars.d/torn.json", "{\"A\": ", 0644);
+    unit_put_file(
+        top, "my envs/cuda/conda-meta/state",
+        "{\"env_vars\": {\"B\": \"user's\", \"GONE\": \"***unset***\", \"X=Y\": \"z\", "
+        "\"N\": 1}, \"version\": 1}",
+        0644);
+    unit_put_file(
+        top, "my envs/cuda/etc/conda/activate.d/a.sh",
+        "echo noise; export CUDA_HOME=\"$CONDA_PREFIX\" ORDER=\"$ORDER-a\"\nfalse\n",
+        0644);
+    unit_put_file(
+        top, "my envs/cuda/etc/conda/activate.d/b.sh",
+        "read x; export ORDER=\"$ORDER-b\" N=$#; unset KEPT_NOT; local_only=1\n", 0644);
+    unit_put_file(top, "my envs/cuda/etc/conda/activate.d/c.txt", "exit 1\n", 0644);
     env_set(&login, "KEPT_NOT", "1");
     assert_ok(activate_conda(&login, prefix, &after, &e));
     is(&after, "ORDER", "-d2-d1-a-b", top);
@@ -122,7 +116,7 @@ activate__says_so_where_a_script_ends_the_shell(void **state)
     struct err e = {0};
 
     env_set(&login, "PATH", "/usr/bin:/bin");
-    make(*state, "bad/etc/conda/activate.d/a.sh", "exit 0\n");
+    unit_put_file(*state, "bad/etc/conda/activate.d/a.sh", "exit 0\n", 0644);
     assert_refused(activate_conda(&login, prefix, &after, &e), ERR_INVALID);
     assert_non_null(strstr(e.msg, "ended the shell"));
     assert_int_equal(after.n, 0);

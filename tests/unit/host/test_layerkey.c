@@ -7,20 +7,6 @@
 #include "runner/host/layerkey.h"
 #include "runner/host/loginenv.h"
 
-static void
-make(const char *top, const char *path, const char *text)
-{
-    char *full = path_join(top, path);
-    char *dir = xasprintf("%.*s", (int)(strrchr(full, '/') - full), full);
-    struct err e = {0};
-
-    assert_ok(file_mkdirs(dir, 0755, &e));
-    assert_ok(file_replace(full, text, strlen(text), &e));
-    assert_int_equal(chmod(full, 0755), 0);
-    free(dir);
-    free(full);
-}
-
 /* Is the key another than the one in *was? That becomes the new one. */
 static bool
 changed(const struct layerkey_wants *w, char was[SHA256_HEX_LEN + 1])
@@ -51,23 +37,23 @@ layer__is_another_for_another_interpreter(void **state)
     env_set(&login, "HOME", top);
     env_set(&login, "PATH", path);
     assert_true(changed(&w, key)); /* no interpreter at all */
-    make(top, ".pyenv/shims/python3", "shim");
+    unit_put_file(top, ".pyenv/shims/python3", "shim", 0755);
     assert_true(changed(&w, key));
-    make(top, ".pyenv/version", "3.11.4\n");
+    unit_put_file(top, ".pyenv/version", "3.11.4\n", 0755);
     assert_true(changed(&w, key));
     env_set(&login, "PYENV_VERSION", "3.12.1");
     assert_true(changed(&w, key));
-    make(top, "bin/python3", "one");
+    unit_put_file(top, "bin/python3", "one", 0755);
     assert_true(changed(&w, key));
-    make(top, "bin/python3", "another");
+    unit_put_file(top, "bin/python3", "another", 0755);
     assert_true(changed(&w, key));
-    make(top, ".pyenv/version", "3.9\n"); /* of the shims alone */
+    unit_put_file(top, ".pyenv/version", "3.9\n", 0755); /* of the shims alone */
     assert_false(changed(&w, key));
     w.key = "bb";
     assert_true(changed(&w, key));
 
     /* --env leads the login user's own job elsewhere, and no other's */
-    make(top, "else/python3", "else");
+    unit_put_file(top, "else/python3", "else", 0755);
     strings_add(&own, elsewhere);
     w.confined = true;
     assert_false(changed(&w, key));
@@ -92,13 +78,13 @@ layer__is_another_for_an_environment_made_anew(void **state)
     char key[SHA256_HEX_LEN + 1] = "";
 
     env_set(&login, "HOME", top);
-    make(top, "miniconda3/envs/torch/bin/python", "python");
-    make(top, "miniconda3/conda-meta/history", "");
+    unit_put_file(top, "miniconda3/envs/torch/bin/python", "python", 0755);
+    unit_put_file(top, "miniconda3/conda-meta/history", "", 0755);
     assert_true(changed(&w, key));
-    make(top, "miniconda3/envs/torch/lib/x", "installed since");
+    unit_put_file(top, "miniconda3/envs/torch/lib/x", "installed since", 0755);
     assert_false(changed(&w, key));
     assert_int_equal(rename(env, old), 0); /* its inode is not free yet */
-    make(top, "miniconda3/envs/torch/bin/python", "python");
+    unit_put_file(top, "miniconda3/envs/torch/bin/python", "python", 0755);
     assert_true(changed(&w, key));
     w.conda = "gone";
     assert_true(changed(&w, key));

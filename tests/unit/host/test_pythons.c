@@ -7,20 +7,6 @@
 #include "runner/host/pythons.h"
 
 static void
-make(const char *top, const char *path)
-{
-    char *full = path_join(top, path);
-    char *dir = xasprintf("%.*s", (int)(strrchr(full, '/') - full), full);
-    struct err e = {0};
-
-    assert_ok(file_mkdirs(dir, 0755, &e));
-    assert_ok(file_replace(full, "", 0, &e));
-    assert_int_equal(chmod(full, 0755), 0);
-    free(dir);
-    free(full);
-}
-
-static void
 found(const struct strings *env, const char *version, const char *top, const char *want)
 {
     char *full = want == NULL ? NULL : path_join(top, want);
@@ -43,17 +29,18 @@ place(struct strings *env, const char *top)
 
     env_set(env, "HOME", top);
     env_set(env, "PATH", path);
-    make(top, "bin/python3");
-    make(top, "bin/python3.9");
-    make(top, "bin/python3.9-config");
-    make(top, "bin/pythonic");
-    make(top, ".pyenv/shims/python3");
-    make(top, ".pyenv/shims/python3.12");
-    make(top, ".pyenv/shims/python3.14");
-    make(top, ".pyenv/versions/3.12.1/bin/python");
-    make(top, ".pyenv/versions/3.12.10/bin/python");
-    make(top, ".pyenv/versions/3.12.11/README"); /* that did not build */
-    make(top, ".pyenv/versions/mine/bin/python");
+    unit_put_file(top, "bin/python3", "", 0755);
+    unit_put_file(top, "bin/python3.9", "", 0755);
+    unit_put_file(top, "bin/python3.9-config", "", 0755);
+    unit_put_file(top, "bin/pythonic", "", 0755);
+    unit_put_file(top, ".pyenv/shims/python3", "", 0755);
+    unit_put_file(top, ".pyenv/shims/python3.12", "", 0755);
+    unit_put_file(top, ".pyenv/shims/python3.14", "", 0755);
+    unit_put_file(top, ".pyenv/versions/3.12.1/bin/python", "", 0755);
+    unit_put_file(top, ".pyenv/versions/3.12.10/bin/python", "", 0755);
+    unit_put_file(top, ".pyenv/versions/3.12.11/README", "",
+                  0755); /* that did not build */
+    unit_put_file(top, ".pyenv/versions/mine/bin/python", "", 0755);
     free(path);
 }
 

@@ -426,11 +426,7 @@ static uint64_t seed = 20261129;
 static int64_t
 below(int64_t n)
 {
-    uint64_t z = (seed += 0x9e3779b97f4a7c15U);
-
-    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9U;
-    z = (z ^ (z >> 27)) * 0x94d049bb133111ebU;
-    return (int64_t)((z ^ (z >> 31)) % (uint64_t)n);
+    return (int64_t)(unit_random(&seed) % (uint64_t)n);
 }
 
 /* A lease on its way. */

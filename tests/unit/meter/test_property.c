@@ -15,15 +15,10 @@
 
 static uint64_t seed;
 
-/* splitmix64: every seed gives a good sequence. */
 static uint64_t
 next_random(void)
 {
-    uint64_t z = (seed += 0x9e3779b97f4a7c15U);
-
-    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9U;
-    z = (z ^ (z >> 27)) * 0x94d049bb133111ebU;
-    return z ^ (z >> 31);
+    return unit_random(&seed);
 }
 
 /* In [0, max], small numbers as likely as large ones. */

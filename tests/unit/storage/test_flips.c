@@ -319,19 +319,6 @@ experiments(size_t dflt)
     return n == NULL ? dflt : (size_t)strtoul(n, NULL, 10);
 }
 
-static void
-flip(const char *path, off_t at, uint8_t mask)
-{
-    int fd = open(path, O_RDWR | O_CLOEXEC);
-    uint8_t b;
-
-    assert_int_not_equal(fd, -1);
-    assert_int_equal(pread(fd, &b, 1, at), 1);
-    b ^= mask;
-    assert_int_equal(pwrite(fd, &b, 1, at), 1);
-    assert_int_equal(close(fd), 0);
-}
-
 /* Somebody restores before anybody checks: nothing wrong may come. */
 static void
 restore_unchecked(const char *dir)
@@ -392,7 +379,7 @@ one_flip(const char *rel, off_t at, uint8_t mask, bool read_first)
     size_t n_lost = 0;
 
     assert_int_equal(system(cmd), 0); /* NOLINT: a test's own command */
-    flip(path, at, mask);
+    unit_flip(path, at, mask);
     if (read_first) {
         restore_unchecked(dir);
     }

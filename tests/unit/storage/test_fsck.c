@@ -11,6 +11,7 @@
 #include "storage/rebuild.h"
 #include "storage/store_internal.h"
 #include "storage/tree.h"
+#include "tests/unit/unit.h"
 
 /*
  * A store with three snapshots, copied for every experiment: one byte of it is changed,
@@ -110,19 +111,6 @@ count_lost(const char *dir)
     return n;
 }
 
-static void
-flip(const char *path, off_t at, uint8_t mask)
-{
-    int fd = open(path, O_RDWR | O_CLOEXEC);
-    uint8_t b;
-
-    assert_int_not_equal(fd, -1);
-    assert_int_equal(pread(fd, &b, 1, at), 1);
-    b ^= mask;
-    assert_int_equal(pwrite(fd, &b, 1, at), 1);
-    assert_int_equal(close(fd), 0);
-}
-
 /* Names of the files in model/sub that end so, one after another; NULL at the end. */
 static char *
 nth_file(const char *sub, const char *end, size_t nth, off_t *size)
@@ -162,7 +150,7 @@ one_flip(const char *rel, off_t at, uint8_t mask, size_t may_lose)
     struct fsck_result r;
     size_t lost;
 
-    flip(path, at, mask);
+    unit_flip(path, at, mask);
     r = run_fsck(dir, &rep);
     lost = count_lost(dir);
     if (lost > may_lose || (lost > 0) != (r.n_bad_chunks > 0) ||
@@ -273,7 +261,7 @@ fsck__puts_a_damaged_pack_away_that_the_index_does_not_know(void **state)
     size_t lost;
 
     (void)state;
-    flip(path, PACK_HEADER_LEN + PACK_ENTRY_LEN, 1);
+    unit_flip(path, PACK_HEADER_LEN + PACK_ENTRY_LEN, 1);
     r = run_fsck(dir, &rep);
     assert_int_equal(r.n_bad_chunks, 1);
     lost = count_lost(dir);
@@ -307,8 +295,8 @@ fsck__heals_an_entry_that_neither_table_nor_header_tells_of(void **state)
     struct fsck_result r;
 
     (void)state;
-    flip(path, PACK_HEADER_LEN + 3, 1);
-    flip(path, size - 1, 1);
+    unit_flip(path, PACK_HEADER_LEN + 3, 1);
+    unit_flip(path, size - 1, 1);
     r = run_fsck(dir, &rep);
     assert_int_equal(r.n_bad_packs, 1);
     assert_int_equal(r.n_bad_chunks, 0);
@@ -334,8 +322,8 @@ rebuild__removes_no_pack_with_something_it_could_not_read(void **state)
     char *away = xasprintf("%s/bad/%s", dir, strrchr(rel, '/') + 1);
 
     (void)state;
-    flip(path, PACK_HEADER_LEN + 3, 1);
-    flip(path, size - 1, 1);
+    unit_flip(path, PACK_HEADER_LEN + 3, 1);
+    unit_flip(path, size - 1, 1);
     assert_int_equal(unlink(db), 0);
     store_close(open_test_store(dir));
     assert_int_equal(access(away, F_OK), 0);

@@ -5,6 +5,7 @@
 #include "base/bytes.h"
 #include "storage/pack.h"
 #include "storage/rebuild.h"
+#include "tests/unit/unit.h"
 
 /* What a store does about damage: of a chunk, of a pack, and the loss of its index. */
 
@@ -36,19 +37,6 @@ only_pack(const char *dir)
 }
 
 static void
-flip(const char *path, off_t at)
-{
-    int fd = open(path, O_RDWR | O_CLOEXEC);
-    uint8_t b;
-
-    assert_int_not_equal(fd, -1);
-    assert_int_equal(pread(fd, &b, 1, at), 1);
-    b ^= 0x40;
-    assert_int_equal(pwrite(fd, &b, 1, at), 1);
-    assert_int_equal(close(fd), 0);
-}
-
-static void
 store__sets_a_damaged_chunk_aside_and_takes_it_anew(void **state)
 {
     char *dir = scratch_dir();
@@ -64,7 +52,7 @@ store__sets_a_damaged_chunk_aside_and_takes_it_anew(void **state)
     OK(store_commit(s, e));
     OK(store_locate(s, &a, 1, &loc, e));
     pack = only_pack(dir);
-    flip(pack, (off_t)loc.offset + 64 + 5);
+    unit_flip(pack, (off_t)loc.offset + 64 + 5, 0x40);
     FAILS(store_read_encoded(s, &a, &loc, &out, e), ERR_CORRUPT);
     assert_int_equal(out.len, 0);
     FAILS(store_get(s, &a, &out, e), ERR_NOT_FOUND);
@@ -141,11 +129,11 @@ store__reads_the_second_copy_of_metadata(void **state)
     OK(store_commit(s, e));
     OK(store_locate(s, &id, 1, &loc, e));
     pack = only_pack(dir);
-    flip(pack, (off_t)loc.offset + 64 + 100);
+    unit_flip(pack, (off_t)loc.offset + 64 + 100, 0x40);
     OK(store_get(s, &id, &out, e));
     assert_memory_equal(out.data, data, sizeof data);
-    flip(pack, (off_t)loc.offset + 64 + 100);
-    flip(pack, (off_t)loc.offset + 20); /* its header */
+    unit_flip(pack, (off_t)loc.offset + 64 + 100, 0x40);
+    unit_flip(pack, (off_t)loc.offset + 20, 0x40); /* its header */
     OK(store_get(s, &id, &out, e));
     assert_true(has_one(s, &id));
     buf_free(&out);
@@ -252,7 +240,7 @@ rebuild__takes_over_what_is_good_in_a_damaged_pack(void **state)
     OK(store_locate(s, &id, 1, &loc, e));
     store_close(s);
     pack = only_pack(dir);
-    flip(pack, (off_t)loc.offset + 3);                              /* one header */
+    unit_flip(pack, (off_t)loc.offset + 3, 0x40);                   /* one header */
     assert_int_equal(truncate(pack, (off_t)loc.offset + 60000), 0); /* and the tail */
     OK(store_rebuild(dir, &r, e));
     assert_int_equal(r.n_salvaged, 1);
@@ -327,7 +315,7 @@ rebuild__takes_the_sound_one_of_two(void **state)
         OK(store_commit(s, e));
         OK(store_locate(s, &id, 1, &loc, e));
         pack = only_pack(dir);
-        flip(pack, (off_t)loc.offset + PACK_ENTRY_LEN + 5);
+        unit_flip(pack, (off_t)loc.offset + PACK_ENTRY_LEN + 5, 0x40);
         FAILS(store_get(s, &id, &out, e), ERR_CORRUPT);
         (void)put_chunk_n(s, 2, CHUNK, &added);
         assert_true(added);
