@@ -13,6 +13,7 @@
 #include "base/buf.h"
 #include "base/clock.h"
 #include "base/file.h"
+#include "base/text.h"
 #include "runner/host/jobdir.h"
 #include "runner/host/loginenv.h"
 #include "runner/host/quota.h"
@@ -281,11 +282,32 @@ remove_unit(int cache_fd, const struct unit *u, struct err *e)
     return rc;
 }
 
+static void
+tell_unit(const struct trim_told *t, const struct unit *u, bool is_old)
+{
+    char size[TEXT_SIZE_MAX];
+
+    text_format_size(u->bytes, size);
+    if (is_old) {
+        trim_tell(t, "%s of the cache (%s) would go: not used for 30 days", u->path,
+                  size);
+    } else {
+        trim_tell(t,
+                  "%s of the cache (%s) would go: the cache takes more than it may, and "
+                  "this is the longest unused",
+                  u->path, size);
+    }
+}
+
 int
 caches_trim_to(int cache_fd, const struct caches_rule *rule, struct err *e)
 {
     struct units l = {NULL, 0, 0};
-    int rc = file_remove_tree_at(cache_fd, GONE, e); /* of one that was cut off */
+    int rc = 0;
+
+    if (rule->only == NULL) { /* of one that was cut off */
+        rc = file_remove_tree_at(cache_fd, GONE, e);
+    }
 
     for (size_t i = 0; i < N_TOOLS; i++) {
         find_units(&l, cache_fd, tools[i].dir, tools[i].dir, 0);
@@ -295,10 +317,17 @@ caches_trim_to(int cache_fd, const struct caches_rule *rule, struct err *e)
         qsort(l.v, l.n, sizeof *l.v, longest_unused_first);
     }
     for (size_t i = 0; i < l.n && rc == 0 && l.v[i].used_s < rule->unused_since_s; i++) {
-        if (rule->now_s - l.v[i].used_s > rule->max_age_s || l.bytes > rule->max_bytes) {
-            rc = remove_unit(cache_fd, &l.v[i], e);
-            l.bytes -= l.v[i].bytes;
+        bool is_old = rule->now_s - l.v[i].used_s > rule->max_age_s;
+
+        if (!is_old && l.bytes <= rule->max_bytes) {
+            continue;
         }
+        if (rule->only != NULL) {
+            tell_unit(rule->only, &l.v[i], is_old);
+        } else {
+            rc = remove_unit(cache_fd, &l.v[i], e);
+        }
+        l.bytes -= l.v[i].bytes;
     }
     for (size_t i = 0; i < l.n; i++) {
         free(l.v[i].path);
@@ -398,10 +427,10 @@ unused_since(const struct renter *r, int cache_fd, int64_t now_s, int64_t *since
 }
 
 static int
-trim(const struct renter *r, int cache_fd, struct err *e)
+trim(const struct renter *r, int cache_fd, const struct trim_told *only, struct err *e)
 {
-    struct caches_rule rule = {.now_s = clock_wall_ns() / NS_PER_S,
-                               .max_age_s = CACHES_AGE_S};
+    struct caches_rule rule = {
+        .now_s = clock_wall_ns() / NS_PER_S, .max_age_s = CACHES_AGE_S, .only = only};
     struct statvfs v;
 
     if (fstatvfs(cache_fd, &v) != 0) {
@@ -415,7 +444,7 @@ trim(const struct renter *r, int cache_fd, struct err *e)
 }
 
 int
-caches_trim(const struct renter *r, struct err *e)
+caches_trim(const struct renter *r, const struct trim_told *only, struct err *e)
 {
     int fd = openat(r->fd, "cache", O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
     char *path = path_join(r->path, "cache.lock");
@@ -425,7 +454,7 @@ caches_trim(const struct renter *r, struct err *e)
     if (fd != -1) { /* else no job ever ran */
         rc = file_lock(path, true, false, &lock, e);
         if (rc == 0) {
-            rc = trim(r, fd, e);
+            rc = trim(r, fd, only, e);
         } else if (e->code == ERR_BUSY) {
             rc = 0; /* another is at it */
         }

@@ -6,6 +6,7 @@
 #include "base/attr.h"
 #include "base/err.h"
 #include "runner/host/agent.h"
+#include "runner/host/trim.h"
 #include "runner/job/spec.h"
 
 /*
@@ -34,7 +35,8 @@ struct caches_rule {
     int64_t now_s;
     int64_t max_age_s;
     uint64_t max_bytes;
-    int64_t unused_since_s; /* INT64_MAX: no matter */
+    int64_t unused_since_s;       /* INT64_MAX: no matter */
+    const struct trim_told *only; /* NULL: do it */
 };
 int caches_trim_to(int cache_fd, const struct caches_rule *rule, struct err *e) MUST_USE;
 
@@ -45,7 +47,8 @@ int caches_trim_to(int cache_fd, const struct caches_rule *rule, struct err *e) 
  * nothing where this disk does not keep them. Another is at it: nothing is done.
  */
 #define CACHES_AGE_S ((int64_t)30 * 86400)
-int caches_trim(const struct renter *r, struct err *e) MUST_USE;
+int caches_trim(const struct renter *r, const struct trim_told *only,
+                struct err *e) MUST_USE;
 
 /* What the cache takes now, with all else that a renter who was let in has at home. */
 int64_t caches_bytes(const struct renter *r);

@@ -149,7 +149,7 @@ quota_check(const struct renter *r, int64_t *left, struct err *e)
     if (r->quota_bytes == 0) {
         return 0;
     }
-    if (caches_trim(r, e) != 0 || quota_use_of(r, &u, e) != 0) {
+    if (caches_trim(r, NULL, e) != 0 || quota_use_of(r, &u, e) != 0) {
         return -1;
     }
     if (u.bytes >= r->quota_bytes) {

@@ -95,7 +95,7 @@ would_gc(const struct renter *r, const struct gc_options *o, const char *store,
 
     if (o->say != NULL &&
         (workdirs_trim(r, &told, e) != 0 || datasets_trim(r, &told, e) != 0 ||
-         setups_trim(r, &told, e) != 0)) {
+         setups_trim(r, &told, e) != 0 || caches_trim(r, &told, e) != 0)) {
         return -1;
     }
     return file_exists(store) ? would_pass(r, o, sums, e) : 0;
@@ -152,7 +152,7 @@ really_gc(const struct renter *r, const struct gc_options *o, const char *store,
 
     if (workdirs_trim(r, NULL, e) == 0 && datasets_trim(r, NULL, e) == 0 &&
         setups_trim(r, NULL, e) == 0) {
-        rc = caches_trim(r, e);
+        rc = caches_trim(r, NULL, e);
     }
     if (rc == 0 && file_exists(store)) {
         rc = gc_pass(r, o, sums, &left, &more, e);

@@ -50,15 +50,44 @@ fresh(char name[32])
     return open(name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 }
 
+static size_t n_told; /* by the last trim */
+
+static void
+note_told(void *arg, const struct err *line)
+{
+    const char *end = strstr(line->msg, " of the cache (");
+    char *path;
+
+    assert_non_null(end);
+    path = xasprintf("%.*s", (int)(end - line->msg), line->msg);
+    strings_add(arg, path);
+    free(path);
+}
+
+/* What would go is told before, and goes then. */
 static int
 trim(int dir, int64_t age_s, uint64_t max_bytes, int64_t unused_since_s, struct err *e)
 {
-    const struct caches_rule rule = {.now_s = NOW_S,
-                                     .max_age_s = age_s,
-                                     .max_bytes = max_bytes,
-                                     .unused_since_s = unused_since_s};
+    struct strings told = {NULL, 0};
+    const struct trim_told only = {.say = note_told, .arg = &told};
+    struct caches_rule rule = {.now_s = NOW_S,
+                               .max_age_s = age_s,
+                               .max_bytes = max_bytes,
+                               .unused_since_s = unused_since_s,
+                               .only = &only};
+    int rc = caches_trim_to(dir, &rule, e);
 
-    return caches_trim_to(dir, &rule, e);
+    for (size_t i = 0; i < told.n; i++) {
+        assert_true(is_there(dir, told.v[i]));
+    }
+    rule.only = NULL;
+    rc = rc == 0 ? caches_trim_to(dir, &rule, e) : rc;
+    for (size_t i = 0; i < told.n && rc == 0; i++) {
+        assert_false(is_there(dir, told.v[i]));
+    }
+    n_told = told.n;
+    strings_free(&told);
+    return rc;
 }
 
 static void
@@ -79,6 +108,7 @@ cache__loses_what_nobody_used_for_long_as_a_whole(void **state)
     make(dir, ".cache/matplotlib/fonts/a", 100, 40, 40);
     make(dir, ".config/matplotlib/rc", 100, 40, 40);
     assert_int_equal(trim(dir, 30 * DAY_S, UINT64_MAX, INT64_MAX, &e), 0);
+    assert_int_equal(n_told, 3);
     assert_false(is_there(dir, "huggingface/hub/models--old"));
     assert_false(is_there(dir, "huggingface/token"));
     assert_true(is_there(dir, "huggingface/hub/models--read/blobs/a"));
