@@ -22,7 +22,7 @@ static const struct opt options_logs[] = {
     {"follow", 'f', OPT_FLAG, offsetof(struct logs_options, follow), NULL,
      N_("go on until the job has ended, and exit with its code")},
     {"lines", 'n', OPT_STR, offsetof(struct logs_options, lines), "N",
-     N_("only the last N lines of each stream")},
+     N_("only the last N lines of each stream (0 with -f: only what comes)")},
     {"since", 0, OPT_STR, offsetof(struct logs_options, since), "T",
      N_("only what was written since T: a time, or how long ago (10m)")},
     {"grep", 0, OPT_STR, offsetof(struct logs_options, grep), "RE",

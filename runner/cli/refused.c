@@ -66,11 +66,12 @@ refused_retry(struct cli *c, struct err *e)
     int rc = -1;
 
     if (context_open(&cl, c, e) == 0 && purse_retry(c->home, e) == 0) {
+        rc = 0;
         if (booked_sync(&cl, &n, &why) != 0 || purse_sync(&cl, NULL, &why) != 0) {
-            say(c, "%s", why.msg);
+            *e = why; /* what could not be sent stays noted, and is sent with the next */
+            rc = -1;
         }
         refused_say(c);
-        rc = 0;
     }
     context_close(&cl);
     return rc;

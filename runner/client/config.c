@@ -55,7 +55,10 @@ check_words(const char *value, struct err *e)
 
 const struct config_key config_keys[] = {
     {"ask-above", "YUAN", "50",
-     N_("on a terminal, ask before a run whose cap is above this"), check_money},
+     N_("on a terminal, ask before a run whose cap is above this; off one refuse it, "
+        "where a "
+        "project file chose it"),
+     check_money},
     {"bill-tax-number", "TEXT", "", N_("the tax number that statements carry"),
      check_words},
     {"bill-title", "TEXT", "", N_("whom statements are made out to"), check_words},

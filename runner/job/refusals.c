@@ -373,6 +373,7 @@ refusals_json(struct json_writer *j, const struct refusals *l)
             continue;
         }
         json_obj(j);
+        json_kstr(j, "book", r->book);
         json_kstr(j, "what", r->what);
         json_kstr(j, "id", r->id);
         json_kstr(j, "job", r->job[0] != '\0' ? r->job : NULL);
