@@ -1,7 +1,6 @@
 #include "runner/client/copies.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -281,21 +280,17 @@ copies_take(const struct home *home, const char *id, int *fd)
 {
     char *name = xasprintf("%s" BUSY, id);
     char *path = NULL;
-    char *dir = home_path(home, COPIES, NULL);
     struct err none;
     bool taken = false;
     int dir_fd = -1;
 
     *fd = -1;
-    if (home_make(home, COPIES, name, &path, &none) == 0) {
-        dir_fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    }
-    if (dir_fd != -1) {
+    if (home_make(home, COPIES, name, &path, &none) == 0 &&
+        home_open_dir(home, COPIES, &dir_fd, &none) == 0 && dir_fd != -1) {
         *fd = file_open_alone(dir_fd, name, false);
         taken = *fd == -1 && errno == EWOULDBLOCK;
-        (void)fd_close(&dir_fd);
     }
-    free(dir);
+    (void)fd_close(&dir_fd);
     free(path);
     free(name);
     return !taken;

@@ -125,21 +125,34 @@ home_path(const struct home *h, const char *sub, const char *name)
 }
 
 int
+home_open_dir(const struct home *h, const char *sub, int *fd, struct err *e)
+{
+    char *path = home_path(h, sub, NULL);
+    int rc = 0;
+
+    *fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (*fd == -1 && errno != ENOENT) {
+        rc = err_set_sys(e, errno, "cannot read '%s'", path);
+    }
+    free(path);
+    return rc;
+}
+
+int
 home_each_name(const struct home *h, const char *sub,
                int (*fn)(void *ctx, int dir_fd, const char *name, struct err *e),
                void *ctx, struct err *e)
 {
-    char *path = home_path(h, sub, NULL);
-    int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    int rc = 0;
+    int fd = -1;
+    int rc = home_open_dir(h, sub, &fd, e);
 
-    if (fd == -1) {
-        rc = errno == ENOENT ? 0 : err_set_sys(e, errno, "cannot read '%s'", path);
-    } else if (file_each_name(fd, fn, ctx, e) != 0) {
+    if (rc == 0 && fd != -1 && file_each_name(fd, fn, ctx, e) != 0) {
+        char *path = home_path(h, sub, NULL);
+
         rc = err_wrap(e, "'%s'", path);
+        free(path);
     }
     (void)fd_close(&fd);
-    free(path);
     return rc;
 }
 

@@ -35,6 +35,8 @@ int home_make(const struct home *h, const char *sub, const char *name, char **pa
  */
 int home_put(const struct home *h, const char *sub, const char *name, const struct buf *b,
              bool durable, struct err *e) MUST_USE;
+/* "<home>/<sub>", opened; *fd -1: there is no such directory. */
+int home_open_dir(const struct home *h, const char *sub, int *fd, struct err *e) MUST_USE;
 /*
  * fn for each name in "<home>/<sub>", as file_each_name; none where there is no such
  * directory.

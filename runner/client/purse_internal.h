@@ -43,10 +43,11 @@ struct refusal purse_thing(const char *what, const char *id, const char *job,
 bool purse_is_refused(const struct home *home, const struct refusal *thing);
 /*
  * c could not be told, for *e. Where the book itself has refused it for good that is
- * noted, and 0 returned: it is over. Else -1, *e as it was.
+ * noted, and 0 returned: it is over. Else -1, also where it cannot be noted: *e says why
+ * in any case, and it is sent again.
  */
 int purse_failed(const struct home *home, const struct counter *c, struct refusal *thing,
-                 struct err *e) MUST_USE;
+                 const struct err *e) MUST_USE;
 void purse_taken(const struct home *home, const struct refusal *thing);
 
 #endif

@@ -1,6 +1,4 @@
 /* What operators' books have refused for good: noted beside what waits for them. */
-#include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,21 +9,6 @@
 #include "base/file.h"
 #include "runner/client/booked_internal.h"
 #include "runner/client/purse_internal.h"
-
-/* *fd -1: there is no such directory, so nothing was refused. */
-static int
-open_dir(const struct home *home, int *fd, struct err *e)
-{
-    char *path = home_path(home, PURSE_PENDING_DIR, NULL);
-    int rc = 0;
-
-    *fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (*fd == -1 && errno != ENOENT) {
-        rc = err_set_sys(e, errno, "'%s'", path);
-    }
-    free(path);
-    return rc;
-}
 
 struct refusal
 purse_thing(const char *what, const char *id, const char *job,
@@ -47,7 +30,7 @@ purse_is_refused(const struct home *home, const struct refusal *thing)
     bool refused = false;
     int fd = -1;
 
-    if (open_dir(home, &fd, &none) == 0 && fd != -1) {
+    if (home_open_dir(home, PURSE_PENDING_DIR, &fd, &none) == 0 && fd != -1) {
         refused = refusals_has(fd, thing);
     }
     (void)fd_close(&fd);
@@ -56,9 +39,10 @@ purse_is_refused(const struct home *home, const struct refusal *thing)
 
 int
 purse_failed(const struct home *home, const struct counter *c, struct refusal *thing,
-             struct err *e)
+             const struct err *e)
 {
     char *path = NULL;
+    struct err none;
     int fd = -1;
     int rc = -1;
 
@@ -67,9 +51,9 @@ purse_failed(const struct home *home, const struct counter *c, struct refusal *t
     }
     thing->why = *e;
     thing->wall_ns = clock_wall_ns();
-    if (home_make(home, PURSE_PENDING_DIR, "", &path, e) == 0 &&
-        open_dir(home, &fd, e) == 0 && fd != -1) {
-        rc = refusals_note(fd, thing, e);
+    if (home_make(home, PURSE_PENDING_DIR, "", &path, &none) == 0 &&
+        home_open_dir(home, PURSE_PENDING_DIR, &fd, &none) == 0 && fd != -1) {
+        rc = refusals_note(fd, thing, &none);
     }
     (void)fd_close(&fd);
     free(path);
@@ -83,7 +67,7 @@ purse_taken(const struct home *home, const struct refusal *thing)
     struct err none;
     int fd = -1;
 
-    if (open_dir(home, &fd, &none) == 0 && fd != -1) {
+    if (home_open_dir(home, PURSE_PENDING_DIR, &fd, &none) == 0 && fd != -1) {
         (void)!refusals_taken(fd, thing->id, thing->book, &none);
     }
     (void)fd_close(&fd);
@@ -93,7 +77,7 @@ int
 purse_refused(const struct home *home, struct refusals *out, struct err *e)
 {
     int fd = -1;
-    int rc = open_dir(home, &fd, e);
+    int rc = home_open_dir(home, PURSE_PENDING_DIR, &fd, e);
 
     *out = (struct refusals){NULL, 0};
     if (rc == 0 && fd != -1) {
@@ -110,7 +94,7 @@ purse_refused_tell(const struct home *home,
 {
     size_t n = 0;
     int fd = -1;
-    int rc = open_dir(home, &fd, e);
+    int rc = home_open_dir(home, PURSE_PENDING_DIR, &fd, e);
 
     if (rc == 0 && fd != -1) {
         rc = refusals_tell(fd, say, ctx, &n, e);
@@ -129,7 +113,7 @@ purse_retry(const struct home *home, struct err *e)
     if (purse_refused(home, &l, e) != 0) {
         return -1;
     }
-    rc = open_dir(home, &fd, e);
+    rc = home_open_dir(home, PURSE_PENDING_DIR, &fd, e);
     /* First what makes it be sent again: whoever is killed here has lost nothing. */
     for (size_t i = 0; rc == 0 && i < l.n; i++) {
         if (strcmp(l.v[i].what, REFUSAL_RESERVATION) == 0) {

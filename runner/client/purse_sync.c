@@ -1,4 +1,3 @@
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -175,9 +174,7 @@ bring_declined(const struct home *home, struct counter *c, const char *job,
         if (rc == 0) {
             purse_taken(home, &thing);
         } else {
-            struct err why = *e;
-
-            (void)!purse_failed(home, c, &thing, &why);
+            (void)!purse_failed(home, c, &thing, e);
         }
         buf_free(&p.grant);
     }
@@ -441,25 +438,24 @@ sync_one(struct client *cl, const char *job, bool *waits, struct err *e)
     return rc;
 }
 
+static int
+add_job(void *ctx, int dir_fd, const char *name, struct err *e)
+{
+    (void)dir_fd;
+    (void)e;
+    if (id_is(ID_JOB, name)) {
+        strings_add(ctx, name);
+    }
+    return 0;
+}
+
 int
 purse_sync(struct client *cl, size_t *n_waiting, struct err *e)
 {
-    char *path = home_path(cl->home, PURSE_PENDING_DIR, NULL);
-    DIR *d = opendir(path);
-    const struct dirent *entry;
     struct strings jobs = {NULL, 0};
     size_t n = 0;
-    int rc = 0;
+    int rc = home_each_name(cl->home, PURSE_PENDING_DIR, add_job, &jobs, e);
 
-    free(path);
-    while (d != NULL && (entry = readdir(d)) != NULL) {
-        if (id_is(ID_JOB, entry->d_name)) {
-            strings_add(&jobs, entry->d_name);
-        }
-    }
-    if (d != NULL) {
-        (void)closedir(d);
-    }
     for (size_t i = 0; i < jobs.n; i++) {
         bool waits = false;
         struct err why;
