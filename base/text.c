@@ -458,6 +458,15 @@ text_after_bom(char *text)
 }
 
 bool
+text_ends_with(const char *s, const char *end)
+{
+    size_t n = strlen(s);
+    size_t k = strlen(end);
+
+    return n > k && strcmp(s + n - k, end) == 0;
+}
+
+bool
 text_glob(const char *pattern, const char *name)
 {
     return fnmatch(pattern, name, 0) == 0;

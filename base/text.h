@@ -44,6 +44,8 @@ void text_base64(struct buf *out, const void *data, size_t len);
 char *text_after_bom(char *text);
 /* Single-quote s for a POSIX shell. */
 void text_shell_quote(struct buf *out, const char *s);
+/* Does s end so, with something before it? */
+bool text_ends_with(const char *s, const char *end);
 /* Does name match the glob pattern (fnmatch without flags)? */
 bool text_glob(const char *pattern, const char *name);
 

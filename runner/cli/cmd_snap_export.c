@@ -118,22 +118,13 @@ static const struct opt options_export[] = {
     {NULL, 0, OPT_NONE, 0, NULL, NULL},
 };
 
-static bool
-ends_with(const char *s, const char *end)
-{
-    size_t n = strlen(s);
-    size_t k = strlen(end);
-
-    return n > k && strcmp(s + n - k, end) == 0;
-}
-
 static int
 check_file(const char *file, bool *plain, struct err *e)
 {
     char shown[200];
 
     (void)text_escape_to(shown, sizeof shown, file);
-    *plain = ends_with(file, ".tar");
+    *plain = text_ends_with(file, ".tar");
     if (strcmp(file, "-") == 0) {
         return out_is_terminal(STDOUT_FILENO)
                    ? err_set(e, ERR_INVALID, "%s",
@@ -141,7 +132,7 @@ check_file(const char *file, bool *plain, struct err *e)
                                "pipe it on"))
                    : 0;
     }
-    if (!*plain && !ends_with(file, ".tar.zst") && !ends_with(file, ".tzst")) {
+    if (!*plain && !text_ends_with(file, ".tar.zst") && !text_ends_with(file, ".tzst")) {
         return err_set(e, ERR_INVALID, _("'%s': call it NAME.tar.zst or NAME.tar"),
                        shown);
     }

@@ -1,5 +1,4 @@
 #include <stdlib.h>
-#include <string.h>
 
 #include "base/buf.h"
 #include "base/json.h"
@@ -24,12 +23,8 @@ open_hosts(struct cli *c, struct client *cl, const struct copies *l, struct sess
 
     out->v = xcalloc(l->n + 1, sizeof *out->v);
     for (size_t i = 0; i < l->n; i++) {
-        bool known = false;
-
-        for (size_t k = 0; k < asked.n && !known; k++) {
-            known = strcmp(asked.v[k], l->v[i].host) == 0;
-        }
-        if (known || !due_is_known_host(cl->home, l->v[i].host)) {
+        if (strings_has(&asked, l->v[i].host) ||
+            !due_is_known_host(cl->home, l->v[i].host)) {
             continue;
         }
         strings_add(&asked, l->v[i].host);

@@ -119,15 +119,6 @@ script_way(const char *from, const char *to)
 
 /* ---- how to run it ---- */
 
-static bool
-ends_with(const char *s, const char *end)
-{
-    size_t n = strlen(s);
-    size_t m = strlen(end);
-
-    return n > m && strcmp(s + n - m, end) == 0;
-}
-
 /* The words of a "#! interpreter [one argument]" line, as the kernel splits it. */
 static bool
 read_shebang(const char *path, struct strings *words, struct err *e)
@@ -188,7 +179,7 @@ how_to_run(struct script *s, const char *path, const char *way, bool wants_pytho
     struct stat st;
     char shown[200];
     char *name = as_path(way);
-    bool py = ends_with(path, ".py");
+    bool py = text_ends_with(path, ".py");
     int rc = 0;
 
     s->kind = SPEC_KIND_EXEC;
@@ -203,7 +194,7 @@ how_to_run(struct script *s, const char *path, const char *way, bool wants_pytho
             strings_add(&s->args, words.v[i]);
         }
         strings_add(&s->args, name);
-    } else if (py || ends_with(path, ".sh")) {
+    } else if (py || text_ends_with(path, ".sh")) {
         s->kind = py ? SPEC_KIND_PYTHON : SPEC_KIND_SH;
         strings_add(&s->args, way);
     } else if ((st.st_mode & 0111) != 0) {

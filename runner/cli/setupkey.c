@@ -7,7 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include "base/buf.h"
 #include "base/file.h"
@@ -83,26 +82,6 @@ within(const char *place, const char *word)
     return buf_steal(&b);
 }
 
-static bool
-is_listed(const struct strings *l, const char *path)
-{
-    for (size_t i = 0; i < l->n; i++) {
-        if (strcmp(l->v[i], path) == 0) {
-            return true;
-        }
-    }
-    return false;
-}
-
-static bool
-ends_in(const char *path, const char *end)
-{
-    size_t n = strlen(path);
-    size_t m = strlen(end);
-
-    return n >= m && strcmp(path + n - m, end) == 0;
-}
-
 /* A file whose words name further files. */
 static bool
 lists_things(const char *path)
@@ -110,7 +89,7 @@ lists_things(const char *path)
     static const char *const ends[] = {".txt", ".in", ".yml", ".yaml"};
 
     for (size_t i = 0; i < sizeof ends / sizeof ends[0]; i++) {
-        if (ends_in(path, ends[i])) {
+        if (text_ends_with(path, ends[i])) {
             return true;
         }
     }
@@ -126,12 +105,11 @@ hash_content(struct sha256_ctx *h, int fd, const char *path, struct err *e)
     int rc = 0;
     ssize_t n;
 
-    while ((n = read(fd, piece, PIECE)) != 0 && rc == 0) {
-        if (n > 0) {
-            sha256_update(h, piece, (size_t)n);
-        } else if (errno != EINTR) {
-            rc = err_set_sys(e, errno, "--setup: cannot read '%s'", path);
-        }
+    while ((n = fd_read_full(fd, piece, PIECE)) > 0) {
+        sha256_update(h, piece, (size_t)n);
+    }
+    if (n < 0) {
+        rc = err_set_sys(e, errno, "--setup: cannot read '%s'", path);
     }
     free(piece);
     return rc;
@@ -204,7 +182,7 @@ take_file(struct keying *k, const char *path, bool is_list, struct err *e)
     int fd = open_file(k, path, &st);
     int rc = 0;
 
-    if (fd == -1 || is_listed(&k->files, path)) {
+    if (fd == -1 || strings_has(&k->files, path)) {
         (void)fd_close(&fd);
         return 0;
     }
@@ -220,7 +198,8 @@ take_file(struct keying *k, const char *path, bool is_list, struct err *e)
         k->nested < NESTED_MAX) {
         bool was = k->installed;
 
-        k->installed = is_list || ends_in(path, ".yml") || ends_in(path, ".yaml");
+        k->installed =
+            is_list || text_ends_with(path, ".yml") || text_ends_with(path, ".yaml");
         k->nested++;
         rc = read_list(k, path, e);
         k->nested--;
@@ -252,7 +231,8 @@ count_entry(struct keying *k, const struct scan_entry *s, struct err *e)
     int fd;
     int rc = 0;
 
-    if (s->type == TREE_DIR || !is_wanted(k, s->path) || is_listed(&k->files, s->path)) {
+    if (s->type == TREE_DIR || !is_wanted(k, s->path) ||
+        strings_has(&k->files, s->path)) {
         return 0;
     }
     fd = open_file(k, s->path, &st);

@@ -3,7 +3,6 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/file.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -52,12 +51,7 @@ is_doomed(void *arg, const char *id)
 {
     const struct doomed *d = arg;
 
-    for (size_t i = 0; i < d->ids.n; i++) {
-        if (strcmp(d->ids.v[i], id) == 0) {
-            return true;
-        }
-    }
-    return false;
+    return strings_has(&d->ids, id);
 }
 
 static int

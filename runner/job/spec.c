@@ -71,15 +71,23 @@ strings_add(struct strings *s, const char *value)
     s->v[s->n++] = xstrdup(value);
 }
 
-void
-strings_add_once(struct strings *s, const char *value)
+bool
+strings_has(const struct strings *s, const char *value)
 {
     for (size_t i = 0; i < s->n; i++) {
         if (strcmp(s->v[i], value) == 0) {
-            return;
+            return true;
         }
     }
-    strings_add(s, value);
+    return false;
+}
+
+void
+strings_add_once(struct strings *s, const char *value)
+{
+    if (!strings_has(s, value)) {
+        strings_add(s, value);
+    }
 }
 
 void
