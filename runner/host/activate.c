@@ -10,6 +10,7 @@
 #include "base/buf.h"
 #include "base/file.h"
 #include "base/json.h"
+#include "base/text.h"
 #include "runner/host/loginenv.h"
 
 #define JSON_MAX ((size_t)1 << 20)
@@ -83,9 +84,7 @@ set_from_file(struct strings *env, const char *path, const char *member, bool on
 static int
 is_json(const struct dirent *d)
 {
-    size_t n = strlen(d->d_name);
-
-    return n > 5 && strcmp(d->d_name + n - 5, ".json") == 0;
+    return text_ends_with(d->d_name, ".json");
 }
 
 static void
@@ -114,9 +113,7 @@ set_variables(struct strings *env, const char *prefix, bool on)
 static int
 is_script(const struct dirent *d)
 {
-    size_t n = strlen(d->d_name);
-
-    return n > 3 && strcmp(d->d_name + n - 3, ".sh") == 0;
+    return text_ends_with(d->d_name, ".sh");
 }
 
 static bool
@@ -197,7 +194,7 @@ run_scripts(const struct strings *before, const char *old, const char *prefix,
                 "the scripts in '%s/etc/conda/activate.d' did not come to an end in "
                 "%d s; --venv '%s' runs without them",
                 prefix, ACTIVATE_LIMIT_S, prefix);
-    } else {
+    } else if (e->code == ERR_INVALID) {
         err_set(e, ERR_INVALID,
                 "a script in '%s/etc/conda/activate.d' ended the shell; --venv '%s' "
                 "runs without them",

@@ -19,7 +19,7 @@
 
 /*
  * *after is the environment then; empty on failure. ERR_LIMIT: no end in time.
- * ERR_INVALID: a script ended the shell. Blocks; any thread.
+ * ERR_INVALID: a script ended the shell; else as runout. Blocks; any thread.
  */
 int activate_conda(const struct strings *login, const char *prefix, struct strings *after,
                    struct err *e) MUST_USE;

@@ -263,7 +263,7 @@ loginenv_ask(char *const argv[], char *const envp[], int64_t timeout_ns,
 
     if (rc == 0 && (b.len == 0 || !loginenv_take(&b, out))) {
         strings_free(out);
-        rc = err_set(e, ERR_SYSTEM, "the login shell '%s' did not tell its environment",
+        rc = err_set(e, ERR_INVALID, "the login shell '%s' did not tell its environment",
                      argv[0]);
     }
     buf_free(&b);

@@ -39,7 +39,7 @@ bool loginenv_take(const struct buf *b, struct strings *out);
 /*
  * Run argv, which ends in "PROGRAM print-env" (PROGRAM: loginenv_program, malloc'ed,
  * NULL where /proc is not there), and take what it printed. ERR_LIMIT: no end in time;
- * ERR_SYSTEM: no environment in it; else as runout. out is then empty.
+ * ERR_INVALID: no environment in it; else as runout. out is then empty.
  */
 int loginenv_ask(char *const argv[], char *const envp[], int64_t timeout_ns,
                  struct strings *out, struct err *e) MUST_USE;
