@@ -28,21 +28,11 @@ host_path(const struct strings *env, const char *text)
 }
 
 static char *
-interpreter(const struct layerkey_wants *w, const struct strings *env,
-            const struct strings *finding)
+interpreter(const char *wanted, const struct strings *env)
 {
-    const char *wanted = w->python;
-    char *found;
-
-    if (wanted != NULL && pythons_is_version(wanted)) {
-        return pythons_find(env, finding, wanted);
-    }
-    if (wanted != NULL) {
-        return strchr(wanted, '/') == NULL ? env_which(env, wanted)
-                                           : host_path(env, wanted);
-    }
-    found = env_which(env, "python3");
-    return found != NULL ? found : env_which(env, "python");
+    return wanted != NULL && strchr(wanted, '/') != NULL
+               ? host_path(env, wanted)
+               : pythons_wanted(env, env, wanted);
 }
 
 static void
@@ -122,7 +112,7 @@ layerkey_make(const struct layerkey_wants *w, char out[SHA256_HEX_LEN + 1])
         python = prefix == NULL ? NULL : path_join(prefix, "bin/python");
         free(prefix);
     } else {
-        python = interpreter(w, &env, &env);
+        python = interpreter(w->python, &env);
     }
     if (python != NULL) {
         add_stat(&b, python);

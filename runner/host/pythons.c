@@ -118,6 +118,20 @@ pythons_find(const struct strings *path_env, const struct strings *pyenv_env,
     return found;
 }
 
+char *
+pythons_wanted(const struct strings *path_env, const struct strings *pyenv_env,
+               const char *wanted)
+{
+    char *found;
+
+    if (wanted != NULL) {
+        return pythons_is_version(wanted) ? pythons_find(path_env, pyenv_env, wanted)
+                                          : env_which(path_env, wanted);
+    }
+    found = env_which(path_env, "python3");
+    return found != NULL ? found : env_which(path_env, "python");
+}
+
 /* ---- naming ---- */
 
 /* "" where name does not end in a version alone (python3-config, python3.11m). */

@@ -26,6 +26,13 @@ char *pythons_pyenv_path(const struct strings *env, const char *name);
 char *pythons_find(const struct strings *path_env, const struct strings *pyenv_env,
                    const char *version);
 
+/*
+ * The same of what --python asks for (NULL: nothing) if it is no path: a version, the
+ * name of a program in path_env's PATH, else python3 or python there.
+ */
+char *pythons_wanted(const struct strings *path_env, const struct strings *pyenv_env,
+                     const char *wanted);
+
 /* What env has, as --python takes it: "3, 3.11, 3.12.1"; appends nothing if nothing. */
 void pythons_name(const struct strings *env, struct buf *out);
 

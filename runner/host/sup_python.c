@@ -63,17 +63,10 @@ char *
 sup_python(const struct sup *s)
 {
     const char *wanted = s->spec.python;
-    char *found;
 
-    if (wanted != NULL && pythons_is_version(wanted)) {
-        return pythons_find(&s->env, sup_finding_env(s), wanted);
-    }
-    if (wanted != NULL) {
-        return strchr(wanted, '/') == NULL ? env_which(&s->env, wanted)
-                                           : sup_host_path(s, wanted);
-    }
-    found = env_which(&s->env, "python3");
-    return found != NULL ? found : env_which(&s->env, "python");
+    return wanted != NULL && strchr(wanted, '/') != NULL
+               ? sup_host_path(s, wanted)
+               : pythons_wanted(&s->env, sup_finding_env(s), wanted);
 }
 
 int
