@@ -124,7 +124,10 @@ pay(struct payer *p, struct copy_due *d, struct session *from)
     struct err e;
 
     if (copies_ask(from, d, &answer, &src, &e) != 0) {
-        return PAID_WAITS;
+        if (!p->quick) {
+            say(p->c, "%s", e.msg);
+        }
+        return due_is_left(d) ? PAID_NOT : PAID_WAITS;
     }
     to = answer == COPY_THERE
              ? mirror_target(session_host(from), src.stored_bytes, d->outs)

@@ -35,7 +35,7 @@ void due_expect_snapshot(const struct cli *c, const struct client *cl,
 /*
  * The copy of what a job left that has just been seen to end, whatever it takes; first:
  * by this client, for the first time (so it is wanted though nobody noted it). r learns
- * where the copy is; the caller saves it.
+ * where the copy is, and so does the record on disk.
  */
 void due_pay_job(struct cli *c, struct client *cl, struct session *from,
                  struct job_record *r, const struct job_state *st, bool first);

@@ -53,6 +53,9 @@ refused_put(const struct cli *c, struct buf *out, struct json_writer *j, struct 
         buf_printf(out, _("the book %s refuses the %s of %s for good: %s\n"), r->book,
                    err_words(r->what), of_what(r), refusal_words(r, shown, sizeof shown));
     }
+    if (j == NULL && l.n > 0) {
+        buf_add_str(out, _("`gpurun wallet retry` sends again what was refused\n"));
+    }
     refusals_free(&l);
     return 0;
 }
@@ -66,9 +69,10 @@ refused_retry(struct cli *c, struct err *e)
     int rc = -1;
 
     if (context_open(&cl, c, e) == 0 && purse_retry(c->home, e) == 0) {
-        rc = 0;
-        if (booked_sync(&cl, &n, &why) != 0 || purse_sync(&cl, NULL, &why) != 0) {
-            *e = why; /* what could not be sent stays noted, and is sent with the next */
+        rc = booked_sync(&cl, &n, e);
+        /* What could not be sent stays noted, and is sent with the next. */
+        if (purse_sync(&cl, NULL, &why) != 0 && rc == 0) {
+            *e = why;
             rc = -1;
         }
         refused_say(c);
