@@ -190,7 +190,8 @@ quota_draw(const struct renter *r, struct quota_hold *h, int64_t taken_bytes,
         rc =
             err_set(e, ERR_SPACE,
                     "renter %s keeps %s here, may keep %s, and the rest is spoken for by "
-                    "what is on its way and by jobs that run; the largest: %s",
+                    "what is on its way and by jobs that run, whose end may make room, "
+                    "as do `gpurun snap rm` and `gpurun gc`; the largest: %s",
                     r->name[0] != '\0' ? r->name : r->id, used, may, buf_str(&b));
     }
     buf_free(&b);

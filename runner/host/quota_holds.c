@@ -1,6 +1,5 @@
 #include "runner/host/quota_holds.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -80,28 +79,34 @@ look_at(int dir_fd, const char *name)
     return bytes;
 }
 
+struct others {
+    const struct quota_hold *h;
+    int64_t sum;
+};
+
+static int
+add_other(void *ctx, int dir_fd, const char *name, struct err *e)
+{
+    struct others *o = ctx;
+
+    (void)e;
+    if (strlen(name) == NAME_BYTES - 1 && strcmp(name, o->h->name) != 0 &&
+        o->sum < HOLD_MAX) {
+        o->sum += look_at(dir_fd, name);
+    }
+    return 0;
+}
+
 /* In our turn: all but ours. */
 static int
 sum_others(const struct quota_hold *h, int64_t *sum, struct err *e)
 {
-    int fd = openat(h->dir_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    DIR *d = fd == -1 ? NULL : fdopendir(fd);
-    const struct dirent *de;
+    struct others o = {.h = h};
 
-    if (d == NULL) {
-        int why = errno;
-
-        (void)fd_close(&fd);
-        return err_set_sys(e, why, "cannot list what is held of a renter's quota");
+    if (file_each_name(h->dir_fd, add_other, &o, e) != 0) {
+        return err_wrap(e, "what is held of a renter's quota");
     }
-    *sum = 0;
-    while ((de = readdir(d)) != NULL) {
-        if (strlen(de->d_name) == NAME_BYTES - 1 && strcmp(de->d_name, h->name) != 0 &&
-            *sum < HOLD_MAX) {
-            *sum += look_at(h->dir_fd, de->d_name);
-        }
-    }
-    (void)closedir(d);
+    *sum = o.sum;
     return 0;
 }
 
