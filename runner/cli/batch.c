@@ -149,12 +149,12 @@ measure(struct batch *b, int64_t *caps, int64_t *total, struct err *e)
 static bool
 is_unasked(const struct batch *b)
 {
-    bool unasked = false;
-
     for (size_t i = 0; i < b->n; i++) {
-        unasked = unasked || b->jobs[i].r.cost_unasked;
+        if (b->jobs[i].r.cost_unasked) {
+            return true;
+        }
     }
-    return unasked;
+    return false;
 }
 
 static int

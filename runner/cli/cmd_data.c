@@ -122,13 +122,13 @@ static int
 put_sent(struct cli *c, struct client *cl, struct session *s, const struct folder *f,
          void *ctx, struct err *e)
 {
-    (void)cl;
     const char *name = ctx;
     struct rec *req = msg_request_new(VERB_DATA_PUT);
     struct snap_info info;
     char id[JOB_ID_LEN + 1];
     int rc;
 
+    (void)cl;
     random_id("s", id);
     rec_add(req, "snapshot", id);
     rec_add(req, "name", name);

@@ -226,82 +226,108 @@ put_vouchers(const struct rec *r, struct buf *out, struct json_writer *j, struct
     return rc;
 }
 
+/* What an account holds, as its book says it. */
+struct funds {
+    const struct rec *told;
+    struct job_list jobs;
+    char *where; /* its book */
+    char hex[2 * SIGN_PUBLIC_LEN + 1];
+    int64_t balance;
+    int64_t held;
+    int64_t free_fen;
+    int64_t reach_fen;
+    size_t n_waiting;
+};
+
 static int
-show_funds(struct cli *c, const struct rec *r, const struct host *h, size_t n_waiting,
-           struct err *e)
+take_funds(struct funds *f, const struct cli *c, const struct host *h, struct err *e)
+{
+    const struct rec *r = f->told;
+
+    f->where = host_where(h);
+    sign_public_format(&h->key, f->hex);
+    return jobs_list(c->home, &f->jobs, e) == 0 &&
+                   rec_need_int(r, "balance", 0, INT64_MAX, &f->balance, e) == 0 &&
+                   rec_need_int(r, "held", 0, INT64_MAX, &f->held, e) == 0 &&
+                   rec_need_int(r, "free", 0, INT64_MAX, &f->free_fen, e) == 0
+               ? rec_opt_int(r, "reach", 0, INT64_MAX, f->free_fen, &f->reach_fen, e)
+               : -1;
+}
+
+static int
+funds_json(const struct cli *c, const struct funds *f, struct buf *out, struct err *e)
+{
+    struct json_writer j = json_to(out);
+    int rc;
+
+    json_obj(&j);
+    json_kbool(&j, "wallet", true);
+    json_kstr(&j, "book", f->hex);
+    json_kstr(&j, "where", f->where);
+    json_kstr(&j, "account", rec_get(f->told, "account"));
+    json_kint(&j, "balance_fen", f->balance);
+    json_kint(&j, "held_fen", f->held);
+    json_kint(&j, "free_fen", f->free_fen);
+    json_kint(&j, "reach_fen", f->reach_fen);
+    json_kint(&j, "waiting", (int64_t)f->n_waiting);
+    json_key(&j, "holds");
+    json_arr(&j);
+    rc = put_holds(f->told, &f->jobs, NULL, &j, e);
+    json_arr_end(&j);
+    json_key(&j, "vouchers");
+    json_arr(&j);
+    rc = rc == 0 ? put_vouchers(f->told, NULL, &j, e) : -1;
+    json_arr_end(&j);
+    rc = rc == 0 ? refused_put(c, NULL, &j, e) : -1;
+    json_obj_end(&j);
+    buf_add_str(out, "\n");
+    return rc;
+}
+
+static int
+funds_text(const struct cli *c, const struct funds *f, struct buf *out, struct err *e)
 {
     const char *headers[] = {_("HELD FOR"), _("NAME"), _("WHAT"), _(">AMOUNT"), NULL};
-    struct job_list jobs = {NULL, 0};
-    struct buf out = BUF_INIT;
-    struct json_writer j = json_to(&out);
     struct table *t = table_new(headers);
-    char *where = host_where(h);
-    char hex[2 * SIGN_PUBLIC_LEN + 1];
     char a[OUT_MONEY_MAX];
     char b[OUT_MONEY_MAX];
-    char f[OUT_MONEY_MAX];
-    int64_t balance = 0;
-    int64_t held = 0;
-    int64_t free_fen = 0;
-    int64_t reach_fen = 0;
-    int rc = -1;
+    char free_text[OUT_MONEY_MAX];
+    int rc;
 
-    if (jobs_list(c->home, &jobs, e) != 0 ||
-        rec_need_int(r, "balance", 0, INT64_MAX, &balance, e) != 0 ||
-        rec_need_int(r, "held", 0, INT64_MAX, &held, e) != 0 ||
-        rec_need_int(r, "free", 0, INT64_MAX, &free_fen, e) != 0 ||
-        rec_opt_int(r, "reach", 0, INT64_MAX, free_fen, &reach_fen, e) != 0) {
-        goto out;
+    buf_printf(out, _("the book at %s: balance %s, of it held %s, free %s\n"), f->where,
+               out_fen(f->balance, a), out_fen(f->held, b),
+               out_fen(f->free_fen, free_text));
+    if (f->reach_fen > f->free_fen) {
+        buf_printf(out, _("with vouchers a run may hold %s\n"), out_fen(f->reach_fen, a));
     }
-    sign_public_format(&h->key, hex);
-    if (c->g.json) {
-        json_obj(&j);
-        json_kbool(&j, "wallet", true);
-        json_kstr(&j, "book", hex);
-        json_kstr(&j, "where", where);
-        json_kstr(&j, "account", rec_get(r, "account"));
-        json_kint(&j, "balance_fen", balance);
-        json_kint(&j, "held_fen", held);
-        json_kint(&j, "free_fen", free_fen);
-        json_kint(&j, "reach_fen", reach_fen);
-        json_kint(&j, "waiting", (int64_t)n_waiting);
-        json_key(&j, "holds");
-        json_arr(&j);
-        rc = put_holds(r, &jobs, NULL, &j, e);
-        json_arr_end(&j);
-        json_key(&j, "vouchers");
-        json_arr(&j);
-        rc = rc == 0 ? put_vouchers(r, NULL, &j, e) : -1;
-        json_arr_end(&j);
-        rc = rc == 0 ? refused_put(c, NULL, &j, e) : -1;
-        json_obj_end(&j);
-        buf_add_str(&out, "\n");
-    } else {
-        buf_printf(&out, _("the book at %s: balance %s, of it held %s, free %s\n"), where,
-                   out_fen(balance, a), out_fen(held, b), out_fen(free_fen, f));
-        if (reach_fen > free_fen) {
-            buf_printf(&out, _("with vouchers a run may hold %s\n"),
-                       out_fen(reach_fen, f));
-        }
-        rc = put_holds(r, &jobs, t, NULL, e);
-        if (rc == 0 && table_rows(t) > 0) {
-            table_print(t, &out);
-        }
-        rc = rc == 0 ? put_vouchers(r, &out, NULL, e) : -1;
-        if (n_waiting > 0) {
-            buf_printf(&out,
-                       _("%zu without a receipt yet: `gpurun bill JOB` fetches it\n"),
-                       n_waiting);
-        }
-        rc = rc == 0 ? refused_put(c, &out, NULL, e) : -1;
+    rc = put_holds(f->told, &f->jobs, t, NULL, e);
+    if (rc == 0 && table_rows(t) > 0) {
+        table_print(t, out);
+    }
+    table_free(t);
+    rc = rc == 0 ? put_vouchers(f->told, out, NULL, e) : -1;
+    if (f->n_waiting > 0) {
+        buf_printf(out, _("%zu without a receipt yet: `gpurun bill JOB` fetches it\n"),
+                   f->n_waiting);
+    }
+    return rc == 0 ? refused_put(c, out, NULL, e) : -1;
+}
+
+static int
+show_funds(const struct cli *c, const struct rec *r, const struct host *h,
+           size_t n_waiting, struct err *e)
+{
+    struct funds f = {.told = r, .n_waiting = n_waiting};
+    struct buf out = BUF_INIT;
+    int rc = take_funds(&f, c, h, e);
+
+    if (rc == 0) {
+        rc = c->g.json ? funds_json(c, &f, &out, e) : funds_text(c, &f, &out, e);
     }
     rc = rc == 0 ? out_write(&out, e) : -1;
-
-out:
-    table_free(t);
-    free(where);
+    free(f.where);
+    job_list_free(&f.jobs);
     buf_free(&out);
-    job_list_free(&jobs);
     return rc;
 }
 
