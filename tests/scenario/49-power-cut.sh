@@ -32,6 +32,24 @@ everybody() {
     done
     return 0
 }
+# The clients of the latecomers: they outlive the shell that began them, and forget jobs later.
+late_clients() {
+    local p
+    for p in /proc/[0-9]*; do
+        if grep -qaF "HOME=$client" "$p/environ" 2>/dev/null &&
+            [[ $(tr '\0' ' ' <"$p/cmdline" 2>/dev/null) == *" --name late-"* ]]; then
+            echo "${p#/proc/}"
+        fi
+    done
+    return 0
+}
+hush() {
+    local p
+    for p in $(late_clients); do
+        kill -9 "$p" 2>/dev/null || true
+    done
+    [ -z "$(late_clients)" ]
+}
 bury() {
     local p
     for p in $(everybody); do
@@ -104,6 +122,7 @@ for round in $(seq "$rounds"); do
     cp "$work/late" "$work/late-acked"
     kill "$latecomers" 2>/dev/null || true
     wait $latecomers 2>/dev/null || true
+    await 30 "the latecomers' clients to be gone" hush
     await 60 "the dead disk to be let go" bury
     e2fsck -fp "$work/disk" >"$work/e2fsck" 2>&1 || { rc=$?; [ $rc = 1 ] || fail "e2fsck: $(cat "$work/e2fsck")"; }
     plug_in
