@@ -23,7 +23,7 @@
 #   lib/gpurun/agent/ARCH/gpurun-gpuprobe   dynamic; goes with it
 #   lib/gpurun/agent/ARCH/gpurun-agent.dyn  dynamic, for tests only: not installed
 #   share/gpurun/                           devices.d, cards
-#   share/man, share/locale, share/bash-completion, share/zsh   (installed only)
+#   share/man, share/locale, share/bash-completion, share/zsh, share/fish   (installed only)
 #
 # ARCH is `uname -m` of the machine the file runs on.
 
@@ -84,7 +84,7 @@ not_main  = $(foreach f,$(1),$(if $(filter main_%,$(notdir $(f))),,$(f)))
 LIB_DIRS := base meter storage images \
             runner/wire runner/job runner/loop runner/host runner/client runner/cli runner/book
 LIB_SRC  := $(call not_main,$(wildcard $(addsuffix /*.c,$(LIB_DIRS))))
-LIB_OBJ  := $(LIB_SRC:%.c=$(B)/%.o) $(if $(COV),$(B)/tests/cov_exit.o) $(if $(SAN),$(B)/tests/san_options.o)
+LIB_OBJ  := $(LIB_SRC:%.c=$(B)/%.o) $(B)/catalogs.o $(if $(COV),$(B)/tests/cov_exit.o) $(if $(SAN),$(B)/tests/san_options.o)
 LIB      := $(B)/libgpurun.a
 PROBE_SRC := $(filter-out runner/probe/cuda_runtime%,$(wildcard runner/probe/*.c))
 
@@ -216,6 +216,9 @@ all: $(CROSS_PROGRAMS)
 $(CB)/%.o: %.c $(B)/flags
 	@mkdir -p $(@D)
 	$(Q)$(CROSS)-linux-gnu-gcc $(CROSS_CFLAGS) $(WERROR) -MMD -MP -c -o $@ $<
+$(CB)/catalogs.o: $(B)/catalogs.c $(B)/flags
+	@mkdir -p $(@D)
+	$(Q)$(CROSS)-linux-gnu-gcc $(CROSS_CFLAGS) $(WERROR) -MMD -MP -c -o $@ $<
 $(CROSS_LIB): $(CROSS_OBJ)
 	$(call say,AR,$@)
 	@rm -f $@
@@ -254,6 +257,12 @@ $(B)/share/gpurun/%: %
 $(MO): $(B)/share/locale/%/LC_MESSAGES/gpurun.mo: po/%.po
 	$(call say,MO,$<)
 	$(Q)msgfmt --check-format --check-domain -o $@ $<
+# In the agent, too, which a client copies alone.
+$(B)/catalogs.c: $(MO) packaging/catalogs
+	$(call say,GEN,$@)
+	$(Q)packaging/catalogs $(MO) > $@
+$(B)/catalogs.o: $(B)/catalogs.c $(B)/flags
+	$(Q)$(COMPILE) -c -o $@ $<
 
 # Tests -----------------------------------------------------------------
 
@@ -428,6 +437,7 @@ INSTALL  = install
 INST     = $(DESTDIR)$(PREFIX)
 AGENT_AT = $(INST)/lib/gpurun/agent/$(ARCH)
 SHARE_AT = $(INST)/share
+FISH_AT  = $(SHARE_AT)/fish/vendor_completions.d
 install: all
 	$(INSTALL) -d $(INST)/bin $(AGENT_AT) $(SHARE_AT)/gpurun $(SHARE_AT)/man/man1 $(SHARE_AT)/man/man8
 	$(INSTALL) -s -m 755 $(B)/bin/gpurun $(B)/bin/gpurun-book $(INST)/bin
@@ -445,6 +455,8 @@ install: all
 	ln -sf gpurun $(SHARE_AT)/bash-completion/completions/gpurun-book
 	$(foreach c,$(wildcard completions/_*),$(INSTALL) -D -m 644 $(c) \
 	    $(SHARE_AT)/zsh/site-functions/$(notdir $(c));)
+	$(INSTALL) -D -m 644 completions/gpurun.fish $(FISH_AT)/gpurun.fish
+	$(foreach p,gpurun-agent gpurun-book,ln -sf gpurun.fish $(FISH_AT)/$(p).fish;)
 
 # DEB_REVISION=: of a package anew from the same version.
 DEB_REVISION = 1
@@ -465,6 +477,7 @@ uninstall:
 	rm -f $(foreach c,$(wildcard completions/*.bash),$(SHARE_AT)/bash-completion/completions/$(basename $(notdir $(c))))
 	rm -f $(SHARE_AT)/bash-completion/completions/gpurun-agent $(SHARE_AT)/bash-completion/completions/gpurun-book
 	rm -f $(foreach c,$(wildcard completions/_*),$(SHARE_AT)/zsh/site-functions/$(notdir $(c)))
+	rm -f $(foreach p,gpurun gpurun-agent gpurun-book,$(FISH_AT)/$(p).fish)
 
 clean:
 	rm -rf build

@@ -55,11 +55,13 @@ use_missing_locale(void)
     }
 }
 
-/* ".../share/locale", seen from PREFIX/bin or PREFIX/lib/gpurun/agent/ARCH; or NULL. */
+/* ".../share/locale", seen from PREFIX/bin, PREFIX/lib/gpurun/agent/ARCH or where a
+ * client put an agent; or NULL. */
 static char *
 find_dir(void)
 {
-    static const char *const ups[] = {"../share/locale", "../../../../share/locale"};
+    static const char *const ups[] = {"../share/locale", "../../../../share/locale",
+                                      "share/locale"};
     char exe[PATH_BYTES];
     ssize_t n = readlink("/proc/self/exe", exe, sizeof exe - 1);
     char *slash;

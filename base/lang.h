@@ -20,8 +20,9 @@ const char *lang_in(const char *context, const char *word);
 
 /*
  * Before any thread is there. dir: share/locale, or NULL for the one that stands where
- * the running program does (bin/ or lib/gpurun/agent/ARCH/ beside share/). A locale that
- * is named but not installed counts all the same.
+ * the running program does (bin/ or lib/gpurun/agent/ARCH/ beside share/, or share/ in
+ * the folder of an agent that a client put there). A locale that is named but not
+ * installed counts all the same.
  */
 void lang_start(const char *dir);
 /* Words for programs (JSON) are the same in every locale. */

@@ -9,6 +9,7 @@
 #include "base/buf.h"
 #include "base/file.h"
 #include "base/hash.h"
+#include "runner/host/catalogs.h"
 #include "runner/host/commands.h"
 
 #define PATH_BYTES 4096
@@ -103,6 +104,17 @@ place(const char *bin, const char *name, const char *hex, struct err *e)
     return rc;
 }
 
+/* What stands beside it, then all under the name that counts. */
+static int
+settle(const char *bin, const char *name, const char *hex, struct err *e)
+{
+    char *dir = path_join(bin, name);
+    int rc = catalogs_put(dir, e);
+
+    free(dir);
+    return rc == 0 && sync_all(bin, name, e) == 0 ? place(bin, name, hex, e) : -1;
+}
+
 int
 owner_install_self(const struct command_options *o, int argc, char **argv, struct err *e)
 {
@@ -127,9 +139,5 @@ owner_install_self(const struct command_options *o, int argc, char **argv, struc
         return err_set(e, ERR_CORRUPT, "the program that arrived is %s, not %s", hex,
                        o->sha256);
     }
-    if (find_places(exe, &bin, &name, e) != 0 || sync_all(bin, name, e) != 0 ||
-        place(bin, name, hex, e) != 0) {
-        return -1;
-    }
-    return 0;
+    return find_places(exe, &bin, &name, e) == 0 ? settle(bin, name, hex, e) : -1;
 }

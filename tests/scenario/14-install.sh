@@ -19,7 +19,7 @@ at=$root/opt/g
 for f in bin/gpurun lib/gpurun/agent/"$arch"/gpurun-agent lib/gpurun/agent/"$arch"/gpurun-gpuprobe; do
     [ -x "$at/$f" ] || fail "no $f"
 done
-for f in man/man1/gpurun.1 man/man8/gpurun-agent.8 bash-completion/completions/gpurun bash-completion/completions/gpurun-agent bash-completion/completions/gpurun-book man/man8/gpurun-book.8 zsh/site-functions/_gpurun locale/zh_CN/LC_MESSAGES/gpurun.mo; do
+for f in man/man1/gpurun.1 man/man8/gpurun-agent.8 bash-completion/completions/gpurun bash-completion/completions/gpurun-agent bash-completion/completions/gpurun-book man/man8/gpurun-book.8 zsh/site-functions/_gpurun fish/vendor_completions.d/gpurun.fish fish/vendor_completions.d/gpurun-agent.fish locale/zh_CN/LC_MESSAGES/gpurun.mo; do
     [ -s "$at/share/$f" ] || fail "no share/$f"
 done
 [ ! -x "$BUILD/lib/gpurun/agent/aarch64/gpurun-agent" ] || [ -x "$at/lib/gpurun/agent/aarch64/gpurun-agent" ] ||
@@ -37,6 +37,8 @@ works() { # where: a job on `local`, one over SSH with the agent of this tree, t
     has "from $1"
     expect 0 here "$bin/gpurun" -q host add h "127.0.0.1:${port[h]}"
     [ -x "$work/h/home/.local/share/gpurun-agent/bin/$agent/gpurun-agent" ] || fail "another agent was put there"
+    expect 0 here LC_ALL=zh_CN.UTF-8 "$work/h/home/.local/share/gpurun-agent/bin/$agent/gpurun-agent" help
+    grep -qP '\p{Han}' "$work/out" || fail "the agent that was put there knows no Chinese"
     expect 0 here "$bin/gpurun" -q run --host h -- echo there
     has there
     expect 0 here "$bin/gpurun-agent" version
