@@ -146,8 +146,8 @@ measure(struct batch *b, int64_t *caps, int64_t *total, struct err *e)
     return 0;
 }
 
-static bool
-is_unasked(const struct batch *b)
+bool
+batch_is_unasked(const struct batch *b)
 {
     for (size_t i = 0; i < b->n; i++) {
         if (b->jobs[i].r.cost_unasked) {
@@ -168,9 +168,9 @@ ask_user(struct batch *b, int64_t total_fen, struct err *e)
     say(b->c, NP_("%zu job, at most %s in all", "%zu jobs, at most %s in all", b->n),
         b->n, out_fen(total_fen, money));
     if (!ask_has_terminal(b->cl->ask)) {
-        return launch_check_unasked(b->c, b->cfg, is_unasked(b), total_fen, e);
+        return launch_check_unasked(b->c, b->cfg, batch_is_unasked(b), total_fen, e);
     }
-    if (b->c->g.yes || total_fen <= config_money_fen(b->cfg, "ask-above")) {
+    if (!launch_asks(b->c, b->cfg, total_fen)) {
         return 0;
     }
     question = xasprintf(_("They may cost up to %s. Run them?"), money);

@@ -206,6 +206,9 @@ bool batch_mirror_news(const struct batch *b);
 void batch_mirror_line(const struct batch *b, struct buf *out); /* of the progress */
 void batch_mirror_close(struct batch *b);                       /* names what is left */
 
+/* batch.c: is any cap of a project file's choosing? (request.h, cost_unasked) */
+bool batch_is_unasked(const struct batch *b);
+
 /* batch_view.c */
 int batch_print_plan(const struct batch *b, const int64_t *caps, struct err *e) MUST_USE;
 int batch_print_end(const struct batch *b, struct err *e) MUST_USE;

@@ -7,6 +7,7 @@
 #include "base/text.h"
 #include "runner/cli/batch_internal.h"
 #include "runner/cli/ending.h"
+#include "runner/cli/launch_internal.h"
 #include "runner/cli/out.h"
 #include "runner/client/i18n.h"
 
@@ -265,6 +266,17 @@ batch_print_end(const struct batch *b, struct err *e)
 
 /* ---- the plan ---- */
 
+/* The questions of all are one, about the sum (plan.h). */
+static void
+find_question(const struct batch *b, int64_t total, bool *asks, bool *needs_word)
+{
+    struct err none;
+
+    *asks = launch_asks(b->c, b->cfg, total);
+    *needs_word =
+        launch_check_unasked(b->c, b->cfg, batch_is_unasked(b), total, &none) != 0;
+}
+
 static void
 plan_text(const struct batch *b, const int64_t *caps, int64_t total, struct buf *out)
 {
@@ -272,6 +284,9 @@ plan_text(const struct batch *b, const int64_t *caps, int64_t total, struct buf 
                              _(">CAP"), _("COMMAND"), NULL};
     struct table *t = table_new(headers);
     char money[OUT_MONEY_MAX];
+    const char *question;
+    bool asks;
+    bool needs_word;
 
     for (size_t i = 0; i < b->n; i++) {
         const struct batch_job *j = &b->jobs[i];
@@ -292,6 +307,11 @@ plan_text(const struct batch *b, const int64_t *caps, int64_t total, struct buf 
         buf_printf(out, " %s", place_at(b->place, i)->host);
     }
     buf_add_str(out, "\n");
+    find_question(b, total, &asks, &needs_word);
+    question = plan_question(asks, needs_word);
+    if (question != NULL) {
+        buf_printf(out, "%s\n", question);
+    }
     batch_say_data(b, out);
 }
 
@@ -300,7 +320,10 @@ plan_json_of(const struct batch *b, const int64_t *caps, int64_t total, struct b
 {
     struct json_writer w = json_to(out);
     struct json_writer *j = &w;
+    bool asks;
+    bool needs_word;
 
+    find_question(b, total, &asks, &needs_word);
     json_obj(j);
     json_key(j, "jobs");
     json_arr(j);
@@ -325,6 +348,8 @@ plan_json_of(const struct batch *b, const int64_t *caps, int64_t total, struct b
     json_arr_end(j);
     batch_json_data(b, j);
     json_kint(j, "cap_fen", total);
+    json_kbool(j, "asks", asks);
+    json_kbool(j, "needs_word", needs_word);
     json_obj_end(j);
     buf_add_str(out, "\n");
 }

@@ -84,6 +84,7 @@ make_plan(struct launch *l, const struct candidate *chosen, struct err *e)
         return -1;
     }
     p->can_run_s = lease_can_run_s(&l->grant, want.keep_bytes);
+    p->asks = launch_asks(l->c, l->cfg, l->grant.cap_fen);
     p->needs_word = launch_check_unasked(l->c, l->cfg, l->r->cost_unasked,
                                          l->grant.cap_fen, &none) != 0;
     return 0;
@@ -105,12 +106,10 @@ print_plan(const struct launch *l, struct err *e)
     return rc;
 }
 
-/* A question only where there is somebody, and only about real money. */
-static bool
-must_ask(const struct launch *l, int64_t cap_fen)
+bool
+launch_asks(const struct cli *c, const struct config *cfg, int64_t cap_fen)
 {
-    return !l->c->g.yes && cap_fen > config_money_fen(l->cfg, "ask-above") &&
-           ask_has_terminal(l->cl->ask);
+    return !c->g.yes && cap_fen > config_money_fen(cfg, "ask-above");
 }
 
 int
@@ -119,7 +118,7 @@ launch_check_unasked(const struct cli *c, const struct config *cfg, bool unasked
 {
     char money[OUT_MONEY_MAX];
 
-    if (!unasked || c->g.yes || cap_fen <= config_money_fen(cfg, "ask-above")) {
+    if (!unasked || !launch_asks(c, cfg, cap_fen)) {
         return 0;
     }
     return err_set(e, ERR_INVALID,
@@ -136,7 +135,7 @@ ask_user(struct launch *l, struct err *e)
     bool yes = false;
     int rc;
 
-    if (!must_ask(l, l->grant.cap_fen)) {
+    if (!launch_asks(l->c, l->cfg, l->grant.cap_fen) || !ask_has_terminal(l->cl->ask)) {
         return launch_check_unasked(l->c, l->cfg, l->r->cost_unasked, l->grant.cap_fen,
                                     e);
     }

@@ -110,6 +110,9 @@ void launch_progress_line(void *ctx, struct buf *out);
 void launch_ship_changed(void *ctx);
 void launch_close_ports(struct launch *l);
 
+/* Is that cap one a run asks about, where there is somebody to ask? */
+bool launch_asks(const struct cli *c, const struct config *cfg, int64_t cap_fen);
+
 /*
  * ERR_INVALID: a cap above ask-above (fen) is of a project file's choosing (unasked:
  * request.h, cost_unasked), and nobody has said that it may be.

@@ -397,9 +397,22 @@ shared_text(const struct plan *p, struct buf *out)
     }
 }
 
+const char *
+plan_question(bool asks, bool needs_word)
+{
+    if (needs_word) {
+        return _("the project file chose it, above ask-above: a run asks first; off a "
+                 "terminal it wants --max-cost or -y");
+    }
+    return asks ? _("that is above ask-above: on a terminal a run asks first, unless -y "
+                    "is given")
+                : NULL;
+}
+
 void
 plan_page(const struct plan *p, struct buf *out)
 {
+    const char *question;
     char price[2 * OUT_MONEY_MAX];
     char *device = plan_device(p);
     struct buf b = BUF_INIT;
@@ -413,10 +426,9 @@ plan_page(const struct plan *p, struct buf *out)
     row(out, _("price"), price_text(p, price));
     cap_text(p, &b);
     row_steal(out, _("cap"), &b);
-    if (p->needs_word) {
-        row(out, "",
-            _("the project file chose it, above ask-above: a run asks first; off a "
-              "terminal it wants --max-cost or -y"));
+    question = plan_question(p->asks, p->needs_word);
+    if (question != NULL) {
+        row(out, "", question);
     }
     page_run(p, out);
     if (p->ship != NULL) {
@@ -604,6 +616,7 @@ plan_json(const struct plan *p, struct buf *out)
                                           : "exec");
     json_kname(j, "cwd", s->cwd, strlen(s->cwd));
     json_kstr(j, "project", p->request->project);
+    json_kbool(j, "asks", p->asks);
     json_kbool(j, "needs_word", p->needs_word);
     if (p->ship != NULL) {
         json_ship(p, j);

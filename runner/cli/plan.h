@@ -23,11 +23,14 @@ struct plan {
     const struct build_report *ship; /* NULL: nothing is shipped */
     int64_t keep_bytes;
     bool setup_ready; /* with --setup: the host has its result */
+    bool asks;        /* on a terminal a run asks first: config's ask-above */
     bool needs_word;  /* off a terminal it is refused without --max-cost or -y */
 };
 
 void plan_page(const struct plan *p, struct buf *out);
 void plan_json(const struct plan *p, struct buf *out);
+/* What is to be said of `asks` and `needs_word`; NULL: nothing. */
+const char *plan_question(bool asks, bool needs_word);
 /* A few lines, one per call of say(). */
 void plan_remarks(const struct cli *c, const struct plan *p);
 

@@ -102,6 +102,14 @@ expect 100 run_it
 has "ask-above" "$work/err"
 expect 100 gpurun run --array 1-2 job.sh
 has "ask-above" "$work/err"
+expect 0 gpurun plan --array 1-2 job.sh
+has "the project file chose it"
+expect 0 gpurun plan --json --array 1-2 --max-cost 60 job.sh
+[ "$(json 'd["asks"], d["needs_word"]')" = "(True, False)" ] || fail "plan --json: $(cat "$work/out")"
+expect 0 gpurun plan -y --max-cost 60 job.sh
+hasnt "ask-above"
+expect 0 gpurun plan --max-cost 60 job.sh
+has "on a terminal a run asks first"
 [ "$(ps_json | grep -c '¥')" = 0 ]
 expect 0 gpurun plan job.sh
 has "the project file chose it"
