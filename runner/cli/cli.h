@@ -105,6 +105,8 @@ struct command {
      */
     const char *line_word;
     enum word_kind word;
+    /* What the first word may be besides, for completion; NULL-ended, or NULL. */
+    const char *const *verbs;
     /* GRAMMAR_SCRIPT: do the options say by themselves what is to run? NULL: never. */
     bool (*needs_no_script)(const void *options);
     bool hidden; /* not for people: completion's own entry */

@@ -160,6 +160,9 @@ complete_word(const struct offer *a, const struct typed *t)
     } else if (cmd->grammar == GRAMMAR_SCRIPT) {
         offer_kind(a, WORD_FILE);
     } else if (t->n_words == 0 || cmd->word == WORD_JOB_PATH || cmd->max_words < 0) {
+        for (const char *const *v = cmd->verbs; t->n_words == 0 && v && *v; v++) {
+            offer_word(a, *v, NULL);
+        }
         offer_kind(a, cmd->word);
     } else if (cmd->grammar == GRAMMAR_COMMAND) {
         offer_word(a, "--", NULL);

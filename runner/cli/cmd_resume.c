@@ -224,11 +224,6 @@ set_up(struct run_request *r, const struct run_options *o, const struct words *w
        const struct job_spec *old, const struct data_ref *ref, const char *dir,
        struct err *e)
 {
-    if (o->from != NULL) {
-        return err_set(e, ERR_INVALID, "%s",
-                       _("resume starts from the job's own snapshot; "
-                         "--from goes with run"));
-    }
     if (o->with_code && dir == NULL) {
         return err_set(
             e, ERR_INVALID, "%s",

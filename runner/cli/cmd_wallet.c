@@ -383,6 +383,8 @@ run_wallet(struct cli *c, const void *options, const struct words *w, struct err
     return adds ? topup(c, o, w->v[1], e) : run_own(c, o, logs, e);
 }
 
+static const char *const verbs[] = {"topup", "log", "retry", "use", NULL};
+
 const struct command cmd_wallet = {
     .name = "wallet",
     .usage = N_("[topup YUAN [--ref ID]] | log [--month YYYY-MM] | retry | use "
@@ -392,5 +394,6 @@ const struct command cmd_wallet = {
     .options = options_wallet,
     .options_size = sizeof(struct wallet_options),
     .max_words = 2,
+    .verbs = verbs,
     .run = run_wallet,
 };

@@ -29,7 +29,7 @@
     }
 
 /* clang-format off */
-#define RUN_ROWS                                                                         \
+#define RUN_ROWS_WHERE                                                                   \
     ROW("gpu", 0, OPT_STR, gpu, "TYPE[:N]",                                              \
         N_("a GPU of that type, or N: 4090, a100-80g, h100:2, any")),                    \
     ROW("cpu", 0, OPT_STR, cpu, "N",                                                     \
@@ -42,11 +42,16 @@
     ROW("python", 0, OPT_STR, python, "P", N_("run .py scripts with this interpreter of "\
         "the host")),                                                                    \
     ROW("conda", 0, OPT_STR, conda, "ENV", N_("run in this conda environment of the host")),\
-    ROW("venv", 0, OPT_STR, venv, "DIR", N_("run in this virtual environment of the host")),\
+    ROW("venv", 0, OPT_STR, venv, "DIR", N_("run in this virtual environment of the host"))
+
+/* A job that is resumed has those it had. */
+#define RUN_ROWS_FRESH                                                                   \
     ROW("setup", 0, OPT_STR, setup, "CMD|auto",                                          \
         N_("run CMD once for all jobs with the same files, without a device")),          \
     ROW("from", 0, OPT_STR, from, "SNAPSHOT",                                            \
-        N_("start from that snapshot's data, what is shipped over it")),                 \
+        N_("start from that snapshot's data, what is shipped over it"))
+
+#define RUN_ROWS_HOW                                                                     \
     ROW("data", 0, OPT_LIST, data, "NAME[:PATH]",                                        \
         N_("show a data set read-only at PATH (default: NAME; repeatable)")),            \
     ROW("dir", 0, OPT_STR, dir, "DIR",                                                   \
@@ -93,14 +98,14 @@
 /* clang-format on */
 
 const struct opt run_option_rows[] = {
-    RUN_ROWS,
-    RUN_ROWS_MORE,
-    RUN_ROWS_MANY,
-    {NULL, 0, OPT_NONE, 0, NULL, NULL},
+    RUN_ROWS_WHERE, RUN_ROWS_FRESH, RUN_ROWS_HOW,
+    RUN_ROWS_MORE,  RUN_ROWS_MANY,  {NULL, 0, OPT_NONE, 0, NULL, NULL},
 };
 
 const struct opt plan_option_rows[] = {
-    RUN_ROWS,
+    RUN_ROWS_WHERE,
+    RUN_ROWS_FRESH,
+    RUN_ROWS_HOW,
     RUN_ROWS_MORE,
     RUN_ROWS_MANY,
     ROW("compare", 0, OPT_FLAG, compare, NULL,
@@ -109,7 +114,8 @@ const struct opt plan_option_rows[] = {
 };
 
 const struct opt resume_option_rows[] = {
-    RUN_ROWS,
+    RUN_ROWS_WHERE,
+    RUN_ROWS_HOW,
     RUN_ROWS_MORE,
     ROW("with-code", 0, OPT_FLAG, with_code, NULL,
         N_("ship the directory the job came from anew, over the snapshot")),

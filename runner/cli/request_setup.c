@@ -149,12 +149,6 @@ request_fill_setup(struct run_request *r, const struct run_options *o, struct er
     if (command == NULL) {
         return 0;
     }
-    if (r->script.root == NULL) {
-        return err_set(
-            e, ERR_INVALID, "%s",
-            _("--setup goes with what is shipped: a job that is resumed has the "
-              "set-up it had"));
-    }
     if (o->venv != NULL) {
         return err_set(
             e, ERR_INVALID, "%s",

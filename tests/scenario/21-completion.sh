@@ -1,5 +1,5 @@
 #!/bin/bash
-# What bash and zsh offer: commands, options and values, typed in real shells.
+# What bash, zsh and fish offer: commands, options and values, typed in real shells.
 # needs: pipe
 . "$(dirname "$0")/lib.sh"
 
@@ -44,6 +44,10 @@ offers exec x '' = --
 offers exec x -- '' = :files
 offers cp @ = :files :nospace @last:
 offers ps '' = ''
+offers wallet '' = log retry topup use
+offers wallet use '' = ''
+offers resume --fro = ''
+offers resume --setu = ''
 note "behind a script only the placing options are ours, and soon none"
 offers train.py --gp = --gpu :files
 offers train.py --en = :files
@@ -88,6 +92,21 @@ types 'gpurun-agent allow --na' --name
 types 'gpurun-agent allow --name tr'
 types 'gpurun-agent help earn' earnings
 types 'gpurun-agent sup'
+
+note "fish"
+fishes() { # LINE EXPECTED...
+    local line=$1 got
+    shift
+    got=$(fish --no-config -c "source '$TOP/completions/gpurun.fish'; complete -C '$line'" | cut -f1 | sort | paste -sd' ')
+    [ "$got" = "$*" ] || fail "fish: '$line' becomes '$got' and not '$*'"
+}
+fishes 'gpurun host do' doctor
+fishes 'gpurun wallet ' log retry topup use
+fishes 'gpurun --host=lo' --host=local
+fishes 'gpurun run --dir fo' folder/
+fishes 'gpurun tra' train.py
+fishes 'gpurun cp @la' @last:
+fishes 'gpurun-agent ear' earnings
 
 note "real bash and real zsh, with a tab"
 zsh -n "$TOP/completions/_gpurun"
