@@ -170,7 +170,9 @@ check_header(sqlite3 *db, const struct db_options *o, enum found *found, int64_t
                        version, o->version);
     }
     if (version < o->version && (version < 1 || o->upgrades == NULL)) {
-        return err_set(e, ERR_VERSION, "version %" PRId64 "; this program knows %" PRId64,
+        return err_set(e, ERR_VERSION,
+                       "made by an older gpurun (version %" PRId64
+                       "; this program knows %" PRId64 "): open it with that one",
                        version, o->version);
     }
     *from = version;
@@ -275,7 +277,9 @@ open_checked(sqlite3 **db, const char *path, const struct db_options *o, struct 
     if (o->read_only) {
         return found == FOUND_EMPTY
                    ? err_set(e, ERR_NOT_FOUND, "it is empty")
-                   : err_set(e, ERR_VERSION, "an older version, opened to be read only");
+                   : err_set(e, ERR_VERSION,
+                             "made by an older gpurun: what writes to it brings it up to "
+                             "date first");
     }
     return make_schema(*db, o, e);
 }

@@ -107,7 +107,8 @@ unknown(const struct opt *table, const char *word, const char *name, size_t len,
 
     (void)text_escape_to(shown, sizeof shown, word);
     if (o == NULL) {
-        return err_set(e, ERR_INVALID, "unknown option '%s'", shown);
+        return err_set(e, ERR_INVALID,
+                       "unknown option '%s'; --help lists those there are", shown);
     }
     return err_set(e, ERR_INVALID, "unknown option '%s'; did you mean '--%s'?", shown,
                    o->name);

@@ -1,5 +1,6 @@
 #include "runner/client/near.h"
 
+#include "runner/client/snaps.h"
 #include "runner/job/verbs.h"
 #include "runner/wire/msg.h"
 
@@ -20,7 +21,7 @@ near_store(struct session *s, bool to_put, struct store **out)
     if (to_put) {
         rec_add_int(req, "puts", 1);
     }
-    if (session_call(s, req, -1, &resp, &ignored) == 0) {
+    if (session_call(s, req, SNAP_ANSWER_NS, &resp, &ignored) == 0) {
         path = rec_get(resp, "path");
         if (path == NULL || store_open(out, path, &o, &ignored) != 0) {
             *out = NULL;

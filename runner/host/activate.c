@@ -17,6 +17,9 @@
 #define NS_PER_S ((int64_t)1000000000)
 #define UNSET    "***unset***" /* conda's own mark */
 
+#define ACTIVATE_DIR   "etc/conda/activate.d"
+#define DEACTIVATE_DIR "etc/conda/deactivate.d"
+
 /*
  * In the order of conda. Their output is nobody's; descriptor 3 is where the environment
  * goes. The names that hold what we need are not exported, so none of them stays.
@@ -26,14 +29,14 @@ static const char script[] =
     "_gpurun_agent=$1 _gpurun_old=$2 _gpurun_new=$3 _gpurun_path=$4\n"
     "set --\n"
     "if [ -n \"$_gpurun_old\" ]; then\n"
-    "  for _gpurun_f in \"$_gpurun_old\"/etc/conda/deactivate.d/*.sh; do\n"
+    "  for _gpurun_f in \"$_gpurun_old\"/" DEACTIVATE_DIR "/*.sh; do\n"
     "    set -- \"$_gpurun_f\" \"$@\"\n"
     "  done\n"
     "  for _gpurun_f in \"$@\"; do [ -f \"$_gpurun_f\" ] && . \"$_gpurun_f\"; done\n"
     "fi\n"
     "set --\n"
     "export CONDA_PREFIX=\"$_gpurun_new\" PATH=\"$_gpurun_path\"\n"
-    "for _gpurun_f in \"$_gpurun_new\"/etc/conda/activate.d/*.sh; do\n"
+    "for _gpurun_f in \"$_gpurun_new\"/" ACTIVATE_DIR "/*.sh; do\n"
     "  [ -f \"$_gpurun_f\" ] && . \"$_gpurun_f\"\n"
     "done\n"
     "exec \"$_gpurun_agent\" print-env >&3\n";
@@ -131,6 +134,24 @@ has_scripts(const char *prefix, const char *name)
     return n > 0;
 }
 
+/* "'NEW/etc/conda/activate.d'", and before it what is left: where scripts are. malloc'ed
+ */
+static char *
+script_dirs(const char *old, const char *prefix)
+{
+    bool leaves = old != NULL && has_scripts(old, DEACTIVATE_DIR);
+    bool enters = has_scripts(prefix, ACTIVATE_DIR);
+    struct buf b = BUF_INIT;
+
+    if (leaves) {
+        buf_printf(&b, "'%s/" DEACTIVATE_DIR "'", old);
+    }
+    if (enters) {
+        buf_printf(&b, "%s'%s/" ACTIVATE_DIR "'", leaves ? ", " : "", prefix);
+    }
+    return buf_steal(&b);
+}
+
 /* PATH without old's bin, and with prefix's first. malloc'ed */
 static char *
 path_for(const struct strings *env, const char *old, const char *prefix)
@@ -159,6 +180,7 @@ run_scripts(const struct strings *before, const char *old, const char *prefix,
     char *bash = env_which(before, "bash");
     char *agent = loginenv_program();
     char *path = xstrdup(env_get(after, "PATH"));
+    char *dirs = script_dirs(old, prefix);
     char *const argv[] = {bash != NULL ? bash : (char *)(uintptr_t) "/bin/sh",
                           (char *)(uintptr_t) "-c",
                           (char *)(uintptr_t)script,
@@ -191,17 +213,17 @@ run_scripts(const struct strings *before, const char *old, const char *prefix,
         rc = 0;
     } else if (e->code == ERR_LIMIT) {
         err_set(e, ERR_LIMIT,
-                "the scripts in '%s/etc/conda/activate.d' did not come to an end in "
-                "%d s; --venv '%s' runs without them",
-                prefix, ACTIVATE_LIMIT_S, prefix);
+                "the scripts in %s did not come to an end in %d s; --venv '%s' runs "
+                "without them",
+                dirs, ACTIVATE_LIMIT_S, prefix);
     } else if (e->code == ERR_INVALID) {
         err_set(e, ERR_INVALID,
-                "a script in '%s/etc/conda/activate.d' ended the shell; --venv '%s' "
-                "runs without them",
-                prefix, prefix);
+                "a script in %s ended the shell; --venv '%s' runs without them", dirs,
+                prefix);
     }
     strings_free(&start);
     free(envp);
+    free(dirs);
     free(path);
     free(agent);
     free(bash);
@@ -229,8 +251,8 @@ activate_conda(const struct strings *login, const char *prefix, struct strings *
     if (env_get(after, "CONDA_SHLVL") == NULL) {
         env_set(after, "CONDA_SHLVL", "1");
     }
-    if (has_scripts(prefix, "etc/conda/activate.d") ||
-        (old != NULL && has_scripts(old, "etc/conda/deactivate.d"))) {
+    if (has_scripts(prefix, ACTIVATE_DIR) ||
+        (old != NULL && has_scripts(old, DEACTIVATE_DIR))) {
         rc = run_scripts(login, old, prefix, after, e);
     }
     free(path);

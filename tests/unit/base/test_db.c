@@ -95,8 +95,10 @@ open__refuses_what_is_not_ours(void **state)
     other = options;
     other.version = 2;
     assert_refused(db_open(&db, path, &other, &e), ERR_VERSION);
+    assert_non_null(strstr(e.msg, "update this one"));
     other.version = 4;
     assert_refused(db_open(&db, path, &other, &e), ERR_VERSION);
+    assert_non_null(strstr(e.msg, "open it with that one"));
     assert_null(db);
     assert_non_null(strstr(e.msg, path));
 

@@ -132,10 +132,13 @@ mistakes__are_told_with_what_was_meant(void **state)
     check(false, W("-gpu"), "refused: unknown option '-gpu'; did you mean '--gpu'?");
     check(false, W("--hots=x"),
           "refused: unknown option '--hots=x'; did you mean '--host'?");
-    check(false, W("--completely-else"), "refused: unknown option '--completely-else'");
-    check(false, W("-z"), "refused: unknown option '-z'");
-    check(false, W("--\x1b[1m"), "refused: unknown option '--\\x1b[1m'");
-    check(false, W("--=x"), "refused: unknown option '--=x'");
+    check(false, W("--completely-else"),
+          "refused: unknown option '--completely-else'; --help lists those there are");
+    check(false, W("-z"), "refused: unknown option '-z'; --help lists those there are");
+    check(false, W("--\x1b[1m"),
+          "refused: unknown option '--\\x1b[1m'; --help lists those there are");
+    check(false, W("--=x"),
+          "refused: unknown option '--=x'; --help lists those there are");
 }
 
 static void

@@ -113,14 +113,26 @@ activate__says_so_where_a_script_ends_the_shell(void **state)
     struct strings login = {NULL, 0};
     struct strings after = {NULL, 0};
     char *prefix = path_join(*state, "bad");
+    char *old = path_join(*state, "old");
+    char *script = path_join(prefix, "etc/conda/activate.d/a.sh");
     struct err e = {0};
 
     env_set(&login, "PATH", "/usr/bin:/bin");
     unit_put_file(*state, "bad/etc/conda/activate.d/a.sh", "exit 0\n", 0644);
     assert_refused(activate_conda(&login, prefix, &after, &e), ERR_INVALID);
     assert_non_null(strstr(e.msg, "ended the shell"));
+    assert_null(strstr(e.msg, "deactivate.d"));
     assert_int_equal(after.n, 0);
+
+    env_set(&login, "CONDA_PREFIX", old);
+    unit_put_file(*state, "old/etc/conda/deactivate.d/a.sh", "exit 0\n", 0644);
+    (void)unlink(script);
+    assert_refused(activate_conda(&login, prefix, &after, &e), ERR_INVALID);
+    assert_non_null(strstr(e.msg, "old/etc/conda/deactivate.d'"));
+    assert_null(strstr(e.msg, "/activate.d"));
     strings_free(&login);
+    free(script);
+    free(old);
     free(prefix);
 }
 
