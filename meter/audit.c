@@ -1,6 +1,6 @@
 #include "meter/audit.h"
 
-#include <assert.h>
+#include <search.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -46,8 +46,7 @@ struct audit {
     size_t n_devices;
     struct span *spans;
     size_t n_spans;
-    char (*leases)[GRANT_ID_MAX + 1];
-    size_t n_leases;
+    void *leases; /* those that are in it (tsearch) */
     struct reserved *reserved;
     size_t n_reserved;
 };
@@ -86,7 +85,7 @@ audit_free(struct audit *a)
         }
         free(a->devices);
         free(a->spans);
-        free(a->leases);
+        tdestroy(a->leases, free);
         free(a->reserved);
         free(a);
     }
@@ -171,17 +170,26 @@ holds_device(enum usage_state s)
            s == USAGE_HOST_SNAPSHOT;
 }
 
+static int
+by_text(const void *a, const void *b)
+{
+    return strcmp(a, b);
+}
+
 static bool
 known_lease(struct audit *a, const char *lease)
 {
-    for (size_t i = 0; i < a->n_leases; i++) {
-        if (strcmp(a->leases[i], lease) == 0) {
-            return true;
-        }
+    char *own = xstrdup(lease);
+    char *const *there = tsearch(own, &a->leases, by_text);
+
+    if (there == NULL) {
+        abort(); /* out of memory, as xstrdup */
     }
-    a->leases = grown(a->leases, a->n_leases, sizeof *a->leases);
-    (void)strcpy(a->leases[a->n_leases++], lease);
-    return false;
+    if (*there == own) {
+        return false;
+    }
+    free(own);
+    return true;
 }
 
 static int64_t
@@ -376,6 +384,7 @@ struct walk {
     int64_t from_ns; /* what is looked at of this boot */
     int64_t to_ns;
     int64_t at_ns; /* accounted for so far */
+    size_t next;   /* the first span that may say something of what comes then */
     const char *job;
 };
 
@@ -385,27 +394,44 @@ wall_at(const struct walk *w, int64_t boot_ns)
     return w->v->wall_ns + (boot_ns - w->v->from_ns);
 }
 
-/* Held by nobody until to: idle as far as it was seen, else unobserved. */
+/* What is known by somebody else than a session of the time from at_ns on. */
+static void
+walk_known(struct walk *w, const struct span *s, int64_t to_ns, const char *job)
+{
+    int64_t ns;
+
+    if (s->from_ns > w->at_ns) {
+        book_gap(w->a, w->d, AUDIT_UNOBSERVED, wall_at(w, w->at_ns),
+                 s->from_ns - w->at_ns, w->job, job);
+        w->at_ns = s->from_ns;
+    }
+    ns = i64_min(s->to_ns, to_ns) - w->at_ns;
+    book_gap(w->a, w->d, s->kind == SPAN_SEEN ? AUDIT_IDLE : AUDIT_FAULT,
+             wall_at(w, w->at_ns), ns, w->job, job);
+    w->at_ns += ns;
+}
+
+/*
+ * Held by nobody until to: idle as far as it was seen, else unobserved. Spans are in the
+ * order of their begins, so one that is over is looked at once, not at every gap.
+ */
 static void
 walk_gap(struct walk *w, int64_t to_ns, const char *job)
 {
     to_ns = i64_min(to_ns, w->to_ns);
-    for (size_t i = w->v->first; i < w->v->end && w->at_ns < to_ns; i++) {
-        const struct span *s = &w->a->spans[i];
-        int64_t ns;
+    for (; w->next < w->v->end && w->at_ns < to_ns; w->next++) {
+        const struct span *s = &w->a->spans[w->next];
 
-        if (s->kind == SPAN_HELD || s->to_ns <= w->at_ns || s->from_ns >= to_ns) {
+        if (s->kind == SPAN_HELD || s->to_ns <= w->at_ns) {
             continue;
         }
-        if (s->from_ns > w->at_ns) {
-            book_gap(w->a, w->d, AUDIT_UNOBSERVED, wall_at(w, w->at_ns),
-                     s->from_ns - w->at_ns, w->job, job);
-            w->at_ns = s->from_ns;
+        if (s->from_ns >= to_ns) {
+            break;
         }
-        ns = i64_min(s->to_ns, to_ns) - w->at_ns;
-        book_gap(w->a, w->d, s->kind == SPAN_SEEN ? AUDIT_IDLE : AUDIT_FAULT,
-                 wall_at(w, w->at_ns), ns, w->job, job);
-        w->at_ns = i64_min(s->to_ns, to_ns);
+        walk_known(w, s, to_ns, job);
+        if (s->to_ns > to_ns) {
+            break; /* it goes on behind the gap */
+        }
     }
     if (w->at_ns < to_ns) {
         book_gap(w->a, w->d, AUDIT_UNOBSERVED, wall_at(w, w->at_ns), to_ns - w->at_ns,
@@ -445,7 +471,7 @@ static bool
 walk_boot(const struct audit *a, struct audit_device *d, const struct boot_view *v,
           const char **job)
 {
-    struct walk w = {.a = a, .d = d, .v = v, .job = *job};
+    struct walk w = {.a = a, .d = d, .v = v, .next = v->first, .job = *job};
     __int128 skip = (__int128)a->from_wall_ns - v->wall_ns;
     __int128 room = (__int128)a->to_wall_ns - v->wall_ns;
 

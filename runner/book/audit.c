@@ -21,8 +21,18 @@
  * signed by its host, under a grant of ours, of exactly what was posted; every receipt is
  * posted; and what came in is where it should be.
  */
+#define BATCH 256 /* receipts in memory at once, verified on all cores */
+
+struct batch {
+    struct receipt_task tasks[BATCH];
+    char *leases[BATCH];
+    char *paths[BATCH];
+    size_t n;
+};
+
 struct audit {
     struct book *book;
+    struct batch batch;
     size_t n_receipts;
     size_t n_wrong;
     int64_t charges_fen; /* by receipts, lines of keeping and what reservations cost */
@@ -74,29 +84,25 @@ keeping_of(const struct audit *a, const struct receipt *r, int64_t *fen, struct 
 }
 
 static void
-check_receipt(struct audit *a, const char *lease, const char *path)
+check_receipt(struct audit *a, const char *lease, const struct receipt *r)
 {
-    const struct receipt_pins pins = {.book = &a->book->pub};
-    struct receipt *r = NULL;
     struct ledger_lease h;
     int64_t kept = 0;
     char text[160];
     struct err e;
 
-    a->n_receipts++;
-    if (receipt_verify_file(&r, path, &pins, &e) != 0 ||
-        ledger_lease(a->book->ledger, lease, &h, &e) != 0) {
+    if (ledger_lease(a->book->ledger, lease, &h, &e) != 0) {
         wrong(a, lease, e.msg);
-        goto out;
+        return;
     }
     if (strcmp(r->lease, lease) != 0 || h.state < LEDGER_HOLD_KEEPING) {
         wrong(a, lease, _("a receipt that is not in the ledger"));
-        goto out;
+        return;
     }
     if (h.state == LEDGER_HOLD_DONE && r->keep_hold_fen > 0 &&
         keeping_of(a, r, &kept, &e) != 0) {
         wrong(a, lease, e.msg);
-        goto out;
+        return;
     }
     a->charges_fen += r->charge_fen + kept;
     if (h.charge_fen != r->charge_fen + kept) {
@@ -105,9 +111,43 @@ check_receipt(struct audit *a, const char *lease, const char *path)
                        h.charge_fen, r->charge_fen + kept);
         wrong(a, lease, text);
     }
+}
 
-out:
-    receipt_free(r);
+static void
+check_batch(struct audit *a)
+{
+    struct batch *b = &a->batch;
+
+    receipt_verify_files(b->tasks, b->n);
+    for (size_t i = 0; i < b->n; i++) {
+        struct receipt_task *t = &b->tasks[i];
+
+        if (t->out == NULL) {
+            wrong(a, b->leases[i], t->e.msg);
+        } else {
+            check_receipt(a, b->leases[i], t->out);
+        }
+        receipt_free(t->out);
+        free(b->leases[i]);
+        free(b->paths[i]);
+    }
+    b->n = 0;
+}
+
+static void
+take_receipt(struct audit *a, const char *lease, const char *path)
+{
+    struct batch *b = &a->batch;
+
+    a->n_receipts++;
+    b->leases[b->n] = xstrdup(lease);
+    b->paths[b->n] = xstrdup(path);
+    b->tasks[b->n] =
+        (struct receipt_task){.path = b->paths[b->n], .pins = {.book = &a->book->pub}};
+    b->n++;
+    if (b->n == BATCH) {
+        check_batch(a);
+    }
 }
 
 static void
@@ -174,6 +214,15 @@ check_files(struct audit *a, const char *name, enum id_kind kind,
     (void)closedir(d);
     free(dir);
     return 0;
+}
+
+static int
+check_receipts(struct audit *a, struct err *e)
+{
+    int rc = check_files(a, "receipts", ID_LEASE, take_receipt, e);
+
+    check_batch(a);
+    return rc;
 }
 
 struct sums {
@@ -277,7 +326,7 @@ book_cmd_audit(const struct command_options *o, int argc, char **argv, struct er
     if (ledger_check(a.book->ledger, &why) != 0) {
         wrong(&a, NULL, why.msg);
     }
-    if (check_files(&a, "receipts", ID_LEASE, check_receipt, e) != 0 ||
+    if (check_receipts(&a, e) != 0 ||
         check_files(&a, "reservations", ID_RESERVATION, check_reservation, e) != 0 ||
         ledger_each_account(a.book->ledger, add_account, &s, e) != 0) {
         goto out;

@@ -10,6 +10,7 @@
 #include "runner/cli/bill.h"
 #include "runner/cli/commands.h"
 #include "runner/cli/out.h"
+#include "runner/cli/overlap.h"
 #include "runner/client/booked.h"
 #include "runner/client/i18n.h"
 #include "runner/client/keepings.h"
@@ -103,68 +104,28 @@ check_ledger(struct audit *a, const struct home *home, struct ledger *l,
     return 0;
 }
 
-/* From and to when a session held its devices, by the labels of its records. */
-static bool
-held_span(const struct receipt *r, int64_t *from_ns, int64_t *to_ns)
-{
-    bool any = false;
-
-    for (size_t i = 0; i < r->n_intervals; i++) {
-        const struct receipt_interval *v = &r->intervals[i];
-
-        if (v->spent.ns[USAGE_RUNNING] + v->spent.ns[USAGE_RESERVED] +
-                v->spent.ns[USAGE_WINDOW] >
-            0) {
-            *from_ns = any ? *from_ns : v->from_wall_ns;
-            *to_ns = v->to_wall_ns;
-            any = true;
-        }
-    }
-    return any;
-}
-
-/* Cores are shared; any other device is one session's at a time. */
-static const struct journal_device *
-common_device(const struct receipt *a, const struct receipt *b)
-{
-    for (size_t i = 0; i < a->n_devices; i++) {
-        for (size_t k = 0; k < b->n_devices; k++) {
-            if (strcmp(a->devices[i].class_name, "cpu") != 0 &&
-                strcmp(a->devices[i].uuid, b->devices[k].uuid) == 0) {
-                return &a->devices[i];
-            }
-        }
-    }
-    return NULL;
-}
-
+/* Of a month those whose later session is of it. */
 static void
-check_overlaps(struct audit *a, const struct bill_entries *l, size_t i)
+check_overlaps(struct audit *a, const struct bill_entries *l, const char *month)
 {
-    const struct receipt *r = l->v[i].receipt;
-    int64_t from = 0;
-    int64_t to = 0;
+    const struct receipt **r = xcalloc(l->n, sizeof *r);
+    struct overlaps found;
 
-    if (!held_span(r, &from, &to)) {
-        return;
+    for (size_t i = 0; i < l->n; i++) {
+        r[i] = l->v[i].receipt;
     }
-    for (size_t k = 0; k < i; k++) {
-        const struct receipt *o = l->v[k].receipt;
-        const struct journal_device *d;
-        int64_t f = 0;
-        int64_t t = 0;
+    overlaps_find(r, l->n, &found);
+    for (size_t i = 0; i < found.n; i++) {
+        const struct overlap *o = &found.v[i];
 
-        if (memcmp(o->host.b, r->host.b, sizeof r->host.b) != 0 ||
-            !held_span(o, &f, &t) || f >= to || from >= t) {
-            continue;
-        }
-        d = common_device(r, o);
-        if (d != NULL) {
+        if (month == NULL || bill_part_of(&l->v[o->second].bill, month).n_lines > 0) {
             problem(a,
                     xasprintf(_("jobs %s and %s were both billed for device %s at once"),
-                              o->job, r->job, d->uuid));
+                              r[o->first]->job, r[o->second]->job, o->uuid));
         }
     }
+    overlaps_free(&found);
+    free(r);
 }
 
 static int
@@ -235,10 +196,10 @@ look(struct audit *a, const struct cli *c, const struct bill_entries *l,
         a->charge_fen += part.charge_fen;
         a->keeping_fen += part.keeping_fen;
         check_states(a, l->v[i].receipt);
-        check_overlaps(a, l, i);
         rc = ledger != NULL ? check_ledger(a, c->home, ledger, l->v[i].receipt, e) : 0;
     }
     if (rc == 0) {
+        check_overlaps(a, l, month);
         rc = check_reservations(a, booked, l, month, ledger, e);
     }
     ledger_close(ledger);
