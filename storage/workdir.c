@@ -18,7 +18,9 @@
 #include "storage/scache.h"
 #include "storage/scan.h"
 
-#define JOB_NAME_MAX ((size_t)64)
+#define JOB_NAME_MAX  ((size_t)64)
+#define SCAN_SUFFIX   ".scan"
+#define MAKING_SUFFIX ".new"
 /* Directories looked at whether they are near enough to be changed: each is a sweep. */
 #define CHANGED_MAX 2
 
@@ -40,10 +42,10 @@ names_of(int work_fd, const char *job, struct names *n, struct err *e)
         return err_set(e, ERR_INVALID, "not a job's directory name");
     }
     memcpy(n->dir, job, len + 1);
-    (void)snprintf(n->scan, sizeof n->scan, "%s.scan", job);
-    (void)snprintf(n->making, sizeof n->making, ".%s.new", job);
-    (void)snprintf(n->scan_path, sizeof n->scan_path, "/proc/self/fd/%d/%s.scan", work_fd,
-                   job);
+    (void)snprintf(n->scan, sizeof n->scan, "%s" SCAN_SUFFIX, job);
+    (void)snprintf(n->making, sizeof n->making, ".%s" MAKING_SUFFIX, job);
+    (void)snprintf(n->scan_path, sizeof n->scan_path, "/proc/self/fd/%d/%s", work_fd,
+                   n->scan);
     return 0;
 }
 
@@ -52,6 +54,43 @@ open_dir(int work_fd, const char *name, int *fd, struct err *e)
 {
     *fd = openat(work_fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
     return *fd == -1 ? err_set_sys(e, errno, "cannot open a job's directory") : 0;
+}
+
+/*
+ * Makers share the place, a sweep has it alone. Their locks on what they make would not
+ * do: the name passes from one thing to the next, and a sweep may have looked at the one
+ * and remove the other. *place -1 with 0: not to be had now, LOCK_NB.
+ */
+static int
+lock_place(int work_fd, int how, int *place, struct err *e)
+{
+    int fd = openat(work_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int rc = 0;
+
+    *place = -1;
+    if (fd == -1 || flock(fd, how) != 0) {
+        rc = fd != -1 && errno == EWOULDBLOCK
+                 ? 0
+                 : err_set_sys(e, errno, "cannot lock the place of job directories");
+        (void)fd_close(&fd);
+    }
+    *place = fd;
+    return rc;
+}
+
+/* ".X.new": being made by somebody who holds a lock on it, or left over. */
+static int
+remove_left_over(int work_fd, const char *name, struct err *e)
+{
+    int fd = openat(work_fd, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+    bool left_over = fd != -1 && flock(fd, LOCK_EX | LOCK_NB) == 0;
+    int rc = 0;
+
+    if (left_over) {
+        rc = file_remove_tree_at(work_fd, name, e);
+    }
+    (void)fd_close(&fd);
+    return rc;
 }
 
 /* ---- taking over the directory of an ended job ---- */
@@ -325,6 +364,9 @@ make(int work_fd, const char *job, struct store *s, const struct sha256 *tree_id
     if (fstatat(work_fd, n.dir, &sb, AT_SYMLINK_NOFOLLOW) == 0) {
         return err_set(e, ERR_EXISTS, "job %s has a directory already", job);
     }
+    if (remove_left_over(work_fd, n.making, e) != 0) { /* by who died making this one */
+        return -1;
+    }
     for (size_t i = 0; o != NULL && i < o->n_candidates; i++) {
         if (take_over(work_fd, o->candidates[i], &n, tree_id, r, &taken, e) != 0) {
             return -1;
@@ -371,101 +413,126 @@ workdir_snapshot(int work_fd, const char *job, struct store *s, bool live,
     return rc;
 }
 
-/*
- * Makers share the place, a sweep has it alone. Their locks on what they make would not
- * do: the name passes from one thing to the next, and a sweep may have looked at the one
- * and remove the other.
- */
 int
 workdir_make(int work_fd, const char *job, struct store *s, const struct sha256 *tree_id,
              const struct workdir_options *o, struct workdir_report *r, struct err *e)
 {
-    int place = openat(work_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    int rc = -1;
+    int place;
+    int rc = lock_place(work_fd, LOCK_SH, &place, e);
 
-    if (place == -1 || flock(place, LOCK_SH) != 0) {
-        err_set_sys(e, errno, "cannot lock the place of job directories");
-    } else {
+    if (rc == 0) {
         rc = make(work_fd, job, s, tree_id, o, r, e);
     }
     (void)fd_close(&place);
     return rc;
 }
 
-int
-workdir_give_up(int work_fd, const char *job, struct err *e)
+bool
+workdir_may_be_taken(int work_fd, const char *job)
 {
     struct names n;
+    struct err none;
 
-    if (names_of(work_fd, job, &n, e) != 0) {
-        return -1;
-    }
-    if (unlinkat(work_fd, n.scan, 0) != 0) {
-        return errno == ENOENT
-                   ? 0
-                   : err_set_sys(e, errno, "cannot remove the scan cache of job %s", job);
-    }
-    return file_remove_tree_at(work_fd, n.dir, e);
+    return names_of(work_fd, job, &n, &none) == 0 &&
+           faccessat(work_fd, n.scan, F_OK, AT_SYMLINK_NOFOLLOW) == 0;
+}
+
+static int
+remove_scan(int work_fd, const struct names *n, bool *had, struct err *e)
+{
+    *had = unlinkat(work_fd, n->scan, 0) == 0;
+    return *had || errno == ENOENT
+               ? 0
+               : err_set_sys(e, errno, "cannot remove the scan cache of job %s", n->dir);
 }
 
 int
 workdir_remove(int work_fd, const char *job, struct err *e)
 {
     struct names n;
+    bool had;
 
-    if (names_of(work_fd, job, &n, e) != 0) {
-        return -1;
-    }
-    if (unlinkat(work_fd, n.scan, 0) != 0 && errno != ENOENT) {
-        return err_set_sys(e, errno, "cannot remove the scan cache of job %s", job);
-    }
-    return file_remove_tree_at(work_fd, n.dir, e);
+    return names_of(work_fd, job, &n, e) != 0 || remove_scan(work_fd, &n, &had, e) != 0
+               ? -1
+               : file_remove_tree_at(work_fd, n.dir, e);
 }
 
-/* ".X.new": being made by somebody who holds a lock on it, or left over. */
-static int
-sweep_one(int work_fd, const char *name, struct err *e)
+int
+workdir_give_up(int work_fd, const char *job, struct err *e)
 {
-    int fd = openat(work_fd, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
-    bool left_over = fd != -1 && flock(fd, LOCK_EX | LOCK_NB) == 0;
-    int rc = 0;
+    struct names n;
+    bool ours;
+    int place;
+    int rc;
 
-    if (left_over) {
-        rc = file_remove_tree_at(work_fd, name, e);
+    if (names_of(work_fd, job, &n, e) != 0 || remove_scan(work_fd, &n, &ours, e) != 0) {
+        return -1;
     }
-    (void)fd_close(&fd);
+    if (ours) {
+        return file_remove_tree_at(work_fd, n.dir, e);
+    }
+    /* It was taken, by somebody who is at work, or who died. */
+    rc = lock_place(work_fd, LOCK_EX | LOCK_NB, &place, e);
+    if (rc == 0 && place != -1) {
+        rc = workdir_remove(work_fd, job, e); /* may have been given back meanwhile */
+    }
+    (void)fd_close(&place);
     return rc;
+}
+
+static bool
+ends_with(const char *name, const char *suffix, size_t *rest)
+{
+    size_t len = strlen(name);
+    size_t n = strlen(suffix);
+
+    *rest = len > n ? len - n : 0;
+    return *rest > 0 && strcmp(name + *rest, suffix) == 0;
+}
+
+/* A cache, whole or begun, of a directory that is not there: its maker died before. */
+static int
+remove_orphan(int work_fd, const char *name, size_t dir_len, struct err *e)
+{
+    char dir[JOB_NAME_MAX + 1];
+
+    if (dir_len > JOB_NAME_MAX) {
+        return 0;
+    }
+    memcpy(dir, name, dir_len);
+    dir[dir_len] = '\0';
+    if (faccessat(work_fd, dir, F_OK, AT_SYMLINK_NOFOLLOW) == 0 || errno != ENOENT ||
+        unlinkat(work_fd, name, 0) == 0 || errno == ENOENT) {
+        return 0;
+    }
+    return err_set_sys(e, errno, "cannot remove a scan cache that is of nothing");
+}
+
+static int
+sweep_name(void *ctx, int work_fd, const char *name, struct err *e)
+{
+    size_t len;
+
+    (void)ctx;
+    if (name[0] == '.') {
+        return ends_with(name + 1, MAKING_SUFFIX, &len)
+                   ? remove_left_over(work_fd, name, e)
+                   : 0;
+    }
+    return ends_with(name, SCAN_SUFFIX, &len) || ends_with(name, SCAN_SUFFIX ".tmp", &len)
+               ? remove_orphan(work_fd, name, len, e)
+               : 0;
 }
 
 int
 workdir_sweep(int work_fd, struct err *e)
 {
-    int fd = openat(work_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    DIR *d = fd == -1 ? NULL : fdopendir(fd);
-    struct dirent *de;
-    int rc = 0;
+    int place;
+    int rc = lock_place(work_fd, LOCK_EX | LOCK_NB, &place, e);
 
-    if (d == NULL) {
-        err_set_sys(e, errno, "cannot list job directories");
-        (void)fd_close(&fd);
-        return -1;
+    if (rc == 0 && place != -1) {
+        rc = file_each_name(work_fd, sweep_name, NULL, e);
     }
-    if (flock(fd, LOCK_EX | LOCK_NB) != 0) { /* somebody is making one: another time */
-        rc = errno == EWOULDBLOCK ? 0
-                                  : err_set_sys(e, errno,
-                                                "cannot lock the place of "
-                                                "job directories");
-        (void)closedir(d);
-        return rc;
-    }
-    while (rc == 0 && (de = readdir(d)) != NULL) {
-        size_t len = strlen(de->d_name);
-
-        if (de->d_name[0] == '.' && len > 5 &&
-            strcmp(de->d_name + len - 4, ".new") == 0) {
-            rc = sweep_one(work_fd, de->d_name, e);
-        }
-    }
-    (void)closedir(d);
+    (void)fd_close(&place);
     return rc;
 }

@@ -18,7 +18,8 @@
  *
  *     work/<job>            the directory the job sees
  *     work/<job>.scan       its scan cache; present only while the directory is whole
- *     work/.<job>.new       being made; never trusted, swept by workdir_sweep
+ *     work/.<job>.new       being made; never trusted, removed by the next who makes that
+ *                           one, or by workdir_sweep
  *
  * A new directory is, best first: the directory of an *ended* job (workdir_release)
  * taken over and changed where it differs, else a plain extraction. A taken-over
@@ -65,9 +66,13 @@ struct build_report;
 int workdir_snapshot(int work_fd, const char *job, struct store *s, bool live,
                      struct build_report *r, struct err *e) MUST_USE;
 
+/* Has it a cache? Without one nobody takes it over, or somebody is just doing so. */
+bool workdir_may_be_taken(int work_fd, const char *job) MUST_USE;
+
 /*
  * Remove the directory of an ended job, unless somebody takes it over or has done so: who
- * removes its cache owns it.
+ * removes its cache owns it. One that has none is left alone while anybody makes a
+ * directory there: whoever took it may be at work. Else they died, and it goes.
  */
 int workdir_give_up(int work_fd, const char *job, struct err *e) MUST_USE;
 
@@ -75,7 +80,7 @@ int workdir_give_up(int work_fd, const char *job, struct err *e) MUST_USE;
 int workdir_remove(int work_fd, const char *job, struct err *e) MUST_USE;
 
 /*
- * Remove what interrupted makers left. Does nothing while anybody makes a directory
+ * Remove what interrupted makers left, caches without a directory too. Does nothing while anybody makes a directory
  * there: what is left over then goes the next time.
  */
 int workdir_sweep(int work_fd, struct err *e) MUST_USE;

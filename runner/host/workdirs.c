@@ -153,10 +153,16 @@ how_many_to_keep(int work_fd)
 }
 
 static void
-tell_left(const struct trim_told *t, enum leftover what, const char *job, size_t keep)
+tell_left(const struct trim_told *t, enum leftover what, bool taken, const char *job,
+          size_t keep)
 {
     if (what == LEFTOVER_WASTE) {
         trim_tell(t, "the directory of job %s would go: its data is not wanted", job);
+    } else if (taken) {
+        trim_tell(t,
+                  "the directory of job %s would go, unless another is being made from "
+                  "it: its data is in a snapshot",
+                  job);
     } else {
         trim_tell(t,
                   "the directory of job %s would go: its data is in a snapshot, and only "
@@ -182,13 +188,15 @@ workdirs_trim(const struct renter *r, const struct trim_told *only, struct err *
     rc = 0;
     for (size_t i = 0; i < l.n && rc == 0; i++) {
         enum leftover what = classify(r, l.v[i].job);
+        bool taken = !workdir_may_be_taken(work_fd, l.v[i].job);
 
-        n_safe += what == LEFTOVER_SAFE ? 1 : 0;
-        if (what == LEFTOVER_NONE || (what == LEFTOVER_SAFE && n_safe <= keep)) {
+        n_safe += what == LEFTOVER_SAFE && !taken ? 1 : 0;
+        if (what == LEFTOVER_NONE ||
+            (what == LEFTOVER_SAFE && !taken && n_safe <= keep)) {
             continue;
         }
         if (only != NULL) {
-            tell_left(only, what, l.v[i].job, keep);
+            tell_left(only, what, taken, l.v[i].job, keep);
         } else if (what == LEFTOVER_WASTE) {
             rc = workdir_remove(work_fd, l.v[i].job, e);
         } else {

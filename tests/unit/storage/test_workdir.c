@@ -248,15 +248,24 @@ sweep__waits_for_another_time_while_somebody_makes_one(void **state)
     assert_true(maker != -1 && other != -1);
     assert_int_equal(flock(maker, LOCK_SH), 0);
     assert_int_equal(mkdirat(p.work_fd, ".j9.new", 0700), 0);
+    assert_int_equal(mkdirat(p.work_fd, "taken", 0700), 0);
+    write_at(p.work_fd, "j8.scan", "of nothing");
     OK(workdir_sweep(p.work_fd, e));
+    OK(workdir_give_up(p.work_fd, "taken", e));
     assert_int_equal(faccessat(p.work_fd, ".j9.new", F_OK, 0), 0);
+    assert_int_equal(faccessat(p.work_fd, "taken", F_OK, 0), 0);
+    assert_int_equal(faccessat(p.work_fd, "j8.scan", F_OK, 0), 0);
     (void)make(&p, "j1", NULL); /* makers do not keep each other waiting */
     assert_int_equal(flock(other, LOCK_EX | LOCK_NB), -1);
     (void)close(maker);
     assert_int_equal(flock(other, LOCK_EX | LOCK_NB), 0); /* and leave no lock behind */
     (void)close(other);
     OK(workdir_sweep(p.work_fd, e));
+    OK(workdir_give_up(p.work_fd, "taken", e));
     assert_int_equal(faccessat(p.work_fd, ".j9.new", F_OK, 0), -1);
+    assert_int_equal(faccessat(p.work_fd, "taken", F_OK, 0), -1);
+    assert_int_equal(faccessat(p.work_fd, "j8.scan", F_OK, 0), -1);
+    assert_int_equal(faccessat(p.work_fd, "j1.scan", F_OK, 0), 0);
     place_free(&p);
 }
 
