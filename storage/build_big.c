@@ -181,7 +181,7 @@ finish_entry(struct big *f, const struct scan_entry *before)
     struct tree_entry *entry = &f->g->entries[0];
     struct scan_entry after;
     bool stable = f->settled && build_fstat(f->fd, &after) == 0 &&
-                  build_same_file(before, &after) && !f->shortened;
+                  build_same_content(before, &after) && !f->shortened;
 
     build_fill_file(f->b, f->g, 0, f->fd, before);
     entry->size = before->size;

@@ -204,6 +204,7 @@ int build_fstat(int fd, struct scan_entry *to);
 int build_fstat_settled(const struct build *b, int fd, struct scan_entry *to,
                         bool *settled);
 bool build_same_file(const struct scan_entry *a, const struct scan_entry *b);
+bool build_same_content(const struct scan_entry *before, const struct scan_entry *after);
 
 /* ---- build_big.c: any thread ---- */
 

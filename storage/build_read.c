@@ -10,12 +10,17 @@
 #include "base/file.h"
 #include "storage/beneath.h"
 #include "storage/build_internal.h"
+#include "storage/chunker.h"
 #include "storage/scan_internal.h"
 
 /* How often a file that changes under our hands is read again. */
 #define TRIES 3
 /* Small files that grew since the sweep may make the bytes of a group too many. */
 #define SMALL_CHUNK_MAX ((size_t)512 * 1024)
+/* One that is a big file by now is read whole up to this, while its group has no more
+ * chunks than that. */
+#define GROWN_MAX_BYTES  ((uint64_t)16 << 20)
+#define GROWN_MAX_CHUNKS (TREE_GROUP_CHUNKS_MAX / 2)
 
 int
 build_fstat(int fd, struct scan_entry *to)
@@ -43,7 +48,8 @@ build_fstat_settled(const struct build *b, int fd, struct scan_entry *to, bool *
         if (build_fstat(fd, to) != 0) {
             return -1;
         }
-        age_ns = clock_wall_ns() - to->ctime_ns;
+        /* The last name's going is no write, and nobody sets times of what has none. */
+        age_ns = clock_wall_ns() - (to->nlink == 0 ? to->mtime_ns : to->ctime_ns);
         /* From the future: another clock's, or that of ours before it was put back. */
         if (alone || age_ns >= SCACHE_TICK_NS || age_ns < 0) {
             *settled = true;
@@ -62,6 +68,22 @@ build_same_file(const struct scan_entry *a, const struct scan_entry *b)
 {
     return a->ino == b->ino && a->dev == b->dev && a->size == b->size &&
            a->mtime_ns == b->mtime_ns && a->ctime_ns == b->ctime_ns;
+}
+
+/*
+ * Read through one descriptor: has nobody written meanwhile? A file that lost its last
+ * name (another was renamed over it) has another change time for that alone; then its
+ * modification time tells of writes.
+ */
+bool
+build_same_content(const struct scan_entry *before, const struct scan_entry *after)
+{
+    struct scan_entry b = *after;
+
+    if (after->nlink == 0) {
+        b.ctime_ns = before->ctime_ns;
+    }
+    return build_same_file(before, &b);
 }
 
 int
@@ -202,7 +224,7 @@ read_once(const struct build *b, int fd, uint64_t max, struct buf *small,
     if (n < 0 || build_fstat(fd, &after) != 0) {
         return -errno;
     }
-    *stable = settled && build_same_file(st, &after) && (uint64_t)n == st->size;
+    *stable = settled && build_same_content(st, &after) && (uint64_t)n == st->size;
     st->size = (uint64_t)n;
     small->len += (size_t)n;
     return 0;
@@ -214,13 +236,15 @@ read_small_fd(struct build *b, struct build_group *g, size_t i, int fd, struct b
     struct tree_entry *entry = &g->entries[i];
     struct scan_entry st;
     size_t before = small->len;
+    uint64_t max =
+        g->n_chunks < GROWN_MAX_CHUNKS ? GROWN_MAX_BYTES : TREE_BIG_FILE_BYTES - 1;
     bool stable = false;
 
     for (int k = 0; k < TRIES && !stable; k++) {
         int why;
 
         small->len = before;
-        why = read_once(b, fd, TREE_BIG_FILE_BYTES - 1, small, &st, &stable);
+        why = read_once(b, fd, max, small, &st, &stable);
         if (why != 0) {
             small->len = before;
             return -why;
@@ -271,21 +295,50 @@ read_entry(struct build *b, struct build_group *g, size_t i, struct buf *small,
     return file ? read_file(b, g, i, small, e) : read_meta(b, g, i, e);
 }
 
-static int
-put_small(struct build *b, struct build_group *g, const struct buf *small, struct err *e)
+static size_t
+cut_small(const uint8_t *data, size_t len)
 {
-    for (size_t at = 0; at < small->len;) {
-        size_t left = small->len - at;
-        struct build_chunk c = {.data = small->data + at};
+    (void)data;
+    return len <= STORE_CHUNK_MAX_BYTES ? len : SMALL_CHUNK_MAX;
+}
 
-        c.len = (uint32_t)(left <= STORE_CHUNK_MAX_BYTES ? left : SMALL_CHUNK_MAX);
+static int
+put_cut(struct build *b, struct build_group *g, const uint8_t *data, size_t len,
+        size_t (*cut)(const uint8_t *data, size_t len), struct err *e)
+{
+    while (len > 0) {
+        struct build_chunk c = {.data = data, .len = (uint32_t)cut(data, len)};
+
         if (build_put(b, &c, 1, e) != 0) {
             return -1;
         }
         build_group_chunk(g, &c);
-        at += c.len;
+        data += c.len;
+        len -= c.len;
     }
     return 0;
+}
+
+/*
+ * What was read, and is emptied. What stands from `grown` on is all of a file that is a
+ * big one by now: in chunks of its own, cut as it will be when it is in a group of its
+ * own.
+ */
+static int
+put_contents(struct build *b, struct build_group *g, struct buf *small, size_t grown,
+             struct err *e)
+{
+    int rc = put_cut(b, g, small->data, grown, cut_small, e) == 0 &&
+                     put_cut(b, g, small->data + grown, small->len - grown, chunker_cut,
+                             e) == 0
+                 ? 0
+                 : -1;
+
+    (void)pthread_mutex_lock(&b->lock);
+    b->read_bytes += small->len;
+    (void)pthread_mutex_unlock(&b->lock);
+    small->len = 0;
+    return rc;
 }
 
 int
@@ -293,14 +346,15 @@ build_read_group(struct build *b, struct build_group *g, struct buf *small, stru
 {
     small->len = 0;
     for (size_t i = 0; i < g->n; i++) {
+        size_t before = small->len;
+
         if (read_entry(b, g, i, small, e) != 0) {
             return -1;
         }
+        if (small->len - before >= TREE_BIG_FILE_BYTES &&
+            put_contents(b, g, small, before, e) != 0) {
+            return -1;
+        }
     }
-    if (small->len != 0) {
-        (void)pthread_mutex_lock(&b->lock);
-        b->read_bytes += small->len;
-        (void)pthread_mutex_unlock(&b->lock);
-    }
-    return put_small(b, g, small, e);
+    return small->len == 0 ? 0 : put_contents(b, g, small, small->len, e);
 }

@@ -108,7 +108,7 @@ same_extents(const struct tree_entry *a, const struct tree_entry *b)
 
 /*
  * A big file's chunks are its own, and cut by its bytes alone: other chunks are other
- * bytes. A small one has to be looked at.
+ * bytes. A small one has to be looked at, and one that grew among small ones.
  */
 static int
 same_file(struct side *a, struct side *b, bool *same, struct err *e)
@@ -124,7 +124,8 @@ same_file(struct side *a, struct side *b, bool *same, struct err *e)
         *same = true;
         return 0;
     }
-    if (x->stored >= TREE_BIG_FILE_BYTES) {
+    if (x->stored >= TREE_BIG_FILE_BYTES && a->run.group.n_entries == 1 &&
+        b->run.group.n_entries == 1) {
         return 0;
     }
     if (load(a, e) != 0 || load(b, e) != 0) {
