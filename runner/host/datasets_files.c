@@ -297,14 +297,17 @@ datasets_trim(const struct renter *r, const struct trim_told *only, struct err *
         goto out;
     }
     rc = 0;
-    for (size_t i = 0; i < sets.n && rc == 0; i++) {
+    for (size_t i = 0; i < sets.n; i++) {
         bool unkept = !is_kept(&l, sets.v[i]);
+        struct err why;
 
         if (!unkept && !is_tight(dir_fd)) {
             continue;
         }
         if (only == NULL) {
-            rc = remove_set(dir_fd, sets.v[i], e);
+            if (remove_set(dir_fd, sets.v[i], &why) != 0) {
+                trim_failed(&rc, &why, e);
+            }
         } else if (unkept) {
             trim_tell(only, "the files of data set %.12s would go: it was removed",
                       sets.v[i]);

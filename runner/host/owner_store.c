@@ -81,7 +81,7 @@ gc_one(void *ctx, const struct renter *r, const char *path, struct err *e)
                        &j->sums, e);
 
     (void)path;
-    if (rc == 0 && j->sums.clock_doubt.code != ERR_NONE) {
+    if (j->sums.clock_doubt.code != ERR_NONE) {
         (void)fprintf(stderr, _("gpurun-agent: nothing expires: %s\n"),
                       j->sums.clock_doubt.msg);
     }
@@ -142,6 +142,7 @@ owner_gc(const struct command_options *o, int argc, char **argv, struct err *e)
     struct gc_job j = {.dry_run = o->dry_run, .quiet = o->json};
     struct agent *a = NULL;
     char size[TEXT_SIZE_MAX];
+    struct err ignored;
     int rc;
 
     (void)argc;
@@ -152,7 +153,7 @@ owner_gc(const struct command_options *o, int argc, char **argv, struct err *e)
     rc = each_store(a, gc_one, &j, e);
     agent_close(a);
     if (o->json) {
-        return rc == 0 ? print_sums(&j, NULL, e) : -1;
+        return print_sums(&j, NULL, rc == 0 ? e : &ignored) == 0 ? rc : -1;
     }
     text_format_size(j.sums.freed_bytes, size);
     (void)printf(o->dry_run ? _("nothing was changed: %s would be freed, %zu snapshots "

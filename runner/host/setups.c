@@ -328,12 +328,16 @@ setups_trim(const struct renter *r, const struct trim_told *only, struct err *e)
         goto out;
     }
     rc = only == NULL ? workdir_sweep(dir_fd, e) : 0;
-    for (size_t i = 0; i < keys.n && rc == 0; i++) {
+    for (size_t i = 0; i < keys.n; i++) {
+        struct err why;
+
         if (kept(&l, keys.v[i]) != NULL) {
             continue;
         }
         if (only == NULL) {
-            rc = remove_layer(dir_fd, keys.v[i], e);
+            if (remove_layer(dir_fd, keys.v[i], &why) != 0) {
+                trim_failed(&rc, &why, e);
+            }
         } else {
             trim_tell(only,
                       "the layer of set-up %.12s would go, unless a job uses it: "

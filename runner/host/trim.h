@@ -21,4 +21,14 @@ struct trim_told {
         (t)->say((t)->arg, &line_);                                                      \
     } while (0)
 
+/* What could not be removed is no reason to leave the rest: the first one is told. */
+static inline void
+trim_failed(int *rc, const struct err *why, struct err *e)
+{
+    if (*rc == 0) {
+        *e = *why;
+        *rc = -1;
+    }
+}
+
 #endif

@@ -15,6 +15,7 @@
 #include "runner/host/keepline.h"
 #include "runner/host/notices.h"
 #include "runner/host/setups.h"
+#include "runner/host/trim.h"
 #include "runner/host/workdirs.h"
 #include "storage/gc.h"
 #include "storage/snap.h"
@@ -140,18 +141,23 @@ static int
 really_gc(const struct renter *r, const struct gc_options *o, const char *store,
           struct upkeep_gc *sums, struct err *e)
 {
+    static int (*const trims[])(const struct renter *, const struct trim_told *,
+                                struct err *) = {workdirs_trim, datasets_trim,
+                                                 setups_trim, caches_trim};
     struct upkeep_gc left = {.n_unreadable = 0};
-    bool more = false;
-    int rc = -1;
+    bool more = file_exists(store);
+    struct err why;
+    int rc = 0;
 
-    if (workdirs_trim(r, NULL, e) == 0 && datasets_trim(r, NULL, e) == 0 &&
-        setups_trim(r, NULL, e) == 0) {
-        rc = caches_trim(r, NULL, e);
+    for (size_t i = 0; i < sizeof trims / sizeof trims[0]; i++) {
+        if (trims[i](r, NULL, &why) != 0) {
+            trim_failed(&rc, &why, e);
+        }
     }
-    if (rc == 0 && file_exists(store)) {
-        rc = gc_pass(r, o, sums, &left, &more, e);
-        if (rc == 0 && more) {
-            rc = gc_pass(r, o, sums, &left, &more, e);
+    for (unsigned pass = 0; pass < 2 && more; pass++) {
+        if (gc_pass(r, o, sums, &left, &more, &why) != 0) {
+            trim_failed(&rc, &why, e);
+            break;
         }
     }
     sums->n_unreadable += left.n_unreadable;
@@ -225,7 +231,8 @@ upkeep_main(const char *renter_id)
     }
     if (rc != 0) {
         (void)fprintf(stderr, "gpurun-agent: %s\n", e.msg);
-    } else if (sums.n_expired > 0) {
+    }
+    if (sums.n_expired > 0) {
         keepline_sweep(a, r);
     }
     renter_close(r);

@@ -22,7 +22,8 @@ struct upkeep_gc {
 /*
  * Give up what has expired, trim the directories of ended jobs, and take away what no
  * snapshot claims. dry_run: say what would be done (say, NULL allowed), change nothing.
- * Sums are added to *sums. No store yet: nothing to do.
+ * Sums are added to *sums. No store yet: nothing to do. -1: something could not be done,
+ * the first thing is told; the rest was done all the same, and is in *sums.
  */
 int upkeep_gc(const struct renter *r, bool dry_run,
               void (*say)(void *arg, const struct err *line), void *arg,

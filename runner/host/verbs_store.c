@@ -265,10 +265,12 @@ gc_run_work(void *ctx, struct err *e)
     struct serve_work *w = ctx;
     struct lines l = {.to = w->reply};
     struct upkeep_gc sums = {0};
+    char size[TEXT_SIZE_MAX];
 
     if (upkeep_gc(w->serve->renter, w->dry_run, w->dry_run ? add_line : NULL, &l, &sums,
                   e) != 0) {
-        return -1;
+        text_format_size(sums.freed_bytes, size);
+        return w->dry_run ? -1 : err_wrap(e, "%s freed, but not all was done", size);
     }
     rec_add_int(w->reply, "freed_bytes", (int64_t)sums.freed_bytes);
     rec_add_int(w->reply, "n_expired", (int64_t)sums.n_expired);

@@ -186,9 +186,10 @@ workdirs_trim(const struct renter *r, const struct trim_told *only, struct err *
     }
     keep = how_many_to_keep(work_fd);
     rc = 0;
-    for (size_t i = 0; i < l.n && rc == 0; i++) {
+    for (size_t i = 0; i < l.n; i++) {
         enum leftover what = classify(r, l.v[i].job);
         bool taken = !workdir_may_be_taken(work_fd, l.v[i].job);
+        struct err why;
 
         n_safe += what == LEFTOVER_SAFE && !taken ? 1 : 0;
         if (what == LEFTOVER_NONE ||
@@ -197,10 +198,9 @@ workdirs_trim(const struct renter *r, const struct trim_told *only, struct err *
         }
         if (only != NULL) {
             tell_left(only, what, taken, l.v[i].job, keep);
-        } else if (what == LEFTOVER_WASTE) {
-            rc = workdir_remove(work_fd, l.v[i].job, e);
-        } else {
-            rc = workdir_give_up(work_fd, l.v[i].job, e);
+        } else if ((what == LEFTOVER_WASTE ? workdir_remove : workdir_give_up)(
+                       work_fd, l.v[i].job, &why) != 0) {
+            trim_failed(&rc, &why, e);
         }
     }
     if (rc == 0 && only == NULL) {
