@@ -114,6 +114,13 @@ int sync_send_built(struct sync_send *s, const struct build_report **r,
 /* A receiver is there. base: a tree it is believed to hold, or NULL. Once. */
 void sync_send_begin(struct sync_send *s, const struct sha256 *base);
 
+/*
+ * The receiver has room for so many bytes, as it keeps them. Once it is known what it
+ * lacks and that this is surely more, the sender fails (ERR_SPACE) instead of sending; of
+ * a tree that is made by now, before more than what is pushed.
+ */
+void sync_send_room(struct sync_send *s, uint64_t room_bytes);
+
 /* Bytes to be sent; *len 0: none now. Valid until the next call; never blocks. */
 const uint8_t *sync_send_output(struct sync_send *s, size_t *len);
 void sync_send_sent(struct sync_send *s, size_t n); /* so many of them went out */

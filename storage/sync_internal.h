@@ -160,6 +160,10 @@ struct sync_send {
     size_t sending; /* chunk half sent, or SIZE_MAX */
     size_t sending_at;
 
+    bool has_room; /* the receiver's is known: */
+    uint64_t room_bytes;
+    uint64_t weigh_at_bytes; /* sent: what it lacks is weighed (again) */
+
     bool said_tree;
     unsigned n_rounds; /* of MISSING */
     bool done;

@@ -5,9 +5,12 @@
 #include <string.h>
 
 #include "base/bytes.h"
+#include "base/text.h"
 #include "storage/sync_internal.h"
 
 #define WINDOW_BYTES_DEFAULT ((size_t)64 << 20)
+/* What is to go is weighed again after so much, and whenever twice as much has gone. */
+#define WEIGH_AGAIN_BYTES ((uint64_t)4 << 20)
 /* Output is made in pieces of about this much, so that answers are looked at in between.
  */
 #define OUTPUT_BYTES ((size_t)192 * 1024)
@@ -134,6 +137,15 @@ sync_send_begin(struct sync_send *s, const struct sha256 *base)
     if (s->o.wake != NULL) {
         s->o.wake(s->o.wake_ctx);
     }
+}
+
+void
+sync_send_room(struct sync_send *s, uint64_t room_bytes)
+{
+    (void)pthread_mutex_lock(&s->lock);
+    s->has_room = true;
+    s->room_bytes = room_bytes;
+    (void)pthread_mutex_unlock(&s->lock);
 }
 
 /* ---- what to do with each chunk (lock held) ---- */
@@ -308,12 +320,80 @@ put_chunk(struct sync_send *s)
     return true;
 }
 
+/* Does the receiver know of all chunks, and has it said which of them it lacks? */
+static bool
+all_answered(const struct sync_send *s)
+{
+    return s->built && s->next_fresh == s->chunks.n &&
+           s->held_back.at == s->held_back.n && s->to_offer.at == s->to_offer.n &&
+           s->offered.at == s->offered.n;
+}
+
+/*
+ * What the receiver has to keep, at least: what was pushed it may have had. What is not
+ * encoded yet is taken to shrink twice as much as what is: content of another kind must
+ * not be refused for that of the first.
+ */
+static uint64_t
+least_bytes(const struct sync_send *s)
+{
+    uint64_t encoded = 0;
+    uint64_t encoded_raw = 0;
+    uint64_t rest = 0;
+
+    for (size_t i = 0; i < s->chunks.n; i++) {
+        const struct sync_chunk *c = &s->chunks.v[i];
+
+        if (c->state == SYNC_CHUNK_WANTED) {
+            rest += c->raw_len;
+        } else if (c->state == SYNC_CHUNK_QUEUED || c->state == SYNC_CHUNK_SENT) {
+            encoded += c->stored_len;
+            encoded_raw += c->raw_len;
+        }
+    }
+    encoded -= s->pushed_bytes < encoded ? s->pushed_bytes : encoded;
+    /* In KiB: the product of two sizes in bytes might not fit. */
+    return encoded + (encoded_raw == 0 ? 0
+                                       : (rest >> 10) * (encoded >> 10) /
+                                             ((encoded_raw >> 10) + 1) * 512);
+}
+
+/*
+ * May contents go? Those of a tree that is made wait until it is known how much they are;
+ * one that is being made would wait for room in the window. Of what a scan cache knows
+ * nothing was encoded yet, so it is weighed again on the way.
+ */
+static bool
+may_send(struct sync_send *s)
+{
+    char least[TEXT_SIZE_MAX];
+    char room[TEXT_SIZE_MAX];
+    uint64_t bytes;
+    struct err e;
+
+    if (!s->has_room || s->stats.sent_bytes < s->weigh_at_bytes) {
+        return true;
+    }
+    if (!all_answered(s)) {
+        return !s->built || s->weigh_at_bytes > 0;
+    }
+    bytes = least_bytes(s);
+    if (bytes > s->room_bytes) {
+        text_format_size(bytes, least);
+        text_format_size(s->room_bytes, room);
+        err_set(&e, ERR_SPACE, "%s at least would have to be kept, and %s may be", least,
+                room);
+        sync_send_fail_locked(s, &e);
+        return false;
+    }
+    s->weigh_at_bytes = 2 * s->stats.sent_bytes + WEIGH_AGAIN_BYTES;
+    return true;
+}
+
 static bool
 put_tree(struct sync_send *s)
 {
-    if (s->said_tree || !s->built || s->next_fresh < s->chunks.n ||
-        s->held_back.at < s->held_back.n || s->to_offer.at < s->to_offer.n ||
-        s->offered.at < s->offered.n || s->n_wanted > 0) {
+    if (s->said_tree || !all_answered(s) || s->n_wanted > 0) {
         return false;
     }
     sync_put_header(&s->out, SYNC_TREE, SHA256_LEN);
@@ -332,8 +412,9 @@ produce(struct sync_send *s)
     while (s->out.len < OUTPUT_BYTES) {
         /* A chunk in pieces is finished first; offers go before chunks to keep answers
          * coming. */
-        if (s->sending != SIZE_MAX ? put_chunk(s)
-                                   : put_offer(s) || put_chunk(s) || put_tree(s)) {
+        if (s->sending != SIZE_MAX
+                ? put_chunk(s)
+                : put_offer(s) || (may_send(s) && (put_chunk(s) || put_tree(s)))) {
             continue;
         }
         break;
@@ -438,6 +519,7 @@ take_unknown(struct sync_send *s, struct err *e)
         return -1;
     }
     s->said_tree = false;
+    s->weigh_at_bytes = 0;
     s->has_base = false;
     for (size_t i = 0; i < s->chunks.n; i++) {
         if (s->chunks.v[i].state == SYNC_CHUNK_THERE) {

@@ -80,8 +80,8 @@ int workdir_give_up(int work_fd, const char *job, struct err *e) MUST_USE;
 int workdir_remove(int work_fd, const char *job, struct err *e) MUST_USE;
 
 /*
- * Remove what interrupted makers left, caches without a directory too. Does nothing while anybody makes a directory
- * there: what is left over then goes the next time.
+ * Remove what interrupted makers left, caches without a directory too. Does nothing while
+ * anybody makes a directory there: what is left over then goes the next time.
  */
 int workdir_sweep(int work_fd, struct err *e) MUST_USE;
 

@@ -136,34 +136,46 @@ quota_use_all(const struct renter *r, struct quota_use *out, struct err *e)
     return 0;
 }
 
-int
-quota_check(const struct renter *r, int64_t *left, struct err *e)
+/* Whose limit it is, and what they keep. */
+static int
+say_limit(const struct renter *r, const struct quota_use *u, struct err *e)
 {
-    struct quota_use u = {0};
     struct buf b = BUF_INIT;
     char used[TEXT_SIZE_MAX];
     char may[TEXT_SIZE_MAX];
+
+    text_format_size((uint64_t)u->bytes, used);
+    text_format_size((uint64_t)r->quota_bytes, may);
+    quota_top_text(&u->largest, &b);
+    err_set(e, ERR_SPACE,
+            "renter %s keeps %s here and may keep %s; `gpurun snap rm` and "
+            "`gpurun gc` make room; the largest: %s",
+            r->name[0] != '\0' ? r->name : r->id, used, may, buf_str(&b));
+    buf_free(&b);
+    return -1;
+}
+
+int
+quota_check(const struct renter *r, int64_t *left, struct err *why, struct err *e)
+{
+    struct quota_use u = {0};
+    struct err ignored;
     int rc = 0;
 
     *left = 0;
     if (r->quota_bytes == 0) {
         return 0;
     }
-    if (caches_trim(r, NULL, e) != 0 || quota_use_of(r, &u, e) != 0) {
+    (void)!caches_trim(r, NULL, &ignored); /* its bytes do not count here */
+    if (quota_use_of(r, &u, e) != 0) {
         return -1;
     }
     if (u.bytes >= r->quota_bytes) {
-        text_format_size((uint64_t)u.bytes, used);
-        text_format_size((uint64_t)r->quota_bytes, may);
-        quota_top_text(&u.largest, &b);
-        rc = err_set(e, ERR_SPACE,
-                     "renter %s keeps %s here and may keep %s; `gpurun snap rm` and "
-                     "`gpurun gc` make room; the largest: %s",
-                     r->name[0] != '\0' ? r->name : r->id, used, may, buf_str(&b));
+        rc = say_limit(r, &u, e);
     } else {
         *left = r->quota_bytes - u.bytes;
+        (void)say_limit(r, &u, why);
     }
-    buf_free(&b);
     quota_use_free(&u);
     return rc;
 }

@@ -57,9 +57,11 @@ int quota_draw(const struct renter *r, struct quota_hold *h, int64_t taken_bytes
                int64_t step_bytes, int64_t *more_bytes, struct err *e) MUST_USE;
 
 /*
- * May more come in? *left: bytes that may (0: no limit is set). ERR_SPACE: no; names the
- * renter, its limit and the ten largest things it keeps.
+ * May more come in? *left: bytes that may (0: no limit is set), and *why not more. Both,
+ * and ERR_SPACE, none may, name the renter, its limit and the ten largest things it
+ * keeps.
  */
-int quota_check(const struct renter *r, int64_t *left, struct err *e) MUST_USE;
+int quota_check(const struct renter *r, int64_t *left, struct err *why,
+                struct err *e) MUST_USE;
 
 #endif

@@ -7,6 +7,7 @@
 #include "runner/host/quota_holds.h"
 #include "runner/host/serve_internal.h"
 #include "runner/host/workdirs.h"
+#include "runner/job/verbs.h"
 #include "storage/manifest.h"
 #include "storage/snap.h"
 #include "storage/store.h"
@@ -361,14 +362,31 @@ draw(void *ctx, uint64_t taken_bytes, uint64_t *max_bytes, struct err *e)
     return 0;
 }
 
-/* As much as nobody else has spoken for, in steps (before compressing: rather too
- * little). */
-static int
-begin_quota(struct serve_ship *h, struct sync_recv_options *o, struct err *e)
+/* For the client, which may know before it sends that this is too little. */
+static struct rec *
+room_rec(int64_t left_bytes, const struct err *why)
 {
-    int64_t left = 0;
+    struct rec *r = rec_new(SHIP_ROOM);
 
-    if (quota_check(h->serve->renter, &left, e) != 0) {
+    rec_add_int(r, "left_bytes", left_bytes > 0 ? left_bytes : 0);
+    rec_add(r, "msg", why->msg);
+    if (why->form[0] != '\0') {
+        rec_add(r, "form", why->form);
+    }
+    return r;
+}
+
+/* As much as nobody else has spoken for, in steps (before compressing: rather too
+ * little). *room: NULL where there is no limit. */
+static int
+begin_quota(struct serve_ship *h, struct sync_recv_options *o, struct rec **room,
+            struct err *e)
+{
+    int64_t others = 0;
+    int64_t left = 0;
+    struct err why;
+
+    if (quota_check(h->serve->renter, &left, &why, e) != 0) {
         return -1;
     }
     if (left == 0) {
@@ -376,20 +394,24 @@ begin_quota(struct serve_ship *h, struct sync_recv_options *o, struct err *e)
     }
     o->more = draw;
     o->more_ctx = h;
-    return quota_hold_open(&h->hold, h->serve->renter, e) == 0
-               ? draw(h, 0, &o->max_bytes, e)
-               : -1;
+    if (quota_hold_open(&h->hold, h->serve->renter, e) != 0 ||
+        quota_hold_set(h->hold, 0, &others, e) != 0 ||
+        draw(h, 0, &o->max_bytes, e) != 0) {
+        return -1;
+    }
+    *room = room_rec(left - others, &why);
+    return 0;
 }
 
 static int
 make(struct serve *s, const struct mux_offer *offer, struct serve_ship **out,
-     struct err *e)
+     struct rec **room, struct err *e)
 {
     struct serve_ship *h = xcalloc(1, sizeof *h);
     struct sync_recv_options ro = {0};
 
     h->serve = s;
-    if (begin_quota(h, &ro, e) != 0 || take_name(h, offer->rec, e) != 0 ||
+    if (begin_quota(h, &ro, room, e) != 0 || take_name(h, offer->rec, e) != 0 ||
         take_manifest(h, offer->rec, e) != 0 ||
         workdirs_open_store(s->renter, &h->store, e) != 0) {
         ship_free(h);
@@ -417,6 +439,7 @@ serve_ship_open(struct serve *s, const struct mux_offer *offer)
                                 .window_bytes = WINDOW_BYTES,
                                 .events = &events};
     struct serve_ship *h = NULL;
+    struct rec *room = NULL;
     size_t n = 0;
     struct err e;
 
@@ -425,17 +448,19 @@ serve_ship_open(struct serve *s, const struct mux_offer *offer)
     }
     if (n >= SERVE_SHIPS_MAX) {
         err_set(&e, ERR_BUSY, "too many trees are shipped on this connection");
-    } else if (renter_check_admitted(s->renter, &e) == 0 && make(s, offer, &h, &e) == 0) {
+    } else if (renter_check_admitted(s->renter, &e) == 0 &&
+               make(s, offer, &h, &room, &e) == 0) {
         h->next = s->ships;
         s->ships = h;
         o.ctx = h;
         h->channel = channel_new(&o);
-        if (mux_accept(s->mux, offer->stream, h->channel, NULL, &e) != 0) {
+        if (mux_accept(s->mux, offer->stream, h->channel, room, &e) != 0) {
             ship_free(h);
         }
-        return;
+    } else {
+        mux_refuse(s->mux, offer->stream, &e, NULL);
     }
-    mux_refuse(s->mux, offer->stream, &e, NULL);
+    rec_free(room);
 }
 
 /* Claimed by an earlier connection? */

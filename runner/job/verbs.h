@@ -61,7 +61,13 @@
 
 #define EVENT_STATE "gpurun.event.state.v1" /* job, state (bytes) */
 
+/*
+ * Where a quota is set it is answered with a record: left_bytes, how many may come (as
+ * the host keeps them), and msg and form (as of an error), why not more. Older hosts send
+ * none, older clients do not look; what comes is counted all the same.
+ */
 #define OPEN_SHIP     "gpurun.open.ship.v1"
+#define SHIP_ROOM     "gpurun.ship.room.v1"
 #define OPEN_OUT      "gpurun.open.out.v1"
 #define OPEN_ERR      "gpurun.open.err.v1"
 #define OPEN_TIMES    "gpurun.open.times.v1"

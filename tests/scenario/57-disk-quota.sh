@@ -45,13 +45,24 @@ expect 101 gpurun snap take .
 has 'snap rm' "$work/err"
 note "until there is room"
 expect 0 gpurun snap rm first
-expect 0 gpurun gc
+stuck=$home/renters/$renter/data/$(printf '%064d' 0).lock
+as_client mkdir -p "$stuck" # where a file is looked for
+expect 101 gpurun gc
+has 'freed, but not all was done' "$work/err"
+expect 1 agent gc --json
+/usr/bin/python3 -c 'import json, sys; json.load(open(sys.argv[1]))["freed_bytes"]' "$work/out" || fail "no sums"
+rm -r "$stuck"
 expect 0 gpurun -q -- true
 head -c 3000000 /dev/urandom >new
 expect 101 gpurun -q -- true
 note "nor by a client that could write the store itself"
 head -c 3000000 /dev/urandom >other
 expect 101 gpurun snap take .
+note "and before a tree that was read is sent"
+expect 0 gpurun gc # what had come of it
+expect 101 gpurun snap take .
+has 'would have to be kept' "$work/err"
+has "renter $renter keeps" "$work/err"
 rm new other
 expect 0 agent quota "$renter" none
 expect 0 gpurun -q -- sh -c 'head -c 3000000 /dev/urandom >three'

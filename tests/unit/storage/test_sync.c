@@ -146,8 +146,9 @@ struct ship {
     size_t piece;
     uint64_t cut_after;
     uint64_t max_bytes;
-    bool begin_late;  /* only when the tree is made */
-    const char *into; /* the sender puts into this store itself */
+    uint64_t room_bytes; /* what the receiver says it has; 0: nothing */
+    bool begin_late;     /* only when the tree is made */
+    const char *into;    /* the sender puts into this store itself */
 };
 
 static struct outcome
@@ -186,6 +187,9 @@ ship(const struct world *w, struct ship how)
         }
     }
     sync_send_begin(s, how.base);
+    if (how.room_bytes > 0) {
+        sync_send_room(s, how.room_bytes);
+    }
     carry(s, r, wakeup, how.piece == 0 ? 1 << 20 : how.piece,
           how.cut_after == 0 ? UINT64_MAX : how.cut_after, &o);
     sync_send_stats(s, &o.sent);
@@ -527,6 +531,33 @@ sync__a_quota_refuses_and_says_so(void **state)
     world_free(&w);
 }
 
+/* What a receiver has room for is compared with what it lacks, before that is sent. */
+static void
+sync__sends_nothing_that_there_is_no_room_for(void **state)
+{
+    struct world w = world_new();
+    struct outcome o;
+
+    (void)state;
+    fill(&w);
+    o = ship(&w, (struct ship){.room_bytes = 1000000, .begin_late = true});
+    assert_int_equal(o.state, SYNC_FAILED);
+    assert_int_equal(o.why.code, ERR_SPACE);
+    assert_true(o.sent.sent_bytes <= SYNC_PUSH_FIRST_BYTES);
+    /* Beyond the window all is reckoned by what is encoded; random bytes by half. */
+    assert_int_equal(unlink(w.cache), 0);
+    o = ship(&w, (struct ship){
+                     .room_bytes = 1000000, .begin_late = true, .window_bytes = 300000});
+    assert_int_equal(o.state, SYNC_FAILED);
+    assert_int_equal(o.why.code, ERR_SPACE);
+    o = ship(&w, (struct ship){.room_bytes = 100000000, .begin_late = true});
+    assert_int_equal(o.state, SYNC_DONE);
+    check_whole(&w, &o.tree);
+    o = ship(&w, (struct ship){.room_bytes = 1, .begin_late = true}); /* it has all */
+    assert_int_equal(o.state, SYNC_DONE);
+    world_free(&w);
+}
+
 /* A cache of another tree than the base says nothing of what lies there. */
 static void
 sync__asks_when_the_cache_is_of_another_tree(void **state)
@@ -652,6 +683,7 @@ main(void)
         cmocka_unit_test(sync__a_small_window_is_only_slower),
         cmocka_unit_test(sync__goes_on_after_a_cut),
         cmocka_unit_test(sync__a_quota_refuses_and_says_so),
+        cmocka_unit_test(sync__sends_nothing_that_there_is_no_room_for),
         cmocka_unit_test(sync__asks_when_the_cache_is_of_another_tree),
         cmocka_unit_test(sync__reads_a_file_of_many_groups_again),
         cmocka_unit_test(sync__a_quota_is_met_to_the_byte),
