@@ -2,6 +2,7 @@
 # The power goes right before each write and each sync of an entry, of a book's ledger and of a wallet:
 # both are on an ext4 of their own, which is shut down there (EXT4_IOC_SHUTDOWN) and mounted again. What
 # was acknowledged is there, and what is asked for again is entered once.
+# And before chosen calls of a session and of the book that takes its receipt and its line of keeping.
 # A few points; tests/soak.d/money-power.sh takes each of them.
 # needs: root
 # repeats
@@ -72,3 +73,8 @@ done
 expect 0 book audit
 note "$n_cuts power cuts within an entry"
 [ $n_cuts -ge 6 ] || fail "only $n_cuts cuts"
+
+mkdir "$work/power"
+expect 0 env TMPDIR="$work" GPURUN_POWER="$work/power" GPURUN_POWER_STEP=$((step > 1 ? 33 : 1)) "$BUILD/tests/unit/book/test_desk_crash"
+cat "$work/out"
+grep -qE ' [1-9][0-9]* power cuts' "$work/out" || fail "it cut nothing"

@@ -8,9 +8,9 @@
 #include "base/clock.h"
 #include "storage/fsck.h"
 #include "storage/verify.h"
+#include "tests/unit/crash_place.h"
+#include "tests/unit/crash_shim.h"
 #include "tests/unit/storage/crash_archive.h"
-#include "tests/unit/storage/crash_place.h"
-#include "tests/unit/storage/crash_shim.h"
 #include "tests/unit/storage/snap_util.h"
 
 /*
@@ -542,17 +542,10 @@ set_up(void **state)
 {
     char *dir;
 
-    power_dir = getenv("GPURUN_POWER");
-    /* The shim knows what a disk would have: in memory syncs cost nothing. */
-    if (power_dir == NULL && access("/dev/shm", W_OK) == 0) {
-        assert_int_equal(setenv("TMPDIR", "/dev/shm", 1), 0);
-    }
+    place_choose();
     dir = scratch_dir();
 
     *state = dir;
-    if (power_dir != NULL) {
-        command("cd %s && truncate -s 64M blank && mkfs.ext4 -q -F blank", power_dir);
-    }
     told = mmap(NULL, sizeof *told, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS,
                 -1, 0);
     assert_true(told != MAP_FAILED);

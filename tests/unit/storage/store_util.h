@@ -20,9 +20,10 @@
 #include "base/file.h"
 #include "base/hash.h"
 #include "storage/store.h"
+#include "tests/unit/scratch.h"
 #include "tests/unit/storage/guard.h"
 
-/* Helpers of the storage tests: a scratch directory, made-up chunks. */
+/* Helpers of the storage tests: made-up chunks. */
 
 #define OK(call)                                                                         \
     do {                                                                                 \
@@ -41,21 +42,6 @@
         assert_string_equal(err_code_name(e->code), err_code_name(want_code));           \
     } while (0)
 
-static inline char *
-scratch_dir(void)
-{
-    const char *base = getenv("TMPDIR");
-    char *dir;
-
-    if (base == NULL) { /* in memory, where that is to be had: fsync costs nothing */
-        base = access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp";
-    }
-    dir = xasprintf("%s/gpurun-store.XXXXXX", base);
-
-    assert_non_null(mkdtemp(dir));
-    return dir;
-}
-
 /*
  * For the main of tests with scan caches, which trust no file system in memory: their
  * directories are to be on a disk, wherever the others are.
@@ -71,13 +57,6 @@ scratch_on_disk(void)
         st.f_type == RAMFS_MAGIC) {
         assert_int_equal(setenv("TMPDIR", disk != NULL ? disk : "/var/tmp", 1), 0);
     }
-}
-
-static inline void
-scratch_free(char *dir)
-{
-    OK(file_remove_tree(dir, e));
-    free(dir);
 }
 
 /* A generator that needs no seed but a number (splitmix64). */

@@ -4,7 +4,7 @@
 
 #include "storage/fsck.h"
 #include "storage/rebuild.h"
-#include "tests/unit/storage/crash_shim.h"
+#include "tests/unit/crash_shim.h"
 
 /*
  * What is synced before what. test_crash.c takes the power away at some moments; this one

@@ -1,6 +1,6 @@
 #include "tests/unit/storage/snap_util.h"
 
-#include "tests/unit/storage/crash_shim.h"
+#include "tests/unit/crash_shim.h"
 
 #include <sched.h>
 #include <sys/mount.h>

@@ -1,7 +1,7 @@
-#ifndef TESTS_UNIT_STORAGE_CRASH_PLACE_H
-#define TESTS_UNIT_STORAGE_CRASH_PLACE_H
+#ifndef TESTS_UNIT_CRASH_PLACE_H
+#define TESTS_UNIT_CRASH_PLACE_H
 
-#include "tests/unit/storage/store_util.h"
+#include "tests/unit/scratch.h"
 
 /* Where the store of one accident lies: in a directory, or on a disk that can be cut off.
  */
@@ -19,6 +19,20 @@ command(const char *fmt, ...)
     va_end(ap);
     if (system(line) != 0) {
         fail_msg("failed: %s", line);
+    }
+}
+
+/* At the begin of all: on disks if GPURUN_POWER says where these may be. */
+static inline void
+place_choose(void)
+{
+    power_dir = getenv("GPURUN_POWER");
+    /* The shim knows what a disk would have: in memory syncs cost nothing. */
+    if (power_dir == NULL && access("/dev/shm", W_OK) == 0) {
+        assert_int_equal(setenv("TMPDIR", "/dev/shm", 1), 0);
+    }
+    if (power_dir != NULL) {
+        command("cd %s && truncate -s 64M blank && mkfs.ext4 -q -F blank", power_dir);
     }
 }
 

@@ -1,5 +1,5 @@
-#ifndef TESTS_UNIT_STORAGE_CRASH_SHIM_H
-#define TESTS_UNIT_STORAGE_CRASH_SHIM_H
+#ifndef TESTS_UNIT_CRASH_SHIM_H
+#define TESTS_UNIT_CRASH_SHIM_H
 
 /*
  * Stands between a test program and the file system: every call that changes files under
@@ -28,7 +28,7 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
-#include "tests/unit/storage/crash_books.h"
+#include "tests/unit/crash_books.h"
 
 enum shim_fate { SHIM_GO, SHIM_HALF, SHIM_FAIL };
 

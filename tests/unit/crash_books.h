@@ -1,5 +1,5 @@
-#ifndef TESTS_UNIT_STORAGE_CRASH_BOOKS_H
-#define TESTS_UNIT_STORAGE_CRASH_BOOKS_H
+#ifndef TESTS_UNIT_CRASH_BOOKS_H
+#define TESTS_UNIT_CRASH_BOOKS_H
 
 /*
  * For crash_shim.h: what has been done to the files under its root and not been synced,
