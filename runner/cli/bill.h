@@ -101,6 +101,8 @@ int64_t bill_sum(const struct bill_entries *l, const char *month);
 void bill_lacks_text(const struct bill_entries *l, struct buf *out);
 /* The members complete and refused. */
 void bill_lacks_json(const struct bill_entries *l, struct json_writer *j);
+/* And as rows of --csv, without a sum. */
+void bill_lacks_csv(const struct bill_entries *l, struct buf *out);
 void bill_view_csv(const struct bill_entries *l, const struct bill_options *o,
                    struct buf *out);
 
@@ -126,7 +128,8 @@ void bill_periods_free(struct bill_periods *p);
 void bill_periods_text(const struct bill_periods *p, bool by_day, struct buf *out);
 void bill_periods_json(const struct bill_periods *p, const struct bill_entries *l,
                        bool by_day, const char *month, struct buf *out);
-void bill_periods_csv(const struct bill_periods *p, bool by_day, struct buf *out);
+void bill_periods_csv(const struct bill_periods *p, const struct bill_entries *l,
+                      bool by_day, struct buf *out);
 
 /* ---- bill_plot.c: spending per day and per job, as bars ---- */
 

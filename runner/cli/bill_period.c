@@ -184,11 +184,15 @@ bill_periods_json(const struct bill_periods *p, const struct bill_entries *l, bo
 }
 
 void
-bill_periods_csv(const struct bill_periods *p, bool by_day, struct buf *out)
+bill_periods_csv(const struct bill_periods *p, const struct bill_entries *l, bool by_day,
+                 struct buf *out)
 {
     buf_printf(out, "%s,jobs_ended,device_s,fen\n", by_day ? "day" : "month");
     for (size_t i = 0; i < p->n; i++) {
         buf_printf(out, "%s,%zu,%" PRId64 ",%" PRId64 "\n", p->v[i].name, p->v[i].n_jobs,
                    p->v[i].device_s, p->v[i].fen);
+    }
+    if (l->refused.n > 0) {
+        buf_printf(out, "refused,%zu,,\n", l->refused.n);
     }
 }

@@ -171,6 +171,23 @@ svg_chart(const struct bars *b, int64_t y, struct buf *out)
     return y;
 }
 
+/* That the bars lack some, below them. */
+static int64_t
+svg_lacks(const struct bill_entries *l, int64_t y, struct buf *out)
+{
+    struct buf words = BUF_INIT;
+
+    bill_lacks_text(l, &words);
+    if (words.len > 0) {
+        buf_printf(out, "<text x=\"10\" y=\"%" PRId64 "\" fill=\"#aa0000\">", y + 22);
+        xml_text(out, buf_str(&words));
+        buf_add_str(out, "</text>\n");
+        y += SVG_HEADER;
+    }
+    buf_free(&words);
+    return y;
+}
+
 void
 bill_plot_svg(const struct bill_entries *l, const char *month, struct buf *out)
 {
@@ -183,6 +200,7 @@ bill_plot_svg(const struct bill_entries *l, const char *month, struct buf *out)
         y = svg_chart(&both[i], y, &body);
         free(both[i].v);
     }
+    y = svg_lacks(l, y, &body);
     buf_printf(out,
                "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n"
                "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"%d\" height=\"%" PRId64

@@ -275,6 +275,15 @@ bill_view_json(const struct bill_entries *l, const struct bill_options *o,
     buf_add_str(out, "\n");
 }
 
+void
+bill_lacks_csv(const struct bill_entries *l, struct buf *out)
+{
+    for (size_t i = 0; i < l->refused.n; i++) {
+        buf_printf(out, "%s,,refused,,,,,,,,,,the receipt is not right\n",
+                   l->refused.v[i]);
+    }
+}
+
 static void
 csv_of(const struct bill_entry *en, const char *month, bool header, struct buf *out)
 {
@@ -308,6 +317,7 @@ bill_view_csv(const struct bill_entries *l, const struct bill_options *o, struct
         bill_csv(out, &none, "");
     }
     bill_front_csv(l, o->month, out);
+    bill_lacks_csv(l, out);
 }
 
 /* ---- the statement ---- */

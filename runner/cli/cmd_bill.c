@@ -304,7 +304,7 @@ print_periods(const struct cli *c, const struct bill_options *o,
 
     bill_periods_of(&p, l, o->month, by_day);
     if (o->csv) {
-        bill_periods_csv(&p, by_day, out);
+        bill_periods_csv(&p, l, by_day, out);
     } else if (c->g.json) {
         bill_periods_json(&p, l, by_day, o->month, out);
     } else {
@@ -318,7 +318,7 @@ print_view(const struct cli *c, const struct bill_options *o,
            const struct bill_entries *l, bool single, const struct bill_paper *paper,
            struct buf *out)
 {
-    bool text = !o->csv && !c->g.json && !o->plot;
+    bool text = !o->csv && !c->g.json && (!o->plot || o->output == NULL);
 
     if (o->plot && o->output != NULL) {
         bill_plot_svg(l, o->month, out);
@@ -337,7 +337,7 @@ print_view(const struct cli *c, const struct bill_options *o,
     }
     if (text && !single && l->refused.n > 0) {
         bill_lacks_text(l, out);
-    } else if (text && !single) {
+    } else if (text && !o->plot && !single) {
         bill_paper_text(paper, out);
     }
     if (o->excel) {
@@ -359,13 +359,9 @@ write_view(const struct cli *c, const struct bill_options *o, const struct buf *
     return 0;
 }
 
-/*
- * All bills; or those that are right, *partial, where the view can say that it lacks
- * some, which CSV and bars cannot.
- */
+/* All bills; or those that are right, *partial: each view says that it lacks some. */
 static int
-load_all(const struct cli *c, const struct bill_options *o, struct bill_entries *l,
-         bool *partial, struct err *e)
+load_all(const struct cli *c, struct bill_entries *l, bool *partial, struct err *e)
 {
     struct err front;
     int rc = bill_entries_all(c, l, false, e);
@@ -373,8 +369,7 @@ load_all(const struct cli *c, const struct bill_options *o, struct bill_entries 
     if (rc == 0) {
         return bill_front_all(c, l, e);
     }
-    *partial =
-        l->refused.n > 0 && !o->csv && !o->plot && bill_front_all(c, l, &front) == 0;
+    *partial = l->refused.n > 0 && bill_front_all(c, l, &front) == 0;
     if (l->refused.n > 0 && e->code != ERR_SYSTEM) {
         e->code = ERR_CORRUPT; /* whatever it was: no mistake of typing */
     }
@@ -401,7 +396,7 @@ print_bills(struct cli *c, const struct bill_options *o, const struct words *w,
         rc = fetch_receipt(c, w->v[0], id, e) == 0 ? add_entries(c, &l, &id, 1, NULL, e)
                                                    : -1;
     } else {
-        rc = load_all(c, o, &l, &partial, e);
+        rc = load_all(c, &l, &partial, e);
     }
     if (rc != 0 && e->code != ERR_NOT_FOUND && e->code != ERR_INVALID) {
         c->stage = STAGE_TRYING; /* a receipt that is not right is no mistake of typing */

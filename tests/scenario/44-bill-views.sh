@@ -71,9 +71,20 @@ for view in '' --csv --json --plot; do
     done
     hasnt "$(basename "${receipts[2]}")" "$work/err"
     case $view in
-    --csv | --plot) [ ! -s "$work/out" ] || fail "a sum without them: $(cat "$work/out")" ;;
+    --csv)
+        for r in "${receipts[0]}" "${receipts[1]}"; do
+            has "$(basename "$r"),,refused,,,,,,,,,,the receipt is not right"
+        done
+        has "$(basename "${receipts[2]}"),"
+        [ "$(tr -cd ',\n' <"$work/out" | sort -u)" = ,,,,,,,,,,,, ] || fail "not a table: $(cat "$work/out")"
+        ;;
+    '' | --plot) has "NOT COMPLETE: the receipts of 2 more jobs are not right" ;;
     esac
 done
+expect 101 gpurun bill --plot -o "$work/part.svg"
+grep -q "<text[^>]*>NOT COMPLETE: the receipts of 2 more jobs" "$work/part.svg" || fail "no mark: $(cat "$work/part.svg")"
+expect 101 gpurun bill --csv --by day
+has "refused,2,,"
 expect 101 gpurun bill --verify --all
 for r in "${receipts[0]}" "${receipts[1]}"; do
     has "$(basename "$r")" "$work/err"
