@@ -11,6 +11,7 @@
 #include "runner/cli/out.h"
 #include "runner/client/i18n.h"
 #include "runner/client/lease.h"
+#include "runner/client/told.h"
 #include "runner/job/state.h"
 #include "runner/job/verbs.h"
 #include "runner/wire/msg.h"
@@ -125,7 +126,7 @@ send_grant(struct session *s, const char *job, const struct grant *g, struct rec
 
 static int
 show_result(const struct cli *c, const struct rec *resp, const struct grant *g,
-            const char *host, struct err *e)
+            const struct session *s, const char *job, struct err *e)
 {
     char money[OUT_MONEY_MAX];
     char time[TEXT_DURATION_MAX];
@@ -139,11 +140,11 @@ show_result(const struct cli *c, const struct rec *resp, const struct grant *g,
         return 0;
     }
     state_init(&st);
-    rc = state_get(resp, 0, &st, e);
+    rc = told_state(s, resp, job, &st, e);
     if (rc == 0) {
         struct json_writer j = json_to(&out);
 
-        ending_json_state(&j, c->home, &st, host);
+        ending_json_state(&j, c->home, &st, session_host(s)->name);
         buf_add_str(&out, "\n");
         rc = out_write(&out, e);
     }
@@ -179,7 +180,7 @@ run_extend(struct cli *c, const void *options, const struct words *w, struct err
         lease_extend(&next, c->home, &g, cap_fen, max_s, e) == 0 &&
         purse_hold(purse, &next, session_offer(s), e) == 0 &&
         send_grant(s, job.id, &next, &resp, e) == 0) {
-        rc = show_result(c, resp, &next, job.host, e);
+        rc = show_result(c, resp, &next, s, job.id, e);
     }
     rec_free(resp);
     grant_clear(&next);

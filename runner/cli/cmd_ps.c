@@ -17,6 +17,7 @@
 #include "runner/client/hosts.h"
 #include "runner/client/i18n.h"
 #include "runner/client/place.h"
+#include "runner/client/told.h"
 #include "runner/job/state.h"
 #include "runner/job/verbs.h"
 #include "runner/wire/msg.h"
@@ -65,8 +66,23 @@ listing_free(struct listing *l)
     free(l->v);
 }
 
+/* What a host says of another one's job is no news of that job. */
+static void
+drop_foreign(struct listing *l, const struct cli *c, const struct session *s)
+{
+    struct row *row = &l->v[l->n - 1];
+
+    if (told_foreign(c->home, s, row->st.job)) {
+        say(c, _("host '%s' tells of job %s, which is another host's: left out"),
+            row->host, row->st.job);
+        state_free(&row->st);
+        l->n--;
+    }
+}
+
 static int
-ask_host(struct listing *l, struct session *s, bool all, struct err *e)
+ask_host(struct listing *l, const struct cli *c, struct session *s, bool all,
+         struct err *e)
 {
     struct rec *req = msg_request_new(VERB_JOB_LIST);
     struct rec *resp = NULL;
@@ -82,6 +98,8 @@ ask_host(struct listing *l, struct session *s, bool all, struct err *e)
             l->n--;
             rc = err_wrap(e, _("host '%s' tells of a job in a way that cannot be read"),
                           row->host);
+        } else {
+            drop_foreign(l, c, s);
         }
     }
     rec_free(resp);
@@ -318,7 +336,7 @@ collect(const struct cli *c, struct place *p, bool all, struct listing *l,
         const struct candidate *cand = place_at(p, i);
 
         if (session_state(cand->session) != SESSION_UP ||
-            ask_host(l, cand->session, all, e) != 0) {
+            ask_host(l, c, cand->session, all, e) != 0) {
             const char *why = session_state(cand->session) == SESSION_UP
                                   ? e->msg
                                   : session_why(cand->session)->err.msg;

@@ -15,6 +15,7 @@
 #include "runner/client/i18n.h"
 #include "runner/client/jobs.h"
 #include "runner/client/place.h"
+#include "runner/client/told.h"
 #include "runner/job/verbs.h"
 #include "runner/wire/msg.h"
 
@@ -130,7 +131,7 @@ ask_host(struct top *t, struct session *s, struct err *e)
 
         state_init(&one.st);
         rc = parse_sample(&one, bytes, len, e);
-        if (rc != 0 || !is_meant(t, &one.st)) {
+        if (rc != 0 || !is_meant(t, &one.st) || told_foreign(t->c->home, s, one.st.job)) {
             state_free(&one.st);
             device_list_free(&one.devices);
             continue;

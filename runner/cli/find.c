@@ -12,6 +12,7 @@
 #include "runner/client/i18n.h"
 #include "runner/client/jobs.h"
 #include "runner/client/place.h"
+#include "runner/client/told.h"
 #include "runner/job/state.h"
 #include "runner/job/verbs.h"
 #include "runner/wire/msg.h"
@@ -109,11 +110,7 @@ use_job(struct client *cl, const struct job_record *job, bool live, struct data_
     if (session_call(out->session, req, CONTEXT_ANSWER_NS, &resp, e) != 0) {
         goto out;
     }
-    if (state_get(resp, 0, &st, e) != 0) {
-        err_set(e, ERR_CORRUPT,
-                _("host '%s' told the state of job %s in a way that cannot be "
-                  "read"),
-                job->host, job->id);
+    if (told_state(out->session, resp, job->id, &st, e) != 0) {
         goto out;
     }
     if (live && (!job_phase_is_final(st.phase) || job_data_waits(&st))) {

@@ -4,6 +4,7 @@
 #include "runner/cli/launch_internal.h"
 #include "runner/cli/out.h"
 #include "runner/client/i18n.h"
+#include "runner/client/told.h"
 #include "runner/job/verbs.h"
 #include "runner/wire/msg.h"
 
@@ -14,27 +15,20 @@ goes_on(struct cli *c, struct client *cl, const struct job_record *j)
     struct session *s = NULL;
     struct rec *req = msg_request_new(VERB_JOB_SHOW);
     struct rec *resp = NULL;
-    struct rec *state = NULL;
     struct job_state st;
-    const char *bytes = NULL;
-    size_t len = 0;
     bool runs = false;
     struct err e;
 
     state_init(&st);
     rec_add(req, "job", j->id);
     if (context_session(cl, j->host, 0, &s, &e) != 0 ||
-        session_call(s, req, CONTEXT_ANSWER_NS, &resp, &e) != 0) {
+        session_call(s, req, CONTEXT_ANSWER_NS, &resp, &e) != 0 ||
+        told_state(s, resp, j->id, &st, &e) != 0) {
         say_more(c, _("whether '%s' still runs is not known: %s"), j->name, e.msg);
     } else {
-        bytes = rec_get_bytes(resp, "state", &len);
-    }
-    if (bytes != NULL && rec_parse(&state, bytes, len, STATE_TYPE, &e) == 0 &&
-        state_parse(&st, state, &e) == 0) {
         runs = !job_phase_is_final(st.phase);
     }
     state_free(&st);
-    rec_free(state);
     rec_free(resp);
     rec_free(req);
     session_close(s);

@@ -7,6 +7,7 @@
 #include "runner/cli/context.h"
 #include "runner/client/booked.h"
 #include "runner/client/i18n.h"
+#include "runner/client/told.h"
 #include "runner/job/verbs.h"
 #include "runner/wire/msg.h"
 
@@ -24,7 +25,7 @@ reserve_job_devices(struct session *s, const char *job, struct job_state *st,
     rc = session_call(s, req, CONTEXT_ANSWER_NS, &resp, e);
     rec_free(req);
     if (rc == 0) {
-        rc = state_get(resp, 0, st, e);
+        rc = told_state(s, resp, job, st, e);
     }
     rec_free(resp);
     if (rc == 0 && (st->phase != JOB_RUNNING || st->n_devices == 0 ||

@@ -2,8 +2,8 @@
 
 #include "base/clock.h"
 #include "runner/client/copies.h"
-#include "runner/client/i18n.h"
 #include "runner/client/snaps.h"
+#include "runner/client/told.h"
 #include "runner/job/state.h"
 #include "runner/job/verbs.h"
 #include "runner/wire/msg.h"
@@ -29,11 +29,8 @@ ask_state(struct session *s, const struct copy_due *d, struct job_state *st,
 
     rec_add(req, "job", d->id);
     rc = session_call(s, req, SNAP_ANSWER_NS, &resp, e);
-    if (rc == 0 && state_get(resp, 0, st, e) != 0) {
-        rc = err_set(e, ERR_CORRUPT,
-                     _("host '%s' told the state of job %s in a way that cannot be "
-                       "read"),
-                     session_host(s)->name, d->id);
+    if (rc == 0) {
+        rc = told_state(s, resp, d->id, st, e);
     }
     rec_free(resp);
     rec_free(req);

@@ -96,6 +96,25 @@ for t in libssh ssh; do
 done
 unset GPURUN_SSH
 
+note "what it tells of another host's job is no news of that job, nor an answer about its own"
+expect 0 gpurun -q host add quiet "127.0.0.1:${port[quiet]}"
+expect 0 gpurun -q run --host quiet --name theirs -- true
+ps_of() { # the rows of that job
+    expect 0 gpurun --json ps -a
+    json "[(j['host'], j['cost_fen']) for j in d['jobs'] if j['id'] == '$theirs']"
+}
+expect 0 gpurun --json bill theirs
+theirs=$(json 'd["job"]')
+expect 0 gpurun -q run -d --host evil --max-cost 1 --name goes-on -- sleep 600
+rows=$(ps_of)
+lie job "$theirs"
+[ "$(ps_of)" = "$rows" ] || fail "$(ps_of), and it was $rows"
+has "host 'evil' tells of job $theirs, which is another host's" "$work/err"
+expect 101 gpurun snap get goes-on -o "$work/out-here/got"
+has "and told of job $theirs" "$work/err"
+honest
+expect 143 gpurun -q stop goes-on
+
 note "a byte turned in what is fetched: refused wherever it is, or of no weight; nothing is left of it"
 expect 0 gpurun -q --host evil --max-cost 1 --name tree job.sh
 expect 0 gpurun -q snap get tree -o "$work/honest"

@@ -6,6 +6,7 @@
  *     receipt        receipts are signed by another host
  *     offer          offers are another host's
  *     charge         receipts charge twice what they should
+ *     job ID         whatever is told of a job is told of that one
  *     flip N         the N-th byte of every tree that is fetched is another
  *     silent N       no more than N bytes of a tree that is fetched are sent
  *     mute N         no more than N bytes of the answers to a tree that is shipped
@@ -24,6 +25,7 @@
 #include "meter/grant.h"
 #include "meter/journal_internal.h"
 #include "meter/offer.h"
+#include "runner/job/ids.h"
 #include "storage/scan.h"
 #include "storage/sync.h"
 
@@ -136,6 +138,22 @@ sign_otherwise(struct buf *out, const uint8_t *data, size_t len, size_t at)
     sign_key_free(other);
 }
 
+/* A state as one of that job. */
+static void
+add_state_of(struct rec *r, const char *job, const void *data, size_t len)
+{
+    static const char field[] = "\njob=";
+    char *other = xmemdup(data, len);
+    char *at = memmem(other, len, field, strlen(field));
+
+    if (at == NULL || strlen(job) != JOB_ID_LEN) {
+        abort();
+    }
+    memcpy(at + strlen(field), job, JOB_ID_LEN);
+    real_rec_add_bytes(r, "state", other, len);
+    free(other);
+}
+
 void
 wrap_rec_add_bytes(struct rec *r, const char *key, const void *data, size_t len)
 {
@@ -143,8 +161,13 @@ wrap_rec_add_bytes(struct rec *r, const char *key, const void *data, size_t len)
     const uint8_t *receipt = strcmp(key, "journal") == 0 && lie("receipt") != NULL
                                  ? memmem(data, len, type, strlen(type))
                                  : NULL;
+    const char *job = strcmp(key, "state") == 0 ? lie("job") : NULL;
     struct buf b = BUF_INIT;
 
+    if (job != NULL) {
+        add_state_of(r, job, data, len);
+        return;
+    }
     if (receipt == NULL) {
         real_rec_add_bytes(r, key, data, len);
         return;
