@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/timex.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -47,6 +48,15 @@ int64_t
 clock_wall_ns(void)
 {
     return clock_read(CLOCK_KIND_WALL, CLOCK_REALTIME);
+}
+
+bool
+clock_wall_kept(void)
+{
+    struct timex t = {.modes = 0};
+    int state = clock_source != NULL ? TIME_OK : adjtimex(&t);
+
+    return state != -1 && state != TIME_ERROR;
 }
 
 void

@@ -27,6 +27,12 @@ int64_t clock_mono_ns(void);
 int64_t clock_boot_ns(void);
 int64_t clock_wall_ns(void); /* since 1970-01-01T00:00:00Z */
 
+/*
+ * Does a time service keep the wall clock right? Else it may be anything: a machine whose
+ * battery is empty goes on from when it was switched off. True with a tests' source.
+ */
+bool clock_wall_kept(void);
+
 #define BOOT_ID_LEN 36
 /* The kernel's random id of this boot (text, NUL-terminated); "unknown" without /proc. */
 void clock_boot_id(char out[BOOT_ID_LEN + 1]);

@@ -32,10 +32,35 @@ between(const struct usage_moment *from, const struct usage_moment *to)
     return wide_max(wide_max(boot, wall), 0);
 }
 
-static __int128
-priced_at_most(const struct stopwatch *w, const struct usage_moment *now)
+/*
+ * What can have been counted by then; false: nobody knows. Of another boot the wall
+ * clocks alone can tell, and they may have been set by some zones; one that went back is
+ * wrong, or was.
+ */
+static bool
+priced_at_most(const struct stopwatch *w, const struct usage_moment *now, __int128 *ns)
 {
-    return w->priced_ns + between(&w->since, now);
+    __int128 wall = (__int128)now->wall_ns - w->since.wall_ns;
+
+    if (!w->set) {
+        return false;
+    }
+    if (same_boot(&w->since, now)) {
+        *ns = w->priced_ns + between(&w->since, now);
+        return true;
+    }
+    *ns = w->priced_ns + wall + STOPWATCH_ZONES_NS;
+    return w->wall_kept && wall >= 0;
+}
+
+/* Is it no better to know that so much was counted then, at most? */
+static bool
+is_known(const struct stopwatch *w, const struct usage_moment *asked, __int128 priced)
+{
+    __int128 most;
+
+    return priced_at_most(w, asked, &most) &&
+           priced + (same_boot(&w->since, asked) ? WORTH_NS : 0) > most;
 }
 
 void
@@ -65,9 +90,7 @@ stopwatch_look(struct stopwatch *w, const struct usage_moment *asked, int64_t se
     w->looked = true;
     w->look = *asked;
     w->look_seq = seq;
-    if (!fresh || !wide_fits64(priced) ||
-        (w->set && same_boot(&w->since, asked) &&
-         priced + WORTH_NS > priced_at_most(w, asked))) {
+    if (!fresh || !wide_fits64(priced) || is_known(w, asked, priced)) {
         return false;
     }
     w->set = true;
@@ -76,34 +99,47 @@ stopwatch_look(struct stopwatch *w, const struct usage_moment *asked, int64_t se
     return true;
 }
 
-bool
-stopwatch_holds(struct stopwatch *w, const struct usage_moment *now, int64_t seq,
-                int64_t host_s)
+/* Have so many seconds passed, but for the tolerance? */
+static bool
+in_time(int64_t host_s, __int128 passed)
 {
-    __int128 passed = INT64_MAX;
-    int64_t billable_s = host_s;
-    bool flagged = w->host_s > 0;
+    int64_t billable_s;
+    bool flagged = true;
     struct err e;
 
-    if (w->set && same_boot(&w->since, now)) {
-        passed = wide_min(passed, priced_at_most(w, now) / USAGE_NS_PER_S);
+    return host_s <= passed ||
+           (evidence_referee(host_s, (int64_t)passed, STOPWATCH_TOL_S, STOPWATCH_TOL_PPM,
+                             &billable_s, &flagged, &e) == 0 &&
+            !flagged);
+}
+
+bool
+stopwatch_holds(struct stopwatch *w, const struct usage_moment *now, int64_t seq,
+                int64_t setup_s, int64_t device_s)
+{
+    int64_t host_s = setup_s + device_s;
+    int64_t asked_s = w->no_setup ? device_s : host_s;
+    __int128 passed = INT64_MAX;
+    __int128 most;
+
+    if (priced_at_most(w, now, &most)) {
+        passed = wide_min(passed, most / USAGE_NS_PER_S);
     }
     /* Since it was caught, no more has passed than it counted since. So time that is
      * free, or that nobody looked, makes no second good that was counted before it
      * passed. */
-    if (flagged) {
+    if (w->host_s > 0) {
         passed = wide_min(passed, (__int128)w->passed_s + i64_max(host_s - w->host_s, 0));
-    } else if (host_s > passed &&
-               evidence_referee(host_s, (int64_t)passed, STOPWATCH_TOL_S,
-                                STOPWATCH_TOL_PPM, &billable_s, &flagged, &e) != 0) {
-        flagged = true;
+    } else if (in_time(asked_s, passed)) {
+        if (asked_s == host_s) {
+            return true;
+        }
+        passed = asked_s;
     }
-    if (flagged) {
-        w->seq = seq;
-        w->passed_s = (int64_t)wide_min(passed, host_s);
-        w->host_s = host_s;
-    }
-    return !flagged;
+    w->seq = seq;
+    w->passed_s = (int64_t)wide_min(passed, asked_s);
+    w->host_s = host_s;
+    return false;
 }
 
 /* ---- kept ---- */
@@ -205,14 +241,16 @@ stopwatch_dispute_of(const struct stopwatch *w, const struct receipt *r,
     }
     memset(out, 0, sizeof *out);
     out->host_s = host_s;
-    out->passed_s = i64_min(host_s, w->passed_s + i64_max(host_s - w->host_s, 0));
+    out->unasked_s = w->no_setup ? r->setup_s : 0;
+    out->passed_s =
+        i64_min(host_s - out->unasked_s, w->passed_s + i64_max(host_s - w->host_s, 0));
     out->cosigned_s = r->cosigned_renter_s;
     out->acked_s = r->cosigned_book_s;
     out->owed_fen =
         charge_of(r, r->setup_s,
                   evidence_billable(r->device_s, r->cosigned_book_s, r->cosigned_renter_s,
                                     (int64_t)wide_min(end_s, INT64_MAX)));
-    setup_s = i64_min(r->setup_s, out->passed_s);
+    setup_s = i64_min(r->setup_s - out->unasked_s, out->passed_s);
     device_s = i64_min(r->device_s, out->passed_s - setup_s);
     out->dispute_fen = r->charge_fen - charge_of(r, setup_s, device_s);
     return out->passed_s < host_s;

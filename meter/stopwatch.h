@@ -23,6 +23,9 @@
  */
 #define STOPWATCH_TOL_S   30   /* a record may be as old (USAGE_GAP_NS) */
 #define STOPWATCH_TOL_PPM 1000 /* two clocks that are 500 ppm off, in opposite ways */
+/* What a wall clock may be set back by between two boots: from one end of the world's
+ * time zones to the other, as two systems on one machine read its clock differently. */
+#define STOPWATCH_ZONES_NS (26 * 3600 * USAGE_NS_PER_S)
 /* Between two looks: what came in between was written in between, so it is no older. */
 #define STOPWATCH_LOOK_NS (25 * USAGE_NS_PER_S)
 
@@ -38,6 +41,8 @@ struct stopwatch {
     int64_t passed_s; /* of them, at most */
 
     /* Of this process alone, not kept: */
+    bool no_setup;  /* the job was sent without one: no second of it can be right */
+    bool wall_kept; /* clock_wall_kept: may be held against another boot's */
     bool looked;
     struct usage_moment look; /* the last time the whole journal was seen */
     int64_t look_seq;         /* its last record */
@@ -56,11 +61,12 @@ bool stopwatch_look(struct stopwatch *w, const struct usage_moment *asked, int64
                     const struct usage_totals *total);
 
 /*
- * Does it hold that host_s priced seconds were over by now? True also where nothing is
- * known: of another boot, or from before the first look. False: it is noted.
+ * Does it hold that so many seconds of set-up and of the device were over by now? True
+ * also where nothing is known: from before the first look, or of another boot where the
+ * wall clocks say nothing. False: it is noted.
  */
 bool stopwatch_holds(struct stopwatch *w, const struct usage_moment *now, int64_t seq,
-                     int64_t host_s);
+                     int64_t setup_s, int64_t device_s);
 
 /* Of a file: all but what is of one process. ERR_CORRUPT. */
 void stopwatch_encode(const struct stopwatch *w, struct buf *out);
@@ -71,6 +77,7 @@ int stopwatch_parse(struct stopwatch *out, const void *data, size_t len,
 struct stopwatch_dispute {
     int64_t host_s;      /* priced seconds by the receipt */
     int64_t passed_s;    /* of them, at most */
+    int64_t unasked_s;   /* of them, set-up of a job that was sent without one */
     int64_t cosigned_s;  /* device seconds countersigned by the renter */
     int64_t acked_s;     /* and acknowledged by a book */
     int64_t owed_fen;    /* all the same, by evidence_billable */

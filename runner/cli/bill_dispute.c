@@ -29,6 +29,11 @@ bill_dispute_text(const struct stopwatch_dispute *d, struct buf *out)
                _("in dispute: %s of it. The host counts %s, of which at most %s can have "
                  "passed by the clock here; countersigned: %s\n"),
                out_fen(d->dispute_fen, fen), counted, passed, signed_for);
+    if (d->unasked_s > 0) {
+        text_format_duration(d->unasked_s, counted);
+        buf_printf(out, _("%s of it as set-up, which this job was sent without\n"),
+                   counted);
+    }
     buf_printf(out,
                _("owed all the same, as it was granted: %s; the owner, or who keeps the "
                  "book, can give back what is too much\n"),
@@ -70,6 +75,7 @@ bill_dispute_json(const struct receipt *r, const struct stopwatch_dispute *d,
     json_obj(j);
     json_kint(j, "host_s", d->host_s);
     json_kint(j, "passed_s", d->passed_s);
+    json_kint(j, "unasked_s", d->unasked_s);
     json_kint(j, "dispute_fen", d->dispute_fen);
     json_kint(j, "owed_fen", d->owed_fen);
     json_obj_end(j);

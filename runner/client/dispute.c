@@ -5,8 +5,12 @@
 #include <unistd.h>
 
 #include "base/buf.h"
+#include "base/clock.h"
 #include "base/file.h"
+#include "base/rec.h"
+#include "runner/client/jobs.h"
 #include "runner/job/ids.h"
+#include "runner/job/spec.h"
 
 #define EVIDENCE_DIR "evidence"
 #define BYTES_MAX    4096
@@ -29,6 +33,29 @@ load(const struct home *home, const char *job, struct stopwatch *w)
     buf_free(&b);
     free(path);
     return there;
+}
+
+/* Was the job sent without a set-up? False also where it was not sent from here. */
+static bool
+sent_without_setup(const struct home *home, const char *job)
+{
+    struct job_record j;
+    struct job_spec spec;
+    struct rec *r = NULL;
+    struct err none;
+    bool without = false;
+
+    job_record_init(&j);
+    spec_init(&spec);
+    if (jobs_load(home, job, &j, &none) == 0 && j.spec.len > 0 &&
+        rec_parse(&r, j.spec.data, j.spec.len, SPEC_TYPE, &none) == 0 &&
+        spec_parse(&spec, r, &none) == 0) {
+        without = spec.setup == NULL;
+    }
+    rec_free(r);
+    spec_free(&spec);
+    job_record_free(&j);
+    return without;
 }
 
 /* What another client of this job has found meanwhile is not lost to ours. */
@@ -96,19 +123,22 @@ void
 dispute_look(struct dispute *d, const struct usage_moment *asked,
              const struct journal_record *last)
 {
+    d->watch.wall_kept = clock_wall_kept();
     if (stopwatch_look(&d->watch, asked, last->seq, &last->total)) {
         save(d);
     }
 }
 
 bool
-dispute_holds(struct dispute *d, int64_t seq, int64_t priced_s)
+dispute_holds(struct dispute *d, int64_t seq, int64_t setup_s, int64_t device_s)
 {
     struct usage_moment now;
     bool holds;
 
     usage_now(&now);
-    holds = stopwatch_holds(&d->watch, &now, seq, priced_s);
+    d->watch.wall_kept = clock_wall_kept();
+    d->watch.no_setup = setup_s > 0 && sent_without_setup(d->home, d->job);
+    holds = stopwatch_holds(&d->watch, &now, seq, setup_s, device_s);
     if (!holds) {
         save(d);
     }
@@ -135,7 +165,11 @@ dispute_load(const struct home *home, const char *job, struct stopwatch *w)
 {
     memset(w, 0, sizeof *w);
     /* A host or a receipt says which job: no path of its own making. */
-    return id_is(ID_JOB, job) && load(home, job, w) && w->host_s > 0;
+    if (!id_is(ID_JOB, job) || !load(home, job, w) || w->host_s == 0) {
+        return false;
+    }
+    w->no_setup = sent_without_setup(home, job);
+    return true;
 }
 
 void

@@ -28,8 +28,9 @@ void dispute_begin(struct dispute *d);
 /* The whole journal, to that record, in answer to what was asked at that moment. */
 void dispute_look(struct dispute *d, const struct usage_moment *asked,
                   const struct journal_record *last);
-/* May so many priced seconds be over by now? False: it is put down. */
-bool dispute_holds(struct dispute *d, int64_t seq, int64_t priced_s);
+/* May so many seconds of set-up and of the device be over by now? False: it is put down.
+ */
+bool dispute_holds(struct dispute *d, int64_t seq, int64_t setup_s, int64_t device_s);
 /* What did not hold; NULL: nothing yet. It stays d's. */
 const struct stopwatch *dispute_claim(const struct dispute *d);
 /* The receipt is here: nothing more is to be judged. What did not hold is kept. */

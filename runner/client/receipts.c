@@ -152,8 +152,8 @@ finish(struct fetch *f)
         refuse(f, &e);
         return;
     }
-    (void)dispute_holds(f->dispute, f->receipt->last.seq,
-                        f->receipt->setup_s + f->receipt->device_s);
+    (void)dispute_holds(f->dispute, f->receipt->last.seq, f->receipt->setup_s,
+                        f->receipt->device_s);
     if (keep_receipt(f, &e) != 0) {
         receipt_free(f->receipt);
         f->receipt = NULL;
@@ -263,7 +263,7 @@ countersign(struct fetch *f)
         return;
     }
     f->cosigned_seq = point->seq;
-    if (!dispute_holds(f->dispute, point->seq, point->setup_s + point->device_s)) {
+    if (!dispute_holds(f->dispute, point->seq, point->setup_s, point->device_s)) {
         return;
     }
     if (f->seen != NULL) {

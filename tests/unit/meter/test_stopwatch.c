@@ -61,7 +61,7 @@ holds(struct stopwatch *w, int64_t at_s, int64_t host_s)
 {
     struct usage_moment now = moment("b", at_s, at_s);
 
-    return stopwatch_holds(w, &now, 7, host_s);
+    return stopwatch_holds(w, &now, 7, 0, host_s);
 }
 
 static bool
@@ -159,17 +159,103 @@ stopwatch__lets_sleep_and_pauses_of_the_client_pass(void **state)
     (void)state;
     stopwatch_begin(&w, &began);
     now = moment("b", 10, 4610); /* CLOCK_BOOTTIME stood still */
-    assert_true(stopwatch_holds(&w, &now, 1, 3600));
+    assert_true(stopwatch_holds(&w, &now, 1, 0, 3600));
     now = moment("b", 3610, 900); /* the wall clock was set back */
-    assert_true(stopwatch_holds(&w, &now, 1, 3600));
+    assert_true(stopwatch_holds(&w, &now, 1, 0, 3600));
     now = moment("c", 10, 1010); /* another boot: who knows */
-    assert_true(stopwatch_holds(&w, &now, 1, 100000));
+    assert_true(stopwatch_holds(&w, &now, 1, 0, 100000));
     now = moment("b", 10, 1010);
-    assert_false(stopwatch_holds(&w, &now, 1, 3600));
+    assert_false(stopwatch_holds(&w, &now, 1, 0, 3600));
     (void)strcpy(w.since.boot, "unknown");
     memset(&w.host_s, 0, sizeof w.host_s);
     now = moment("unknown", 10, 1010);
-    assert_true(stopwatch_holds(&w, &now, 1, 3600));
+    assert_true(stopwatch_holds(&w, &now, 1, 0, 3600));
+}
+
+/* Nor by a reboot of the client: the wall clocks of two boots may be some zones apart. */
+static void
+stopwatch__is_held_against_the_wall_clock_of_another_boot(void **state)
+{
+    static const struct {
+        int64_t wall_s; /* began at 1000 */
+        int64_t host_s;
+        bool kept;
+        bool holds;
+    } cases[] = {
+        {4600, 3600 + 26 * 3600, true, true}, {4600, 3600 + 27 * 3600 + 30, true, false},
+        {1000, 26 * 3600 + 123, true, true},  {1000, 26 * 3600 + 125, true, false},
+        {999, 1000 * 3600, true, true}, /* one of them is wrong */
+        {4600, 1000 * 3600, false, true},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct stopwatch w = {.wall_kept = cases[i].kept};
+        struct usage_moment began = moment("a", 5000, 1000);
+        struct usage_moment now = moment("b", 10, cases[i].wall_s);
+
+        stopwatch_begin(&w, &began);
+        assert_int_equal(stopwatch_holds(&w, &now, 1, 0, cases[i].host_s),
+                         cases[i].holds);
+    }
+}
+
+/* A look of the new boot takes the place of what is known, but for a lie. */
+static void
+stopwatch__goes_on_from_looks_of_another_boot(void **state)
+{
+    struct usage_moment began = moment("a", 0, 0);
+    struct stopwatch w = {.wall_kept = true};
+
+    (void)state;
+    stopwatch_begin(&w, &began);
+    assert_false(look(&w, 1000, 1, 900));
+    assert_false(look(&w, 1020, 2, 1000000));
+    assert_string_equal(w.since.boot, "a");
+    assert_true(look(&w, 1040, 3, 1000));
+    assert_string_equal(w.since.boot, "b");
+    assert_int_equal(w.priced_ns, 1000 * NS_PER_S);
+}
+
+static void
+stopwatch__takes_no_set_up_of_a_job_without_one(void **state)
+{
+    struct usage_moment began = moment("b", 0, 0);
+    struct usage_moment now = moment("b", 100, 100);
+    struct stopwatch w = {.no_setup = false};
+    struct stopwatch_dispute d;
+    struct meter_session *s;
+    struct receipt *r;
+    struct fixture f;
+
+    stopwatch_begin(&w, &began);
+    assert_true(stopwatch_holds(&w, &now, 1, 40, 60));
+    w.no_setup = true;
+    assert_true(stopwatch_holds(&w, &now, 1, 0, 110));
+    assert_false(stopwatch_holds(&w, &now, 2, 1, 110));
+    assert_int_equal(w.host_s, 111);
+    assert_int_equal(w.passed_s, 110);
+    assert_false(stopwatch_holds(&w, &now, 3, 1, 120));
+    assert_int_equal(w.passed_s, 100); /* of which that many passed */
+
+    fixture_open(&f, *state);
+    fixture_terms(&f, 5000, 86400, 60);
+    s = fixture_start(&f);
+    fixture_state(s, USAGE_SETUP, "setup");
+    fixture_run(s, 1800 * NS_PER_S); /* 5 fen */
+    fixture_state(s, USAGE_RUNNING, "ready");
+    fixture_run(s, 3600 * NS_PER_S); /* 188 */
+    fixture_end(s, "exited");
+    meter_session_free(s);
+    r = fixture_receipt(&f);
+    w = (struct stopwatch){.no_setup = true, .host_s = 5400, .passed_s = 3600};
+    assert_true(stopwatch_dispute_of(&w, r, &d));
+    assert_int_equal(d.unasked_s, 1800);
+    assert_int_equal(d.passed_s, 3600);
+    assert_int_equal(d.dispute_fen, 5);
+    assert_int_equal(d.owed_fen, 193);
+    receipt_free(r);
+    fixture_close(&f);
 }
 
 /* What was counted before it passed is not made good by time that is free. */
@@ -388,7 +474,7 @@ stopwatch__catches_no_host_that_counts_true(void **state)
         struct world w = {.host_ppm = upto(2 * DRIFT) - DRIFT,
                           .client_ppm = upto(2 * DRIFT) - DRIFT,
                           .until_ns = 1 + upto(20 * MINUTE)};
-        struct stopwatch sw = {.set = false};
+        struct stopwatch sw = {.wall_kept = one_in(2)};
         bool sets_back = one_in(2);
         struct usage_moment began = client_now(&w);
 
@@ -412,7 +498,7 @@ stopwatch__catches_no_host_that_counts_true(void **state)
                 (void)stopwatch_look(&sw, &asked, seq, &total);
             }
             n_known += sw.set && strcmp(sw.since.boot, got.boot) == 0;
-            if (!stopwatch_holds(&sw, &got, seq, usage_device_s(&total))) {
+            if (!stopwatch_holds(&sw, &got, seq, 0, usage_device_s(&total))) {
                 fail_msg("run %d, look %d: %lld s, passed %lld s", run, i,
                          (long long)sw.host_s, (long long)sw.passed_s);
             }
@@ -478,6 +564,9 @@ main(void)
         cmocka_unit_test(stopwatch__is_tightened_by_looks_and_never_loosened),
         cmocka_unit_test(stopwatch__takes_no_old_record_for_a_new_one),
         cmocka_unit_test(stopwatch__lets_sleep_and_pauses_of_the_client_pass),
+        cmocka_unit_test(stopwatch__is_held_against_the_wall_clock_of_another_boot),
+        cmocka_unit_test(stopwatch__goes_on_from_looks_of_another_boot),
+        unit_test_in_dir(stopwatch__takes_no_set_up_of_a_job_without_one),
         cmocka_unit_test(stopwatch__keeps_what_it_caught),
         cmocka_unit_test(stopwatch__refuses_what_is_no_file_of_it),
         unit_test_in_dir(stopwatch__says_what_is_in_dispute),
