@@ -409,6 +409,9 @@ sync__refuses_wants_that_answer_nothing(void **state)
     want_frame(&b, 1, 1, bits, 1);
     send_refuses(w, &b, "an answer to the second id first");
     offer(w);
+    want_frame(&b, UINT64_MAX, 1, bits, 1);
+    send_refuses(w, &b, "an answer to the id before the first");
+    offer(w);
     want_frame(&b, 0, 0, bits, 0);
     send_refuses(w, &b, "an answer to nothing");
     offer(w);
