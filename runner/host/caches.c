@@ -337,12 +337,18 @@ caches_trim_to(int cache_fd, const struct caches_rule *rule, struct err *e)
 }
 
 int64_t
-caches_bytes(const struct renter *r)
+caches_bytes_of(int at, const char *name)
 {
     struct unit all = {.path = NULL};
 
-    measure(&all, r->fd, "cache", 0);
+    measure(&all, at, name, 0);
     return (int64_t)all.bytes;
+}
+
+int64_t
+caches_bytes(const struct renter *r)
+{
+    return caches_bytes_of(r->fd, "cache");
 }
 
 /* A cache is the first to make room where a quota is tight, and leaves half of it. */

@@ -50,6 +50,8 @@ int caches_trim_to(int cache_fd, const struct caches_rule *rule, struct err *e) 
 int caches_trim(const struct renter *r, const struct trim_told *only,
                 struct err *e) MUST_USE;
 
+/* What all below the directory `name` in `at` takes on the disk. */
+int64_t caches_bytes_of(int at, const char *name);
 /* What the cache takes now, with all else that a renter who was let in has at home. */
 int64_t caches_bytes(const struct renter *r);
 

@@ -64,5 +64,9 @@ void datasets_unlink(const char *workdir, const char *at, const char *path);
  */
 int datasets_trim(const struct renter *r, const struct trim_told *only,
                   struct err *e) MUST_USE;
+/* Remove the files of all that no job uses. */
+int datasets_trim_all(const struct renter *r, struct err *e) MUST_USE;
+/* What the files of all of them take. */
+int datasets_bytes(const struct renter *r, int64_t *bytes, struct err *e) MUST_USE;
 
 #endif

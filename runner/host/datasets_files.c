@@ -11,6 +11,7 @@
 
 #include "base/buf.h"
 #include "base/file.h"
+#include "runner/host/caches.h"
 #include "runner/host/datasets.h"
 #include "runner/host/workdirs.h"
 #include "storage/extract.h"
@@ -281,14 +282,21 @@ is_tight(int fd)
     return fstatvfs(fd, &v) == 0 && v.f_bavail < v.f_blocks / 10;
 }
 
+/* The place of the sets' files; -1: there never was one. */
+static int
+open_place(const struct renter *r)
+{
+    return openat(r->fd, "data", O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+}
+
 int
 datasets_trim(const struct renter *r, const struct trim_told *only, struct err *e)
 {
     struct strings sets = {NULL, 0};
     struct snap_list l = {NULL, 0};
     struct store *s = NULL;
-    int dir_fd = openat(r->fd, "data", O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
-    int rc = dir_fd == -1 ? 0 : -1; /* there never was one */
+    int dir_fd = open_place(r);
+    int rc = dir_fd == -1 ? 0 : -1;
 
     if (dir_fd == -1 || list_sets(dir_fd, &sets, e) != 0) {
         goto out;
@@ -322,6 +330,40 @@ datasets_trim(const struct renter *r, const struct trim_told *only, struct err *
 out:
     snap_list_free(&l);
     store_close(s);
+    strings_free(&sets);
+    (void)fd_close(&dir_fd);
+    return rc;
+}
+
+int
+datasets_trim_all(const struct renter *r, struct err *e)
+{
+    struct strings sets = {NULL, 0};
+    int dir_fd = open_place(r);
+    int rc = dir_fd == -1 ? 0 : list_sets(dir_fd, &sets, e);
+    struct err why;
+
+    for (size_t i = 0; i < sets.n; i++) {
+        if (remove_set(dir_fd, sets.v[i], &why) != 0) {
+            trim_failed(&rc, &why, e);
+        }
+    }
+    strings_free(&sets);
+    (void)fd_close(&dir_fd);
+    return rc;
+}
+
+int
+datasets_bytes(const struct renter *r, int64_t *bytes, struct err *e)
+{
+    struct strings sets = {NULL, 0};
+    int dir_fd = open_place(r);
+    int rc = dir_fd == -1 ? 0 : list_sets(dir_fd, &sets, e);
+
+    *bytes = 0;
+    for (size_t i = 0; i < sets.n; i++) {
+        *bytes += caches_bytes_of(dir_fd, sets.v[i]);
+    }
     strings_free(&sets);
     (void)fd_close(&dir_fd);
     return rc;

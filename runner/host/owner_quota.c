@@ -47,6 +47,8 @@ row(struct columns *c, const struct renter *r, const struct quota_use *u)
     columns_add(c, text);
     text_format_size((uint64_t)u->cache_bytes, text);
     columns_add(c, text);
+    text_format_size((uint64_t)u->copies_bytes, text);
+    columns_add(c, text);
     columns_add(c, limit_text(r->quota_bytes, text));
     columns_add(c, limit_text(r->quota_job_bytes, text));
     quota_top_text(&u->largest, &b);
@@ -62,6 +64,7 @@ row_json(struct json_writer *j, const struct renter *r, const struct quota_use *
     json_kstr(j, "name", r->name[0] != '\0' ? r->name : NULL);
     json_kint(j, "used_bytes", u->bytes);
     json_kint(j, "cache_bytes", u->cache_bytes);
+    json_kint(j, "copies_bytes", u->copies_bytes);
     json_kint_or_nil(j, "quota_bytes", r->quota_bytes, 0);
     json_kint_or_nil(j, "job_quota_bytes", r->quota_job_bytes, 0);
     json_key(j, "largest");
@@ -79,9 +82,10 @@ row_json(struct json_writer *j, const struct renter *r, const struct quota_use *
 static int
 show(const struct agent *a, bool json, struct err *e)
 {
-    static const char *const titles[] = {N_("RENTER"), N_("USED"),      N_("CACHE"),
-                                         N_("MAY"),    N_("A JOB MAY"), N_("LARGEST")};
-    struct columns *c = json ? NULL : columns_new(6, titles);
+    static const char *const titles[] = {N_("RENTER"), N_("USED"), N_("CACHE"),
+                                         N_("COPIES"), N_("MAY"),  N_("A JOB MAY"),
+                                         N_("LARGEST")};
+    struct columns *c = json ? NULL : columns_new(7, titles);
     struct renter_ids l = {NULL, 0};
     struct buf b = BUF_INIT;
     struct json_writer j = json_to(&b);

@@ -7,7 +7,9 @@
 #include "base/file.h"
 #include "base/text.h"
 #include "runner/host/caches.h"
+#include "runner/host/datasets.h"
 #include "runner/host/quota_holds.h"
+#include "runner/host/trim.h"
 #include "runner/host/workdirs.h"
 #include "storage/manifest.h"
 #include "storage/snap.h"
@@ -124,9 +126,44 @@ quota_use_of(const struct renter *r, struct quota_use *out, struct err *e)
 }
 
 int
+quota_copies(const struct renter *r, struct quota_top *top, int64_t *bytes, struct err *e)
+{
+    int64_t dirs = 0;
+    int64_t sets = 0;
+
+    if (workdirs_left_bytes(r, &dirs, e) != 0 || datasets_bytes(r, &sets, e) != 0) {
+        return -1;
+    }
+    if (dirs > 0) {
+        quota_top_add(top, "directories of ended jobs", dirs);
+    }
+    if (sets > 0) {
+        quota_top_add(top, "files of data sets", sets);
+    }
+    *bytes = dirs + sets;
+    return 0;
+}
+
+int
+quota_drop_copies(const struct renter *r, struct err *e)
+{
+    int rc = workdirs_trim_all(r, e);
+    struct err why;
+
+    if (datasets_trim_all(r, &why) != 0) {
+        trim_failed(&rc, &why, e);
+    }
+    return rc;
+}
+
+int
 quota_use_all(const struct renter *r, struct quota_use *out, struct err *e)
 {
     if (quota_use_of(r, out, e) != 0) {
+        return -1;
+    }
+    if (quota_copies(r, &out->largest, &out->copies_bytes, e) != 0) {
+        quota_use_free(out);
         return -1;
     }
     out->cache_bytes = caches_bytes(r);

@@ -10,10 +10,11 @@
 #include "runner/host/agent.h"
 
 /*
- * How many bytes a renter may keep here (its store, as packed, and its cache beside it),
- * and one of its jobs in its directory and what its set-up makes. Looked at before
- * anything is taken in, and now and then while a job runs. A cache makes room for the
- * rest, so before anything is taken in only the store counts. What a job has written when
+ * How many bytes a renter may keep here (its store, as packed, and beside it its cache
+ * and what is there twice: directories of ended jobs, files of data sets), and one of its
+ * jobs in its directory and what its set-up makes. Looked at before anything is taken in,
+ * and now and then while a job runs. What is beside the store makes room for the rest, so
+ * before anything is taken in only the store counts. What a job has written when
  * it ends is kept all the same: a quota stops what comes next, it loses nothing.
  */
 #define QUOTA_TOP 10
@@ -37,7 +38,8 @@ void quota_top_text(const struct quota_top *t, struct buf *out);
 struct quota_use {
     int64_t bytes;            /* that the store takes */
     int64_t cache_bytes;      /* only where it was asked for: quota_use_all */
-    struct quota_top largest; /* snapshots: id, name; and the cache */
+    int64_t copies_bytes;     /* likewise */
+    struct quota_top largest; /* snapshots: id, name; the cache; and copies */
 };
 int quota_use_of(const struct renter *r, struct quota_use *out, struct err *e) MUST_USE;
 /* Without what was kept of that job on the way: its directory holds it still. */
@@ -45,6 +47,10 @@ int quota_use_besides(const struct renter *r, const char *job, struct quota_use 
                       struct err *e) MUST_USE;
 int quota_use_all(const struct renter *r, struct quota_use *out, struct err *e) MUST_USE;
 void quota_use_free(struct quota_use *u);
+/* What is there twice, named in top; remove of it what nobody uses. */
+int quota_copies(const struct renter *r, struct quota_top *top, int64_t *bytes,
+                 struct err *e) MUST_USE;
+int quota_drop_copies(const struct renter *r, struct err *e) MUST_USE;
 
 /*
  * So many bytes have come in through this hold: let more come, about step_bytes, that no

@@ -39,6 +39,7 @@ struct sup_held {
     int64_t bytes;        /* in the job's directory */
     int64_t layer_bytes;  /* of the set-up that runs; 0: none does */
     int64_t cache_bytes;  /* of the renter, where there is a quota for all that is its */
+    int64_t copies_bytes; /* likewise: of what lies there twice */
     struct quota_top top; /* of all of these */
     const char *root;     /* what is being counted, */
     const char *what;     /* and what is told before a path below it */
@@ -164,6 +165,34 @@ count_others(struct sup_held *h, struct err *e)
     return 0;
 }
 
+static int64_t
+total_bytes(const struct sup_held *h)
+{
+    return h->bytes + h->layer_bytes + h->cache_bytes + h->copies_bytes + h->others +
+           h->spoken;
+}
+
+/* What is there twice is the first to go where it would be too much. */
+static void
+count_copies(struct sup_held *h)
+{
+    const struct renter *r = h->sup->renter;
+    struct quota_top top = {.n = 0};
+    struct err ignored;
+
+    if (quota_copies(r, &top, &h->copies_bytes, &ignored) == 0 && h->copies_bytes > 0 &&
+        total_bytes(h) > r->quota_bytes) {
+        (void)!quota_drop_copies(r, &ignored);
+        quota_top_free(&top);
+        h->copies_bytes = 0;
+        (void)!quota_copies(r, &top, &h->copies_bytes, &ignored);
+    }
+    for (size_t i = 0; i < top.n; i++) {
+        quota_top_add(&h->top, top.v[i].what, top.v[i].bytes);
+    }
+    quota_top_free(&top);
+}
+
 static int
 count_run(void *ctx, struct err *e)
 {
@@ -172,7 +201,7 @@ count_run(void *ctx, struct err *e)
     int64_t start_ns = clock_boot_ns();
 
     (void)e;
-    h->bytes = h->layer_bytes = h->cache_bytes = 0;
+    h->bytes = h->layer_bytes = h->cache_bytes = h->copies_bytes = 0;
     quota_top_free(&h->top);
     count_tree(h, s->workdir, "", &h->bytes);
     if (h->in_setup && has_quota(s)) {
@@ -190,6 +219,9 @@ count_run(void *ctx, struct err *e)
     if (h->hold != NULL && count_others(h, e) != 0) {
         h->others = h->spoken = 0; /* unknown: by what is known of this job alone */
     }
+    if (s->renter->quota_bytes > 0) {
+        count_copies(h);
+    }
     h->took_ns = clock_boot_ns() - start_ns;
     return 0;
 }
@@ -200,7 +232,7 @@ hold_quota(struct sup_held *h)
 {
     const struct renter *r = h->sup->renter;
     int64_t own = h->bytes + h->layer_bytes;
-    int64_t total = own + h->cache_bytes + h->others + h->spoken;
+    int64_t total = total_bytes(h);
     bool job = r->quota_job_bytes > 0 && own > r->quota_job_bytes;
     bool all = r->quota_bytes > 0 && total > r->quota_bytes;
     struct buf b = BUF_INIT;

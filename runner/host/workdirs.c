@@ -15,7 +15,9 @@
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/text.h"
+#include "runner/host/caches.h"
 #include "runner/host/jobdir.h"
+#include "runner/host/quota.h"
 #include "storage/build.h"
 #include "storage/extract.h"
 #include "storage/manifest.h"
@@ -143,18 +145,35 @@ is_safe(const struct renter *r, const char *job)
     return classify(r, job) == LEFTOVER_SAFE;
 }
 
+/* How much of what is safe stays. */
+struct left_rule {
+    size_t n;
+    int64_t bytes; /* INT64_MAX: all the same */
+};
+
 /* With little room left, none is worth keeping. */
-static size_t
-how_many_to_keep(int work_fd)
+static int
+rule_of(const struct renter *r, int work_fd, struct left_rule *rule, struct err *e)
 {
+    struct quota_use u = {0};
     struct statvfs v;
 
-    return fstatvfs(work_fd, &v) == 0 && v.f_bavail < v.f_blocks / 10 ? 0 : WORKDIRS_KEPT;
+    rule->n =
+        fstatvfs(work_fd, &v) == 0 && v.f_bavail < v.f_blocks / 10 ? 0 : WORKDIRS_KEPT;
+    rule->bytes = INT64_MAX;
+    if (r->quota_bytes > 0) {
+        if (quota_use_of(r, &u, e) != 0) {
+            return -1;
+        }
+        rule->bytes = r->quota_bytes > u.bytes ? (r->quota_bytes - u.bytes) / 2 : 0;
+        quota_use_free(&u);
+    }
+    return 0;
 }
 
 static void
 tell_left(const struct trim_told *t, enum leftover what, bool taken, const char *job,
-          size_t keep)
+          const struct left_rule *rule, bool too_big)
 {
     if (what == LEFTOVER_WASTE) {
         trim_tell(t, "the directory of job %s would go: its data is not wanted", job);
@@ -163,49 +182,104 @@ tell_left(const struct trim_told *t, enum leftover what, bool taken, const char 
                   "the directory of job %s would go, unless another is being made from "
                   "it: its data is in a snapshot",
                   job);
+    } else if (too_big) {
+        trim_tell(t,
+                  "the directory of job %s would go: its data is in a snapshot, and the "
+                  "quota leaves no room for it besides",
+                  job);
     } else {
         trim_tell(t,
                   "the directory of job %s would go: its data is in a snapshot, and only "
                   "the newest %zu directories stay",
-                  job, keep);
+                  job, rule->n);
     }
+}
+
+static int
+trim_left(const struct renter *r, int work_fd, const struct left_rule *rule,
+          const struct trim_told *only, struct err *e)
+{
+    struct lefts l = {NULL, 0};
+    struct left_rule kept = {0, 0};
+    int rc = 0;
+
+    if (list_left(work_fd, false, &l, e) != 0) {
+        return -1;
+    }
+    for (size_t i = 0; i < l.n; i++) {
+        const char *job = l.v[i].job;
+        enum leftover what = classify(r, job);
+        bool taken = !workdir_may_be_taken(work_fd, job);
+        bool too_big = false;
+        struct err why;
+
+        if (what == LEFTOVER_SAFE && !taken) {
+            kept.n++;
+            kept.bytes += rule->bytes == INT64_MAX ? 0 : caches_bytes_of(work_fd, job);
+            too_big = kept.n <= rule->n && kept.bytes > rule->bytes;
+        }
+        if (what == LEFTOVER_NONE ||
+            (what == LEFTOVER_SAFE && !taken && kept.n <= rule->n && !too_big)) {
+            continue;
+        }
+        if (only != NULL) {
+            tell_left(only, what, taken, job, rule, too_big);
+        } else if ((what == LEFTOVER_WASTE ? workdir_remove
+                                           : workdir_give_up)(work_fd, job, &why) != 0) {
+            trim_failed(&rc, &why, e);
+        }
+    }
+    free(l.v);
+    return rc;
 }
 
 int
 workdirs_trim(const struct renter *r, const struct trim_told *only, struct err *e)
 {
+    struct left_rule rule;
+    int work_fd = -1;
+    int rc = renter_dir(r, "work", &work_fd, e) == 0 &&
+                     rule_of(r, work_fd, &rule, e) == 0 &&
+                     trim_left(r, work_fd, &rule, only, e) == 0
+                 ? 0
+                 : -1;
+
+    if (rc == 0 && only == NULL) {
+        rc = workdir_sweep(work_fd, e);
+    }
+    (void)fd_close(&work_fd);
+    return rc;
+}
+
+int
+workdirs_trim_all(const struct renter *r, struct err *e)
+{
+    const struct left_rule none = {0, 0};
+    int work_fd = -1;
+    int rc = renter_dir(r, "work", &work_fd, e) == 0
+                 ? trim_left(r, work_fd, &none, NULL, e)
+                 : -1;
+
+    (void)fd_close(&work_fd);
+    return rc;
+}
+
+int
+workdirs_left_bytes(const struct renter *r, int64_t *bytes, struct err *e)
+{
     struct lefts l = {NULL, 0};
     int work_fd = -1;
-    size_t n_safe = 0;
-    size_t keep;
     int rc = -1;
 
+    *bytes = 0;
     if (renter_dir(r, "work", &work_fd, e) != 0 ||
         list_left(work_fd, false, &l, e) != 0) {
         goto out;
     }
-    keep = how_many_to_keep(work_fd);
-    rc = 0;
     for (size_t i = 0; i < l.n; i++) {
-        enum leftover what = classify(r, l.v[i].job);
-        bool taken = !workdir_may_be_taken(work_fd, l.v[i].job);
-        struct err why;
-
-        n_safe += what == LEFTOVER_SAFE && !taken ? 1 : 0;
-        if (what == LEFTOVER_NONE ||
-            (what == LEFTOVER_SAFE && !taken && n_safe <= keep)) {
-            continue;
-        }
-        if (only != NULL) {
-            tell_left(only, what, taken, l.v[i].job, keep);
-        } else if ((what == LEFTOVER_WASTE ? workdir_remove : workdir_give_up)(
-                       work_fd, l.v[i].job, &why) != 0) {
-            trim_failed(&rc, &why, e);
-        }
+        *bytes += is_safe(r, l.v[i].job) ? caches_bytes_of(work_fd, l.v[i].job) : 0;
     }
-    if (rc == 0 && only == NULL) {
-        rc = workdir_sweep(work_fd, e);
-    }
+    rc = 0;
 
 out:
     free(l.v);

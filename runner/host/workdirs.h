@@ -96,11 +96,16 @@ int workdirs_keep_tree(const struct agent *a, const struct renter *r, const char
 
 /*
  * Of ended jobs whose data is safe, keep the newest few directories, none when the disk
- * is nearly full; of those whose data is not wanted, none.
+ * is nearly full, and no more than half of what the renter's store leaves of its quota;
+ * of those whose data is not wanted, none.
  */
 #define WORKDIRS_KEPT 8
 int workdirs_trim(const struct renter *r, const struct trim_told *only,
                   struct err *e) MUST_USE;
+/* Keep none: where the renter would be over its quota they are the first to go. */
+int workdirs_trim_all(const struct renter *r, struct err *e) MUST_USE;
+/* What those take whose data is safe. */
+int workdirs_left_bytes(const struct renter *r, int64_t *bytes, struct err *e) MUST_USE;
 
 /* The job's data is given up: its directory goes too, if it was safe and is still its. */
 int workdirs_forget(const struct renter *r, const char *job, struct err *e) MUST_USE;

@@ -73,6 +73,7 @@ expect 0 agent quota "$renter" --job 1MB --json
 import json, sys
 q, = json.load(open(sys.argv[1]))["quotas"]
 assert q["renter"] == sys.argv[2] and q["quota_bytes"] is None and q["job_quota_bytes"] == 1000000, q
+assert q["copies_bytes"] > 2900000, q
 assert q["used_bytes"] > 5000000 and q["largest"][0]["bytes"] > 2900000, q
 PY
 expect 104 gpurun --name greedy -- sh -c 'for i in 1 2 3 4 5 6 7 8 9 10 11 12; do head -c $((100000 + i * 100)) /dev/urandom >f$i; done; sleep 1000'
@@ -109,6 +110,19 @@ run gpurun -q wait twin1
 run gpurun -q wait twin2
 no_holds() { [ -z "$(find "$home"/renters/*/holds -name 'q*')" ]; }
 await 20 "nothing to be spoken for any more" no_holds
+expect 0 agent quota "$renter" none
+
+note "what lies there twice counts too, and goes before a job does"
+mkdir "$work/set"
+head -c 5000000 /dev/urandom >"$work/set/five"
+expect 0 gpurun -q data put five "$work/set"
+expect 0 gpurun -q --data five -- sh -c '[ -s five/five ]'
+expect 0 agent quota --json
+[ "$(json 'd["quotas"][0]["copies_bytes"]')" -gt 4900000 ] || fail "it does not count: $(cat "$work/out")"
+expect 0 agent quota "$renter" $(($(json 'd["quotas"][0]["used_bytes"]') + 2000000))
+expect 0 gpurun -q -- sh -c 'until [ -z "$(find '"$home"'/renters/*/data -name five)" ]; do sleep 0.1; done'
+expect 0 agent quota --json
+[ "$(json 'd["quotas"][0]["copies_bytes"]')" -lt 1000000 ] || fail "it did not go: $(cat "$work/out")"
 expect 0 agent quota "$renter" none
 
 note "a cache counts while a job runs; before anything comes in it makes room"
