@@ -1,11 +1,11 @@
 /*
  * bench_meter DIR [ROWS [PART]]: what metering costs, in one run on one disk. Durable
  * journal appends and ledger entries a second against a bare SQLite insert loop with the
- * same durability, one by one and in groups; ROWS (10,000,000) usage rows as `gpurun
- * bill` and `audit` verify them; a month's statement by the command itself, of 10,000
- * short receipts and of ROWS rows in sessions of a month each; the log of ROWS entries of
- * a ledger and the proof of them. Prints one line each, with the ratio to its
- * goal. PART: only that, "events", "usage", "bills" or "ledger".
+ * same durability and as many bytes a row in its file, one by one and in groups; ROWS
+ * (10,000,000) usage rows as `gpurun bill` and `audit` verify them; a month's statement
+ * by the command itself, of 10,000 short receipts and of ROWS rows in sessions of a month
+ * each; the log of ROWS entries of a ledger and the proof of them. Prints one line each,
+ * with the ratio to its goal. PART: only that, "events", "usage", "bills" or "ledger".
  */
 #include <fcntl.h>
 #include <inttypes.h>
@@ -13,7 +13,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/buf.h"
@@ -30,7 +32,8 @@
 #define RUN_NS      NS_PER_S
 #define ROUNDS      5 /* of each in turn; odd, for the middle one */
 #define GROUP       1000
-#define ROW_BYTES   220 /* as many as an entry has */
+#define ROW_BYTES   120 /* so a row takes as much of the file as an entry and its id */
+#define ID_BYTES    36  /* of them, an id in row and index */
 #define ROWS        10000000
 #define MONTH_NS    (30 * 86400 * NS_PER_S)
 #define START_NS    (1795435200 * NS_PER_S)
@@ -53,40 +56,107 @@ per_second(int64_t n, int64_t ns)
 
 /* ---- a bare insert loop ---- */
 
+/* A second of a loop: how many, and what each took of the processor and of the file. */
+struct pace {
+    int64_t per_s;
+    int64_t cpu_ns;
+    int64_t file_bytes;
+};
+
+struct loop {
+    int64_t start_ns;
+    int64_t start_cpu_ns;
+};
+
+/* All of this process: it does nothing else. */
 static int64_t
-bare_inserts(const char *dir, int group)
+cpu_ns(void)
 {
-    static const struct db_options o = {
+    struct timespec t;
+
+    (void)clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
+    return t.tv_sec * NS_PER_S + t.tv_nsec;
+}
+
+static struct loop
+loop_begin(void)
+{
+    return (struct loop){clock_mono_ns(), cpu_ns()};
+}
+
+static bool
+loop_goes_on(const struct loop *l)
+{
+    return clock_mono_ns() - l->start_ns < RUN_NS;
+}
+
+/* The file goes away. */
+static struct pace
+loop_end(const struct loop *l, int64_t n, const char *path)
+{
+    struct pace p = {.per_s = per_second(n, clock_mono_ns() - l->start_ns),
+                     .cpu_ns = (cpu_ns() - l->start_cpu_ns) / n};
+    struct stat st;
+
+    if (stat(path, &st) != 0) {
+        perror(path);
+        exit(1);
+    }
+    p.file_bytes = st.st_size / n;
+    (void)unlink(path);
+    return p;
+}
+
+/* A table's rows, n a transaction. with_id: each has an id that no other row has, as what
+ * is asked for a second time must be known again. */
+static struct pace
+bare_inserts(const char *dir, int group, bool with_id)
+{
+    static const char row[ROW_BYTES];
+    const struct db_options o = {
         .application_id = 7,
         .version = 1,
-        .schema = "CREATE TABLE t(n INTEGER PRIMARY KEY, row BLOB NOT NULL) STRICT;"};
-    static const char row[ROW_BYTES];
-    char *path = path_join(dir, group > 1 ? "bare-group" : "bare");
+        .schema = with_id
+                      ? "CREATE TABLE t(n INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE,"
+                        " row BLOB NOT NULL) STRICT;"
+                      : "CREATE TABLE t(n INTEGER PRIMARY KEY, row BLOB NOT NULL)"
+                        " STRICT;"};
+    char *path = path_join(dir, "bare");
     sqlite3 *db = NULL;
     sqlite3_stmt *s = NULL;
     struct err e = {0};
-    int64_t start_ns;
+    struct loop loop;
+    struct pace pace;
+    char id[40];
     int64_t n = 0;
 
     must(db_open(&db, path, &o, &e), &e);
-    must(db_prepare(db, "INSERT INTO t(row) VALUES(?1)", &s, &e), &e);
-    start_ns = clock_mono_ns();
-    while (clock_mono_ns() - start_ns < RUN_NS) {
+    must(db_prepare(db,
+                    with_id ? "INSERT INTO t(row, id) VALUES(?1, ?2)"
+                            : "INSERT INTO t(row) VALUES(?1)",
+                    &s, &e),
+         &e);
+    loop = loop_begin();
+    while (loop_goes_on(&loop)) {
         must(db_exec(db, "BEGIN IMMEDIATE", &e), &e);
         for (int i = 0; i < group; i++, n++) {
             bool have;
 
-            (void)sqlite3_bind_blob(s, 1, row, sizeof row, SQLITE_STATIC);
+            if (with_id) {
+                (void)snprintf(id, sizeof id, "topup:%" PRId64, n);
+                (void)sqlite3_bind_text(s, 2, id, -1, SQLITE_STATIC);
+            }
+            (void)sqlite3_bind_blob(s, 1, row, with_id ? ROW_BYTES - ID_BYTES : ROW_BYTES,
+                                    SQLITE_STATIC);
             must(db_step(db, s, &have, &e), &e);
         }
         must(db_exec(db, "COMMIT", &e), &e);
     }
-    n = per_second(n, clock_mono_ns() - start_ns);
+    pace = loop_end(&loop, n, path);
     (void)sqlite3_finalize(s);
     db_close(db);
-    (void)unlink(path);
     free(path);
-    return n;
+    return pace;
 }
 
 /* ---- the journal ---- */
@@ -119,7 +189,7 @@ make_terms(struct offer *o, struct grant *g, const struct sign_key *host,
     card_free(card);
 }
 
-static int64_t
+static struct pace
 journal_appends(const char *dir)
 {
     struct sign_key *host = NULL;
@@ -128,7 +198,9 @@ journal_appends(const char *dir)
     struct meter_session *s = NULL;
     struct grant g;
     struct err e = {0};
-    int64_t start_ns;
+    struct loop loop;
+    struct pace pace;
+    char *path = path_join(dir, "usage");
     int64_t n = 0;
     int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 
@@ -140,21 +212,21 @@ journal_appends(const char *dir)
                                  .dir_fd = fd, .host_key = host, .offer = o, .grant = &g},
                              &e),
          &e);
-    start_ns = clock_mono_ns();
-    for (; clock_mono_ns() - start_ns < RUN_NS; n++) {
+    loop = loop_begin();
+    for (; loop_goes_on(&loop); n++) {
         must(meter_session_state(s, n % 2 == 0 ? USAGE_PREPARING : USAGE_SHIPPING,
                                  "bench", &e),
              &e);
     }
-    n = per_second(n, clock_mono_ns() - start_ns);
     meter_session_free(s);
+    pace = loop_end(&loop, n, path);
     grant_clear(&g);
     offer_free(o);
     sign_key_free(host);
     sign_key_free(renter);
-    (void)unlinkat(fd, "usage", 0);
     (void)close(fd);
-    return n;
+    free(path);
+    return pace;
 }
 
 /* ---- the ledger ---- */
@@ -169,18 +241,19 @@ one_entry(struct ledger *l, int64_t i, int64_t wall_ns)
     must(ledger_topup(l, id, 1 + i % 100, wall_ns, NULL, &e), &e);
 }
 
-static int64_t
+static struct pace
 ledger_entries(const char *dir, int group)
 {
     char *path = path_join(dir, group > 1 ? "ledger-group" : "ledger-one");
     struct ledger *l = NULL;
     struct err e = {0};
-    int64_t start_ns;
+    struct loop loop;
+    struct pace pace;
     int64_t n = 0;
 
     must(ledger_open(&l, path, &e), &e);
-    start_ns = clock_mono_ns();
-    while (clock_mono_ns() - start_ns < RUN_NS) {
+    loop = loop_begin();
+    while (loop_goes_on(&loop)) {
         if (group > 1) {
             must(ledger_begin(l, &e), &e);
         }
@@ -191,11 +264,10 @@ ledger_entries(const char *dir, int group)
             must(ledger_commit(l, &e), &e);
         }
     }
-    n = per_second(n, clock_mono_ns() - start_ns);
+    pace = loop_end(&loop, n, path);
     ledger_close(l);
-    (void)unlink(path);
     free(path);
-    return n;
+    return pace;
 }
 
 static int
@@ -597,49 +669,74 @@ bills(int64_t rows)
 
 /* A ratio with two decimals, in whole numbers. */
 static void
-compare(const char *what, int64_t ours, int64_t bare)
+print_ratio(int64_t ours, int64_t other)
 {
-    int64_t percent = bare > 0 ? ours * 100 / bare : 0;
+    int64_t percent = other > 0 ? ours * 100 / other : 0;
 
-    printf("%-30s %8" PRId64 "/s, %" PRId64 ".%02" PRId64
-           "x of a bare insert loop's %" PRId64 "/s (goal 0.80)\n",
-           what, ours, percent / 100, percent % 100, bare);
+    printf("%" PRId64 ".%02" PRId64, percent / 100, percent % 100);
+}
+
+static void
+compare(const char *what, const struct pace *ours, const struct pace *bare)
+{
+    printf("%-30s %8" PRId64 "/s, ", what, ours->per_s);
+    print_ratio(ours->per_s, bare->per_s);
+    printf("x of a bare insert loop's %" PRId64 "/s (goal 0.80)\n", bare->per_s);
+}
+
+/* What the disk has no part in; a quick one leaves just this between the two. */
+static void
+print_cpu(const char *what, const struct pace *p)
+{
+    printf("    %-26s %8" PRId64 " ns of the processor, %" PRId64 " bytes of the file\n",
+           what, p->cpu_ns, p->file_bytes);
 }
 
 static int
-by_size(const void *a, const void *b)
+by_pace(const void *a, const void *b)
 {
-    return i64_cmp(*(const int64_t *)a, *(const int64_t *)b);
+    const struct pace *x = a;
+    const struct pace *y = b;
+
+    return i64_cmp(x->per_s, y->per_s);
 }
 
-static int64_t
-middle(int64_t v[ROUNDS])
+static const struct pace *
+middle(struct pace v[ROUNDS])
 {
-    qsort(v, ROUNDS, sizeof *v, by_size);
-    return v[ROUNDS / 2];
+    qsort(v, ROUNDS, sizeof *v, by_pace);
+    return &v[ROUNDS / 2];
 }
 
 /* All of them in turn, so that what else the machine does hits them alike. */
 static void
 events(const char *dir)
 {
-    int64_t bare[ROUNDS];
-    int64_t journal[ROUNDS];
-    int64_t one[ROUNDS];
-    int64_t bare_group[ROUNDS];
-    int64_t group[ROUNDS];
+    struct pace bare[ROUNDS];
+    struct pace journal[ROUNDS];
+    struct pace one[ROUNDS];
+    struct pace bare_group[ROUNDS];
+    struct pace id_group[ROUNDS];
+    struct pace group[ROUNDS];
 
     for (int i = 0; i < ROUNDS; i++) {
-        bare[i] = bare_inserts(dir, 1);
+        bare[i] = bare_inserts(dir, 1, false);
         journal[i] = journal_appends(dir);
         one[i] = ledger_entries(dir, 1);
-        bare_group[i] = bare_inserts(dir, GROUP);
+        bare_group[i] = bare_inserts(dir, GROUP, false);
+        id_group[i] = bare_inserts(dir, GROUP, true);
         group[i] = ledger_entries(dir, GROUP);
     }
     compare("journal appends, durable", middle(journal), middle(bare));
     compare("ledger entries, durable", middle(one), middle(bare));
     compare("ledger entries, in groups", middle(group), middle(bare_group));
-    printf("%-30s goal 10000/s\n", "");
+    printf("%-30s goal 10000/s; ", "");
+    print_ratio(middle(group)->per_s, middle(id_group)->per_s);
+    printf("x of a loop's whose rows have a unique id, %" PRId64 "/s\n",
+           middle(id_group)->per_s);
+    print_cpu("an entry", middle(group));
+    print_cpu("a bare row", middle(bare_group));
+    print_cpu("a row with a unique id", middle(id_group));
 }
 
 int
