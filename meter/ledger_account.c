@@ -153,23 +153,21 @@ ledger_accounts_write(struct ledger_accounts *a, struct err *e)
 }
 
 int
-ledger_accounts_bear(struct ledger_accounts *a, const struct ledger_post *p, size_t n,
+ledger_accounts_bear(struct ledger_accounts *a, struct ledger_post *p, size_t n,
                      struct err *e)
 {
     int64_t room_fen = LEDGER_ACCOUNT_FEN_MAX; /* what the fullest has left */
-    size_t dr = 0;
-    size_t cr = 0;
 
     for (size_t i = 0; i < n; i++) {
         int64_t debit_fen;
         int64_t credit_fen;
 
-        if (ledger_accounts_find(a, p[i].dr, &dr, e) != 0 ||
-            ledger_accounts_find(a, p[i].cr, &cr, e) != 0) {
+        if (ledger_accounts_find(a, p[i].dr, &p[i].dr_at, e) != 0 ||
+            ledger_accounts_find(a, p[i].cr, &p[i].cr_at, e) != 0) {
             return -1;
         }
-        debit_fen = LEDGER_ACCOUNT_FEN_MAX - a->v[dr].is.debit_fen;
-        credit_fen = LEDGER_ACCOUNT_FEN_MAX - a->v[cr].is.credit_fen;
+        debit_fen = LEDGER_ACCOUNT_FEN_MAX - a->v[p[i].dr_at].is.debit_fen;
+        credit_fen = LEDGER_ACCOUNT_FEN_MAX - a->v[p[i].cr_at].is.credit_fen;
         room_fen = debit_fen < room_fen ? debit_fen : room_fen;
         room_fen = credit_fen < room_fen ? credit_fen : room_fen;
     }

@@ -84,11 +84,13 @@ struct ledger_post {
     char dr[LEDGER_ACCOUNT_MAX];
     char cr[LEDGER_ACCOUNT_MAX];
     int64_t fen;
+    size_t dr_at; /* their places, once ledger_accounts_bear has found them */
+    size_t cr_at;
 };
 
 /* Refused ("range") if an account cannot count what these put into it. The whole entry is
  * held against each account: exact enough so far below the end of the numbers. */
-int ledger_accounts_bear(struct ledger_accounts *a, const struct ledger_post *p, size_t n,
+int ledger_accounts_bear(struct ledger_accounts *a, struct ledger_post *p, size_t n,
                          struct err *e) MUST_USE;
 
 struct ledger {

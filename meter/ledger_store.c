@@ -364,15 +364,15 @@ weigh(struct ledger *l, const struct ledger_draft *d, struct change *c, struct e
         return -1;
     }
     ledger_cash_name(cash, d->wallet);
-    c->cash_fen = 0;
-    for (size_t i = 0; i < d->n_posts; i++) {
-        c->cash_fen += strcmp(p[i].cr, cash) == 0 ? p[i].fen : 0;
-        c->cash_fen -= strcmp(p[i].dr, cash) == 0 ? p[i].fen : 0;
-    }
-    c->voucher_fen = vouchers_of(d);
     if (ledger_accounts_find(&l->accounts, cash, &c->cash, e) != 0) {
         return -1;
     }
+    c->cash_fen = 0;
+    for (size_t i = 0; i < d->n_posts; i++) {
+        c->cash_fen += p[i].cr_at == c->cash ? p[i].fen : 0;
+        c->cash_fen -= p[i].dr_at == c->cash ? p[i].fen : 0;
+    }
+    c->voucher_fen = vouchers_of(d);
     is = &l->accounts.v[c->cash].is;
     balance_fen = is->credit_fen - is->debit_fen + c->cash_fen;
     held_fen = is->held_fen + d->held_fen;
@@ -428,26 +428,18 @@ close_span(struct ledger *l, struct err *e)
     return -1;
 }
 
-static int
-move_accounts(struct ledger *l, const struct ledger_draft *d, const struct change *c,
-              struct err *e)
+static void
+move_accounts(struct ledger *l, const struct ledger_draft *d, const struct change *c)
 {
     for (size_t i = 0; i < d->n_posts; i++) {
         const struct ledger_post *p = &l->posts[i];
-        size_t dr = 0;
-        size_t cr = 0;
 
-        if (ledger_accounts_find(&l->accounts, p->dr, &dr, e) != 0 ||
-            ledger_accounts_find(&l->accounts, p->cr, &cr, e) != 0) {
-            return -1;
-        }
-        ledger_accounts_change(&l->accounts, dr)->debit_fen += p->fen;
-        ledger_accounts_change(&l->accounts, cr)->credit_fen += p->fen;
+        ledger_accounts_change(&l->accounts, p->dr_at)->debit_fen += p->fen;
+        ledger_accounts_change(&l->accounts, p->cr_at)->credit_fen += p->fen;
     }
     if (d->held_fen != 0) {
         ledger_accounts_change(&l->accounts, c->cash)->held_fen += d->held_fen;
     }
-    return 0;
 }
 
 int
@@ -483,7 +475,8 @@ ledger_append(struct ledger *l, const struct ledger_draft *d, struct err *e)
     ledger_chain(&l->last_chain, &k, &l->text);
     l->last_n = k.n;
     if (add_entry(l, d, &c, e) == 0) {
-        return close_span(l, e) == 0 ? move_accounts(l, d, &c, e) : -1;
+        move_accounts(l, d, &c);
+        return close_span(l, e);
     }
     if (e->code == ERR_EXISTS) {
         l->last_n = k.n - 1;
