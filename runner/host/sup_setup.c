@@ -192,7 +192,7 @@ take_run(void *ctx, struct err *e)
         return -1;
     }
     s->has_setup_lock = true;
-    return s->setup_whole ? 0 : sup_setup_show_user_site(s, e);
+    return s->setup_whole ? 0 : sup_setup_show_host(s, e);
 }
 
 static void

@@ -12,6 +12,7 @@
 #include "runner/host/loginenv.h"
 #include "runner/host/setups.h"
 #include "runner/host/supervise_internal.h"
+#include "runner/host/venv.h"
 #include "runner/host/workdirs.h"
 
 /*
@@ -24,6 +25,7 @@
 #define PYTHON_DIR "python3."
 #define SITE_DIR   "site-packages"
 #define PTH_NAME   "gpurun-host.pth"
+#define OVER_DIR   "venv" /* over a virtual environment of the host's user (venv.h) */
 
 /*
  * PIP_USER leads a plain `pip install` into the layer. But pip refuses it in a virtual
@@ -94,6 +96,23 @@ find_user_base(struct sup *s)
     }
 }
 
+/*
+ * The virtual environment that the host's user logs in to, where it is closed to what a
+ * set-up installs beside it, and no other one is asked for. NULL: none.
+ */
+static const char *
+host_venv(const struct sup *s)
+{
+    const char *prefix = env_get(&s->login, "VIRTUAL_ENV");
+    bool other = s->spec.python != NULL || s->spec.conda != NULL;
+
+    for (size_t i = 0; i < s->spec.env.n; i++) {
+        other = other || strncmp(s->spec.env.v[i], "VIRTUAL_ENV=", 12) == 0;
+    }
+    return !other && prefix != NULL && prefix[0] == '/' && venv_is_closed(prefix) ? prefix
+                                                                                  : NULL;
+}
+
 void
 sup_setup_env(struct sup *s)
 {
@@ -110,6 +129,15 @@ sup_setup_env(struct sup *s)
     env_bin = path_join(layer, "env/bin");
     env_set(&s->env, "GPURUN_SETUP_DIR", layer);
     env_set(&s->env, "PYTHONUSERBASE", layer);
+    if (host_venv(s) != NULL) {
+        char *over = path_join(layer, OVER_DIR);
+        char *over_bin = path_join(over, "bin");
+
+        env_set(&s->env, "VIRTUAL_ENV", over);
+        put_first(&s->env, "PATH", over_bin);
+        free(over_bin);
+        free(over);
+    }
     put_first(&s->env, "PATH", bin);
     put_first(&s->env, "PATH", env_bin);
     free(layer);
@@ -270,8 +298,8 @@ show_site(const struct sup *s, const char *python, struct err *e)
     return rc;
 }
 
-int
-sup_setup_show_user_site(const struct sup *s, struct err *e)
+static int
+show_user_site(const struct sup *s, struct err *e)
 {
     char *lib = s->user_base == NULL ? NULL : path_join(s->user_base, "lib");
     DIR *d = lib == NULL ? NULL : opendir(lib);
@@ -287,6 +315,25 @@ sup_setup_show_user_site(const struct sup *s, struct err *e)
         (void)closedir(d);
     }
     free(lib);
+    return rc;
+}
+
+int
+sup_setup_show_host(const struct sup *s, struct err *e)
+{
+    const char *venv = host_venv(s);
+    char *layer;
+    char *over;
+    int rc;
+
+    if (venv == NULL) {
+        return show_user_site(s, e);
+    }
+    layer = setups_path(s->renter, s->layer_key);
+    over = path_join(layer, OVER_DIR);
+    rc = venv_put_over(venv, over, e);
+    free(over);
+    free(layer);
     return rc;
 }
 
@@ -374,7 +421,7 @@ check_lib(const char *lib, const char *copy, struct err *e)
 int
 sup_setup_check(const struct sup *s, struct err *e)
 {
-    static const char *const libs[] = {"lib", "env/lib"};
+    static const char *const libs[] = {"lib", "env/lib", OVER_DIR "/lib"};
     char *layer = setups_path(s->renter, s->layer_key);
     char *copy = path_join(s->tmp_seen, COPY_DIR);
     int rc = 0;

@@ -225,8 +225,9 @@ void sup_setup_command_env(const struct sup *s, struct strings *env);
  * goes with this job (an editable install that a script of the set-up's made).
  */
 int sup_setup_check(const struct sup *s, struct err *e) MUST_USE;
-/* In the empty layer: what the host's user has installed for itself is found, too. */
-int sup_setup_show_user_site(const struct sup *s, struct err *e) MUST_USE;
+/* In the empty layer: what the host's user has installed for itself is found, too, or in
+ * the virtual environment it logs in to. */
+int sup_setup_show_host(const struct sup *s, struct err *e) MUST_USE;
 
 /* ---- sup_setup.c: --setup ---- */
 

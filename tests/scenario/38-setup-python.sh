@@ -57,6 +57,27 @@ expect 0 gpurun --host $H --setup 'python3 -m venv "$GPURUN_SETUP_DIR/env" && "$
     -- python3 -c 'import hello, os, sys; print(sys.prefix == os.environ["GPURUN_SETUP_DIR"] + "/env", hello.__file__.startswith(sys.prefix))'
 has "True True"
 
+note "a host whose user logs in to a virtual environment: the set-up installs over it, and changes nothing there"
+venv=$work/$H/home/main
+/usr/bin/python3 -m venv --without-pip "$venv"
+its=$(echo "$venv"/lib/python3.*/site-packages)
+echo /usr/lib/python3/dist-packages >"$its/pip.pth"
+echo 'WORD = "of its venv"' >"$its/hosthas.py"
+cp -r "$(find "$agent_home"/renters/*/setup -name hello_pkg-2.0.dist-info | head -n 1)" "$its"
+echo 'VERSION = "its own"' >"$its/hello.py"
+printf '#!%s/bin/python3\nimport hello, sys\nprint("script", hello.VERSION, *sys.argv[1:])\n' "$venv" >"$venv/bin/launch"
+chmod 755 "$venv/bin/launch"
+echo ". $venv/bin/activate" >"$work/$H/home/.profile"
+requirements 1.0
+expect 0 gpurun --host $H --setup auto use.py
+has "version 1.0 of its venv"
+has "tool 1.0"
+has "from the layer True"
+expect 0 gpurun --host $H --setup auto -- launch "a  b"
+has "script 1.0 a  b"
+has "its own" "$its/hello.py"
+rm "$work/$H/home/.profile"
+
 note "--python: python3 of the set-up is that one"
 printf '#!/bin/sh\nMARK=asked exec /usr/bin/python3 "$@"\n' >"$work/my python"
 chmod 755 "$work/my python"
