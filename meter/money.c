@@ -5,7 +5,10 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/text.h"
 #include "meter/refuse.h"
+
+#define SHOWN_MAX 33 /* of a user's text in a message */
 
 static bool
 is_digit(char c)
@@ -26,14 +29,12 @@ count_digits(const char *text, size_t len)
 
 /* The user's text in a message: short, and nothing that steers a terminal. */
 static void
-show(const char *text, size_t len, char out[40])
+show(const char *text, size_t len, char out[SHOWN_MAX])
 {
-    size_t n = 0;
+    char copy[40] = "";
 
-    for (; n < len && n < 32; n++) {
-        out[n] = text[n] >= 0x20 && text[n] < 0x7f ? text[n] : '?';
-    }
-    (void)strcpy(out + n, n < len ? "..." : "");
+    memcpy(copy, text, len < sizeof copy - 1 ? len : sizeof copy - 1);
+    (void)text_escape_to(out, SHOWN_MAX, copy);
 }
 
 static bool
@@ -49,7 +50,7 @@ parse(const char *text, size_t len, size_t decimals, int64_t *out, struct err *e
     size_t n_int = count_digits(text, len);
     size_t n_frac = 0;
     int64_t v = 0;
-    char shown[40];
+    char shown[SHOWN_MAX];
 
     show(text, len, shown);
     if (n_int < len) {

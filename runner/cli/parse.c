@@ -301,20 +301,38 @@ or_globals(struct globals *g, const struct globals *more)
     g->home = more->home != NULL ? more->home : g->home;
 }
 
+/* last: the last word that was typed, or NULL; where nothing is left, an option took it.
+ */
 static int
-check_words(const struct parsed *p, struct err *e)
+check_script(const struct parsed *p, const char *last, struct err *e)
+{
+    const struct command *cmd = p->command;
+    char shown[80];
+
+    if (p->w.n > 0 || p->w.n_rest > 0 ||
+        (cmd->needs_no_script != NULL && cmd->needs_no_script(p->options))) {
+        return 0;
+    }
+    if (last != NULL && last[0] != '-') {
+        return err_set(
+            e, ERR_INVALID,
+            _("nothing to run: '%s' is the value of the option before it; want "
+              "gpurun %s %s"),
+            text_escape_to(shown, sizeof shown, last), cmd->name, _(cmd->usage));
+    }
+    return err_set(e, ERR_INVALID, _("nothing to run: want gpurun %s %s"), cmd->name,
+                   _(cmd->usage));
+}
+
+static int
+check_words(const struct parsed *p, const char *last, struct err *e)
 {
     const struct command *cmd = p->command;
     const char *parent = p->parent != NULL ? p->parent->name : "";
     const char *gap = p->parent != NULL ? " " : "";
 
     if (cmd->grammar == GRAMMAR_SCRIPT) {
-        if (p->w.n == 0 && p->w.n_rest == 0 &&
-            (cmd->needs_no_script == NULL || !cmd->needs_no_script(p->options))) {
-            return err_set(e, ERR_INVALID, _("nothing to run: want gpurun %s %s"),
-                           cmd->name, _(cmd->usage));
-        }
-        return 0;
+        return check_script(p, last, e);
     }
     if (p->w.n < cmd->min_words || (cmd->max_words >= 0 && p->w.n > cmd->max_words)) {
         return err_set(e, ERR_INVALID, _("%s: want gpurun %s%s%s %s"),
@@ -331,6 +349,7 @@ parse_command(struct parsed *p, int argc, char **argv, struct err *e)
     const struct command *cmd = p->command;
     struct opt rows[ROWS_MAX];
     struct target *t = xcalloc(1, sizeof *t + cmd->options_size);
+    const char *last = argc > 0 ? argv[argc - 1] : NULL;
     int rc;
 
     merge_rows(rows, cmd);
@@ -344,7 +363,7 @@ parse_command(struct parsed *p, int argc, char **argv, struct err *e)
     if (p->g.help) {
         return 0;
     }
-    return rc == 0 ? check_words(p, e) : -1;
+    return rc == 0 ? check_words(p, last, e) : -1;
 }
 
 /* `snap ls`: globals may stand between the two words. */
@@ -370,10 +389,12 @@ parse_sub(struct parsed *p, int argc, char **argv, struct err *e)
         char shown[64];
 
         near = command_nearest(parent->subs, argv[i]);
-        return err_set(e, ERR_INVALID, _("there is no `%s %s`%s%s%s; `gpurun help %s`"),
-                       parent->name, text_escape_to(shown, sizeof shown, argv[i]),
-                       near != NULL ? _(", but `") : "", near != NULL ? near : "",
-                       near != NULL ? "`" : "", parent->name);
+        return err_set(
+            e, ERR_INVALID,
+            _("there is no `%s %s`%s%s%s; `gpurun help %s` lists what there is"),
+            parent->name, text_escape_to(shown, sizeof shown, argv[i]),
+            near != NULL ? _(", but `") : "", near != NULL ? near : "",
+            near != NULL ? "`" : "", parent->name);
     }
     p->parent = parent;
     p->command = sub;

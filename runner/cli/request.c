@@ -313,7 +313,7 @@ fill_device(struct run_request *r, const struct run_options *o, struct err *e)
         return err_wrap(e, "--gpu");
     }
     if (o->device != NULL && device_want_parse(d, o->device, e) != 0) {
-        return err_wrap(e, "--device");
+        return -1;
     }
     if (o->gpu == NULL && o->device == NULL) {
         if (o->cpu != NULL &&
@@ -557,6 +557,13 @@ fill_outs(struct run_request *r, const struct run_options *o, struct err *e)
     return 0;
 }
 
+/* No file's name by its looks, and there is none of that name. */
+static bool
+may_be_command(const char *script)
+{
+    return script != NULL && strpbrk(script, "./") == NULL && !file_exists(script);
+}
+
 static int
 fill_script(struct run_request *r, const struct run_options *o, const struct words *w,
             struct err *e)
@@ -571,8 +578,10 @@ fill_script(struct run_request *r, const struct run_options *o, const struct wor
     const char *near;
 
     if (script_resolve(&r->script, &so, e) != 0) {
-        near = so.script != NULL ? command_nearest(command_table, so.script) : NULL;
-        if (near != NULL && e->code == ERR_NOT_FOUND) {
+        near = e->code == ERR_NOT_FOUND && may_be_command(so.script)
+                   ? command_nearest(command_table, so.script)
+                   : NULL;
+        if (near != NULL) {
             err_set(e, ERR_NOT_FOUND, _("no script '%s'; did you mean `gpurun %s`?"),
                     so.script, near);
         }

@@ -257,7 +257,11 @@ locate(const char *script, char **dir, char **path, struct err *e)
         goto out;
     }
     if (!S_ISREG(st.st_mode)) {
-        err_set(e, ERR_INVALID, _("'%s' is no file that could be run"), shown);
+        err_set(e, ERR_INVALID,
+                S_ISDIR(st.st_mode)
+                    ? _("'%s' is a folder: name the script in it that is to run")
+                    : _("'%s' is no file that could be run"),
+                shown);
         goto out;
     }
     if (access(*path, R_OK) == -1) {

@@ -380,14 +380,18 @@ place_explain(const struct place *p, struct err *e)
     } else if (!reached) {
         err_set(e, ERR_LINK, _("no host could be asked: %s"), buf_str(&b));
     } else if (cpu && !busy) {
-        err_set(e, ERR_NOT_FOUND, _("no host with %" PRId64 " cores: %s"), d->count,
-                buf_str(&b));
+        err_set(e, ERR_NOT_FOUND,
+                NP_("no host with %" PRId64 " core: %s; `gpurun host add` adds one",
+                    "no host with %" PRId64 " cores: %s; `gpurun host add` adds one",
+                    d->count),
+                d->count, buf_str(&b));
     } else if (busy) {
         err_set(e, ERR_BUSY, _("no %s %s:%" PRId64 " is free now: %s (--wait DUR waits)"),
                 d->device_class, d->type, d->count, buf_str(&b));
     } else {
-        err_set(e, ERR_NOT_FOUND, _("no host has %s %s:%" PRId64 ": %s"), d->device_class,
-                d->type, d->count, buf_str(&b));
+        err_set(e, ERR_NOT_FOUND,
+                _("no host has %s %s:%" PRId64 ": %s; `gpurun host add` adds one"),
+                d->device_class, d->type, d->count, buf_str(&b));
     }
     buf_free(&b);
     return -1;

@@ -488,6 +488,11 @@ ship_built(struct ship *s, const struct build_report **r, struct err *e)
 {
     int rc = sync_send_built(s->send, r, e);
 
+    if (rc != 0 && e->sys_errno == EACCES) {
+        (void)err_wrap(e, "%s",
+                       _("what cannot be read is left out by a line in "
+                         ".gpurunignore"));
+    }
     if (rc == 0 && *r != NULL && !s->has_tree) {
         s->tree = (*r)->tree;
         s->has_tree = true;

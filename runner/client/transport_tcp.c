@@ -53,8 +53,11 @@ resolve(struct transport *t, struct addrinfo **out, struct failure *f)
         return 0;
     }
     (void)text_escape_to(shown, sizeof shown, t->config.host_name);
-    return failure_set(f, CAUSE_NAME, _("cannot find the host '%s': %s"), shown,
-                       err_words(gai_strerror(rc)));
+    return failure_set(
+        f, CAUSE_NAME,
+        _("cannot find the host '%s': %s; its address is USER@HOST[:PORT], or a Host of "
+          "~/.ssh/config"),
+        shown, err_words(gai_strerror(rc)));
 }
 
 static int

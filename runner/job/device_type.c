@@ -314,5 +314,5 @@ device_want_parse(struct device_want *out, const char *text, struct err *e)
     }
     memcpy(device_class, text, (size_t)(colon - text));
     device_class[colon - text] = '\0';
-    return want_fill(out, device_class, colon + 1, e);
+    return want_fill(out, device_class, colon + 1, e) == 0 ? 0 : err_wrap(e, "--device");
 }

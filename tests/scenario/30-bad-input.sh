@@ -51,6 +51,9 @@ refuse 100 "no script 'nosuch.py'" nosuch.py
 refuse 100 'did you mean `gpurun stop`' stpo
 refuse 100 'nothing to run' run
 refuse 100 'nothing to run' --
+refuse 100 "'train.py' is the value of the option before it" run --gpu train.py
+refuse 100 "amount like" run --max-cost ¥5 train.py
+has "'¥5'" "$work/err"
 refuse 100 'goes first' --cpu 1 ps
 refuse 100 '--nosuch' run --nosuch train.py
 refuse 100 'want' --home
@@ -59,7 +62,7 @@ refuse 100 'one word too many' wait a b
 refuse 100 'host what?' host
 refuse 100 'no `host' host frobnicate
 refuse 100 'no command' help frobnicate
-refuse 100 'is no file' run sub
+refuse 100 'is a folder' run sub
 refuse 100 'neither executable' run data.txt
 refuse 100 "no directory 'nodir'" run --dir nodir train.py
 refuse 100 'lies outside' run --dir sub train.py

@@ -86,12 +86,13 @@ money__shows_user_text_safely_and_short(void **state)
 #define SHOWN(text, words)                                                               \
     assert_refused(money_parse_fen(text, sizeof text - 1, &fen, &e), ERR_INVALID);       \
     assert_non_null(strstr(e.msg, words))
-    SHOWN(" ~\x1f\x7f", "' ~?\?' is");
+    SHOWN(" ~\x1f\x7f", "' ~\\x1f\\x7f' is");
+    SHOWN("\302\2455", "'\302\2455' is");
     SHOWN("", "'' is");
     SHOWN("x234567890123456789012345678901", "'x234567890123456789012345678901' is");
     SHOWN("x2345678901234567890123456789012", "'x2345678901234567890123456789012' is");
     SHOWN("x23456789012345678901234567890123",
-          "'x2345678901234567890123456789012...' is");
+          "'x2345678901234567890123456789\xe2\x80\xa6' is");
 #undef SHOWN
 }
 
