@@ -73,7 +73,7 @@ start_ssh(struct bookline *l, int wire_fd, struct err *e)
                                         "-oUpdateHostKeys=no",
                                         "-oEscapeChar=none",
                                         "-oLogLevel=ERROR",
-                                        "-oConnectTimeout=" CONNECT_S,
+                                        ("-oConnectTimeout=" CONNECT_S),
                                         "--"};
     enum { N_FIXED = sizeof fixed / sizeof *fixed };
     const char *argv[N_FIXED + 4];
