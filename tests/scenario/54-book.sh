@@ -89,12 +89,14 @@ for h in h1 h2; do
 done
 
 note "a run: its cap is held, the receipt pays the owner and the fee, the rest is free"
-client_bg "$work/o1" "$work/e1" run --host h1 --name one --max-cost 8 busy.py 6 </dev/null
+client_bg "$work/o1" "$work/e1" run --host h1 --name one --max-cost 8 -- \
+    sh -c 'echo up; sleep 1; until [ -e "$1" ]; do sleep 0.1; done' sh "$work/enough" </dev/null
 await 60 "the job is up" grep -q up "$work/o1"
 expect 0 gpurun --json wallet
 is 'd["held_fen"], d["free_fen"], d["holds"][0]["name"]' "(800, 200, 'one')"
 expect 101 gpurun -q --host h2 --max-cost 2.01 busy.py 0
 has "free for you" "$work/err"
+touch "$work/enough"
 wait "$bg" || fail "status $?: $(cat "$work/e1")"
 expect 0 gpurun --json bill one
 charge=$(json 'd["charge_fen"]')
