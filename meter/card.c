@@ -108,6 +108,13 @@ card_grow(void **array, size_t *n, size_t size)
 
 /* Rules --------------------------------------------------------------------- */
 
+/* "4090", and of what has no types "cpu". */
+static const char *
+name_of(const struct card_price *p)
+{
+    return p->type[0] != '\0' ? p->type : p->class_name;
+}
+
 static int
 check_price(const struct card_price *p, struct err *e)
 {
@@ -119,11 +126,12 @@ check_price(const struct card_price *p, struct err *e)
     }
     if (p->price_uyuan != CARD_WITHDRAWN &&
         (p->price_uyuan < 0 || p->price_uyuan > CARD_PRICE_MAX_UYUAN)) {
-        return refuse(e, REFUSE_RANGE, "the price of %s %s", p->class_name, p->type);
+        return refuse(e, REFUSE_RANGE,
+                      "the price of %s is less than nothing, or too high", name_of(p));
     }
     if (p->from_s >= p->to_s) {
-        return err_set(e, ERR_INVALID, "a price of %s %s that ends before it begins",
-                       p->class_name, p->type);
+        return err_set(e, ERR_INVALID, "a price of %s that ends before it begins",
+                       name_of(p));
     }
     return 0;
 }
@@ -182,10 +190,9 @@ card_check(const struct card *c, struct err *e)
         }
         if (before != NULL && by_key(before, p) == 0 && before->to_s != p->from_s) {
             return before->to_s < p->from_s
-                       ? err_set(e, ERR_INVALID, "the prices of %s %s leave a gap",
-                                 p->class_name, p->type)
-                       : err_set(e, ERR_INVALID, "the prices of %s %s overlap",
-                                 p->class_name, p->type);
+                       ? err_set(e, ERR_INVALID, "the prices of %s leave a gap",
+                                 name_of(p))
+                       : err_set(e, ERR_INVALID, "the prices of %s overlap", name_of(p));
         }
     }
     for (size_t i = 0; i < c->n_plans; i++) {

@@ -370,7 +370,7 @@ journal_take(struct journal_reader *r, const uint8_t *record, size_t len, struct
     int rc;
 
     if (journal_entry_parse(&x, record, len, r->hasher, e) != 0) {
-        return -1;
+        return err_wrap(e, "record %" PRId64, r->last.seq + 1);
     }
     rc = take_entry(r, &x, record, len, e);
     if (rc != 0 && e->code != ERR_DENIED) {
@@ -378,7 +378,8 @@ journal_take(struct journal_reader *r, const uint8_t *record, size_t len, struct
             ERR_CORRUPT; /* what the parts of a record call invalid is a bad record */
     }
     if (rc != 0) {
-        (void)err_wrap(e, "(%s)", journal_kind_name(x.r.kind));
+        (void)err_wrap(e, "record %" PRId64 " (%s)", r->last.seq + 1,
+                       journal_kind_name(x.r.kind));
     }
     journal_entry_release(&x);
     return rc;
@@ -420,14 +421,13 @@ take_frame(struct journal_reader *r, const uint8_t *data, size_t len, size_t *ne
 {
     ssize_t n = frame_at(data, len, need, e);
 
-    if (n > 0 && journal_take(r, data + JOURNAL_FRAME_HEAD,
-                              (size_t)n - JOURNAL_FRAME_HEAD, e) != 0) {
+    if (n < 0) {
+        (void)err_wrap(e, "record %" PRId64, r->last.seq + 1);
+    } else if (n > 0 && journal_take(r, data + JOURNAL_FRAME_HEAD,
+                                     (size_t)n - JOURNAL_FRAME_HEAD, e) != 0) {
         n = -1;
     }
-    if (n < 0) {
-        r->failed = true;
-        (void)err_wrap(e, "record %" PRId64, r->last.seq + 1);
-    }
+    r->failed = r->failed || n < 0;
     return n;
 }
 
@@ -491,7 +491,7 @@ journal_reader_settle(struct journal_reader *r, struct err *e)
         }
         rc = journal_entry_check_sig(&x, r->unchecked.data, &r->host, e);
         if (rc != 0) {
-            (void)err_wrap(e, "record %" PRId64 ": (%s)", x.r.seq,
+            (void)err_wrap(e, "record %" PRId64 " (%s)", x.r.seq,
                            journal_kind_name(x.r.kind));
         }
         journal_entry_clear(&x);

@@ -161,7 +161,7 @@ int journal_take_offer(const struct journal_reader *r, struct offer **o,
 int journal_take_grant(const struct journal_reader *r, struct grant *g,
                        const struct buf *b, struct err *e) MUST_USE;
 
-/* One whole record with its frame's length, for the reader; names nothing in errors. */
+/* One whole record with its frame's length, for the reader; errors name it. */
 int journal_take(struct journal_reader *r, const uint8_t *record, size_t len,
                  struct err *e) MUST_USE;
 /* journal_cosign_parse, with the signature left for later if it is not wanted now. */

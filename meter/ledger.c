@@ -28,7 +28,9 @@ int
 ledger_check_fen(int64_t fen, int64_t least, struct err *e)
 {
     if (fen < least || fen > LEDGER_FEN_MAX) {
-        return refuse(e, REFUSE_RANGE, "%" PRId64 " fen", fen);
+        return refuse(e, REFUSE_RANGE,
+                      "%" PRId64 " fen, where %" PRId64 " to %" PRId64 " are taken", fen,
+                      least, LEDGER_FEN_MAX);
     }
     return 0;
 }

@@ -434,7 +434,7 @@ reader__refuses_what_even_the_host_may_not_write(void **state)
 
             forge(&b, &forged, f.host, forge_one, &c);
             assert_refused(feed(&f, &forged, forged.len, false, NULL, &e), ERR_CORRUPT);
-            (void)snprintf(want, sizeof want, "record %zu: ", c.record);
+            (void)snprintf(want, sizeof want, "record %zu (", c.record);
             if (strncmp(e.msg, want, strlen(want)) != 0 ||
                 (c.says != NULL && strstr(e.msg, c.says) == NULL)) {
                 fail_msg("case %zu (%s): %s", i, c.says, e.msg);
@@ -550,7 +550,9 @@ reader__checks_the_last_checkpoint_when_settled(void **state)
     r = journal_reader_new(&f.host_public, NULL);
     assert_ok(journal_reader_feed(r, b.data, b.len, &e));
     assert_refused(journal_reader_settle(r, &e), ERR_CORRUPT);
-    assert_non_null(strstr(e.msg, "(checkpoint)"));
+    assert_non_null(strstr(e.msg, "record "));
+    assert_non_null(strstr(e.msg, " (checkpoint): "));
+    assert_null(strstr(e.msg, ": ("));
     journal_reader_free(r);
     r = journal_reader_new(&f.host_public, NULL);
     journal_reader_check_all(r, true);
