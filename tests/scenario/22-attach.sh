@@ -9,8 +9,10 @@
 mkdir -p "$work/p"
 cd "$work/p"
 cat >count.py <<'PY'
-import sys, time
+import os, sys, time
 for i in range(int(sys.argv[1])):
+    while i in (75, 150) and len(sys.argv) > 2 and not os.path.exists("%s.%d" % (sys.argv[2], i // 75)):
+        time.sleep(0.02)
     sys.stdout.write("line %d %s\n" % (i, "x" * (i % 60)))
     sys.stdout.flush()
     sys.stderr.write("e%d\n" % i)
@@ -28,15 +30,17 @@ grew() { [ "$(stat -c %s "$1")" -gt "$2" ]; }
 for t in $(transports); do
     use "$t"
     note "$t: the client is killed twice; the pieces are the whole"
-    client_bg "$work/o1" "$work/e1" -q --host "$H" --name "kill-$t" -- /usr/bin/python3 count.py $lines </dev/null
+    client_bg "$work/o1" "$work/e1" -q --host "$H" --name "kill-$t" -- /usr/bin/python3 count.py $lines "$work/killed-$t" </dev/null
     p=$bg
     await 20 "output" grew "$work/o1" 300
     kill -9 $p
+    touch "$work/killed-$t.1"
     wait $p 2>/dev/null || true
     client_bg "$work/o2" "$work/e2" -q attach "kill-$t" </dev/null
     p=$bg
     await 20 "more output" grew "$work/o2" 300
     kill -9 $p
+    touch "$work/killed-$t.2"
     wait $p 2>/dev/null || true
     expect 7 gpurun -q attach "kill-$t"
     cat "$work/o1" "$work/o2" "$work/out" >"$work/o"

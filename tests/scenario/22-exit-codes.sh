@@ -1,5 +1,6 @@
 #!/bin/bash
-# Every exit status and signal is gpurun's own, and the output beside it, on every transport.
+# Every exit status and signal is gpurun's own, and the output beside it, on every transport (without one,
+# every fifteenth status: 69-many runs them all).
 # needs: pipe
 # limit: 900
 # repeats
@@ -10,8 +11,10 @@ mkdir -p "$work/p"
 cd "$work/p"
 for t in $(transports); do
     use "$t"
+    step=1
+    [ "$t" != pipe ] || step=15
     note "$t: exit statuses 0 to 255"
-    for ((c = 0; c <= 255; c++)); do
+    for ((c = 0; c <= 255; c += step)); do
         run gpurun -q --host "$H" -- sh -c "printf 'code $c'; printf e$c >&2; exit $c"
         [ "$rc" = "$c" ] || fail "$t: exit status $rc instead of $c"
         [ "$(cat "$work/out")/$(cat "$work/err")" = "code $c/e$c" ] || fail "$t: output of $c"

@@ -1,7 +1,7 @@
 #!/bin/bash
-# A thousand jobs in a row leave no process, mount, control group or temporary file behind, and
-# the agent's home grows by their records and snapshots only. A hundred in a build that is made
-# slow by what it watches.
+# A thousand jobs in a row, among them each exit status from 0 to 255, leave no process, mount, control
+# group or temporary file behind, and the agent's home grows by their records and snapshots only. A hundred
+# in a build that is made slow by what it watches.
 # needs: pipe
 # limit: 900
 # repeats
@@ -13,7 +13,12 @@ COUNT=1000
 [ "${SLOW:-1}" = 1 ] || COUNT=100
 mkdir -p "$work/p"
 cd "$work/p"
-echo 'import sys; print(sys.argv[1])' >job.py
+cat >job.py <<'PY'
+import sys
+print("code " + sys.argv[1], end="")
+print("e" + sys.argv[1], end="", file=sys.stderr)
+sys.exit(int(sys.argv[1]))
+PY
 
 groups() { find /sys/fs/cgroup -type d -name "gpurun-j*" 2>/dev/null; }
 # What is ours and nobody's job: all of the agent's home but records, packs, indices and manifests.
@@ -23,11 +28,22 @@ other_files() {
 locks() { find /run/lock/gpurun-devices -type f 2>/dev/null | wc -l; }
 ids() { find "$agent_home"/renters/*/jobs -mindepth 1 -maxdepth 1 -name 'j*' -printf '%f\n'; }
 
+# coded N STATUS WORD...: this job, N by name, has that status to itself, and its output.
+coded() {
+    local n=$1 c=$2
+    shift 2
+    run gpurun -q --name "n$n" "$@"
+    [ "$rc" = "$c" ] || fail "exit status $rc instead of $c"
+    [ "$(cat "$work/out")/$(cat "$work/err")" = "code $c/e$c" ] || fail "output of $c"
+    echo "n$n $c" >>"$work/codes"
+}
+
 # one N: the five kinds of life in turn.
 one() {
+    local c=$((($1 / 5 * 2 + $1 % 5) % 256))
     case $(($1 % 5)) in
-    0) expect 0 gpurun -q job.py "$1" ;;
-    1) expect 3 gpurun -q -- sh -c 'sleep 600 & exit 3' ;;
+    0) coded "$1" $c job.py $c ;;
+    1) coded "$1" $c -- sh -c "sleep 600 & printf 'code $c'; printf e$c >&2; exit $c" ;;
     2) expect 143 gpurun -q -- sh -c 'setsid sleep 600 & kill $$' ;;
     3) expect 102 gpurun -q -- /no/such/program ;;
     4)
@@ -57,7 +73,11 @@ for id in $(ids); do
     d=$(record "$id")
     [ ! -e "$d/sock" ] || fail "a socket of $id"
     is "$id" state ended || fail "$id is $(field "$id" state)"
+    case $(field "$id" name) in n*) echo "$(field "$id" name) $(field "$id" exit_code)" >>"$work/recorded" ;; esac
 done
+sort "$work/recorded" >"$work/have"
+sort "$work/codes" >"$work/want"
+same "$work/have" "$work/want" "the exit codes by the host's records"
 # The newest few directories are kept to be taken over; what else is there is theirs.
 left=$(find "$agent_home"/renters/*/work -mindepth 1 -maxdepth 1 -type d | wc -l)
 [ "$left" -le 12 ] || fail "$left job directories are left"

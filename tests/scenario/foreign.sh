@@ -45,6 +45,8 @@ foreign_python() { # root: /usr/bin/python3 with its library, and pip, as /opt/p
     [ ! -d /usr/share/python-wheels ] || cp -r /usr/share/python-wheels "$1/usr/share/"
     echo 'WORD = "only there"' >"$to/lib/python3/dist-packages/labtools.py"
     foreign_copy "$1" "$to/bin/$version" "$to/lib/$version"/lib-dynload/*.so
+    # No file is linked to it, yet without it glibc aborts where Python, ending, ends a daemon thread.
+    cp -L --parents "$(/sbin/ldconfig -p | sed -n 's/.*=> \(.*libgcc_s\.so\.1\)$/\1/p' | head -n 1)" "$1"
 }
 
 foreign_etc() { # root
