@@ -1,7 +1,7 @@
 #!/bin/bash
 # The session of the README, command by command, on two hosts of its kind: each does what is
 # shown. README.zh-CN.md shows the same one. RECORD=FILE writes down what was really
-# said, as slowly as somebody works who looks at a training now and then (eight minutes);
+# said, as slowly as somebody works who looks at a training now and then (ten minutes);
 # LOCALE=zh_CN.UTF-8 in that language (then nothing said is checked).
 # limit: 400
 # repeats
@@ -42,15 +42,15 @@ record=${RECORD:-/dev/null}
 : >"$record"
 now_epoch() { gpurun -q logs -n 1 night 2>/dev/null | sed -n 's/^epoch *\([0-9]*\) .*/\1/p'; }
 learnt() { [ "$(now_epoch </dev/null)" -ge "$1" ]; } # EPOCHS, by night
-epochs=${RECORD:+25} # that night is to have learnt before the next look at it
+epochs=${RECORD:+40} # that night is to have learnt before the next look at it
 epochs=${epochs:-1}
 while read -r line <&3; do
     command=${line%% \#*}
-    [ -n "${RECORD:-}" ] || command=${command/--epochs 200/--epochs 8}
+    [ -n "${RECORD:-}" ] || command=${command/--epochs 380/--epochs 8}
     case $command in
     *"gpurun logs"* | *"gpurun cp night"* | *"gpurun snap take"*)
         await 400 "$epochs epochs" learnt $epochs
-        [ -z "${RECORD:-}" ] || epochs=$((epochs + 25))
+        [ -z "${RECORD:-}" ] || epochs=$((epochs + 40))
         ;;
     esac
     note "$command"
@@ -77,3 +77,4 @@ while read -r line <&3; do
 done 3<"$work/commands"
 cmp -s now.ckpt best.ckpt && fail "both checkpoints are the same" || true
 [ -s now.ckpt ] && [ -s best.ckpt ] || fail "no checkpoints were brought here"
+[ -z "${RECORD:-}" ] || [ $SECONDS -ge 600 ] || fail "recorded in $SECONDS s"
