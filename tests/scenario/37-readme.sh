@@ -46,8 +46,10 @@ epochs=${RECORD:+40} # that night is to have learnt before the next look at it
 epochs=${epochs:-1}
 while read -r line <&3; do
     command=${line%% \#*}
-    [ -n "${RECORD:-}" ] || command=${command/--epochs 380/--epochs 8}
     case $command in
+    *resume*) # not for so long, but there is something left to learn
+        [ -n "${RECORD:-}" ] || command=${command/--epochs 380/--epochs $(($(now_epoch) + 3))}
+        ;;
     *"gpurun logs"* | *"gpurun cp night"* | *"gpurun snap take"*)
         await 400 "$epochs epochs" learnt $epochs
         [ -z "${RECORD:-}" ] || epochs=$((epochs + 40))
