@@ -265,7 +265,9 @@ static int
 check_only(const struct whole *w, struct err *e)
 {
     if (w->o->only != NULL && w->n_found == 0) {
-        return err_set(e, ERR_NOT_FOUND, "'%s' is not in it", w->o->only);
+        return err_set(e, ERR_NOT_FOUND,
+                       "'%s' is not in it; `gpurun snap files` lists what is",
+                       w->o->only);
     }
     return 0;
 }

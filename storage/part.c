@@ -97,7 +97,8 @@ tree_part_open(struct tree_part **out, const struct sha256 *tree_id,
     }
     if (!p->found) {
         tree_part_close(p);
-        return err_set(e, ERR_NOT_FOUND, "'%s' is not in it", only);
+        return err_set(e, ERR_NOT_FOUND,
+                       "'%s' is not in it; `gpurun snap files` lists what is", only);
     }
     if (p->n_targets > 1) {
         qsort(p->targets, p->n_targets, sizeof *p->targets, by_name);

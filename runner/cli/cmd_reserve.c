@@ -218,7 +218,7 @@ unit_of(const struct reserve_options *o, enum reserve_unit *unit, struct err *e)
 {
     if (o->day + o->week + o->month + o->year != 1) {
         return err_set(e, ERR_INVALID, "%s",
-                       _("one of --day, --week, --month and --year"));
+                       _("for how long? One of --day, --week, --month and --year"));
     }
     *unit = o->day     ? RESERVE_DAY
             : o->week  ? RESERVE_WEEK

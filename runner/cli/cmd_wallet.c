@@ -275,22 +275,22 @@ log_row(void *ctx, const struct ledger_entry *en, struct err *e)
     return 0;
 }
 
+/* From when to when a log is shown. */
+struct span {
+    int64_t from_ns, to_ns;
+};
+
 static int
-show_log(const struct cli *c, const struct wallet_options *o, struct ledger *l,
-         struct err *e)
+show_log(const struct cli *c, const struct span *when, struct ledger *l, struct err *e)
 {
     const char *headers[] = {_(">N"),       _("WHEN"),  _("WHAT"), _("LEASE"),
                              _(">BALANCE"), _(">HELD"), NULL};
     struct buf out = BUF_INIT;
     struct json_writer j = json_to(&out);
     struct log_ctx ctx = {0};
-    int64_t from_ns = INT64_MIN;
-    int64_t to_ns = INT64_MAX;
     int rc = -1;
 
-    if ((o->month != NULL &&
-         calendar_parse_month_ns(o->month, &from_ns, &to_ns, e) != 0) ||
-        wallet_sync(c->home, l, NULL, e) != 0) {
+    if (wallet_sync(c->home, l, NULL, e) != 0) {
         return -1;
     }
     if (c->g.json) {
@@ -299,7 +299,7 @@ show_log(const struct cli *c, const struct wallet_options *o, struct ledger *l,
     } else {
         ctx.table = table_new(headers);
     }
-    rc = ledger_each(l, from_ns, to_ns, log_row, &ctx, e);
+    rc = ledger_each(l, when->from_ns, when->to_ns, log_row, &ctx, e);
     if (c->g.json) {
         json_arr_end(&j);
         buf_add_str(&out, "\n");
@@ -315,7 +315,7 @@ show_log(const struct cli *c, const struct wallet_options *o, struct ledger *l,
 }
 
 static int
-run_own(struct cli *c, const struct wallet_options *o, bool logs, struct err *e)
+run_own(struct cli *c, const struct span *when, bool logs, struct err *e)
 {
     struct ledger *l = NULL;
     int rc;
@@ -323,27 +323,21 @@ run_own(struct cli *c, const struct wallet_options *o, bool logs, struct err *e)
     if (wallet_open(&l, c->home, false, e) != 0) {
         return -1;
     }
-    rc = l == NULL ? show_none(c, e) : logs ? show_log(c, o, l, e) : show(c, l, e);
+    rc = l == NULL ? show_none(c, e) : logs ? show_log(c, when, l, e) : show(c, l, e);
     ledger_close(l);
     return rc;
 }
 
 static int
-run_operators(struct cli *c, const struct wallet_options *o, bool adds, bool logs,
-              struct err *e)
+run_operators(struct cli *c, const struct span *when, bool adds, bool logs, struct err *e)
 {
-    int64_t from_ns = INT64_MIN;
-    int64_t to_ns = INT64_MAX;
-
     if (adds) {
         return err_set(e, ERR_DENIED, "%s",
                        _("the book in use is an operator's, who takes deposits; for a "
                          "budget of your own `gpurun wallet use own` first"));
     }
-    if (o->month != NULL && calendar_parse_month_ns(o->month, &from_ns, &to_ns, e) != 0) {
-        return -1;
-    }
-    return logs ? walletview_log(c, from_ns, to_ns, e) : walletview_funds(c, e);
+    return logs ? walletview_log(c, when->from_ns, when->to_ns, e)
+                : walletview_funds(c, e);
 }
 
 static int
@@ -356,6 +350,7 @@ run_wallet(struct cli *c, const void *options, const struct words *w, struct err
     bool uses = strcmp(verb, "use") == 0;
     bool retries = strcmp(verb, "retry") == 0;
     int want = adds || uses ? 2 : logs || retries ? 1 : 0;
+    struct span when = {INT64_MIN, INT64_MAX};
     struct host book;
     bool operators = false;
 
@@ -365,6 +360,10 @@ run_wallet(struct cli *c, const void *options, const struct words *w, struct err
                        _("it is `wallet`, `wallet topup YUAN [--ref ID]`, `wallet log "
                          "[--month YYYY-MM]`, `wallet retry` or `wallet use "
                          "own|[USER@]HOST[:PORT]`"));
+    }
+    if (o->month != NULL &&
+        calendar_parse_month_ns(o->month, &when.from_ns, &when.to_ns, e) != 0) {
+        return -1;
     }
     if (uses) {
         return walletview_use(c, w->v[1], o->host_key, e);
@@ -378,9 +377,9 @@ run_wallet(struct cli *c, const void *options, const struct words *w, struct err
     }
     if (operators) {
         host_free(&book);
-        return run_operators(c, o, adds, logs, e);
+        return run_operators(c, &when, adds, logs, e);
     }
-    return adds ? topup(c, o, w->v[1], e) : run_own(c, o, logs, e);
+    return adds ? topup(c, o, w->v[1], e) : run_own(c, &when, logs, e);
 }
 
 static const char *const verbs[] = {"topup", "log", "retry", "use", NULL};

@@ -244,7 +244,8 @@ snaps_find(const struct snap_infos *l, const char *what, const struct snap_info 
     }
     if (s == NULL) {
         return err_set(e, ERR_NOT_FOUND,
-                       _("no snapshot '%s'; `gpurun snap ls` lists what there is"),
+                       _("no snapshot '%s', nor a job that left one; `gpurun snap ls` "
+                         "lists what there is"),
                        shown);
     }
     *out = s;

@@ -242,7 +242,10 @@ relay(struct serve *s, const struct mux_offer *offer)
         goto refuse;
     }
     if (l->conn == NULL || conn_mux(l->conn) == NULL) {
-        err_set(&e, ERR_NOT_FOUND, "job %s is not running", job);
+        err_set(
+            &e, ERR_NOT_FOUND,
+            "job %s is not running; `gpurun cp` and `gpurun logs` get at what it left",
+            job);
         goto refuse;
     }
     if (relay_join(s->mux, offer->stream, conn_mux(l->conn), NULL, &e) != 0) {

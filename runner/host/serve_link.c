@@ -421,7 +421,10 @@ serve_link_forward(struct serve_link *l, uint64_t id, const struct rec *req)
     struct err e;
 
     if (m == NULL) {
-        err_set(&e, ERR_NOT_FOUND, "job %s is not running", l->job);
+        err_set(
+            &e, ERR_NOT_FOUND,
+            "job %s is not running; `gpurun cp` and `gpurun logs` get at what it left",
+            l->job);
         serve_fail(l->serve, id, &e);
         return;
     }
