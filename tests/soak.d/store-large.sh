@@ -22,6 +22,11 @@ mkdir "$work/index"
 took "bench_store index" "$(tool bench_store)" index "$work/index" "${CHUNKS:-10000000}"
 sed 's/^/   /' "$work/out"
 rm -rf "$work/index"
+note "a store of as many small chunks: gc, rebuild"
+mkdir "$work/store"
+took "bench_gc" "$(tool bench_gc)" "$work/store" "${CHUNKS:-10000000}"
+sed 's/^/   /' "$work/out"
+rm -rf "$work/store"
 
 # tree NAME: snapshot, again, gc, check, back; the same as it was.
 round() {
