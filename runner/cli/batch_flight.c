@@ -409,7 +409,7 @@ hold(struct batch_job *j, struct err *e)
         return -1;
     }
     launch_fill_record(&j->record, &j->r, session_host(j->host->session), &j->grant,
-                       j->root->wall_ns);
+                       j->root->wall_ns, &j->spec_bytes);
     due_expect(j->b->c, j->b->cl, session_host(j->host->session), &j->record, &j->r.spec,
                false);
     rc = jobs_save(home, &j->record, e);

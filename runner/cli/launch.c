@@ -157,7 +157,8 @@ ask_user(struct launch *l, struct err *e)
 
 void
 launch_fill_record(struct job_record *rec, const struct run_request *r,
-                   const struct host *h, const struct grant *g, int64_t ship_wall_ns)
+                   const struct host *h, const struct grant *g, int64_t ship_wall_ns,
+                   const struct buf *spec)
 {
     const struct job_spec *s = &r->spec;
     char hex[SHA256_HEX_LEN + 1];
@@ -180,6 +181,7 @@ launch_fill_record(struct job_record *rec, const struct run_request *r,
     rec->shipped_wall_ns = ship_wall_ns;
     rec->made_wall_ns = clock_wall_ns();
     rec->cap_fen = g->cap_fen;
+    buf_add(&rec->spec, spec->data, spec->len);
     clock_boot_id(rec->unsent);
 }
 
@@ -187,8 +189,7 @@ static int
 save_record(struct launch *l, struct err *e)
 {
     launch_fill_record(&l->record, l->r, session_host(l->session), &l->grant,
-                       l->ship_wall_ns);
-    buf_add(&l->record.spec, l->spec_bytes.data, l->spec_bytes.len);
+                       l->ship_wall_ns, &l->spec_bytes);
     if (!l->r->for_data) {
         due_expect(l->c, l->cl, session_host(l->session), &l->record, &l->r->spec,
                    l->r->detach);

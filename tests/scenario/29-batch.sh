@@ -59,6 +59,8 @@ expect 0 gpurun run -q --array 7-8 --name arr job.sh
 has "2 jobs, 2 of them exited 0"
 expect 0 gpurun -q logs arr-8
 [ "$(cat "$work/out")" = "index 8 args " ] || fail "the index: $(cat "$work/out")"
+n_sent=$(grep -l '^spec=gpurun.spec' "$client"/gpurun/jobs/j* | wc -l)
+[ "$n_sent" = 5 ] || fail "of $n_sent jobs it is on record what was sent"
 
 note "the first ^C starts no more and goes to those that run"
 client_bg "$work/c.out" "$work/c.err" run --json --array 1-50 --name many -- sleep 600
