@@ -113,7 +113,7 @@ refuse 100 "no job 'nosuch'" logs nosuch
 refuse 100 "no job 'nosuch'" stop nosuch
 refuse 100 'no job has been run' attach @last
 refuse 100 "no snapshot 'nosuch'" snap show nosuch
-refuse 100 '2026-13' wallet log --month 2026-13
+refuse 100 'a month looks like' wallet log --month 2026-13
 refuse 100 "no snapshot 'nosuch'" run --from nosuch train.py
 refuse 100 "no host 'nosuch'" run --host nosuch train.py
 refuse 100 "no host 'nosuch'" host show nosuch
