@@ -243,45 +243,82 @@ reserve(struct store *s, struct pack_entry *en, uint32_t *slot, struct pack_writ
 
 /* ---- putting ---- */
 
-/* Is the chunk here? If not, it is the caller's to write, and to be told of by settle. */
+/*
+ * Is the chunk among those that this session puts? *done: how many of its packs the index
+ * had before the look.
+ */
 static int
-find_or_claim(struct store *s, const struct sha256 *id, size_t raw_len, bool *here,
-              struct err *e)
+find_pending(struct store *s, const struct sha256 *id, bool *here, uint32_t *done,
+             struct err *e)
 {
-    struct store_loc loc = {0};
-    int rc = -1;
+    int rc;
 
     (void)pthread_mutex_lock(&s->mu);
-    s->stats.put_chunks++;
-    s->stats.put_raw_bytes += raw_len;
+    *done = s->n_done;
     *here = pending_find(&s->pending, id) != NULL;
     rc = s->failed ? refuse_failed(s, e) : 0;
     (void)pthread_mutex_unlock(&s->mu);
-    if (rc == -1 || *here) {
-        return rc;
-    }
-    if (index_lookup(s->ix, id, 1, &loc, e) == -1) {
-        return -1;
-    }
-    if (loc.pack != 0) {
-        *here = true;
-        return 0;
-    }
+    return rc;
+}
+
+/*
+ * The index, which had done of our packs, does not have it: it is the caller's, unless
+ * another thread was quicker (*here), or packs have passed from the pending ones into the
+ * index since: then nothing is said (*again).
+ */
+static int
+claim(struct store *s, const struct sha256 *id, uint32_t done, bool *here, bool *again,
+      struct err *e)
+{
+    int rc = 0;
 
     (void)pthread_mutex_lock(&s->mu);
     while (s->gate && !s->failed) {
         wait_for_change(s);
     }
+    *again = s->n_done != done;
     if (s->failed) {
         rc = refuse_failed(s, e);
     } else if (pending_find(&s->pending, id) != NULL) {
-        *here = true; /* another thread was quicker */
-    } else {
+        *here = true;
+    } else if (!*again) {
         (void)pending_add(&s->pending, id);
         s->n_claimed++;
     }
     (void)pthread_mutex_unlock(&s->mu);
     return rc;
+}
+
+/* Is the chunk here? If not, it is the caller's to write, and to be told of by settle. */
+static int
+find_or_claim(struct store *s, const struct sha256 *id, size_t raw_len, bool *here,
+              struct err *e)
+{
+    bool again = true;
+
+    (void)pthread_mutex_lock(&s->mu);
+    s->stats.put_chunks++;
+    s->stats.put_raw_bytes += raw_len;
+    (void)pthread_mutex_unlock(&s->mu);
+    for (*here = false; again && !*here;) {
+        struct store_loc loc = {0};
+        uint32_t done = 0;
+
+        if (find_pending(s, id, here, &done, e) != 0) {
+            return -1;
+        }
+        if (*here) {
+            break;
+        }
+        if (index_lookup(s->ix, id, 1, &loc, e) != 0) {
+            return -1;
+        }
+        *here = loc.pack != 0;
+        if (!*here && claim(s, id, done, here, &again, e) != 0) {
+            return -1;
+        }
+    }
+    return 0;
 }
 
 /* The claimed chunk has been written as en in that slot, or has failed (e). mu is held.
