@@ -11,6 +11,7 @@
 #define WINDOW_BYTES_DEFAULT ((size_t)64 << 20)
 /* What is to go is weighed again after so much, and whenever twice as much has gone. */
 #define WEIGH_AGAIN_BYTES ((uint64_t)4 << 20)
+#define SHRINKS_MORE      32
 /* Output is made in pieces of about this much, so that answers are looked at in between.
  */
 #define OUTPUT_BYTES ((size_t)192 * 1024)
@@ -331,8 +332,8 @@ all_answered(const struct sync_send *s)
 
 /*
  * What the receiver has to keep, at least: what was pushed it may have had. What is not
- * encoded yet is taken to shrink twice as much as what is: content of another kind must
- * not be refused for that of the first.
+ * encoded yet is taken to shrink 32 times as much as what is: content of another kind
+ * (text behind pictures) must not be refused for that of the first.
  */
 static uint64_t
 least_bytes(const struct sync_send *s)
@@ -353,9 +354,10 @@ least_bytes(const struct sync_send *s)
     }
     encoded -= s->pushed_bytes < encoded ? s->pushed_bytes : encoded;
     /* In KiB: the product of two sizes in bytes might not fit. */
-    return encoded + (encoded_raw == 0 ? 0
-                                       : (rest >> 10) * (encoded >> 10) /
-                                             ((encoded_raw >> 10) + 1) * 512);
+    return encoded + (encoded_raw == 0
+                          ? 0
+                          : (rest >> 10) * (encoded >> 10) / ((encoded_raw >> 10) + 1) *
+                                (1024 / SHRINKS_MORE));
 }
 
 /*
