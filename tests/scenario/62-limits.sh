@@ -60,21 +60,21 @@ assert len(stop) == 1 and stop[0]["fen"] == 0 and stop[0]["ns"] >= 1_900_000_000
 PY
 
 note "extend: a higher cap and a later end, while it runs"
-gpurun -q -d --name longer --max-cost 0.25 --max-time 600 -- sleep 600 >"$work/id"
+gpurun -q -d --name longer --max-cost 0.65 --max-time 600 -- sleep 600 >"$work/id"
 await 30 "it runs" is longer state running
-expect 0 gpurun -q extend longer --max-cost 0.55
-[ "$(field longer cap_fen)" = 55 ] || fail "cap $(field longer cap_fen)"
+expect 0 gpurun -q extend longer --max-cost 0.85
+[ "$(field longer cap_fen)" = 85 ] || fail "cap $(field longer cap_fen)"
 expect 100 gpurun -q extend longer --max-cost 0.10
 has 'raise' "$work/err"
-[ "$(field longer cap_fen)" = 55 ] || fail "cap $(field longer cap_fen)"
+[ "$(field longer cap_fen)" = 85 ] || fail "cap $(field longer cap_fen)"
 await 60 "it ends" settled longer
-check longer 104 cost 50 50
+check longer 104 cost 80 80
 
-gpurun -q -d --name later --max-time 2 -- sh -c 'sleep 5; exit 8' >"$work/id"
+gpurun -q -d --name later --max-time 5 -- sh -c 'sleep 8; exit 8' >"$work/id"
 await 30 "it runs" is later state running
 expect 0 gpurun -q extend later --max-time 300 --max-cost 10
 await 60 "it ends" settled later
-check later 8 exited 50 60
+check later 8 exited 80 90
 
 note "extend of what is being stopped, or has ended, is refused and changes nothing"
 gpurun -q -d --name ending --window 600s --max-time 1 -- sh -c 'trap "" TERM; while :; do sleep 0.1; done' >"$work/id"

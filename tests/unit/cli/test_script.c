@@ -121,7 +121,7 @@ static const struct run_case cases[] = {
     {"q", "../p/a.py", "..", "|q|2|../p/a.py|a"},
     {"p", "nosuch.py", NULL, "! no script 'nosuch.py'"},
     {"p", "nodir/x.py", NULL, "! no script 'nodir/x.py'"},
-    {"p", "s", NULL, "! is no file"},
+    {"p", "s", NULL, "! is a folder"},
     {"p/s", "data.txt", NULL, "! neither executable"},
     {"p", "a.py", "s", "! lies outside"},
     {"p", "a.py", "nodir", "! no directory 'nodir'"},

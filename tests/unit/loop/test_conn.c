@@ -22,7 +22,7 @@ conn__answers_calls(void **state)
 
             memset(text, 'x', sizes[i]);
             rec_add_bytes(req, "text", text, sizes[i]);
-            assert_int_equal(call_wait(p.a.c, req, 10 * SECOND, &resp, hint, &e), 0);
+            assert_int_equal(call_wait(p.a.c, req, 60 * SECOND, &resp, hint, &e), 0);
             got = rec_get_bytes(resp, "text", &len);
             assert_int_equal(len, sizes[i]);
             assert_memory_equal(got, text, len);
@@ -33,7 +33,7 @@ conn__answers_calls(void **state)
         {
             struct rec *req = msg_request_new("nonsense");
 
-            assert_int_equal(call_wait(p.a.c, req, 10 * SECOND, &resp, hint, &e), -1);
+            assert_int_equal(call_wait(p.a.c, req, 60 * SECOND, &resp, hint, &e), -1);
             assert_int_equal(e.code, ERR_VERSION);
             assert_string_equal(e.msg, "unknown verb");
             assert_string_equal(hint, "update the agent");
