@@ -109,11 +109,12 @@ last=$(sed -n 's/^step //p' "$work/d.out" | tail -n 1)
 has "begins at $last /opt/python"
 
 note "what was detached is found again, and parked when no job is left"
+expect 0 gpurun -q -d --host lab --name last -- sh -c 'while [ ! -e enough ]; do sleep 0.1; done; echo done; exit 6'
 # shellcheck disable=SC2016
 expect 0 gpurun -q host park lab 'echo "parked by $(id -un)" >>/home/lin/parked' --park-after 1s
 expect 0 gpurun plan --host lab -- true
 has "after the last job"
-expect 0 gpurun -q -d --host lab --name last -- sh -c 'echo done; exit 6'
+expect 0 gpurun exec last -- touch enough
 expect 6 gpurun wait last
 expect 0 gpurun logs last
 has done

@@ -88,7 +88,6 @@ await 60 "parked again" times 2
 await 30 "it has parked" phase_is parked
 
 note "data on its way puts it off"
-expect 0 gpurun host park local "echo again >>$parked" --park-after 2s
 head -c 1000 /dev/urandom >file
 mkfifo "$work/slow"
 spawn hold env GPURUN_AGENT_HOME="$agent_home" /usr/bin/python3 -c '
@@ -98,6 +97,7 @@ fcntl.fcntl(fd, 37, struct.pack("hhqqi4x", fcntl.F_RDLCK, 0, 0, 0, 0)) # F_OFD_S
 print("held", flush=True)
 open(sys.argv[1]).read()' "$work/slow"
 await 30 "held off" grep -q held "$work/hold.log"
+expect 0 gpurun host park local "echo again >>$parked" --park-after 2s
 await 30 "it waits" phase_is waiting
 before=$(wc -l <"$parked")
 sleep 4 # twice its time: nothing may come of it, so there is nothing to wait for

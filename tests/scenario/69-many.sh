@@ -66,16 +66,14 @@ for ((n = 11; n <= COUNT; n++)); do one $n; done
 [ $(($(locks) - locks)) -lt 50 ] || fail "device locks: $locks before, $(locks) now"
 ids >"$work/ids" # others may use shared memory at the same time
 [ -z "$(find /dev/shm 2>/dev/null | grep -F -f "$work/ids")" ] || fail "shared memory"
+[ -z "$(find /tmp "${TMPDIR:-/tmp}" -maxdepth 1 -name 'gpurun-j*' | grep -F -f "$work/ids")" ] || fail "temporary files"
+[ -z "$(groups | grep -F -f "$work/ids")" ] || fail "control groups"
 diff <(echo "$files") <(other_files) >"$work/out" || fail "the agent's home has other files"
-for id in $(ids); do
-    [ ! -e "${TMPDIR:-/tmp}/gpurun-$id" ] && [ ! -e "/tmp/gpurun-$id" ] || fail "temporary files of $id"
-    [ -z "$(groups | grep -F "$id")" ] || fail "control groups of $id"
-    d=$(record "$id")
-    [ ! -e "$d/sock" ] || fail "a socket of $id"
-    is "$id" state ended || fail "$id is $(field "$id" state)"
-    case $(field "$id" name) in n*) echo "$(field "$id" name) $(field "$id" exit_code)" >>"$work/recorded" ;; esac
-done
-sort "$work/recorded" >"$work/have"
+[ -z "$(find "$agent_home"/renters/*/jobs -name sock)" ] || fail "sockets"
+[ -z "$(grep -L -x 'state=ended' "$agent_home"/renters/*/jobs/*/state)" ] || fail "jobs that have not ended"
+awk -F= '{ v[FILENAME, $1] = $2; file[FILENAME] = 1 }
+    END { for (f in file) if (v[f, "name"] ~ /^n[0-9]/) print v[f, "name"], v[f, "exit_code"] }' \
+    "$agent_home"/renters/*/jobs/*/state | sort >"$work/have"
 sort "$work/codes" >"$work/want"
 same "$work/have" "$work/want" "the exit codes by the host's records"
 # The newest few directories are kept to be taken over; what else is there is theirs.
