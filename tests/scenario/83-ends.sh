@@ -128,7 +128,7 @@ a_second
 note "and a stop: the second ^C"
 kill -USR1 "${pid[cold]}"
 kill -INT $p
-/usr/bin/python3 -c 'import time; time.sleep(0.4)' # two at the same moment would be one
+sleep 0.2 # two at the same moment would be one
 kill -INT $p
 stopping() { says "$work/e" 'stopping the job'; }
 await 10 "it says that it stops" stopping

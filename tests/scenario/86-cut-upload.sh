@@ -40,8 +40,8 @@ for t in libssh ssh; do
     note "$t: the client is killed in the middle; the next one sends the rest"
     head -c $BYTES /dev/urandom >big
     sum=$(sha256sum <big)
-    # 20 MB/s, so that there is a middle.
-    relay slow --rate 20000
+    # 10 MB/s, so that there is a middle.
+    relay slow --rate 10000
     expect 0 gpurun -q host add slow "127.0.0.1:${port[slow]}"
     store=$work/$H/home/.local/share/gpurun-agent
     stored() { du -sb "$store" | cut -f1; }
