@@ -189,6 +189,9 @@ int sync_content(struct sync_send *s, enum store_kind kind, const struct sha256 
 
 /* The thread of the sender (sync_source.c): make the tree, then fetch what is wanted. */
 void *sync_source_run(void *sender);
+/* With the lock held: does the receiver know of all chunks of a tree that is made, and
+ * has it said which of them it lacks? */
+bool sync_all_answered(const struct sync_send *s);
 /* With the lock held: no more; wakes everybody. */
 void sync_send_fail_locked(struct sync_send *s, const struct err *why);
 

@@ -12,6 +12,8 @@
 /* What is to go is weighed again after so much, and whenever twice as much has gone. */
 #define WEIGH_AGAIN_BYTES ((uint64_t)4 << 20)
 #define SHRINKS_MORE      32
+/* So much is packed, where all is not less, before it is weighed for the first time. */
+#define WEIGH_FIRST_BYTES ((size_t)8 << 20)
 /* Output is made in pieces of about this much, so that answers are looked at in between.
  */
 #define OUTPUT_BYTES ((size_t)192 * 1024)
@@ -251,6 +253,14 @@ plan(struct sync_send *s)
     (void)pthread_cond_broadcast(&s->moved);
 }
 
+bool
+sync_all_answered(const struct sync_send *s)
+{
+    return s->built && s->next_fresh == s->chunks.n &&
+           s->held_back.at == s->held_back.n && s->to_offer.at == s->to_offer.n &&
+           s->offered.at == s->offered.n;
+}
+
 /* ---- output (lock held) ---- */
 
 static bool
@@ -321,15 +331,6 @@ put_chunk(struct sync_send *s)
     return true;
 }
 
-/* Does the receiver know of all chunks, and has it said which of them it lacks? */
-static bool
-all_answered(const struct sync_send *s)
-{
-    return s->built && s->next_fresh == s->chunks.n &&
-           s->held_back.at == s->held_back.n && s->to_offer.at == s->to_offer.n &&
-           s->offered.at == s->offered.n;
-}
-
 /*
  * What the receiver has to keep, at least: what was pushed it may have had. What is not
  * encoded yet is taken to shrink 32 times as much as what is: content of another kind
@@ -360,10 +361,19 @@ least_bytes(const struct sync_send *s)
                                 (1024 / SHRINKS_MORE));
 }
 
+/* Is there enough encoded to judge the rest by? Below half of the window there is room,
+ * so more will come. */
+static bool
+can_weigh(const struct sync_send *s)
+{
+    return s->n_wanted == 0 || s->held_bytes >= WEIGH_FIRST_BYTES ||
+           s->held_bytes >= s->o.window_bytes / 2;
+}
+
 /*
  * May contents go? Those of a tree that is made wait until it is known how much they are;
- * one that is being made would wait for room in the window. Of what a scan cache knows
- * nothing was encoded yet, so it is weighed again on the way.
+ * one that is being made would wait for room in the window. What was not encoded by then
+ * is weighed again on the way.
  */
 static bool
 may_send(struct sync_send *s)
@@ -376,7 +386,7 @@ may_send(struct sync_send *s)
     if (!s->has_room || s->stats.sent_bytes < s->weigh_at_bytes) {
         return true;
     }
-    if (!all_answered(s)) {
+    if (!sync_all_answered(s)) {
         return !s->built || s->weigh_at_bytes > 0;
     }
     bytes = least_bytes(s);
@@ -388,6 +398,9 @@ may_send(struct sync_send *s)
         sync_send_fail_locked(s, &e);
         return false;
     }
+    if (s->weigh_at_bytes == 0 && !can_weigh(s)) {
+        return false;
+    }
     s->weigh_at_bytes = 2 * s->stats.sent_bytes + WEIGH_AGAIN_BYTES;
     return true;
 }
@@ -395,7 +408,7 @@ may_send(struct sync_send *s)
 static bool
 put_tree(struct sync_send *s)
 {
-    if (s->said_tree || !all_answered(s) || s->n_wanted > 0) {
+    if (s->said_tree || !sync_all_answered(s) || s->n_wanted > 0) {
         return false;
     }
     sync_put_header(&s->out, SYNC_TREE, SHA256_LEN);

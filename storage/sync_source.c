@@ -605,15 +605,11 @@ wait_for_work(struct sync_send *s)
 
     (void)pthread_mutex_lock(&s->lock);
     for (;;) {
-        bool all_answered =
-            s->to_offer.at == s->to_offer.n && s->offered.at == s->offered.n &&
-            s->next_fresh == s->chunks.n && s->held_back.at == s->held_back.n;
-
         if (s->abort || s->failed || s->done) {
             go_on = false;
             break;
         }
-        if (s->n_wanted > 0 && (s->store != NULL || all_answered)) {
+        if (s->n_wanted > 0 && (s->store != NULL || sync_all_answered(s))) {
             go_on = true;
             break;
         }
