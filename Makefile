@@ -115,7 +115,7 @@ DATA_BUILT := $(DATA:%=$(B)/share/gpurun/%)
 PO         := $(wildcard po/*.po)
 MO         := $(PO:po/%.po=$(B)/share/locale/%/LC_MESSAGES/gpurun.mo)
 
-.PHONY: all static cross deps demo test check tests bench bench-meter bench-storage soak vectors fuzz fuzz-run cov mutants \
+.PHONY: all static cross deps demo test check tests bench bench-meter bench-storage soak vectors fuzz fuzz-run cov cov-run mutants \
         print-compile print-test-libs \
         lint lint-all layers nofloat format headers tidy words po manuals install uninstall deb clean FORCE
 .DELETE_ON_ERROR:
@@ -180,8 +180,8 @@ $(B)/bin/gpurun-book: $(B)/runner/book/main_book.o $(BOOK_LIB)
 	$(call say,LD,$@)
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $(OBJECTS) $(AGENT_LIBS)
 
-# The agent goes to machines we know nothing of, hence static. Sanitizers and
-# gcov cannot be linked so: those flavours test the dynamic one.
+# The agent goes to machines we know nothing of, hence static. Sanitizers cannot be linked so: those
+# flavours test the dynamic one.
 STATIC := $(if $(SAN)$(FUZZ),,1)
 $(AGENT_DIR)/gpurun-agent: $(B)/runner/host/main_agent.o $(HOST_LIB)
 	$(call say,LD,$@)

@@ -1,6 +1,6 @@
 #!/bin/bash
 # Every exit status and signal is gpurun's own, and the output beside it, on every transport (without one,
-# every fifteenth status: 69-many runs them all).
+# every fifteenth status: 69-many runs them all in a build that nothing watches).
 # needs: pipe
 # limit: 900
 # repeats

@@ -78,8 +78,10 @@ expect 0 gpurun snap show --json one
 has "digits="
 
 note "at another place, from a folder within, twice at once; the files are there once"
-client_bg "$work/bg.out" "$work/bg.err" run --host $H --data digits:in/here -- sh -c 'test -s in/here/big.bin && sleep 2'
+client_bg "$work/bg.out" "$work/bg.err" run --host $H --data digits:in/here -- \
+    sh -c 'test -s in/here/big.bin && until [ -e "$1" ]; do sleep 0.1; done' sh "$work/twice"
 (cd sub && expect 0 gpurun -q run --host $H --data digits:d -- sh -c 'sha256sum <d/big.bin; pwd')
+touch "$work/twice"
 has "$sum"
 wait $bg || fail "the other job: $(cat "$work/bg.err")"
 n=$(find "$work/$H/home" -name big.bin | wc -l)

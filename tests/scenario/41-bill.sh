@@ -111,7 +111,7 @@ rm fill.py
 
 note "extend is a new grant: the job goes on"
 # A fen is a second: as many as `extend` may take, more where what watches makes all slow.
-cap=$((4 + 2 * ${SLOW:-1}))
+cap=$((10 + 4 * ${SLOW:-1}))
 client_bg "$work/o" "$work/e" run --name ext --max-cost "$(printf '0.%02d' $cap)" busy.py $((cap + 6)) </dev/null
 await 60 "the job is up" grep -q up "$work/o"
 expect 0 gpurun extend ext --max-cost 0.90

@@ -42,13 +42,15 @@ has "idempotency_key_mismatch" "$work/err"
 funds 1050 0
 
 note "a run holds its cap, and its receipt frees the rest"
-client_bg "$work/o1" "$work/e1" run --name one --max-cost 8 busy.py 3 </dev/null
+client_bg "$work/o1" "$work/e1" run --name one --max-cost 8 -- \
+    sh -c 'echo up; sleep 1; until [ -e "$1" ]; do sleep 0.1; done' sh "$work/enough" </dev/null
 await 60 "the job is up" grep -q up "$work/o1"
 expect 0 gpurun --json wallet
 [ "$(json 'd["held_fen"], d["free_fen"], d["holds"][0]["name"]')" = "(800, 250, 'one')" ] || fail "$(cat "$work/out")"
 expect 101 gpurun -q --max-cost 2.51 busy.py 0
 has "2.50 yuan free" "$work/err"
 expect 0 gpurun -q --max-cost 2.50 busy.py 0
+touch "$work/enough"
 wait "$bg" || fail "status $?"
 expect 0 gpurun --json bill
 spent=$(json 'sum(b["charge_fen"] for b in d["bills"] if b["cap_fen"] != 500)')
@@ -71,7 +73,7 @@ note "without a cap it may take what there is, and ends by balance"
 expect 0 gpurun --json plan busy.py 600
 [ "$(json 'd["cap_fen"]')" = "$left" ] || fail "cap $(json 'd["cap_fen"]') instead of all $left"
 # Leave 5 fen free: another lease holds the rest.
-client_bg "$work/o3" "$work/e3" run --name three --max-cost "$(printf '%d.%02d' $(((left - 5) / 100)) $(((left - 5) % 100)))" busy.py 40 </dev/null
+client_bg "$work/o3" "$work/e3" run --name three --max-cost "$(printf '%d.%02d' $(((left - 5) / 100)) $(((left - 5) % 100)))" busy.py 600 </dev/null
 await 60 "the job is up" grep -q up "$work/o3"
 expect 104 gpurun --name four busy.py 600
 expect 0 gpurun --json bill four

@@ -100,8 +100,18 @@ has nvml=missing
 hasnt device=
 
 # Watching ends with stdin.
-ask_watch=$(env -i timeout 10 "$work/probe" --watch-ms 100 < <(sleep 0.35) | grep -c '^gpurun.probe.v1$')
-[ "$ask_watch" -ge 2 ] || fail "--watch-ms printed $ask_watch records"
+mkfifo "$work/watching"
+env -i timeout 60 "$work/probe" --watch-ms 100 <"$work/watching" >"$work/watched" &
+watcher=$!
+exec 7>"$work/watching"
+twice() { [ "$(grep -c '^gpurun.probe.v1$' "$work/watched")" -ge 2 ]; }
+for ((n = 0; n < 1200; n++)); do
+    ! twice || break
+    sleep 0.05
+done
+exec 7>&-
+twice || fail "--watch-ms printed no two records in a minute"
+wait $watcher || fail "--watch-ms ended with $? when stdin did"
 status=0
 env -i "$work/probe" --watch-ms 0 > "$work/out" 2>&1 || status=$?
 [ "$status" = 100 ] || fail "--watch-ms 0: exit $status"

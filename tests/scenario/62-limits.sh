@@ -60,24 +60,26 @@ assert len(stop) == 1 and stop[0]["fen"] == 0 and stop[0]["ns"] >= 1_900_000_000
 PY
 
 note "extend: a higher cap and a later end, while it runs"
-gpurun -q -d --name longer --max-cost 0.65 --max-time 600 -- sleep 600 >"$work/id"
+s=$((4 + 2 * ${SLOW:-1})) # for `extend` to come in time; a second costs 10 fen
+yuan() { printf '%d.%02d' $(($1 / 100)) $(($1 % 100)); }
+gpurun -q -d --name longer --max-cost "$(yuan $((s * 10 + 5)))" --max-time 600 -- sleep 600 >"$work/id"
 await 30 "it runs" is longer state running
-expect 0 gpurun -q extend longer --max-cost 0.85
-[ "$(field longer cap_fen)" = 85 ] || fail "cap $(field longer cap_fen)"
+expect 0 gpurun -q extend longer --max-cost "$(yuan $((s * 10 + 25)))"
+[ "$(field longer cap_fen)" = $((s * 10 + 25)) ] || fail "cap $(field longer cap_fen)"
 expect 100 gpurun -q extend longer --max-cost 0.10
 has 'raise' "$work/err"
-[ "$(field longer cap_fen)" = 85 ] || fail "cap $(field longer cap_fen)"
+[ "$(field longer cap_fen)" = $((s * 10 + 25)) ] || fail "cap $(field longer cap_fen)"
 await 60 "it ends" settled longer
-check longer 104 cost 80 80
+check longer 104 cost $((s * 10 + 20)) $((s * 10 + 20))
 
-gpurun -q -d --name later --max-time 5 -- sh -c 'sleep 8; exit 8' >"$work/id"
+gpurun -q -d --name later --max-time $s -- sh -c "sleep $((s + 3)); exit 8" >"$work/id"
 await 30 "it runs" is later state running
 expect 0 gpurun -q extend later --max-time 300 --max-cost 10
 await 60 "it ends" settled later
-check later 8 exited 80 90
+check later 8 exited $((s * 10 + 30)) $((s * 10 + 60))
 
 note "extend of what is being stopped, or has ended, is refused and changes nothing"
-gpurun -q -d --name ending --window 600s --max-time 1 -- sh -c 'trap "" TERM; while :; do sleep 0.1; done' >"$work/id"
+gpurun -q -d --name ending --window 600s --max-time 3 -- sh -c 'trap "" TERM; while :; do sleep 0.1; done' >"$work/id"
 await 30 "its time is over" is ending state stopping
 run gpurun -q extend ending --max-time 600 --max-cost 100
 [ "$rc" = 101 ] || [ "$rc" = 100 ] || fail "extend while stopping: $rc"

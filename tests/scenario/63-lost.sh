@@ -136,13 +136,15 @@ agent_home=$client/gpurun/local
 cd "$work/p-pidns"
 
 note "the server killed: the job runs on, the client comes back by itself"
-gpurun -q --max-cost 100 --name served -- sh -c 'for i in 1 2 3 4 5 6 7 8; do echo $i; sleep 0.3; done; exit 3' >"$work/f.out" 2>"$work/f.err" &
+gpurun -q --max-cost 100 --name served -- \
+    sh -c 'echo 1; echo 2; until [ -e "$1" ]; do sleep 0.1; done; for i in 3 4 5 6 7 8; do echo $i; sleep 0.3; done; exit 3' sh "$work/killed" >"$work/f.out" 2>"$work/f.err" &
 p=$!
 await 30 "it runs" grep -qx 2 "$work/f.out"
 s=$(supervisor served)
 for q in $(mine gpurun-agent); do
     [ "$q" = "$s" ] || ! tr '\0' ' ' 2>/dev/null <"/proc/$q/cmdline" | grep -q serve || kill -KILL "$q"
 done
+touch "$work/killed"
 bg_end $p
 [ "$rc" = 3 ] || fail "status $rc: $(cat "$work/f.err")"
 [ "$(cat "$work/f.out")" = "$(seq 8)" ] || fail "output: $(cat "$work/f.out")"

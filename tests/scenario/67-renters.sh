@@ -130,7 +130,7 @@ renter ann
 expect 1 gpurun -q --host inn -- sh -c 'cat "$HOME/cache-file"'
 
 note "a cap of all jobs together"
-expect 0 host price set cpu=360
+expect 0 host price set cpu=3.6
 expect 0 host allow "$work/ann/.ssh/id_ed25519.pub" --name ann --max-cost 0.30
 expect 0 gpurun -q --host inn --max-cost 0.20 --name one -- true
 gpurun -q -d --host inn --max-cost 0.30 --name two -- sleep 600 >"$work/id"

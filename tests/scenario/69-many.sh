@@ -35,7 +35,7 @@ coded() {
     run gpurun -q --name "n$n" "$@"
     [ "$rc" = "$c" ] || fail "exit status $rc instead of $c"
     [ "$(cat "$work/out")/$(cat "$work/err")" = "code $c/e$c" ] || fail "output of $c"
-    echo "n$n $c" >>"$work/codes"
+    echo "n$n $c exited" >>"$work/codes"
 }
 
 # one N: the five kinds of life in turn.
@@ -72,10 +72,11 @@ diff <(echo "$files") <(other_files) >"$work/out" || fail "the agent's home has 
 [ -z "$(find "$agent_home"/renters/*/jobs -name sock)" ] || fail "sockets"
 [ -z "$(grep -L -x 'state=ended' "$agent_home"/renters/*/jobs/*/state)" ] || fail "jobs that have not ended"
 awk -F= '{ v[FILENAME, $1] = $2; file[FILENAME] = 1 }
-    END { for (f in file) if (v[f, "name"] ~ /^n[0-9]/) print v[f, "name"], v[f, "exit_code"] }' \
+    END { for (f in file) if (v[f, "name"] ~ /^n[0-9]/) print v[f, "name"], v[f, "exit_code"], v[f, "reason"] }' \
     "$agent_home"/renters/*/jobs/*/state | sort >"$work/have"
 sort "$work/codes" >"$work/want"
 same "$work/have" "$work/want" "the exit codes by the host's records"
+[ $COUNT -lt 1000 ] || [ "$(cut -d' ' -f2 "$work/codes" | sort -u | wc -l)" = 256 ] || fail "not every exit status was there"
 # The newest few directories are kept to be taken over; what else is there is theirs.
 left=$(find "$agent_home"/renters/*/work -mindepth 1 -maxdepth 1 -type d | wc -l)
 [ "$left" -le 12 ] || fail "$left job directories are left"

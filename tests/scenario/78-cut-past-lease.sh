@@ -45,7 +45,7 @@ expect 0 gpurun -q wallet use "127.0.0.1:${way[op]}"
 printf 'head -c 1000000 /dev/urandom >data; echo up; i=0; while :; do i=$((i + 1)); echo $i; sleep 0.5; done\n' >count.sh
 
 note "two jobs are up: one ends by its time, one by its cap"
-client_bg "$work/o1" "$work/e1" run --name timed --max-time 8s --max-cost 9 count.sh </dev/null
+client_bg "$work/o1" "$work/e1" run --name timed --max-time 20s --max-cost 9 count.sh </dev/null
 timed=$bg
 client_bg "$work/o2" "$work/e2" run --name capped --max-cost 0.15 count.sh </dev/null
 capped=$bg

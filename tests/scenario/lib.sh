@@ -89,8 +89,10 @@ is() { # EXPRESSION VALUE
 has() { grep -qF -- "$1" "${2:-$work/out}" || fail "no '$1' in ${2:-stdout}"; }
 hasnt() { ! grep -qF -- "$1" "${2:-$work/out}" || fail "'$1' in ${2:-stdout}"; }
 
+# await SECONDS WHAT COMMAND...: it comes true, in three times as long at the most where others are at
+# work on the machine, and as much longer where what watches makes all slow.
 await() {
-    local seconds=$1 what=$2 end
+    local seconds=$(($1 * 3 * ${SLOW:-1})) what=$2 end
     shift 2
     end=$((SECONDS + seconds))
     until "$@" >/dev/null 2>&1; do
@@ -156,9 +158,10 @@ leftovers() {
 # await_none SECONDS REGEX: no such process is left. What is left is read first and
 # searched then: a grep beside the search would find itself.
 await_none() {
-    local end=$((SECONDS + $1)) left
+    local seconds=$(($1 * 3 * ${SLOW:-1})) left
+    local end=$((SECONDS + seconds))
     while left=$(leftovers) && [[ $left =~ $2 ]]; do
-        [ $SECONDS -lt $end ] || fail "left over after $1 s: $left"
+        [ $SECONDS -lt $end ] || fail "left over after $seconds s: $left"
         sleep 0.05
     done
 }
@@ -297,7 +300,7 @@ CONF
             "$sshd_program" -D -e -f "$dir/sshd_config" 2>"$dir/log" &
         fi
         pid[$name]=$!
-        local end=$((SECONDS + 10))
+        local end=$((SECONDS + 30))
         until sshd_listens "$dir"; do
             alive "${pid[$name]}" && [ $SECONDS -lt $end ] || break
             sleep 0.02

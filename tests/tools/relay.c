@@ -11,8 +11,8 @@
  *     --cut-after N   close a connection after N bytes from the client
  *
  * SIGUSR1: freeze (nothing passes, nothing is closed); SIGUSR2: go on; SIGHUP: cut all.
- * Prints "ready" once it listens, and "passed N" (bytes from the client) when a
- * connection is over.
+ * Prints "ready" once it listens, "frozen" once it is, and "passed N" (bytes from the
+ * client) when a connection is over.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -276,11 +276,18 @@ serve(int listener)
 {
     static struct connection *v[CONNECTIONS_MAX];
     static struct pollfd p[2 * CONNECTIONS_MAX + 1];
+    bool stood = false;
     int n = 0;
 
     for (;;) {
         nfds_t n_p = 1;
         bool stands = frozen != 0; /* the same for a whole round */
+
+        if (stands && !stood) {
+            (void)printf("frozen\n");
+            (void)fflush(stdout);
+        }
+        stood = stands;
 
         if (to_cut) {
             to_cut = 0; /* first: the next one may follow the first "passed" */

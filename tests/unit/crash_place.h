@@ -22,6 +22,19 @@ command(const char *fmt, ...)
     }
 }
 
+/* How far the accidents are apart: the variable name, else 1 with GPURUN_CRASH=all, else
+ * dflt. */
+static inline uint64_t
+step_of(uint64_t dflt, const char *name)
+{
+    const char *all = getenv("GPURUN_CRASH");
+    const char *own = getenv(name);
+
+    return own != NULL                              ? strtoull(own, NULL, 10)
+           : all != NULL && strcmp(all, "all") == 0 ? 1
+                                                    : dflt;
+}
+
 /* At the begin of all: on disks if GPURUN_POWER says where these may be. */
 static inline void
 place_choose(void)

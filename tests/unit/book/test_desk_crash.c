@@ -412,17 +412,6 @@ one_accident(enum shim_mode mode, uint64_t at)
     return told->count;
 }
 
-static uint64_t
-stride(void)
-{
-    const char *all = getenv("GPURUN_CRASH");
-    const char *own = getenv("GPURUN_POWER_STEP");
-
-    return power_dir != NULL && own != NULL         ? strtoull(own, NULL, 10)
-           : all != NULL && strcmp(all, "all") == 0 ? 1
-                                                    : STRIDE;
-}
-
 static void
 desk__and_host_agree_wherever_the_power_is_cut(void **state)
 {
@@ -431,10 +420,17 @@ desk__and_host_agree_wherever_the_power_is_cut(void **state)
     uint64_t n = one_accident(SHIM_COUNT, 0);
     uint64_t n_done = 0;
 
+    const uint64_t stride =
+        step_of(STRIDE, power_dir != NULL ? "GPURUN_POWER_STEP" : "GPURUN_CRASH_STEP");
     (void)state;
     assert_true(n > 60);
     for (int mode = (int)from; mode <= (int)to; mode++) {
-        for (uint64_t at = 1 + (uint64_t)mode % stride(); at <= n; at += stride()) {
+        for (uint64_t at =
+                 1 + (uint64_t)mode % step_of(STRIDE, power_dir != NULL
+                                                          ? "GPURUN_POWER_STEP"
+                                                          : "GPURUN_CRASH_STEP");
+             at <= n; at += step_of(STRIDE, power_dir != NULL ? "GPURUN_POWER_STEP"
+                                                              : "GPURUN_CRASH_STEP")) {
             (void)one_accident((enum shim_mode)mode, at);
             n_done++;
         }

@@ -451,17 +451,6 @@ one_accident(void (*work)(void), struct accident a)
     return count;
 }
 
-static inline uint64_t
-step_of(uint64_t dflt, const char *name)
-{
-    const char *all = getenv("GPURUN_CRASH");
-    const char *own = getenv(name);
-
-    return own != NULL                              ? strtoull(own, NULL, 10)
-           : all != NULL && strcmp(all, "all") == 0 ? 1
-                                                    : dflt;
-}
-
 /* Every stride-th call of those that the work makes meets this. */
 static inline uint64_t
 each_call(void (*work)(void), struct accident a, uint64_t n, uint64_t stride)
