@@ -417,20 +417,15 @@ desk__and_host_agree_wherever_the_power_is_cut(void **state)
 {
     enum shim_mode from = power_dir != NULL ? SHIM_PLUG : SHIM_KILL;
     enum shim_mode to = power_dir != NULL ? SHIM_PLUG : SHIM_POWER_SOME;
+    uint64_t stride =
+        step_of(STRIDE, power_dir != NULL ? "GPURUN_POWER_STEP" : "GPURUN_CRASH_STEP");
     uint64_t n = one_accident(SHIM_COUNT, 0);
     uint64_t n_done = 0;
 
-    const uint64_t stride =
-        step_of(STRIDE, power_dir != NULL ? "GPURUN_POWER_STEP" : "GPURUN_CRASH_STEP");
     (void)state;
     assert_true(n > 60);
     for (int mode = (int)from; mode <= (int)to; mode++) {
-        for (uint64_t at =
-                 1 + (uint64_t)mode % step_of(STRIDE, power_dir != NULL
-                                                          ? "GPURUN_POWER_STEP"
-                                                          : "GPURUN_CRASH_STEP");
-             at <= n; at += step_of(STRIDE, power_dir != NULL ? "GPURUN_POWER_STEP"
-                                                              : "GPURUN_CRASH_STEP")) {
+        for (uint64_t at = 1 + (uint64_t)mode % stride; at <= n; at += stride) {
             (void)one_accident((enum shim_mode)mode, at);
             n_done++;
         }
