@@ -12,6 +12,7 @@
 
 #include "base/buf.h"
 #include "base/file.h"
+#include "base/text.h"
 #include "storage/build.h"
 #include "storage/change.h"
 #include "storage/extract.h"
@@ -457,19 +458,40 @@ workdir_remove(int work_fd, const char *job, struct err *e)
                : file_remove_tree_at(work_fd, n.dir, e);
 }
 
+/*
+ * Whose cache we removed is ours. The place is shared until it is gone: to whoever finds
+ * a directory without a cache meanwhile we are at work on it.
+ */
+static int
+remove_if_ours(int work_fd, const struct names *n, bool *ours, struct err *e)
+{
+    int place;
+    int rc = lock_place(work_fd, LOCK_SH, &place, e);
+
+    if (rc == 0) {
+        rc = remove_scan(work_fd, n, ours, e);
+    }
+    if (rc == 0 && *ours) {
+        rc = file_remove_tree_at(work_fd, n->dir, e);
+    }
+    (void)fd_close(&place);
+    return rc;
+}
+
 int
 workdir_give_up(int work_fd, const char *job, struct err *e)
 {
     struct names n;
-    bool ours;
+    bool ours = false;
     int place;
     int rc;
 
-    if (names_of(work_fd, job, &n, e) != 0 || remove_scan(work_fd, &n, &ours, e) != 0) {
+    if (names_of(work_fd, job, &n, e) != 0 ||
+        remove_if_ours(work_fd, &n, &ours, e) != 0) {
         return -1;
     }
     if (ours) {
-        return file_remove_tree_at(work_fd, n.dir, e);
+        return 0;
     }
     /* It was taken, by somebody who is at work, or who died. */
     rc = lock_place(work_fd, LOCK_EX | LOCK_NB, &place, e);
@@ -480,20 +502,11 @@ workdir_give_up(int work_fd, const char *job, struct err *e)
     return rc;
 }
 
-static bool
-ends_with(const char *name, const char *suffix, size_t *rest)
-{
-    size_t len = strlen(name);
-    size_t n = strlen(suffix);
-
-    *rest = len > n ? len - n : 0;
-    return *rest > 0 && strcmp(name + *rest, suffix) == 0;
-}
-
 /* A cache, whole or begun, of a directory that is not there: its maker died before. */
 static int
-remove_orphan(int work_fd, const char *name, size_t dir_len, struct err *e)
+remove_orphan(int work_fd, const char *name, const char *suffix, struct err *e)
 {
+    size_t dir_len = strlen(name) - strlen(suffix);
     char dir[JOB_NAME_MAX + 1];
 
     if (dir_len > JOB_NAME_MAX) {
@@ -509,29 +522,52 @@ remove_orphan(int work_fd, const char *name, size_t dir_len, struct err *e)
 }
 
 static int
-sweep_name(void *ctx, int work_fd, const char *name, struct err *e)
+sweep_name(int work_fd, const char *name, struct err *e)
 {
-    size_t len;
-
-    (void)ctx;
     if (name[0] == '.') {
-        return ends_with(name + 1, MAKING_SUFFIX, &len)
+        return text_ends_with(name + 1, MAKING_SUFFIX)
                    ? remove_left_over(work_fd, name, e)
                    : 0;
     }
-    return ends_with(name, SCAN_SUFFIX, &len) || ends_with(name, SCAN_SUFFIX ".tmp", &len)
-               ? remove_orphan(work_fd, name, len, e)
+    if (text_ends_with(name, SCAN_SUFFIX)) {
+        return remove_orphan(work_fd, name, SCAN_SUFFIX, e);
+    }
+    return text_ends_with(name, SCAN_SUFFIX ".tmp")
+               ? remove_orphan(work_fd, name, SCAN_SUFFIX ".tmp", e)
                : 0;
+}
+
+struct sweep {
+    bool failed;
+    struct err why; /* of the first */
+};
+
+/* What cannot be removed is no reason to leave the rest. */
+static int
+sweep_one(void *ctx, int work_fd, const char *name, struct err *e)
+{
+    struct sweep *s = ctx;
+
+    if (sweep_name(work_fd, name, e) != 0 && !s->failed) {
+        s->failed = true;
+        s->why = *e;
+    }
+    return 0;
 }
 
 int
 workdir_sweep(int work_fd, struct err *e)
 {
+    struct sweep s = {.failed = false};
     int place;
     int rc = lock_place(work_fd, LOCK_EX | LOCK_NB, &place, e);
 
     if (rc == 0 && place != -1) {
-        rc = file_each_name(work_fd, sweep_name, NULL, e);
+        rc = file_each_name(work_fd, sweep_one, &s, e);
+    }
+    if (rc == 0 && s.failed) {
+        *e = s.why;
+        rc = -1;
     }
     (void)fd_close(&place);
     return rc;

@@ -1,7 +1,9 @@
 #ifndef RUNNER_HOST_DATASETS_H
 #define RUNNER_HOST_DATASETS_H
 
+#include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "base/attr.h"
 #include "base/err.h"
@@ -66,7 +68,8 @@ int datasets_trim(const struct renter *r, const struct trim_told *only,
                   struct err *e) MUST_USE;
 /* Remove the files of all that no job uses. */
 int datasets_trim_all(const struct renter *r, struct err *e) MUST_USE;
-/* What the files of all of them take. */
-int datasets_bytes(const struct renter *r, int64_t *bytes, struct err *e) MUST_USE;
+/* What the files of all of them take; idle: of those that no job uses. */
+int datasets_bytes(const struct renter *r, bool idle, int64_t *bytes,
+                   struct err *e) MUST_USE;
 
 #endif

@@ -353,8 +353,23 @@ datasets_trim_all(const struct renter *r, struct err *e)
     return rc;
 }
 
+/* Without making the lock of one that is just being removed. */
+static bool
+is_in_use(int dir_fd, const char *hex)
+{
+    char name[SHA256_HEX_LEN + sizeof LOCK_SUFFIX];
+    bool used;
+    int fd;
+
+    (void)snprintf(name, sizeof name, "%s" LOCK_SUFFIX, hex);
+    fd = openat(dir_fd, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    used = fd != -1 && flock(fd, LOCK_EX | LOCK_NB) != 0;
+    (void)fd_close(&fd);
+    return used;
+}
+
 int
-datasets_bytes(const struct renter *r, int64_t *bytes, struct err *e)
+datasets_bytes(const struct renter *r, bool idle, int64_t *bytes, struct err *e)
 {
     struct strings sets = {NULL, 0};
     int dir_fd = open_place(r);
@@ -362,7 +377,9 @@ datasets_bytes(const struct renter *r, int64_t *bytes, struct err *e)
 
     *bytes = 0;
     for (size_t i = 0; i < sets.n; i++) {
-        *bytes += caches_bytes_of(dir_fd, sets.v[i]);
+        if (!idle || !is_in_use(dir_fd, sets.v[i])) {
+            *bytes += caches_bytes_of(dir_fd, sets.v[i]);
+        }
     }
     strings_free(&sets);
     (void)fd_close(&dir_fd);

@@ -126,19 +126,13 @@ quota_use_of(const struct renter *r, struct quota_use *out, struct err *e)
 }
 
 int
-quota_copies(const struct renter *r, struct quota_top *top, int64_t *bytes, struct err *e)
+quota_idle_copies(const struct renter *r, int64_t *bytes, struct err *e)
 {
     int64_t dirs = 0;
     int64_t sets = 0;
 
-    if (workdirs_left_bytes(r, &dirs, e) != 0 || datasets_bytes(r, &sets, e) != 0) {
+    if (workdirs_left_bytes(r, &dirs, e) != 0 || datasets_bytes(r, true, &sets, e) != 0) {
         return -1;
-    }
-    if (dirs > 0) {
-        quota_top_add(top, "directories of ended jobs", dirs);
-    }
-    if (sets > 0) {
-        quota_top_add(top, "files of data sets", sets);
     }
     *bytes = dirs + sets;
     return 0;
@@ -159,13 +153,24 @@ quota_drop_copies(const struct renter *r, struct err *e)
 int
 quota_use_all(const struct renter *r, struct quota_use *out, struct err *e)
 {
+    int64_t dirs = 0;
+    int64_t sets = 0;
+
     if (quota_use_of(r, out, e) != 0) {
         return -1;
     }
-    if (quota_copies(r, &out->largest, &out->copies_bytes, e) != 0) {
+    if (workdirs_left_bytes(r, &dirs, e) != 0 ||
+        datasets_bytes(r, false, &sets, e) != 0) {
         quota_use_free(out);
         return -1;
     }
+    if (dirs > 0) {
+        quota_top_add(&out->largest, "directories of ended jobs", dirs);
+    }
+    if (sets > 0) {
+        quota_top_add(&out->largest, "files of data sets", sets);
+    }
+    out->copies_bytes = dirs + sets;
     out->cache_bytes = caches_bytes(r);
     if (out->cache_bytes > 0) {
         quota_top_add(&out->largest, "cache", out->cache_bytes);

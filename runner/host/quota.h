@@ -47,9 +47,8 @@ int quota_use_besides(const struct renter *r, const char *job, struct quota_use 
                       struct err *e) MUST_USE;
 int quota_use_all(const struct renter *r, struct quota_use *out, struct err *e) MUST_USE;
 void quota_use_free(struct quota_use *u);
-/* What is there twice, named in top; remove of it what nobody uses. */
-int quota_copies(const struct renter *r, struct quota_top *top, int64_t *bytes,
-                 struct err *e) MUST_USE;
+/* What is there twice and nobody uses; remove it. */
+int quota_idle_copies(const struct renter *r, int64_t *bytes, struct err *e) MUST_USE;
 int quota_drop_copies(const struct renter *r, struct err *e) MUST_USE;
 
 /*

@@ -39,7 +39,6 @@ struct sup_held {
     int64_t bytes;        /* in the job's directory */
     int64_t layer_bytes;  /* of the set-up that runs; 0: none does */
     int64_t cache_bytes;  /* of the renter, where there is a quota for all that is its */
-    int64_t copies_bytes; /* likewise: of what lies there twice */
     struct quota_top top; /* of all of these */
     const char *root;     /* what is being counted, */
     const char *what;     /* and what is told before a path below it */
@@ -168,29 +167,23 @@ count_others(struct sup_held *h, struct err *e)
 static int64_t
 total_bytes(const struct sup_held *h)
 {
-    return h->bytes + h->layer_bytes + h->cache_bytes + h->copies_bytes + h->others +
-           h->spoken;
+    return h->bytes + h->layer_bytes + h->cache_bytes + h->others + h->spoken;
 }
 
-/* What is there twice is the first to go where it would be too much. */
-static void
-count_copies(struct sup_held *h)
+/*
+ * What is there twice ends no job: it goes where it would be too much, and what a job
+ * uses, this one perhaps, must stay.
+ */
+static bool
+copies_must_go(const struct sup_held *h)
 {
     const struct renter *r = h->sup->renter;
-    struct quota_top top = {.n = 0};
+    int64_t copies = 0;
     struct err ignored;
 
-    if (quota_copies(r, &top, &h->copies_bytes, &ignored) == 0 && h->copies_bytes > 0 &&
-        total_bytes(h) > r->quota_bytes) {
-        (void)!quota_drop_copies(r, &ignored);
-        quota_top_free(&top);
-        h->copies_bytes = 0;
-        (void)!quota_copies(r, &top, &h->copies_bytes, &ignored);
-    }
-    for (size_t i = 0; i < top.n; i++) {
-        quota_top_add(&h->top, top.v[i].what, top.v[i].bytes);
-    }
-    quota_top_free(&top);
+    return r->quota_bytes > 0 && !atomic_load(&h->cancelled) &&
+           quota_idle_copies(r, &copies, &ignored) == 0 && copies > 0 &&
+           total_bytes(h) + copies > r->quota_bytes;
 }
 
 static int
@@ -199,9 +192,11 @@ count_run(void *ctx, struct err *e)
     struct sup_held *h = ctx;
     struct sup *s = h->sup;
     int64_t start_ns = clock_boot_ns();
+    struct err ignored;
+    bool drop;
 
     (void)e;
-    h->bytes = h->layer_bytes = h->cache_bytes = h->copies_bytes = 0;
+    h->bytes = h->layer_bytes = h->cache_bytes = 0;
     quota_top_free(&h->top);
     count_tree(h, s->workdir, "", &h->bytes);
     if (h->in_setup && has_quota(s)) {
@@ -219,10 +214,12 @@ count_run(void *ctx, struct err *e)
     if (h->hold != NULL && count_others(h, e) != 0) {
         h->others = h->spoken = 0; /* unknown: by what is known of this job alone */
     }
-    if (s->renter->quota_bytes > 0) {
-        count_copies(h);
-    }
+    drop = copies_must_go(h);
+    /* Removing is no counting, and the next count need not wait for it so long. */
     h->took_ns = clock_boot_ns() - start_ns;
+    if (drop && !atomic_load(&h->cancelled)) {
+        (void)!quota_drop_copies(s->renter, &ignored);
+    }
     return 0;
 }
 
@@ -247,18 +244,21 @@ hold_quota(struct sup_held *h)
     text_format_size((uint64_t)(job ? r->quota_job_bytes : r->quota_bytes), may);
     quota_top_text(&h->top, &b);
     if (job && h->layer_bytes > 0) {
-        err_set(
-            &why, ERR_SPACE,
-            "its directory and set-up hold %s, and a job may here %s; the largest: %s",
-            has, may, buf_str(&b));
+        err_set(&why, ERR_SPACE,
+                "its directory and set-up hold %s, and a job may here %s; the host's "
+                "owner can allow more; the largest: %s",
+                has, may, buf_str(&b));
     } else if (job) {
         err_set(&why, ERR_SPACE,
-                "its directory holds %s, and a job may here %s; the largest: %s", has,
-                may, buf_str(&b));
+                "its directory holds %s, and a job may here %s; the host's owner can "
+                "allow more; the largest: %s",
+                has, may, buf_str(&b));
     } else {
         err_set(&why, ERR_SPACE,
-                "its renter would keep %s, and may here %s; the largest: %s", has, may,
-                buf_str(&b));
+                "its renter would keep %s, and may here %s; `gpurun snap rm` and `gpurun "
+                "data rm` make room, and the host's owner can allow more; the largest: "
+                "%s",
+                has, may, buf_str(&b));
     }
     sup_stop(h->sup, JOB_DISK, false, &why);
     buf_free(&b);

@@ -124,6 +124,15 @@ expect 0 agent quota "$renter" $(($(json 'd["quotas"][0]["used_bytes"]') + 20000
 expect 0 gpurun -q -- sh -c 'until [ -z "$(find '"$home"'/renters/*/data -name five)" ]; do sleep 0.1; done'
 expect 0 agent quota --json
 [ "$(json 'd["quotas"][0]["copies_bytes"]')" -lt 1000000 ] || fail "it did not go: $(cat "$work/out")"
+note "but the files of a set that a job uses are no reason to end it"
+expect 0 agent quota "$renter" none
+expect 0 gpurun -q --data five -- true
+mkdir "$work/other"
+head -c 5000000 /dev/urandom >"$work/other/six"
+expect 0 gpurun -q data put six "$work/other"
+expect 0 agent quota --json
+expect 0 agent quota "$renter" $(($(json 'd["quotas"][0]["used_bytes"]') + 2000000))
+expect 0 gpurun -q --data six -- sh -c 'until [ -z "$(find '"$home"'/renters/*/data -name five)" ]; do sleep 0.1; done; [ -s six/six ]'
 expect 0 agent quota "$renter" none
 
 note "a cache counts while a job runs; before anything comes in it makes room"

@@ -194,6 +194,36 @@ remove_tree__is_not_stopped_by_depth(void **state)
     free(top);
 }
 
+/* What another removes meanwhile is gone, as it is to be. */
+static void
+remove_tree__two_at_once_are_not_in_each_others_way(void **state)
+{
+    char *top = make_dir(*state, "top");
+    pid_t pids[2];
+    struct err e;
+
+    for (int i = 0; i < 500; i++) {
+        char name[32];
+
+        (void)snprintf(name, sizeof name, "%d/in/it", i);
+        free(make_dir(top, name));
+    }
+    for (int i = 0; i < 2; i++) {
+        pids[i] = fork();
+        if (pids[i] == 0) {
+            _exit(file_remove_tree(top, &e) == 0 ? 0 : 1);
+        }
+    }
+    for (int i = 0; i < 2; i++) {
+        int status = -1;
+
+        assert_int_equal(waitpid(pids[i], &status, 0), pids[i]);
+        assert_int_equal(status, 0);
+    }
+    assert_false(file_exists(top));
+    free(top);
+}
+
 /* In a namespace of its own, if the test may have one. */
 static int
 with_mount(const char *top, const char *at)
@@ -286,6 +316,7 @@ main(void)
         unit_test_in_dir(remove_tree__never_follows_a_link),
         unit_test_in_dir(remove_tree__opens_what_was_closed_to_its_owner),
         unit_test_in_dir(remove_tree__is_not_stopped_by_depth),
+        unit_test_in_dir(remove_tree__two_at_once_are_not_in_each_others_way),
         unit_test_in_dir(remove_tree__stays_on_its_mount),
         unit_test_in_dir(open_dir__refuses_what_is_no_directory_here),
     };
