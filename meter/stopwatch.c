@@ -139,6 +139,7 @@ stopwatch_holds(struct stopwatch *w, const struct usage_moment *now, int64_t seq
     w->seq = seq;
     w->passed_s = (int64_t)wide_min(passed, asked_s);
     w->host_s = host_s;
+    w->unasked_s = host_s - asked_s;
     return false;
 }
 
@@ -159,6 +160,9 @@ stopwatch_encode(const struct stopwatch *w, struct buf *out)
         rec_add_int(r, "seq", w->seq);
         rec_add_int(r, "host", w->host_s);
         rec_add_int(r, "passed", w->passed_s);
+        if (w->unasked_s > 0) {
+            rec_add_int(r, "unasked", w->unasked_s);
+        }
     }
     rec_encode(r, out);
     rec_free(r);
@@ -204,6 +208,10 @@ stopwatch_parse(struct stopwatch *out, const void *data, size_t len, struct err 
         (rec_need_count(r, "seq", &w.seq, e) != 0 ||
          rec_need_int(r, "host", 1, INT64_MAX, &w.host_s, e) != 0 ||
          rec_need_int(r, "passed", 0, w.host_s, &w.passed_s, e) != 0)) {
+        goto out;
+    }
+    if (rec_has(r, "unasked") &&
+        rec_need_int(r, "unasked", 0, w.host_s, &w.unasked_s, e) != 0) {
         goto out;
     }
     *out = w;

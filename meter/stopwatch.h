@@ -38,7 +38,8 @@ struct stopwatch {
      * host counts is in dispute with it. */
     int64_t seq;
     int64_t host_s;
-    int64_t passed_s; /* of them, at most */
+    int64_t passed_s;  /* of them, at most */
+    int64_t unasked_s; /* of them, set-up of a job that was sent without one */
 
     /* Of this process alone, not kept: */
     bool no_setup;  /* the job was sent without one: no second of it can be right */

@@ -18,21 +18,28 @@ bill_dispute_text(const struct stopwatch_dispute *d, struct buf *out)
 {
     char counted[TEXT_DURATION_MAX];
     char passed[TEXT_DURATION_MAX];
+    char unasked[TEXT_DURATION_MAX];
     char signed_for[TEXT_DURATION_MAX];
     char fen[OUT_MONEY_MAX];
     char owed[OUT_MONEY_MAX];
 
     text_format_duration(d->host_s, counted);
     text_format_duration(d->passed_s, passed);
+    text_format_duration(d->unasked_s, unasked);
     text_format_duration(d->cosigned_s, signed_for);
-    buf_printf(out,
-               _("in dispute: %s of it. The host counts %s, of which at most %s can have "
-                 "passed by the clock here; countersigned: %s\n"),
-               out_fen(d->dispute_fen, fen), counted, passed, signed_for);
+    out_fen(d->dispute_fen, fen);
     if (d->unasked_s > 0) {
-        text_format_duration(d->unasked_s, counted);
-        buf_printf(out, _("%s of it as set-up, which this job was sent without\n"),
-                   counted);
+        buf_printf(
+            out,
+            _("in dispute: %s of it. The host counts %s, %s of it as set-up, which "
+              "the job was sent without; at most %s can be right; countersigned: "
+              "%s\n"),
+            fen, counted, unasked, passed, signed_for);
+    } else {
+        buf_printf(out,
+                   _("in dispute: %s of it. The host counts %s, of which at most %s can "
+                     "have passed by the clock here; countersigned: %s\n"),
+                   fen, counted, passed, signed_for);
     }
     buf_printf(out,
                _("owed all the same, as it was granted: %s; the owner, or who keeps the "

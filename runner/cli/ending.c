@@ -56,11 +56,23 @@ ending_say_dispute(const struct cli *c, const struct stopwatch *claim, const cha
 {
     char counted[TEXT_DURATION_MAX];
     char passed[TEXT_DURATION_MAX];
+    char unasked[TEXT_DURATION_MAX];
 
-    if (claim != NULL && !*said) {
-        *said = true;
-        text_format_duration(claim->host_s, counted);
-        text_format_duration(claim->passed_s, passed);
+    if (claim == NULL || *said) {
+        return;
+    }
+    *said = true;
+    text_format_duration(claim->host_s, counted);
+    text_format_duration(claim->passed_s, passed);
+    text_format_duration(claim->unasked_s, unasked);
+    if (claim->unasked_s > 0) {
+        say(c,
+            _("host '%s' counts %s of job %s, %s of it as set-up, which the job was sent "
+              "without; at most %s can be right: not countersigned (`gpurun bill %s` "
+              "says "
+              "what is in dispute)"),
+            host, counted, job, unasked, passed, job);
+    } else {
         say(c,
             _("host '%s' counts %s of job %s, of which at most %s can have passed by the "
               "clock here: not countersigned (`gpurun bill %s` says what is in dispute)"),
@@ -119,6 +131,7 @@ ending_json_state(struct json_writer *j, const struct home *home,
         json_obj(j);
         json_kint(j, "host_s", claim.host_s);
         json_kint(j, "passed_s", claim.passed_s);
+        json_kint(j, "unasked_s", claim.unasked_s);
         json_obj_end(j);
     } else {
         json_nil(j);

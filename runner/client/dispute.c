@@ -68,6 +68,7 @@ take_claim(struct dispute *d)
         d->watch.seq = there.seq;
         d->watch.host_s = there.host_s;
         d->watch.passed_s = there.passed_s;
+        d->watch.unasked_s = there.unasked_s;
     }
 }
 

@@ -159,6 +159,7 @@ dispute__knows_which_job_was_sent_without_a_set_up(void **state)
     assert_true(w.no_setup);
     assert_int_equal(w.host_s, 60);
     assert_int_equal(w.passed_s, 50);
+    assert_int_equal(w.unasked_s, 10);
     dispute_close(d);
     close_home(home);
 }

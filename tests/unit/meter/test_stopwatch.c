@@ -223,6 +223,9 @@ stopwatch__takes_no_set_up_of_a_job_without_one(void **state)
     struct usage_moment began = moment("b", 0, 0);
     struct usage_moment now = moment("b", 100, 100);
     struct stopwatch w = {.no_setup = false};
+    struct stopwatch again;
+    struct buf b = BUF_INIT;
+    struct err e = {0};
     struct stopwatch_dispute d;
     struct meter_session *s;
     struct receipt *r;
@@ -235,8 +238,13 @@ stopwatch__takes_no_set_up_of_a_job_without_one(void **state)
     assert_false(stopwatch_holds(&w, &now, 2, 1, 110));
     assert_int_equal(w.host_s, 111);
     assert_int_equal(w.passed_s, 110);
-    assert_false(stopwatch_holds(&w, &now, 3, 1, 120));
+    assert_int_equal(w.unasked_s, 1);
+    assert_false(stopwatch_holds(&w, &now, 3, 2, 120));
     assert_int_equal(w.passed_s, 100); /* of which that many passed */
+    stopwatch_encode(&w, &b);
+    assert_ok(stopwatch_parse(&again, b.data, b.len, &e));
+    assert_int_equal(again.unasked_s, 2);
+    buf_free(&b);
 
     fixture_open(&f, *state);
     fixture_terms(&f, 5000, 86400, 60);
