@@ -48,16 +48,11 @@ static int
 find_spec(const struct data_ref *ref, const struct job_record *record,
           struct job_spec *out, struct err *e)
 {
-    struct rec *r = NULL;
     int rc = old_spec(ref->session, ref->info.job, out, e);
 
-    if (rc != 0 && e->code == ERR_NOT_FOUND && record->spec.len > 0) {
-        rc = rec_parse(&r, record->spec.data, record->spec.len, SPEC_TYPE, e) == 0
-                 ? spec_parse(out, r, e)
-                 : -1;
-        rec_free(r);
-    }
-    return rc;
+    return rc != 0 && e->code == ERR_NOT_FOUND && record->spec.len > 0
+               ? job_record_spec(record, out, e)
+               : rc;
 }
 
 /* Secrets are kept nowhere: they are asked for anew, here from the environment. */

@@ -7,7 +7,6 @@
 #include "base/buf.h"
 #include "base/clock.h"
 #include "base/file.h"
-#include "base/rec.h"
 #include "runner/client/jobs.h"
 #include "runner/job/ids.h"
 #include "runner/job/spec.h"
@@ -19,6 +18,7 @@ struct dispute {
     const struct home *home;
     char *job;
     struct stopwatch watch;
+    bool knows_setup; /* watch.no_setup is right; what was sent does not change */
 };
 
 static bool
@@ -35,27 +35,25 @@ load(const struct home *home, const char *job, struct stopwatch *w)
     return there;
 }
 
-/* Was the job sent without a set-up? False also where it was not sent from here. */
+/* Was the job sent without a set-up? False: nothing here says with what it was sent. */
 static bool
-sent_without_setup(const struct home *home, const char *job)
+sent_without_setup(const struct home *home, const char *job, bool *without)
 {
     struct job_record j;
     struct job_spec spec;
-    struct rec *r = NULL;
     struct err none;
-    bool without = false;
+    bool known;
 
     job_record_init(&j);
     spec_init(&spec);
-    if (jobs_load(home, job, &j, &none) == 0 && j.spec.len > 0 &&
-        rec_parse(&r, j.spec.data, j.spec.len, SPEC_TYPE, &none) == 0 &&
-        spec_parse(&spec, r, &none) == 0) {
-        without = spec.setup == NULL;
+    known =
+        jobs_load(home, job, &j, &none) == 0 && job_record_spec(&j, &spec, &none) == 0;
+    if (known) {
+        *without = spec.setup == NULL;
     }
-    rec_free(r);
     spec_free(&spec);
     job_record_free(&j);
-    return without;
+    return known;
 }
 
 /* What another client of this job has found meanwhile is not lost to ours. */
@@ -138,7 +136,9 @@ dispute_holds(struct dispute *d, int64_t seq, int64_t setup_s, int64_t device_s)
 
     usage_now(&now);
     d->watch.wall_kept = clock_wall_kept();
-    d->watch.no_setup = setup_s > 0 && sent_without_setup(d->home, d->job);
+    if (setup_s > 0 && !d->knows_setup) {
+        d->knows_setup = sent_without_setup(d->home, d->job, &d->watch.no_setup);
+    }
     holds = stopwatch_holds(&d->watch, &now, seq, setup_s, device_s);
     if (!holds) {
         save(d);
@@ -169,7 +169,7 @@ dispute_load(const struct home *home, const char *job, struct stopwatch *w)
     if (!id_is(ID_JOB, job) || !load(home, job, w) || w->host_s == 0) {
         return false;
     }
-    w->no_setup = sent_without_setup(home, job);
+    (void)sent_without_setup(home, job, &w->no_setup);
     return true;
 }
 

@@ -214,6 +214,23 @@ jobs_load(const struct home *home, const char *id, struct job_record *out, struc
     return rc;
 }
 
+int
+job_record_spec(const struct job_record *j, struct job_spec *out, struct err *e)
+{
+    struct rec *r = NULL;
+    int rc = -1;
+
+    if (j->spec.len == 0) {
+        return err_set(e, ERR_NOT_FOUND, "what job %s was sent with is not on record",
+                       j->id);
+    }
+    if (rec_parse(&r, j->spec.data, j->spec.len, SPEC_TYPE, e) == 0) {
+        rc = spec_parse(out, r, e);
+    }
+    rec_free(r);
+    return rc;
+}
+
 void
 jobs_forget(const struct home *home, const char *id)
 {

@@ -58,6 +58,10 @@ int jobs_save(const struct home *home, const struct job_record *j,
 int jobs_load(const struct home *home, const char *id, struct job_record *out,
               struct err *e) MUST_USE;
 
+/* What was submitted, by the record. ERR_NOT_FOUND: it does not say. */
+int job_record_spec(const struct job_record *j, struct job_spec *out,
+                    struct err *e) MUST_USE;
+
 /* Take a record away again, and that a copy is due (the job was never accepted). */
 void jobs_forget(const struct home *home, const char *id);
 

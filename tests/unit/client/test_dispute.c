@@ -2,6 +2,7 @@
 #include "base/clock.h"
 #include "runner/client/dispute.h"
 #include "runner/client/jobs.h"
+#include "tests/unit/job/spec_util.h"
 #include "tests/unit/unit.h"
 
 #define NS_PER_S ((int64_t)1000000000)
@@ -115,21 +116,13 @@ dispute__leaves_nothing_where_all_held(void **state)
 static void
 send_job(const struct home *home, const char *setup)
 {
-    struct rec *r = rec_new(SPEC_TYPE);
+    struct rec *r = small_spec(JOB);
     struct job_record j;
     struct err e = {0};
 
     job_record_init(&j);
     (void)strcpy(j.id, JOB);
     j.host = xstrdup("h1");
-    rec_add(r, "job", JOB);
-    rec_add(r, "renter", "0123456789abcdef");
-    rec_add(r, "kind", "python");
-    rec_add(r, "stdin", "open");
-    rec_add(r, "name", "quiet-fox");
-    rec_add(r, "class", "cpu");
-    rec_add(r, "type", "any");
-    rec_add(r, "arg", "train.py");
     if (setup != NULL) {
         rec_add(r, "setup", setup);
         rec_addf(r, "setup_key", "%064d", 7);
@@ -152,6 +145,8 @@ dispute__knows_which_job_was_sent_without_a_set_up(void **state)
     assert_true(dispute_holds(d, 4, 10, 50)); /* not sent from here */
     send_job(home, "make");
     assert_true(dispute_holds(d, 5, 10, 50));
+    dispute_close(d); /* what it once found sent it keeps */
+    d = dispute_open(home, JOB);
     send_job(home, NULL);
     assert_true(dispute_holds(d, 6, 0, 60));
     assert_false(dispute_holds(d, 7, 10, 50));

@@ -1,33 +1,19 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "tests/unit/job/spec_util.h"
 #include "tests/unit/unit.h"
 
 #include "base/buf.h"
 #include "runner/job/spec.h"
 
+#define JOB  "j0123456789ab"
 #define TREE "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff"
-
-static struct rec *
-small_spec(void)
-{
-    struct rec *r = rec_new(SPEC_TYPE);
-
-    rec_add(r, "job", "j0123456789ab");
-    rec_add(r, "renter", "0123456789abcdef");
-    rec_add(r, "kind", "python");
-    rec_add(r, "stdin", "open");
-    rec_add(r, "name", "quiet-fox");
-    rec_add(r, "class", "cpu");
-    rec_add(r, "type", "any");
-    rec_add(r, "arg", "train.py");
-    return r;
-}
 
 static void
 spec__comes_back_as_it_was(void **state)
 {
-    struct rec *r = small_spec();
+    struct rec *r = small_spec(JOB);
     struct rec *again;
     struct job_spec s;
     struct job_spec t;
@@ -75,21 +61,21 @@ static void
 spec__refuses_what_could_not_run(void **state)
 {
     static const struct bad_field bad[] = {
-        {"image", "torch:2.4", ERR_VERSION},   /* a field of later versions */
-        {"job", "j0123456789ab", ERR_INVALID}, /* twice */
-        {"cwd", "/etc", ERR_INVALID},          {"cwd", "..", ERR_INVALID},
-        {"cwd", "a/../../b", ERR_INVALID},     {"cwd", "a/..", ERR_INVALID},
-        {"count", "0", ERR_INVALID},           {"count", "-1", ERR_INVALID},
-        {"count", "01", ERR_INVALID},          {"max_time_s", "99999999999", ERR_INVALID},
-        {"window_s", "-1", ERR_INVALID},       {"env", "=x", ERR_INVALID},
-        {"env", "novalue", ERR_INVALID},       {"secret", "", ERR_INVALID},
-        {"secret", "A=B", ERR_INVALID},        {"from", "../../../etc", ERR_INVALID},
-        {"tree", "zz", ERR_INVALID},           {"tty", "2", ERR_INVALID},
+        {"image", "torch:2.4", ERR_VERSION}, /* a field of later versions */
+        {"job", JOB, ERR_INVALID},           /* twice */
+        {"cwd", "/etc", ERR_INVALID},        {"cwd", "..", ERR_INVALID},
+        {"cwd", "a/../../b", ERR_INVALID},   {"cwd", "a/..", ERR_INVALID},
+        {"count", "0", ERR_INVALID},         {"count", "-1", ERR_INVALID},
+        {"count", "01", ERR_INVALID},        {"max_time_s", "99999999999", ERR_INVALID},
+        {"window_s", "-1", ERR_INVALID},     {"env", "=x", ERR_INVALID},
+        {"env", "novalue", ERR_INVALID},     {"secret", "", ERR_INVALID},
+        {"secret", "A=B", ERR_INVALID},      {"from", "../../../etc", ERR_INVALID},
+        {"tree", "zz", ERR_INVALID},         {"tty", "2", ERR_INVALID},
     };
 
     (void)state;
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
-        struct rec *r = small_spec();
+        struct rec *r = small_spec(JOB);
         struct job_spec s;
         struct err e = {0};
 
@@ -113,7 +99,7 @@ spec__refuses_a_job_without_its_main_fields(void **state)
 
     (void)state;
     for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++) {
-        struct rec *whole = small_spec();
+        struct rec *whole = small_spec(JOB);
         struct rec *r = rec_new(SPEC_TYPE);
         struct job_spec s;
         struct err e = {0};
@@ -165,7 +151,7 @@ data_set__is_a_tree_a_name_and_a_place_inside(void **state)
     assert_string_equal(d.name, "name");
     assert_string_equal(d.path, "a path");
     for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
-        struct rec *r = small_spec();
+        struct rec *r = small_spec(JOB);
 
         rec_add(r, "data", wrong[i]);
         assert_int_equal(spec_data_parse(&d, wrong[i], &e), -1);
@@ -175,7 +161,7 @@ data_set__is_a_tree_a_name_and_a_place_inside(void **state)
         rec_free(r);
     }
     for (size_t i = 0; i < sizeof clashes / sizeof clashes[0]; i++) {
-        struct rec *r = small_spec();
+        struct rec *r = small_spec(JOB);
 
         for (size_t k = 0; k < 2; k++) {
             char *text = xasprintf(TREE " n%zu %s", k, clashes[i][k]);
@@ -198,7 +184,7 @@ static void
 id__is_a_safe_file_name(void **state)
 {
     (void)state;
-    assert_true(id_is(ID_JOB, "j0123456789ab"));
+    assert_true(id_is(ID_JOB, JOB));
     assert_false(id_is(ID_JOB, "s0123456789ab"));
     assert_false(id_is(ID_JOB, "j0123456789a"));
     assert_false(id_is(ID_JOB, "j0123456789abc"));
