@@ -15,6 +15,7 @@
 #include "runner/client/i18n.h"
 #include "runner/client/lease.h"
 #include "runner/client/purse.h"
+#include "runner/client/told.h"
 #include "runner/job/verbs.h"
 #include "runner/wire/msg.h"
 
@@ -161,6 +162,24 @@ batch_settle(struct batch *b)
 
 /* ---- what a host says of a job ---- */
 
+/* Whatever it does goes on by itself. */
+static void
+lose_sight(struct batch_job *j, const struct err *why)
+{
+    j->why = *why;
+    j->code = CLI_CONTACT;
+    batch_close_job(j);
+    leave(j, BATCH_DONE);
+    batch_say_done(j);
+}
+
+/* One whose bill is here has ended. */
+static bool
+is_in_sight(const struct batch_job *j)
+{
+    return is_out_there(j) && j->outs == NULL;
+}
+
 static void
 take_state(struct batch_job *j, const struct rec *holder)
 {
@@ -168,8 +187,16 @@ take_state(struct batch_job *j, const struct rec *holder)
     struct err e;
 
     state_init(&st);
-    if (state_get(holder, 0, &st, &e) != 0 || strcmp(st.job, j->record.id) != 0 ||
-        (j->has_state && st.seq < j->state.seq)) {
+    if (told_state(j->host->session, holder, j->record.id, &st, &e) != 0) {
+        state_free(&st);
+        if (is_in_sight(j)) {
+            (void)err_wrap(&e, _("job %s may be running (`gpurun attach %s` looks)"),
+                           j->record.id, j->record.id);
+            lose_sight(j, &e);
+        }
+        return;
+    }
+    if (j->has_state && st.seq < j->state.seq) {
         state_free(&st);
         return;
     }
@@ -320,19 +347,14 @@ on_failed(void *ctx, struct session *s, const struct failure *why)
 
     for (size_t i = 0; i < h->b->n; i++) {
         struct batch_job *j = &h->b->jobs[i];
+        struct err e = why->err;
 
-        /* One whose bill is here has ended; what it left does not come, which is said. */
-        if (j->host != h || !is_out_there(j) || j->outs != NULL) {
-            continue;
+        /* What one that has ended left does not come, which is said. */
+        if (j->host == h && is_in_sight(j)) {
+            (void)err_wrap(&e, _("contact with host '%s' is lost, job %s may be running"),
+                           session_host(s)->name, j->record.id);
+            lose_sight(j, &e);
         }
-        j->why = why->err;
-        (void)err_wrap(&j->why,
-                       _("contact with host '%s' is lost, job %s may be running"),
-                       session_host(s)->name, j->record.id);
-        j->code = CLI_CONTACT;
-        batch_close_job(j);
-        leave(j, BATCH_DONE);
-        batch_say_done(j);
     }
 }
 

@@ -9,6 +9,7 @@
 #include "runner/client/i18n.h"
 #include "runner/client/pump.h"
 #include "runner/client/terminal.h"
+#include "runner/client/told.h"
 #include "runner/client/wishes.h"
 #include "runner/job/verbs.h"
 #include "runner/wire/channel.h"
@@ -58,17 +59,13 @@ take_state(struct follow *f, const struct rec *holder)
     struct err e;
 
     state_init(&st);
-    if (state_get(holder, 0, &st, &e) != 0) {
-        err_set(&e, ERR_CORRUPT,
-                _("host '%s' told the state of job %s in a way that "
-                  "cannot be read"),
-                session_host(f->session)->name, f->job);
+    if (told_state(f->session, holder, f->job, &st, &e) != 0) {
+        state_free(&st);
         follow_end_with(f, FOLLOW_FAILED, &e);
         return;
     }
     /* Events and answers may cross: only what is newer counts. */
-    if (strcmp(st.job, f->job) != 0 ||
-        (f->result.has_state && st.seq < f->result.state.seq)) {
+    if (f->result.has_state && st.seq < f->result.state.seq) {
         state_free(&st);
         return;
     }
