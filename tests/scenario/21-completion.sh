@@ -104,6 +104,8 @@ fishes 'gpurun host do' doctor
 fishes 'gpurun wallet ' log retry topup use
 fishes 'gpurun --host=lo' --host=local
 fishes 'gpurun run --dir fo' folder/
+fishes 'gpurun run --dir=fo' --dir=folder/
+fishes 'gpurun run --env-file=tra' --env-file=train.py
 fishes 'gpurun tra' train.py
 fishes 'gpurun cp @la' @last:
 fishes 'gpurun-agent ear' earnings
