@@ -21,7 +21,9 @@
  * signed by its host, under a grant of ours, of exactly what was posted; every receipt is
  * posted; and what came in is where it should be.
  */
-#define BATCH 256 /* receipts in memory at once, verified on all cores */
+/* Receipts in memory at once, each as large as its host made it, verified on all cores.
+ */
+#define BATCH ((size_t)2 * RECEIPT_THREADS_MAX)
 
 struct batch {
     struct receipt_task tasks[BATCH];
@@ -32,7 +34,7 @@ struct batch {
 
 struct audit {
     struct book *book;
-    struct batch batch;
+    struct batch *batch; /* errors are large: not on the stack */
     size_t n_receipts;
     size_t n_wrong;
     int64_t charges_fen; /* by receipts, lines of keeping and what reservations cost */
@@ -116,7 +118,7 @@ check_receipt(struct audit *a, const char *lease, const struct receipt *r)
 static void
 check_batch(struct audit *a)
 {
-    struct batch *b = &a->batch;
+    struct batch *b = a->batch;
 
     receipt_verify_files(b->tasks, b->n);
     for (size_t i = 0; i < b->n; i++) {
@@ -137,7 +139,7 @@ check_batch(struct audit *a)
 static void
 take_receipt(struct audit *a, const char *lease, const char *path)
 {
-    struct batch *b = &a->batch;
+    struct batch *b = a->batch;
 
     a->n_receipts++;
     b->leases[b->n] = xstrdup(lease);
@@ -310,7 +312,7 @@ book_cmd_audit(const struct command_options *o, int argc, char **argv, struct er
 {
     struct buf out = BUF_INIT;
     struct json_writer j = json_to(&out);
-    struct audit a = {.json = o->json ? &j : NULL};
+    struct audit a = {.batch = xcalloc(1, sizeof *a.batch), .json = o->json ? &j : NULL};
     struct sums s = {.renters_fen = 0};
     struct err why;
     int rc = -1;
@@ -344,6 +346,7 @@ book_cmd_audit(const struct command_options *o, int argc, char **argv, struct er
 
 out:
     buf_free(&out);
+    free(a.batch);
     book_close(a.book);
     return rc;
 }
