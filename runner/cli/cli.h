@@ -97,6 +97,9 @@ struct command {
     const char *about;         /* more lines for --help, or NULL */
     const struct opt *options; /* or NULL */
     size_t options_size;
+    /* Of run's, all with values, that are refused here with why; in no help. Or NULL. */
+    const struct opt *refused;
+    const char *refused_why;
     enum grammar grammar;
     int min_words; /* of GRAMMAR_WORDS and GRAMMAR_COMMAND, before "--" */
     int max_words; /* -1: any number */

@@ -359,6 +359,9 @@ const struct command cmd_resume = {
            "names."),
     .options = resume_option_rows,
     .options_size = sizeof(struct run_options),
+    .refused = fresh_option_rows,
+    .refused_why = N_("a job that is resumed goes on from its own snapshot, with the "
+                      "set-up it had"),
     .grammar = GRAMMAR_COMMAND,
     .min_words = 1,
     .max_words = 1,

@@ -152,15 +152,22 @@ struct target {
 };
 
 static void
+add_rows(struct opt rows[ROWS_MAX], size_t *n, const struct opt *own)
+{
+    for (const struct opt *o = own; o != NULL && o->name != NULL; o++) {
+        assert(*n + 1 < ROWS_MAX);
+        rows[*n] = *o;
+        rows[(*n)++].offset += offsetof(struct target, options);
+    }
+}
+
+static void
 merge_rows(struct opt rows[ROWS_MAX], const struct command *cmd)
 {
     size_t n = 0;
 
-    for (const struct opt *o = cmd->options; o != NULL && o->name != NULL; o++) {
-        assert(n + 1 < ROWS_MAX);
-        rows[n] = *o;
-        rows[n++].offset += offsetof(struct target, options);
-    }
+    add_rows(rows, &n, cmd->options);
+    add_rows(rows, &n, cmd->refused);
     for (const struct opt *o = global_options; o->name != NULL; o++) {
         bool taken = false; /* a command's own -v stays its own */
 
@@ -344,6 +351,22 @@ check_words(const struct parsed *p, const char *last, struct err *e)
 }
 
 static int
+check_refused(const struct parsed *p, struct err *e)
+{
+    const struct command *cmd = p->command;
+
+    for (const struct opt *o = cmd->refused; o != NULL && o->name != NULL; o++) {
+        const char *const *value = (const void *)((const char *)p->options + o->offset);
+
+        if (*value != NULL) {
+            return err_set(e, ERR_INVALID, _("--%s goes with run: %s"), o->name,
+                           _(cmd->refused_why));
+        }
+    }
+    return 0;
+}
+
+static int
 parse_command(struct parsed *p, int argc, char **argv, struct err *e)
 {
     const struct command *cmd = p->command;
@@ -363,7 +386,7 @@ parse_command(struct parsed *p, int argc, char **argv, struct err *e)
     if (p->g.help) {
         return 0;
     }
-    return rc == 0 ? check_words(p, last, e) : -1;
+    return rc == 0 && check_refused(p, e) == 0 ? check_words(p, last, e) : -1;
 }
 
 /* `snap ls`: globals may stand between the two words. */

@@ -113,6 +113,11 @@ const struct opt plan_option_rows[] = {
     {NULL, 0, OPT_NONE, 0, NULL, NULL},
 };
 
+const struct opt fresh_option_rows[] = {
+    RUN_ROWS_FRESH,
+    {NULL, 0, OPT_NONE, 0, NULL, NULL},
+};
+
 const struct opt resume_option_rows[] = {
     RUN_ROWS_WHERE,
     RUN_ROWS_HOW,

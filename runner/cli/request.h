@@ -43,6 +43,7 @@ struct run_options {
 extern const struct opt run_option_rows[];
 extern const struct opt plan_option_rows[];
 extern const struct opt resume_option_rows[];
+extern const struct opt fresh_option_rows[]; /* run's, but not resume's */
 
 struct port_want {
     uint16_t remote;

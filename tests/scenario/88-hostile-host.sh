@@ -117,13 +117,15 @@ lie job "$theirs"
 has "host 'evil' tells of job $theirs, which is another host's" "$work/err"
 expect 101 gpurun snap get goes-on -o "$work/out-here/got"
 has "and told of job $theirs" "$work/err"
-expect 101 gpurun -q run --host evil --max-cost 1 --name lied-of -- sleep 600
+expect 102 gpurun -q run --host evil --max-cost 1 --name lied-of -- sleep 600
 has "and told of job $theirs" "$work/err"
 expect 103 gpurun -q run --array 1-2 --host evil --max-cost 1 --name lied-too -- sleep 600
-has "and told of job $theirs" "$work/err"
+has "and told of job $theirs" "$work/out"
 honest
 expect 143 gpurun -q stop goes-on
 expect 143 gpurun -q stop lied-of
+expect 143 gpurun -q stop lied-too-1
+expect 143 gpurun -q stop lied-too-2
 
 note "a byte turned in what is fetched: refused wherever it is, or of no weight; nothing is left of it"
 expect 0 gpurun -q --host evil --max-cost 1 --name tree job.sh
