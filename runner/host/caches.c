@@ -144,7 +144,9 @@ look_at(struct unit *u, const struct stat *sb)
     if (!S_ISDIR(sb->st_mode) && used > u->used_s) {
         u->used_s = used;
     }
-    u->bytes += (uint64_t)sb->st_blocks * BLOCK_SIZE;
+    /* What has several names counts once, a part at each. */
+    u->bytes += (uint64_t)sb->st_blocks * BLOCK_SIZE /
+                (S_ISDIR(sb->st_mode) || sb->st_nlink < 1 ? 1 : sb->st_nlink);
 }
 
 static DIR *
@@ -316,16 +318,18 @@ caches_trim_to(int cache_fd, const struct caches_rule *rule, struct err *e)
     if (l.n > 1) {
         qsort(l.v, l.n, sizeof *l.v, longest_unused_first);
     }
-    for (size_t i = 0; i < l.n && rc == 0 && l.v[i].used_s < rule->unused_since_s; i++) {
+    for (size_t i = 0; i < l.n && l.v[i].used_s < rule->unused_since_s; i++) {
         bool is_old = rule->now_s - l.v[i].used_s > rule->max_age_s;
+        struct err why;
 
         if (!is_old && l.bytes <= rule->max_bytes) {
             continue;
         }
         if (rule->only != NULL) {
             tell_unit(rule->only, &l.v[i], is_old);
-        } else {
-            rc = remove_unit(cache_fd, &l.v[i], e);
+        } else if (remove_unit(cache_fd, &l.v[i], &why) != 0) {
+            trim_failed(&rc, &why, e);
+            continue;
         }
         l.bytes -= l.v[i].bytes;
     }

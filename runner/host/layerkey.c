@@ -73,19 +73,26 @@ add_shim(struct buf *b, const char *path, const struct strings *env)
 }
 
 /* An environment that is made anew under its old name is another directory. */
+static void
+add_place(struct buf *b, const char *what, const char *prefix)
+{
+    char *real = prefix == NULL ? NULL : realpath(prefix, NULL);
+    struct stat st;
+
+    if (real != NULL && stat(real, &st) == 0) {
+        buf_printf(b, "%s=%s %" PRIuMAX "\n", what, real, (uintmax_t)st.st_ino);
+    }
+    free(real);
+}
+
 static char *
 add_conda(struct buf *b, const struct layerkey_wants *w, const struct strings *finding)
 {
     struct err none;
     char *prefix = strchr(w->conda, '/') == NULL ? conda_find(finding, w->conda, &none)
                                                  : host_path(finding, w->conda);
-    char *real = prefix == NULL ? NULL : realpath(prefix, NULL);
-    struct stat st;
 
-    if (real != NULL && stat(real, &st) == 0) {
-        buf_printf(b, "conda=%s %" PRIuMAX "\n", real, (uintmax_t)st.st_ino);
-    }
-    free(real);
+    add_place(b, "conda", prefix);
     return prefix;
 }
 
@@ -118,6 +125,7 @@ layerkey_make(const struct layerkey_wants *w, char out[SHA256_HEX_LEN + 1])
         add_stat(&b, python);
         add_shim(&b, python, &env);
     }
+    add_place(&b, "venv", w->venv);
     sha256_of(b.data, b.len, &sum);
     sha256_format(&sum, out);
     free(python);

@@ -19,6 +19,7 @@
 struct layerkey_wants {
     const char *key;             /* the client's: 64 hex */
     const char *python, *conda;  /* as in the spec; at most one is not NULL */
+    const char *venv;            /* of the host's user, what it lies over; or NULL */
     const struct strings *login; /* the environment of the host's user */
     const struct strings *own;   /* what --env sets, K=V */
     bool confined;               /* `allow` let the renter in: own leads to no program */

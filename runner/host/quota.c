@@ -15,7 +15,8 @@
 #include "storage/snap.h"
 #include "storage/store.h"
 
-#define SHOWN_MAX 100
+#define SHOWN_MAX  100
+#define STEP_BYTES ((int64_t)8 << 20)
 /* So much of what has come in may not be in the store's packs yet (storage/sync.h). */
 #define UNCOMMITTED_MAX ((int64_t)64 << 20)
 
@@ -178,10 +179,11 @@ quota_use_all(const struct renter *r, struct quota_use *out, struct err *e)
     return 0;
 }
 
-/* Whose limit it is, and what they keep. */
+/* Whose limit it is, what they keep, and whether others have spoken for the rest. */
 static int
-say_limit(const struct renter *r, const struct quota_use *u, struct err *e)
+say_limit(const struct renter *r, const struct quota_use *u, bool spoken, struct err *e)
 {
+    const char *name = r->name[0] != '\0' ? r->name : r->id;
     struct buf b = BUF_INIT;
     char used[TEXT_SIZE_MAX];
     char may[TEXT_SIZE_MAX];
@@ -189,22 +191,44 @@ say_limit(const struct renter *r, const struct quota_use *u, struct err *e)
     text_format_size((uint64_t)u->bytes, used);
     text_format_size((uint64_t)r->quota_bytes, may);
     quota_top_text(&u->largest, &b);
-    err_set(e, ERR_SPACE,
-            "renter %s keeps %s here and may keep %s; `gpurun snap rm` and "
-            "`gpurun gc` make room; the largest: %s",
-            r->name[0] != '\0' ? r->name : r->id, used, may, buf_str(&b));
+    if (spoken) {
+        err_set(e, ERR_SPACE,
+                "renter %s keeps %s here, may keep %s, and the rest is spoken for by "
+                "what is on its way and by jobs that run, whose end may make room, "
+                "as do `gpurun snap rm` and `gpurun gc`; the largest: %s",
+                name, used, may, buf_str(&b));
+    } else {
+        err_set(e, ERR_SPACE,
+                "renter %s keeps %s here and may keep %s; `gpurun snap rm` and "
+                "`gpurun gc` make room; the largest: %s",
+                name, used, may, buf_str(&b));
+    }
     buf_free(&b);
     return -1;
 }
 
+static int
+draw_of(const struct renter *r, const struct quota_use *u, struct quota_hold *h,
+        int64_t taken_bytes, int64_t *more_bytes, struct err *e)
+{
+    int64_t coming = taken_bytes < UNCOMMITTED_MAX ? taken_bytes : UNCOMMITTED_MAX;
+
+    if (quota_hold_draw(h, coming, STEP_BYTES, u->bytes, r->quota_bytes, more_bytes, e) !=
+        0) {
+        return -1;
+    }
+    return *more_bytes > 0 ? 0 : say_limit(r, u, true, e);
+}
+
 int
-quota_check(const struct renter *r, int64_t *left, struct err *why, struct err *e)
+quota_begin(const struct renter *r, struct quota_room *out, struct err *e)
 {
     struct quota_use u = {0};
     struct err ignored;
-    int rc = 0;
+    int64_t others = 0;
+    int rc = -1;
 
-    *left = 0;
+    *out = (struct quota_room){.hold = NULL};
     if (r->quota_bytes == 0) {
         return 0;
     }
@@ -213,10 +237,17 @@ quota_check(const struct renter *r, int64_t *left, struct err *why, struct err *
         return -1;
     }
     if (u.bytes >= r->quota_bytes) {
-        rc = say_limit(r, &u, e);
-    } else {
-        *left = r->quota_bytes - u.bytes;
-        (void)say_limit(r, &u, why);
+        (void)say_limit(r, &u, false, e);
+    } else if (quota_hold_open(&out->hold, r, e) == 0 &&
+               quota_hold_set(out->hold, 0, &others, e) == 0 &&
+               draw_of(r, &u, out->hold, 0, &out->first_bytes, e) == 0) {
+        out->left_bytes = r->quota_bytes - u.bytes - others;
+        (void)say_limit(r, &u, others > 0, &out->why);
+        rc = 0;
+    }
+    if (rc != 0) {
+        quota_hold_close(out->hold);
+        out->hold = NULL;
     }
     quota_use_free(&u);
     return rc;
@@ -224,31 +255,14 @@ quota_check(const struct renter *r, int64_t *left, struct err *why, struct err *
 
 int
 quota_draw(const struct renter *r, struct quota_hold *h, int64_t taken_bytes,
-           int64_t step_bytes, int64_t *more_bytes, struct err *e)
+           int64_t *more_bytes, struct err *e)
 {
-    int64_t coming = taken_bytes < UNCOMMITTED_MAX ? taken_bytes : UNCOMMITTED_MAX;
     struct quota_use u = {0};
-    struct buf b = BUF_INIT;
-    char used[TEXT_SIZE_MAX];
-    char may[TEXT_SIZE_MAX];
-    int rc;
+    int rc = quota_use_of(r, &u, e);
 
-    if (quota_use_of(r, &u, e) != 0) {
-        return -1;
+    if (rc == 0) {
+        rc = draw_of(r, &u, h, taken_bytes, more_bytes, e);
+        quota_use_free(&u);
     }
-    rc = quota_hold_draw(h, coming, step_bytes, u.bytes, r->quota_bytes, more_bytes, e);
-    if (rc == 0 && *more_bytes == 0) {
-        text_format_size((uint64_t)u.bytes, used);
-        text_format_size((uint64_t)r->quota_bytes, may);
-        quota_top_text(&u.largest, &b);
-        rc =
-            err_set(e, ERR_SPACE,
-                    "renter %s keeps %s here, may keep %s, and the rest is spoken for by "
-                    "what is on its way and by jobs that run, whose end may make room, "
-                    "as do `gpurun snap rm` and `gpurun gc`; the largest: %s",
-                    r->name[0] != '\0' ? r->name : r->id, used, may, buf_str(&b));
-    }
-    buf_free(&b);
-    quota_use_free(&u);
     return rc;
 }

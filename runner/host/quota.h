@@ -52,21 +52,25 @@ int quota_idle_copies(const struct renter *r, int64_t *bytes, struct err *e) MUS
 int quota_drop_copies(const struct renter *r, struct err *e) MUST_USE;
 
 /*
- * So many bytes have come in through this hold: let more come, about step_bytes, that no
- * job and no other upload has spoken for. *more_bytes is above 0. ERR_SPACE: none are
- * left; as quota_check.
+ * What is about to come in, of a renter with a limit: the first step of what may, and
+ * what nobody has spoken for now, with the words for that not being enough. They name the
+ * renter, its limit and the ten largest things it keeps, as does ERR_SPACE: nothing may.
  */
 struct quota_hold;
-#define QUOTA_STEP_BYTES ((int64_t)8 << 20)
-int quota_draw(const struct renter *r, struct quota_hold *h, int64_t taken_bytes,
-               int64_t step_bytes, int64_t *more_bytes, struct err *e) MUST_USE;
+struct quota_room {
+    struct quota_hold
+        *hold;           /* the caller closes it; NULL: no limit is set, nor the rest */
+    int64_t first_bytes; /* above 0 */
+    int64_t left_bytes;
+    struct err why;
+};
+int quota_begin(const struct renter *r, struct quota_room *out, struct err *e) MUST_USE;
 
 /*
- * May more come in? *left: bytes that may (0: no limit is set), and *why not more. Both,
- * and ERR_SPACE, none may, name the renter, its limit and the ten largest things it
- * keeps.
+ * So many bytes have come in through this hold: let a step more come, that no job and no
+ * other upload has spoken for. *more_bytes is above 0. ERR_SPACE: none are left.
  */
-int quota_check(const struct renter *r, int64_t *left, struct err *why,
-                struct err *e) MUST_USE;
+int quota_draw(const struct renter *r, struct quota_hold *h, int64_t taken_bytes,
+               int64_t *more_bytes, struct err *e) MUST_USE;
 
 #endif

@@ -183,6 +183,14 @@ claim(struct serve_ship *h, struct err *e)
 
 /* ---- the channel ---- */
 
+/* What came is in the store by now and counts there; no more comes. */
+static void
+give_back_quota(struct serve_ship *h)
+{
+    quota_hold_close(h->hold);
+    h->hold = NULL;
+}
+
 static void
 ship_failed(struct serve_ship *h, const struct err *why)
 {
@@ -191,6 +199,7 @@ ship_failed(struct serve_ship *h, const struct err *why)
     if (h->channel != NULL && !channel_is_reset(h->channel)) {
         channel_reset(h->channel, why);
     }
+    give_back_quota(h);
     err_wrap(&e, "the files were not shipped");
     serve_wait_go(h->serve, &h->waits, &e);
 }
@@ -241,8 +250,7 @@ look(struct serve_ship *h)
         return;
     }
     h->here = true;
-    quota_hold_close(h->hold);
-    h->hold = NULL;
+    give_back_quota(h);
     push_output(h);
     serve_wait_go(h->serve, &h->waits, NULL);
 }
@@ -354,8 +362,7 @@ draw(void *ctx, uint64_t taken_bytes, uint64_t *max_bytes, struct err *e)
     struct serve_ship *h = ctx;
     int64_t more = 0;
 
-    if (quota_draw(h->serve->renter, h->hold, (int64_t)taken_bytes, QUOTA_STEP_BYTES,
-                   &more, e) != 0) {
+    if (quota_draw(h->serve->renter, h->hold, (int64_t)taken_bytes, &more, e) != 0) {
         return -1;
     }
     *max_bytes = taken_bytes + (uint64_t)more;
@@ -364,42 +371,36 @@ draw(void *ctx, uint64_t taken_bytes, uint64_t *max_bytes, struct err *e)
 
 /* For the client, which may know before it sends that this is too little. */
 static struct rec *
-room_rec(int64_t left_bytes, const struct err *why)
+room_rec(const struct quota_room *room)
 {
     struct rec *r = rec_new(SHIP_ROOM);
 
-    rec_add_int(r, "left_bytes", left_bytes > 0 ? left_bytes : 0);
-    rec_add(r, "msg", why->msg);
-    if (why->form[0] != '\0') {
-        rec_add(r, "form", why->form);
+    rec_add_int(r, "left_bytes", room->left_bytes > 0 ? room->left_bytes : 0);
+    rec_add(r, "msg", room->why.msg);
+    if (room->why.form[0] != '\0') {
+        rec_add(r, "form", room->why.form);
     }
     return r;
 }
 
-/* As much as nobody else has spoken for, in steps (before compressing: rather too
- * little). *room: NULL where there is no limit. */
+/* Steps are before compressing: rather too little. *told: NULL where there is no limit.
+ */
 static int
-begin_quota(struct serve_ship *h, struct sync_recv_options *o, struct rec **room,
+begin_quota(struct serve_ship *h, struct sync_recv_options *o, struct rec **told,
             struct err *e)
 {
-    int64_t others = 0;
-    int64_t left = 0;
-    struct err why;
+    struct quota_room room;
 
-    if (quota_check(h->serve->renter, &left, &why, e) != 0) {
+    if (quota_begin(h->serve->renter, &room, e) != 0) {
         return -1;
     }
-    if (left == 0) {
-        return 0;
+    if (room.hold != NULL) {
+        h->hold = room.hold;
+        o->more = draw;
+        o->more_ctx = h;
+        o->max_bytes = (uint64_t)room.first_bytes;
+        *told = room_rec(&room);
     }
-    o->more = draw;
-    o->more_ctx = h;
-    if (quota_hold_open(&h->hold, h->serve->renter, e) != 0 ||
-        quota_hold_set(h->hold, 0, &others, e) != 0 ||
-        draw(h, 0, &o->max_bytes, e) != 0) {
-        return -1;
-    }
-    *room = room_rec(left - others, &why);
     return 0;
 }
 

@@ -96,18 +96,14 @@ find_user_base(struct sup *s)
     }
 }
 
-/*
- * The virtual environment that the host's user logs in to, where it is closed to what a
- * set-up installs beside it, and no other one is asked for. NULL: none.
- */
-static const char *
-host_venv(const struct sup *s)
+const char *
+sup_setup_venv(const struct job_spec *spec, const struct strings *login)
 {
-    const char *prefix = env_get(&s->login, "VIRTUAL_ENV");
-    bool other = s->spec.python != NULL || s->spec.conda != NULL;
+    const char *prefix = env_get(login, "VIRTUAL_ENV");
+    bool other = spec->python != NULL || spec->conda != NULL;
 
-    for (size_t i = 0; i < s->spec.env.n; i++) {
-        other = other || strncmp(s->spec.env.v[i], "VIRTUAL_ENV=", 12) == 0;
+    for (size_t i = 0; i < spec->env.n; i++) {
+        other = other || strncmp(spec->env.v[i], "VIRTUAL_ENV=", 12) == 0;
     }
     return !other && prefix != NULL && prefix[0] == '/' && venv_is_closed(prefix) ? prefix
                                                                                   : NULL;
@@ -129,7 +125,7 @@ sup_setup_env(struct sup *s)
     env_bin = path_join(layer, "env/bin");
     env_set(&s->env, "GPURUN_SETUP_DIR", layer);
     env_set(&s->env, "PYTHONUSERBASE", layer);
-    if (host_venv(s) != NULL) {
+    if (sup_setup_venv(&s->spec, &s->login) != NULL) {
         char *over = path_join(layer, OVER_DIR);
         char *over_bin = path_join(over, "bin");
 
@@ -321,7 +317,7 @@ show_user_site(const struct sup *s, struct err *e)
 int
 sup_setup_show_host(const struct sup *s, struct err *e)
 {
-    const char *venv = host_venv(s);
+    const char *venv = sup_setup_venv(&s->spec, &s->login);
     char *layer;
     char *over;
     int rc;

@@ -239,6 +239,7 @@ name_layer(struct sup *s)
         const struct layerkey_wants w = {.key = s->spec.setup_key,
                                          .python = s->spec.python,
                                          .conda = s->spec.conda,
+                                         .venv = sup_setup_venv(&s->spec, &login),
                                          .login = &login,
                                          .own = &s->spec.env,
                                          .confined = s->renter->confined};

@@ -212,6 +212,11 @@ void sup_data_free(struct sup *s);
 
 /* ---- sup_setup_env.c: what a set-up, and a job after one, finds ---- */
 
+/*
+ * The virtual environment that the host's user logs in to, where it is closed to what a
+ * set-up installs beside it, and no other one is asked for; in login. NULL: none.
+ */
+const char *sup_setup_venv(const struct job_spec *spec, const struct strings *login);
 void sup_setup_env(struct sup *s);
 void sup_setup_walls(const struct sup *s, struct rec *walls);
 /* For the command: a copy of the files, tools, its directory, its environment. */

@@ -17,7 +17,6 @@
 #define CFG_NAME   "pyvenv.cfg"
 #define CFG_MAX    ((size_t)64 << 10)
 #define SCRIPT_MAX ((size_t)256 << 10)
-#define HEAD_BYTES ((size_t)512) /* names the interpreter, if it is a script */
 #define PTH_NAME   "gpurun-host.pth"
 
 /* ---- what is there ---- */
@@ -87,28 +86,58 @@ put_cfg(const char *under, const char *dir, struct err *e)
     return rc;
 }
 
+/* "python", "python3", "python3.11": no program like python3-config. */
+static bool
+is_interpreter(const char *name, size_t len)
+{
+    static const char python[] = "python";
+    size_t n = sizeof python - 1;
+
+    return len >= n && strncmp(name, python, n) == 0 &&
+           n + strspn(name + n, "0123456789.") == len;
+}
+
 /*
- * A script that names the interpreter at old, run by the one at new: by way of a shell,
- * as installers do it too where a path is longer than a kernel takes or has blanks.
+ * Is it a script that an interpreter in old_bin runs? Its first line says so, or that of
+ * the shell in between, which installers take where a path is longer than a kernel takes
+ * or has blanks.
  */
 static bool
-rewrite_script(const struct buf *script, const char *old, const char *new,
-               struct buf *out)
+is_run_by(const char *script, const char *old_bin)
 {
-    size_t head = script->len < HEAD_BYTES ? script->len : HEAD_BYTES;
-    const uint8_t *end = memchr(script->data, '\n', script->len);
+    static const char by_shell[] = "/bin/sh\n'''exec' ";
+    const char *at = script + 2;
+    size_t n = strlen(old_bin);
 
-    if (script->len < 2 || memcmp(script->data, "#!", 2) != 0 || end == NULL ||
-        memmem(script->data, head, old, strlen(old)) == NULL) {
+    if (strncmp(script, "#!", 2) != 0) {
+        return false;
+    }
+    if (strncmp(at, by_shell, sizeof by_shell - 1) == 0) {
+        at += sizeof by_shell - 1;
+        at += *at == '"';
+    }
+    at += strspn(at, " \t");
+    return strncmp(at, old_bin, n) == 0 && at[n] == '/' &&
+           is_interpreter(at + n + 1, strcspn(at + n + 1, " \t\r\n\""));
+}
+
+/* Run by the one at new. */
+static bool
+rewrite_script(struct buf *script, const char *old_bin, const char *new, struct buf *out)
+{
+    const char *text = buf_str(script);
+    const char *end = strchr(text, '\n');
+
+    if (end == NULL || !is_run_by(text, old_bin)) {
         return false;
     }
     buf_printf(out, "#!/bin/sh\n'''exec' \"%s\" \"$0\" \"$@\"\n' '''\n", new);
-    buf_add(out, end + 1, script->len - (size_t)(end + 1 - script->data));
+    buf_add(out, end + 1, script->len - (size_t)(end + 1 - text));
     return true;
 }
 
 static int
-put_script(const char *from, const char *old, const char *bin, const char *name,
+put_script(const char *from, const char *old_bin, const char *bin, const char *name,
            struct err *e)
 {
     char *python = path_join(bin, "python3");
@@ -120,7 +149,7 @@ put_script(const char *from, const char *old, const char *bin, const char *name,
 
     if (stat(from, &st) == 0 && S_ISREG(st.st_mode) && (st.st_mode & S_IXUSR) != 0 &&
         file_read(from, SCRIPT_MAX, &script, &none) == 0 &&
-        rewrite_script(&script, old, python, &out)) {
+        rewrite_script(&script, old_bin, python, &out)) {
         rc = put_file(bin, name, &out, 0755, e);
     }
     buf_free(&script);
@@ -148,7 +177,6 @@ static int
 put_programs(const char *under, const char *dir, struct err *e)
 {
     char *old_bin = path_join(under, "bin");
-    char *old = path_join(old_bin, "python");
     char *bin = path_join(dir, "bin");
     int rc = file_mkdirs(bin, 0755, e);
     DIR *d = rc == 0 ? opendir(old_bin) : NULL;
@@ -157,10 +185,10 @@ put_programs(const char *under, const char *dir, struct err *e)
     while (d != NULL && rc == 0 && (de = readdir(d)) != NULL) {
         char *from = path_join(old_bin, de->d_name);
 
-        if (strncmp(de->d_name, "python", 6) == 0) {
+        if (is_interpreter(de->d_name, strlen(de->d_name))) {
             rc = put_python(from, bin, de->d_name, e);
         } else if (de->d_name[0] != '.') {
-            rc = put_script(from, old, bin, de->d_name, e);
+            rc = put_script(from, old_bin, bin, de->d_name, e);
         }
         free(from);
     }
@@ -168,7 +196,6 @@ put_programs(const char *under, const char *dir, struct err *e)
         (void)closedir(d);
     }
     free(bin);
-    free(old);
     free(old_bin);
     return rc;
 }

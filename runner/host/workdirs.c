@@ -213,14 +213,18 @@ trim_left(const struct renter *r, int work_fd, const struct left_rule *rule,
         bool too_big = false;
         struct err why;
 
-        if (what == LEFTOVER_SAFE && !taken) {
-            kept.n++;
-            kept.bytes += rule->bytes == INT64_MAX ? 0 : caches_bytes_of(work_fd, job);
-            too_big = kept.n <= rule->n && kept.bytes > rule->bytes;
-        }
-        if (what == LEFTOVER_NONE ||
-            (what == LEFTOVER_SAFE && !taken && kept.n <= rule->n && !too_big)) {
+        if (what == LEFTOVER_NONE) {
             continue;
+        }
+        if (what == LEFTOVER_SAFE && !taken && kept.n < rule->n) {
+            int64_t bytes = rule->bytes == INT64_MAX ? 0 : caches_bytes_of(work_fd, job);
+
+            too_big = bytes > rule->bytes - kept.bytes;
+            if (!too_big) { /* a smaller one behind may still stay */
+                kept.n++;
+                kept.bytes += bytes;
+                continue;
+            }
         }
         if (only != NULL) {
             tell_left(only, what, taken, job, rule, too_big);
@@ -238,14 +242,16 @@ workdirs_trim(const struct renter *r, const struct trim_told *only, struct err *
 {
     struct left_rule rule;
     int work_fd = -1;
-    int rc = renter_dir(r, "work", &work_fd, e) == 0 &&
-                     rule_of(r, work_fd, &rule, e) == 0 &&
-                     trim_left(r, work_fd, &rule, only, e) == 0
+    struct err why;
+    int rc = renter_dir(r, "work", &work_fd, e) == 0 && rule_of(r, work_fd, &rule, e) == 0
                  ? 0
                  : -1;
 
-    if (rc == 0 && only == NULL) {
-        rc = workdir_sweep(work_fd, e);
+    if (rc == 0) {
+        rc = trim_left(r, work_fd, &rule, only, e);
+        if (only == NULL && workdir_sweep(work_fd, &why) != 0) {
+            trim_failed(&rc, &why, e);
+        }
     }
     (void)fd_close(&work_fd);
     return rc;

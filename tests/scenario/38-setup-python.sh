@@ -66,15 +66,17 @@ echo 'WORD = "of its venv"' >"$its/hosthas.py"
 cp -r "$(find "$agent_home"/renters/*/setup -name hello_pkg-2.0.dist-info | head -n 1)" "$its"
 echo 'VERSION = "its own"' >"$its/hello.py"
 printf '#!%s/bin/python3\nimport hello, sys\nprint("script", hello.VERSION, *sys.argv[1:])\n' "$venv" >"$venv/bin/launch"
-chmod 755 "$venv/bin/launch"
+printf '#!/bin/sh\necho "no Python, though it names %s/bin/python3"\n' "$venv" >"$venv/bin/shell"
+chmod 755 "$venv/bin/launch" "$venv/bin/shell"
 echo ". $venv/bin/activate" >"$work/$H/home/.profile"
 requirements 1.0
 expect 0 gpurun --host $H --setup auto use.py
 has "version 1.0 of its venv"
 has "tool 1.0"
 has "from the layer True"
-expect 0 gpurun --host $H --setup auto -- launch "a  b"
+expect 0 gpurun --host $H --setup auto -- sh -c 'launch "a  b" && shell'
 has "script 1.0 a  b"
+has "no Python, though"
 has "its own" "$its/hello.py"
 rm "$work/$H/home/.profile"
 

@@ -88,6 +88,13 @@ layer__is_another_for_an_environment_made_anew(void **state)
     assert_true(changed(&w, key));
     w.conda = "gone";
     assert_true(changed(&w, key));
+
+    /* a virtual environment that it lies over */
+    w.conda = NULL;
+    w.venv = old;
+    assert_true(changed(&w, key));
+    w.venv = env;
+    assert_true(changed(&w, key));
     strings_free(&login);
     free(env);
     free(old);
