@@ -307,9 +307,7 @@ failed(struct sup *s)
 
     if (cgroup_oom_kills(s->cgroup) > 0) {
         if (cgroup_limits_memory(s->cgroup)) {
-            err_set(&why, ERR_LIMIT,
-                    "set-up out of memory: more than the %" PRId64 " MiB asked for",
-                    s->spec.mem_bytes >> 20);
+            sup_watch_too_much(s, &why);
         } else {
             err_set(&why, ERR_LIMIT, "set-up out of memory: the kernel killed it");
         }

@@ -45,11 +45,18 @@ looks_killed(const struct sup *s)
            (WIFEXITED(s->main_status) && WEXITSTATUS(s->main_status) == 128 + SIGKILL);
 }
 
-static void
-too_much_memory(const struct sup *s, struct err *why)
+void
+sup_watch_too_much(const struct sup *s, struct err *why)
 {
-    err_set(why, ERR_LIMIT, "out of memory: more than the %" PRId64 " MiB asked for",
-            s->spec.mem_bytes >> 20);
+    int64_t mib = s->spec.mem_bytes >> 20;
+
+    if (s->state.phase == JOB_SETUP) {
+        err_set(why, ERR_LIMIT,
+                "set-up out of memory: more than the %" PRId64 " MiB asked for", mib);
+    } else {
+        err_set(why, ERR_LIMIT, "out of memory: more than the %" PRId64 " MiB asked for",
+                mib);
+    }
 }
 
 bool
@@ -63,7 +70,7 @@ sup_watch_was_oom(struct sup *s, struct err *why)
     }
     if (in_group > 0) {
         if (cgroup_limits_memory(s->cgroup)) {
-            too_much_memory(s, why);
+            sup_watch_too_much(s, why);
         } else {
             err_set(why, ERR_LIMIT, "out of memory: the kernel killed it");
         }
@@ -214,7 +221,7 @@ check_kills(struct sup *s)
     struct err why;
 
     if (cgroup_oom_kills(s->cgroup) > 0) {
-        too_much_memory(s, &why);
+        sup_watch_too_much(s, &why);
         sup_stop(s, JOB_MEMORY, true, &why);
     }
 }

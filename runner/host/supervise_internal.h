@@ -303,6 +303,7 @@ void sup_watch_start(struct sup *s);
 int sup_reserved_begin(struct sup *s, const char *id, struct err *e) MUST_USE;
 /* Was the end we saw the kernel's answer to a want of memory? *why is set if so. */
 bool sup_watch_was_oom(struct sup *s, struct err *why);
+void sup_watch_too_much(const struct sup *s, struct err *why); /* words for it */
 int64_t sup_watch_machine_ooms(void);
 
 /* ---- sup_settle.c: the command has started ---- */

@@ -4,6 +4,7 @@
 # The same list of demands on the three transports: bytes exact both ways, a gigabyte with
 # back-pressure, ends told apart, noise survived, whatever the login shell.
 . "$(dirname "$0")/lib.sh"
+sshd_quick=()
 
 # An installation with the echoing agent in the place of the real one.
 mkdir -p "$work/inst/bin" "$work/inst/lib/gpurun/agent/$arch"

@@ -1,6 +1,7 @@
 #!/bin/bash
 # The job's stdout and stderr are gpurun's, byte for byte, on every transport.
 # needs: pipe
+# threads
 # limit: 400
 # repeats
 . "$(dirname "$0")/lib.sh"

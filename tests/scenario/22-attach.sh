@@ -2,6 +2,7 @@
 # A client is a viewer: killed, detached, or cut off, the job goes on, and attach and
 # logs -f continue at the exact byte.
 # needs: pipe
+# threads
 # limit: 300
 . "$(dirname "$0")/lib.sh"
 . "$(dirname "$0")/hosts.sh"

@@ -1,6 +1,7 @@
 #!/bin/bash
-# Every exit status and signal is gpurun's own, and the output beside it, on every transport (without one,
-# every fifteenth status: 69-many runs them all in a build that nothing watches).
+# Every exit status and signal is gpurun's own, and the output beside it: with EVERY=1 (make soak) on every
+# transport. Without, libssh and the ssh binary take turns, and the pipe has every fifteenth: 69-many runs
+# them all there.
 # needs: pipe
 # limit: 900
 # repeats
@@ -11,10 +12,16 @@ mkdir -p "$work/p"
 cd "$work/p"
 for t in $(transports); do
     use "$t"
-    step=1
-    [ "$t" != pipe ] || step=15
-    note "$t: exit statuses 0 to 255"
-    for ((c = 0; c <= 255; c += step)); do
+    first=0 step=1
+    if [ -z "${EVERY:-}" ]; then
+        case $t in
+        pipe) step=$((${SLOW:-1} > 1 ? 51 : 15)) ;;
+        libssh) step=2 ;;
+        ssh) first=1 step=2 ;;
+        esac
+    fi
+    note "$t: exit statuses, from $first to 255 by steps of $step"
+    for ((c = first; c <= 255; c += step)); do
         run gpurun -q --host "$H" -- sh -c "printf 'code $c'; printf e$c >&2; exit $c"
         [ "$rc" = "$c" ] || fail "$t: exit status $rc instead of $c"
         [ "$(cat "$work/out")/$(cat "$work/err")" = "code $c/e$c" ] || fail "$t: output of $c"

@@ -13,10 +13,9 @@ cd "$work/p"
 parked=$work/parked
 timer() { # pids of the timer; its command line stays when it detaches
     local p
-    for p in /proc/[0-9]*; do
-        if grep -qaF "HOME=$client" "$p/environ" 2>/dev/null &&
-            [[ $(tr '\0' ' ' <"$p/cmdline" 2>/dev/null) == "gpurun-agent park-timer " ]]; then
-            echo "${p#/proc/}"
+    for p in $(with_environment "HOME=$client"); do
+        if [[ $(tr '\0' ' ' <"/proc/$p/cmdline" 2>/dev/null) == "gpurun-agent park-timer " ]]; then
+            echo "$p"
         fi
     done
 }

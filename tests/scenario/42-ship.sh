@@ -1,6 +1,7 @@
 #!/bin/bash
 # Shipping: what goes, what stays, and that what goes is what was there, byte for byte.
 # needs: pipe
+# threads
 # limit: 180
 . "$(dirname "$0")/lib.sh"
 . "$(dirname "$0")/hosts.sh"

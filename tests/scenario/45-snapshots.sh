@@ -1,6 +1,7 @@
 #!/bin/bash
 # A snapshot at every end, and what can be done with one.
 # needs: pipe
+# threads
 # limit: 300
 . "$(dirname "$0")/lib.sh"
 . "$(dirname "$0")/hosts.sh"

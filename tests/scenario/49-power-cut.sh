@@ -24,21 +24,15 @@ fcntl.ioctl(fd, 0x8004587d, struct.pack("I", 2))' "$home"
 }
 # Whatever works on the disk that went: the machine died with it.
 everybody() {
-    local p
-    for p in /proc/[0-9]*; do
-        case "$(readlink "$p/cwd" "$p/root" "$p"/fd/* 2>/dev/null)" in
-        *"$home"*) echo "${p#/proc/}" ;;
-        esac
-    done
-    return 0
+    { find /proc/[0-9]*/cwd /proc/[0-9]*/root /proc/[0-9]*/fd -maxdepth 1 -lname "*$home*" 2>/dev/null || true; } |
+        cut -d/ -f3 | sort -un
 }
 # The clients of the latecomers: they outlive the shell that began them, and forget jobs later.
 late_clients() {
     local p
-    for p in /proc/[0-9]*; do
-        if grep -qaF "HOME=$client" "$p/environ" 2>/dev/null &&
-            [[ $(tr '\0' ' ' <"$p/cmdline" 2>/dev/null) == *" --name late-"* ]]; then
-            echo "${p#/proc/}"
+    for p in $(with_environment "HOME=$client"); do
+        if [[ $(tr '\0' ' ' <"/proc/$p/cmdline" 2>/dev/null) == *" --name late-"* ]]; then
+            echo "$p"
         fi
     done
     return 0

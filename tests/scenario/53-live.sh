@@ -2,6 +2,7 @@
 # snap take of a job that runs: files that change, grow, are replaced, come and go while they are
 # read. What is kept is whole, or said to have changed; nothing else is harmed by it.
 # needs: pipe
+# threads
 # limit: 180
 . "$(dirname "$0")/lib.sh"
 . "$(dirname "$0")/hosts.sh"

@@ -3,6 +3,7 @@
 # that knows what must be true. Two minutes (again, where it came to do too little), beside other tests and behind them; twelve seconds with a
 # sanitizer. tests/soak.d/model-store.sh goes on for an hour.
 # needs: pipe
+# threads
 # limit: 600
 # repeats
 . "$(dirname "$0")/lib.sh"

@@ -2,6 +2,7 @@
 # How much a renter and a job may keep: looked at before anything is sent and while a job runs;
 # who is over it is named, and so are the largest things; nothing is lost by it.
 # needs: pipe
+# threads
 . "$(dirname "$0")/lib.sh"
 . "$(dirname "$0")/hosts.sh"
 use pipe

@@ -102,12 +102,13 @@ has reserved
 note "its renter's runs use it first, at nothing more"
 expect 0 gpurun --json plan --device asic:x1 -- true
 is 'd["reservation"], d["price_uyuan_per_h"], d["cap_fen"] < 100' "('$id', 0, True)"
-client_bg "$work/o1" "$work/e1" run --device asic:x1 --name inside -- \
-    sh -c 'echo up; sleep 1; until [ -e "$1" ]; do sleep 0.1; done' sh "$work/enough1" </dev/null
+mkfifo "$work/enough"
+exec 7<>"$work/enough"
+client_bg "$work/o1" "$work/e1" run --device asic:x1 --name inside -- sh -c 'echo up; sleep 1; read -r _' <"$work/enough"
 await 60 "the job is up" grep -q up "$work/o1"
 expect 0 gpurun --json host show far
 is 'sorted(x["state"] for x in d["devices"] if x["class"] == "asic")' "['busy', 'free']"
-touch "$work/enough1"
+echo >&7
 wait "$bg" || fail "status $?: $(cat "$work/e1")"
 expect 0 gpurun --json bill inside
 is 'd["charge_fen"], [l["why"] for l in d["lines"] if l["kind"] == "device"]' "(0, ['reserved: paid in front'])"
@@ -125,11 +126,10 @@ has "1 of 2 free" "$work/err"
 expect 100 gpurun -q reserve --device asic:x1:2 --day
 has "is free to be reserved" "$work/err"
 funds 10000 0
-client_bg "$work/o2" "$work/e2" run --device asic:x1 --max-cost 2 -- \
-    sh -c 'echo up; sleep 1; until [ -e "$1" ]; do sleep 0.1; done' sh "$work/enough2" </dev/null
+client_bg "$work/o2" "$work/e2" run --device asic:x1 --max-cost 2 -- sh -c 'echo up; sleep 1; read -r _' <"$work/enough"
 await 60 "bob's job is up" grep -q up "$work/o2"
 expect 100 gpurun -q run --device asic:x1 -- true
-touch "$work/enough2"
+echo >&7
 wait "$bg" || fail "status $?: $(cat "$work/e2")"
 expect 100 gpurun -q reserve refund "$id"
 renter ann

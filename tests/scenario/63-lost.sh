@@ -3,6 +3,7 @@
 # last record, its data kept, its device free only then; a dead server or client harms no job.
 # In every kind of confinement, as root.
 # needs: pipe root
+# threads
 # limit: 240
 . "$(dirname "$0")/lib.sh"
 . "$(dirname "$0")/hosts.sh"
@@ -25,10 +26,8 @@ dead_within() { # MS WORD
 bg_end() { rc=0; wait "$1" || rc=$?; }
 mine() { # COMM: processes of that name that know this agent's home
     local p
-    for p in /proc/[0-9]*; do
-        if [ "$(cat "$p/comm" 2>/dev/null)" = "$1" ] && grep -qzF "$client" "$p/environ" 2>/dev/null; then
-            echo "${p#/proc/}"
-        fi
+    for p in $(with_environment "$client"); do
+        [ "$(cat "/proc/$p/comm" 2>/dev/null)" != "$1" ] || echo "$p"
     done
 }
 

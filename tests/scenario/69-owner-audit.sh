@@ -2,6 +2,7 @@
 # The owner's side: every second of a device in one state, every fen in the owner's own ledger, which
 # the renter's agrees with, also after kills and a new boot; and what does not agree is named.
 # needs: pipe root
+# threads
 # limit: 240
 . "$(dirname "$0")/lib.sh"
 . "$(dirname "$0")/hosts.sh"

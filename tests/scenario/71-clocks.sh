@@ -55,10 +55,8 @@ note "everything of one host is stopped"
 # The supervisor is its own child or init's; the client and the sshd stay awake.
 all_of() {
     local p
-    for p in /proc/[0-9]*; do
-        if tr '\0' '\n' 2>/dev/null <"$p/environ" | grep -qF "$work/$1/agent"; then
-            tree "${p#/proc/}"
-        fi
+    for p in $(with_environment "$work/$1/agent"); do
+        tree "$p"
     done | sort -un
 }
 frozen=$(all_of stood)

@@ -65,12 +65,16 @@ has "welcome"
 note "a run with no cash: held of the voucher, charged to it, the rest is free again"
 expect 101 gpurun -q --max-cost 3.01 -- true
 has "free for you" "$work/err"
-client_bg "$work/o1" "$work/e1" run --name one -- sh -c 'head -c 100000 /dev/urandom >data; echo up; sleep 1.2' </dev/null
+mkfifo "$work/enough"
+exec 7<>"$work/enough"
+client_bg "$work/o1" "$work/e1" run --name one -- \
+    sh -c 'head -c 100000 /dev/urandom >data; echo up; sleep 1.2; read -r _' <"$work/enough"
 up() { grep -q up "$work/o1" || gone "$bg"; }
 await 60 "the job is up" up
 grep -q up "$work/o1" || fail "no job: $(cat "$work/e1")"
 expect 0 book voucher ls ann --json
 is '[(v["free_fen"], v["promised_fen"]) for v in d["vouchers"]]' "[(2000, 0), (0, 300)]"
+echo >&7
 wait "$bg" || fail "status $?: $(cat "$work/e1")"
 expect 0 gpurun --json bill one
 charge=$(json 'd["charge_fen"]')

@@ -14,6 +14,7 @@
 #   spawn NAME WORD...       run in the background, output in $work/NAME.log; pid in ${pid[NAME]}
 #   stop NAME [SIGNAL]       end that and all it started
 #   tree PID                 PID and all its descendants
+#   with_environment TEXT    pids of what has that in its environment
 #   leftovers                processes that have to do with $work (none is right at the end)
 #   free_port                a TCP port of loopback that nothing listens on
 #   tool NAME                path of tests/tools/NAME
@@ -92,12 +93,13 @@ hasnt() { ! grep -qF -- "$1" "${2:-$work/out}" || fail "'$1' in ${2:-stdout}"; }
 # await SECONDS WHAT COMMAND...: it comes true, in three times as long at the most where others are at
 # work on the machine, and as much longer where what watches makes all slow.
 await() {
-    local seconds=$(($1 * 3 * ${SLOW:-1})) what=$2 end
+    local seconds=$(($1 * 3 * ${SLOW:-1})) what=$2 end ms=20
     shift 2
     end=$((SECONDS + seconds))
     until "$@" >/dev/null 2>&1; do
         [ $SECONDS -lt $end ] || fail "not within $seconds s: $what"
-        sleep 0.05
+        sleep "0.$(printf %03d $ms)" # ever less often: to look is work for the machine, too
+        ms=$((ms < 250 ? ms * 5 / 4 : 250))
     done
 }
 
@@ -111,6 +113,10 @@ tree() {
     for c in $(cat "/proc/$p"/task/*/children 2>/dev/null); do
         tree "$c"
     done
+}
+
+with_environment() { # TEXT: numbers of the processes that have it there
+    { grep -laF -- "$1" /proc/[0-9]*/environ 2>/dev/null || true; } | cut -d/ -f3
 }
 
 spawn() {
@@ -142,10 +148,19 @@ stop() {
     unset "pid[$name]"
 }
 
+# Numbers of what may have to do with $work: three programs look at all there is, and are gone then.
+near_work() {
+    {
+        find /proc/[0-9]*/exe /proc/[0-9]*/cwd -maxdepth 0 -lname "*$work*" || true
+        grep -laF -- "$work" /proc/[0-9]*/cmdline || true
+    } 2>/dev/null | cut -d/ -f3 | sort -un
+}
+
 leftovers() {
     local p exe cwd
-    for p in /proc/[0-9]*; do
-        [ "$p" != "/proc/$$" ] && [ "$p" != "/proc/$BASHPID" ] || continue
+    for p in $(near_work); do
+        [ "$p" != $$ ] && [ "$p" != "$BASHPID" ] || continue
+        p=/proc/$p
         exe=$(readlink "$p/exe" 2>/dev/null) || continue
         cwd=$(readlink "$p/cwd" 2>/dev/null) || continue
         case "$exe $cwd $(tr '\0' ' ' <"$p/cmdline" 2>/dev/null)" in
@@ -169,14 +184,13 @@ await_none() {
 # A supervisor outlives everybody, also a scenario that failed; its job goes with it.
 end_jobs() {
     local p job
-    for p in /proc/[0-9]*; do
-        if grep -qaF "HOME=$work" "$p/environ" 2>/dev/null &&
-            [[ $(tr '\0' ' ' <"$p/cmdline") == *"gpurun-agent supervise"* ]]; then
-            job=$(tr '\0' '\n' <"$p/cmdline" | tail -n 1)
-            kill -KILL "${p#/proc/}" 2>/dev/null
+    for p in $(with_environment "HOME=$work"); do
+        if [[ $(tr '\0' ' ' <"/proc/$p/cmdline") == *"gpurun-agent supervise"* ]]; then
+            job=$(tr '\0' '\n' <"/proc/$p/cmdline" | tail -n 1)
+            kill -KILL "$p" 2>/dev/null
             rm -rf "/tmp/gpurun-$job" # its TMPDIR
         fi
-    done
+    done 2>/dev/null
 }
 
 # What a scenario has to clean up itself; it may define its own.
@@ -206,6 +220,9 @@ trap 'exit 130' INT TERM HUP
 # ---- sshd ----
 
 sshd_program=$(command -v sshd || echo /usr/sbin/sshd)
+# Half of what a connection costs sshd is to start itself anew for it, and a key exchange that outlives
+# quantum computers: only where that is looked at (10-transport) is it as a system has it.
+sshd_quick=(-r -o KexAlgorithms=curve25519-sha256)
 
 listening() { # address port
     (exec 3<>"/dev/tcp/$1/$2") 2>/dev/null
@@ -295,9 +312,9 @@ CONF
             sshd_accounts "$dir" "$shell" "$password" "$guest"
             # shellcheck disable=SC2016
             unshare -m sh -c 'mount --bind "$1/passwd" /etc/passwd && mount --bind "$1/shadow" /etc/shadow &&
-                exec "$2" -D -e -f "$1/sshd_config"' - "$dir" "$sshd_program" 2>"$dir/log" &
+                d=$1 && shift && exec "$@" -D -e -f "$d/sshd_config"' - "$dir" "$sshd_program" "${sshd_quick[@]}" 2>"$dir/log" &
         else
-            "$sshd_program" -D -e -f "$dir/sshd_config" 2>"$dir/log" &
+            "$sshd_program" -D -e "${sshd_quick[@]}" -f "$dir/sshd_config" 2>"$dir/log" &
         fi
         pid[$name]=$!
         local end=$((SECONDS + 30))
