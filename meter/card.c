@@ -119,6 +119,7 @@ static int
 check_price(const struct card_price *p, struct err *e)
 {
     bool bare = p->unit != CARD_UNIT_HOUR;
+    char most[MONEY_TEXT_MAX];
 
     if (!words_is_name(p->class_name) || !words_is_name_or_none(p->type) ||
         p->unit != card_unit_of(p->class_name) || (bare && p->type[0] != '\0')) {
@@ -126,8 +127,9 @@ check_price(const struct card_price *p, struct err *e)
     }
     if (p->price_uyuan != CARD_WITHDRAWN &&
         (p->price_uyuan < 0 || p->price_uyuan > CARD_PRICE_MAX_UYUAN)) {
-        return refuse(e, REFUSE_RANGE,
-                      "the price of %s is less than nothing, or too high", name_of(p));
+        money_format_uyuan(CARD_PRICE_MAX_UYUAN, most);
+        return refuse(e, REFUSE_RANGE, "the price of %s is not from 0 to %s yuan",
+                      name_of(p), most);
     }
     if (p->from_s >= p->to_s) {
         return err_set(e, ERR_INVALID, "a price of %s that ends before it begins",

@@ -318,7 +318,7 @@ print_view(const struct cli *c, const struct bill_options *o,
            const struct bill_entries *l, bool single, const struct bill_paper *paper,
            struct buf *out)
 {
-    bool text = !o->csv && !c->g.json && (!o->plot || o->output == NULL);
+    bool text = !o->csv && !c->g.json && o->output == NULL;
 
     if (o->plot && o->output != NULL) {
         bill_plot_svg(l, o->month, out);
@@ -417,7 +417,7 @@ print_bills(struct cli *c, const struct bill_options *o, const struct words *w,
 }
 
 static int
-check_options(const struct bill_options *o, struct err *e)
+check_options(const struct bill_options *o, bool json, struct err *e)
 {
     bool by_ok = o->by == NULL || strcmp(o->by, "job") == 0 ||
                  strcmp(o->by, "day") == 0 || strcmp(o->by, "month") == 0;
@@ -434,6 +434,10 @@ check_options(const struct bill_options *o, struct err *e)
     if (o->output != NULL && !o->plot) {
         return err_set(e, ERR_INVALID, "%s", _("-o goes with --plot"));
     }
+    if (json && (o->csv || o->plot)) {
+        return err_set(e, ERR_INVALID, _("--json and --%s are two forms of one bill"),
+                       o->csv ? "csv" : "plot");
+    }
     if (o->plot && (o->csv || o->verify || o->by != NULL)) {
         return err_set(e, ERR_INVALID, "%s",
                        _("--plot goes alone, or with --month and -o"));
@@ -448,7 +452,7 @@ run_bill(struct cli *c, const void *options, const struct words *w, struct err *
 {
     const struct bill_options *o = options;
 
-    if (check_options(o, e) != 0) {
+    if (check_options(o, c->g.json, e) != 0) {
         return -1;
     }
     if (!o->verify) {

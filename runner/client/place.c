@@ -367,6 +367,7 @@ place_explain(const struct place *p, struct err *e)
     bool busy = false;
     bool reached = false;
     bool cpu = place_wants_cpu(&p->want);
+    size_t n_told = 0;
 
     for (size_t i = 0; i < p->n && b.len < 360; i++) {
         const struct candidate *c = &p->slots[i].c;
@@ -374,6 +375,10 @@ place_explain(const struct place *p, struct err *e)
         busy = busy || c->fit == PLACE_BUSY;
         reached = reached || c->fit == PLACE_BUSY || c->fit == PLACE_UNFIT;
         buf_printf(&b, "%s%s: %s", b.len > 0 ? "; " : "", c->host, c->why);
+        n_told++;
+    }
+    if (n_told < p->n) {
+        buf_add_str(&b, "; …");
     }
     if (!reached && p->n == 1) {
         err_set(e, ERR_LINK, "%s", p->slots[0].c.why);
@@ -381,16 +386,16 @@ place_explain(const struct place *p, struct err *e)
         err_set(e, ERR_LINK, _("no host could be asked: %s"), buf_str(&b));
     } else if (cpu && !busy) {
         err_set(e, ERR_NOT_FOUND,
-                NP_("no host with %" PRId64 " core: %s; `gpurun host add` adds one",
-                    "no host with %" PRId64 " cores: %s; `gpurun host add` adds one",
+                NP_("no host with %" PRId64 " core (`gpurun host add` adds one): %s",
+                    "no host with %" PRId64 " cores (`gpurun host add` adds one): %s",
                     d->count),
                 d->count, buf_str(&b));
     } else if (busy) {
-        err_set(e, ERR_BUSY, _("no %s %s:%" PRId64 " is free now: %s (--wait DUR waits)"),
+        err_set(e, ERR_BUSY, _("no %s %s:%" PRId64 " is free now (--wait DUR waits): %s"),
                 d->device_class, d->type, d->count, buf_str(&b));
     } else {
         err_set(e, ERR_NOT_FOUND,
-                _("no host has %s %s:%" PRId64 ": %s; `gpurun host add` adds one"),
+                _("no host has %s %s:%" PRId64 " (`gpurun host add` adds one): %s"),
                 d->device_class, d->type, d->count, buf_str(&b));
     }
     buf_free(&b);

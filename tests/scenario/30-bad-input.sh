@@ -105,6 +105,8 @@ refuse 100 'ask-above' config ask-above 1.005
 refuse 100 'there are: ' config nosuch 1
 refuse 100 '--month' bill --month 2026-13
 refuse 100 '--verify' bill --verify
+refuse 100 'two forms' --json bill --csv
+refuse 100 'two forms' --json bill --plot
 refuse 100 'neither a job' bill --verify nosuch
 
 note "jobs, snapshots, hosts that are not there"
