@@ -32,7 +32,11 @@ ledger_open(struct ledger **out, const char *path, struct err *e)
                                  .upgrades = ledger_upgrades};
     struct ledger *l = xcalloc(1, sizeof *l);
 
-    if (db_open(&l->db, path, &o, e) != 0 || prepare_all(l, e) != 0) {
+    if (db_open(&l->db, path, &o, e) != 0) {
+        ledger_close(l);
+        return -1;
+    }
+    if (prepare_all(l, e) != 0) {
         ledger_close(l);
         return err_wrap(e, "the ledger %s", path);
     }

@@ -45,15 +45,19 @@ batch_close_job(struct batch_job *j)
     (void)fd_close(&j->wallet_guard);
 }
 
-/* Never taken: no job, and its money is free again. */
+/*
+ * Never taken: no job, and its money is free again. why: what is told anyway, and not
+ * twice; or NULL.
+ */
 static void
-forget(struct batch_job *j)
+forget(struct batch_job *j, const struct err *why)
 {
     struct session *s = j->host != NULL ? j->host->session : NULL;
     bool up = s != NULL && session_state(s) == SESSION_UP;
     struct err e;
 
-    if (purse_release(j->b->purse, up ? s : NULL, &j->grant, &e) != 0) {
+    if (purse_release(j->b->purse, up ? s : NULL, &j->grant, &e) != 0 &&
+        (why == NULL || strcmp(e.msg, why->msg) != 0)) {
         say(j->b->c, "%s", e.msg);
     }
     jobs_forget(j->b->cl->home, j->record.id);
@@ -88,7 +92,7 @@ put_back(struct batch_job *j)
     j->refused = false;
     memset(&j->why, 0, sizeof j->why);
     batch_close_job(j);
-    forget(j);
+    forget(j, NULL);
     leave(j, BATCH_QUEUED);
     j->host = NULL;
     if ((size_t)(j - j->b->jobs) < j->b->first_queued) {
@@ -153,7 +157,7 @@ batch_settle(struct batch *b)
         j->code = cli_exit_code(STAGE_TRYING, j->why.code);
         give_back(j);
         batch_close_job(j);
-        forget(j);
+        forget(j, NULL);
         leave(j, BATCH_DONE);
         batch_say_done(j);
     }
@@ -450,7 +454,7 @@ hold(struct batch_job *j, struct err *e)
     }
     if (rc != 0) {
         batch_close_job(j);
-        forget(j);
+        forget(j, e);
     }
     (void)fd_close(&j->wallet_guard);
     return rc;
@@ -488,7 +492,7 @@ batch_start(struct batch_job *j, const struct candidate *there, struct err *e)
     c = session_conn(h->session);
     if (c != NULL && ask_all(j, c, e) != 0 && e->code != ERR_LINK) {
         batch_close_job(j);
-        forget(j);
+        forget(j, e);
         give_back(j);
         leave(j, BATCH_QUEUED);
         j->host = NULL;

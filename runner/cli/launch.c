@@ -305,15 +305,17 @@ end_attempt(struct launch *l)
 
 /*
  * The host never took it: no job, and its money is free again. The record goes last: as
- * long as it is there, who is killed here leaves something that tells what is held.
+ * long as it is there, who is killed here leaves something that tells what is held. why:
+ * what is told anyway, and not twice; or NULL.
  */
 static void
-forget(struct launch *l)
+forget(struct launch *l, const struct err *why)
 {
     bool up = l->session != NULL && session_state(l->session) == SESSION_UP;
     struct err e;
 
-    if (purse_release(l->purse, up ? l->session : NULL, &l->grant, &e) != 0) {
+    if (purse_release(l->purse, up ? l->session : NULL, &l->grant, &e) != 0 &&
+        (why == NULL || strcmp(e.msg, why->msg) != 0)) {
         say(l->c, "%s", e.msg);
     }
     jobs_forget(l->cl->home, l->record.id);
@@ -360,7 +362,7 @@ finish(struct launch *l, const struct follow_result *r, struct err *e)
         l->c->stage = STAGE_CHANGED;
     }
     if (!en.known) {
-        forget(l);
+        forget(l, NULL);
     }
     return ending_of(&en, r, e);
 }
@@ -393,7 +395,7 @@ attempt(struct launch *l, const struct candidate *chosen, bool only_plan, bool *
     }
     launch_pin_host(l->c, l->cl, l->session);
     if (hold(l, e) != 0) {
-        forget(l);
+        forget(l, e);
         goto out;
     }
     if (!l->r->spec.tty) {
@@ -406,7 +408,7 @@ attempt(struct launch *l, const struct candidate *chosen, bool only_plan, bool *
     if (l->refused && l->refusal.code == ERR_BUSY) {
         *again = true;
         *e = l->refusal;
-        forget(l);
+        forget(l, NULL);
         goto out;
     }
     rc = finish(l, r, e);

@@ -111,3 +111,16 @@ expect 0 gpurun bill --verify one --all
 expect 0 gpurun audit
 expect 0 owner audit
 expect 0 book audit
+
+note "a renter's own: a run that would be held in it says so once, and changes nothing of it"
+expect 0 gpurun -q wallet topup 5
+set_version "$client/gpurun/ledger" 99
+newer=$(sha256sum <"$client/gpurun/ledger")
+for n in 1 2; do
+    run gpurun -q run --max-cost 1 --array 1-$n -- true
+    [ "$rc" != 0 ] || fail "it ran without what holds its money"
+    [ "$(cat "$work/out" "$work/err" | grep -c 'update this one')" = $n ] || fail "told not once a job: $(cat "$work/err")"
+    [ "$(sha256sum <"$client/gpurun/ledger")" = "$newer" ] || fail "it was changed"
+done
+expect 101 gpurun -q run --max-cost 1 -- true
+[ "$(grep -c 'update this one' "$work/err")" = 1 ] || fail "told not once: $(cat "$work/err")"
