@@ -220,6 +220,13 @@ xrealloc(void *p, size_t n)
     return q;
 }
 
+void *
+xgrow(void *v, size_t n, size_t size)
+{
+    /* Doubling whenever n is a power of two needs no capacity kept beside it. */
+    return (n & (n - 1)) == 0 ? xrealloc(v, (n == 0 ? 1 : 2 * n) * size) : v;
+}
+
 char *
 xstrdup(const char *s)
 {

@@ -52,6 +52,8 @@ char *buf_steal(struct buf *b);
 void *xmalloc(size_t n);
 void *xcalloc(size_t count, size_t size);
 void *xrealloc(void *p, size_t n);
+/* v, an array of n things of that size, with room for one more; it grows only by this. */
+void *xgrow(void *v, size_t n, size_t size);
 char *xstrdup(const char *s);
 void *xmemdup(const void *p, size_t n);
 char *xasprintf(const char *fmt, ...) PRINTF_LIKE(1, 2);

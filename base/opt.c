@@ -21,10 +21,7 @@ struct parse {
 void
 opt_list_add(struct opt_list *l, const char *value)
 {
-    /* Doubling whenever n is a power of two needs no capacity kept beside it. */
-    if ((l->n & (l->n - 1)) == 0) {
-        l->v = xrealloc(l->v, (l->n > 0 ? 2 * l->n : 1) * sizeof *l->v);
-    }
+    l->v = xgrow(l->v, l->n, sizeof *l->v);
     l->v[l->n++] = value;
 }
 

@@ -100,13 +100,6 @@ audit_devices(const struct audit *a, size_t *n)
 
 /* ---- what is put in ---- */
 
-/* Room for one more in arrays that grow by doubling. */
-static void *
-grown(void *v, size_t n, size_t size)
-{
-    return (n & (n - 1)) == 0 ? xrealloc(v, (n == 0 ? 1 : 2 * n) * size) : v;
-}
-
 static size_t
 device_of(struct audit *a, const struct journal_device *d)
 {
@@ -118,7 +111,7 @@ device_of(struct audit *a, const struct journal_device *d)
         i++;
     }
     if (i == a->n_devices) {
-        a->devices = grown(a->devices, a->n_devices, sizeof *a->devices);
+        a->devices = xgrow(a->devices, a->n_devices, sizeof *a->devices);
         memset(&a->devices[i], 0, sizeof a->devices[i]);
         a->devices[i].device = *d;
         a->devices[i].shared = strcmp(d->class_name, "cpu") == 0;
@@ -130,7 +123,7 @@ device_of(struct audit *a, const struct journal_device *d)
 static void
 add_span(struct audit *a, const struct span *s)
 {
-    a->spans = grown(a->spans, a->n_spans, sizeof *a->spans);
+    a->spans = xgrow(a->spans, a->n_spans, sizeof *a->spans);
     a->spans[a->n_spans++] = *s;
 }
 
@@ -157,7 +150,7 @@ audit_reserve(struct audit *a, const struct journal_device *device, int64_t from
                                .to_wall_ns = to_wall_ns};
 
     if (from_wall_ns < to_wall_ns) {
-        a->reserved = grown(a->reserved, a->n_reserved, sizeof *a->reserved);
+        a->reserved = xgrow(a->reserved, a->n_reserved, sizeof *a->reserved);
         a->reserved[a->n_reserved++] = x;
     }
 }
@@ -295,7 +288,7 @@ note_gap(struct audit_device *d, enum audit_what what, int64_t wall_ns, int64_t 
     if (ns < SHOWN_NS && what != AUDIT_OVERLAP) {
         return;
     }
-    d->gaps = grown(d->gaps, d->n_gaps, sizeof *d->gaps);
+    d->gaps = xgrow(d->gaps, d->n_gaps, sizeof *d->gaps);
     g = &d->gaps[d->n_gaps++];
     memset(g, 0, sizeof *g);
     g->what = what;

@@ -40,9 +40,7 @@ found_free(struct found *f)
 static struct change *
 found_next(struct found *f)
 {
-    if ((f->n & (f->n - 1)) == 0) {
-        f->v = xrealloc(f->v, (f->n == 0 ? 1 : 2 * f->n) * sizeof *f->v);
-    }
+    f->v = xgrow(f->v, f->n, sizeof *f->v);
     return &f->v[f->n];
 }
 

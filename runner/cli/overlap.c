@@ -42,13 +42,6 @@ held_span(const struct receipt *r, int64_t *from_ns, int64_t *to_ns)
     return any;
 }
 
-/* Room for one more. */
-static void *
-grown(void *v, size_t n, size_t size)
-{
-    return (n & (n - 1)) == 0 ? xrealloc(v, (n == 0 ? 1 : 2 * n) * size) : v;
-}
-
 static void
 take(struct holdings *h, const struct receipt *r, size_t at)
 {
@@ -60,7 +53,7 @@ take(struct holdings *h, const struct receipt *r, size_t at)
     for (size_t i = 0; i < r->n_devices; i++) {
         if (strcmp(r->devices[i].class_name, "cpu") != 0) {
             x.uuid = r->devices[i].uuid;
-            h->v = grown(h->v, h->n, sizeof *h->v);
+            h->v = xgrow(h->v, h->n, sizeof *h->v);
             h->v[h->n++] = x;
         }
     }
@@ -98,7 +91,7 @@ by_pair(const void *a, const void *b)
 static void
 add_pair(struct overlaps *o, const struct holding *x, const struct holding *y)
 {
-    o->v = grown(o->v, o->n, sizeof *o->v);
+    o->v = xgrow(o->v, o->n, sizeof *o->v);
     o->v[o->n++] = (struct overlap){.first = x->at < y->at ? x->at : y->at,
                                     .second = x->at < y->at ? y->at : x->at,
                                     .uuid = x->uuid};
