@@ -23,6 +23,7 @@ dead_within() { # MS WORD
         sleep 0.02
     done
 }
+runs() { [ "$(marked "$1" | wc -l)" -ge "$2" ]; }
 bg_end() { rc=0; wait "$1" || rc=$?; }
 mine() { # COMM: processes of that name that know this agent's home
     local p
@@ -57,7 +58,7 @@ for kind in pidns subreaper; do
     gpurun -q --max-cost 100 --name followed -- sh busy.sh "$m" >"$work/f.out" 2>"$work/f.err" &
     p=$!
     await 30 "it runs" grep -qx 'line 1' "$work/f.out"
-    [ "$(marked "$m" | wc -l)" -ge 3 ] || fail "not all of it runs"
+    await 30 "all of it to run" runs "$m" 3
     kill -KILL "$(supervisor followed)"
     dead_within 1000 "$m"
     bg_end $p
