@@ -229,8 +229,10 @@ bill_verify_all(struct cli *c, struct err *e)
         free((void *)(uintptr_t)tasks[i].path);
     }
     if (rc == 0) {
-        say(c, _("%zu receipts, every signature checked, in %lld ms"), ids.n,
-            (long long)((clock_boot_ns() - start_ns) / 1000000));
+        say(c,
+            NP_("%zu receipt, every signature checked, in %lld ms",
+                "%zu receipts, every signature checked, in %lld ms", ids.n),
+            ids.n, (long long)((clock_boot_ns() - start_ns) / 1000000));
     }
     free(keys);
     free(tasks);

@@ -225,8 +225,9 @@ print_text(const struct audit *a, struct buf *out)
     }
     table_print(t, out);
     table_free(t);
-    buf_printf(out, _("%zu sessions, charged %s"), a->n_sessions,
-               out_fen(a->charge_fen, money));
+    buf_printf(out,
+               NP_("%zu session, charged %s", "%zu sessions, charged %s", a->n_sessions),
+               a->n_sessions, out_fen(a->charge_fen, money));
     if (a->keeping_fen > 0) {
         buf_printf(out, _(", for keeping %s"), out_fen(a->keeping_fen, money));
     }
