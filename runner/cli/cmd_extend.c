@@ -63,16 +63,12 @@ parse_limits(const struct extend_options *o, int64_t *cap_fen, int64_t *max_s,
 static int
 present_grant(struct session *s, const char *job, struct grant *g, struct err *e)
 {
-    struct rec *req = msg_request_new(VERB_JOB_SHOW);
     struct rec *resp = NULL;
     const char *bytes;
     size_t len;
     int rc;
 
-    rec_add(req, "job", job);
-    rc = session_call(s, req, CONTEXT_ANSWER_NS, &resp, e);
-    rec_free(req);
-    if (rc != 0) {
+    if (context_show_live(s, job, &resp, e) != 0) {
         return -1;
     }
     bytes = rec_get_bytes(resp, "grant", &len);

@@ -115,6 +115,7 @@ run_port(struct cli *c, const void *options, const struct words *w, struct err *
     struct forwarding x = {.c = c};
     struct job_record job;
     struct port_want want;
+    struct rec *live = NULL;
     int rc = -1;
 
     (void)options;
@@ -123,9 +124,11 @@ run_port(struct cli *c, const void *options, const struct words *w, struct err *
     }
     job_record_init(&job);
     if (context_open(&cl, c, e) == 0 &&
-        context_job(c, &cl, w->v[0], WATCH_PATIENCE_NS, &job, &x.session, e) == 0) {
+        context_job(c, &cl, w->v[0], WATCH_PATIENCE_NS, &job, &x.session, e) == 0 &&
+        context_show_live(x.session, job.id, &live, e) == 0) {
         rc = forward(&x, &cl, &job, &want, e);
     }
+    rec_free(live);
     session_close(x.session);
     job_record_free(&job);
     context_close(&cl);

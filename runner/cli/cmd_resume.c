@@ -10,24 +10,18 @@
 #include "runner/cli/outs.h"
 #include "runner/cli/request.h"
 #include "runner/client/i18n.h"
-#include "runner/job/verbs.h"
-#include "runner/wire/msg.h"
 
 /* What the job was, as its host has it on record. */
 static int
 old_spec(struct session *s, const char *job, struct job_spec *out, struct err *e)
 {
-    struct rec *req = msg_request_new(VERB_JOB_SHOW);
     struct rec *resp = NULL;
     struct rec *r = NULL;
     const char *bytes;
     size_t len;
     int rc;
 
-    rec_add(req, "job", job);
-    rc = session_call(s, req, CONTEXT_ANSWER_NS, &resp, e);
-    rec_free(req);
-    if (rc != 0) {
+    if (context_show_job(s, job, &resp, e) != 0) {
         return -1;
     }
     bytes = rec_get_bytes(resp, "spec", &len);

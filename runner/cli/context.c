@@ -9,6 +9,7 @@
 #include "runner/client/hosts.h"
 #include "runner/client/i18n.h"
 #include "runner/client/place.h"
+#include "runner/client/told.h"
 #include "runner/job/state.h"
 #include "runner/job/verbs.h"
 #include "runner/wire/msg.h"
@@ -197,4 +198,41 @@ context_job(struct cli *c, struct client *cl, const char *what, int64_t patience
     }
     c->stage = STAGE_TRYING;
     return context_session(cl, job->host, patience_ns, s, e);
+}
+
+int
+context_show_job(struct session *s, const char *job, struct rec **resp, struct err *e)
+{
+    struct rec *req = msg_request_new(VERB_JOB_SHOW);
+    int rc;
+
+    rec_add(req, "job", job);
+    rc = session_call(s, req, CONTEXT_ANSWER_NS, resp, e);
+    rec_free(req);
+    return rc;
+}
+
+int
+context_show_live(struct session *s, const char *job, struct rec **resp, struct err *e)
+{
+    struct job_state st;
+    int rc;
+
+    if (context_show_job(s, job, resp, e) != 0) {
+        return -1;
+    }
+    state_init(&st);
+    rc = told_state(s, *resp, job, &st, e);
+    if (rc == 0 && job_phase_is_final(st.phase)) {
+        rc = err_set(e, ERR_NOT_FOUND,
+                     _("job %s is not running; `gpurun cp` and `gpurun logs` get at what "
+                       "it left"),
+                     job);
+    }
+    state_free(&st);
+    if (rc != 0) {
+        rec_free(*resp);
+        *resp = NULL;
+    }
+    return rc;
 }

@@ -30,6 +30,13 @@ int context_find_job(struct client *cl, const char *what, struct job_record *out
 int context_job(struct cli *c, struct client *cl, const char *what, int64_t patience_ns,
                 struct job_record *job, struct session **s, struct err *e) MUST_USE;
 
+/* What its host has on record of the job: spec, grant, state (job.show); rec_free. */
+int context_show_job(struct session *s, const char *job, struct rec **resp,
+                     struct err *e) MUST_USE;
+/* The same of one that has not ended: else ERR_NOT_FOUND. */
+int context_show_live(struct session *s, const char *job, struct rec **resp,
+                      struct err *e) MUST_USE;
+
 /* How long commands that do one thing go on trying after a cut link. */
 #define CONTEXT_PATIENCE_NS ((int64_t)30 * 1000000000)
 /* And how long they wait for an answer. */

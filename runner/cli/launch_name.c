@@ -5,24 +5,20 @@
 #include "runner/cli/out.h"
 #include "runner/client/i18n.h"
 #include "runner/client/told.h"
-#include "runner/job/verbs.h"
-#include "runner/wire/msg.h"
 
 /* Does the job's host say that it goes on? One that cannot be asked is not in the way. */
 static bool
 goes_on(struct cli *c, struct client *cl, const struct job_record *j)
 {
     struct session *s = NULL;
-    struct rec *req = msg_request_new(VERB_JOB_SHOW);
     struct rec *resp = NULL;
     struct job_state st;
     bool runs = false;
     struct err e;
 
     state_init(&st);
-    rec_add(req, "job", j->id);
     if (context_session(cl, j->host, 0, &s, &e) != 0 ||
-        session_call(s, req, CONTEXT_ANSWER_NS, &resp, &e) != 0 ||
+        context_show_job(s, j->id, &resp, &e) != 0 ||
         told_state(s, resp, j->id, &st, &e) != 0) {
         say_more(c, _("whether '%s' still runs is not known: %s"), j->name, e.msg);
     } else {
@@ -30,7 +26,6 @@ goes_on(struct cli *c, struct client *cl, const struct job_record *j)
     }
     state_free(&st);
     rec_free(resp);
-    rec_free(req);
     session_close(s);
     return runs;
 }

@@ -17,13 +17,9 @@ int
 reserve_job_devices(struct session *s, const char *job, struct job_state *st,
                     struct err *e)
 {
-    struct rec *req = msg_request_new(VERB_JOB_SHOW);
     struct rec *resp = NULL;
-    int rc;
+    int rc = context_show_job(s, job, &resp, e);
 
-    rec_add(req, "job", job);
-    rc = session_call(s, req, CONTEXT_ANSWER_NS, &resp, e);
-    rec_free(req);
     if (rc == 0) {
         rc = told_state(s, resp, job, st, e);
     }

@@ -85,8 +85,11 @@ run gpurun -q extend ending --max-time 600 --max-cost 100
 [ "$rc" = 101 ] || [ "$rc" = 100 ] || fail "extend while stopping: $rc"
 has 'stop' "$work/err"
 expect 104 gpurun -q stop --now ending
-run gpurun -q extend ending --max-time 600
-[ "$rc" = 101 ] || [ "$rc" = 100 ] || fail "extend after the end: $rc"
+for words in "extend ending --max-time 600" "extend ending --max-cost 0.01" "port ending 80"; do
+    # shellcheck disable=SC2086
+    expect 100 gpurun -q $words
+    has 'is not running' "$work/err"
+done
 is ending reason time || fail "reason $(field ending reason)"
 
 note "a window beyond the free minute is reserved from the cap, and refused where it does not fit"
