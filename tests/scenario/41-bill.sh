@@ -2,7 +2,6 @@
 # From the owner's price to a bill that both sides can check: plan, run, stop at the cap
 # with nobody there, bill, --verify, earnings; and what must be refused.
 # needs: pipe
-# threads
 # limit: 300
 . "$(dirname "$0")/lib.sh"
 . "$(dirname "$0")/hosts.sh"

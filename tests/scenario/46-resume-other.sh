@@ -2,7 +2,6 @@
 # resume of what a card or its memory was too small for: another card, two of them, more memory,
 # changed code and other arguments, all at once and each alone; what is not said stays as it was.
 # needs: pipe root
-# threads
 # limit: 180
 . "$(dirname "$0")/lib.sh"
 . "$(dirname "$0")/hosts.sh"

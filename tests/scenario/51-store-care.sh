@@ -2,7 +2,6 @@
 # gc, fsck and verify by command: what is not needed goes, what is damaged is named and
 # repaired by the next ship, an index that is lost is made anew.
 # needs: pipe
-# threads
 # limit: 180
 . "$(dirname "$0")/lib.sh"
 . "$(dirname "$0")/hosts.sh"

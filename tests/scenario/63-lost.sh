@@ -3,7 +3,6 @@
 # last record, its data kept, its device free only then; a dead server or client harms no job.
 # In every kind of confinement, as root.
 # needs: pipe root
-# threads
 # limit: 240
 . "$(dirname "$0")/lib.sh"
 . "$(dirname "$0")/hosts.sh"
