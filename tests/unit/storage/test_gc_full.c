@@ -1,3 +1,7 @@
+/*
+ * limit: 400
+ * With a sanitizer this takes the longest of all, and is begun early.
+ */
 #include "tests/unit/storage/snap_util.h"
 
 #include "tests/unit/crash_shim.h"
