@@ -245,19 +245,18 @@ hold_quota(struct sup_held *h)
     quota_top_text(&h->top, &b);
     if (job && h->layer_bytes > 0) {
         err_set(&why, ERR_SPACE,
-                "its directory and set-up hold %s, and a job may here %s; the host's "
-                "owner can allow more; the largest: %s",
+                "its directory and set-up hold %s, and a job may here %s; the largest: "
+                "%s; the host's owner can allow more",
                 has, may, buf_str(&b));
     } else if (job) {
         err_set(&why, ERR_SPACE,
-                "its directory holds %s, and a job may here %s; the host's owner can "
-                "allow more; the largest: %s",
+                "its directory holds %s, and a job may here %s; the largest: %s; the "
+                "host's owner can allow more",
                 has, may, buf_str(&b));
     } else {
         err_set(&why, ERR_SPACE,
-                "its renter would keep %s, and may here %s; `gpurun snap rm` and `gpurun "
-                "data rm` make room, and the host's owner can allow more; the largest: "
-                "%s",
+                "its renter would keep %s, and may here %s; the largest: %s; `gpurun "
+                "snap rm` and `gpurun data rm` make room",
                 has, may, buf_str(&b));
     }
     sup_stop(h->sup, JOB_DISK, false, &why);
