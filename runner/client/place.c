@@ -359,6 +359,8 @@ place_check_paid(const struct place *p, const struct candidate *c, struct err *e
     return free || place_wants_cpu(&p->want) ? 0 : booked_check(&p->booked, e);
 }
 
+#define TOLD_BYTES 360 /* of hosts and why not: an error has an end */
+
 int
 place_explain(const struct place *p, struct err *e)
 {
@@ -367,17 +369,19 @@ place_explain(const struct place *p, struct err *e)
     bool busy = false;
     bool reached = false;
     bool cpu = place_wants_cpu(&p->want);
-    size_t n_told = 0;
+    bool cut = false;
 
-    for (size_t i = 0; i < p->n && b.len < 360; i++) {
+    for (size_t i = 0; i < p->n; i++) {
         const struct candidate *c = &p->slots[i].c;
 
         busy = busy || c->fit == PLACE_BUSY;
         reached = reached || c->fit == PLACE_BUSY || c->fit == PLACE_UNFIT;
-        buf_printf(&b, "%s%s: %s", b.len > 0 ? "; " : "", c->host, c->why);
-        n_told++;
+        cut = b.len >= TOLD_BYTES;
+        if (!cut) {
+            buf_printf(&b, "%s%s: %s", b.len > 0 ? "; " : "", c->host, c->why);
+        }
     }
-    if (n_told < p->n) {
+    if (cut) {
         buf_add_str(&b, "; …");
     }
     if (!reached && p->n == 1) {
