@@ -8,6 +8,9 @@
 . "$(dirname "$0")/hosts.sh"
 
 FAST_BYTES=${FAST_BYTES:-300000000}
+# The slowest call of all says, beside other tests, how long a busy machine let a process wait: there all
+# calls but one in a hundred are looked at; every one in `make soak`.
+SLOWEST=${SLOWEST:-p99_ms}
 SLOW_BYTES=60000000
 mkdir -p "$work/fast" "$work/slow" "$work/inst/bin"
 cp "$(tool bulk_latency)" "$work/inst/bin/" # it looks for agents beside itself
@@ -15,14 +18,14 @@ cp -r "$BUILD/lib" "$work/inst/"
 head -c "$FAST_BYTES" /dev/urandom >"$work/fast/big"
 head -c $SLOW_BYTES /dev/urandom >"$work/slow/big"
 get() { sed -n "s/.*\b$1=\([0-9]*\).*/\1/p" "$work/out"; }
-# measure HOST DIR BYTES P50_MS MAX_MS
+# measure HOST DIR BYTES P50_MS SLOWEST_MS
 measure() {
     expect 0 as_client "$work/inst/bin/bulk_latency" "$1" "$2"
     note "$(cat "$work/out")"
     [ "$(get sent)" -ge "$3" ] || fail "only $(get sent) bytes were sent"
     [ "$(get calls)" -ge 10 ] || fail "only $(get calls) calls during the transfer"
     [ "$(get p50_ms)" -le "$4" ] || fail "half of the calls took more than $4 ms: $(cat "$work/out")"
-    [ "$(get max_ms)" -le "$5" ] || fail "a call took more than $5 ms: $(cat "$work/out")"
+    [ "$(get "$SLOWEST")" -le "$5" ] || fail "calls took more than $5 ms: $(cat "$work/out")"
 }
 for t in $(transports); do
     use "$t"
