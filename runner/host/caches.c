@@ -24,10 +24,11 @@
 #define UNITS_MAX  100000
 #define DEPTH_MAX  64
 #define BLOCK_SIZE 512
+#define NUMBER_MAX 16
 /* This is the home of a renter who was let in: what tools without a variable keep there.
  */
 #define HOME_CACHE ".cache"
-#define GONE       ".gpurun-gone"  /* what is on its way out */
+#define GONE       ".gpurun-gone"  /* the folder of what is on its way out */
 #define PROBE      ".gpurun-probe" /* whether times of reading are kept */
 
 static const struct {
@@ -230,54 +231,101 @@ longest_unused_first(const void *a, const void *b)
     return x->used_s < y->used_s ? -1 : x->used_s > y->used_s;
 }
 
+/* Where units go from a cache, and are removed: GONE, each under a number. */
+struct trash {
+    int cache_fd;
+    int fd; /* -1: not there yet */
+    unsigned n;
+};
+
+static int
+trash_open(struct trash *t, struct err *e)
+{
+    if (t->fd == -1 && mkdirat(t->cache_fd, GONE, 0700) != 0 && errno != EEXIST) {
+        return err_set_sys(e, errno, "cannot make '" GONE "'");
+    }
+    if (t->fd == -1) {
+        t->fd =
+            openat(t->cache_fd, GONE, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+    }
+    return t->fd != -1 ? 0 : err_set_sys(e, errno, "cannot open '" GONE "'");
+}
+
+static void
+trash_close(struct trash *t)
+{
+    if (t->fd != -1) {
+        (void)unlinkat(t->cache_fd, GONE, AT_REMOVEDIR);
+        (void)fd_close(&t->fd);
+    }
+}
+
 /* Put back what was used since it was looked at, unless there is another by now. */
 static bool
-put_back(int cache_fd, int parent_fd, const char *name, const struct unit *was)
+put_back(const struct trash *t, const char *number, int parent_fd, const char *name,
+         const struct unit *was)
 {
     struct unit now = {.path = NULL};
     struct stat sb;
 
-    if (fstatat(cache_fd, GONE, &sb, AT_SYMLINK_NOFOLLOW) == 0) {
+    if (fstatat(t->fd, number, &sb, AT_SYMLINK_NOFOLLOW) == 0) {
         look_at(&now, &sb);
-        measure(&now, cache_fd, GONE, 0);
+        measure(&now, t->fd, number, 0);
     }
     return now.used_s > was->used_s &&
-           renameat2(cache_fd, GONE, parent_fd, name, RENAME_NOREPLACE) == 0;
+           renameat2(t->fd, number, parent_fd, name, RENAME_NOREPLACE) == 0;
 }
 
-/* Some tools close their folders, and to move one is to write its "..": opened first. */
+/*
+ * Under a number that is free: one that could not be removed may lie there, of this trim
+ * or an earlier one. Some tools close their folders, and to move one is to write its
+ * "..": opened first.
+ */
 static int
-move_away(int cache_fd, int parent_fd, const char *name)
+move_away(struct trash *t, int parent_fd, const char *name, char number[NUMBER_MAX])
 {
-    int rc = renameat(parent_fd, name, cache_fd, GONE);
+    bool opened = false;
 
-    if (rc != 0 && errno == EACCES) {
-        (void)fchmod(parent_fd, 0700);
-        (void)!fchmodat(parent_fd, name, 0700, AT_SYMLINK_NOFOLLOW);
-        rc = renameat(parent_fd, name, cache_fd, GONE);
+    while (t->n < UNITS_MAX * 2) {
+        (void)snprintf(number, NUMBER_MAX, "%u", t->n);
+        if (renameat2(parent_fd, name, t->fd, number, RENAME_NOREPLACE) == 0) {
+            return 0;
+        }
+        if (errno == EEXIST) {
+            t->n++;
+        } else if (errno == EACCES && !opened) {
+            (void)fchmod(parent_fd, 0700);
+            (void)!fchmodat(parent_fd, name, 0700, AT_SYMLINK_NOFOLLOW);
+            opened = true;
+        } else {
+            return -1;
+        }
     }
-    return rc;
+    return -1;
 }
 
 /* Each folder above is opened without following links: a job has written here. */
 static int
-remove_unit(int cache_fd, const struct unit *u, struct err *e)
+remove_unit(struct trash *t, const struct unit *u, struct err *e)
 {
     const char *slash = strrchr(u->path, '/');
     char *parent = xasprintf("%.*s", (int)(slash - u->path), u->path);
+    char number[NUMBER_MAX];
     struct err why;
     int fd = -1;
-    int rc = file_open_beneath(cache_fd, parent, O_RDONLY | O_DIRECTORY, 0, &fd, &why);
+    int rc = file_open_beneath(t->cache_fd, parent, O_RDONLY | O_DIRECTORY, 0, &fd, &why);
 
     if (rc != 0) {
         rc = why.code == ERR_NOT_FOUND ? 0 : -1;
         *e = rc != 0 ? why : *e;
-    } else if (move_away(cache_fd, fd, slash + 1) != 0) {
+    } else if (trash_open(t, e) != 0) {
+        rc = -1;
+    } else if (move_away(t, fd, slash + 1, number) != 0) {
         rc = errno == ENOENT || errno == EXDEV || errno == EBUSY
                  ? 0 /* it is gone, or was mounted there: not ours */
                  : err_set_sys(e, errno, "cannot remove '%s' of the cache", slash + 1);
-    } else if (!put_back(cache_fd, fd, slash + 1, u)) {
-        rc = file_remove_tree_at(cache_fd, GONE, e);
+    } else if (!put_back(t, number, fd, slash + 1, u)) {
+        rc = file_remove_tree_at(t->fd, number, e);
     }
     (void)fd_close(&fd);
     free(parent);
@@ -305,6 +353,7 @@ int
 caches_trim_to(int cache_fd, const struct caches_rule *rule, struct err *e)
 {
     struct units l = {NULL, 0, 0};
+    struct trash t = {.cache_fd = cache_fd, .fd = -1};
     int rc = 0;
 
     if (rule->only == NULL) { /* of one that was cut off */
@@ -327,12 +376,13 @@ caches_trim_to(int cache_fd, const struct caches_rule *rule, struct err *e)
         }
         if (rule->only != NULL) {
             tell_unit(rule->only, &l.v[i], is_old);
-        } else if (remove_unit(cache_fd, &l.v[i], &why) != 0) {
+        } else if (remove_unit(&t, &l.v[i], &why) != 0) {
             trim_failed(&rc, &why, e);
             continue;
         }
         l.bytes -= l.v[i].bytes;
     }
+    trash_close(&t);
     for (size_t i = 0; i < l.n; i++) {
         free(l.v[i].path);
     }

@@ -203,6 +203,86 @@ cache__loses_folders_that_are_closed_too(void **state)
     assert_int_equal(file_remove_tree(name, &e), 0);
 }
 
+/* A file system keeps what others own in a folder of theirs, whoever owns the folder
+ * above. */
+static int
+trim_around(int dir)
+{
+    struct err e = {0};
+    int stuck = 0;
+
+    if (setgid(12345) != 0 || setuid(12345) != 0) {
+        return 2;
+    }
+    for (int i = 0; i < 2; i++) {
+        stuck += trim(dir, 30 * DAY_S, UINT64_MAX, INT64_MAX, &e) == -1;
+        make(dir, "pip/wheels/later/x", 100, 40, 40);
+    }
+    return stuck == 2 ? 0 : 1;
+}
+
+static void
+cache__what_cannot_be_removed_holds_up_nothing_else(void **state)
+{
+    const char *const taken[] = {"torch/hub/first/in/x", ".gpurun-gone/0/in/x",
+                                 "torch/hub/third/in/x"};
+    char name[32];
+    int dir = fresh(name);
+    struct err e = {0};
+    int status = 0;
+    pid_t child;
+    char *cmd;
+
+    (void)state;
+    if (geteuid() != 0) {
+        skip();
+    }
+    for (size_t i = 0; i < 3; i++) {
+        make(dir, taken[i], 100, 100 - (int64_t)i, 100 - (int64_t)i);
+    }
+    make(dir, "torch/hub/second/x", 100, 40, 40);
+    make(dir, "huggingface/hub/last/x", 100, 40, 40);
+    cmd = xasprintf("cd %s && chown -R 12345:12345 . && "
+                    "chown -R 0:0 torch/hub/*/in .gpurun-gone/0/in",
+                    name);
+    assert_int_equal(system(cmd), 0); /* NOLINT: a test's own command */
+    free(cmd);
+    child = fork();
+    assert_true(child != -1);
+    if (child == 0) {
+        _exit(trim_around(dir));
+    }
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_true(WIFEXITED(status));
+    assert_int_equal(WEXITSTATUS(status), 0);
+    assert_false(is_there(dir, "torch/hub/second"));
+    assert_false(is_there(dir, "huggingface/hub/last"));
+    assert_true(is_there(dir, ".gpurun-gone/0/in/x"));
+    (void)fd_close(&dir);
+    assert_int_equal(file_remove_tree(name, &e), 0);
+}
+
+/* uv and pip link what they keep from one place to another. */
+static void
+cache__counts_what_has_two_names_once(void **state)
+{
+    char name[32];
+    int dir = fresh(name);
+    struct err e = {0};
+
+    (void)state;
+    make(dir, "uv/archive-v0/a/x", 100000, 9, 9);
+    make(dir, "uv/archive-v0/b/y", 100000, 5, 5);
+    assert_int_equal(linkat(dir, "uv/archive-v0/a/x", dir, "uv/archive-v0/b/x", 0), 0);
+    assert_int_equal(trim(dir, 30 * DAY_S, 230000, INT64_MAX, &e), 0);
+    assert_true(is_there(dir, "uv/archive-v0/a/x"));
+    assert_int_equal(trim(dir, 30 * DAY_S, 180000, INT64_MAX, &e), 0);
+    assert_false(is_there(dir, "uv/archive-v0/a"));
+    assert_true(is_there(dir, "uv/archive-v0/b/x"));
+    (void)fd_close(&dir);
+    assert_int_equal(file_remove_tree(name, &e), 0);
+}
+
 static void
 cache__trimming_never_leaves_it(void **state)
 {
@@ -234,6 +314,8 @@ main(void)
         cmocka_unit_test(cache__above_its_size_loses_the_longest_unused),
         cmocka_unit_test(cache__keeps_what_was_used_since),
         cmocka_unit_test(cache__loses_folders_that_are_closed_too),
+        cmocka_unit_test(cache__what_cannot_be_removed_holds_up_nothing_else),
+        cmocka_unit_test(cache__counts_what_has_two_names_once),
         cmocka_unit_test(cache__trimming_never_leaves_it),
     };
 
