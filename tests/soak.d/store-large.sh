@@ -28,7 +28,16 @@ took "bench_gc" "$(tool bench_gc)" "$work/store" "${CHUNKS:-10000000}"
 sed 's/^/   /' "$work/out"
 rm -rf "$work/store"
 
-# tree NAME: snapshot, again, gc, check, back; the same as it was.
+listed() { mtree -c -k type,mode,uid,gid,size,time,link,nlink,sha256 -p "$1" | sed '/^#/d'; }
+judge() { # TREE[, WHAT]: $work/back is the tree; it goes then
+    rsync -anHAXc --delete --numeric-ids --itemize-changes "$work/${1%%,*}/" "$work/back/" >"$work/rsync"
+    [ ! -s "$work/rsync" ] || fail "$1 came back changed: $(head -c 1000 "$work/rsync")"
+    listed "$work/back" | cmp -s - "$work/want.mtree" || fail "$1: mtree sees a difference"
+    [ -s "$work/want.mtree" ] || fail "mtree saw nothing"
+    rm -rf "$work/back"
+}
+
+# round NAME: snapshot, again, gc, check, back; the same as it was.
 round() {
     g "$1: snapshot" snap take "$work/$1" --name "$1"
     g "$1: unchanged" snap take "$work/$1" --name "$1-again"
@@ -39,10 +48,14 @@ round() {
     has '0 added, 0 removed, 0 changed'
     g "$1: restore" snap get "$1" -o "$work/back"
     g "$1: export" snap export "$1" -o "$work/$1.tar.zst"
-    rsync -anHAXc --delete --numeric-ids --itemize-changes "$work/$1/" "$work/back/" >"$work/rsync"
-    [ ! -s "$work/rsync" ] || fail "$1 came back changed: $(head -c 1000 "$work/rsync")"
+    listed "$work/$1" >"$work/want.mtree"
+    judge "$1"
+    took "$1: import" env HOME="$client" GPURUN_HOME="$client/other" "$BUILD/bin/gpurun" -q snap import "$work/$1.tar.zst"
+    took "$1: restore, exact" env HOME="$client" GPURUN_HOME="$client/other" "$BUILD/bin/gpurun" -q snap get "$1" --exact -o "$work/back"
+    judge "$1, exported and imported"
+    rm -rf "$client/other"
     note "$1: $(du -sm "$client"/gpurun/local/renters/*/store | cut -f1) MB kept, $(stat -c %s "$work/$1.tar.zst") bytes exported"
-    rm -rf "$work/back" "${work:?}/$1" "$work/$1.tar.zst"
+    rm -rf "${work:?}/$1" "$work/$1.tar.zst"
 }
 note "a million files of 600 bytes"
 "$(tool mktree)" tiny "$work/million" "${TINY_PERCENT:-500}"
