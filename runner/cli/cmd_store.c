@@ -188,13 +188,14 @@ take_gc(struct gathered *g, const struct answers *a)
 {
     const struct rec *resp = a->v[0];
     const char *doubt = rec_get(resp, "clock_doubt");
+    int64_t n_expired = number(resp, "n_expired");
     char size[TEXT_SIZE_MAX];
 
     add_lines(g, a);
     if (g->j != NULL) {
         json_kbool(g->j, "dry_run", g->dry_run);
         json_kint(g->j, "freed_bytes", number(resp, "freed_bytes"));
-        json_kint(g->j, "expired", number(resp, "n_expired"));
+        json_kint(g->j, "expired", n_expired);
         json_kint(g->j, "unreadable", number(resp, "n_unreadable"));
         json_kint(g->j, "no_room", number(resp, "n_no_room"));
         json_kstr(g->j, "clock_doubt", doubt);
@@ -202,20 +203,32 @@ take_gc(struct gathered *g, const struct answers *a)
     }
     text_format_size((uint64_t)number(resp, "freed_bytes"), size);
     buf_printf(g->out,
-               g->dry_run ? _("%s: nothing was changed: %s would be freed, %" PRId64
-                              " snapshots would expire\n")
-                          : _("%s: %s freed, %" PRId64 " snapshots expired\n"),
-               g->host, size, number(resp, "n_expired"));
+               g->dry_run
+                   ? NP_("%s: nothing was changed: %s would be freed, %" PRId64
+                         " snapshot would expire\n",
+                         "%s: nothing was changed: %s would be freed, %" PRId64
+                         " snapshots would expire\n",
+                         n_expired)
+                   : NP_("%s: %s freed, %" PRId64 " snapshot expired\n",
+                         "%s: %s freed, %" PRId64 " snapshots expired\n", n_expired),
+               g->host, size, n_expired);
     if (number(resp, "n_unreadable") > 0) {
         buf_printf(g->out,
-                   _("%s: %" PRId64 " packs cannot be read and are left alone: see "
-                     "`gpurun fsck`\n"),
+                   NP_("%s: %" PRId64
+                       " pack cannot be read and is left alone: see `gpurun fsck`\n",
+                       "%s: %" PRId64 " packs cannot be read and are left alone: see "
+                       "`gpurun fsck`\n",
+                       number(resp, "n_unreadable")),
                    g->host, number(resp, "n_unreadable"));
     }
     if (number(resp, "n_no_room") > 0) {
         buf_printf(g->out,
-                   _("%s: %" PRId64 " packs stay for now: the disk has no room to write "
-                     "anew what is kept of them\n"),
+                   NP_("%s: %" PRId64 " pack stays for now: the disk has no room to "
+                                      "write anew what is kept of it\n",
+                       "%s: %" PRId64
+                       " packs stay for now: the disk has no room to write "
+                       "anew what is kept of them\n",
+                       number(resp, "n_no_room")),
                    g->host, number(resp, "n_no_room"));
     }
     if (doubt != NULL) {
@@ -249,11 +262,21 @@ take_fsck(struct gathered *g, const struct answers *a)
     text_format_size((uint64_t)number(resp, "bytes"), size);
     if (clean) {
         buf_printf(g->out,
-                   _("%s: %" PRId64 " chunks, %s, %" PRId64 " snapshots: sound\n"),
-                   g->host, number(resp, "n_chunks"), size, number(resp, "n_snaps"));
+                   NP_("%s: %" PRId64 " chunk, %s", "%s: %" PRId64 " chunks, %s",
+                       number(resp, "n_chunks")),
+                   g->host, number(resp, "n_chunks"), size);
+        buf_printf(g->out,
+                   NP_(", %" PRId64 " snapshot: sound\n",
+                       ", %" PRId64 " snapshots: sound\n", number(resp, "n_snaps")),
+                   number(resp, "n_snaps"));
     } else {
-        buf_printf(g->out, _("%s: DAMAGED: %" PRId64 " files of %" PRId64 " snapshots\n"),
-                   g->host, number(resp, "n_files_damaged"),
+        buf_printf(g->out,
+                   NP_("%s: DAMAGED: %" PRId64 " file", "%s: DAMAGED: %" PRId64 " files",
+                       number(resp, "n_files_damaged")),
+                   g->host, number(resp, "n_files_damaged"));
+        buf_printf(g->out,
+                   NP_(" of %" PRId64 " snapshot\n", " of %" PRId64 " snapshots\n",
+                       number(resp, "n_snaps_damaged")),
                    number(resp, "n_snaps_damaged"));
     }
 }
@@ -459,7 +482,10 @@ run_verify(struct cli *c, const void *options, const struct words *w, struct err
     show_verified(c, &ref, &a, &out);
     rc = out_write(&out, e);
     if (rc == 0 && number(a.v[0], "n_damaged") > 0) {
-        rc = err_set(e, ERR_CORRUPT, _("snapshot %s is damaged: %" PRId64 " files"),
+        rc = err_set(e, ERR_CORRUPT,
+                     NP_("snapshot %s is damaged: %" PRId64 " file",
+                         "snapshot %s is damaged: %" PRId64 " files",
+                         number(a.v[0], "n_damaged")),
                      ref.snapshot, number(a.v[0], "n_damaged"));
     }
 

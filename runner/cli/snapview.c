@@ -133,7 +133,7 @@ snapview_list(struct buf *out, const struct snap_infos *l)
 {
     const char *headers[] = {_("ID"),     _("NAME"),  _("HOST"),     _("MADE"),
                              _(">FILES"), _(">SIZE"), _(">KEPT AS"), _("EXPIRES"),
-                             "",          _("HOW"),   NULL};
+                             _("LEFT"),   _("HOW"),   NULL};
     struct table *t = table_new(headers);
     char text[OUT_TIME_MAX];
     char size[TEXT_SIZE_MAX];
@@ -189,6 +189,22 @@ row_list(struct buf *out, const char *label, const struct manifest_list *l)
     buf_free(&b);
 }
 
+static void
+row_others(struct buf *out, const struct manifest *m)
+{
+    uint64_t n = m->n_dirs + m->n_links + m->n_other;
+    struct buf line = BUF_INIT;
+
+    buf_printf(&line,
+               NP_("%" PRIu64 " folder, link or other",
+                   "%" PRIu64 " folders, links and others", n),
+               n);
+    buf_printf(&line, NP_(", %" PRIu64 " chunk", ", %" PRIu64 " chunks", m->n_chunks),
+               m->n_chunks);
+    row(out, _("and"), buf_str(&line));
+    buf_free(&line);
+}
+
 /* What the host has signed of it, besides what every listing tells. */
 static void
 manifest_rows(struct buf *out, const struct manifest *m)
@@ -203,10 +219,7 @@ manifest_rows(struct buf *out, const struct manifest *m)
         err_told(&told, ERR_NONE, m->detail, m->detail_form);
         row(out, _("why"), told.msg);
     }
-    line = xasprintf(_("%" PRIu64 " folders, links and others, %" PRIu64 " chunks"),
-                     m->n_dirs + m->n_links + m->n_other, m->n_chunks);
-    row(out, _("and"), line);
-    free(line);
+    row_others(out, m);
     row(out, _("image"), m->image);
     row(out, _("set-up"), m->setup);
     row_list(out, _("data"), &m->data);
@@ -256,7 +269,9 @@ snapview_page(struct buf *out, const struct snap_info *s, const struct manifest 
     }
     text_format_size((uint64_t)s->content_bytes, size);
     text_format_size((uint64_t)s->stored_bytes, stored);
-    line = xasprintf(_("%" PRId64 " files, %s, kept as %s"), s->n_files, size, stored);
+    line = xasprintf(NP_("%" PRId64 " file, %s, kept as %s",
+                         "%" PRId64 " files, %s, kept as %s", s->n_files),
+                     s->n_files, size, stored);
     row(out, _("holds"), line);
     free(line);
     if (s->kept && s->expires_wall_ns > 0) {

@@ -242,13 +242,13 @@ static int
 trash_open(struct trash *t, struct err *e)
 {
     if (t->fd == -1 && mkdirat(t->cache_fd, GONE, 0700) != 0 && errno != EEXIST) {
-        return err_set_sys(e, errno, "cannot make '" GONE "'");
+        return err_set_sys(e, errno, "cannot make '%s'", GONE);
     }
     if (t->fd == -1) {
         t->fd =
             openat(t->cache_fd, GONE, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
     }
-    return t->fd != -1 ? 0 : err_set_sys(e, errno, "cannot open '" GONE "'");
+    return t->fd != -1 ? 0 : err_set_sys(e, errno, "cannot open '%s'", GONE);
 }
 
 static void

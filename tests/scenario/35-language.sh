@@ -123,6 +123,27 @@ sys.exit(len(starts) != 1 or len(lines) < 2)
 PY
 done
 
+note "and in a terminal of fifty cells they are no wider"
+narrow() { # LOCALE WORDS
+    as_client env LANG="$1" TERM=xterm "$(tool pty_run)" -- sh -c "stty cols 50; exec $BUILD/bin/gpurun $2"
+}
+for words in "ps -a" "snap ls"; do
+    for locale in C.UTF-8 zh_CN.UTF-8; do
+        # shellcheck disable=SC2086
+        in_locale LANG=$locale -- $words >"$work/wide"
+        expect 0 narrow $locale "$words"
+        /usr/bin/python3 - "$work/out" "$work/wide" <<'PY' || fail "'$words' is wider than its terminal, or says nothing: $(cat "$work/out")"
+import sys, unicodedata
+def width(s):
+    return sum(2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in s)
+shown, wide = (open(p, encoding="utf-8").read().replace("\r", "").splitlines() for p in sys.argv[1:])
+widest = max(map(width, shown))
+print(widest, max(map(width, wide)))
+sys.exit(not 20 < widest <= 50 < max(map(width, wide)) or len(shown) != len(wide))
+PY
+    done
+done
+
 if [ -x "$BUILD/bin/gpurun-static" ]; then
     note "the static client, with no locale of this machine"
     expect 0 env -i HOME="$client" LANG=zh_CN.UTF-8 LOCPATH="$work/none" "$BUILD/bin/gpurun-static" help

@@ -251,7 +251,7 @@ expect 0 gpurun snap ls
 has "nothing expires: the clock was set" "$work/err"
 believed 0
 expect 0 gpurun gc
-has "1 snapshots expired"
+has "1 snapshot expired"
 expect 0 gpurun snap show three
 has gone
 expect 0 gpurun snap ls

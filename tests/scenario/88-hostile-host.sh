@@ -110,16 +110,16 @@ ps_of() { # the rows of that job
 }
 expect 0 gpurun --json bill theirs
 theirs=$(json 'd["job"]')
-expect 0 gpurun -q run -d --host evil --max-cost 1 --name goes-on -- sleep 600
+expect 0 gpurun -q run -d --host evil --max-cost 100 --name goes-on -- sleep 600
 rows=$(ps_of)
 lie job "$theirs"
 [ "$(ps_of)" = "$rows" ] || fail "$(ps_of), and it was $rows"
 has "host 'evil' tells of job $theirs, which is another host's" "$work/err"
 expect 101 gpurun snap get goes-on -o "$work/out-here/got"
 has "and told of job $theirs" "$work/err"
-expect 102 gpurun -q run --host evil --max-cost 1 --name lied-of -- sleep 600
+expect 102 gpurun -q run --host evil --max-cost 100 --name lied-of -- sleep 600
 has "and told of job $theirs" "$work/err"
-expect 103 gpurun -q run --array 1-2 --host evil --max-cost 1 --name lied-too -- sleep 600
+expect 103 gpurun -q run --array 1-2 --host evil --max-cost 100 --name lied-too -- sleep 600
 has "and told of job $theirs" "$work/out"
 honest
 expect 143 gpurun -q stop goes-on
