@@ -1,12 +1,15 @@
 #ifndef TESTS_UNIT_CRASH_PLACE_H
 #define TESTS_UNIT_CRASH_PLACE_H
 
+#include "base/attr.h"
 #include "tests/unit/scratch.h"
 
 /* Where the store of one accident lies: in a directory, or on a disk that can be cut off.
  */
 
 static const char *power_dir; /* NULL: no disk; else it holds an empty one, "blank" */
+
+static void command(const char *fmt, ...) PRINTF_LIKE(1, 2);
 
 static void
 command(const char *fmt, ...)

@@ -86,7 +86,7 @@ dispute__of_one_client_stands_for_all(void **state)
 static void
 dispute__leaves_nothing_where_all_held(void **state)
 {
-    static const char *const wrong[] = {"../jobs/" JOB, "", "x", "j06sndwmq018/"};
+    static const char *const wrong[] = {("../jobs/" JOB), "", "x", "j06sndwmq018/"};
     struct home *home = open_home(*state);
     struct dispute *d = dispute_open(home, JOB);
     char *path = home_path(home, "evidence", JOB);

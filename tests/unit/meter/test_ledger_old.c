@@ -18,12 +18,12 @@ ledger__of_version_3_is_taken_over(void **state)
         ENTRIES,
         LEASES,
         COVERS,
-        "SELECT p.entry, group_concat(d.name || ' ' || c.name || ' ' || p.fen || "
-        "char(10),"
-        " '') FROM (SELECT * FROM posting ORDER BY n) p JOIN account d ON d.n = p.dr"
-        " JOIN account c ON c.n = p.cr GROUP BY p.entry ORDER BY p.entry",
-        "SELECT a.name, debit, credit, coalesce(held, 0) FROM account a"
-        " LEFT JOIN wallet w ON w.cash = a.n ORDER BY a.name",
+        ("SELECT p.entry, group_concat(d.name || ' ' || c.name || ' ' || p.fen || "
+         "char(10),"
+         " '') FROM (SELECT * FROM posting ORDER BY n) p JOIN account d ON d.n = p.dr"
+         " JOIN account c ON c.n = p.cr GROUP BY p.entry ORDER BY p.entry"),
+        ("SELECT a.name, debit, credit, coalesce(held, 0) FROM account a"
+         " LEFT JOIN wallet w ON w.cash = a.n ORDER BY a.name"),
     };
     static const char *const after[] = {
         ENTRIES,

@@ -302,8 +302,8 @@ stopwatch__refuses_what_is_no_file_of_it(void **state)
         "gpurun.stopwatch.v2\n",
         "gpurun.stopwatch.v1\nboot=b\nat=1\nwall=2\n",
         "gpurun.stopwatch.v1\nboot=b\nat=1\nwall=2\npriced=-1\n",
-        "gpurun.stopwatch.v1\nboot=0123456789012345678901234567890123456\nat=1\nwall=2\n"
-        "priced=1\n",
+        ("gpurun.stopwatch.v1\nboot=0123456789012345678901234567890123456\nat=1\nwall=2\n"
+         "priced=1\n"),
         "gpurun.stopwatch.v1\nseq=1\nhost=0\npassed=0\n",
         "gpurun.stopwatch.v1\nseq=1\nhost=5\npassed=6\n",
         "gpurun.stopwatch.v1\nhost=5\npassed=4\n",
