@@ -105,8 +105,11 @@ refuse 100 'ask-above' config ask-above 1.005
 refuse 100 'there are: ' config nosuch 1
 refuse 100 '--month' bill --month 2026-13
 refuse 100 '--verify' bill --verify
-refuse 100 'two forms' --json bill --csv
-refuse 100 'two forms' --json bill --plot
+for form in --csv --plot; do
+    expect 100 gpurun --json bill $form
+    [ ! -s "$work/out" ] || fail "something on stdout: gpurun --json bill $form"
+    has '"exit":100,"message":"--json and '"$form are two forms" "$work/err"
+done
 refuse 100 'neither a job' bill --verify nosuch
 
 note "jobs, snapshots, hosts that are not there"
