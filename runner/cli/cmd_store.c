@@ -224,7 +224,7 @@ take_gc(struct gathered *g, const struct answers *a)
     if (number(resp, "n_no_room") > 0) {
         buf_printf(g->out,
                    NP_("%s: %" PRId64 " pack stays for now: the disk has no room to "
-                                      "write anew what is kept of it\n",
+                       "write anew what is kept of it\n",
                        "%s: %" PRId64
                        " packs stay for now: the disk has no room to write "
                        "anew what is kept of them\n",
