@@ -12,19 +12,43 @@
 #include "runner/client/keepings.h"
 #include "runner/client/receipts.h"
 
+/* A top-up that was refused or killed leaves a ledger of no entry: that is no wallet. */
+static int
+drop_empty(struct ledger **l, struct err *e)
+{
+    struct ledger_funds f;
+
+    if (ledger_funds(*l, &f, e) != 0) {
+        return -1;
+    }
+    if (f.n_entries == 0) {
+        ledger_close(*l);
+        *l = NULL;
+    }
+    return 0;
+}
+
 int
 wallet_open(struct ledger **out, const struct home *home, bool make, struct err *e)
 {
     char *path = home_path(home, "ledger", NULL);
+    struct ledger *l = NULL;
     int rc = 0;
 
-    *out = NULL;
     if (make) {
         rc = file_mkdirs(home_dir(home), 0700, e);
     }
     if (rc == 0 && (make || file_exists(path))) {
-        rc = ledger_open(out, path, e);
+        rc = ledger_open(&l, path, e);
     }
+    if (rc == 0 && l != NULL && !make) {
+        rc = drop_empty(&l, e);
+    }
+    if (rc != 0) {
+        ledger_close(l);
+        l = NULL;
+    }
+    *out = l;
     free(path);
     return rc;
 }

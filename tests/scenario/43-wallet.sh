@@ -34,6 +34,10 @@ expect 100 gpurun wallet topup
 expect 100 gpurun wallet frobnicate
 expect 100 gpurun wallet --ref x
 [ ! -e "$client/gpurun/ledger" ] || fail "a refused top-up made a ledger"
+expect 100 gpurun wallet topup 92233720368547758.07 # an amount, but none that a ledger takes
+expect 0 gpurun wallet
+has "no wallet"
+expect 0 gpurun plan --max-cost 5 busy.py 0
 expect 0 gpurun wallet topup 10.50 --ref invoice-7
 expect 0 gpurun --json wallet topup 10.50 --ref invoice-7
 [ "$(json 'd["repeated"], d["balance_fen"]')" = "(True, 1050)" ] || fail "counted twice: $(cat "$work/out")"
