@@ -229,14 +229,16 @@ parse_words(char **w, size_t n, const char *text, struct target *t, struct err *
 {
     const char *destination = NULL;
     int port_option = 0;
+    bool options = true; /* until a "--" */
 
     for (size_t i = 1; i < n; i++) {
         const char *p = w[i];
 
-        if (strcmp(p, "--") == 0 && i + 1 == n) {
+        if (strcmp(p, "--") == 0) {
+            options = false;
             continue;
         }
-        if (p[0] != '-' || p[1] == '\0') {
+        if (!options || p[0] != '-' || p[1] == '\0') {
             if (destination != NULL) {
                 return bad(text, _("a command after the address cannot be taken"), e);
             }
@@ -307,23 +309,33 @@ check_target(const struct target *t, const char *text, struct err *e)
     return 0;
 }
 
-/* Blanks that a page or a chat puts between words: to plain ones. */
+/* Blanks, dashes and quotes as a page or a chat makes them: to plain ones. */
 static char *
-plain_blanks(const char *text)
+plain_text(const char *text)
 {
-    static const char *const blanks[] = {"\xc2\xa0", "\xe3\x80\x80", "\\\n", "\\\r\n",
-                                         "\t"};
+    static const struct {
+        const char *made;
+        char plain;
+    } of[] = {{"\xc2\xa0", ' '},      {"\xe3\x80\x80", ' '}, {"\\\n", ' '},
+              {"\\\r\n", ' '},        {"\t", ' '},           {"\xe2\x80\x93", '-'},
+              {"\xe2\x80\x94", '-'},  {"\xe2\x88\x92", '-'}, {"\xe2\x80\x98", '\''},
+              {"\xe2\x80\x99", '\''}, {"\xe2\x80\x9c", '"'}, {"\xe2\x80\x9d", '"'}};
     struct buf b = BUF_INIT;
 
     while (*text != '\0') {
         size_t n = 0;
 
-        for (size_t i = 0; i < sizeof blanks / sizeof *blanks && n == 0; i++) {
-            size_t len = strlen(blanks[i]);
+        for (size_t i = 0; i < sizeof of / sizeof *of && n == 0; i++) {
+            size_t len = strlen(of[i].made);
 
-            n = strncmp(text, blanks[i], len) == 0 ? len : 0;
+            if (strncmp(text, of[i].made, len) == 0) {
+                n = len;
+                buf_add_u8(&b, (uint8_t)of[i].plain);
+            }
         }
-        buf_add_u8(&b, n > 0 ? ' ' : (uint8_t)*text);
+        if (n == 0) {
+            buf_add_u8(&b, (uint8_t)*text);
+        }
         text += n > 0 ? n : 1;
     }
     return buf_steal(&b);
@@ -360,7 +372,7 @@ find_line(char *text)
 static char *
 tidy(const char *copied)
 {
-    char *text = plain_blanks(copied);
+    char *text = plain_text(copied);
     char *line = find_line(text + strspn(text, " \r\n"));
     size_t least = strncmp(line, "ssh ", 4) == 0 ? 4 : 0; /* of a line without a host */
     char *remark;

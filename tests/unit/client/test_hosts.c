@@ -54,6 +54,10 @@ static const struct target targets[] = {
     {"ssh -p 1 \\\n root@h", "root h 1 - -"},
     {"ssh -p 1 root@h # 4090", "root h 1 - -"},
     {"ssh -p 1 root@h --", "root h 1 - -"},
+    {"ssh -p 1 -- root@h", "root h 1 - -"},
+    /* as a chat or a word processor has it */
+    {"ssh \xe2\x80\x93p 1 \xe2\x80\x93i \xe2\x80\x98/a b\xe2\x80\x99 root@h",
+     "root h 1 /a b -"},
     {"  gpu.example ", "- gpu.example 0 - -"},
     {"ssh -p 1 root@h; rm -rf x", NULL},
     {"ssh -p 1 root@h\nrm", NULL},
@@ -77,6 +81,8 @@ static const struct target targets[] = {
     {"ssh -p 22", NULL},
     {"ssh -Z h", NULL},
     {"ssh h uptime", NULL},
+    {"ssh h -- uptime", NULL},
+    {"ssh -- -Jx", NULL},
     {"ssh -o ProxyCommand=nc h", NULL},
     {"ssh -i 'k root@h", NULL},
 };
