@@ -184,6 +184,30 @@ add_lines(struct gathered *g, const struct answers *a)
 }
 
 static void
+say_left_alone(struct gathered *g, int64_t n_unreadable, int64_t n_no_room)
+{
+    if (n_unreadable > 0) {
+        buf_printf(g->out,
+                   NP_("%s: %" PRId64
+                       " pack cannot be read and is left alone: see `gpurun fsck`\n",
+                       "%s: %" PRId64 " packs cannot be read and are left alone: see "
+                       "`gpurun fsck`\n",
+                       n_unreadable),
+                   g->host, n_unreadable);
+    }
+    if (n_no_room > 0) {
+        buf_printf(g->out,
+                   NP_("%s: %" PRId64 " pack stays for now: the disk has no room to "
+                       "write anew what is kept of it\n",
+                       "%s: %" PRId64
+                       " packs stay for now: the disk has no room to write "
+                       "anew what is kept of them\n",
+                       n_no_room),
+                   g->host, n_no_room);
+    }
+}
+
+static void
 take_gc(struct gathered *g, const struct answers *a)
 {
     const struct rec *resp = a->v[0];
@@ -212,25 +236,7 @@ take_gc(struct gathered *g, const struct answers *a)
                    : NP_("%s: %s freed, %" PRId64 " snapshot expired\n",
                          "%s: %s freed, %" PRId64 " snapshots expired\n", n_expired),
                g->host, size, n_expired);
-    if (number(resp, "n_unreadable") > 0) {
-        buf_printf(g->out,
-                   NP_("%s: %" PRId64
-                       " pack cannot be read and is left alone: see `gpurun fsck`\n",
-                       "%s: %" PRId64 " packs cannot be read and are left alone: see "
-                       "`gpurun fsck`\n",
-                       number(resp, "n_unreadable")),
-                   g->host, number(resp, "n_unreadable"));
-    }
-    if (number(resp, "n_no_room") > 0) {
-        buf_printf(g->out,
-                   NP_("%s: %" PRId64 " pack stays for now: the disk has no room to "
-                       "write anew what is kept of it\n",
-                       "%s: %" PRId64
-                       " packs stay for now: the disk has no room to write "
-                       "anew what is kept of them\n",
-                       number(resp, "n_no_room")),
-                   g->host, number(resp, "n_no_room"));
-    }
+    say_left_alone(g, number(resp, "n_unreadable"), number(resp, "n_no_room"));
     if (doubt != NULL) {
         struct err told;
 
