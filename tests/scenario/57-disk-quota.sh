@@ -9,6 +9,10 @@ use pipe
 home=$client/gpurun/local
 agent() { as_client env GPURUN_AGENT_HOME="$home" "$BUILD/bin/gpurun-agent" "$@"; }
 
+# What a job writes comes at once, however slowly it is made: sizes are looked at meanwhile.
+arrive() { # BYTES PATH: the words for a shell
+    echo "head -c $1 /dev/urandom >'$work/made.'\$\$ && mv '$work/made.'\$\$ $2"
+}
 mkdir "$work/p"
 cd "$work/p"
 echo x >x
@@ -26,7 +30,7 @@ run agent quota nosuch 5M
 
 note "a job that makes it too much is ended in order, and its data is kept"
 expect 0 agent quota "$renter" 5MB
-expect 104 gpurun --name second -- sh -c 'mkdir d; head -c 3000000 /dev/urandom >d/big; echo small >d/small; sleep 1000'
+expect 104 gpurun --name second -- sh -c "mkdir d; echo small >d/small; $(arrive 3000000 d/big); sleep 1000"
 has 'would keep' "$work/err"
 has 'may here 5.0 MB' "$work/err"
 has 'd/big 3.0 MB' "$work/err"
@@ -79,14 +83,14 @@ assert q["renter"] == sys.argv[2] and q["quota_bytes"] is None and q["job_quota_
 assert q["copies_bytes"] > 2900000, q
 assert q["used_bytes"] > 5000000 and q["largest"][0]["bytes"] > 2900000, q
 PY
-expect 104 gpurun --name greedy -- sh -c 'for i in 1 2 3 4 5 6 7 8 9 10 11 12; do head -c $((100000 + i * 100)) /dev/urandom >f$i; done; sleep 1000'
+expect 104 gpurun --name greedy -- sh -c "mkdir '$work/many'; for i in 1 2 3 4 5 6 7 8 9 10 11 12; do head -c \$((100000 + i * 100)) /dev/urandom >'$work/many/f'\$i; done; mv '$work/many' many; sleep 1000"
 has 'its directory holds 1.2 MB, and a job may here 1.0 MB' "$work/err"
-has 'f12 ' "$work/err"
-hasnt ', f1 ' "$work/err"
+has 'many/f12 ' "$work/err"
+hasnt 'many/f1 ' "$work/err"
 expect 0 gpurun -q -- sh -c 'head -c 500000 /dev/urandom >half'
 
 note "what a set-up makes counts to its job while it is made, and nothing of it stays"
-expect 104 gpurun --name prepared --setup 'head -c 3000000 /dev/urandom >"$GPURUN_SETUP_DIR/big"; sleep 1000' -- true
+expect 104 gpurun --name prepared --setup "$(arrive 3000000 '"$GPURUN_SETUP_DIR/big"'); sleep 1000" -- true
 has 'its directory and set-up hold 3.0 MB, and a job may here 1.0 MB' "$work/err"
 has 'set-up: big 3.0 MB' "$work/err"
 [ -z "$(find "$home"/renters/*/setup -name big)" ] || fail "what it made is still there"
@@ -96,7 +100,7 @@ note "two jobs at once do not each take the whole rest"
 expect 0 agent quota --json
 used=$(json 'd["quotas"][0]["used_bytes"]')
 expect 0 agent quota "$renter" $((used + 10000000))
-write='head -c 6000000 /dev/urandom >six; until [ -e '"$work/enough"' ]; do sleep 0.1; done'
+write="$(arrive 6000000 six); until [ -e '$work/enough' ]; do sleep 0.1; done"
 expect 0 gpurun -q --name twin1 -d -- sh -c "$write"
 expect 0 gpurun -q --name twin2 -d -- sh -c "$write"
 over() { [ "$(job_field twin1 reason)" = disk ] || [ "$(job_field twin2 reason)" = disk ]; }
@@ -143,7 +147,7 @@ note "a cache counts while a job runs; before anything comes in it makes room"
 expect 0 agent quota --json
 used=$(json 'd["quotas"][0]["used_bytes"]')
 expect 0 agent quota "$renter" $((used + 4000000))
-expect 104 gpurun --name fetches -- sh -c 'mkdir -p "$HF_HOME/hub/m" && head -c 6000000 /dev/urandom >"$HF_HOME/hub/m/blob"; sleep 1000'
+expect 104 gpurun --name fetches -- sh -c 'mkdir -p "$HF_HOME/hub/m"; '"$(arrive 6000000 '"$HF_HOME/hub/m/blob"'); sleep 1000"
 has 'its renter would keep' "$work/err"
 has 'cache: huggingface/hub/m/blob 6.0 MB' "$work/err"
 expect 0 agent quota
