@@ -59,6 +59,7 @@ struct bill_entries {
     struct bill_front *front; /* paid in front; not of one job's bill */
     size_t n_front;
     struct strings refused; /* jobs whose receipts are not right: sums lack them */
+    struct strings waiting; /* and those (bill_waiting_find) */
 };
 
 /*
@@ -99,7 +100,7 @@ void bill_view_json(const struct bill_entries *l, const struct bill_options *o,
 int64_t bill_sum(const struct bill_entries *l, const char *month);
 /* That the sum lacks some, in one line; nothing where it does not. */
 void bill_lacks_text(const struct bill_entries *l, struct buf *out);
-/* The members complete and refused. */
+/* The members complete, refused and waiting. */
 void bill_lacks_json(const struct bill_entries *l, struct json_writer *j);
 /* And as rows of --csv, without a sum. */
 void bill_lacks_csv(const struct bill_entries *l, struct buf *out);
@@ -156,6 +157,17 @@ void bill_front_csv(const struct bill_entries *l, const char *month, struct buf 
 /* --verify of one. *taken false: what is none, nothing was looked at. */
 int bill_front_verify(const struct cli *c, const char *what, bool *taken,
                       struct err *e) MUST_USE;
+
+/* ---- bill_waiting.c: what no bill has yet ---- */
+
+/* The jobs with a price, of that month or before, whose receipts are not here: they still
+ * run, or nobody has asked for them here since they ended. */
+int bill_waiting_find(const struct cli *c, struct bill_entries *l, const char *month,
+                      struct err *e) MUST_USE;
+/* How many, in one line; nothing where there is none. */
+void bill_waiting_text(const struct bill_entries *l, struct buf *out);
+/* The same as a remark, for forms that have no place for it. */
+void bill_waiting_say(const struct cli *c, const struct bill_entries *l);
 
 /* ---- bill_dispute.c: what the clock here says of the seconds ---- */
 

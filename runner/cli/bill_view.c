@@ -225,16 +225,23 @@ entry_json(struct json_writer *j, const struct bill_entry *en)
     json_obj_end(j);
 }
 
+static void
+ids_json(const char *key, const struct strings *ids, struct json_writer *j)
+{
+    json_key(j, key);
+    json_arr(j);
+    for (size_t i = 0; i < ids->n; i++) {
+        json_str(j, ids->v[i]);
+    }
+    json_arr_end(j);
+}
+
 void
 bill_lacks_json(const struct bill_entries *l, struct json_writer *j)
 {
     json_kbool(j, "complete", l->refused.n == 0);
-    json_key(j, "refused");
-    json_arr(j);
-    for (size_t i = 0; i < l->refused.n; i++) {
-        json_str(j, l->refused.v[i]);
-    }
-    json_arr_end(j);
+    ids_json("refused", &l->refused, j);
+    ids_json("waiting", &l->waiting, j);
 }
 
 void

@@ -62,6 +62,7 @@ bill_entries_free(struct bill_entries *l)
     free(l->v);
     free(l->front);
     strings_free(&l->refused);
+    strings_free(&l->waiting);
 }
 
 /* The session's lines, and keeping's where its data has gone. */
@@ -340,6 +341,9 @@ print_view(const struct cli *c, const struct bill_options *o,
     } else if (text && !o->plot && !single) {
         bill_paper_text(paper, out);
     }
+    if (text && !single) {
+        bill_waiting_text(l, out);
+    }
     if (o->excel) {
         for_excel(out);
     }
@@ -359,17 +363,25 @@ write_view(const struct cli *c, const struct bill_options *o, const struct buf *
     return 0;
 }
 
+/* What is no session's receipt, but belongs beside them. */
+static int
+load_rest(const struct cli *c, struct bill_entries *l, const char *month, struct err *e)
+{
+    return bill_front_all(c, l, e) == 0 ? bill_waiting_find(c, l, month, e) : -1;
+}
+
 /* All bills; or those that are right, *partial: each view says that it lacks some. */
 static int
-load_all(const struct cli *c, struct bill_entries *l, bool *partial, struct err *e)
+load_all(const struct cli *c, struct bill_entries *l, const char *month, bool *partial,
+         struct err *e)
 {
-    struct err front;
+    struct err rest;
     int rc = bill_entries_all(c, l, false, e);
 
     if (rc == 0) {
-        return bill_front_all(c, l, e);
+        return load_rest(c, l, month, e);
     }
-    *partial = l->refused.n > 0 && bill_front_all(c, l, &front) == 0;
+    *partial = l->refused.n > 0 && load_rest(c, l, month, &rest) == 0;
     if (l->refused.n > 0 && e->code != ERR_SYSTEM) {
         e->code = ERR_CORRUPT; /* whatever it was: no mistake of typing */
     }
@@ -396,7 +408,7 @@ print_bills(struct cli *c, const struct bill_options *o, const struct words *w,
         rc = fetch_receipt(c, w->v[0], id, e) == 0 ? add_entries(c, &l, &id, 1, NULL, e)
                                                    : -1;
     } else {
-        rc = load_all(c, &l, &partial, e);
+        rc = load_all(c, &l, o->month, &partial, e);
     }
     if (rc != 0 && e->code != ERR_NOT_FOUND && e->code != ERR_INVALID) {
         c->stage = STAGE_TRYING; /* a receipt that is not right is no mistake of typing */
@@ -408,6 +420,9 @@ print_bills(struct cli *c, const struct bill_options *o, const struct words *w,
     }
     if (rc == 0 || partial) {
         print_view(c, o, &l, w->n == 1, &paper, &out);
+        if (o->csv || o->output != NULL) {
+            bill_waiting_say(c, &l);
+        }
         rc = write_view(c, o, &out, rc == 0 ? e : &later) == 0 ? rc : -1;
     }
     buf_free(&out);

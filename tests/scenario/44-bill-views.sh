@@ -175,3 +175,23 @@ run gpurun bill --plot -o "$work/nodir/x.svg"
 note "the command that the man page shows recomputes every figure"
 expect 0 gpurun bill --verify --all
 [ "$(grep -c ': right, ' "$work/out")" = 3 ] || fail "not all three"
+
+note "what is in no sum yet is told with it: a job that runs, or that nobody followed to its end"
+expect 0 gpurun --json run -d --name away -- true
+away=$(json 'd["id"]')
+await 60 "its end" job_is away ended
+for view in '' '--by day' '--plot'; do
+    expect 0 gpurun bill $view
+    has "not in this sum: 1 job that runs, or whose receipt was not fetched yet; \`gpurun bill $away\` fetches it"
+done
+expect 0 gpurun bill --csv
+has "not in this sum: 1 job" "$work/err"
+expect 0 gpurun --json bill
+is 'd["waiting"], d["total_fen"]' "(['$away'], $total)"
+expect 0 gpurun bill --month 1999-01
+hasnt "not in this sum"
+expect 0 gpurun --json bill away
+fen=$(json 'd["charge_fen"]')
+total=$((total + fen))
+expect 0 gpurun --json bill
+is 'd["waiting"], d["total_fen"]' "([], $total)"
