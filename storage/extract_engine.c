@@ -140,6 +140,9 @@ possible(struct extract *x, const struct tree_entry *entry)
         return EXTRACT_SKIP;
     }
     if (lost && entry->type != TREE_DIR) {
+        const char *path = extract_path(x, entry->path);
+
+        named_add(&x->lost, path, strlen(path));
         x->r->n_skipped_damaged++;
         return EXTRACT_SKIP;
     }
@@ -170,10 +173,10 @@ begin_entry(struct extract *x, const struct tree_entry *entry, uint8_t *action,
     if (*action == EXTRACT_SKIP) {
         return 0;
     }
-    tree_count(&x->r->totals, entry);
     if (entry->hard_link) {
         extract_add_link(x, path, extract_path(x, entry->target), entry, mark);
     } else {
+        tree_count(&x->r->totals, entry);
         *queue = true;
     }
     return 0;
@@ -361,17 +364,32 @@ finish_dir(struct extract *x, const struct extract_dir *d, struct err *e)
     return rc;
 }
 
+/* A further name of what could not be read is as lost as the first one. */
+static int
+make_links(struct extract *x, struct err *e)
+{
+    named_sort(&x->lost);
+    for (size_t i = 0; i < x->n_links; i++) {
+        const struct extract_link *l = &x->links[i];
+
+        if (named_has(&x->lost, l->to)) {
+            x->r->n_skipped_damaged++;
+            continue;
+        }
+        if (extract_make_link(x, l, e) != 0) {
+            return -1;
+        }
+        tree_count(&x->r->totals, l->entry);
+    }
+    return 0;
+}
+
 int
 extract_finish(struct extract *x, struct err *e)
 {
     extract_wait(x);
-    if (extract_failed(x, e)) {
+    if (extract_failed(x, e) || make_links(x, e) != 0) {
         return -1;
-    }
-    for (size_t i = 0; i < x->n_links; i++) {
-        if (extract_make_link(x, &x->links[i], e) != 0) {
-            return -1;
-        }
     }
     /* From the deepest up: a directory may be closed to us once it is finished. */
     for (size_t i = x->n_dirs; i-- > 0;) {
@@ -411,6 +429,7 @@ extract_end(struct extract *x)
     }
     free(x->dirs);
     free(x->links);
+    named_free(&x->lost);
     arena_free(&x->kept);
     extract_parent_free(&x->parent);
     buf_free(&x->content);

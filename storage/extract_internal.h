@@ -10,6 +10,7 @@
 #include "base/buf.h"
 #include "storage/arena.h"
 #include "storage/extract.h"
+#include "storage/named.h"
 #include "storage/scache.h"
 
 /*
@@ -110,6 +111,7 @@ struct extract {
     struct extract_link *links;
     size_t n_links;
     size_t cap_links;
+    struct named lost;           /* paths in the target of what could not be made */
     struct extract_marks *marks; /* in order; only with a cache */
     struct extract_marks **marks_end;
     int64_t newest_large_ns; /* change time of large files; under lock */

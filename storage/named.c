@@ -27,10 +27,23 @@ by_path(const void *a, const void *b)
 }
 
 bool
+named_has(const struct named *n, const char *path)
+{
+    return n->n > 0 && bsearch(&path, n->v, n->n, sizeof *n->v, by_path) != NULL;
+}
+
+bool
 named_by_link(const struct named *n, const struct tree_entry *entry)
 {
-    return entry->hard_link && n->n > 0 &&
-           bsearch(&entry->target, n->v, n->n, sizeof *n->v, by_path) != NULL;
+    return entry->hard_link && named_has(n, entry->target);
+}
+
+void
+named_sort(struct named *n)
+{
+    if (n->n > 1) {
+        qsort(n->v, n->n, sizeof *n->v, by_path);
+    }
 }
 
 void

@@ -19,6 +19,9 @@ struct named {
 void named_add(struct named *n, const char *path, size_t len);
 /* Is the entry one more name of one of them? */
 bool named_by_link(const struct named *n, const struct tree_entry *entry);
+/* Of paths that came in any order: once sorted, is path one of them? */
+void named_sort(struct named *n);
+bool named_has(const struct named *n, const char *path);
 void named_free(struct named *n);
 
 #endif

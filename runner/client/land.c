@@ -64,19 +64,71 @@ make_staging(struct landing *l, struct err *e)
                                : 0;
 }
 
+/*
+ * A folder that goes into another one is written to (what its `..` is), which its own
+ * mode may forbid to all but root. 0, or errno.
+ */
+static int
+move_closed(const struct landing *l, int from_fd, const char *from, unsigned flags)
+{
+    int fd = -1;
+    struct stat st;
+    int why = 0;
+
+    if (fstatat(from_fd, from, &st, AT_SYMLINK_NOFOLLOW) != 0 || !S_ISDIR(st.st_mode) ||
+        fchmodat(from_fd, from, st.st_mode | S_IRWXU, 0) != 0) {
+        return EACCES;
+    }
+    fd = openat(from_fd, from, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (fd == -1 || renameat2(from_fd, from, l->parent_fd, l->base, flags) != 0 ||
+        fchmod(fd, st.st_mode & 07777) != 0) {
+        why = errno;
+    }
+    (void)fd_close(&fd);
+    return why;
+}
+
 /* RENAME_NOREPLACE, so that nothing that came meanwhile is lost. */
 static int
 take_name(const struct landing *l, int from_fd, const char *from, bool replace,
           struct err *e)
 {
-    if (renameat2(from_fd, from, l->parent_fd, l->base, replace ? 0 : RENAME_NOREPLACE) ==
-        0) {
+    unsigned flags = replace ? 0 : RENAME_NOREPLACE;
+    int why = 0;
+
+    if (renameat2(from_fd, from, l->parent_fd, l->base, flags) != 0) {
+        why = errno == EACCES ? move_closed(l, from_fd, from, flags) : errno;
+    }
+    if (why == 0) {
         return 0;
     }
-    if (errno == EEXIST || errno == ENOTEMPTY || errno == EISDIR || errno == ENOTDIR) {
+    if (why == EEXIST || why == ENOTEMPTY || why == EISDIR || why == ENOTDIR) {
         return err_set(e, ERR_EXISTS, _("'%s' is there already"), l->base);
     }
-    return err_set_sys(e, errno, _("cannot give '%s' its name"), l->base);
+    return err_set_sys(e, why, _("cannot give '%s' its name"), l->base);
+}
+
+/* Of a single object that was left out there is nothing to give a name to. */
+static int
+is_made(const struct landing *l, const char *name, const char *only,
+        const struct extract_report *r, struct err *e)
+{
+    struct stat st;
+
+    if (fstatat(l->staging_fd, name, &st, AT_SYMLINK_NOFOLLOW) == 0) {
+        return 0;
+    }
+    if (r->n_skipped_devices > 0) {
+        return err_set(e, ERR_DENIED,
+                       _("'%s' is a device: root can have it with `gpurun snap get "
+                         "--exact`"),
+                       only);
+    }
+    if (r->n_skipped_damaged > 0) {
+        return err_set(e, ERR_NOT_FOUND, _("'%s' could not be read when it was kept"),
+                       only);
+    }
+    return 0; /* what takes its name says the rest */
 }
 
 int
@@ -93,7 +145,8 @@ land_tree(struct scratch *from, const struct brought *what, const char *target,
     int rc = -1;
 
     if (open_parent(&l, target, e) != 0 || make_staging(&l, e) != 0 ||
-        extract_tree(l.staging_fd, &what->tree, &source, &xo, &report, e) != 0) {
+        extract_tree(l.staging_fd, &what->tree, &source, &xo, &report, e) != 0 ||
+        (name != NULL && is_made(&l, name, what->only, &report, e) != 0)) {
         goto out;
     }
     rc = name != NULL ? take_name(&l, l.staging_fd, name, o->replace, e)

@@ -14,7 +14,6 @@
 #include "storage/manifest.h"
 #include "storage/snap.h"
 #include "storage/store.h"
-#include "storage/tree.h"
 
 /* ---- the catalogue ---- */
 
@@ -123,27 +122,16 @@ write_set(struct store *s, const struct agent *a, const struct renter *r, const 
           const char *name, const struct sha256 *tree, struct err *e)
 {
     struct manifest *m = manifest_new(MANIFEST_DATA);
-    struct tree_source source = tree_source_store(s);
-    struct tree_reader *reader = NULL;
     int rc = -1;
 
-    if (tree_open(&reader, tree, &source, e) == 0) {
-        const struct tree_totals *t = tree_totals(reader);
-
-        manifest_set(&m->id, id);
-        manifest_set(&m->name, name);
-        manifest_set(&m->renter, r->id);
-        m->tree = *tree;
-        m->n_files = t->n_files;
-        m->n_other = t->n_entries - t->n_files;
-        m->content_bytes = t->bytes;
-        m->n_damaged = t->n_damaged + t->n_changed;
-        m->partial = m->n_damaged > 0;
-        m->made_wall_ns = clock_wall_ns();
-        m->expires_wall_ns = 0; /* until it is removed */
-        rc = workdirs_measure(s, m, e) == 0 ? manifest_write(s, m, a->key, e) : -1;
+    manifest_set(&m->id, id);
+    manifest_set(&m->name, name);
+    manifest_set(&m->renter, r->id);
+    m->made_wall_ns = clock_wall_ns();
+    m->expires_wall_ns = 0; /* until it is removed */
+    if (workdirs_describe(s, tree, m, e) == 0) {
+        rc = manifest_write(s, m, a->key, e);
     }
-    tree_close(reader);
     manifest_free(m);
     return rc;
 }

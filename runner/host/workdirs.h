@@ -59,6 +59,10 @@ int workdirs_kept_tree(struct store *s, const char *snapshot, struct manifest **
  */
 int workdirs_measure(struct store *s, struct manifest *m, struct err *e) MUST_USE;
 
+/* What m says of its tree, which is in s: counts, damage by name, and its measure. */
+int workdirs_describe(struct store *s, const struct sha256 *tree, struct manifest *m,
+                      struct err *e) MUST_USE;
+
 /* What a snapshot needs to know of the job, besides its spec. */
 struct workdirs_end {
     const struct job_spec *spec;

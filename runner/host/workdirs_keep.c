@@ -1,3 +1,4 @@
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/utsname.h>
@@ -11,6 +12,7 @@
 #include "storage/manifest.h"
 #include "storage/snap.h"
 #include "storage/store.h"
+#include "storage/tree.h"
 #include "storage/workdir.h"
 
 #define NS_PER_S ((int64_t)1000000000)
@@ -79,24 +81,84 @@ describe(struct manifest *m, const struct workdirs_end *end)
                          SNAP_KEEP_DEFAULT_S * NS_PER_S;
 }
 
+/* Only the first damaged ones may have been named; all of them count. */
+static void
+take_totals(struct manifest *m, const struct sha256 *tree, const struct tree_totals *t)
+{
+    m->tree = *tree;
+    m->n_files = t->n_files;
+    m->content_bytes = t->bytes;
+    m->n_other = t->n_entries - t->n_files;
+    if (t->n_damaged + t->n_changed > m->n_damaged) {
+        m->n_damaged = t->n_damaged + t->n_changed;
+    }
+    m->partial = m->n_damaged > 0;
+}
+
+static const char *
+damage_words(enum tree_damage damage, int sys_errno)
+{
+    static const int errnos[] = {
+        [TREE_UNREADABLE] = EACCES, [TREE_VANISHED] = ENOENT, [TREE_IO_ERROR] = EIO};
+
+    if (damage == TREE_CHANGED) {
+        return "changed while it was read";
+    }
+    return strerror(sys_errno != 0 ? sys_errno : errnos[damage]);
+}
+
 static void
 take_report(struct manifest *m, const struct build_report *b)
 {
-    m->tree = b->tree;
-    m->n_files = b->totals.n_files;
-    m->content_bytes = b->totals.bytes;
-    m->n_other = b->totals.n_entries - b->totals.n_files;
     for (size_t i = 0; i < b->n_damaged; i++) {
         manifest_add_damage(m, b->damaged[i].path,
-                            b->damaged[i].sys_errno != 0
-                                ? strerror(b->damaged[i].sys_errno)
-                                : "changed while it was read");
+                            damage_words(b->damaged[i].damage, b->damaged[i].sys_errno));
     }
-    /* Only the first ones are named; all of them count. */
-    if (b->totals.n_damaged + b->totals.n_changed > m->n_damaged) {
-        m->n_damaged = b->totals.n_damaged + b->totals.n_changed;
+    take_totals(m, &b->tree, &b->totals);
+}
+
+static int
+name_damaged(struct manifest *m, struct tree_reader *r, uint64_t n, struct err *e)
+{
+    const struct tree_group *g;
+
+    while (m->n_damaged < n) {
+        if (tree_next(r, &g, e) != 0) {
+            return -1;
+        }
+        if (g == NULL) {
+            break;
+        }
+        for (size_t i = 0; i < g->n_entries; i++) {
+            const struct tree_entry *entry = &g->entries[i];
+
+            if (entry->damage != TREE_WHOLE) {
+                manifest_add_damage(m, entry->path, damage_words(entry->damage, 0));
+            }
+        }
     }
-    m->partial = m->n_damaged > 0;
+    return 0;
+}
+
+int
+workdirs_describe(struct store *s, const struct sha256 *tree, struct manifest *m,
+                  struct err *e)
+{
+    struct tree_source source = tree_source_store(s);
+    struct tree_reader *r = NULL;
+    const struct tree_totals *t;
+    int rc = -1;
+
+    if (tree_open(&r, tree, &source, e) != 0) {
+        return -1;
+    }
+    t = tree_totals(r);
+    if (name_damaged(m, r, t->n_damaged + t->n_changed, e) == 0) {
+        take_totals(m, tree, t);
+        rc = workdirs_measure(s, m, e);
+    }
+    tree_close(r);
+    return rc;
 }
 
 /* ---- what keeping it takes ---- */
@@ -214,34 +276,23 @@ workdirs_keep_tree(const struct agent *a, const struct renter *r, const char *id
                    const char *name, const struct sha256 *tree, struct err *e)
 {
     struct manifest *m = manifest_new(MANIFEST_SNAPSHOT);
-    struct tree_source source;
-    struct tree_reader *reader = NULL;
-    struct build_report report = {.tree = *tree};
     struct store *s = NULL;
     int rc = -1;
 
     if (workdirs_open_store(r, &s, e) != 0) {
         goto out;
     }
-    source = tree_source_store(s);
-    if (tree_open(&reader, tree, &source, e) != 0) {
-        goto out;
-    }
-    report.totals = *tree_totals(reader);
     manifest_set(&m->id, id);
     manifest_set(&m->name, name);
     manifest_set(&m->renter, r->id);
     snap_clock_note(s);
     m->made_wall_ns = clock_wall_ns();
     m->expires_wall_ns = m->made_wall_ns + SNAP_KEEP_DEFAULT_S * NS_PER_S;
-    take_report(m, &report);
-    if (workdirs_measure(s, m, e) != 0 || manifest_write(s, m, a->key, e) != 0) {
-        goto out;
+    if (workdirs_describe(s, tree, m, e) == 0) {
+        rc = manifest_write(s, m, a->key, e);
     }
-    rc = 0;
 
 out:
-    tree_close(reader);
     manifest_free(m);
     store_close(s);
     return rc;

@@ -80,7 +80,8 @@ note "partial: what cannot be read is named, and the exit code is the job's"
 mortal=()
 [ "$(id -u)" != 0 ] || mortal=(setpriv --bounding-set=-dac_override,-dac_read_search)
 expect 5 as_client "${mortal[@]}" "$BUILD/bin/gpurun" --name pa -- \
-    sh -c 'echo pa >wrote; echo x >closed; chmod 000 closed; exit 5'
+    sh -c 'echo pa >wrote; echo x >closed; chmod 000 closed; ln closed other
+        mkdir shut; echo in >shut/in; chmod 555 shut; exit 5'
 has partial "$work/err"
 has closed "$work/err"
 expect 0 gpurun --json snap show pa
@@ -91,9 +92,16 @@ expect 0 gpurun snap files pa
 [ "$(grep -c damaged "$work/out")" = 1 ] || fail "not one damaged entry"
 rm -rf "$work/got"
 expect 0 gpurun snap get pa -o "$work/got"
-has "1 file is left out" "$work/err"
+has "2 files are left out" "$work/err" # by both its names
 [ "$(cat "$work/got/wrote")" = pa ] || fail "the rest of a partial snapshot"
-[ ! -e "$work/got/closed" ] || fail "a damaged file was made"
+[ ! -e "$work/got/closed" ] && [ ! -e "$work/got/other" ] || fail "a damaged file was made"
+expect 100 gpurun snap get pa other -o "$work/got-other"
+has "'other' could not be read when it was kept" "$work/err"
+
+note "a folder that is closed to writing comes by itself, too"
+expect 0 as_client "${mortal[@]}" "$BUILD/bin/gpurun" snap get pa shut -o "$work/shut"
+[ "$(stat -c %a "$work/shut")" = 555 ] && [ "$(cat "$work/shut/in")" = in ] || fail "the folder"
+chmod 755 "$work/got/shut" "$work/shut"
 
 note "snap take of a folder: everything, ignored files and secrets too"
 mkdir -p "$work/folder/sub"
@@ -109,6 +117,16 @@ case $id in s????????????) ;; *) fail "snap take printed '$id'" ;; esac
 rm -rf "$work/got"
 expect 0 gpurun -q snap get "$id" -o "$work/got"
 diff -r --no-dereference "$work/folder" "$work/got" || fail "snap take and get differ"
+note "what of it cannot be read is named, as a job's is"
+mkdir "$work/closing"
+echo x >"$work/closing/closed"
+chmod 000 "$work/closing/closed"
+expect 0 as_client "${mortal[@]}" "$BUILD/bin/gpurun" snap take "$work/closing"
+part=$(cat "$work/out")
+has "snap show $part" "$work/err"
+expect 0 gpurun --json snap show "$part"
+[ "$(json n_damaged) $(json damaged.0.name) $(json damaged.0.why)" = "1 closed Permission denied" ] ||
+    fail "what is damaged is not named"
 note "which needs no second copy on the way: the store of this machine is read where it lies"
 mv "$client/gpurun/tmp" "$work/tmp.was"
 echo "no folder" >"$client/gpurun/tmp"

@@ -69,6 +69,15 @@ entry_of(const char *path, enum tree_type type, uint64_t size)
                                .stored = type == TREE_FILE ? size : 0};
 }
 
+static void
+link_to(struct tree_entry *entry, const char *target)
+{
+    entry->hard_link = true;
+    entry->stored = 0;
+    entry->target = target;
+    entry->target_len = strlen(target);
+}
+
 /* Random bytes of that seed as a chunk. */
 static struct tree_chunk
 chunk_of(struct world *w, uint64_t seed, size_t len)
@@ -86,7 +95,8 @@ chunk_of(struct world *w, uint64_t seed, size_t len)
 
 /*
  * "", a/, a/0 (empty), a/1, a/2, a/3 (one chunk each, in one group), d1/, d1/c, d2/,
- * d2/c, lost (could not be read), pipe, dev and disk (devices), z (a second name of a/2).
+ * d2/c, lost (could not be read) and lost2 (a second name of it), pipe, dev and disk
+ * (devices), z (a second name of a/2).
  */
 static int
 set_up(void **state)
@@ -101,8 +111,8 @@ set_up(void **state)
         entry_of("d1", TREE_DIR, 0),     entry_of("d1/c", TREE_FILE, PIECE),
         entry_of("d2", TREE_DIR, 0),     entry_of("d2/c", TREE_FILE, PIECE),
         entry_of("dev", TREE_CHAR, 0),   entry_of("disk", TREE_BLOCK, 0),
-        entry_of("lost", TREE_FILE, 50), entry_of("pipe", TREE_FIFO, 0),
-        entry_of("z", TREE_FILE, PIECE)};
+        entry_of("lost", TREE_FILE, 50), entry_of("lost2", TREE_FILE, 50),
+        entry_of("pipe", TREE_FIFO, 0),  entry_of("z", TREE_FILE, PIECE)};
     struct tree_chunk chunks[5];
     struct tree_group g = {.entries = first, .n_entries = 6, .chunks = chunks};
     struct err e = {0};
@@ -120,15 +130,13 @@ set_up(void **state)
     second[5].dev_minor = 5;
     second[6].damage = TREE_UNREADABLE;
     second[6].stored = 0;
-    second[8].hard_link = true;
-    second[8].stored = 0;
-    second[8].target = "a/2";
-    second[8].target_len = 3;
+    link_to(&second[7], "lost");
+    link_to(&second[9], "a/2");
     w->w = tree_writer_new(&sink);
     g.n_chunks = 3;
     assert_ok(tree_writer_add(w->w, &g, NULL, &e));
     g.entries = second;
-    g.n_entries = 9;
+    g.n_entries = 10;
     g.chunks = chunks + 3;
     g.n_chunks = 2;
     assert_ok(tree_writer_add(w->w, &g, NULL, &e));
@@ -220,12 +228,13 @@ extract__makes_all_and_counts_it(void **state)
     assert_true(a.st_ino == z.st_ino && a.st_nlink == 2);
     assert_int_equal(fstatat(w->fd, "pipe", &a, 0), 0);
     assert_true(S_ISFIFO(a.st_mode));
-    assert_false(is_there(w, "dev") || is_there(w, "disk") || is_there(w, "lost"));
-    assert_int_equal(r.totals.n_entries, w->totals.n_entries - 3);
+    assert_false(is_there(w, "dev") || is_there(w, "disk") || is_there(w, "lost") ||
+                 is_there(w, "lost2"));
+    assert_int_equal(r.totals.n_entries, w->totals.n_entries - 4);
     assert_int_equal(r.totals.stored, 5 * PIECE);
     assert_int_equal(r.n_skipped_devices, 2);
-    assert_int_equal(r.n_skipped_damaged, 1);
-    assert_int_equal(w->n_roots, 1); /* the tree is read once */
+    assert_int_equal(r.n_skipped_damaged, 2); /* by both its names */
+    assert_int_equal(w->n_roots, 1);          /* the tree is read once */
     assert_int_equal(w->n_gets, 2 + 5);
     assert_int_equal(sync_calls.n, 0);
 }
