@@ -218,6 +218,8 @@ mark_snapshot(struct gc *g, const char *id, struct live *trees, struct err *e)
     }
     if (rc == -1) {
         (void)err_wrap(e, "gc: cannot tell what snapshot %s needs", id);
+    } else if (m->kind == MANIFEST_SHIPPED) { /* nobody is charged for it: not measured */
+        gc_say(g, "what was shipped is kept as %s, base of what comes next", id);
     } else {
         gc_say(g, "snapshot %s keeps %" PRIu64 " chunks, %" PRIu64 " bytes", id,
                m->n_chunks, m->stored_bytes);

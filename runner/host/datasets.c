@@ -97,26 +97,6 @@ out:
     return rc;
 }
 
-/*
- * Shipping claimed the tree for a while, as it does for code; the set has a claim of its
- * own now, and one that outlived the set would hold its room for nothing.
- */
-static int
-drop_shipped(struct store *s, const struct snap_list *l, const struct sha256 *tree,
-             struct err *e)
-{
-    for (size_t i = 0; i < l->n; i++) {
-        const struct snap *n = &l->v[i];
-
-        if (n->m != NULL && n->m->kind == MANIFEST_SHIPPED &&
-            n->claim.data == SNAP_DATA_KEPT && sha256_equal(&n->m->tree, tree) &&
-            snap_drop(s, n->id, "kept as a data set", e) != 0) {
-            return -1;
-        }
-    }
-    return 0;
-}
-
 static int
 write_set(struct store *s, const struct agent *a, const struct renter *r, const char *id,
           const char *name, const struct sha256 *tree, struct err *e)
@@ -187,7 +167,7 @@ datasets_keep(const struct agent *a, const struct renter *r, char id[JOB_ID_LEN 
     } else if (write_set(s, a, r, id, name, tree, e) != 0) {
         goto out;
     }
-    rc = drop_shipped(s, &l, tree, e);
+    rc = workdirs_drop_shipped(s, tree, e);
 
 out:
     snap_list_free(&l);

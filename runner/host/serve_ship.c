@@ -16,7 +16,6 @@
 #define NS_PER_S     ((int64_t)1000000000)
 #define RENEW_NS     (86400 * NS_PER_S) /* claims shorter than all but this are renewed */
 #define ID_ALPHABET  "0123456789abcdefghjkmnpqrstvwxyz"
-#define NAMES_MAX    200
 #define WINDOW_BYTES ((size_t)8 << 20)
 
 /*
@@ -39,49 +38,21 @@ struct serve_ship {
     struct serve_wait *waits; /* submits that need the tree */
 };
 
-/*
- * The manifest of what was shipped is named after its tree, so the same again is the
- * same one. A name whose data was given up stays so; the next one is taken then.
+/* The manifest of what was shipped is named after its tree: the same again is the same.
  */
 static void
-shipped_id(const struct sha256 *tree, unsigned nth, char out[JOB_ID_LEN + 1])
+shipped_id(const struct sha256 *tree, char out[JOB_ID_LEN + 1])
 {
-    uint8_t seed[SHA256_LEN + 1];
+    uint8_t seed[SHA256_LEN + 1] = {0};
     struct sha256 h;
 
     memcpy(seed, tree->b, SHA256_LEN);
-    seed[SHA256_LEN] = (uint8_t)nth;
     sha256_of(seed, sizeof seed, &h);
     out[0] = (char)ID_SNAPSHOT;
     for (int i = 0; i < ID_RANDOM_LEN; i++) {
         out[1 + i] = ID_ALPHABET[h.b[i] & 31];
     }
     out[JOB_ID_LEN] = '\0';
-}
-
-/* The name in use (*found), or the first one that is free. */
-static int
-find_claim(struct store *st, const struct sha256 *tree, char id[JOB_ID_LEN + 1],
-           struct snap_claim *c, bool *found, struct err *e)
-{
-    struct err why;
-
-    for (unsigned nth = 0; nth < NAMES_MAX; nth++) {
-        shipped_id(tree, nth, id);
-        if (snap_claim_get(st, id, c, &why) != 0) {
-            if (why.code != ERR_NOT_FOUND) {
-                *e = why;
-                return -1;
-            }
-            *found = false;
-            return 0;
-        }
-        if (c->data == SNAP_DATA_KEPT) {
-            *found = true;
-            return 0;
-        }
-    }
-    return err_set(e, ERR_RANGE, "this tree was shipped and given up too often");
 }
 
 static void
@@ -122,30 +93,37 @@ claim_anew(struct serve_ship *h, const char *id, struct err *e)
 }
 
 /*
- * A snapshot that comes from elsewhere is wanted now, whatever became of it here before
- * and however old it is.
+ * What comes is wanted now, whatever became of it here before and however old it is:
+ * where its data was given up, or is not kept until least_ns, it is kept until until_ns.
  */
+static int
+claim_again(struct store *s, const char *id, int64_t least_ns, int64_t until_ns,
+            struct err *e)
+{
+    struct snap_claim c;
+
+    if (snap_claim_get(s, id, &c, e) != 0) {
+        return -1;
+    }
+    if (c.data == SNAP_DATA_GONE) {
+        return snap_regain(s, id, until_ns, e);
+    }
+    if (c.expires_wall_ns != 0 && c.expires_wall_ns < least_ns) {
+        return snap_keep(s, id, until_ns, e);
+    }
+    return 0;
+}
+
 static int
 claim_snapshot(struct serve_ship *h, int64_t now_ns, int64_t until_ns, struct err *e)
 {
     struct manifest *m = NULL;
-    struct snap_claim c;
     int rc = -1;
 
-    if (manifest_write_encoded(h->store, h->manifest.data, h->manifest.len, e) != 0 ||
-        manifest_parse(&m, h->manifest.data, h->manifest.len, e) != 0 ||
-        snap_claim_get(h->store, m->id, &c, e) != 0) {
-        goto out;
+    if (manifest_write_encoded(h->store, h->manifest.data, h->manifest.len, e) == 0 &&
+        manifest_parse(&m, h->manifest.data, h->manifest.len, e) == 0) {
+        rc = claim_again(h->store, m->id, now_ns + RENEW_NS, until_ns, e);
     }
-    if (c.data == SNAP_DATA_GONE) {
-        rc = snap_regain(h->store, m->id, until_ns, e);
-    } else if (c.expires_wall_ns != 0 && c.expires_wall_ns < now_ns + RENEW_NS) {
-        rc = snap_keep(h->store, m->id, until_ns, e);
-    } else {
-        rc = 0;
-    }
-
-out:
     manifest_free(m);
     return rc;
 }
@@ -156,29 +134,24 @@ claim(struct serve_ship *h, struct err *e)
     int64_t now_ns = clock_wall_ns();
     int64_t until_ns = now_ns + SNAP_KEEP_DEFAULT_S * NS_PER_S;
     char id[JOB_ID_LEN + 1];
-    struct snap_claim was;
-    bool found;
+    struct err why;
 
     if (h->manifest.len > 0) {
         return claim_snapshot(h, now_ns, until_ns, e);
     }
-    if (find_claim(h->store, &h->tree, id, &was, &found, e) != 0) {
-        return -1;
+    shipped_id(&h->tree, id);
+    if (claim_again(h->store, id, until_ns - RENEW_NS, until_ns, &why) == 0) {
+        return 0;
     }
-    if (!found) {
-        if (claim_anew(h, id, e) == 0) {
-            return 0;
-        }
-        /* Another connection may have shipped the same files at the same moment. */
-        return e->code == ERR_EXISTS &&
-                       find_claim(h->store, &h->tree, id, &was, &found, e) == 0 && found
-                   ? 0
-                   : -1;
+    if (why.code == ERR_NOT_FOUND && claim_anew(h, id, &why) == 0) {
+        return 0;
     }
-    if (was.expires_wall_ns != 0 && was.expires_wall_ns < until_ns - RENEW_NS) {
-        return snap_keep(h->store, id, until_ns, e);
+    /* Another connection may have shipped the same files at the same moment. */
+    if (why.code == ERR_EXISTS) {
+        return claim_again(h->store, id, until_ns - RENEW_NS, until_ns, e);
     }
-    return 0;
+    *e = why;
+    return -1;
 }
 
 /* ---- the channel ---- */
@@ -464,22 +437,27 @@ serve_ship_open(struct serve *s, const struct mux_offer *offer)
     rec_free(room);
 }
 
-/* Claimed by an earlier connection? */
+/*
+ * Claimed by an earlier connection, or by what has been made of it since: the request may
+ * be one that was answered before the link broke.
+ */
 static bool
 is_claimed(struct serve *s, const struct sha256 *tree)
 {
     char *path = workdirs_store_path(s->renter);
     struct store_options o = {.must_exist = true};
+    struct snap_list l = {NULL, 0};
     struct store *st = NULL;
-    struct snap_claim c;
-    char id[JOB_ID_LEN + 1];
     bool here = false;
     struct err none;
 
-    if (store_open(&st, path, &o, &none) != 0 ||
-        find_claim(st, tree, id, &c, &here, &none) != 0) {
-        here = false;
+    if (store_open(&st, path, &o, &none) == 0 && snap_list(st, &l, &none) == 0) {
+        for (size_t i = 0; i < l.n && !here; i++) {
+            here = l.v[i].m != NULL && l.v[i].claim.data == SNAP_DATA_KEPT &&
+                   sha256_equal(&l.v[i].m->tree, tree);
+        }
     }
+    snap_list_free(&l);
     store_close(st);
     free(path);
     return here;

@@ -63,6 +63,14 @@ int workdirs_measure(struct store *s, struct manifest *m, struct err *e) MUST_US
 int workdirs_describe(struct store *s, const struct sha256 *tree, struct manifest *m,
                       struct err *e) MUST_USE;
 
+/*
+ * Shipping claimed the tree for a while, as it does for code. What is to be kept for its
+ * own sake has a claim of its own now, and one that outlived it would hold its room for
+ * nothing.
+ */
+int workdirs_drop_shipped(struct store *s, const struct sha256 *tree,
+                          struct err *e) MUST_USE;
+
 /* What a snapshot needs to know of the job, besides its spec. */
 struct workdirs_end {
     const struct job_spec *spec;

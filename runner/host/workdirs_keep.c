@@ -229,6 +229,24 @@ out:
 }
 
 int
+workdirs_drop_shipped(struct store *s, const struct sha256 *tree, struct err *e)
+{
+    struct snap_list l = {NULL, 0};
+    int rc = snap_list(s, &l, e);
+
+    for (size_t i = 0; rc == 0 && i < l.n; i++) {
+        const struct snap *n = &l.v[i];
+
+        if (n->m != NULL && n->m->kind == MANIFEST_SHIPPED &&
+            n->claim.data == SNAP_DATA_KEPT && sha256_equal(&n->m->tree, tree)) {
+            rc = snap_drop(s, n->id, "kept for its own sake", e);
+        }
+    }
+    snap_list_free(&l);
+    return rc;
+}
+
+int
 workdirs_snapshot(const struct agent *a, const struct renter *r,
                   const struct workdirs_end *end, struct workdirs_snapshot *out,
                   struct err *e)
@@ -277,6 +295,7 @@ workdirs_keep_tree(const struct agent *a, const struct renter *r, const char *id
 {
     struct manifest *m = manifest_new(MANIFEST_SNAPSHOT);
     struct store *s = NULL;
+    struct err ignored;
     int rc = -1;
 
     if (workdirs_open_store(r, &s, e) != 0) {
@@ -288,9 +307,11 @@ workdirs_keep_tree(const struct agent *a, const struct renter *r, const char *id
     snap_clock_note(s);
     m->made_wall_ns = clock_wall_ns();
     m->expires_wall_ns = m->made_wall_ns + SNAP_KEEP_DEFAULT_S * NS_PER_S;
-    if (workdirs_describe(s, tree, m, e) == 0) {
-        rc = manifest_write(s, m, a->key, e);
+    if (workdirs_describe(s, tree, m, e) != 0 || manifest_write(s, m, a->key, e) != 0) {
+        goto out;
     }
+    rc = 0;
+    (void)!workdirs_drop_shipped(s, tree, &ignored); /* else it expires */
 
 out:
     manifest_free(m);

@@ -22,18 +22,22 @@ echo print >small
 expect 0 gpurun -q --name one -- sh -c 'head -c 4000000 /dev/urandom >one'
 expect 0 gpurun -q --name two -- sh -c 'head -c 4000000 /dev/urandom >two; sha256sum <two'
 two=$(cat "$work/out")
+mkdir "$work/taken"
+head -c 4000000 /dev/urandom >"$work/taken/f"
+expect 0 gpurun -q snap take "$work/taken" --name taken
 
 note "gc takes nothing that a snapshot needs, and all that none needs"
 before=$(packs)
 expect 0 gpurun gc
 [ "$(packs)" = "$before" ] || fail "gc took something that is needed"
 expect 0 gpurun snap rm one
+expect 0 gpurun snap rm taken # whose shipping holds nothing any more
 expect 0 as_client env LC_ALL=zh_CN.UTF-8 "$BUILD/bin/gpurun" gc --dry-run
 has "没有归属"
 hasnt "chunks"
 expect 0 gpurun --json gc --dry-run
 would=$(field hosts.0.freed_bytes)
-[ "$would" -gt 3900000 ] || fail "--dry-run: $(cat "$work/out")"
+[ "$would" -gt 7900000 ] || fail "--dry-run: $(cat "$work/out")"
 expect 0 gpurun gc --dry-run
 has "nothing was changed: "
 [ "$(packs)" = "$before" ] || fail "--dry-run changed something"
@@ -41,13 +45,16 @@ expect 0 gpurun --json gc
 freed=$(field hosts.0.freed_bytes)
 [ "$freed" -gt $((would - 100000)) ] && [ "$freed" -lt $((would + 100000)) ] ||
     fail "--dry-run said $would, and it was $freed"
-[ "$(field hosts.0.host)" = local ] && [ "$(field hosts.0.freed_bytes)" -gt 3900000 ] || fail "gc: $(cat "$work/out")"
-[ "$(packs)" -lt $((before - 3900000)) ] || fail "nothing was given back"
+[ "$(field hosts.0.host)" = local ] && [ "$(field hosts.0.freed_bytes)" -gt 7900000 ] || fail "gc: $(cat "$work/out")"
+[ "$(packs)" -lt $((before - 7900000)) ] || fail "nothing was given back"
 [ -z "$(find "$home"/renters/*/work -name one)" ] || fail "the directory of a removed snapshot stays"
 expect 0 gpurun snap verify two
 has sound
 expect 0 gpurun -q snap get two two -o "$work/two"
 [ "$(sha256sum <"$work/two")" = "$two" ] || fail "gc harmed a snapshot"
+expect 0 gpurun -q snap take "$work/taken" --name taken
+expect 0 gpurun snap verify taken
+has sound
 expect 0 agent gc --dry-run
 expect 0 agent tick
 expect 0 agent fsck
