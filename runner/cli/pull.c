@@ -1,5 +1,6 @@
 #include "runner/cli/pull.h"
 
+#include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -34,9 +35,11 @@ static const char script[] =
     "    wget -nv -t 5 -O \"$name\" \"$1\" >&2 || exit\n"
     "elif command -v python3 >/dev/null; then\n"
     "    python3 -c 'import shutil, sys, urllib.request as u\n"
-    "with u.urlopen(sys.argv[1]) as r, open(sys.argv[2], \"wb\") as f:\n"
-    "    shutil.copyfileobj(r, f, 1 << 20)\n"
-    "    if r.length: sys.exit(\"it ended early\")' \"$1\" \"$name\" || exit\n"
+    "try:\n"
+    "    with u.urlopen(sys.argv[1]) as r, open(sys.argv[2], \"wb\") as f:\n"
+    "        shutil.copyfileobj(r, f, 1 << 20)\n"
+    "        if r.length: sys.exit(\"it ended early\")\n"
+    "except OSError as e: sys.exit(str(e))' \"$1\" \"$name\" || exit\n"
     "else\n"
     "    echo 'there is no curl, wget or python3 on this host' >&2\n"
     "    exit 1\n"
@@ -50,6 +53,35 @@ static const char script[] =
     "*) tar --no-same-owner -xf \"./$name\" || exit ;;\n"
     "esac\n"
     "rm -f \"$name\"\n";
+
+/* As pages give it, in small letters or capitals. */
+static bool
+parse_sum(const char *text, uint8_t sum[SHA256_LEN])
+{
+    char small[2 * SHA256_LEN + 1];
+    size_t n = strlen(text);
+
+    if (n >= sizeof small) {
+        return false;
+    }
+    for (size_t i = 0; i < n; i++) {
+        small[i] = (char)tolower((unsigned char)text[i]);
+    }
+    return hex_parse(small, n, sum, SHA256_LEN);
+}
+
+/* For the script: in small letters, nothing for none; malloc'ed. */
+static char *
+sum_word(const struct pull *p)
+{
+    uint8_t sum[SHA256_LEN];
+    char hex[2 * SHA256_LEN + 1] = "";
+
+    if (p->sha256 != NULL && parse_sum(p->sha256, sum)) {
+        hex_format(sum, sizeof sum, hex);
+    }
+    return xstrdup(hex);
+}
 
 int
 pull_check(const struct pull *p, struct err *e)
@@ -68,7 +100,7 @@ pull_check(const struct pull *p, struct err *e)
                          "ftp://… (`gpurun data put` sends a folder of this machine)"),
                        text_escape_to(shown, sizeof shown, p->url));
     }
-    if (p->sha256 != NULL && !hex_parse(p->sha256, strlen(p->sha256), sum, sizeof sum)) {
+    if (p->sha256 != NULL && !parse_sum(p->sha256, sum)) {
         return err_set(e, ERR_INVALID, "%s", _("--sha256 wants 64 hex digits"));
     }
     return 0;
@@ -100,7 +132,7 @@ make_request(struct cli *c, const struct config *cfg, const struct pull *p,
                     xstrdup(script),
                     xstrdup("gpurun-data-pull"),
                     xstrdup(p->url),
-                    xstrdup(p->sha256 != NULL ? p->sha256 : ""),
+                    sum_word(p),
                     xstrdup(p->unpack ? "unpack" : "")};
     struct run_options o = {.host = p->host,
                             .cpu = "1",
@@ -194,6 +226,20 @@ out:
     return rc;
 }
 
+/* The job has ended with that code, its own: no failure of ours, which has been told. */
+static bool
+has_failed(const struct home *home, const char *job, int code)
+{
+    struct job_record r;
+    struct err none;
+    bool ended;
+
+    job_record_init(&r);
+    ended = jobs_load(home, job, &r, &none) == 0 && r.final;
+    job_record_free(&r);
+    return ended && (code < CLI_USAGE || code > CLI_LOST);
+}
+
 static int
 fetch_it(struct cli *c, struct client *cl, const struct config *cfg, const struct pull *p,
          struct snap_info *out, struct err *e)
@@ -216,7 +262,7 @@ fetch_it(struct cli *c, struct client *cl, const struct config *cfg, const struc
     if (rc == 0) {
         c->stage = STAGE_CHANGED;
         rc = keep(c, cl, p, r.spec.job, out, e);
-    } else if (rc > 0 && rc < CLI_USAGE) {
+    } else if (rc > 0 && has_failed(c->home, r.spec.job, rc)) {
         c->stage = STAGE_CHANGED;
         rc = err_set(e, ERR_SYSTEM,
                      _("%s was not fetched by %s (exit code %d, see above); no data set "

@@ -165,7 +165,7 @@ expect 100 gpurun data pull one "$www/one.bin" --host $H
 has "is no URL" "$work/err"
 expect 100 gpurun data pull one "$url/one.bin" --host $H --sha256 12
 n=$(gpurun --json snap ls | grep -o '"id"' | wc -l)
-expect 0 gpurun data pull one "$url/one.bin?x=1" --host $H --sha256 "$(sha256sum <"$www/one.bin" | cut -d' ' -f1)" --json
+expect 0 gpurun data pull one "$url/one.bin?x=1" --host $H --sha256 "$(sha256sum <"$www/one.bin" | cut -d' ' -f1 | tr a-f A-F)" --json
 [ "$(json '(d["name"], d["host"], d["files"], d["bytes"])')" = "('one', '$H', 1, 200000)" ] || fail "pull: $(cat "$work/out")"
 [ "$(gpurun --json snap ls | grep -o '"id"' | wc -l)" = "$n" ] || fail "a snapshot is left: $(gpurun snap ls)"
 expect 0 gpurun -q run --host $H --data one -- sha256sum one/one.bin
@@ -193,6 +193,9 @@ ln -s /usr/bin/python3 "$work/few/"
 expect 0 gpurun -q data pull one "$url/one.bin" --host few --sha256 "$(sha256sum <"$www/one.bin" | cut -d' ' -f1)"
 expect 102 gpurun data pull no "$url/nothing" --host few
 has 404 "$work/err"
+hasnt Traceback "$work/err"
+expect 102 gpurun data pull no "$url/set.tgz" --host few --unpack
+has "(exit code 127, see above); no data set was made" "$work/err"
 expect 0 gpurun -q host rm few
 expect 0 gpurun data rm one
 expect 0 gpurun data rm tree
