@@ -200,14 +200,22 @@ end_text(const struct batch *b, struct buf *out)
     }
     table_print(t, out);
     table_free(t);
-    buf_printf(out, _("%zu jobs, %zu of them exited 0: %s in all"), b->n, n_good(b),
-               out_fen(total_fen(b), money));
+    buf_printf(out,
+               NP_("%zu job, %zu of them exited 0: %s in all",
+                   "%zu jobs, %zu of them exited 0: %s in all", b->n),
+               b->n, n_good(b), out_fen(total_fen(b), money));
     if (missing > 0) {
-        buf_printf(out, _(", and %zu bills are still to come (`gpurun bill`)"), missing);
+        buf_printf(out,
+                   NP_(", and %zu bill is still to come (`gpurun bill`)",
+                       ", and %zu bills are still to come (`gpurun bill`)", missing),
+                   missing);
     }
     buf_add_str(out, "\n");
     if (n_kept(b) > 0) {
-        buf_printf(out, _("data: %zu snapshots, %zu of them with a copy elsewhere"),
+        buf_printf(out,
+                   NP_("data: %zu snapshot, %zu of them with a copy elsewhere",
+                       "data: %zu snapshots, %zu of them with a copy elsewhere",
+                       n_kept(b)),
                    n_kept(b), n_copied(b));
         buf_add_str(out, "\n");
     }
@@ -302,7 +310,10 @@ plan_text(const struct batch *b, const int64_t *caps, int64_t total, struct buf 
     }
     table_print(t, out);
     table_free(t);
-    buf_printf(out, _("%zu jobs, at most %s in all; on:"), b->n, out_fen(total, money));
+    buf_printf(
+        out,
+        NP_("%zu job, at most %s in all; on:", "%zu jobs, at most %s in all; on:", b->n),
+        b->n, out_fen(total, money));
     for (size_t i = 0; i < b->n_hosts; i++) {
         buf_printf(out, " %s", place_at(b->place, i)->host);
     }

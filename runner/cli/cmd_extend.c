@@ -1,6 +1,7 @@
 #include <string.h>
 
 #include "base/buf.h"
+#include "base/clock.h"
 #include "base/json.h"
 #include "base/text.h"
 #include "meter/grant.h"
@@ -16,7 +17,8 @@
 #include "runner/job/verbs.h"
 #include "runner/wire/msg.h"
 
-#define NS_PER_S ((int64_t)1000000000)
+#define NS_PER_S       ((int64_t)1000000000)
+#define CLOCKS_APART_S 60 /* the host's and ours */
 
 struct extend_options {
     const char *max_cost;
@@ -120,24 +122,55 @@ send_grant(struct session *s, const char *job, const struct grant *g, struct rec
     return rc;
 }
 
-static int
-show_result(const struct cli *c, const struct rec *resp, const struct grant *g,
-            const struct session *s, const char *job, struct err *e)
+/* Whoever asked for more time hears that the cap leaves less. */
+static void
+say_cap_first(const struct cli *c, const struct job_state *st, const struct grant *g)
+{
+    int64_t ran_s = (clock_wall_ns() - st->started_wall_ns) / NS_PER_S;
+    char time[TEXT_DURATION_MAX];
+
+    if (g->cap_fen > 0 && st->started_wall_ns > 0 && st->can_run_s != JOB_NOT_SET &&
+        ran_s + st->can_run_s + CLOCKS_APART_S < g->max_s) {
+        text_format_duration(st->can_run_s, time);
+        say(c,
+            _("it can run for %s only, which is what the cap pays; --max-cost raises it"),
+            time);
+    }
+}
+
+static void
+say_limits(const struct cli *c, const struct grant *g)
 {
     char money[OUT_MONEY_MAX];
     char time[TEXT_DURATION_MAX];
+
+    text_format_duration(g->max_s, time);
+    if (g->cap_fen > 0) {
+        say(c, _("cap now %s, time limit %s"), out_fen(g->cap_fen, money), time);
+    } else {
+        say(c, _("time limit now %s"), time);
+    }
+}
+
+static int
+show_result(const struct cli *c, const struct extend_options *o, const struct rec *resp,
+            const struct grant *g, const struct session *s, const char *job,
+            struct err *e)
+{
     struct buf out = BUF_INIT;
     struct job_state st;
     int rc;
 
-    text_format_duration(g->max_s, time);
-    say(c, _("cap now %s, time limit %s"), out_fen(g->cap_fen, money), time);
-    if (!c->g.json || !rec_has(resp, "state")) {
+    say_limits(c, g);
+    if (!rec_has(resp, "state")) {
         return 0;
     }
     state_init(&st);
     rc = told_state(s, resp, job, &st, e);
-    if (rc == 0) {
+    if (rc == 0 && o->max_time != NULL) {
+        say_cap_first(c, &st, g);
+    }
+    if (rc == 0 && c->g.json) {
         struct json_writer j = json_to(&out);
 
         ending_json_state(&j, c->home, &st, session_host(s)->name);
@@ -176,7 +209,7 @@ run_extend(struct cli *c, const void *options, const struct words *w, struct err
         lease_extend(&next, c->home, &g, cap_fen, max_s, e) == 0 &&
         purse_hold(purse, &next, session_offer(s), e) == 0 &&
         send_grant(s, job.id, &next, &resp, e) == 0) {
-        rc = show_result(c, resp, &next, s, job.id, e);
+        rc = show_result(c, options, resp, &next, s, job.id, e);
     }
     rec_free(resp);
     grant_clear(&next);

@@ -280,6 +280,22 @@ print_table(const struct rows *l, const struct run_request *q, struct buf *out)
     free(cost_head);
 }
 
+/* Of nothing at all there is no need to say more. */
+static bool
+type_known(const struct rows *l, const struct job_spec *s)
+{
+    for (size_t i = 0; i < l->n; i++) {
+        const char *type = l->v[i].type;
+
+        /* "a100" is the short name a100-80g, too; "RTX 4090" has the short name 4090 */
+        if (device_type_matches(s->device_type, type, type, 0) ||
+            device_type_matches(type, s->device_type, s->device_type, 0)) {
+            return true;
+        }
+    }
+    return l->n == 0;
+}
+
 static void
 print_json(const struct rows *l, const struct run_request *q, struct buf *out)
 {
@@ -288,6 +304,8 @@ print_json(const struct rows *l, const struct run_request *q, struct buf *out)
 
     json_obj(&j);
     json_kstr(&j, "device_class", q->spec.device_class);
+    json_kstr(&j, "device_type", q->spec.device_type);
+    json_kbool(&j, "type_known", type_known(l, &q->spec));
     json_kint(&j, "count", q->spec.count);
     json_kint(&j, "max_time_s", q->spec.max_time_s);
     json_key(&j, "cards");
@@ -353,6 +371,10 @@ compare_run(struct cli *c, struct client *cl, struct run_request *r, struct err 
     }
     if (rows.n > 0) {
         qsort(rows.v, rows.n, sizeof *rows.v, row_cmp);
+    }
+    if (!type_known(&rows, &r->spec)) {
+        say(c, _("no price of any %s '%s' is known; these are of all that there are"),
+            r->spec.device_class, r->spec.device_type);
     }
     if (c->g.json) {
         print_json(&rows, r, &out);

@@ -14,7 +14,12 @@ expect 0 gpurun plan --json --compare --gpu 4090:2 --max-time 10h --max-cost 20 
     fail "the cards"
 [ "$(json '[c["cost_fen"] for c in d["cards"]]')" = "[2000, 2640, 6560, 11960, 13360]" ] || fail "the costs"
 [ "$(json '[c["can_run_s"] for c in d["cards"]][:2]')" = "[36000, 27272]" ] || fail "what 20 yuan buy"
-expect 0 gpurun plan --compare --gpu any a.py
+for type in any a100 "RTX 4090"; do
+    expect 0 gpurun plan --compare --gpu "$type" a.py
+    [ ! -s "$work/err" ] || fail "of $type: $(cat "$work/err")"
+done
+expect 0 gpurun plan --compare --gpu 4091 a.py
+has "no price of any gpu '4091' is known" "$work/err"
 has "price of 2024-01-01"
 [ "$(sed -n 2p "$work/out" | cut -d' ' -f1)" = 4090 ] || fail "not the cheapest first"
 

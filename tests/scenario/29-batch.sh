@@ -55,6 +55,8 @@ expect 3 gpurun run --json --name def --max-time 1h --batch few.txt
     fail "the ends: $(cat "$work/out")"
 expect 0 gpurun -q logs def-3
 has "args 3"
+expect 0 gpurun plan --array 7-7 job.sh
+has "1 job, at most"
 expect 0 gpurun run -q --array 7-8 --name arr job.sh
 has "2 jobs, 2 of them exited 0"
 expect 0 gpurun -q logs arr-8

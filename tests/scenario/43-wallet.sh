@@ -83,6 +83,7 @@ expect 104 gpurun --name four busy.py 600
 expect 0 gpurun --json bill four
 [ "$(json 'd["reason"], d["charge_fen"] + d["keep_hold_fen"] <= 5')" = "('balance', True)" ] || fail "$(cat "$work/out")"
 expect 0 gpurun extend three --max-time 48h
+has "only, which is what the cap pays" "$work/err"
 expect 0 gpurun extend three --max-time 49h # a second one follows the first, not the grant
 expect 101 gpurun extend three --max-cost 100
 has "gpurun wallet topup" "$work/err"
