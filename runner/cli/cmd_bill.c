@@ -116,6 +116,9 @@ refused(const struct cli *c, struct bill_entries *l, const char *job, struct err
     (void)err_wrap(why, _("the receipt of job %s"), job);
     if (l->refused.n == 0) {
         *e = *why;
+        if (e->code != ERR_SYSTEM) {
+            e->code = ERR_CORRUPT; /* whatever it was: no mistake of typing */
+        }
     } else {
         say(c, "%s", why->msg);
     }
@@ -382,9 +385,6 @@ load_all(const struct cli *c, struct bill_entries *l, const char *month, bool *p
         return load_rest(c, l, month, e);
     }
     *partial = l->refused.n > 0 && load_rest(c, l, month, &rest) == 0;
-    if (l->refused.n > 0 && e->code != ERR_SYSTEM) {
-        e->code = ERR_CORRUPT; /* whatever it was: no mistake of typing */
-    }
     return -1;
 }
 

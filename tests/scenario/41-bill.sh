@@ -162,6 +162,11 @@ cp "$client/gpurun/receipts/$id" "$work/mine"
 cp "$foreign" "$client/gpurun/receipts/$id"
 expect 101 gpurun bill --verify short
 expect 101 gpurun bill short
+: >"$client/gpurun/receipts/$id"
+for what in 'bill short' bill audit; do
+    expect 101 gpurun $what
+    has "a usage journal without a receipt" "$work/err"
+done
 cp "$client/gpurun/receipts/$(job_field ext id)" "$client/gpurun/receipts/$id"
 expect 101 gpurun bill --verify short
 cp "$work/mine" "$client/gpurun/receipts/$id"
