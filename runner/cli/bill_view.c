@@ -65,6 +65,15 @@ line_row(struct table *t, const struct bill_line *l, bool with_month)
     table_cell(t, l->why[0] != '\0' ? _(l->why) : " ");
 }
 
+static void
+put_total(int64_t fen, const char *month, struct buf *out)
+{
+    char money[OUT_MONEY_MAX];
+
+    buf_printf(out, _("total %s%s%s"), out_fen(fen, money),
+               month != NULL ? _(" in ") : "", month != NULL ? month : "");
+}
+
 void
 bill_one_text(const struct bill_entry *en, const struct bill_options *o, struct buf *out)
 {
@@ -98,7 +107,7 @@ bill_one_text(const struct bill_entry *en, const struct bill_options *o, struct 
     }
     table_print(t, out);
     table_free(t);
-    buf_printf(out, _("total %s"), out_fen(en->bill.total_fen, money));
+    put_total(bill_month_fen(en, o->month), o->month, out);
     if (en->bill.keep_hold_fen > 0) {
         buf_printf(out, _("; %s held for keeping the data"),
                    out_fen(en->bill.keep_hold_fen, money));
@@ -164,8 +173,8 @@ bill_all_text(const struct bill_entries *l, const struct bill_options *o, struct
     total_fen += bill_front_sum(l, o->month);
     table_print(t, out);
     table_free(t);
-    buf_printf(out, _("total %s%s%s\n"), out_fen(total_fen, money),
-               o->month != NULL ? _(" in ") : "", o->month != NULL ? o->month : "");
+    put_total(total_fen, o->month, out);
+    buf_add_str(out, "\n");
     bill_disputes_text(l, o->month, out);
 }
 
@@ -187,9 +196,26 @@ bill_lacks_text(const struct bill_entries *l, struct buf *out)
 
 /* ---- JSON and CSV ---- */
 
-static void
-entry_json(struct json_writer *j, const struct bill_entry *en)
+/* The bill with the lines of that month only, which are the caller's. */
+static struct bill
+lines_of_month(const struct bill *b, const char *month)
 {
+    struct bill part = *b;
+
+    part.lines = xcalloc(b->n_lines + 1, sizeof *part.lines);
+    part.n_lines = 0;
+    for (size_t i = 0; i < b->n_lines; i++) {
+        if (in_month(&b->lines[i], month)) {
+            part.lines[part.n_lines++] = b->lines[i];
+        }
+    }
+    return part;
+}
+
+static void
+entry_json(struct json_writer *j, const struct bill_entry *en, const char *month)
+{
+    struct bill part = lines_of_month(&en->bill, month);
     const struct receipt *r = en->receipt;
     char host[2 * SIGN_PUBLIC_LEN + 1];
     char text[CLOCK_TEXT_MAX];
@@ -221,8 +247,9 @@ entry_json(struct json_writer *j, const struct bill_entry *en)
     json_kstr(j, "snapshot", r->snapshot[0] != '\0' ? r->snapshot : NULL);
     bill_dispute_json(r, en->disputed ? &en->dispute : NULL, j);
     json_key(j, "lines");
-    bill_json(j, &en->bill);
+    bill_json(j, &part);
     json_obj_end(j);
+    free(part.lines);
 }
 
 static void
@@ -253,7 +280,7 @@ bill_view_json(const struct bill_entries *l, const struct bill_options *o,
     int64_t total_fen = 0;
 
     if (paper == NULL) {
-        entry_json(j, &l->v[0]);
+        entry_json(j, &l->v[0], o->month);
         buf_add_str(out, "\n");
         return;
     }
@@ -262,7 +289,7 @@ bill_view_json(const struct bill_entries *l, const struct bill_options *o,
     json_arr(j);
     for (size_t i = 0; i < l->n; i++) {
         if (bill_touches_month(&l->v[i], o->month)) {
-            entry_json(j, &l->v[i]);
+            entry_json(j, &l->v[i], o->month);
             total_fen += bill_month_fen(&l->v[i], o->month);
         }
     }
@@ -294,17 +321,10 @@ bill_lacks_csv(const struct bill_entries *l, struct buf *out)
 static void
 csv_of(const struct bill_entry *en, const char *month, bool header, struct buf *out)
 {
-    struct bill part = en->bill;
+    struct bill part = lines_of_month(&en->bill, month);
     struct buf one = BUF_INIT;
     const char *body;
 
-    part.lines = xcalloc(en->bill.n_lines + 1, sizeof *part.lines);
-    part.n_lines = 0;
-    for (size_t i = 0; i < en->bill.n_lines; i++) {
-        if (in_month(&en->bill.lines[i], month)) {
-            part.lines[part.n_lines++] = en->bill.lines[i];
-        }
-    }
     bill_csv(&one, &part, en->receipt->job);
     body = strchr(buf_str(&one), '\n');
     buf_add_str(out, header || body == NULL ? buf_str(&one) : body + 1);

@@ -40,6 +40,10 @@ expect 0 gpurun bill --csv
 [ "$(grep -c ^job, "$work/out")" = 1 ] || fail "the header is there once"
 expect 0 gpurun bill --csv --month 1999-01
 [ "$(wc -l <"$work/out")" = 1 ] || fail "lines of another month"
+expect 0 gpurun bill plain --month 1999-01 # what one job has of a month is its lines of it, and their sum
+has "total ¥0.00 in 1999-01"
+expect 0 gpurun --json bill plain --month 1999-01
+is 'd["lines"], d["charge_fen"] > 0' "([], True)"
 expect 0 gpurun --json bill --month "$month"
 [ "$(json 'd["total_fen"]')" = "$total" ] || [ "$(TZ=Asia/Shanghai date +%d)" = 01 ] || fail "this month"
 
