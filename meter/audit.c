@@ -299,30 +299,77 @@ note_gap(struct audit_device *d, enum audit_what what, int64_t wall_ns, int64_t 
     d->n_overlaps += what == AUDIT_OVERLAP ? 1 : 0;
 }
 
+static int
+by_device_and_time(const void *a, const void *b)
+{
+    const struct reserved *x = a;
+    const struct reserved *y = b;
+
+    if (x->device != y->device) {
+        return x->device < y->device ? -1 : 1;
+    }
+    return (x->from_wall_ns > y->from_wall_ns) - (x->from_wall_ns < y->from_wall_ns);
+}
+
+/* In order, and what touches as one: so that they can be searched. */
+static void
+order_reserved(struct audit *a)
+{
+    size_t n = 0;
+
+    if (a->n_reserved > 0) {
+        qsort(a->reserved, a->n_reserved, sizeof *a->reserved, by_device_and_time);
+    }
+    for (size_t i = 0; i < a->n_reserved; i++) {
+        const struct reserved *r = &a->reserved[i];
+        struct reserved *last = n > 0 ? &a->reserved[n - 1] : NULL;
+
+        if (last != NULL && last->device == r->device &&
+            r->from_wall_ns <= last->to_wall_ns) {
+            last->to_wall_ns = i64_max(last->to_wall_ns, r->to_wall_ns);
+        } else {
+            a->reserved[n++] = *r;
+        }
+    }
+    a->n_reserved = n;
+}
+
+/* The first of the device's that is not over by then; NULL: none. */
+static const struct reserved *
+next_reserved(const struct audit *a, const struct audit_device *d, int64_t wall_ns)
+{
+    size_t device = (size_t)(d - a->devices);
+    size_t first = 0;
+    size_t end = a->n_reserved;
+
+    while (first < end) {
+        size_t i = first + (end - first) / 2;
+        const struct reserved *r = &a->reserved[i];
+
+        if (r->device < device || (r->device == device && r->to_wall_ns <= wall_ns)) {
+            first = i + 1;
+        } else {
+            end = i;
+        }
+    }
+    return first < a->n_reserved && a->reserved[first].device == device
+               ? &a->reserved[first]
+               : NULL;
+}
+
 /* How much of [wall, wall + ns) from its begin on is all reserved, or all not. */
 static int64_t
 alike(const struct audit *a, const struct audit_device *d, int64_t wall_ns, int64_t ns,
       bool *reserved)
 {
-    size_t device = (size_t)(d - a->devices);
-    int64_t end_ns = wall_ns + ns;
-    int64_t next_ns = end_ns;
-    int64_t until_ns = wall_ns;
+    const struct reserved *r = next_reserved(a, d, wall_ns);
+    int64_t until_ns = wall_ns + ns;
 
-    for (size_t i = 0; i < a->n_reserved; i++) {
-        const struct reserved *r = &a->reserved[i];
-
-        if (r->device != device || r->to_wall_ns <= wall_ns) {
-            continue;
-        }
-        if (r->from_wall_ns <= wall_ns) {
-            until_ns = i64_max(until_ns, r->to_wall_ns);
-        } else {
-            next_ns = i64_min(next_ns, r->from_wall_ns);
-        }
+    *reserved = r != NULL && r->from_wall_ns <= wall_ns;
+    if (r != NULL) {
+        until_ns = i64_min(*reserved ? r->to_wall_ns : r->from_wall_ns, until_ns);
     }
-    *reserved = until_ns > wall_ns;
-    return i64_min(*reserved ? until_ns : next_ns, end_ns) - wall_ns;
+    return until_ns - wall_ns;
 }
 
 /* Time that nobody's session has: sold where it was paid in front, else what it is. */
@@ -536,8 +583,12 @@ close_device(struct audit *a, struct audit_device *d, size_t first, size_t end,
     size_t n = 0;
     struct boot_view *v = boots_of(a, first, end, now, &n);
     const char *job = "";
+    const struct reserved *sold = next_reserved(a, d, INT64_MIN);
     int64_t known_ns = v[0].wall_ns; /* up to there something is known */
 
+    if (sold != NULL) {
+        known_ns = i64_min(known_ns, sold->from_wall_ns);
+    }
     for (size_t i = 0; i < n; i++) {
         between(a, d, known_ns, v[i].wall_ns, job);
         (void)walk_boot(a, d, &v[i], &job);
@@ -574,9 +625,33 @@ by_uuid(const void *a, const void *b)
     return c != 0 ? c : strcmp(x->device.uuid, y->device.uuid);
 }
 
+/* Nothing is known of the device, but that it was sold in front. */
+static void
+close_unseen(const struct audit *a, struct audit_device *d,
+             const struct usage_moment *now)
+{
+    const struct reserved *sold = next_reserved(a, d, INT64_MIN);
+
+    if (sold != NULL) {
+        between(a, d, sold->from_wall_ns, now->wall_ns, "");
+    }
+}
+
+static void
+sum_up(struct audit_device *d)
+{
+    d->ns = d->sold_ns + d->fault_ns + d->idle_ns + d->unobserved_ns;
+    for (int s = 0; s < USAGE_STATE_COUNT; s++) {
+        d->ns += d->free_ns[s];
+    }
+}
+
 void
 audit_close(struct audit *a, const struct usage_moment *now)
 {
+    bool *seen = xcalloc(a->n_devices + 1, sizeof *seen);
+
+    order_reserved(a);
     if (a->n_spans > 0) {
         qsort(a->spans, a->n_spans, sizeof *a->spans, by_device_and_boot);
     }
@@ -591,11 +666,15 @@ audit_close(struct audit *a, const struct usage_moment *now)
         } else {
             close_device(a, d, first, end, now);
         }
-        d->ns = d->sold_ns + d->fault_ns + d->idle_ns + d->unobserved_ns;
-        for (int s = 0; s < USAGE_STATE_COUNT; s++) {
-            d->ns += d->free_ns[s];
-        }
+        seen[a->spans[first].device] = true;
     }
+    for (size_t i = 0; i < a->n_devices; i++) {
+        if (!seen[i]) {
+            close_unseen(a, &a->devices[i], now);
+        }
+        sum_up(&a->devices[i]);
+    }
+    free(seen);
     if (a->n_devices > 0) {
         qsort(a->devices, a->n_devices, sizeof *a->devices, by_uuid);
     }

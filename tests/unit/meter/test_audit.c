@@ -396,6 +396,39 @@ audit__has_time_paid_in_front_as_sold(void **state)
     audit_free(a);
 }
 
+/* Bought, and neither used nor looked at since; a second one was seen only later. */
+static void
+audit__has_time_paid_in_front_as_sold_of_a_device_that_was_not_seen(void **state)
+{
+    struct audit *a = audit_new(INT64_MIN, INT64_MAX);
+    const struct audit_device *d;
+
+    (void)state;
+    audit_reserve(a, &gpu, WALL + 50 * S, WALL + 120 * S);
+    d = close_at(a, 'a', 100, 100);
+    assert_int_equal(d->sold_ns, 50 * S);
+    assert_int_equal(d->ns, 50 * S);
+    assert_int_equal(d->from_wall_ns, WALL + 50 * S);
+    assert_gap(d, 0, AUDIT_RESERVED, 50, 50);
+    audit_free(a);
+
+    a = audit_new(INT64_MIN, INT64_MAX);
+    see(a, 'a', 100, 200, 100);
+    audit_reserve(a, &gpu, WALL + 50 * S, WALL + 70 * S);
+    d = close_at(a, 'a', 200, 200);
+    assert_int_equal(d->ns, 150 * S);
+    assert_int_equal(d->sold_ns, 20 * S);
+    assert_int_equal(d->unobserved_ns, 30 * S);
+    assert_int_equal(d->idle_ns, 100 * S);
+    audit_free(a);
+
+    a = audit_new(INT64_MIN, INT64_MAX);
+    audit_reserve(a, &gpu, WALL + 500 * S, WALL + 600 * S); /* not begun */
+    d = close_at(a, 'a', 200, 200);
+    assert_int_equal(d->ns, 0);
+    audit_free(a);
+}
+
 int
 main(void)
 {
@@ -407,6 +440,8 @@ main(void)
         cmocka_unit_test(audit__sums_cores_and_lists_no_gaps_of_them),
         cmocka_unit_test(audit__keeps_cores_and_devices_apart),
         cmocka_unit_test(audit__has_time_paid_in_front_as_sold),
+        cmocka_unit_test(
+            audit__has_time_paid_in_front_as_sold_of_a_device_that_was_not_seen),
         cmocka_unit_test(audit__of_a_time_without_anything_is_empty),
         cmocka_unit_test(audit__of_any_history_is_complete_however_it_is_cut),
     };
