@@ -69,6 +69,16 @@ exists_at(const struct store *s, const char *name)
     return faccessat(s->dir_fd, name, F_OK, AT_SYMLINK_NOFOLLOW) == 0;
 }
 
+/* One that is empty says of no pack what is in it: as good as none. */
+static bool
+has_index(const struct store *s)
+{
+    struct stat st;
+
+    return fstatat(s->dir_fd, INDEX_FILE, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
+           st.st_size > 0;
+}
+
 static int
 check_format(const struct store *s, struct err *e)
 {
@@ -163,7 +173,7 @@ make_missing(struct store *s, bool scratch, struct err *e)
         make_sub(s, "bad", e) == -1) {
         return -1;
     }
-    if (!exists_at(s, INDEX_FILE) && rebuild_index(s->dir, NULL, e) == -1) {
+    if (!has_index(s) && rebuild_index(s->dir, NULL, e) == -1) {
         return -1;
     }
     if (exists_at(s, FORMAT_FILE)) {
@@ -196,7 +206,7 @@ enter(struct store *s, bool scratch, struct err *e)
         if (store_lock(s->lock_fd, STORE_LOCK_ALL, false, true, e) == -1) {
             return -1;
         }
-        if (exists_at(s, FORMAT_FILE) && exists_at(s, INDEX_FILE)) {
+        if (exists_at(s, FORMAT_FILE) && has_index(s)) {
             return check_format(s, e);
         }
         store_unlock(s->lock_fd,
@@ -252,7 +262,9 @@ open_all(struct store *s, const struct store_options *o, struct err *e)
     index_path = path_join(s->dir, INDEX_FILE);
     rc = index_open(&s->ix, index_path, false, e) == -1 ? -1 : take_lease(s, e);
     free(index_path);
-    return rc;
+    return rc == -1 && e->code == ERR_CORRUPT
+               ? err_wrap(e, "the store's index is damaged; `gpurun fsck` makes it anew")
+               : rc;
 }
 
 int

@@ -185,7 +185,7 @@ int tree_writer_finish(struct tree_writer *w, struct sha256 *tree_id,
 
 struct tree_reader;
 
-/* Read the root of tree_id. ERR_CORRUPT: not a tree; ERR_NOT_FOUND from the source. */
+/* Read the root of tree_id. ERR_CORRUPT: not a tree, or not in the source. */
 int tree_open(struct tree_reader **out, const struct sha256 *tree_id,
               const struct tree_source *source, struct err *e) MUST_USE;
 /*

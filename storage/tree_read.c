@@ -111,6 +111,16 @@ reader_new(void)
     return r;
 }
 
+/* Whoever names a tree takes it to be there. */
+static int
+cannot_read(struct err *e)
+{
+    if (e->code == ERR_NOT_FOUND) {
+        e->code = ERR_CORRUPT;
+    }
+    return err_wrap(e, "cannot read the tree");
+}
+
 int
 tree_open(struct tree_reader **out, const struct sha256 *tree_id,
           const struct tree_source *source, struct err *e)
@@ -121,7 +131,7 @@ tree_open(struct tree_reader **out, const struct sha256 *tree_id,
 
     r->source = *source;
     if (source->get(source->ctx, tree_id, &root, e) != 0) {
-        (void)err_wrap(e, "cannot read the tree");
+        (void)cannot_read(e);
         goto out;
     }
     if (decode_root(r, &root, e) != 0) {
@@ -214,7 +224,7 @@ read_chunk(struct tree_reader *r, struct err *e)
     }
     c = &r->chunks[r->next_chunk++];
     if (r->source.get(r->source.ctx, &c->id, &r->input, e) != 0) {
-        return err_wrap(e, "cannot read the tree");
+        return cannot_read(e);
     }
     if (r->input.len - before != c->len) {
         return err_set(e, ERR_CORRUPT, "not a tree: the length of a chunk is wrong");

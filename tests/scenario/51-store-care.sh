@@ -76,6 +76,15 @@ rows >"$work/rows-again"
 cmp "$work/rows" "$work/rows-again" || fail "another index: $(diff "$work/rows" "$work/rows-again" | head -n 20)"
 expect 0 gpurun --json fsck
 [ "$(field hosts.0.sound)" = True ] || fail "fsck after the index was lost: $(cat "$work/out")"
+: >"$(echo "$home"/renters/*/store/index.db)"
+expect 0 gpurun snap verify two
+echo "no database" >"$(echo "$home"/renters/*/store/index.db)"
+run gpurun snap verify two
+has '`gpurun fsck` makes it anew' "$work/err"
+expect 0 gpurun fsck
+expect 0 gpurun snap verify two
+rows >"$work/rows-again"
+cmp "$work/rows" "$work/rows-again" || fail "another index after fsck"
 
 note "a byte turns: every file that needs it is named, by verify and by fsck"
 mkdir -p folder

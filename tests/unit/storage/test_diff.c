@@ -255,7 +255,7 @@ diff__a_visitor_stops_it_and_a_missing_chunk_is_told(void **state)
     assert_int_equal(why.code, ERR_LIMIT);
     sha256_of("none", 4, &none);
     assert_int_equal(diff_trees(&a, &source, &none, &source, tell, &w, &r, &why), -1);
-    assert_int_equal(why.code, ERR_NOT_FOUND);
+    assert_int_equal(why.code, ERR_CORRUPT);
     world_free(&w);
 }
 
