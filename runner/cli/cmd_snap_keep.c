@@ -91,7 +91,8 @@ ask_others(struct cli *c, struct client *cl, const char *verb, const struct data
         struct session *there = NULL;
         struct snap_info info;
 
-        if (strcmp(s->id, ref->snapshot) != 0 || !s->kept ||
+        if (strcmp(s->id, ref->snapshot) != 0 ||
+            !(s->kept || (s->damaged != NULL && days < 0)) ||
             strcmp(s->host, session_host(ref->session)->name) == 0) {
             continue;
         }
@@ -118,7 +119,9 @@ ask_snap(struct cli *c, const char *verb, const char *what, int64_t days, struct
     int rc = -1;
 
     snap_info_init(&info);
-    if (context_open(&cl, c, e) == 0 && find_data(c, &cl, what, false, &ref, e) == 0 &&
+    if (context_open(&cl, c, e) == 0 &&
+        (days < 0 ? find_to_remove(c, &cl, what, &ref, e)
+                  : find_data(c, &cl, what, false, &ref, e)) == 0 &&
         ask_copy(c, &cl, ref.session, verb, &ref.info, days, &info, e) == 0) {
         c->stage = STAGE_CHANGED;
         if (days < 0) {

@@ -159,9 +159,23 @@ known_place(const struct home *home, const char *what, char **host)
     return found;
 }
 
+/* Of its manifest nothing is known but that it is there. */
 static int
-search_hosts(struct cli *c, struct client *cl, const char *what, struct data_ref *out,
-             struct err *e)
+use_damaged(struct client *cl, const struct snap_info *s, bool remove,
+            struct data_ref *out, struct err *e)
+{
+    if (!remove) {
+        return err_set(e, ERR_CORRUPT, _("%s: %s; `gpurun snap rm %s` gives it up"),
+                       s->host, s->damaged, s->id);
+    }
+    (void)snprintf(out->snapshot, sizeof out->snapshot, "%s", s->id);
+    memcpy(out->info.id, s->id, sizeof out->info.id);
+    return context_session(cl, s->host, CONTEXT_PATIENCE_NS, &out->session, e);
+}
+
+static int
+search_hosts(struct cli *c, struct client *cl, const char *what, bool remove,
+             struct data_ref *out, struct err *e)
 {
     struct snap_infos l = {NULL, 0};
     struct buf silent = BUF_INIT;
@@ -175,7 +189,8 @@ search_hosts(struct cli *c, struct client *cl, const char *what, struct data_ref
         }
     }
     if (rc == 0) {
-        rc = use_snapshot(cl, s->host, s->id, out, e);
+        rc = s->damaged != NULL ? use_damaged(cl, s, remove, out, e)
+                                : use_snapshot(cl, s->host, s->id, out, e);
     }
     buf_free(&silent);
     snap_infos_free(&l);
@@ -192,7 +207,7 @@ search_copy(struct cli *c, struct client *cl, const struct job_record *job,
 
     memset(&r, 0, sizeof r);
     snap_info_init(&r.info);
-    if (search_hosts(c, cl, job->snapshot[0] != '\0' ? job->snapshot : job->id, &r,
+    if (search_hosts(c, cl, job->snapshot[0] != '\0' ? job->snapshot : job->id, false, &r,
                      &none) != 0) {
         data_ref_close(&r);
         return -1;
@@ -203,9 +218,9 @@ search_copy(struct cli *c, struct client *cl, const struct job_record *job,
     return 0;
 }
 
-int
-find_data(struct cli *c, struct client *cl, const char *what, bool live,
-          struct data_ref *out, struct err *e)
+static int
+find(struct cli *c, struct client *cl, const char *what, bool live, bool remove,
+     struct data_ref *out, struct err *e)
 {
     struct job_record job;
     struct data_ref r;
@@ -226,7 +241,7 @@ find_data(struct cli *c, struct client *cl, const char *what, bool live,
     } else {
         data_ref_close(&r);
         snap_info_init(&r.info);
-        rc = search_hosts(c, cl, what, &r, e);
+        rc = search_hosts(c, cl, what, remove, &r, e);
     }
     if (rc == 0) {
         *out = r;
@@ -236,4 +251,18 @@ find_data(struct cli *c, struct client *cl, const char *what, bool live,
     free(host);
     job_record_free(&job);
     return rc;
+}
+
+int
+find_data(struct cli *c, struct client *cl, const char *what, bool live,
+          struct data_ref *out, struct err *e)
+{
+    return find(c, cl, what, live, false, out, e);
+}
+
+int
+find_to_remove(struct cli *c, struct client *cl, const char *what, struct data_ref *out,
+               struct err *e)
+{
+    return find(c, cl, what, false, true, out, e);
 }

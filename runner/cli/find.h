@@ -24,6 +24,10 @@ struct data_ref {
  */
 int find_data(struct cli *c, struct client *cl, const char *what, bool live,
               struct data_ref *out, struct err *e) MUST_USE;
+/* The same of what is to be given up: also one of which nothing but its id can be read.
+ */
+int find_to_remove(struct cli *c, struct client *cl, const char *what,
+                   struct data_ref *out, struct err *e) MUST_USE;
 void data_ref_close(struct data_ref *r);
 
 /*

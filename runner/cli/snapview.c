@@ -37,10 +37,12 @@ how_text(const struct snap_info *s, struct buf *out)
 static const char *
 until_text(const struct snap_info *s, char out[OUT_TIME_MAX])
 {
-    if (!s->kept) {
+    if (s->damaged != NULL) {
+        (void)snprintf(out, OUT_TIME_MAX, "%s", _("damaged"));
+    } else if (!s->kept) {
         (void)snprintf(out, OUT_TIME_MAX, "%s", _("data gone"));
     } else if (s->expires_wall_ns == 0) {
-        (void)snprintf(out, OUT_TIME_MAX, "%s", _("removed"));
+        (void)snprintf(out, OUT_TIME_MAX, "%s", _("no end"));
     } else {
         (void)out_when(s->expires_wall_ns, clock_wall_ns(), out);
     }
@@ -151,7 +153,7 @@ snapview_list(struct buf *out, const struct snap_infos *l)
         table_cell(t, s->id);
         table_cell(t, s->name);
         table_cell(t, buf_str(&where));
-        table_cell(t, out_time(s->made_wall_ns, text));
+        table_cell(t, s->damaged == NULL ? out_time(s->made_wall_ns, text) : NULL);
         table_cellf(t, "%" PRId64, s->n_files);
         text_format_size((uint64_t)s->content_bytes, size);
         table_cell(t, size);
@@ -316,6 +318,7 @@ fields_json(struct json_writer *j, const struct snap_info *s)
     json_kint(j, "files", s->n_files);
     json_kint(j, "bytes", s->content_bytes);
     json_kint(j, "stored_bytes", s->stored_bytes);
+    json_kstr(j, "damaged_manifest", s->damaged);
 }
 
 static void

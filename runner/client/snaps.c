@@ -30,6 +30,7 @@ snap_info_free(struct snap_info *s)
     free(s->command);
     free(s->reason);
     free(s->tree);
+    free(s->damaged);
     snap_info_init(s);
 }
 
@@ -115,6 +116,30 @@ snap_infos_free(struct snap_infos *l)
     *l = (struct snap_infos){NULL, 0};
 }
 
+/* "ID why": a snapshot whose manifest its host cannot read. */
+static void
+add_damaged(struct snap_infos *l, const char *host, const char *line)
+{
+    const char *why = strchr(line, ' ');
+    struct snap_info *s;
+    char id[JOB_ID_LEN + 1];
+
+    if (why == NULL || (size_t)(why - line) != JOB_ID_LEN) {
+        return;
+    }
+    memcpy(id, line, JOB_ID_LEN);
+    id[JOB_ID_LEN] = '\0';
+    if (!id_is(ID_SNAPSHOT, id)) {
+        return;
+    }
+    l->v = xrealloc(l->v, (l->n + 1) * sizeof *l->v);
+    s = &l->v[l->n++];
+    snap_info_init(s);
+    memcpy(s->id, id, sizeof s->id);
+    s->host = xstrdup(host);
+    s->damaged = xstrdup(why + 1);
+}
+
 int
 snaps_list(struct session *s, bool all, struct snap_infos *l, struct buf *doubts,
            struct err *e)
@@ -132,6 +157,11 @@ snaps_list(struct session *s, bool all, struct snap_infos *l, struct buf *doubts
         l->v = xrealloc(l->v, (l->n + 1) * sizeof *l->v);
         rc = snap_info_parse(&l->v[l->n], session_host(s)->name, bytes, len, e);
         l->n += rc == 0;
+    }
+    for (size_t i = 0; rc == 0 && i < rec_count(resp, "damaged"); i++) {
+        size_t len;
+
+        add_damaged(l, session_host(s)->name, rec_get_nth(resp, "damaged", i, &len));
     }
     if (rc == 0 && doubts != NULL && rec_get(resp, "clock_doubt") != NULL) {
         struct err told;

@@ -25,9 +25,11 @@ struct snap_info {
     char *parent;
     char *command;
     char *reason;
-    char *tree;                                           /* of data sets */
-    int64_t exit_code;                                    /* -1: none */
-    int64_t signal;                                       /* 0: none */
+    char *tree;        /* of data sets */
+    char *damaged;     /* not NULL: what it was cannot be read, for this reason; nor is it
+                        * counted as kept, though its host does so */
+    int64_t exit_code; /* -1: none */
+    int64_t signal;    /* 0: none */
     int64_t made_wall_ns, ended_wall_ns, expires_wall_ns; /* 0: none */
     bool kept;
     bool partial;

@@ -76,6 +76,7 @@ ship_free(struct serve_ship *h)
 
 /* ---- claims: a shipped tree is kept for a while, as the base of what comes next ---- */
 
+/* ERR_EXISTS: it is there. One that cannot be read any more is written again. */
 static int
 claim_anew(struct serve_ship *h, const char *id, struct err *e)
 {
@@ -140,18 +141,11 @@ claim(struct serve_ship *h, struct err *e)
         return claim_snapshot(h, now_ns, until_ns, e);
     }
     shipped_id(&h->tree, id);
-    if (claim_again(h->store, id, until_ns - RENEW_NS, until_ns, &why) == 0) {
-        return 0;
+    if (claim_anew(h, id, &why) != 0 && why.code != ERR_EXISTS) {
+        *e = why;
+        return -1;
     }
-    if (why.code == ERR_NOT_FOUND && claim_anew(h, id, &why) == 0) {
-        return 0;
-    }
-    /* Another connection may have shipped the same files at the same moment. */
-    if (why.code == ERR_EXISTS) {
-        return claim_again(h->store, id, until_ns - RENEW_NS, until_ns, e);
-    }
-    *e = why;
-    return -1;
+    return claim_again(h->store, id, until_ns - RENEW_NS, until_ns, e);
 }
 
 /* ---- the channel ---- */

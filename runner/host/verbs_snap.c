@@ -45,7 +45,9 @@ snap_record(const struct manifest *m, const struct snap_claim *c)
     struct rec *r = rec_new(SNAP_TYPE);
 
     rec_add(r, "id", m->id);
-    rec_add(r, "kind", manifest_kind_name(m->kind));
+    if (m->kind != MANIFEST_NONE) {
+        rec_add(r, "kind", manifest_kind_name(m->kind));
+    }
     add_text(r, "name", m->name);
     add_text(r, "job", m->job);
     add_text(r, "parent", m->parent);
@@ -127,9 +129,9 @@ snap_ls(struct serve *s, uint64_t id, const struct rec *req)
     for (size_t i = 0; i < l.n; i++) {
         const struct snap *n = &l.v[i];
 
-        if (n->m == NULL) {
+        if (n->m == NULL && (all || n->claim.data != SNAP_DATA_GONE)) {
             rec_addf(r, "damaged", "%s %s", n->id, n->error);
-        } else if (n->m->kind == MANIFEST_SNAPSHOT &&
+        } else if (n->m != NULL && n->m->kind == MANIFEST_SNAPSHOT &&
                    (all || n->claim.data != SNAP_DATA_GONE)) {
             serve_add_snap(r, n->m, &n->claim);
         }
@@ -184,8 +186,8 @@ out:
 }
 
 /* What each verb does to the store before its answer. */
-typedef int snap_change(const struct renter *r, struct store *st, const char *snapshot,
-                        const struct rec *req, struct err *e);
+typedef int snap_change(struct store *st, const char *snapshot, const struct rec *req,
+                        struct err *e);
 
 static void
 snap_verb(struct serve *s, uint64_t id, const struct rec *req, const char *verb,
@@ -197,7 +199,7 @@ snap_verb(struct serve *s, uint64_t id, const struct rec *req, const char *verb,
 
     if (need_snapshot(req, &snapshot, &e) != 0 ||
         workdirs_open_store(s->renter, &st, &e) != 0 ||
-        (change != NULL && change(s->renter, st, snapshot, req, &e) != 0) ||
+        (change != NULL && change(st, snapshot, req, &e) != 0) ||
         serve_answer_snap(s, id, verb, st, snapshot, change == NULL, &e) != 0) {
         serve_fail(s, id, &e);
     }
@@ -211,12 +213,10 @@ snap_show(struct serve *s, uint64_t id, const struct rec *req)
 }
 
 static int
-change_keep(const struct renter *r, struct store *st, const char *snapshot,
-            const struct rec *req, struct err *e)
+change_keep(struct store *st, const char *snapshot, const struct rec *req, struct err *e)
 {
     int64_t until_ns;
 
-    (void)r;
     if (rec_need_int(req, "expires_wall_ns", 0, INT64_MAX, &until_ns, e) != 0) {
         return -1;
     }
@@ -229,28 +229,52 @@ snap_keep_verb(struct serve *s, uint64_t id, const struct rec *req)
     snap_verb(s, id, req, VERB_SNAP_KEEP, change_keep);
 }
 
-/* The directory that the job left is kept to be taken over, and no copy of the data. */
+/*
+ * Give it up. *m: its manifest; of one that cannot be read, which would else be in gc's
+ * way for ever, the id alone. The directory that the job left is kept to be taken over,
+ * and no copy of the data.
+ */
 static int
-change_rm(const struct renter *r, struct store *st, const char *snapshot,
-          const struct rec *req, struct err *e)
+remove_snapshot(const struct renter *r, struct store *st, const char *snapshot,
+                struct manifest **m, struct err *e)
 {
-    struct manifest *m = NULL;
-    int rc;
+    struct err why;
 
-    (void)req;
-    if (snap_drop(st, snapshot, "removed", e) != 0 ||
-        manifest_read(st, snapshot, &m, e) != 0) {
+    if (snap_drop(st, snapshot, "removed", e) != 0) {
         return -1;
     }
-    rc = m->job != NULL && id_is(ID_JOB, m->job) ? workdirs_forget(r, m->job, e) : 0;
-    manifest_free(m);
-    return rc;
+    if (manifest_read(st, snapshot, m, &why) != 0) {
+        *m = manifest_new(MANIFEST_NONE);
+        manifest_set(&(*m)->id, snapshot);
+    }
+    return (*m)->job != NULL && id_is(ID_JOB, (*m)->job)
+               ? workdirs_forget(r, (*m)->job, e)
+               : 0;
 }
 
 static void
 snap_rm(struct serve *s, uint64_t id, const struct rec *req)
 {
-    snap_verb(s, id, req, VERB_SNAP_RM, change_rm);
+    struct manifest *m = NULL;
+    struct store *st = NULL;
+    struct snap_claim c;
+    const char *snapshot;
+    struct rec *r;
+    struct err e;
+
+    if (need_snapshot(req, &snapshot, &e) != 0 ||
+        workdirs_open_store(s->renter, &st, &e) != 0 ||
+        remove_snapshot(s->renter, st, snapshot, &m, &e) != 0 ||
+        snap_claim_get(st, snapshot, &c, &e) != 0) {
+        serve_fail(s, id, &e);
+    } else {
+        r = msg_answer_new(VERB_SNAP_RM);
+        serve_add_snap(r, m, &c);
+        mux_respond(s->mux, id, r);
+        rec_free(r);
+    }
+    manifest_free(m);
+    store_close(st);
 }
 
 const struct serve_verb serve_verbs_snap[] = {

@@ -272,3 +272,17 @@ expect 0 gpurun snap show three
 has gone
 expect 0 gpurun snap ls
 hasnt "nothing expires" "$work/err"
+
+note "a manifest that cannot be read is listed, and in the way of gc until it is given up"
+expect 0 gpurun -q snap take "$work/taken"
+id=$(cat "$work/out")
+: >"$(echo "$home"/renters/*/store/snaps/"$id".manifest)"
+expect 101 gpurun gc
+expect 0 gpurun snap ls
+grep -q "^$id .* damaged" "$work/out" || fail "it is not listed"
+expect 101 gpurun snap show "$id"
+has "snap rm $id" "$work/err"
+expect 0 gpurun snap rm "$id"
+expect 0 gpurun snap ls
+hasnt "$id"
+expect 0 gpurun gc
