@@ -451,10 +451,18 @@ text_shell_quote(struct buf *out, const char *s)
     buf_add_u8(out, '\'');
 }
 
-char *
-text_after_bom(char *text)
+int
+text_of_file(struct buf *b, char **text, struct err *e)
 {
-    return strncmp(text, "\xef\xbb\xbf", 3) == 0 ? text + 3 : text;
+    char *s;
+
+    buf_add(b, "", 1);
+    s = (char *)b->data;
+    if (strlen(s) + 1 != b->len) {
+        return err_set(e, ERR_INVALID, "it holds a zero byte");
+    }
+    *text = strncmp(s, "\xef\xbb\xbf", 3) == 0 ? s + 3 : s;
+    return 0;
 }
 
 bool

@@ -40,8 +40,12 @@ int text_parse_int(const char *s, int64_t min, int64_t max, const char *what,
 
 /* Append base64 (RFC 4648, padded). */
 void text_base64(struct buf *out, const void *data, size_t len);
-/* text, behind the mark (U+FEFF) that editors of Windows begin UTF-8 files with. */
-char *text_after_bom(char *text);
+/*
+ * What people wrote into a file that has been read into b, as a string: behind the mark
+ * (U+FEFF) that editors of Windows begin UTF-8 files with. Stays b's. ERR_INVALID: a zero
+ * byte stands in it, behind which nothing would be seen.
+ */
+int text_of_file(struct buf *b, char **text, struct err *e) MUST_USE;
 /* Single-quote s for a POSIX shell. */
 void text_shell_quote(struct buf *out, const char *s);
 /* Does s end so, with something before it? */

@@ -218,15 +218,10 @@ make_lines(struct batch *b, const struct run_options *o, struct err *e)
     char *end;
     int rc = -1;
 
-    if (read_all(o->batch, &text, e) != 0) {
+    if (read_all(o->batch, &text, e) != 0 || text_of_file(&text, &line, e) != 0) {
         goto out;
     }
-    buf_add(&text, "", 1);
-    if (strlen((const char *)text.data) + 1 != text.len) {
-        err_set(e, ERR_INVALID, "%s", _("it holds a zero byte"));
-        goto out;
-    }
-    for (line = text_after_bom((char *)text.data); line != NULL; line = end) {
+    for (; line != NULL; line = end) {
         end = strchr(line, '\n');
         if (end != NULL) {
             *end++ = '\0';

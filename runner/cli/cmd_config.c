@@ -80,7 +80,7 @@ run_config(struct cli *c, const void *options, const struct words *w, struct err
     const struct config_options *o = options;
     struct config *cfg = NULL;
     struct buf out = BUF_INIT;
-    int rc;
+    int rc = 0;
 
     if (o->unset && w->n != 1) {
         return err_set(e, ERR_INVALID, "%s", _("--unset wants one KEY"));
@@ -90,10 +90,10 @@ run_config(struct cli *c, const void *options, const struct words *w, struct err
     }
     if (w->n == 0) {
         list_all(c, cfg, &out);
-        rc = 0;
     } else if (w->n == 2 || o->unset) {
         rc = config_set(cfg, w->v[0], o->unset ? NULL : w->v[1], e);
-    } else {
+    }
+    if (rc == 0 && (c->g.json ? w->n > 0 : w->n == 1 && !o->unset)) {
         rc = show_one(c, cfg, w->v[0], &out, e);
     }
     if (rc == 0) {

@@ -236,6 +236,7 @@ project_load(struct project *out, const struct config *cfg, struct err *e)
 {
     struct project p;
     struct buf text = BUF_INIT;
+    char *words;
     int rc = -1;
 
     memset(&p, 0, sizeof p);
@@ -248,8 +249,7 @@ project_load(struct project *out, const struct config *cfg, struct err *e)
     if (file_read(p.path, PROJECT_MAX, &text, e) != 0) {
         goto out;
     }
-    buf_add(&text, "", 1);
-    if (split_lines(&p, text_after_bom((char *)text.data), e) != 0 ||
+    if (text_of_file(&text, &words, e) != 0 || split_lines(&p, words, e) != 0 ||
         parse(&p, cfg, e) != 0) {
         (void)err_wrap(e, "%s", p.path);
         goto out;

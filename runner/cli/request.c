@@ -227,6 +227,10 @@ check_env(const char *option, const char *kv, struct err *e)
         return err_set(e, ERR_INVALID, _("--%s '%s': want K=V, and K not GPURUN_…"),
                        option, text_escape_to(shown, sizeof shown, kv));
     }
+    if (strcspn(kv, " \t") < (size_t)(eq - kv)) { /* "export K=V" */
+        return err_set(e, ERR_INVALID, _("--%s '%s': want K=V, and K without blanks"),
+                       option, text_escape_to(shown, sizeof shown, kv));
+    }
     return 0;
 }
 
@@ -234,6 +238,7 @@ static int
 add_env_file(struct job_spec *spec, const char *path, struct err *e)
 {
     struct buf b = BUF_INIT;
+    char *text;
     char *line;
     char *save = NULL;
     int rc = -1;
@@ -242,8 +247,11 @@ add_env_file(struct job_spec *spec, const char *path, struct err *e)
         err_wrap(e, "--env-file");
         goto out;
     }
-    buf_add(&b, "", 1);
-    for (line = strtok_r(text_after_bom((char *)b.data), "\n", &save); line != NULL;
+    if (text_of_file(&b, &text, e) != 0) {
+        err_wrap(e, "--env-file %s", path);
+        goto out;
+    }
+    for (line = strtok_r(text, "\n", &save); line != NULL;
          line = strtok_r(NULL, "\n", &save)) {
         size_t len = strlen(line);
 

@@ -10,9 +10,11 @@
 #include "base/text.h"
 #include "meter/money.h"
 #include "runner/client/i18n.h"
+#include "runner/job/spec.h"
 
 #define CONFIG_RECORD    "gpurun.config.v1"
 #define CONFIG_VALUE_MAX 4096
+#define NS_PER_S         ((int64_t)1000000000)
 
 struct config {
     char *path;
@@ -28,12 +30,32 @@ check_money(const char *value, struct err *e)
     return money_parse_fen(value, strlen(value), &fen, e);
 }
 
+/* As the option that it stands for takes it. */
 static int
-check_duration(const char *value, struct err *e)
+check_span(const char *value, int64_t least_s, int64_t most_s, struct err *e)
 {
     int64_t ns;
 
-    return text_parse_duration(value, &ns, e);
+    if (text_parse_duration(value, &ns, e) != 0) {
+        return -1;
+    }
+    if (ns < least_s * NS_PER_S || ns / NS_PER_S > most_s) {
+        return err_set(e, ERR_RANGE, _("'%s' is out of range (%lld s to %lld s)"), value,
+                       (long long)least_s, (long long)most_s);
+    }
+    return 0;
+}
+
+static int
+check_max_time(const char *value, struct err *e)
+{
+    return check_span(value, 1, SPEC_TIME_MAX_S, e);
+}
+
+static int
+check_window(const char *value, struct err *e)
+{
+    return check_span(value, 0, SPEC_WINDOW_MAX_S, e);
 }
 
 static int
@@ -65,9 +87,9 @@ const struct config_key config_keys[] = {
     {"bill-vat", "PERCENT", "6", N_("the VAT that prices include, for statements"),
      check_percent},
     {"max-time", "DUR", "24h", N_("the time limit of a run that names none"),
-     check_duration},
+     check_max_time},
     {"window", "DUR", "60s", N_("between SIGTERM and SIGKILL, where a run names none"),
-     check_duration},
+     check_window},
     {NULL, NULL, NULL, NULL, NULL},
 };
 

@@ -59,7 +59,8 @@ refused "--max-time 25h" "may not raise --max-time"
 refused "--nosuch" "unknown option"
 refused "job.sh" "is no option"
 refused '--env "A=1' "a quote"
-expect 0 gpurun config max-time 48h
+expect 0 gpurun --json config max-time 48h
+[ "$(json 'd["value"]')" = 48h ] || fail "what was set: $(cat "$work/out")"
 echo '--max-time 25h' >.gpurun
 expect 0 gpurun plan --json job.sh
 [ "$(json 'd["max_time_s"]')" = 90000 ] || fail "up to the setting"
@@ -70,7 +71,16 @@ expect 0 gpurun plan --json job.sh
 [ "$(json '(d["count"], d["setup"])')" = "(2, 'true')" ] || fail "a file of Windows: $(cat "$work/out")"
 printf '\xef\xbb\xbfA=one\r\nB=two\r\n' >win.env
 printf '\xef\xbb\xbf--env-file win.env job.sh\r\n' >win.batch
+printf -- '--cpu 2\0\n--setup true\n' >.gpurun
+expect 100 gpurun plan job.sh
+has ".gpurun: it holds a zero byte" "$work/err"
 rm .gpurun
+printf 'A=one\0\nB=two\n' >cut.env
+expect 100 gpurun plan --env-file cut.env job.sh
+has "cut.env: it holds a zero byte" "$work/err"
+echo 'export A=one' >cut.env
+expect 100 gpurun plan --env-file cut.env job.sh
+has "K without blanks" "$work/err"
 expect 0 gpurun run -q --env-file win.env job.sh
 has "one two"
 expect 0 gpurun run -q --batch win.batch --name win

@@ -447,17 +447,38 @@ prefix__ends_between_characters(void **state)
 }
 
 static void
-after_bom__skips_that_mark_alone(void **state)
+of_file__skips_that_mark_alone_and_refuses_what_would_be_cut(void **state)
 {
-    char marked[] = "\xef\xbb\xbf"
-                    "a";
-    char plain[] = "a\xef\xbb\xbf";
-    char empty[] = "";
+    static const struct {
+        const char *bytes;
+        size_t n;
+        const char *text; /* NULL: refused */
+    } cases[] = {
+        {"\xef\xbb\xbf"
+         "a",
+         4, "a"},
+        {"a\xef\xbb\xbf", 4, "a\xef\xbb\xbf"},
+        {"", 0, ""},
+        {"a\0b", 3, NULL},
+        {"a\0", 2, NULL},
+    };
 
     (void)state;
-    assert_string_equal(text_after_bom(marked), "a");
-    assert_ptr_equal(text_after_bom(plain), plain);
-    assert_ptr_equal(text_after_bom(empty), empty);
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct buf b = BUF_INIT;
+        char *text = NULL;
+        struct err e;
+
+        buf_add(&b, cases[i].bytes, cases[i].n);
+        if (cases[i].text != NULL) {
+            assert_ok(text_of_file(&b, &text, &e));
+            assert_string_equal(text, cases[i].text);
+        } else {
+            assert_refused(text_of_file(&b, &text, &e), ERR_INVALID);
+            assert_null(text);
+        }
+        buf_free(&b);
+    }
 }
 
 int
@@ -480,7 +501,7 @@ main(void)
         cmocka_unit_test(shell_quote__is_one_word),
         cmocka_unit_test(glob__is_fnmatch),
         cmocka_unit_test(prefix__ends_between_characters),
-        cmocka_unit_test(after_bom__skips_that_mark_alone),
+        cmocka_unit_test(of_file__skips_that_mark_alone_and_refuses_what_would_be_cut),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

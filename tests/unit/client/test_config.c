@@ -77,6 +77,9 @@ config__refuses_what_is_no_value_and_changes_nothing(void **state)
     assert_non_null(strstr(e.msg, "ask-above"));
     assert_refused(config_set(c, "window", "1 fortnight", &e), ERR_INVALID);
     assert_refused(config_set(c, "window", long_value, &e), ERR_RANGE);
+    assert_refused(config_set(c, "window", "2d", &e), ERR_RANGE);
+    assert_refused(config_set(c, "max-time", "0", &e), ERR_RANGE);
+    assert_refused(config_set(c, "max-time", "367d", &e), ERR_RANGE);
     assert_refused(config_set(c, "colour", "red", &e), ERR_NOT_FOUND);
     assert_non_null(strstr(e.msg, "max-time")); /* it names those there are */
     assert_false(file_exists(path));
