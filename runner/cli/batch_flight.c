@@ -7,6 +7,7 @@
 #include "base/clock.h"
 #include "base/file.h"
 #include "runner/cli/batch_internal.h"
+#include "runner/cli/context.h"
 #include "runner/cli/due.h"
 #include "runner/cli/ending.h"
 #include "runner/cli/launch_internal.h"
@@ -377,7 +378,7 @@ take_host(struct batch_host *h, const struct candidate *there)
     h->wishes = wishes_new();
     session_set_events(h->session, &events, h);
     session_set_patience(h->session, PATIENCE_NS);
-    launch_pin_host(h->b->c, h->b->cl, h->session);
+    context_pin_host(h->b->c, h->b->cl, h->session);
 }
 
 static int

@@ -194,6 +194,7 @@ carry_out(struct desk *d, struct err *e)
     if (confirm(d, e) != 0 || purse_open(&d->purse, &d->cl, e) != 0) {
         return -1;
     }
+    context_pin_host(d->c, &d->cl, d->session);
     rc = order(d, &r, e);
     if (rc == 0 || (d->b.sent && e->code == ERR_LINK)) {
         d->c->stage = STAGE_CHANGED;

@@ -6,6 +6,7 @@
 
 #include "base/buf.h"
 #include "base/text.h"
+#include "runner/cli/out.h"
 #include "runner/client/hosts.h"
 #include "runner/client/i18n.h"
 #include "runner/client/place.h"
@@ -198,6 +199,24 @@ context_job(struct cli *c, struct client *cl, const char *what, int64_t patience
     }
     c->stage = STAGE_TRYING;
     return context_session(cl, job->host, patience_ns, s, e);
+}
+
+void
+context_pin_host(const struct cli *c, const struct client *cl, const struct session *s)
+{
+    struct host h;
+    struct err e;
+
+    if (session_host(s)->pinned) {
+        return;
+    }
+    host_copy(&h, session_host(s));
+    h.pinned = true;
+    h.key = session_info(s)->key;
+    if (hosts_save(cl->home, &h, false, &e) != 0) {
+        say(c, "%s", e.msg);
+    }
+    host_free(&h);
 }
 
 int

@@ -18,6 +18,11 @@ void context_close(struct client *cl);
 int context_session(struct client *cl, const char *host, int64_t patience_ns,
                     struct session **out, struct err *e) MUST_USE;
 
+/* What is dealt for now is that host's: the key it has shown is pinned, where none was
+ * yet. */
+void context_pin_host(const struct cli *c, const struct client *cl,
+                      const struct session *s);
+
 /*
  * The job a word means: from what was run here, else from every host that answers.
  * *host and *record are filled either way (job_record_free). A host that could not be

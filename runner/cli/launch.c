@@ -9,6 +9,7 @@
 #include "base/file.h"
 #include "base/hash.h"
 #include "base/json.h"
+#include "runner/cli/context.h"
 #include "runner/cli/due.h"
 #include "runner/cli/ending.h"
 #include "runner/cli/launch_internal.h"
@@ -218,24 +219,6 @@ encode_spec(struct launch *l, struct err *e)
     return 0;
 }
 
-void
-launch_pin_host(const struct cli *c, struct client *cl, const struct session *s)
-{
-    struct host h;
-    struct err e;
-
-    if (session_host(s)->pinned) {
-        return;
-    }
-    host_copy(&h, session_host(s));
-    h.pinned = true;
-    h.key = session_info(s)->key;
-    if (hosts_save(cl->home, &h, false, &e) != 0) {
-        say(c, "%s", e.msg);
-    }
-    host_free(&h);
-}
-
 static int
 prepare_follow(struct launch *l, struct err *e)
 {
@@ -393,7 +376,7 @@ attempt(struct launch *l, const struct candidate *chosen, bool only_plan, bool *
         purse_begin(l->purse, &l->wallet_guard, e) != 0 || save_record(l, e) != 0) {
         return -1;
     }
-    launch_pin_host(l->c, l->cl, l->session);
+    context_pin_host(l->c, l->cl, l->session);
     if (hold(l, e) != 0) {
         forget(l, e);
         goto out;

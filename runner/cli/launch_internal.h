@@ -74,13 +74,12 @@ int launch_check_name(struct cli *c, struct client *cl, const char *name,
 
 /*
  * launch.c, launch_flight.c: what one run and many have in common. The environment of a
- * job on that host; its record here, not yet sent; the host's key kept; the request.
+ * job on that host; its record here, not yet sent; the request.
  */
 void launch_set_env(struct job_spec *s, const struct strings *own, const struct host *h);
 void launch_fill_record(struct job_record *rec, const struct run_request *r,
                         const struct host *h, const struct grant *g, int64_t ship_wall_ns,
                         const struct buf *spec);
-void launch_pin_host(const struct cli *c, struct client *cl, const struct session *s);
 struct rec *launch_submit_request(const struct grant *g, const struct buf *spec_bytes,
                                   const struct strings *secrets);
 /* --notify: what this state has to tell, by its command. seen remembers. */
