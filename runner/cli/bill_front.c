@@ -173,15 +173,55 @@ bill_front_csv(const struct bill_entries *l, const char *month, struct buf *out)
 /* ---- verifying ---- */
 
 /* *taken: what is a reservation, kept here or in a file; then it was looked at. */
+static void
+verified_json(const struct reservation *r, const char *host, struct buf *out)
+{
+    struct json_writer j = json_to(out);
+
+    json_obj(&j);
+    json_kstr(&j, "reservation", r->id);
+    json_kbool(&j, "verified", true);
+    json_kbool(&j, "host_key_pinned", host != NULL);
+    json_kstr(&j, "host", host);
+    json_kint(&j, "paid_fen", reservation_paid_fen(r));
+    json_obj_end(&j);
+    buf_add_str(out, "\n");
+}
+
+static int
+verified_print(const struct cli *c, const struct reservation *r, struct err *e)
+{
+    struct buf out = BUF_INIT;
+    struct host h = {.name = NULL};
+    char money[OUT_MONEY_MAX];
+    struct err none;
+    bool pinned = hosts_by_key(c->home, &r->host, &h, &none) == 0;
+    int rc;
+
+    if (c->g.json) {
+        verified_json(r, h.name, &out);
+    } else if (pinned) {
+        buf_printf(&out, _("%s: right, %s, signed by %s\n"), r->id,
+                   out_fen(reservation_paid_fen(r), money), h.name);
+    } else {
+        buf_printf(&out,
+                   _("%s: right, %s, but no host is pinned here to compare its "
+                     "signature with\n"),
+                   r->id, out_fen(reservation_paid_fen(r), money));
+    }
+    rc = out_write(&out, e);
+    if (pinned) {
+        host_free(&h);
+    }
+    buf_free(&out);
+    return rc;
+}
+
 int
 bill_front_verify(const struct cli *c, const char *what, bool *taken, struct err *e)
 {
     struct reservation *r = NULL;
     struct buf data = BUF_INIT;
-    struct buf out = BUF_INIT;
-    struct host h;
-    char money[OUT_MONEY_MAX];
-    char id[SIGN_ID_LEN + 1];
     struct err none;
     int rc = -1;
 
@@ -200,21 +240,9 @@ bill_front_verify(const struct cli *c, const char *what, bool *taken, struct err
         }
     }
     if (r != NULL) {
-        sign_public_id(&r->host, id);
-        if (hosts_by_key(c->home, &r->host, &h, &none) == 0) {
-            buf_printf(&out, _("%s: right, %s, signed by %s\n"), r->id,
-                       out_fen(reservation_paid_fen(r), money), h.name);
-            host_free(&h);
-        } else {
-            buf_printf(&out,
-                       _("%s: right, %s, but no host is pinned here to compare its "
-                         "signature with\n"),
-                       r->id, out_fen(reservation_paid_fen(r), money));
-        }
-        rc = out_write(&out, e);
+        rc = verified_print(c, r, e);
     }
     buf_free(&data);
-    buf_free(&out);
     reservation_free(r);
     return rc;
 }

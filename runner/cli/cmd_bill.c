@@ -453,6 +453,9 @@ check_options(const struct bill_options *o, bool json, struct err *e)
         return err_set(e, ERR_INVALID, _("--json and --%s are two forms of one bill"),
                        o->csv ? "csv" : "plot");
     }
+    if (o->verify && (o->csv || o->month != NULL || o->by != NULL)) {
+        return err_set(e, ERR_INVALID, "%s", _("--verify goes alone, or with --all"));
+    }
     if (o->plot && (o->csv || o->verify || o->by != NULL)) {
         return err_set(e, ERR_INVALID, "%s",
                        _("--plot goes alone, or with --month and -o"));

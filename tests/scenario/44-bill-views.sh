@@ -173,6 +173,9 @@ expect 100 gpurun bill --by year
 expect 100 gpurun bill --excel
 expect 100 gpurun bill -o x.svg
 expect 100 gpurun bill --plot --csv
+for form in --csv "--month $month" "--by day"; do
+    expect 100 gpurun bill --verify plain $form
+done
 run gpurun bill --plot -o "$work/nodir/x.svg"
 [ "$rc" = 100 ] || [ "$rc" = 101 ] || fail "status $rc"
 

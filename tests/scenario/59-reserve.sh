@@ -208,6 +208,8 @@ expect 0 gpurun bill --csv
 has "$id,"
 expect 0 gpurun bill --verify "$id"
 has "right"
+expect 0 gpurun --json bill --verify "$id"
+is 'd["reservation"], d["verified"], d["host"], d["paid_fen"]' "('$id', True, 'far', $paid)"
 cp "$client/gpurun/reservations/$id" "$work/chain"
 expect 0 gpurun bill --verify "$work/chain"
 sed -i 's/act=renew/act=change/' "$work/chain"
@@ -262,5 +264,17 @@ expect 0 owner audit --json
 is 'd["right"], d["reserved_fen"]' "(True, $((paid + 3000)))"
 expect 0 gpurun --json plan --device asic:x1 -- true
 is 'd["reservation"]' "$third"
+
+note "on this machine, where nothing has run yet: its agent is known from then on"
+renter bob
+expect 0 gpurun -q host show local
+here=$client/gpurun/local
+mkdir -m 700 "$here/devices.d"
+cp "$work/far/home/.local/share/gpurun-agent/devices.d/acme.conf" "$here/devices.d"
+expect 0 env -i PATH="$PATH" HOME="$client" GPURUN_AGENT_HOME="$here" "$BUILD/bin/gpurun-agent" price set asic:x1=3.60 asic:x1/day=30
+expect 0 gpurun -q --json reserve --device asic:x1 --day --host local
+is 'd["host"], d["state"]' "('local', 'active')"
+expect 0 gpurun -q --json reserve refund "$(json 'd["id"]')"
+is 'd["state"]' given_back
 
 [ -z "$(leftovers)" ] || [ -n "${pid[far]}" ] || fail "left over: $(leftovers)"
