@@ -1,5 +1,6 @@
 #include "runner/client/keepings.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -40,18 +41,39 @@ keepings_load(const struct home *home, const struct receipt *r, bool *there,
     return rc;
 }
 
+/* Posted out of what is held; or, where it was posted to its end before the line came (it
+ * came late, or the clock here was ahead), what that was too much comes back. */
 static int
-post_own(const struct home *home, const struct keeping *k, struct err *e)
+post_line(struct ledger *l, const struct receipt *r, const struct keeping *k,
+          struct err *e)
+{
+    struct ledger_lease h;
+    char id[sizeof "keeping:" + GRANT_ID_MAX];
+    int64_t over_fen;
+
+    if (ledger_lease(l, k->lease, &h, e) != 0) {
+        return -1;
+    }
+    if (h.state == LEDGER_HOLD_KEEPING) {
+        return ledger_keeping(l, k->lease, k->charge_fen, clock_wall_ns(), e);
+    }
+    over_fen = h.charge_fen - r->charge_fen - k->charge_fen;
+    if (h.state != LEDGER_HOLD_DONE || over_fen <= 0) {
+        return 0;
+    }
+    (void)snprintf(id, sizeof id, "keeping:%s", k->lease);
+    return ledger_correct(l, id, k->lease, over_fen, clock_wall_ns(), e);
+}
+
+static int
+post_own(const struct home *home, const struct receipt *r, const struct keeping *k,
+         struct err *e)
 {
     struct ledger *l = NULL;
-    struct ledger_lease h;
     int rc = wallet_open(&l, home, false, e);
 
     if (rc == 0 && l != NULL) {
-        rc = ledger_lease(l, k->lease, &h, e);
-        if (rc == 0 && h.state == LEDGER_HOLD_KEEPING) {
-            rc = ledger_keeping(l, k->lease, k->charge_fen, clock_wall_ns(), e);
-        }
+        rc = post_line(l, r, k, e);
     }
     ledger_close(l);
     return rc;
@@ -87,7 +109,7 @@ keep_and_post(struct client *cl, const struct receipt *r, const struct keeping *
 
     if (home_make(cl->home, "keepings", r->job, &path, e) == 0 &&
         file_replace(path, k->bytes.data, k->bytes.len, e) == 0) {
-        rc = own ? post_own(cl->home, k, e) : post_operators(cl, r, k, e);
+        rc = own ? post_own(cl->home, r, k, e) : post_operators(cl, r, k, e);
     }
     free(path);
     return rc;

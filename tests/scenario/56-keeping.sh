@@ -5,6 +5,7 @@
 # limit: 200
 . "$(dirname "$0")/lib.sh"
 . "$(dirname "$0")/hosts.sh"
+. "$(dirname "$0")/clocks.sh"
 sshd op -- "AuthorizedKeysFile $work/op/home/.ssh/authorized_keys"
 mkdir -p "$work/op/home/.ssh"
 book() { env -i PATH="$PATH" HOME="$work/op/home" LC_ALL=C.UTF-8 TZ=UTC "$BUILD/bin/gpurun-book" "$@"; }
@@ -30,6 +31,12 @@ hold=$(json 'd["keep_hold_fen"]')
 charge=$(json 'd["charge_fen"]')
 expect 0 gpurun --json wallet
 is 'd["held_fen"], d["balance_fen"], d["holds"][0]["for"]' "($hold, $((10000000 - charge)), 'keeping')"
+# A clock that is ahead has it posted to its end, which the host's line puts right.
+timed ahead
+step ahead $((20 * 86400)) wall
+# shellcheck disable=SC2046
+expect 0 as_client $(clock_env ahead) "$BUILD/bin/gpurun" --json wallet
+is 'd["held_fen"], d["balance_fen"] < '$((10000000 - charge - hold / 2)) "(0, True)"
 sleep 2.1 # it costs by the second
 expect 0 gpurun snap rm one
 hasnt "not posted" "$work/err"
