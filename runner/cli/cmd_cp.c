@@ -20,6 +20,7 @@
 #include "runner/client/forward.h"
 #include "runner/client/i18n.h"
 #include "runner/client/ship.h"
+#include "runner/client/tmpdir.h"
 #include "runner/job/verbs.h"
 #include "runner/wire/msg.h"
 
@@ -186,24 +187,24 @@ copy_file(const char *from, int to_dir_fd, const char *name, mode_t mode, struct
 
 /*
  * A single file travels as a folder that holds it alone, under the name it is to have;
- * *dir is that folder, to be removed.
+ * *dir is that folder, to be removed in any case.
  */
 static int
-stage_file(struct home *home, const char *from, const char *name, char **dir,
+stage_file(struct home *home, const char *from, const char *name, struct tmpdir *dir,
            struct err *e)
 {
     struct stat st;
     int fd = -1;
     int rc = -1;
 
-    if (stat(from, &st) == -1 || home_make(home, "tmp", "cp.XXXXXX", dir, e) != 0) {
+    if (stat(from, &st) == -1) {
         return err_set_sys(e, errno, _("cannot read '%s'"), from);
     }
-    if (mkdtemp(*dir) == NULL) {
-        return err_set_sys(e, errno, "cannot make '%s'", *dir);
+    if (tmpdir_make(dir, home, "cp.", e) != 0) {
+        return -1;
     }
-    fd = open(*dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    rc = fd == -1 ? err_set_sys(e, errno, "cannot open '%s'", *dir)
+    fd = open(dir->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    rc = fd == -1 ? err_set_sys(e, errno, "cannot open '%s'", dir->path)
                   : copy_file(from, fd, name, st.st_mode, e);
     (void)fd_close(&fd);
     return rc;
@@ -300,24 +301,20 @@ send_one(struct cli *c, struct client *cl, struct data_ref *ref, const char *fro
     struct shown shown = {.progress = NULL};
     char *into = is_dir ? xstrdup(target) : path_parent(target);
     const char *only = is_dir ? NULL : last_name(target);
-    char *staged = NULL;
+    struct tmpdir staged = TMPDIR_NONE;
     struct sha256 tree;
-    struct err ignored;
     int rc = -1;
 
     if (is_dir || stage_file(cl->home, from, only, &staged, e) == 0) {
         c->stage = STAGE_TRYING;
-        if (send_dir(c, cl, ref->session, is_dir ? from : staged, &shown, &tree, e) ==
-            0) {
+        if (send_dir(c, cl, ref->session, is_dir ? from : staged.path, &shown, &tree,
+                     e) == 0) {
             c->stage = STAGE_CHANGED;
             rc = put_tree(ref->session, ref->job, &tree,
                           strcmp(into, ".") == 0 ? "" : into, only, e);
         }
     }
-    if (staged != NULL) {
-        (void)!file_remove_tree(staged, &ignored);
-    }
-    free(staged);
+    tmpdir_remove(&staged);
     free(into);
     return rc;
 }
@@ -392,20 +389,14 @@ copy_across(struct cli *c, const struct side *src, const struct side *dst, struc
     const char *name = src->path[0] != '\0' ? last_name(src->path) : "all";
     struct client cl = {.loop = NULL};
     struct side here = {.what = NULL};
-    struct err ignored;
-    char *dir = NULL;
+    struct tmpdir dir = TMPDIR_NONE;
     struct stat st;
     int rc = -1;
 
-    if (context_open(&cl, c, e) != 0 ||
-        home_make(cl.home, "tmp", "cp.XXXXXX", &dir, e) != 0) {
+    if (context_open(&cl, c, e) != 0 || tmpdir_make(&dir, cl.home, "cp.", e) != 0) {
         goto out;
     }
-    if (mkdtemp(dir) == NULL) {
-        err_set_sys(e, errno, "cannot make '%s'", dir);
-        goto out;
-    }
-    here.path = path_join(dir, name);
+    here.path = path_join(dir.path, name);
     if (bring_here(c, &cl, src, here.path, e) == 0) {
         if (lstat(here.path, &st) != 0 ||
             (!S_ISDIR(st.st_mode) && !S_ISREG(st.st_mode))) {
@@ -415,12 +406,11 @@ copy_across(struct cli *c, const struct side *src, const struct side *dst, struc
                          S_ISDIR(st.st_mode), e);
         }
     }
-    (void)!file_remove_tree(dir, &ignored);
 
 out:
+    tmpdir_remove(&dir);
     context_close(&cl);
     free(here.path);
-    free(dir);
     return rc;
 }
 

@@ -13,6 +13,7 @@
 #include "runner/client/i18n.h"
 #include "runner/client/near.h"
 #include "runner/client/stall.h"
+#include "runner/client/tmpdir.h"
 #include "runner/job/verbs.h"
 #include "runner/wire/channel.h"
 #include "runner/wire/mux.h"
@@ -20,7 +21,7 @@
 /* ---- the scratch store ---- */
 
 struct scratch {
-    char *dir; /* NULL: the store is a host's */
+    struct tmpdir dir; /* TMPDIR_NONE: the store is a host's */
     struct store *store;
 };
 
@@ -29,20 +30,12 @@ scratch_new(struct scratch **out, const struct home *home, struct err *e)
 {
     static const struct store_options o = {.scratch = true};
     struct scratch *s = xcalloc(1, sizeof *s);
-    char *template = NULL;
 
-    if (home_make(home, "tmp", "store.XXXXXX", &template, e) != 0) {
+    if (tmpdir_make(&s->dir, home, "store.", e) != 0) {
         free(s);
         return -1;
     }
-    if (mkdtemp(template) == NULL) {
-        err_set_sys(e, errno, "cannot make '%s'", template);
-        free(template);
-        free(s);
-        return -1;
-    }
-    s->dir = template;
-    if (store_open(&s->store, s->dir, &o, e) != 0) {
+    if (store_open(&s->store, s->dir.path, &o, e) != 0) {
         scratch_free(s);
         return -1;
     }
@@ -62,6 +55,7 @@ scratch_for(struct scratch **out, const struct home *home, struct session *s,
         return scratch_new(out, home, e);
     }
     here = xcalloc(1, sizeof *here);
+    here->dir = TMPDIR_NONE;
     here->store = near;
     *out = here;
     return 0;
@@ -70,16 +64,11 @@ scratch_for(struct scratch **out, const struct home *home, struct session *s,
 void
 scratch_free(struct scratch *s)
 {
-    struct err ignored;
-
     if (s == NULL) {
         return;
     }
     store_close(s->store);
-    if (s->dir != NULL) {
-        (void)!file_remove_tree(s->dir, &ignored);
-    }
-    free(s->dir);
+    tmpdir_remove(&s->dir);
     free(s);
 }
 
