@@ -388,6 +388,8 @@ bill_paper_text(const struct bill_paper *p, struct buf *out)
             buf_printf(out, _(", tax number %s"), p->tax_number);
         }
         buf_add_str(out, "\n");
+    } else if (p->tax_number[0] != '\0') {
+        buf_printf(out, _("for tax number %s\n"), p->tax_number);
     }
     buf_printf(out,
                _("of it %s net and %s VAT (%" PRId64 " %%); a statement, not a fapiao\n"),

@@ -156,8 +156,10 @@ PY
 
 note "what a statement says"
 expect 100 gpurun config bill-vat 101
-expect 0 gpurun config bill-title '上海某某科技有限公司'
 expect 0 gpurun config bill-tax-number 91310000MA1FL00000
+expect 0 gpurun bill
+has "for tax number 91310000MA1FL00000"
+expect 0 gpurun config bill-title '上海某某科技有限公司'
 expect 0 gpurun config bill-vat 13
 expect 0 gpurun bill --month "$month"
 has '上海某某科技有限公司'
