@@ -1,3 +1,5 @@
+#include <unistd.h>
+
 #include "runner/cli/commands.h"
 #include "runner/cli/context.h"
 #include "runner/cli/out.h"
@@ -41,6 +43,9 @@ run_exec(struct cli *c, const void *options, const struct words *w, struct err *
     if (!w->dashes || w->n_rest == 0) {
         return err_set(e, ERR_INVALID, "%s",
                        _("want gpurun exec [-t] JOB -- COMMAND [ARG...]"));
+    }
+    if (o->tty && isatty(STDIN_FILENO) != 1) {
+        return err_set(e, ERR_INVALID, "%s", _("-t wants a terminal on stdin"));
     }
     for (int i = 0; i < w->n_rest; i++) {
         strings_add(&args, w->rest[i]);

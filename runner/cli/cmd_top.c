@@ -182,6 +182,9 @@ look(struct top *t, struct err *e)
         if (session_state(s) != SESSION_UP || ask_host(t, s, e) != 0) {
             const struct failure *why = session_why(s);
 
+            if (t->over) {
+                return 0; /* ^C */
+            }
             n_failed++;
             say(t->c, "%s",
                 session_state(s) == SESSION_UP || why == NULL ? e->msg : why->err.msg);

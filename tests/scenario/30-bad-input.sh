@@ -101,6 +101,7 @@ refuse 100 '--with' run --with /etc/passwd train.py
 refuse 100 'exclude each other' run --python a --venv b train.py
 refuse 100 'terminal' run -t train.py
 refuse 100 'exclude each other' run -t -d train.py
+refuse 100 'terminal' exec -t nobody -- sh
 refuse 100 'ask-above' config ask-above 1.005
 refuse 100 'there are: ' config nosuch 1
 refuse 100 '--month' bill --month 2026-13
