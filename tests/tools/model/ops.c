@@ -232,13 +232,14 @@ op_expire(void)
 {
     struct store *st = open_store();
     int jumps = atomic_load(&me.g->jumps);
-    int64_t boot_ns = clock_boot_ns();
+    int64_t boot_ns;
     struct snap_expiry x;
     struct err e;
 
     if (snap_expire(st, &x, NULL, NULL, &e) != 0) {
         wrong("%s", e.msg);
     }
+    boot_ns = clock_boot_ns(); /* at least as late as it looked */
     if (x.n_expired > 0 && jumps > 0 && jumps == atomic_load(&me.g->jumps) &&
         boot_ns - atomic_load(&me.g->jump_boot) < SNAP_CLOCK_STEADY_S * S - TICK_NS) {
         wrong("%zu expired %" PRId64 " s after the clock had jumped", x.n_expired,
