@@ -165,7 +165,15 @@ look_at_clock(struct store *s, struct seen *seen_last, struct seen *now,
         now->doubt =
             last.doubt && now->wall_ns - now->steady_wall_ns < SNAP_CLOCK_STEADY_S * NS;
     }
-    if (now->doubt && doubt->code == ERR_NONE) {
+    if (!now->doubt || doubt->code != ERR_NONE) {
+        return;
+    }
+    if (now->off_ns == UNKNOWN) { /* it was never believed: nobody need have set it */
+        err_set(doubt, ERR_INVALID,
+                "this store has seen the clock for %" PRId64
+                " s only; believed after a day",
+                (now->wall_ns - now->steady_wall_ns) / NS);
+    } else {
         err_set(doubt, ERR_INVALID,
                 "the clock was set %" PRId64 " s ago; believed after a day",
                 (now->wall_ns - now->steady_wall_ns) / NS);

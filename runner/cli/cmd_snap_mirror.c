@@ -98,6 +98,10 @@ run_mirror(struct cli *c, const void *options, const struct words *w, struct err
     if (context_open(&cl, c, e) != 0 || find_data(c, &cl, w->v[0], false, &ref, e) != 0) {
         goto out;
     }
+    if (!ref.info.kept) {
+        err_set(e, ERR_NOT_FOUND, _("the data of snapshot %s is gone"), ref.snapshot);
+        goto out;
+    }
     if (strcmp(session_host(ref.session)->name, to) == 0) {
         rc = snapview_made(c, &ref.info, e); /* it is there already */
         goto out;

@@ -31,6 +31,8 @@ before=$(packs)
 expect 0 gpurun gc
 [ "$(packs)" = "$before" ] || fail "gc took something that is needed"
 expect 0 gpurun snap rm one
+expect 100 gpurun snap mirror one
+has "is gone" "$work/err"
 expect 0 gpurun snap rm taken # whose shipping holds nothing any more
 expect 0 as_client env LC_ALL=zh_CN.UTF-8 "$BUILD/bin/gpurun" gc --dry-run
 has "没有归属"
@@ -57,6 +59,8 @@ expect 0 gpurun snap verify taken
 has sound
 expect 0 agent gc --dry-run
 expect 0 agent tick
+expect 0 gpurun gc
+has "nothing expires: this store has seen the clock for"
 expect 0 agent fsck
 expect 0 gpurun fsck
 has sound
