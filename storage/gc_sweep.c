@@ -214,7 +214,7 @@ keep_entry(struct gc *g, struct group *gr, const struct pack_use *p, int fd,
     }
     free(bytes);
     if (rc == 0) {
-        gr->moved = xrealloc(gr->moved, (gr->n_moved + 1) * sizeof *gr->moved);
+        gr->moved = xgrow(gr->moved, gr->n_moved, sizeof *gr->moved);
         gr->moved[gr->n_moved++] = m;
     }
     return rc;
@@ -243,7 +243,7 @@ judge_pack(struct gc *g, const struct pack_use *p, const struct pack_list *list,
 static void
 add_dead(struct group *gr, const struct pack_use *p, const struct pack_entry *en)
 {
-    gr->dead = xrealloc(gr->dead, (gr->n_dead + 1) * sizeof *gr->dead);
+    gr->dead = xgrow(gr->dead, gr->n_dead, sizeof *gr->dead);
     gr->dead[gr->n_dead++] = (struct index_dead){en->id, p->row.no};
     gr->dead_bytes += en->stored_len;
 }
