@@ -12,6 +12,8 @@
  * starts no language all of this is the identity.
  */
 #define _(s) gettext(s)
+/* The same of what is counted. */
+#define NP_(one, many, n) ngettext((one), (many), (unsigned long)(n))
 /* How a LANGUAGE that is ours alone is marked: what we start does not inherit it. */
 #define LANG_MARK ":gpurun"
 

@@ -153,8 +153,8 @@ check_levels(const struct card *c, struct err *e)
 
             if (p->unit == CARD_UNIT_HOUR && p->price_uyuan != CARD_WITHDRAWN &&
                 tariff_eff_price(p->price_uyuan, c->levels[l].bps, &eff, e) != 0) {
-                return err_wrap(e, "level %s on %s %s", c->levels[l].name, p->class_name,
-                                p->type);
+                return err_wrap(e, "level %s on %s%s%s", c->levels[l].name, p->class_name,
+                                p->type[0] != '\0' ? " " : "", p->type);
             }
         }
     }

@@ -292,7 +292,8 @@ report(struct audit *a, const struct sums *s, struct buf *out, struct err *e)
     money_format_fen(s->owners_fen, owners);
     money_format_fen(s->fee_fen, fee);
     if (a->n_reservations > 0) {
-        (void)printf(_("%zu reservations\n"), a->n_reservations);
+        (void)printf(NP_("%zu reservation\n", "%zu reservations\n", a->n_reservations),
+                     a->n_reservations);
     }
     if (s->given_fen > 0) {
         money_format_fen(s->given_fen, given);

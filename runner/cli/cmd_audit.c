@@ -233,8 +233,10 @@ print_text(const struct audit *a, struct buf *out)
     }
     buf_add_str(out, "\n");
     if (a->n_reservations > 0) {
-        buf_printf(out, _("%zu reservations, paid in front %s\n"), a->n_reservations,
-                   out_fen(a->reserved_fen, money));
+        buf_printf(out,
+                   NP_("%zu reservation, paid in front %s\n",
+                       "%zu reservations, paid in front %s\n", a->n_reservations),
+                   a->n_reservations, out_fen(a->reserved_fen, money));
     }
     if (a->n_waiting > 0) {
         buf_printf(out, _("%zu leases hold money and have no receipt here yet\n"),

@@ -11,6 +11,7 @@
 #include "runner/cli/snapview.h"
 #include "runner/client/i18n.h"
 #include "runner/client/snaps.h"
+#include "runner/job/ids.h"
 #include "runner/job/verbs.h"
 #include "runner/wire/msg.h"
 
@@ -118,6 +119,9 @@ run_take(struct cli *c, const void *options, const struct words *w, struct err *
     const struct take_options *o = options;
     struct stat st;
 
+    if (o->name != NULL && job_name_check(o->name, e) != 0) {
+        return err_wrap(e, "--name");
+    }
     if (stat(w->v[0], &st) == 0 && S_ISDIR(st.st_mode)) {
         return take_dir(c, w->v[0], o, e);
     }

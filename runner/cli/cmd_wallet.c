@@ -161,13 +161,16 @@ out:
 }
 
 static int
-show_none(const struct cli *c, struct err *e)
+show_none(const struct cli *c, bool logs, struct err *e)
 {
     struct buf out = BUF_INIT;
     struct json_writer j = json_to(&out);
     int rc;
 
-    if (c->g.json) {
+    if (c->g.json && logs) {
+        buf_add_str(&out, "[]\n");
+        rc = 0;
+    } else if (c->g.json) {
         json_obj(&j);
         json_kbool(&j, "wallet", false);
         rc = refused_put(c, NULL, &j, e);
@@ -323,7 +326,11 @@ run_own(struct cli *c, const struct span *when, bool logs, struct err *e)
     if (wallet_open(&l, c->home, false, e) != 0) {
         return -1;
     }
-    rc = l == NULL ? show_none(c, e) : logs ? show_log(c, when, l, e) : show(c, l, e);
+    if (l == NULL) {
+        rc = show_none(c, logs, e);
+    } else {
+        rc = logs ? show_log(c, when, l, e) : show(c, l, e);
+    }
     ledger_close(l);
     return rc;
 }

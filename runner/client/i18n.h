@@ -1,9 +1,6 @@
 #ifndef RUNNER_CLIENT_I18N_H
 #define RUNNER_CLIENT_I18N_H
 
-#include "base/lang.h"
-
-/* As _() (base/lang.h), of what is counted. */
-#define NP_(one, many, n) ngettext((one), (many), (unsigned long)(n))
+#include "base/lang.h" /* _() and NP_(), for all of the client */
 
 #endif

@@ -436,15 +436,18 @@ print_text(const struct look *k)
         open += k->rows[i].open ? 1 : 0;
     }
     money_format_fen(k->charge_fen, money);
-    (void)printf(_("%zu sessions ended, charged %s yuan"), k->n_rows - open, money);
+    (void)printf(NP_("%zu session ended, charged %s yuan",
+                     "%zu sessions ended, charged %s yuan", k->n_rows - open),
+                 k->n_rows - open, money);
     money_format_fen(k->keeping_fen, money);
     (void)printf(_(", for keeping %s yuan; %zu go on"), money, open);
     money_format_fen(k->open_fen, money);
     (void)printf(_(", %s yuan so far\n"), money);
     if (k->n_reserved > 0) {
         money_format_fen(k->reserved_fen, money);
-        (void)printf(_("%zu reservations, paid in front %s yuan\n"), k->n_reserved,
-                     money);
+        (void)printf(NP_("%zu reservation, paid in front %s yuan\n",
+                         "%zu reservations, paid in front %s yuan\n", k->n_reserved),
+                     k->n_reserved, money);
     }
     money_format_fen(k->due_fen, money);
     (void)printf(_("the ledger has %s yuan earned in all\n"), money);

@@ -112,6 +112,8 @@ for form in --csv --plot; do
     has '"exit":100,"message":"--json and '"$form are two forms" "$work/err"
 done
 refuse 100 'neither a job' bill --verify nosuch
+refuse 100 "may not begin with '@'" snap take --name @last .
+refuse 100 'slash' snap take --name a/b .
 
 note "jobs, snapshots, hosts that are not there"
 refuse 100 "no job 'nosuch'" wait nosuch

@@ -23,6 +23,8 @@ expect 0 env -i PATH="$PATH" HOME="$client" GPURUN_AGENT_HOME="$agent_home" "$BU
 note "no wallet: nothing is held, and looking makes none"
 expect 0 gpurun wallet
 has "no wallet"
+expect 0 gpurun --json wallet log
+[ "$(cat "$work/out")" = "[]" ] || fail "a log of nothing: $(cat "$work/out")"
 expect 0 gpurun -q --max-cost 5 busy.py 0
 [ ! -e "$client/gpurun/ledger" ] || fail "a ledger was made"
 
