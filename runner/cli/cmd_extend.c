@@ -10,6 +10,7 @@
 #include "runner/cli/context.h"
 #include "runner/cli/ending.h"
 #include "runner/cli/out.h"
+#include "runner/cli/request.h"
 #include "runner/client/i18n.h"
 #include "runner/client/lease.h"
 #include "runner/client/told.h"
@@ -37,8 +38,6 @@ static int
 parse_limits(const struct extend_options *o, int64_t *cap_fen, int64_t *max_s,
              struct err *e)
 {
-    int64_t ns;
-
     *cap_fen = -1;
     *max_s = -1;
     if (o->max_cost == NULL && o->max_time == NULL) {
@@ -49,16 +48,9 @@ parse_limits(const struct extend_options *o, int64_t *cap_fen, int64_t *max_s,
         money_parse_fen(o->max_cost, strlen(o->max_cost), cap_fen, e) != 0) {
         return err_wrap(e, "--max-cost");
     }
-    if (o->max_time != NULL) {
-        if (text_parse_duration(o->max_time, &ns, e) != 0) {
-            return err_wrap(e, "--max-time");
-        }
-        if (ns < NS_PER_S) {
-            return err_set(e, ERR_RANGE, _("--max-time is at least a second"));
-        }
-        *max_s = ns / NS_PER_S;
-    }
-    return 0;
+    return o->max_time == NULL ? 0
+                               : request_parse_seconds("max-time", o->max_time, 1,
+                                                       SPEC_TIME_MAX_S, max_s, e);
 }
 
 /* The grant in force, as the host tells it: only one that we signed is extended. */

@@ -174,9 +174,9 @@ request_command_line(const struct strings *args)
 
 /* ---- single values ---- */
 
-static int
-parse_seconds(const char *option, const char *text, int64_t min_s, int64_t max_s,
-              int64_t *s, struct err *e)
+int
+request_parse_seconds(const char *option, const char *text, int64_t min_s, int64_t max_s,
+                      int64_t *s, struct err *e)
 {
     int64_t ns;
 
@@ -389,17 +389,18 @@ fill_limits(struct run_request *r, const struct config *cfg, const struct run_op
         o->project != NULL && (o->max_cost == NULL || r->cost_ceiling) &&
         (project_says(o, gpu) || project_says(o, cpu) || project_says(o, device) ||
          project_says(o, arch) || project_says(o, host) || project_says(o, max_time));
-    if (parse_seconds("max-time",
-                      o->max_time != NULL ? o->max_time : config_get(cfg, "max-time"), 1,
-                      SPEC_TIME_MAX_S, &s->max_time_s, e) != 0 ||
-        parse_seconds("window", o->window != NULL ? o->window : config_get(cfg, "window"),
-                      0, SPEC_WINDOW_MAX_S, &s->window_s, e) != 0) {
+    if (request_parse_seconds(
+            "max-time", o->max_time != NULL ? o->max_time : config_get(cfg, "max-time"),
+            1, SPEC_TIME_MAX_S, &s->max_time_s, e) != 0 ||
+        request_parse_seconds("window",
+                              o->window != NULL ? o->window : config_get(cfg, "window"),
+                              0, SPEC_WINDOW_MAX_S, &s->window_s, e) != 0) {
         return -1;
     }
     /* A reservation that ends sooner than was asked for is not meant. */
     r->want.time_s = o->max_time != NULL ? s->max_time_s : 0;
     if (o->idle != NULL &&
-        parse_seconds("idle", o->idle, 1, SPEC_TIME_MAX_S, &s->idle_s, e) != 0) {
+        request_parse_seconds("idle", o->idle, 1, SPEC_TIME_MAX_S, &s->idle_s, e) != 0) {
         return -1;
     }
     if (o->mem != NULL && text_parse_size(o->mem, &s->mem_bytes, e) != 0) {
@@ -410,8 +411,8 @@ fill_limits(struct run_request *r, const struct config *cfg, const struct run_op
                        o->mem);
     }
     if (o->snap_every != NULL &&
-        parse_seconds("snap-every", o->snap_every, SNAP_EVERY_MIN_S, SPEC_TIME_MAX_S,
-                      &s->snap_every_s, e) != 0) {
+        request_parse_seconds("snap-every", o->snap_every, SNAP_EVERY_MIN_S,
+                              SPEC_TIME_MAX_S, &s->snap_every_s, e) != 0) {
         return -1;
     }
     r->has_window = o->window != NULL;
