@@ -88,9 +88,9 @@ expect 0 gpurun extend three --max-time 48h
 has "only, which is what the cap pays" "$work/err"
 expect 0 gpurun extend three --max-time 49h # a second one follows the first, not the grant
 expect 101 gpurun extend three --max-cost 100
+has "gpurun wallet topup" "$work/err"
 expect 100 gpurun extend three --max-time 1000d
 has "is out of range" "$work/err"
-has "gpurun wallet topup" "$work/err"
 expect 143 gpurun -q stop three
 wait "$bg" 2>/dev/null || true
 await 60 "its end" job_is three ended
