@@ -322,6 +322,27 @@ text_parse_duration(const char *s, int64_t *ns, struct err *e)
     return 0;
 }
 
+int
+text_parse_seconds(const char *s, int64_t min_s, int64_t max_s, int64_t *out,
+                   struct err *e)
+{
+    char shown[SHOWN_MAX];
+    int64_t seconds;
+    int64_t ns;
+
+    if (text_parse_duration(s, &ns, e) != 0) {
+        return -1;
+    }
+    seconds = ns / NS_PER_S + (ns % NS_PER_S != 0);
+    if (ns / NS_PER_S < min_s || seconds > max_s) {
+        return err_set(e, ERR_RANGE, "'%s' is out of range (%lld s to %lld s)",
+                       text_escape_to(shown, sizeof shown, s), (long long)min_s,
+                       (long long)max_s);
+    }
+    *out = seconds;
+    return 0;
+}
+
 void
 text_format_duration(int64_t seconds, char out[TEXT_DURATION_MAX])
 {

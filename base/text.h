@@ -26,6 +26,9 @@ size_t text_prefix(const char *s, int columns);
 
 /* "1h30m", "90s", "15d", "250ms" or plain seconds → ns. ERR_INVALID / ERR_RANGE. */
 int text_parse_duration(const char *s, int64_t *ns, struct err *e) MUST_USE;
+/* The same in seconds, rounded up; ERR_RANGE names the bounds, too. */
+int text_parse_seconds(const char *s, int64_t min_s, int64_t max_s, int64_t *out,
+                       struct err *e) MUST_USE;
 /* "3d 04:05:06" or "04:05:06"; for people. */
 #define TEXT_DURATION_MAX 32
 void text_format_duration(int64_t seconds, char out[TEXT_DURATION_MAX]);

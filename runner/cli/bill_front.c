@@ -172,7 +172,6 @@ bill_front_csv(const struct bill_entries *l, const char *month, struct buf *out)
 
 /* ---- verifying ---- */
 
-/* *taken: what is a reservation, kept here or in a file; then it was looked at. */
 static void
 verified_json(const struct reservation *r, const char *host, struct buf *out)
 {
@@ -217,6 +216,7 @@ verified_print(const struct cli *c, const struct reservation *r, struct err *e)
     return rc;
 }
 
+/* *taken: what is a reservation, kept here or in a file; then it was looked at. */
 int
 bill_front_verify(const struct cli *c, const char *what, bool *taken, struct err *e)
 {

@@ -10,7 +10,6 @@
 #include "runner/cli/context.h"
 #include "runner/cli/ending.h"
 #include "runner/cli/out.h"
-#include "runner/cli/request.h"
 #include "runner/client/i18n.h"
 #include "runner/client/lease.h"
 #include "runner/client/told.h"
@@ -48,9 +47,11 @@ parse_limits(const struct extend_options *o, int64_t *cap_fen, int64_t *max_s,
         money_parse_fen(o->max_cost, strlen(o->max_cost), cap_fen, e) != 0) {
         return err_wrap(e, "--max-cost");
     }
-    return o->max_time == NULL ? 0
-                               : request_parse_seconds("max-time", o->max_time, 1,
-                                                       SPEC_TIME_MAX_S, max_s, e);
+    if (o->max_time != NULL &&
+        text_parse_seconds(o->max_time, 1, SPEC_TIME_MAX_S, max_s, e) != 0) {
+        return err_wrap(e, "--max-time");
+    }
+    return 0;
 }
 
 /* The grant in force, as the host tells it: only one that we signed is extended. */

@@ -174,21 +174,13 @@ request_command_line(const struct strings *args)
 
 /* ---- single values ---- */
 
-int
-request_parse_seconds(const char *option, const char *text, int64_t min_s, int64_t max_s,
-                      int64_t *s, struct err *e)
+static int
+parse_seconds(const char *option, const char *text, int64_t min_s, int64_t max_s,
+              int64_t *s, struct err *e)
 {
-    int64_t ns;
-
-    if (text_parse_duration(text, &ns, e) != 0) {
-        return err_wrap(e, "--%s", option);
-    }
-    if (ns < min_s * NS_PER_S || ns / NS_PER_S > max_s) {
-        return err_set(e, ERR_RANGE, _("--%s '%s' is out of range (%lld s to %lld s)"),
-                       option, text, (long long)min_s, (long long)max_s);
-    }
-    *s = (ns + NS_PER_S - 1) / NS_PER_S;
-    return 0;
+    return text_parse_seconds(text, min_s, max_s, s, e) == 0
+               ? 0
+               : err_wrap(e, "--%s", option);
 }
 
 int
@@ -389,18 +381,17 @@ fill_limits(struct run_request *r, const struct config *cfg, const struct run_op
         o->project != NULL && (o->max_cost == NULL || r->cost_ceiling) &&
         (project_says(o, gpu) || project_says(o, cpu) || project_says(o, device) ||
          project_says(o, arch) || project_says(o, host) || project_says(o, max_time));
-    if (request_parse_seconds(
-            "max-time", o->max_time != NULL ? o->max_time : config_get(cfg, "max-time"),
-            1, SPEC_TIME_MAX_S, &s->max_time_s, e) != 0 ||
-        request_parse_seconds("window",
-                              o->window != NULL ? o->window : config_get(cfg, "window"),
-                              0, SPEC_WINDOW_MAX_S, &s->window_s, e) != 0) {
+    if (parse_seconds("max-time",
+                      o->max_time != NULL ? o->max_time : config_get(cfg, "max-time"), 1,
+                      SPEC_TIME_MAX_S, &s->max_time_s, e) != 0 ||
+        parse_seconds("window", o->window != NULL ? o->window : config_get(cfg, "window"),
+                      0, SPEC_WINDOW_MAX_S, &s->window_s, e) != 0) {
         return -1;
     }
     /* A reservation that ends sooner than was asked for is not meant. */
     r->want.time_s = o->max_time != NULL ? s->max_time_s : 0;
     if (o->idle != NULL &&
-        request_parse_seconds("idle", o->idle, 1, SPEC_TIME_MAX_S, &s->idle_s, e) != 0) {
+        parse_seconds("idle", o->idle, 1, SPEC_TIME_MAX_S, &s->idle_s, e) != 0) {
         return -1;
     }
     if (o->mem != NULL && text_parse_size(o->mem, &s->mem_bytes, e) != 0) {
@@ -411,8 +402,8 @@ fill_limits(struct run_request *r, const struct config *cfg, const struct run_op
                        o->mem);
     }
     if (o->snap_every != NULL &&
-        request_parse_seconds("snap-every", o->snap_every, SNAP_EVERY_MIN_S,
-                              SPEC_TIME_MAX_S, &s->snap_every_s, e) != 0) {
+        parse_seconds("snap-every", o->snap_every, SNAP_EVERY_MIN_S, SPEC_TIME_MAX_S,
+                      &s->snap_every_s, e) != 0) {
         return -1;
     }
     r->has_window = o->window != NULL;

@@ -128,9 +128,6 @@ int request_choose_data(struct run_request *r, const struct snap_infos *l,
 /* All were found: name them in the specification. */
 void request_name_data(struct run_request *r);
 
-/* A length of time within these bounds, in seconds, rounded up; errors name --option. */
-int request_parse_seconds(const char *option, const char *text, int64_t min_s,
-                          int64_t max_s, int64_t *s, struct err *e) MUST_USE;
 /* "8888" or "8888:9999"; 1 to 65535. */
 int request_parse_port(const char *text, struct port_want *out, struct err *e) MUST_USE;
 /* The command on one line, quoted as a shell would need it. malloc'ed. */

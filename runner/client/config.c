@@ -14,7 +14,6 @@
 
 #define CONFIG_RECORD    "gpurun.config.v1"
 #define CONFIG_VALUE_MAX 4096
-#define NS_PER_S         ((int64_t)1000000000)
 
 struct config {
     char *path;
@@ -30,32 +29,21 @@ check_money(const char *value, struct err *e)
     return money_parse_fen(value, strlen(value), &fen, e);
 }
 
-/* As the option that it stands for takes it. */
-static int
-check_span(const char *value, int64_t least_s, int64_t most_s, struct err *e)
-{
-    int64_t ns;
-
-    if (text_parse_duration(value, &ns, e) != 0) {
-        return -1;
-    }
-    if (ns < least_s * NS_PER_S || ns / NS_PER_S > most_s) {
-        return err_set(e, ERR_RANGE, _("'%s' is out of range (%lld s to %lld s)"), value,
-                       (long long)least_s, (long long)most_s);
-    }
-    return 0;
-}
-
+/* As the options that they stand for take them. */
 static int
 check_max_time(const char *value, struct err *e)
 {
-    return check_span(value, 1, SPEC_TIME_MAX_S, e);
+    int64_t s;
+
+    return text_parse_seconds(value, 1, SPEC_TIME_MAX_S, &s, e);
 }
 
 static int
 check_window(const char *value, struct err *e)
 {
-    return check_span(value, 0, SPEC_WINDOW_MAX_S, e);
+    int64_t s;
+
+    return text_parse_seconds(value, 0, SPEC_WINDOW_MAX_S, &s, e);
 }
 
 static int

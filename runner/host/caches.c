@@ -288,10 +288,11 @@ move_away(struct trash *t, int parent_fd, const char *name, char number[NUMBER_M
 
     while (t->n < UNITS_MAX * 2) {
         (void)snprintf(number, NUMBER_MAX, "%u", t->n);
-        if (renameat2(parent_fd, name, t->fd, number, RENAME_NOREPLACE) == 0) {
-            return 0;
+        if (renameat(parent_fd, name, t->fd, number) == 0) {
+            return 0; /* or over what was going, too */
         }
-        if (errno == EEXIST) {
+        if (errno == EEXIST || errno == ENOTEMPTY || errno == EISDIR ||
+            errno == ENOTDIR) {
             t->n++;
         } else if (errno == EACCES && !opened) {
             (void)fchmod(parent_fd, 0700);

@@ -235,6 +235,23 @@ duration__of_nonsense_is_refused(void **state)
 }
 
 static void
+seconds__are_rounded_up_within_their_bounds(void **state)
+{
+    struct err e = {0};
+    int64_t s = -1;
+
+    (void)state;
+    assert_ok(text_parse_seconds("1s", 1, 10, &s, &e));
+    assert_int_equal(s, 1);
+    assert_ok(text_parse_seconds("9001ms", 1, 10, &s, &e));
+    assert_int_equal(s, 10);
+    assert_refused(text_parse_seconds("999ms", 1, 10, &s, &e), ERR_RANGE);
+    assert_refused(text_parse_seconds("10001ms", 1, 10, &s, &e), ERR_RANGE);
+    assert_refused(text_parse_seconds("x", 1, 10, &s, &e), ERR_INVALID);
+    assert_int_equal(s, 10);
+}
+
+static void
 duration__is_formatted_for_people(void **state)
 {
     static const struct {
@@ -491,6 +508,7 @@ main(void)
         cmocka_unit_test(utf8__is_rfc_3629),
         cmocka_unit_test(width__is_in_terminal_columns),
         cmocka_unit_test(duration__is_parsed),
+        cmocka_unit_test(seconds__are_rounded_up_within_their_bounds),
         cmocka_unit_test(duration__of_nonsense_is_refused),
         cmocka_unit_test(duration__is_formatted_for_people),
         cmocka_unit_test(size__is_parsed),
