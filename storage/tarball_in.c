@@ -402,6 +402,7 @@ take_member(struct in *x, const struct tree_entry *entry, struct err *e)
         (!content && size != 0)) {
         return damaged(e, "a member is not what its tree says");
     }
+    x->sums.n_left_out += type == 'g' ? 1 : 0;
     if (skip(x, size - stored, e) != 0 || take_contents(x, stored, e) != 0) {
         return -1;
     }

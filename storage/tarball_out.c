@@ -10,6 +10,7 @@
 
 #include "base/bytes.h"
 #include "base/text.h"
+#include "storage/named.h"
 #include "storage/run.h"
 #include "storage/tarball.h"
 #include "storage/tarball_internal.h"
@@ -37,6 +38,7 @@ struct out {
     size_t chunk_at;
     void *hole;
     struct buf text;
+    struct named left_out;
     struct tarball_report sums;
 };
 
@@ -458,6 +460,7 @@ leave_out(struct out *x, const struct tree_entry *entry)
     char shown[SHOWN_MAX];
 
     x->sums.n_left_out++;
+    named_add(&x->left_out, entry->path, entry->path_len);
     if (x->o->left_out != NULL) {
         x->o->left_out(x->o->ctx, text_escape_to(shown, sizeof shown, entry->path),
                        entry->type == TREE_SOCKET     ? "a socket"
@@ -465,6 +468,43 @@ leave_out(struct out *x, const struct tree_entry *entry)
                                                       : "could not be read for the "
                                                         "snapshot");
     }
+}
+
+/*
+ * A further name of what was left out, which no tar could make. Whoever imports expects a
+ * member of every link: this one is an empty global header.
+ */
+static int
+leave_out_link(struct out *x, const struct tree_entry *entry, struct err *e)
+{
+    uint8_t block[TAR_BLOCK];
+
+    leave_out(x, entry);
+    global_header(block, 0);
+    return write_raw(x, block, sizeof block, e);
+}
+
+static int
+write_member(struct out *x, const struct tree_entry *entry, struct err *e)
+{
+    if (write_header(x, entry, e) != 0 ||
+        (entry->type == TREE_FILE && !entry->hard_link &&
+         write_contents(x, entry, e) != 0)) {
+        return -1;
+    }
+    return archive_write_finish_entry(x->tar) == ARCHIVE_OK ? 0
+                                                            : archive_err(x, x->tar, e);
+}
+
+static int
+write_entry(struct out *x, const struct tree_entry *entry, struct err *e)
+{
+    if (!tarball_is_member(entry)) {
+        leave_out(x, entry);
+        return 0;
+    }
+    return named_by_link(&x->left_out, entry) ? leave_out_link(x, entry, e)
+                                              : write_member(x, entry, e);
 }
 
 static int
@@ -478,17 +518,8 @@ write_run(struct out *x, const struct tree_run *run, struct err *e)
         const struct tree_entry *entry = &run->group.entries[i];
 
         x->sums.n_entries++;
-        if (!tarball_is_member(entry)) {
-            leave_out(x, entry);
-            continue;
-        }
-        if (write_header(x, entry, e) != 0 ||
-            (entry->type == TREE_FILE && !entry->hard_link &&
-             write_contents(x, entry, e) != 0)) {
+        if (write_entry(x, entry, e) != 0) {
             return -1;
-        }
-        if (archive_write_finish_entry(x->tar) != ARCHIVE_OK) {
-            return archive_err(x, x->tar, e);
         }
     }
     return 0;
@@ -554,6 +585,7 @@ tarball_export(struct store *s, const struct sha256 *tree_id, const void *manife
     }
     buf_free(&x.chunk);
     buf_free(&x.text);
+    named_free(&x.left_out);
     if (utf8 != (locale_t)0) {
         (void)uselocale(was);
         freelocale(utf8);

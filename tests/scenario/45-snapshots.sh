@@ -97,6 +97,16 @@ has "2 files are left out" "$work/err" # by both its names
 [ ! -e "$work/got/closed" ] && [ ! -e "$work/got/other" ] || fail "a damaged file was made"
 expect 100 gpurun snap get pa other -o "$work/got-other"
 has "'other' could not be read when it was kept" "$work/err"
+for kind in tar tar.zst; do
+    expect 0 gpurun snap export pa -o "$work/pa.$kind"
+    has 'closed (could not be read for the snapshot)' "$work/err"
+    has 'other (could not be read for the snapshot)' "$work/err"
+    mkdir "$work/pa.$kind.d"
+    expect 0 tar -C "$work/pa.$kind.d" -xf "$work/pa.$kind"
+    [ ! -s "$work/err" ] || fail "tar complains: $(cat "$work/err")"
+    diff -r "$work/got" "$work/pa.$kind.d" || fail "tar has something else"
+    expect 0 as_client env GPURUN_HOME="$client/other" "$BUILD/bin/gpurun" snap import "$work/pa.$kind"
+done
 
 note "a folder that is closed to writing comes by itself, too"
 expect 0 as_client "${mortal[@]}" "$BUILD/bin/gpurun" snap get pa shut -o "$work/shut"
