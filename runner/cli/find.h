@@ -20,7 +20,7 @@ struct data_ref {
 
 /*
  * what: a snapshot, or a job: that is its last snapshot, or with live its directory while
- * it runs. ERR_NOT_FOUND; the hosts that did not answer are named.
+ * it runs. ERR_NOT_FOUND; where a host could not be asked who may have it, that failure.
  */
 int find_data(struct cli *c, struct client *cl, const char *what, bool live,
               struct data_ref *out, struct err *e) MUST_USE;

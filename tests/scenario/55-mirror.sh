@@ -60,6 +60,7 @@ find "$client/gpurun" -type f -size +1M | sort | diff "$work/before" - || fail "
 snap_row large | grep -qF 'h1 + h2' || fail "snap ls: $(snap_row large)"
 
 note "h1 vanishes: data, and going on, from the copies"
+same=$(snap_row same | awk '{ print $1 }')
 stop h1
 rm -rf "$work/h1/home"
 expect 0 gpurun snap get one state -o "$work/state"
@@ -72,6 +73,11 @@ expect 0 gpurun resume one --host local
 expect 0 gpurun -q resume large --host h2 -- sh -c 'cat small'
 [ "$(cat "$work/out")" = small ] || fail "resumed from the copy on h2"
 snap_row one | grep -qF laptop || fail "snap ls with h1 gone: $(snap_row one)"
+note "of what only h1 may have its failure is told, not that there is none"
+for what in same "$same" elsewhere; do
+    expect 101 gpurun snap verify "$what"
+    tail -n 1 "$work/err" | grep -qF "refuses the connection" || fail "$what: $(cat "$work/err")"
+done
 
 note "--mirror HOST: another host has the copies"
 new_host h4
