@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "storage/verify.h"
+
 struct codec *
 sync_codec_take(struct sync_send *s)
 {
@@ -556,8 +558,7 @@ fetch_from_store(struct sync_send *s, struct store *from, struct err *e)
             }
             if (locs[i].pack == 0) {
                 err_set(e, ERR_CORRUPT,
-                        "a chunk of the tree is missing or damaged in the store "
-                        "(`gpurun snap verify` names the files)");
+                        "a chunk of the tree is missing or damaged in the store");
                 goto out;
             }
             buf_reset(&data);
@@ -653,6 +654,9 @@ sync_source_run(void *sender)
     }
     while (wait_for_work(s)) {
         if (fetch(s, &e) != 0) {
+            if (s->store != NULL) {
+                verify_name_damaged(s->store, &tree, s->o.only, &e);
+            }
             give_up(s, &e);
             return NULL;
         }

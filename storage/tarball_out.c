@@ -14,6 +14,7 @@
 #include "storage/run.h"
 #include "storage/tarball.h"
 #include "storage/tarball_internal.h"
+#include "storage/verify.h"
 
 #define ACL_ACCESS  "system.posix_acl_access"
 #define ACL_DEFAULT "system.posix_acl_default"
@@ -567,6 +568,8 @@ tarball_export(struct store *s, const struct sha256 *tree_id, const void *manife
         write_tree(&x, reader, e) == 0 && close_file(&x, e) == 0) {
         *r = x.sums;
         rc = 0;
+    } else if (!x.write_failed) {
+        verify_name_damaged(s, tree_id, NULL, e);
     }
     tree_close(reader);
     /* After a failure both are closed all the same, or libarchive keeps what it opened
