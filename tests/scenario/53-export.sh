@@ -7,6 +7,9 @@
 . "$(dirname "$0")/hosts.sh"
 use pipe
 
+# Its fourteen libraries are loaded by exports and imports alone.
+[ -n "${SAN:-}" ] || ! ldd "$BUILD/bin/gpurun" | grep -q libarchive || fail "every command loads libarchive"
+
 mkdir -p "$work/from"
 cd "$work/from"
 /usr/bin/python3 - <<'PY'
