@@ -25,8 +25,10 @@
  *   - a manifest with one damaged copy gets it back from the other; one that cannot be
  *     read is damage as long as its data is kept, and only said once that was given up;
  *   - every file of every snapshot that needs a missing chunk is named.
- * It never makes things worse: what is sound is copied before anything is moved. Runs
- * beside writers and readers; a gc, or another look, is waited for.
+ * A directory that is there and no store yet, or that lost its format file, is made one,
+ * as by whoever opens it. It never makes things worse: what is sound is copied before
+ * anything is moved. Runs beside writers and readers; a gc, or another look, is waited
+ * for.
  */
 
 /* Is that chunk missing? */

@@ -489,6 +489,36 @@ fsck__waits_with_the_index_while_others_use_it(void **state)
     scratch_free(dir);
 }
 
+/* What is there without the format file is a store in the making, or one that lost it. */
+static void
+fsck__takes_a_store_without_format_as_whoever_opens_it(void **state)
+{
+    const struct fsck_options o = {.walk = walk_list, .files = list_files};
+    char *dir = scratch_dir();
+    char *none = path_join(dir, "none");
+    char *format;
+    struct report rep;
+    struct fsck_result r;
+
+    (void)state;
+    FAILS(fsck_run(none, &o, &r, e), ERR_NOT_FOUND);
+    assert_false(file_exists(none));
+    r = run_fsck(dir, &rep);
+    assert_true(fsck_clean(&r));
+    assert_int_equal(r.n_chunks, 0);
+    scratch_free(dir);
+    dir = copy_model();
+    format = path_join(dir, "format");
+    assert_int_equal(unlink(format), 0);
+    r = run_fsck(dir, &rep);
+    assert_true(fsck_clean(&r));
+    assert_int_equal(r.n_snaps, N_SNAPS);
+    assert_int_equal(count_lost(dir), 0);
+    free(format);
+    free(none);
+    scratch_free(dir);
+}
+
 struct look {
     const char *dir;
     struct fsck_result r;
@@ -643,6 +673,7 @@ main(void)
         cmocka_unit_test(fsck__leaves_no_pack_of_nothing),
         cmocka_unit_test(fsck__waits_with_the_index_while_others_use_it),
         cmocka_unit_test(fsck__waits_for_a_gc_to_end),
+        cmocka_unit_test(fsck__takes_a_store_without_format_as_whoever_opens_it),
         cmocka_unit_test(files_tree__names_the_files_that_need_a_chunk),
     };
 
