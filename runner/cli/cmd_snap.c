@@ -136,7 +136,7 @@ run_ls(struct cli *c, const void *options, const struct words *w, struct err *e)
     (void)w;
     c->stage = STAGE_TRYING;
     if (context_open(&cl, c, e) == 0 && find_ask_hosts(&cl, &p, e) == 0) {
-        find_snapshots_at(c, p, o->all, &l, &silent, &doubts);
+        find_snapshots_at(c, p, o->all, NULL, &l, &silent, &doubts);
         if (c->g.json) {
             snapview_list_json(&out, c->home, &l, buf_str(&silent), buf_str(&doubts));
         } else {

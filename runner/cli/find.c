@@ -22,6 +22,7 @@ data_ref_close(struct data_ref *r)
 {
     session_close(r->session);
     snap_info_free(&r->info);
+    strings_free(&r->silent);
     memset(r, 0, sizeof *r);
 }
 
@@ -45,9 +46,22 @@ find_ask_hosts(struct client *cl, struct place **out, struct err *e)
     return rc;
 }
 
+/* Once of each. */
+static void
+say_silent(const struct cli *c, const char *host, const char *why, struct strings *said)
+{
+    if (said != NULL && strings_has(said, host)) {
+        return;
+    }
+    say(c, "%s", why);
+    if (said != NULL) {
+        strings_add(said, host);
+    }
+}
+
 void
-find_snapshots_at(struct cli *c, const struct place *p, bool all, struct snap_infos *out,
-                  struct buf *silent, struct buf *doubts)
+find_snapshots_at(struct cli *c, const struct place *p, bool all, struct strings *said,
+                  struct snap_infos *out, struct buf *silent, struct buf *doubts)
 {
     struct snap_infos l = {NULL, 0};
     struct err e;
@@ -57,7 +71,8 @@ find_snapshots_at(struct cli *c, const struct place *p, bool all, struct snap_in
         bool up = session_state(cand->session) == SESSION_UP;
 
         if (!up || snaps_list(cand->session, all, &l, doubts, &e) != 0) {
-            say(c, "%s", up ? e.msg : session_why(cand->session)->err.msg);
+            say_silent(c, cand->host, up ? e.msg : session_why(cand->session)->err.msg,
+                       said);
             buf_printf(silent, "%s%s", silent->len > 0 ? ", " : "", cand->host);
         }
     }
@@ -66,15 +81,15 @@ find_snapshots_at(struct cli *c, const struct place *p, bool all, struct snap_in
 }
 
 int
-find_all_snapshots(struct cli *c, struct client *cl, bool all, struct snap_infos *out,
-                   struct buf *silent, struct buf *doubts, struct err *e)
+find_all_snapshots(struct cli *c, struct client *cl, bool all, struct strings *said,
+                   struct snap_infos *out, struct buf *silent, struct err *e)
 {
     struct place *p = NULL;
 
     if (find_ask_hosts(cl, &p, e) != 0) {
         return -1;
     }
-    find_snapshots_at(c, p, all, out, silent, doubts);
+    find_snapshots_at(c, p, all, said, out, silent, NULL);
     place_free(p);
     return 0;
 }
@@ -205,7 +220,7 @@ search_hosts(struct cli *c, struct client *cl, const char *what, bool remove,
     int rc = find_ask_hosts(cl, &p, e);
 
     if (rc == 0) {
-        find_snapshots_at(c, p, true, &l, &silent, NULL);
+        find_snapshots_at(c, p, true, &out->silent, &l, &silent, NULL);
         rc = snaps_find(&l, what, &s, e);
         if (rc != 0 && e->code == ERR_NOT_FOUND && silent.len > 0) {
             rc = not_asked(p, what, buf_str(&silent), e);
@@ -231,6 +246,7 @@ search_copy(struct cli *c, struct client *cl, const char *what, bool remove,
 
     memset(&r, 0, sizeof r);
     snap_info_init(&r.info);
+    strings_add(&r.silent, job->host); /* said below, or by who called */
     if (search_hosts(c, cl, what, remove, &r, &none) != 0) {
         data_ref_close(&r);
         return -1;
