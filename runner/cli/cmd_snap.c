@@ -286,7 +286,8 @@ get_to(struct cli *c, struct client *cl, struct data_ref *ref, const char *path,
     struct shown shown = {.progress = NULL};
     struct bring_want want = {
         .snapshot = ref->snapshot, .path = path, .progress = on_progress, .ctx = &shown};
-    struct land_options lo = {.exact = exact, .report = report};
+    struct land_options lo = {
+        .exact = exact, .elsewhere = _("-o names another place"), .report = report};
     struct scratch *scratch = NULL;
     struct brought got;
     int rc = -1;

@@ -236,17 +236,17 @@ search_hosts(struct cli *c, struct client *cl, const char *what, bool remove,
     return rc;
 }
 
-/* Its host cannot be asked (*e): a copy on another; *e is kept where there is none. */
+/* Host gone cannot be asked (*e): a copy elsewhere; *e is kept where there is none. */
 static int
-search_copy(struct cli *c, struct client *cl, const char *what, bool remove,
-            struct data_ref *out, struct err *e)
+search_copy(struct cli *c, struct client *cl, const char *gone, const char *what,
+            bool remove, struct data_ref *out, struct err *e)
 {
     struct data_ref r;
     struct err none;
 
     memset(&r, 0, sizeof r);
     snap_info_init(&r.info);
-    strings_add(&r.silent, job->host); /* said below, or by who called */
+    strings_add(&r.silent, gone); /* said below, or by who called */
     if (search_hosts(c, cl, what, remove, &r, &none) != 0) {
         data_ref_close(&r);
         return -1;
@@ -273,12 +273,13 @@ find(struct cli *c, struct client *cl, const char *what, bool live, bool remove,
     if (known_place(cl->home, what, &host) && use_snapshot(cl, host, what, &r, e) == 0) {
         rc = 0;
     } else if (host != NULL && r.session == NULL) {
-        rc = search_copy(c, cl, what, remove, &r, e);
+        rc = search_copy(c, cl, host, what, remove, &r, e);
     } else if (host == NULL && jobs_find(cl->home, what, &job, e) == 0) {
         rc = use_job(cl, &job, live, &r, e);
         if (rc != 0 && r.session == NULL) {
-            rc = search_copy(c, cl, job.snapshot[0] != '\0' ? job.snapshot : job.id,
-                             remove, &r, e);
+            rc = search_copy(c, cl, job.host,
+                             job.snapshot[0] != '\0' ? job.snapshot : job.id, remove, &r,
+                             e);
         }
     } else {
         data_ref_close(&r);

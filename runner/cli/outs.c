@@ -18,6 +18,7 @@
 #include "runner/cli/script.h"
 #include "runner/client/bring.h"
 #include "runner/client/i18n.h"
+#include "runner/client/room.h"
 #include "storage/extract.h"
 #include "storage/tree.h"
 #include "storage/verify.h"
@@ -163,7 +164,7 @@ put_in_place(const struct one *o, struct scratch *from, const struct brought *go
 
     if (extract_tree(o->parent_fd, &got->tree, &source, &xo, &report, e) != 0) {
         verify_name_damaged(scratch_store(from), &got->tree, got->only, e);
-        return -1;
+        return room_full_dir(o->parent, NULL, e);
     }
     return landed_tell(o->c, &report, o->name, false, e);
 }

@@ -84,6 +84,7 @@ int bring_listing(struct client *cl, struct session *s, const struct bring_want 
 struct land_options {
     bool exact;
     bool replace;
+    const char *elsewhere;         /* on a full disk: what names another place (room.h) */
     struct extract_report *report; /* filled on success: what did not come; may be NULL */
 };
 int land_tree(struct scratch *from, const struct brought *what, const char *target,

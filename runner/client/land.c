@@ -12,6 +12,7 @@
 #include "base/hash.h"
 #include "runner/client/bring.h"
 #include "runner/client/i18n.h"
+#include "runner/client/room.h"
 #include "storage/extract.h"
 #include "storage/verify.h"
 
@@ -171,5 +172,5 @@ out:
     }
     (void)fd_close(&l.parent_fd);
     free(l.base);
-    return rc;
+    return rc == 0 ? 0 : room_full_beside(target, o->elsewhere, e);
 }
