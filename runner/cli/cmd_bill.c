@@ -1,4 +1,5 @@
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -17,6 +18,7 @@
 #include "runner/cli/due.h"
 #include "runner/cli/out.h"
 #include "runner/cli/refused.h"
+#include "runner/client/bring.h"
 #include "runner/client/hosts.h"
 #include "runner/client/i18n.h"
 #include "runner/client/jobs.h"
@@ -359,7 +361,8 @@ write_view(const struct cli *c, const struct bill_options *o, const struct buf *
     if (o->output == NULL) {
         return out_write(out, e);
     }
-    if (file_replace(o->output, out->data, out->len, e) != 0) {
+    if (land_check_file(AT_FDCWD, o->output, e) != 0 ||
+        file_replace(o->output, out->data, out->len, e) != 0) {
         return -1;
     }
     say(c, _("drawn into %s"), o->output);

@@ -81,10 +81,14 @@ int bring_listing(struct client *cl, struct session *s, const struct bring_want 
  * Make what was brought appear at target (a path that does not exist yet, or, with
  * replace, may be replaced if it is no directory): whole or not at all.
  */
+/*
+ * ERR_EXISTS: that name (beneath dir_fd, AT_FDCWD: here) is a device, pipe or socket, or
+ * a link to one: root would take /dev/null or /dev/stdout from all others.
+ */
+int land_check_file(int dir_fd, const char *name, struct err *e) MUST_USE;
 struct land_options {
     bool exact;
     bool replace;
-    const char *elsewhere;         /* on a full disk: what names another place (room.h) */
     struct extract_report *report; /* filled on success: what did not come; may be NULL */
 };
 int land_tree(struct scratch *from, const struct brought *what, const char *target,

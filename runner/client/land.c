@@ -12,9 +12,7 @@
 #include "base/hash.h"
 #include "runner/client/bring.h"
 #include "runner/client/i18n.h"
-#include "runner/client/room.h"
 #include "storage/extract.h"
-#include "storage/verify.h"
 
 /*
  * A tree is made in a folder beside its target, that nobody else knows, and then takes
@@ -27,6 +25,32 @@ struct landing {
     int staging_fd;
 };
 
+/* A link as /dev/stdout is one, wherever it leads now. */
+static bool
+leads_to_descriptor(int dir_fd, const char *name)
+{
+    char to[sizeof "/proc/"];
+
+    return readlinkat(dir_fd, name, to, sizeof to - 1) == sizeof to - 1 &&
+           memcmp(to, "/proc/", sizeof to - 1) == 0;
+}
+
+int
+land_check_file(int dir_fd, const char *name, struct err *e)
+{
+    struct stat st;
+
+    if (!leads_to_descriptor(dir_fd, name) &&
+        (fstatat(dir_fd, name, &st, 0) != 0 || S_ISREG(st.st_mode) ||
+         S_ISDIR(st.st_mode))) {
+        return 0;
+    }
+    return err_set(e, ERR_EXISTS,
+                   _("'%s' is there already and no file, so it is not replaced: "
+                     "name another place"),
+                   name);
+}
+
 static int
 open_parent(struct landing *l, const char *target, struct err *e)
 {
@@ -35,6 +59,10 @@ open_parent(struct landing *l, const char *target, struct err *e)
     const char *dir = dirname(copy);
     int rc = 0;
 
+    if (target[0] == '\0') {
+        rc = err_set(e, ERR_INVALID, _("a name is wanted for what is put here"));
+        goto out;
+    }
     l->base = xstrdup(basename(base_copy));
     l->parent_fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (l->parent_fd == -1) {
@@ -43,7 +71,11 @@ open_parent(struct landing *l, const char *target, struct err *e)
     } else if (strcmp(l->base, ".") == 0 || strcmp(l->base, "..") == 0 ||
                strcmp(l->base, "/") == 0) {
         rc = err_set(e, ERR_EXISTS, _("'%s' is there already"), target);
+    } else {
+        rc = land_check_file(l->parent_fd, l->base, e);
     }
+
+out:
     free(copy);
     free(base_copy);
     return rc;
@@ -146,14 +178,9 @@ land_tree(struct scratch *from, const struct brought *what, const char *target,
     struct err ignored;
     int rc = -1;
 
-    if (open_parent(&l, target, e) != 0 || make_staging(&l, e) != 0) {
-        goto out;
-    }
-    if (extract_tree(l.staging_fd, &what->tree, &source, &xo, &report, e) != 0) {
-        verify_name_damaged(scratch_store(from), &what->tree, what->only, e);
-        goto out;
-    }
-    if (name != NULL && is_made(&l, name, what->only, &report, e) != 0) {
+    if (open_parent(&l, target, e) != 0 || make_staging(&l, e) != 0 ||
+        extract_tree(l.staging_fd, &what->tree, &source, &xo, &report, e) != 0 ||
+        (name != NULL && is_made(&l, name, what->only, &report, e) != 0)) {
         goto out;
     }
     rc = name != NULL ? take_name(&l, l.staging_fd, name, o->replace, e)
@@ -172,5 +199,5 @@ out:
     }
     (void)fd_close(&l.parent_fd);
     free(l.base);
-    return rc == 0 ? 0 : room_full_beside(target, o->elsewhere, e);
+    return rc;
 }
