@@ -9,7 +9,6 @@
 #include "runner/cli/launch_internal.h"
 #include "runner/cli/out.h"
 #include "runner/client/i18n.h"
-#include "runner/client/room.h"
 #include "runner/job/verbs.h"
 #include "runner/wire/msg.h"
 
@@ -29,6 +28,17 @@ say_shipped(const struct launch *l)
         say_more(l->c,
                  _("shipped: %" PRIu64 " chunks sent, %" PRIu64 " bytes on the wire"),
                  st.n_sent, st.wire_bytes);
+    }
+}
+
+void
+launch_name_full_disk(const char *host, struct err *e)
+{
+    if (e->code == ERR_SPACE) {
+        (void)err_wrap(e,
+                       _("host '%s' has no room left (`gpurun snap rm` and `gpurun gc` "
+                         "make some)"),
+                       host);
     }
 }
 
@@ -57,7 +67,7 @@ on_submitted(void *ctx, const struct rec *resp, const struct err *why, const cha
     }
     l->refused = true;
     session_peer_error(why, hint, &l->refusal);
-    (void)room_full_host(l->session, &l->refusal);
+    launch_name_full_disk(session_host(l->session)->name, &l->refusal);
     follow_cancel(l->follow, &l->refusal);
 }
 
@@ -131,7 +141,7 @@ open_port(struct launch *l, const struct port_want *w, struct port_forward **out
     }
     local = port_forward_local(*out);
     if (w->local != 0 && w->local != local) {
-        say(l->c, _("port %u is in use here: port %u of the job: http://127.0.0.1:%u"),
+        say(l->c, _("port %u is not free here: port %u of the job: http://127.0.0.1:%u"),
             w->local, w->remote, local);
     } else {
         say(l->c, _("port %u of the job: http://127.0.0.1:%u"), w->remote, local);
@@ -349,7 +359,7 @@ launch_ship_changed(void *ctx)
     struct err e;
 
     if (l->follow != NULL && !l->accepted && ship_state(l->ship, &e) == SHIP_FAILED) {
-        (void)room_full_host(l->session, &e);
+        launch_name_full_disk(session_host(l->session)->name, &e);
         follow_cancel(l->follow, &e);
     }
 }

@@ -249,10 +249,12 @@ try_listen(struct port_forward *p, uint16_t port, struct err *e)
         int failed = errno;
 
         (void)fd_close(&p->fd);
-        if (failed == EADDRINUSE) {
+        if (failed == EADDRINUSE || failed == EACCES) {
             return err_set(e, ERR_BUSY,
-                           _("port %u is in use here; give another: "
-                             "REMOTE:LOCAL"),
+                           failed == EACCES
+                               ? _("port %u is for root alone here; give another: "
+                                   "REMOTE:LOCAL")
+                               : _("port %u is in use here; give another: REMOTE:LOCAL"),
                            port);
         }
         return err_set_sys(e, failed, _("cannot listen on port %u"), port);

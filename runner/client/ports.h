@@ -17,7 +17,7 @@ struct port_forward;
 /*
  * local 0: the same number as remote if that is free here, else any; any, too, where the
  * job runs on this very machine, since the number is its own to listen on. ERR_BUSY: a
- * local port that was asked for is taken.
+ * local port that was asked for is taken, or root's alone.
  */
 int port_forward_new(struct port_forward **out, struct client *cl, struct session *s,
                      const char *job, uint16_t remote, uint16_t local,

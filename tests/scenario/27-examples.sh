@@ -56,7 +56,7 @@ for t in pipe libssh ssh; do
     await 90 "the server is ready" ready_or_gone
     grep -q "$ready" "$work/serve.out" || fail "no server: $(cat "$work/serve.err")"
     url=$(sed -n "s/^gpurun: .*port $listen of the job: //p" "$work/serve.err")
-    [ "$t" = pipe ] || has "port ${port[$H]} is in use here" "$work/serve.err"
+    [ "$t" = pipe ] || has "port ${port[$H]} is not free here" "$work/serve.err"
     [ -n "$url" ] && [ "$url" != "http://127.0.0.1:$listen" ] || fail "the URL: '$url'"
     for n in 3 10; do
         expect 0 /usr/bin/python3 client.py "$url" "$n"
