@@ -152,5 +152,7 @@ int cli_parse_script(struct words *w, const struct opt *rows, void *target, int 
 
 /* Nearest name in the table for a mistyped one, or NULL. */
 const char *command_nearest(const struct command *const *table, const char *name);
+/* That a command with commands of its own has none of that name: ERR_INVALID. */
+int command_no_sub(const struct command *parent, const char *name, struct err *e);
 
 #endif

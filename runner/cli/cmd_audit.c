@@ -239,7 +239,10 @@ print_text(const struct audit *a, struct buf *out)
                    a->n_reservations, out_fen(a->reserved_fen, money));
     }
     if (a->n_waiting > 0) {
-        buf_printf(out, _("%zu leases hold money and have no receipt here yet\n"),
+        buf_printf(out,
+                   NP_("%zu lease holds money and has no receipt here yet\n",
+                       "%zu leases hold money and have no receipt here yet\n",
+                       a->n_waiting),
                    a->n_waiting);
     }
     for (size_t i = 0; i < a->problems.n; i++) {
@@ -300,7 +303,7 @@ run_audit(struct cli *c, const void *options, const struct words *w, struct err 
     (void)w;
     if (o->month != NULL &&
         calendar_parse_month_ns(o->month, &a.from_ns, &a.to_ns, e) != 0) {
-        return -1;
+        return err_wrap(e, "--month");
     }
     c->stage = STAGE_TRYING;
     if (bill_entries_all(c, &l, true, e) != 0 || booked_list(c->home, &booked, e) != 0) {

@@ -97,6 +97,7 @@ run_config(struct cli *c, const void *options, const struct words *w, struct err
         rc = show_one(c, cfg, w->v[0], &out, e);
     }
     if (rc == 0) {
+        c->stage = STAGE_TRYING;
         rc = out_write(&out, e);
     }
     buf_free(&out);

@@ -26,7 +26,6 @@ run_help(struct cli *c, const void *options, const struct words *w, struct err *
     struct buf out = BUF_INIT;
     int rc = -1;
 
-    (void)c;
     (void)options;
     if (w->n == 0) {
         help_overview(&out);
@@ -37,12 +36,16 @@ run_help(struct cli *c, const void *options, const struct words *w, struct err *
         if (cmd == NULL) {
             return no_such_command(w->v[0], e);
         }
-        if (w->n == 2 && cmd->subs != NULL && command_find(cmd->subs, w->v[1]) != NULL) {
+        if (w->n == 2 && cmd->subs != NULL) {
             parent = cmd;
-            cmd = command_find(cmd->subs, w->v[1]);
+            cmd = command_find(parent->subs, w->v[1]);
+            if (cmd == NULL) {
+                return command_no_sub(parent, w->v[1], e);
+            }
         }
         help_command(&out, parent, cmd);
     }
+    c->stage = STAGE_TRYING;
     rc = out_write(&out, e);
     buf_free(&out);
     return rc;

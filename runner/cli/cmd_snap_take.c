@@ -10,7 +10,6 @@
 #include "runner/cli/out.h"
 #include "runner/cli/snapview.h"
 #include "runner/client/i18n.h"
-#include "runner/client/room.h"
 #include "runner/client/snaps.h"
 #include "runner/job/ids.h"
 #include "runner/job/verbs.h"
@@ -60,7 +59,7 @@ ask_take(struct cli *c, struct client *cl, struct session *s, const char *job,
         if (e->code != ERR_LINK) {
             copies_forget(c->home, id);
         }
-        return room_full_host(s, e);
+        return -1;
     }
     bytes = rec_get_bytes(resp, "snap", &len);
     if (bytes == NULL ||
@@ -95,28 +94,14 @@ take_job(struct cli *c, const char *what, const struct take_options *o, struct e
     return rc;
 }
 
-/* What could not be given by --name is none; its id names it, too. */
-static const char *
-name_of_folder(const struct cli *c, const struct folder *f)
-{
-    struct err why;
-
-    if (job_name_check(f->name, &why) == 0) {
-        return f->name;
-    }
-    say(c, _("kept without a name, for the folder's is none (%s); --name gives one"),
-        why.msg);
-    return NULL;
-}
-
 static int
 take_sent(struct cli *c, struct client *cl, struct session *s, const struct folder *f,
           void *ctx, struct err *e)
 {
     const struct take_options *o = ctx;
 
-    return ask_take(c, cl, s, NULL, &f->report->tree,
-                    o->name != NULL ? o->name : name_of_folder(c, f), e);
+    return ask_take(c, cl, s, NULL, &f->report->tree, o->name != NULL ? o->name : f->name,
+                    e);
 }
 
 static int
@@ -143,7 +128,10 @@ run_take(struct cli *c, const void *options, const struct words *w, struct err *
     if (o->host != NULL || strchr(w->v[0], '/') != NULL) {
         return err_set(e, ERR_NOT_FOUND, _("no directory '%s'"), w->v[0]);
     }
-    return take_job(c, w->v[0], o, e);
+    if (take_job(c, w->v[0], o, e) != 0) {
+        return e->code == ERR_NOT_FOUND ? err_wrap(e, "'%s' is no folder", w->v[0]) : -1;
+    }
+    return 0;
 }
 
 const struct command sub_snap_take = {

@@ -25,6 +25,7 @@ run_version(struct cli *c, const void *options, const struct words *w, struct er
     } else {
         buf_printf(&out, "gpurun %s (protocol %d)\n", GPURUN_VERSION, HELLO_PROTO_MAX);
     }
+    c->stage = STAGE_TRYING;
     rc = out_write(&out, e);
     buf_free(&out);
     return rc;

@@ -370,7 +370,7 @@ run_wallet(struct cli *c, const void *options, const struct words *w, struct err
     }
     if (o->month != NULL &&
         calendar_parse_month_ns(o->month, &when.from_ns, &when.to_ns, e) != 0) {
-        return -1;
+        return err_wrap(e, "--month");
     }
     if (uses) {
         return walletview_use(c, w->v[1], o->host_key, e);

@@ -88,6 +88,19 @@ command_nearest(const struct command *const *table, const char *name)
     return best;
 }
 
+int
+command_no_sub(const struct command *parent, const char *name, struct err *e)
+{
+    const char *near = command_nearest(parent->subs, name);
+    char shown[64];
+
+    return err_set(e, ERR_INVALID,
+                   _("there is no `%s %s`%s%s%s; `gpurun help %s` lists what there is"),
+                   parent->name, text_escape_to(shown, sizeof shown, name),
+                   near != NULL ? _(", but `") : "", near != NULL ? near : "",
+                   near != NULL ? "`" : "", parent->name);
+}
+
 /* ---- globals before the command ---- */
 
 static const struct opt *
@@ -117,6 +130,29 @@ find_opt(const struct opt *table, const char *word, const char **value)
     return NULL;
 }
 
+/* "-qy": every letter a global that takes no value. */
+static bool
+take_letters(struct globals *g, const char *word)
+{
+    struct globals with = *g;
+
+    if (word[0] != '-' || word[1] == '-' || strlen(word) < 3) {
+        return false;
+    }
+    for (const char *c = word + 1; *c != '\0'; c++) {
+        const char one[] = {'-', *c, '\0'};
+        const char *value;
+        const struct opt *o = find_opt(global_options, one, &value);
+
+        if (o == NULL || o->kind != OPT_FLAG) {
+            return false;
+        }
+        *(bool *)(void *)((char *)&with + o->offset) = true;
+    }
+    *g = with;
+    return true;
+}
+
 /* Take the globals at argv[*i]…; stops at the first word that is none of them. */
 static int
 take_globals(struct globals *g, int argc, char **argv, int *i, struct err *e)
@@ -126,6 +162,9 @@ take_globals(struct globals *g, int argc, char **argv, int *i, struct err *e)
         const struct opt *o = find_opt(global_options, argv[*i], &value);
         char *at;
 
+        if (o == NULL && take_letters(g, argv[*i])) {
+            continue;
+        }
         if (o == NULL) {
             return 0;
         }
@@ -395,7 +434,6 @@ parse_sub(struct parsed *p, int argc, char **argv, struct err *e)
 {
     const struct command *parent = p->command;
     const struct command *sub;
-    const char *near;
     int i = 0;
 
     if (take_globals(&p->g, argc, argv, &i, e) != 0) {
@@ -409,15 +447,7 @@ parse_sub(struct parsed *p, int argc, char **argv, struct err *e)
     }
     sub = command_find(parent->subs, argv[i]);
     if (sub == NULL) {
-        char shown[64];
-
-        near = command_nearest(parent->subs, argv[i]);
-        return err_set(
-            e, ERR_INVALID,
-            _("there is no `%s %s`%s%s%s; `gpurun help %s` lists what there is"),
-            parent->name, text_escape_to(shown, sizeof shown, argv[i]),
-            near != NULL ? _(", but `") : "", near != NULL ? near : "",
-            near != NULL ? "`" : "", parent->name);
+        return command_no_sub(parent, argv[i], e);
     }
     p->parent = parent;
     p->command = sub;

@@ -92,9 +92,12 @@ pull_check(const struct pull *p, struct err *e)
     char shown[200];
 
     for (size_t i = 0; i < sizeof schemes / sizeof schemes[0]; i++) {
-        known = known || strncmp(p->url, schemes[i], strlen(schemes[i])) == 0;
+        size_t n = strlen(schemes[i]);
+
+        known = known || (strncmp(p->url, schemes[i], n) == 0 && p->url[n] != '\0' &&
+                          p->url[n] != '/');
     }
-    if (!known || strlen(p->url) > URL_MAX) {
+    if (!known || strpbrk(p->url, " \t\r\n") != NULL || strlen(p->url) > URL_MAX) {
         return err_set(e, ERR_INVALID,
                        _("'%s' is no URL that a host can fetch: http://…, https://… or "
                          "ftp://… (`gpurun data put` sends a folder of this machine)"),

@@ -14,6 +14,7 @@
 #include "base/text.h"
 #include "meter/money.h"
 #include "runner/cli/outs.h"
+#include "runner/client/hosts.h"
 #include "runner/client/i18n.h"
 #include "runner/client/terminal.h"
 #include "runner/job/notify.h"
@@ -22,6 +23,7 @@
 #define NS_PER_S         ((int64_t)1000000000)
 #define STEM_RANDOM      4
 #define SNAP_EVERY_MIN_S 1
+#define UTF8_BOM         "\xef\xbb\xbf"
 
 #define ROW(name, short_name, kind, field, value, help)                                  \
     {                                                                                    \
@@ -210,23 +212,6 @@ request_parse_port(const char *text, struct port_want *out, struct err *e)
 }
 
 static int
-check_env(const char *option, const char *kv, struct err *e)
-{
-    const char *eq = strchr(kv, '=');
-    char shown[80];
-
-    if (eq == NULL || eq == kv || strncmp(kv, "GPURUN_", 7) == 0) {
-        return err_set(e, ERR_INVALID, _("--%s '%s': want K=V, and K not GPURUN_…"),
-                       option, text_escape_to(shown, sizeof shown, kv));
-    }
-    if (strcspn(kv, " \t") < (size_t)(eq - kv)) { /* "export K=V" */
-        return err_set(e, ERR_INVALID, _("--%s '%s': want K=V, and K without blanks"),
-                       option, text_escape_to(shown, sizeof shown, kv));
-    }
-    return 0;
-}
-
-static int
 add_env_file(struct job_spec *spec, const char *path, struct err *e)
 {
     struct buf b = BUF_INIT;
@@ -243,6 +228,9 @@ add_env_file(struct job_spec *spec, const char *path, struct err *e)
         err_wrap(e, "--env-file %s", path);
         goto out;
     }
+    if (strncmp(text, UTF8_BOM, strlen(UTF8_BOM)) == 0) { /* as Windows' Notepad saves */
+        text += strlen(UTF8_BOM);
+    }
     for (line = strtok_r(text, "\n", &save); line != NULL;
          line = strtok_r(NULL, "\n", &save)) {
         size_t len = strlen(line);
@@ -254,7 +242,7 @@ add_env_file(struct job_spec *spec, const char *path, struct err *e)
         if (line[0] == '\0' || line[0] == '#') {
             continue;
         }
-        if (check_env("env-file", line, e) != 0) {
+        if (host_check_env("env-file", line, e) != 0) {
             goto out;
         }
         strings_add(&spec->env, line);
@@ -275,7 +263,7 @@ fill_env(struct run_request *r, const struct run_options *o, struct err *e)
         }
     }
     for (size_t i = 0; i < o->env.n; i++) {
-        if (check_env("env", o->env.v[i], e) != 0) {
+        if (host_check_env("env", o->env.v[i], e) != 0) {
             return -1;
         }
         strings_add(&r->spec.env, o->env.v[i]);
@@ -438,9 +426,24 @@ fill_notify(struct run_request *r, const struct run_options *o, struct err *e)
 
 /* ---- what runs, and with what ---- */
 
+/* An empty one is a variable of the shell that is not set: not what was meant. */
+static int
+check_interpreter(const char *option, const char *value, const char *wants, struct err *e)
+{
+    return value == NULL || value[strspn(value, " \t")] != '\0'
+               ? 0
+               : err_set(e, ERR_INVALID, _("--%s wants a value: --%s %s"), option, option,
+                         wants);
+}
+
 static int
 fill_interpreter(struct job_spec *s, const struct run_options *o, struct err *e)
 {
+    if (check_interpreter("python", o->python, "P", e) != 0 ||
+        check_interpreter("conda", o->conda, "ENV", e) != 0 ||
+        check_interpreter("venv", o->venv, "DIR", e) != 0) {
+        return -1;
+    }
     if ((o->python != NULL) + (o->conda != NULL) + (o->venv != NULL) > 1) {
         return err_set(e, ERR_INVALID, "%s",
                        _("--python, --conda and --venv exclude each other"));

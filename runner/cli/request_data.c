@@ -119,7 +119,7 @@ request_add_data(struct run_request *r, const char *cwd, const char *name,
     if (data_name_check(name, e) != 0) {
         return err_wrap(e, "--data");
     }
-    if (path != NULL && path[0] == '/') {
+    if (path != NULL && (path[0] == '/' || path[0] == '\0')) {
         return err_set(e, ERR_INVALID,
                        _("--data %s: PATH is a place in the job's directory, and '%s' is "
                          "not"),
@@ -136,11 +136,12 @@ request_add_data(struct run_request *r, const char *cwd, const char *name,
 
         if ((strncmp(was, d.path, n) == 0 && (d.path[n] == '\0' || d.path[n] == '/')) ||
             (strncmp(was, d.path, own) == 0 && was[own] == '/')) {
+            err_set(e, ERR_INVALID,
+                    _("--data: %s at '%s' and %s at '%s' would lie in each other: give "
+                      "each a place of its own (NAME:PATH)"),
+                    r->data[i].name, was, name, d.path);
             free(d.path);
-            return err_set(e, ERR_INVALID,
-                           _("--data: %s and %s would lie in each other: give each a "
-                             "place of its own"),
-                           r->data[i].name, name);
+            return -1;
         }
     }
     d.name = xstrdup(name);

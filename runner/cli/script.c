@@ -33,6 +33,7 @@ static int
 real_dir(const char *dir, char **out, struct err *e)
 {
     char shown[200];
+    struct stat st;
 
     *out = realpath(dir, NULL);
     if (*out == NULL) {
@@ -40,6 +41,12 @@ real_dir(const char *dir, char **out, struct err *e)
                        errno == ENOENT || errno == ENOTDIR ? ERR_NOT_FOUND : ERR_DENIED,
                        _("no directory '%s': %s"),
                        text_escape_to(shown, sizeof shown, dir), strerror(errno));
+    }
+    if (stat(*out, &st) == 0 && !S_ISDIR(st.st_mode)) {
+        free(*out);
+        *out = NULL;
+        return err_set(e, ERR_INVALID, _("no directory '%s': %s"),
+                       text_escape_to(shown, sizeof shown, dir), strerror(ENOTDIR));
     }
     return 0;
 }
@@ -247,7 +254,9 @@ locate(const char *script, char **dir, char **path, struct err *e)
     *path = NULL;
     *dir = realpath(dirname(copy), NULL);
     (void)text_escape_to(shown, sizeof shown, script);
-    if (*dir != NULL) {
+    if (script[0] == '\0') {
+        errno = ENOENT;
+    } else if (*dir != NULL) {
         *path = path_join(*dir, base);
     }
     if (*path == NULL || stat(*path, &st) == -1) {
@@ -330,7 +339,7 @@ place_command(struct script *s, const struct script_options *o, const char *here
 {
     const char *inside;
 
-    if (o->n_args == 0) {
+    if (o->n_args == 0 || o->args[0][0] == '\0') {
         return err_set(e, ERR_INVALID, "%s", _("no command follows '--'"));
     }
     if (choose_root(s, o->dir, here, e) != 0) {

@@ -55,7 +55,7 @@ check_word(const char *word, const char *text, struct err *e)
         return bad(text, _("it is too long"), e);
     }
     for (const unsigned char *p = (const unsigned char *)word; *p != '\0'; p++) {
-        if (*p <= 0x20 || *p == 0x7f || strchr("'\"`\\;&|<>()$*?", *p) != NULL) {
+        if (*p <= 0x20 || *p >= 0x7f || strchr("'\"`\\;&|<>()$*?", *p) != NULL) {
             return bad(text, _("it holds a character no host or user name has"), e);
         }
     }

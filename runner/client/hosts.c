@@ -13,6 +13,7 @@
 #include "base/text.h"
 #include "meter/money.h"
 #include "runner/client/i18n.h"
+#include "runner/job/device.h"
 
 #define HOST_RECORD "gpurun.hostconf.v1"
 #define PORT_MAX    65535
@@ -103,7 +104,10 @@ host_add_price(struct host *h, const char *text, struct err *e)
     char shown[80];
     char *type;
 
-    if (eq == NULL || type_len == 0 || type_len > HOST_FIELD_LEN_MAX) {
+    /* Such as no device has would price nothing, and what is not priced is not offered.
+     */
+    if (eq == NULL || type_len > HOST_FIELD_LEN_MAX ||
+        !device_type_usable(text, type_len)) {
         return err_set(e, ERR_INVALID, _("--price '%s': want TYPE=YUAN, as in 4090=1.88"),
                        text_escape_to(shown, sizeof shown, text));
     }
@@ -125,14 +129,27 @@ host_add_price(struct host *h, const char *text, struct err *e)
 }
 
 int
-host_add_env(struct host *h, const char *text, struct err *e)
+host_check_env(const char *option, const char *kv, struct err *e)
 {
-    const char *eq = strchr(text, '=');
+    const char *eq = strchr(kv, '=');
     char shown[80];
 
-    if (eq == NULL || eq == text) {
-        return err_set(e, ERR_INVALID, _("--env '%s': want NAME=VALUE"),
-                       text_escape_to(shown, sizeof shown, text));
+    if (eq == NULL || eq == kv || strncmp(kv, "GPURUN_", 7) == 0) {
+        return err_set(e, ERR_INVALID, _("--%s '%s': want K=V, and K not GPURUN_…"),
+                       option, text_escape_to(shown, sizeof shown, kv));
+    }
+    if (strcspn(kv, " \t\r\n") < (size_t)(eq - kv)) { /* "export K=V" */
+        return err_set(e, ERR_INVALID, _("--%s '%s': want K=V, and K without blanks"),
+                       option, text_escape_to(shown, sizeof shown, kv));
+    }
+    return 0;
+}
+
+int
+host_add_env(struct host *h, const char *text, struct err *e)
+{
+    if (host_check_env("env", text, e) != 0) {
+        return -1;
     }
     h->env = xrealloc(h->env, (h->n_env + 1) * sizeof *h->env);
     h->env[h->n_env++] = xstrdup(text);

@@ -73,6 +73,8 @@ int host_name_check(const char *name, struct err *e) MUST_USE;
 int host_parse_target(struct host *h, const char *copied, char **remark,
                       struct err *e) MUST_USE;
 
+/* ERR_INVALID: that value of --env or --env-file is not K=V, or K is not for users. */
+int host_check_env(const char *option, const char *kv, struct err *e) MUST_USE;
 /* Add "TYPE=YUAN" of --price (a type given twice: the last counts), "K=V" of --env. */
 int host_add_price(struct host *h, const char *text, struct err *e) MUST_USE;
 int host_add_env(struct host *h, const char *text, struct err *e) MUST_USE;

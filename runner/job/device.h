@@ -126,6 +126,8 @@ int device_want_parse(struct device_want *out, const char *text, struct err *e) 
  */
 bool device_type_matches(const char *wanted, const char *name, const char *type,
                          int64_t memory_bytes);
+/* Could text[0..len) be a type as people write it? ASCII: no full-width digits. */
+bool device_type_usable(const char *text, size_t len);
 bool device_matches(const struct device *d, const char *device_class, const char *wanted);
 
 /*

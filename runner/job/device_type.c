@@ -273,6 +273,20 @@ split_count(char *text, int64_t *count, struct err *e)
     return 0;
 }
 
+bool
+device_type_usable(const char *text, size_t len)
+{
+    bool blank = true;
+
+    for (size_t i = 0; i < len; i++) {
+        if (text[i] < ' ' || text[i] > '~') {
+            return false;
+        }
+        blank = blank && text[i] == ' ';
+    }
+    return !blank;
+}
+
 static int
 want_fill(struct device_want *out, const char *device_class, const char *type,
           struct err *e)
@@ -288,7 +302,8 @@ want_fill(struct device_want *out, const char *device_class, const char *type,
     if (split_count(w.type, &w.count, e) != 0) {
         return -1;
     }
-    if (w.type[0] == '\0' || w.device_class[0] == '\0') {
+    if (!device_type_usable(w.type, strlen(w.type)) ||
+        !device_type_usable(w.device_class, strlen(w.device_class))) {
         return err_set(e, ERR_INVALID,
                        "a device is asked for as TYPE or TYPE:N, e.g. 4090 or h100:2");
     }

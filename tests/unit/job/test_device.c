@@ -133,6 +133,9 @@ device_want__takes_type_and_count(void **state)
     assert_int_equal(device_want_parse_gpu(&w, "h100:99999999999", &e), -1);
     assert_int_equal(device_want_parse_gpu(&w, "", &e), -1);
     assert_int_equal(device_want_parse_gpu(&w, ":2", &e), -1);
+    assert_int_equal(device_want_parse_gpu(&w, " ", &e), -1);
+    assert_int_equal(device_want_parse_gpu(&w, "４０９０", &e),
+                     -1); /* full-width digits */
     assert_int_equal(device_want_parse(&w, "gpu", &e), -1);
     assert_int_equal(w.count, 8); /* untouched by all of those */
 }
