@@ -201,7 +201,8 @@ take_time(struct walk *w, int64_t wall_ns, struct err *e)
     (void)sqlite3_reset(s);
     return right ? 0
                  : err_set(e, ERR_CORRUPT,
-                           "not when they were made: the span of entries to %" PRId64,
+                           "the span of entries to %" PRId64
+                           " says other times than they have",
                            w->n);
 }
 

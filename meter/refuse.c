@@ -1,6 +1,7 @@
 #include "meter/refuse.h"
 
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -34,6 +35,15 @@ const char *
 refuse_name(enum refusal why)
 {
     return refuse_names[why];
+}
+
+size_t
+refuse_words_len(const struct err *e)
+{
+    const char *open = strrchr(e->msg, '(');
+    bool named = refuse_of(e) != REFUSE_NONE && open > e->msg && open[-1] == ' ';
+
+    return named ? (size_t)(open - e->msg) - 1 : strlen(e->msg);
 }
 
 enum refusal

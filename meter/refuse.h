@@ -1,6 +1,8 @@
 #ifndef METER_REFUSE_H
 #define METER_REFUSE_H
 
+#include <stddef.h>
+
 #include "base/attr.h"
 #include "base/err.h"
 
@@ -31,6 +33,9 @@ int refuse(struct err *e, enum refusal why, const char *fmt, ...) PRINTF_LIKE(3,
 
 /* The name of a refusal, "" for REFUSE_NONE. */
 const char *refuse_name(enum refusal why);
+
+/* How much of the message is for people: all of it but the name. */
+size_t refuse_words_len(const struct err *e);
 
 /* Which refusal *e is; REFUSE_NONE if it has no name. Survives err_wrap. */
 enum refusal refuse_of(const struct err *e);

@@ -303,8 +303,10 @@ report(struct audit *a, const struct sums *s, struct buf *out, struct err *e)
         (void)printf(_("vouchers: given %s, of it spent %s, lapsed %s, left %s\n"), given,
                      spent, lapsed, left);
     }
-    (void)printf(_("%zu receipts: charges %s = owners %s + fee %s%s\n"), a->n_receipts,
-                 charges, owners, fee, a->n_wrong == 0 ? _(": all of it agrees") : "");
+    (void)printf(NP_("%zu receipt: charges %s = owners %s + fee %s%s\n",
+                     "%zu receipts: charges %s = owners %s + fee %s%s\n", a->n_receipts),
+                 a->n_receipts, charges, owners, fee,
+                 a->n_wrong == 0 ? _(": all of it agrees") : "");
     return 0;
 }
 

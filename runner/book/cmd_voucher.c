@@ -154,9 +154,9 @@ list_one(struct book *b, const char *id, struct listing *l, struct err *e)
 static int
 list(struct book *b, const char *only, bool as_json, struct err *e)
 {
-    static const char *const titles[] = {N_("VOUCHER"), N_("ACCOUNT"), N_("IS"),
-                                         N_("GIVEN"),   N_("FREE"),    N_("PROMISED"),
-                                         N_("FROM"),    N_("UNTIL")};
+    static const char *const titles[] = {N_("VOUCHER"),   N_("ACCOUNT"), N_("IS"),
+                                         N_("GIVEN"),     N_("FREE"),    N_("PROMISED"),
+                                         N_("MIN SPEND"), N_("UNTIL")};
     struct buf out = BUF_INIT;
     struct json_writer j = json_to(&out);
     struct listing l = {.json = as_json ? &j : NULL,

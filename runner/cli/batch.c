@@ -486,8 +486,10 @@ say_detached(const struct batch *b)
                 j->r.spec.name, j->record.id);
         }
     }
-    say(b->c, _("detached; %zu jobs go on (`gpurun ps`), %zu were not started"), n_on,
-        b->n - b->n_done - b->n_active);
+    say(b->c,
+        NP_("detached; %zu job goes on (`gpurun ps`), not started: %zu",
+            "detached; %zu jobs go on (`gpurun ps`), not started: %zu", n_on),
+        n_on, b->n - b->n_done - b->n_active);
 }
 
 static int

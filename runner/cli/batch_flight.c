@@ -16,7 +16,6 @@
 #include "runner/client/i18n.h"
 #include "runner/client/lease.h"
 #include "runner/client/purse.h"
-#include "runner/client/room.h"
 #include "runner/client/told.h"
 #include "runner/job/verbs.h"
 #include "runner/wire/msg.h"
@@ -112,7 +111,7 @@ refused(struct batch_job *j, const struct err *why, const char *hint)
     if (ship_state(ship, &j->why) != SHIP_FAILED) {
         session_peer_error(why, hint, &j->why);
     }
-    (void)room_full_host(j->host->session, &j->why);
+    launch_name_full_disk(session_host(j->host->session)->name, &j->why);
     j->refused = true;
     j->b->look = true;
 }
@@ -394,7 +393,9 @@ make_lease(struct batch_job *j, const struct candidate *there, int64_t keep_byte
 
     if (session_offer(s) == NULL) {
         return err_set(e, ERR_INVALID,
-                       _("host '%s' makes no offer: nothing can run there"), there->host);
+                       _("host '%s' makes no offer, so nothing can run there; "
+                         "`gpurun-agent doctor` on it says why"),
+                       there->host);
     }
     launch_set_env(&j->r.spec, &j->own_env, session_host(s));
     if (batch_take_data(j, there->host, e) != 0) {

@@ -209,7 +209,8 @@ detail(const struct change *c, char out[DETAIL_MAX])
                        c->after.mode);
     } else {
         (void)snprintf(out, DETAIL_MAX, "%s",
-                       (c->what & DIFF_OWNER) != 0 ? _("owner") : _("attributes"));
+                       (c->what & DIFF_OWNER) != 0 ? lang_in("file", "owner")
+                                                   : _("attributes"));
     }
 }
 

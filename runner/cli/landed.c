@@ -31,13 +31,14 @@ landed_tell(struct cli *c, const struct extract_report *r, const char *target, b
     if (exact) {
         c->stage = STAGE_CHANGED;
         return err_set(e, ERR_SYSTEM,
-                       _("'%s' is there, but is not exactly what was kept: %" PRIu64
-                         " owners, attributes or access lists could not be set (the "
-                         "first: %s)"),
+                       _("'%s' is there, but is not exactly what was kept: owners, "
+                         "attributes or access lists that could not be set: %" PRIu64
+                         " (the first: %s)"),
                        target, r->n_lost_metadata, r->first_lost);
     }
     say(c,
-        _("%" PRIu64 " attributes or access lists could not be set here (the first: %s)"),
+        _("attributes or access lists that could not be set here: %" PRIu64
+          " (the first: %s)"),
         r->n_lost_metadata, r->first_lost);
     return 0;
 }

@@ -66,7 +66,8 @@ make_plan(struct launch *l, const struct candidate *chosen, struct err *e)
     want.keep_bytes = p->ship != NULL ? (int64_t)p->ship->totals.stored : 0;
     if (session_offer(l->session) == NULL) {
         return err_set(e, ERR_INVALID,
-                       _("host '%s' makes no offer: nothing can run there"),
+                       _("host '%s' makes no offer, so nothing can run there; "
+                         "`gpurun-agent doctor` on it says why"),
                        chosen->host);
     }
     p->request = l->r;
@@ -356,7 +357,6 @@ attempt(struct launch *l, const struct candidate *chosen, bool only_plan, bool *
         struct err *e)
 {
     const struct follow_result *r;
-    struct due_live *live;
     int rc = -1;
 
     *again = false;
@@ -386,9 +386,7 @@ attempt(struct launch *l, const struct candidate *chosen, bool only_plan, bool *
         l->progress = progress_start(l->c, l->cl->loop, launch_progress_line, l);
     }
     follow_start(l->follow);
-    live = due_live_start(l->c, l->cl, l->session, l->record.id, l->r->spec.snap_every_s);
     r = follow_run(l->follow);
-    due_live_end(live);
     progress_end(l->progress);
     l->progress = NULL;
     if (l->refused && l->refusal.code == ERR_BUSY) {

@@ -15,6 +15,7 @@
 #include "base/json.h"
 #include "base/text.h"
 #include "meter/money.h"
+#include "meter/refuse.h"
 #include "runner/client/i18n.h"
 
 #define DEFAULT_COLUMNS 80
@@ -82,7 +83,9 @@ say_error(const struct cli *c, const struct err *e, int exit_code)
     struct json_writer w;
 
     if (!c->g.json) {
-        say_line(e->msg);
+        buf_add(&line, e->msg, refuse_words_len(e));
+        say_line(buf_str(&line));
+        buf_free(&line);
         return;
     }
     w = json_to(&line);

@@ -211,8 +211,8 @@ out:
 static int
 put_vouchers(const struct rec *r, struct buf *out, struct json_writer *j, struct err *e)
 {
-    const char *headers[] = {_("VOUCHER"), _(">FREE"), _(">PROMISED"),
-                             _(">FROM"),   _("UNTIL"), NULL};
+    const char *headers[] = {_("VOUCHER"),    _(">FREE"), _(">PROMISED"),
+                             _(">MIN SPEND"), _("UNTIL"), NULL};
     struct table *t = table_new(headers);
     int rc = 0;
 

@@ -159,7 +159,8 @@ find_id(const struct home *home, const char *what, char id[JOB_ID_LEN + 1], stru
     if (rc == 0 && n != 1) {
         rc = err_set(e, ERR_NOT_FOUND,
                      n == 0 ? _("no reservation '%s' (`gpurun reserve ls` lists them)")
-                            : _("'%s' is the beginning of several reservations"),
+                            : _("'%s' is the beginning of several reservations; `gpurun "
+                                "reserve ls` lists them"),
                      what);
     }
     strings_free(&names);

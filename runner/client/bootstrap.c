@@ -466,7 +466,9 @@ upload_refused(const struct rec *facts, struct failure *f)
     char shown[200];
 
     f->cause = CAUSE_NO_AGENT;
-    return err_set(&f->err, ERR_SYSTEM, _("cannot put the agent on the host: %s%s%s"),
+    return err_set(&f->err, ERR_SYSTEM,
+                   _("cannot put the agent on the host: %s%s%s; `gpurun host add` with "
+                     "--agent-home DIR puts it elsewhere"),
                    failed_text(what == NULL ? "" : what),
                    detail != NULL && detail[0] != '\0' ? ": " : "",
                    text_escape_to(shown, sizeof shown, detail == NULL ? "" : detail));

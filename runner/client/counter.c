@@ -29,7 +29,7 @@ static int
 take_hello(struct counter *c, const struct hello *peer, struct err *e)
 {
     if (peer->role != HELLO_ROLE_BOOK || !peer->has_key) {
-        return err_set(e, ERR_DENIED, "%s", _("what answers there is no book"));
+        return err_set(e, ERR_DENIED, "%s", _("what answers there is not a gpurun-book"));
     }
     if (c->host.pinned && memcmp(peer->key.b, c->host.key.b, sizeof peer->key.b) != 0) {
         return err_set(e, ERR_DENIED, "%s",

@@ -1,7 +1,6 @@
 #include "runner/client/forward.h"
 
 #include "runner/client/i18n.h"
-#include "runner/client/room.h"
 #include "runner/client/snaps.h"
 
 struct shipping {
@@ -53,7 +52,6 @@ forward_ship(struct client *cl, struct ship *s, struct session *to, struct err *
         rc = 0;
     } else {
         *e = w.state == SHIP_FAILED ? w.why : session_why(to)->err;
-        (void)room_full_host(to, e);
     }
 
 out:

@@ -467,7 +467,7 @@ no_way_in(struct login *g, unsigned methods, struct failure *f)
     }
     (void)snprintf(tried, sizeof tried, "%s", buf_str(&g->tried));
     return failure_set(
-        f, CAUSE_AUTH, _("%s lets us not in; tried: %s. %s"),
+        f, CAUSE_AUTH, _("%s does not let us in; tried: %s. %s"),
         transport_where(g->t, where),
         tried[0] != '\0' ? tried : _("nothing, as there is no key"),
         typed && !ask_can_get_secret(g->t->o.ask)

@@ -324,7 +324,7 @@ libssh_open(struct transport *t, struct failure *f)
         return failure_set(f, CAUSE_CONFIG, "libssh knows no host certificates");
     }
     if (lib_login_needs_binary(t)) {
-        return failure_set(f, CAUSE_CONFIG, "libssh cannot log in so");
+        return failure_set(f, CAUSE_CONFIG, "libssh cannot log in that way");
     }
     if (make_session(t, l, f) != 0 || reach(t, &fd, f) != 0) {
         return -1;

@@ -149,7 +149,7 @@ on_hello(void *ctx, struct mux *m, const struct hello *peer)
     (void)m;
     if (peer->role != HELLO_ROLE_BOOK || !peer->has_key) {
         l->wrong = true;
-        err_set(&l->why, ERR_DENIED, "what answers there is no book");
+        err_set(&l->why, ERR_DENIED, "what answers there is not a gpurun-book");
     } else if (memcmp(peer->key.b, l->book->key.b, sizeof peer->key.b) != 0) {
         l->wrong = true;
         err_set(&l->why, ERR_DENIED,

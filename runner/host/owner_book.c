@@ -300,12 +300,11 @@ owner_book_tell(const struct agent *a, struct errands *sums, size_t *n_refused,
 int
 owner_book_refused(size_t n_refused, struct err *e)
 {
-    return n_refused == 0
-               ? 0
-               : err_set(e, ERR_DENIED,
-                         "%zu things were refused for good, and are not sent again: see "
-                         "`gpurun-agent book ls`",
-                         n_refused);
+    return n_refused == 0 ? 0
+                          : err_set(e, ERR_DENIED,
+                                    "refused for good, and not sent again: %zu (see "
+                                    "`gpurun-agent book ls`)",
+                                    n_refused);
 }
 
 /* Now, and not at the next tick. */

@@ -189,7 +189,8 @@ set_member(struct books *b, const struct command_options *o, const char *renter,
 
     memset(&who, 0, sizeof who);
     if (strlen(level) > CARD_WORD_MAX) {
-        return err_set(e, ERR_INVALID, "no such level");
+        return err_set(e, ERR_INVALID,
+                       "there is no such level (see `gpurun-agent member ls`)");
     }
     if (moment_or(o->from, true, CARD_ALWAYS, &who.from_s, e) != 0) {
         return err_wrap(e, "--from");

@@ -259,7 +259,8 @@ end_plan(struct card *card, const char *word, int64_t now_s, struct err *e)
             return card_set_plan(card, &p, e);
         }
     }
-    return err_set(e, ERR_NOT_FOUND, "there is no plan %s", word);
+    return err_set(e, ERR_NOT_FOUND, "there is no plan %s (see `gpurun-agent price ls`)",
+                   word);
 }
 
 static int

@@ -86,13 +86,22 @@ static const char *
 state_of(const struct reservation *r)
 {
     if (r->given_back) {
-        return r->events[r->n_events - 1].act == ORDER_BREAK ? N_("broken")
-                                                             : N_("given_back");
+        return r->events[r->n_events - 1].act == ORDER_BREAK ? "broken" : "given_back";
     }
     return reservation_holds(r, clock_wall_ns() / NS_PER_S) ? N_("active") : N_("over");
 }
 
 /* ---- showing ---- */
+
+static const char *
+state_text(const struct reservation *r)
+{
+    if (!r->given_back) {
+        return err_words(state_of(r));
+    }
+    return r->events[r->n_events - 1].act == ORDER_BREAK ? _("broken by the owner")
+                                                         : _("given back");
+}
 
 static void
 json_one(struct json_writer *j, const struct people *p, const struct reservation *r)
@@ -126,7 +135,7 @@ row_of(struct columns *c, const struct people *p, const struct reservation *r)
     columns_add(c, r->id);
     columns_add(c, who == NULL ? "?" : who->name[0] != '\0' ? who->name : who->id);
     columns_add(c, devices);
-    columns_add(c, err_words(state_of(r)));
+    columns_add(c, state_text(r));
     columns_add(c, when);
     columns_add(c, money);
     free(devices);

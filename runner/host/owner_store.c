@@ -156,9 +156,13 @@ owner_gc(const struct command_options *o, int argc, char **argv, struct err *e)
         return print_sums(&j, NULL, rc == 0 ? e : &ignored) == 0 ? rc : -1;
     }
     text_format_size(j.sums.freed_bytes, size);
-    (void)printf(o->dry_run ? _("nothing was changed: %s would be freed, %zu snapshots "
-                                "would expire\n")
-                            : _("%s freed, %zu snapshots expired\n"),
+    (void)printf(o->dry_run ? NP_("nothing was changed: %s would be freed, %zu snapshot "
+                                  "would expire\n",
+                                  "nothing was changed: %s would be freed, %zu snapshots "
+                                  "would expire\n",
+                                  j.sums.n_expired)
+                            : NP_("%s freed, %zu snapshot expired\n",
+                                  "%s freed, %zu snapshots expired\n", j.sums.n_expired),
                  size, j.sums.n_expired);
     say_left(&j.sums);
     return rc;
@@ -218,8 +222,8 @@ fsck_one(void *ctx, const struct renter *r, const char *path, struct err *e)
         json_obj_end(j->j);
         return 0;
     }
-    (void)printf(_("renter %s: %" PRIu64 " chunks in %" PRIu64 " packs, %" PRIu64
-                   " snapshots: %s\n"),
+    (void)printf(_("renter %s: chunks: %" PRIu64 ", packs: %" PRIu64
+                   ", snapshots: %" PRIu64 ": %s\n"),
                  r->id, res.n_chunks, res.n_packs, res.n_snaps,
                  fsck_clean(&res) ? _("sound") : _("DAMAGED"));
     return 0;
@@ -328,7 +332,9 @@ owner_tick(const struct command_options *o, int argc, char **argv, struct err *e
     rc = recover_all(a, &t.n_lost, e);
     lang_resume(paused);
     if (t.n_lost > 0 && !o->json) {
-        (void)printf(_("%zu jobs were found lost\n"), t.n_lost);
+        (void)printf(
+            NP_("%zu job was found lost\n", "%zu jobs were found lost\n", t.n_lost),
+            t.n_lost);
     }
     told.agent = a;
     paused = lang_pause();

@@ -290,13 +290,17 @@ int
 renter_check_admitted(const struct renter *r, struct err *e)
 {
     if (r->revoked) {
-        return err_set(e, ERR_DENIED, "the owner has revoked this renter");
+        return err_set(e, ERR_DENIED,
+                       "the owner has revoked this renter: ask to be let in again "
+                       "(`gpurun-agent allow`)");
     }
     if (r->until_wall_ns != 0 && clock_wall_ns() >= r->until_wall_ns) {
         char text[CLOCK_TEXT_MAX];
 
         clock_format_utc(r->until_wall_ns, 0, text);
-        return err_set(e, ERR_DENIED, "the owner admitted this renter until %s only",
+        return err_set(e, ERR_DENIED,
+                       "the owner admitted this renter until %s only: ask for more "
+                       "time (`gpurun-agent allow`)",
                        text);
     }
     return 0;

@@ -321,7 +321,8 @@ admit(struct serve *s, const struct hello *peer, struct err *e)
     }
     if (s->renter->revoked || (s->forced == NULL && s->renter->confined)) {
         return err_set(e, ERR_DENIED,
-                       "the owner of this host has not admitted this renter");
+                       "the owner of this host has not admitted this renter: ask "
+                       "for it (`gpurun-agent allow`)");
     }
     return peer->has_key ? renter_pin_key(s->renter, &peer->key, e) : 0;
 }

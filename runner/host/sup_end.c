@@ -165,6 +165,18 @@ receipt_due(void *ctx)
 }
 
 static void
+tell_damaged(uint64_t n, const char *first, struct err *why)
+{
+    if (n == 1) {
+        err_set(why, ERR_CORRUPT, "'%s' could not be kept as it was", first);
+    } else {
+        err_set(why, ERR_CORRUPT,
+                "%llu entries could not be kept as they were, first '%s'",
+                (unsigned long long)n, first);
+    }
+}
+
+static void
 closing_done(void *ctx, int rc, const struct err *why)
 {
     struct closing *c = ctx;
@@ -183,9 +195,7 @@ closing_done(void *ctx, int rc, const struct err *why)
         st->kept_as_shipped = c->snapshot.as_shipped ? 1 : 0;
         st->expires_wall_ns = c->snapshot.expires_wall_ns;
         if (c->snapshot.partial) {
-            err_set(&c->why, ERR_CORRUPT,
-                    "%llu entries could not be kept as they were, first '%s'",
-                    (unsigned long long)c->snapshot.n_damaged, c->snapshot.first_damaged);
+            tell_damaged(c->snapshot.n_damaged, c->snapshot.first_damaged, &c->why);
             state_tell(&st->kept_why, &st->kept_form, &c->why);
         }
     } else if (c->wanted) {

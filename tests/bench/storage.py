@@ -15,7 +15,7 @@ import os
 import statistics
 import sys
 
-from common import alone, digest, main, measured, megabytes, run, seconds
+from common import digest, main, measured, megabytes, run, seconds
 from runs import runs
 
 # kind: (first, unchanged, restore, bytes kept); None: PERF has no such row.
@@ -234,5 +234,4 @@ def growth(b):
 
 if __name__ == "__main__":
     sys.exit(main(argparse.ArgumentParser(description="the snapshot store against its peers"),
-                  [alone(c) for c in (trees("small"), trees("ds"), trees("site"), trees("tiny"), trees("big"),
-                                      runs("site"), runs("big"), growth)]))
+                  [trees("small"), trees("ds"), trees("site"), trees("tiny"), trees("big"), runs("site"), runs("big"), growth]))

@@ -42,7 +42,7 @@ expect 137 zh stop --now there
 
 note "why a job did not start, or ended"
 both 102 "cannot run './no-such'" "无法运行“./no-such”" run -- ./no-such
-both 102 "set-up failed with exit code 7: exit 7" "准备失败，退出码 7：exit 7" run --setup 'exit 7' -- true
+both 102 "set-up failed with exit code 7: exit 7" "环境安装失败，退出码 7：exit 7" run --setup 'exit 7' -- true
 both 1 "no Python module nowhere" "没有 Python 模块 nowhere" run --name module -- python3 -c 'import nowhere'
 both 0 "no Python module nowhere" "没有 Python 模块 nowhere" snap show module
 run zh --json ps -a
