@@ -51,7 +51,7 @@ row(struct columns *c, const struct renter *r, const struct quota_use *u)
     columns_add(c, text);
     columns_add(c, limit_text(r->quota_bytes, text));
     columns_add(c, limit_text(r->quota_job_bytes, text));
-    quota_top_text(&u->largest, &b);
+    quota_top_text(&u->largest, SIZE_MAX, &b);
     columns_add(c, buf_str(&b));
     buf_free(&b);
 }

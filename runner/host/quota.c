@@ -15,8 +15,10 @@
 #include "storage/snap.h"
 #include "storage/store.h"
 
-#define SHOWN_MAX  100
-#define STEP_BYTES ((int64_t)8 << 20)
+#define SHOWN_MAX      100
+#define MORE           ", …"
+#define STEP_BYTES     ((int64_t)8 << 20)
+#define SPOKEN_TOP_MAX ((size_t)180) /* beside the longer words */
 /* So much of what has come in may not be in the store's packs yet (storage/sync.h). */
 #define UNCOMMITTED_MAX ((int64_t)64 << 20)
 
@@ -52,15 +54,76 @@ quota_top_free(struct quota_top *t)
     t->n = 0;
 }
 
-void
-quota_top_text(const struct quota_top *t, struct buf *out)
+static bool
+is_inside_character(char c)
 {
-    char size[TEXT_SIZE_MAX];
+    return ((unsigned char)c & 0xc0) == 0x80;
+}
 
-    for (size_t i = 0; i < t->n; i++) {
-        text_format_size((uint64_t)t->v[i].bytes, size);
-        buf_printf(out, "%s%s %s", i > 0 ? ", " : "", t->v[i].what, size);
+/* The more of its beginning (an id, a folder) than of its end, in about n bytes. */
+static void
+add_shortened(struct buf *out, const char *what, size_t n)
+{
+    size_t len = strlen(what);
+    size_t head = n * 2 / 3;
+    size_t tail = n - head;
+
+    if (len <= n) {
+        buf_add_str(out, what);
+        return;
     }
+    while (head > 0 && is_inside_character(what[head])) {
+        head--;
+    }
+    while (tail > 0 && is_inside_character(what[len - tail])) {
+        tail--;
+    }
+    buf_add(out, what, head);
+    buf_add_str(out, "…");
+    buf_add_str(out, what + len - tail);
+}
+
+/* With names of about so many bytes; how many of them went in. */
+static size_t
+add_top(const struct quota_top *t, size_t name_bytes, size_t max_bytes, struct buf *out)
+{
+    for (size_t i = 0; i < t->n; i++) {
+        struct buf one = BUF_INIT;
+        char size[TEXT_SIZE_MAX];
+        bool fits;
+
+        text_format_size((uint64_t)t->v[i].bytes, size);
+        buf_add_str(&one, i > 0 ? ", " : "");
+        add_shortened(&one, t->v[i].what, name_bytes);
+        buf_printf(&one, " %s", size);
+        fits = out->len + one.len + (i + 1 < t->n ? strlen(MORE) : 0) <= max_bytes;
+        if (fits) {
+            buf_add(out, one.data, one.len);
+        }
+        buf_free(&one);
+        if (!fits) {
+            return i;
+        }
+    }
+    return t->n;
+}
+
+void
+quota_top_text(const struct quota_top *t, size_t max_bytes, struct buf *out)
+{
+    static const size_t name_bytes[] = {SHOWN_MAX, 40, 28, 20};
+    struct buf text = BUF_INIT;
+    size_t n = 0;
+
+    for (size_t i = 0; i < sizeof name_bytes / sizeof *name_bytes && n < t->n; i++) {
+        buf_reset(&text);
+        n = add_top(t, name_bytes[i], max_bytes, &text);
+    }
+    buf_add(out, text.data, text.len);
+    if (n < t->n) {
+        buf_add_str(out, MORE);
+    }
+    buf_free(&text);
 }
 
 void
@@ -190,7 +253,7 @@ say_limit(const struct renter *r, const struct quota_use *u, bool spoken, struct
 
     text_format_size((uint64_t)u->bytes, used);
     text_format_size((uint64_t)r->quota_bytes, may);
-    quota_top_text(&u->largest, &b);
+    quota_top_text(&u->largest, spoken ? SPOKEN_TOP_MAX : QUOTA_TOP_SAID_MAX, &b);
     if (spoken) {
         err_set(e, ERR_SPACE,
                 "renter %s keeps %s here, may keep %s, and the rest is spoken for by "

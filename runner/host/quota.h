@@ -32,8 +32,13 @@ struct quota_top {
 /* Keep it if it is among the largest; what is copied, and escaped. */
 void quota_top_add(struct quota_top *t, const char *what, int64_t bytes);
 void quota_top_free(struct quota_top *t); /* and empty again */
-/* "big.bin 1.2 GB, …"; nothing if there is none. */
-void quota_top_text(const struct quota_top *t, struct buf *out);
+/*
+ * "big.bin 1.2 GB, …"; nothing if there is none. In max_bytes at the most: where that is
+ * too little for all names they are shortened in the middle, and where that does not do
+ * those at the end are left out, with a "…" for them.
+ */
+void quota_top_text(const struct quota_top *t, size_t max_bytes, struct buf *out);
+#define QUOTA_TOP_SAID_MAX ((size_t)300) /* in an error, beside what it says of them */
 
 struct quota_use {
     int64_t bytes;            /* that the store takes */

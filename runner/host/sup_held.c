@@ -242,7 +242,7 @@ hold_quota(struct sup_held *h)
     }
     text_format_size((uint64_t)(job ? own : total), has);
     text_format_size((uint64_t)(job ? r->quota_job_bytes : r->quota_bytes), may);
-    quota_top_text(&h->top, &b);
+    quota_top_text(&h->top, QUOTA_TOP_SAID_MAX, &b);
     if (job && h->layer_bytes > 0) {
         err_set(&why, ERR_SPACE,
                 "its directory and set-up hold %s, and a job may here %s; the largest: "
