@@ -52,6 +52,7 @@ copy_one(struct cli *c, struct client *cl, const struct data_ref *ref, const cha
 
     shown.progress = progress_start(c, cl->loop, progress_line, &shown);
     if (mirror_open(&there, cl, to, MIRROR_CONNECT_MS, e) == 0) {
+        c->stage = STAGE_CHANGED;
         rc = mirror_copy(cl, ref->session, there, ref->snapshot, &shown.st, -1, e);
     }
     progress_end(shown.progress);
@@ -106,7 +107,6 @@ run_mirror(struct cli *c, const void *options, const struct words *w, struct err
         rc = snapview_made(c, &ref.info, e); /* it is there already */
         goto out;
     }
-    c->stage = STAGE_CHANGED;
     if (copy_one(c, &cl, &ref, to, e) == 0) {
         rc = snapview_made(c, &ref.info, e);
     }

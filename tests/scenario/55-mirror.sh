@@ -82,6 +82,7 @@ expect 0 gpurun --host h4 --name far train.py
 has ' on h4 + h2, kept until' "$work/err"
 note "and where that one is gone, the run is as good, and says it"
 stop h2
+expect 101 gpurun snap mirror far --host h2
 expect 0 gpurun --host h4 --name far2 train.py
 has 'no copy of the data on h2' "$work/err"
 has ' only on h4, kept until' "$work/err"
