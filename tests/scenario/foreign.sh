@@ -3,8 +3,10 @@
 #
 #   foreign NAME          such a host, its own sshd listening; the client's key is let in, and the client
 #                         knows it. Sets ${port[NAME]} and ${pid[NAME]} (its pid 1, seen from here)
+#   foreign NAME PASSWORD     the same as a provider rents it out: one logs in as root, by that password and
+#                         no key yet, to bash (the only one there, /usr/local/bin/bash)
 #   in_foreign NAME WORD...   run there as its user, with what a login has of variables
-#   on_foreign NAME SCRIPT    its shell runs that as its user, after its start files
+#   on_foreign NAME SCRIPT    /bin/sh runs that as its user, after ~/.profile
 #
 # Its root is no part of this machine's: other accounts (`lin`, uid 4321, dash as login shell), its own
 # processes and host name, no git, no bash, no compiler, no /usr/bin/python3. There is a Python of its
@@ -15,6 +17,7 @@
 
 foreign_user=lin
 foreign_uid=4321
+declare -A foreign_rented=() # by name, "" or not: one of those
 foreign_tools="dash cat cp ls mkdir mv rm ln chmod sleep touch head tail wc uname id env stat tr sort sha256sum date kill true false
     printf echo sed grep mktemp hostname tty stty dd pwd readlink umount ps"
 
@@ -105,38 +108,59 @@ foreign_root() {
     echo "$at"
 }
 
-foreign() {
-    local name=$1 dir=$work/$1 root
-    [ "$(id -u)" = 0 ] || { echo "needs root"; exit 77; }
-    root=$(foreign_root)
-    mkdir -p "$dir/home/$foreign_user/.ssh" "$dir/var/tmp" "$dir/new"
-    ssh-keygen -q -t ed25519 -N '' -C "$name" -f "$dir/host_key"
-    cat "$client/.ssh/id_ed25519.pub" >"$dir/home/$foreign_user/.ssh/authorized_keys"
+foreign_accounts() { # root dir password: who may log in there, and how
+    local root=$1 dir=$2 password=$3
+    mkdir -p "$dir/home/$foreign_user/.ssh" "$dir/root"
+    chmod 700 "$dir/home/$foreign_user/.ssh" "$dir/root"
+    cp "$root/etc/passwd" "$root/etc/shadow" "$dir/"
     # shellcheck disable=SC2016
     echo 'PATH=/opt/python/bin:$PATH; LAB=yes; export LAB' >"$dir/home/$foreign_user/.profile"
-    chmod 700 "$dir/home/$foreign_user/.ssh"
-    chmod 1777 "$dir/var/tmp"
+    if [ -z "$password" ]; then
+        cat "$client/.ssh/id_ed25519.pub" >"$dir/home/$foreign_user/.ssh/authorized_keys"
+    else
+        sed -i 's,^root:.*:/bin/sh$,root:x:0:0::/root:/usr/local/bin/bash,' "$dir/passwd"
+        sed -i "s,^root:[^:]*:,root:$(openssl passwd -6 "$password"):," "$dir/shadow"
+        # As a provider's image has it: a login reads what an interactive shell reads.
+        # shellcheck disable=SC2016
+        echo '[ -z "$BASH" ] || . ~/.bashrc' >"$dir/root/.profile"
+        # shellcheck disable=SC2016
+        printf '%s\n' '[ -z "$PS1" ] && return' 'PATH=/opt/python/bin:$PATH' >"$dir/root/.bashrc"
+    fi
     chown -R "$foreign_uid:$foreign_uid" "$dir/home/$foreign_user"
+}
+
+foreign() {
+    local name=$1 password=${2:-} dir=$work/$1 root
+    [ "$(id -u)" = 0 ] || { echo "needs root"; exit 77; }
+    root=$(foreign_root)
+    foreign_rented[$name]=$password
+    mkdir -p "$dir/var/tmp" "$dir/new"
+    chmod 1777 "$dir/var/tmp"
+    ssh-keygen -q -t ed25519 -N '' -C "$name" -f "$dir/host_key"
+    foreign_accounts "$root" "$dir" "$password"
     port[$name]=$(free_port)
     cat >"$dir/sshd_config" <<CONF
 ListenAddress 127.0.0.1:${port[$name]}
 HostKey /run/host_key
 PidFile none
 UsePAM no
-PasswordAuthentication no
+PasswordAuthentication $([ -n "$password" ] && echo yes || echo no)
 KbdInteractiveAuthentication no
-PermitRootLogin no
+PermitRootLogin $([ -n "$password" ] && echo yes || echo no)
 PrintMotd no
 LogLevel VERBOSE
 CONF
     # A real root, no chroot: in one, nobody gets name spaces.
     # shellcheck disable=SC2016
     unshare --mount --pid --uts --ipc --fork --kill-child --propagation private env -i PATH="$PATH" bash -ec '
-        root=$1 dir=$2 name=$3 new=$2/new
+        root=$1 dir=$2 name=$3 bash=$4 new=$2/new
         hostname "$name"
         mount --bind "$root" "$new"
         mount -o remount,bind,ro "$new"
         mount --bind "$dir/home" "$new/home"
+        mount --bind "$dir/root" "$new/root"
+        mount --bind "$dir/passwd" "$new/etc/passwd"
+        mount --bind "$dir/shadow" "$new/etc/shadow"
         mount --bind "$dir/var" "$new/var"
         mount -t tmpfs -o mode=1777 tmp "$new/tmp"
         mount -t tmpfs -o mode=755 run "$new/run"
@@ -153,11 +177,15 @@ CONF
         ln -s /proc/self/fd "$new/dev/fd"
         mount -t tmpfs -o mode=1777 shm "$new/dev/shm"
         cp "$dir/host_key" "$dir/sshd_config" "$new/run/"
+        if [ -n "$bash" ]; then
+            mount -t tmpfs -o mode=755 bash "$new/usr/local/bin"
+            cp -L "$bash" "$new/usr/local/bin/bash"
+        fi
         cd "$new"
         pivot_root . mnt
         PATH=/usr/bin:/bin
         umount -l /mnt
-        exec /usr/sbin/sshd -D -e -f /run/sshd_config' - "$root" "$dir" "$name" 2>"$dir/log" >/dev/null </dev/null &
+        exec /usr/sbin/sshd -D -e -f /run/sshd_config' - "$root" "$dir" "$name" "${password:+$(type -P bash)}" 2>"$dir/log" >/dev/null </dev/null &
     pid[$name]=$!
     await 20 "the sshd of $name: $(cat "$dir/log")" sshd_listens "$dir"
     know "$name"
@@ -170,9 +198,10 @@ foreign_init() { # pid of its sshd, as seen from here
 }
 
 in_foreign() {
-    local name=$1
+    local name=$1 uid=$foreign_uid user=$foreign_user home=/home/$foreign_user shell=/bin/dash
+    [ -z "${foreign_rented[$1]}" ] || { uid=0 user=root home=/root shell=/usr/local/bin/bash; }
     shift
-    nsenter -t "$(foreign_init "$name")" -a -S "$foreign_uid" -G "$foreign_uid" -r -w -- /bin/env -i PATH=/usr/bin:/bin \
-        HOME="/home/$foreign_user" USER=$foreign_user SHELL=/bin/dash "$@"
+    nsenter -t "$(foreign_init "$name")" -a -S "$uid" -G "$uid" -r -w -- /bin/env -i PATH=/usr/bin:/bin \
+        HOME="$home" USER="$user" SHELL="$shell" "$@"
 }
 on_foreign() { in_foreign "$1" /bin/sh -lc "cd; $2"; }
