@@ -32,8 +32,17 @@ typedef int gc_walk_fn(struct store *s, const struct sha256 *tree, gc_chunk_fn *
 int gc_walk_tree(struct store *s, const struct sha256 *tree, gc_chunk_fn *chunk,
                  void *arg, struct err *e);
 
+/* The tree's own chunks alone: its names, sizes and hashes, no contents. */
+int gc_walk_names(struct store *s, const struct sha256 *tree, gc_chunk_fn *chunk,
+                  void *arg, struct err *e);
+
 struct gc_options {
     gc_walk_fn *walk; /* required */
+    /*
+     * What stays of a snapshot whose data has been given up, as far as it is there and
+     * can be read; NULL: nothing.
+     */
+    gc_walk_fn *walk_names;
     /*
      * Say what would be done by two runs, the second of a later handle; change nothing.
      */

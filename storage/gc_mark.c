@@ -228,6 +228,31 @@ mark_snapshot(struct gc *g, const char *id, struct live *trees, struct err *e)
     return rc;
 }
 
+/*
+ * Of data that is gone the names, sizes and hashes stay. That only keeps more: what of
+ * them is lost, or was taken away by a gc that kept none, is none of our business.
+ */
+static int
+mark_names(struct gc *g, const char *id, struct live *trees, struct err *e)
+{
+    struct manifest *m = NULL;
+    struct err why;
+    int rc = 0;
+
+    if (g->o->walk_names == NULL || manifest_read(g->s, id, &m, &why) != 0) {
+        return 0;
+    }
+    live_sort(trees);
+    if (m->kind != MANIFEST_SHIPPED && has_tree(m) && !live_has(trees, &m->tree) &&
+        g->o->walk_names(g->s, &m->tree, mark_chunk, g, &why) != 0 &&
+        why.code != ERR_NOT_FOUND && why.code != ERR_CORRUPT) {
+        *e = why;
+        rc = err_wrap(e, "gc: cannot tell what stays of snapshot %s", id);
+    }
+    manifest_free(m);
+    return rc;
+}
+
 static int
 mark_claimed(struct gc *g, const struct seen_snap *seen, size_t n_seen, struct err *e)
 {
@@ -239,8 +264,9 @@ mark_claimed(struct gc *g, const struct seen_snap *seen, size_t n_seen, struct e
         return -1;
     }
     for (size_t i = 0; i < ids.n; i++) {
-        if (!was_gone(seen, n_seen, ids.v[i]) &&
-            mark_snapshot(g, ids.v[i], &trees, e) == -1) {
+        if ((was_gone(seen, n_seen, ids.v[i])
+                 ? mark_names(g, ids.v[i], &trees, e)
+                 : mark_snapshot(g, ids.v[i], &trees, e)) == -1) {
             goto out;
         }
     }

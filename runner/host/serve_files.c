@@ -245,7 +245,7 @@ open_snapshot(struct serve_files *f, const char *snapshot, struct err *e)
     int rc = -1;
 
     if (workdirs_open_store(f->serve->renter, &f->store, e) == 0 &&
-        workdirs_kept_tree(f->store, snapshot, &m, e) == 0) {
+        workdirs_listed_tree(f->store, snapshot, &m, e) == 0) {
         f->source = tree_source_store(f->store);
         rc = tree_open(&f->reader, &m->tree, &f->source, e);
     }

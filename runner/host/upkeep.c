@@ -171,6 +171,7 @@ upkeep_gc(const struct renter *r, bool dry_run,
           struct upkeep_gc *sums, struct err *e)
 {
     struct gc_options o = {.walk = gc_walk_tree,
+                           .walk_names = gc_walk_names,
                            .dry_run = dry_run,
                            .wait = true,
                            .say = say,

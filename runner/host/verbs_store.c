@@ -189,8 +189,8 @@ diff_run(void *ctx, struct err *e)
     int rc = -1;
 
     if (workdirs_open_store(w->serve->renter, &s, e) != 0 ||
-        workdirs_kept_tree(s, w->snapshot, &before, e) != 0 ||
-        workdirs_kept_tree(s, w->other, &after, e) != 0) {
+        workdirs_listed_tree(s, w->snapshot, &before, e) != 0 ||
+        workdirs_listed_tree(s, w->other, &after, e) != 0) {
         goto out;
     }
     source = tree_source_store(s);

@@ -399,6 +399,30 @@ workdirs_kept_tree(struct store *s, const char *snapshot, struct manifest **out,
     return 0;
 }
 
+int
+workdirs_listed_tree(struct store *s, const char *snapshot, struct manifest **out,
+                     struct err *e)
+{
+    struct manifest *m = NULL;
+    uint8_t there = 0;
+    struct err why;
+
+    if (workdirs_kept_tree(s, snapshot, out, &why) == 0) {
+        return 0;
+    }
+    if (manifest_read(s, snapshot, &m, e) != 0) {
+        return -1;
+    }
+    if (why.code != ERR_NOT_FOUND || store_has(s, &m->tree, 1, &there, e) != 0 ||
+        there == 0) {
+        manifest_free(m);
+        *e = why;
+        return -1;
+    }
+    *out = m;
+    return 0;
+}
+
 static int
 find_tree(struct store *s, const struct job_spec *spec, struct sha256 *base,
           bool *have_base, struct err *e)

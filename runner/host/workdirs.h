@@ -54,6 +54,13 @@ int workdirs_kept_tree(struct store *s, const char *snapshot, struct manifest **
                        struct err *e) MUST_USE;
 
 /*
+ * The manifest of a snapshot of which the names, sizes and hashes are there, whether its
+ * data is or not.
+ */
+int workdirs_listed_tree(struct store *s, const char *snapshot, struct manifest **out,
+                         struct err *e) MUST_USE;
+
+/*
  * Fill in stored_bytes and n_chunks: encoded bytes of the distinct chunks of m->tree,
  * which is what keeping it is charged by.
  */

@@ -221,6 +221,11 @@ made=$(json made_ns) expires=$(json expires_ns)
 [ $(((expires - made) / 86400000000000)) = 40 ] || fail "kept for $(((expires - made) / 86400000000000)) days"
 expect 100 gpurun snap keep "$id" --days -1
 expect 100 gpurun snap keep "$id"
+expect 0 gpurun snap diff "$id" "$live"
+cp "$work/out" "$work/changes"
+expect 0 gpurun snap files "$id"
+[ -s "$work/out" ] || fail "it has no names"
+cp "$work/out" "$work/names"
 expect 0 gpurun snap rm "$id"
 expect 0 gpurun snap ls
 hasnt "$id"
@@ -231,7 +236,12 @@ has "gone"
 expect 100 gpurun snap get "$id" -o "$work/gone"
 has "gone" "$work/err"
 [ ! -e "$work/gone" ] || fail "something was made of what is gone"
-expect 100 gpurun snap files "$id"
+expect 0 gpurun gc
+expect 0 gpurun gc
+expect 0 gpurun snap files "$id"
+cmp "$work/out" "$work/names" || fail "not the names that it had"
+expect 0 gpurun snap diff "$id" "$live"
+cmp "$work/out" "$work/changes" || fail "it does not compare as it did"
 expect 0 gpurun snap rm "$id"
 expect 100 gpurun snap keep "$id" --days 3
 has "gone" "$work/err"

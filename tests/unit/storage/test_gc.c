@@ -273,6 +273,56 @@ gc__keeps_all_when_a_tree_has_lost_its_list(void **state)
     store_close(s);
 }
 
+/* Of a list the list itself, or why it cannot be read. */
+static int
+walk_root(struct store *s, const struct sha256 *tree, gc_chunk_fn *chunk, void *arg,
+          struct err *e)
+{
+    struct buf list = BUF_INIT;
+    int rc = store_get(s, tree, &list, e) == 0 ? chunk(arg, tree, e) : -1;
+
+    buf_free(&list);
+    return rc;
+}
+
+static void
+gc__keeps_the_names_of_what_is_gone(void **state)
+{
+    const char *dir = *state;
+    const struct gc_options o = {.walk = walk_list, .walk_names = walk_root};
+    struct sha256 nowhere = {{1}};
+    struct store *s = open_test_store(dir);
+    struct manifest *m = NULL;
+    struct buf list = BUF_INIT;
+    char id[MANIFEST_ID_MAX + 1];
+    struct gc_result r;
+
+    OK(snap_make(s, 1, 0, 10, e));
+    OK(snap_write(s, 2, &nowhere, e)); /* of which even those are lost */
+    drop_snap(s, 1);
+    drop_snap(s, 2);
+    store_close(s);
+    for (int i = 0; i < 3; i++) {
+        s = open_test_store(dir);
+        OK(gc_run(s, &o, &r, e));
+        assert_int_equal(r.n_deleted, i == 1 ? 10 : 0);
+        store_close(s);
+    }
+    assert_false(here(dir, 0));
+    s = open_test_store(dir);
+    snap_name(1, id);
+    OK(manifest_read(s, id, &m, e));
+    OK(store_get(s, &m->tree, &list, e));
+    assert_int_equal(list.len, 10 * SHA256_LEN);
+    store_close(s);
+    manifest_free(m);
+    buf_free(&list);
+    /* Who keeps none takes them too. */
+    (void)run_gc(dir);
+    r = run_gc(dir);
+    assert_int_equal(r.n_deleted, 1);
+}
+
 static bool
 is_second(void *arg, const char *id)
 {
@@ -685,6 +735,7 @@ main(void)
         T(gc__condemns_anew_what_a_lost_snapshot_held),
         T(gc__keeps_all_while_something_cannot_be_read),
         T(gc__keeps_all_when_a_tree_has_lost_its_list),
+        T(gc__keeps_the_names_of_what_is_gone),
         T(gc__dry_run_changes_nothing),
         T(gc__removes_packs_of_dead_writers_and_not_of_living_ones),
         T(gc__joins_many_small_packs),
