@@ -62,20 +62,21 @@ parse(const char *text, size_t len, size_t decimals, int64_t *out, struct err *e
         }
     }
     if (n_int == 0) {
-        return refuse(e, REFUSE_SYNTAX, "'%s' is not an amount like 1.88", shown);
+        return refuse_typed(e, REFUSE_SYNTAX, "'%s' is not an amount like 1.88", shown);
     }
     if (n_int > 1 && text[0] == '0') {
-        return refuse(e, REFUSE_LEADING_ZERO, "'%s' begins with a zero too many", shown);
+        return refuse_typed(e, REFUSE_LEADING_ZERO, "'%s' begins with a zero too many",
+                            shown);
     }
     if (n_frac > decimals) {
-        return refuse(e, REFUSE_PRECISION, "'%s' has more than %zu decimals", shown,
-                      decimals);
+        return refuse_typed(e, REFUSE_PRECISION, "'%s' has more than %zu decimals", shown,
+                            decimals);
     }
     for (size_t i = 0; i < n_int + decimals; i++) {
         size_t at = i < n_int ? i : i + 1;
 
         if (!push_digit(&v, at < len ? text[at] - '0' : 0)) {
-            return refuse(e, REFUSE_RANGE, "'%s' is too large an amount", shown);
+            return refuse_typed(e, REFUSE_RANGE, "'%s' is too large an amount", shown);
         }
     }
     *out = v;

@@ -20,15 +20,33 @@ static const char *const refuse_names[REFUSE_COUNT] = {
     [REFUSE_UNKNOWN] = "unknown",
 };
 
+static enum err_code
+code_of(enum refusal why)
+{
+    return why == REFUSE_RANGE ? ERR_RANGE : ERR_INVALID;
+}
+
 int
 refuse(struct err *e, enum refusal why, const char *fmt, ...)
 {
     va_list ap;
 
     va_start(ap, fmt);
-    err_vset(e, why == REFUSE_RANGE ? ERR_RANGE : ERR_INVALID, fmt, ap);
+    err_vset(e, code_of(why), fmt, ap);
     va_end(ap);
     return err_name(e, refuse_names[why]);
+}
+
+int
+refuse_typed(struct err *e, enum refusal why, const char *fmt, ...)
+{
+    va_list ap;
+
+    va_start(ap, fmt);
+    err_vset(e, code_of(why), fmt, ap);
+    va_end(ap);
+    e->sys_errno = -(int)why;
+    return -1;
 }
 
 const char *
@@ -51,6 +69,9 @@ refuse_of(const struct err *e)
 {
     const char *open = strrchr(e->msg, '(');
 
+    if (e->sys_errno < 0 && e->sys_errno > -REFUSE_COUNT) {
+        return (enum refusal) - e->sys_errno;
+    }
     if (open == NULL) {
         return REFUSE_NONE;
     }

@@ -10,7 +10,7 @@
  * Refusals that have a name. Some ways of saying no are part of the law of
  * money (an inexact price, a clock that went back) and must be recognisable by
  * programs and tests, not only by people. The name stands at the end of the
- * message, in brackets: "1.005 has more than two decimals (precision)".
+ * message, in brackets: "a negative quota (range)".
  */
 enum refusal {
     REFUSE_NONE = 0,
@@ -30,6 +30,12 @@ enum refusal {
 
 /* err_set with the name appended; ERR_RANGE for REFUSE_RANGE, else ERR_INVALID. */
 int refuse(struct err *e, enum refusal why, const char *fmt, ...) PRINTF_LIKE(3, 4);
+
+/*
+ * The same of what somebody typed, where the sentence says all of it to them: no name
+ * follows. *e has it all the same, as a negative sys_errno, until it is made anew.
+ */
+int refuse_typed(struct err *e, enum refusal why, const char *fmt, ...) PRINTF_LIKE(3, 4);
 
 /* The name of a refusal, "" for REFUSE_NONE. */
 const char *refuse_name(enum refusal why);
