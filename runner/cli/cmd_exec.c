@@ -20,8 +20,11 @@ static const struct opt options_exec[] = {
 };
 
 static int
-exit_code(const struct exec_result *r)
+exit_code(const struct cli *c, const struct exec_result *r)
 {
+    if (r->not_started) {
+        say_error(c, &r->why, r->exit_code);
+    }
     if (r->stdout_closed) {
         return CLI_STDOUT_CLOSED;
     }
@@ -55,7 +58,7 @@ run_exec(struct cli *c, const void *options, const struct words *w, struct err *
         context_job(c, &cl, w->v[0], WATCH_PATIENCE_NS, &job, &s, e) == 0) {
         want.job = job.id;
         c->stage = STAGE_CHANGED;
-        rc = remote_exec(&cl, s, &want, &result, e) == 0 ? exit_code(&result) : -1;
+        rc = remote_exec(&cl, s, &want, &result, e) == 0 ? exit_code(c, &result) : -1;
         if (rc == -1 && e->code != ERR_LINK) {
             c->stage = STAGE_TRYING; /* the host said no */
         }

@@ -13,6 +13,7 @@
 #include "runner/job/ids.h"
 #include "runner/job/verbs.h"
 #include "runner/wire/channel.h"
+#include "runner/wire/msg.h"
 #include "runner/wire/mux.h"
 
 #define SIGNAL_BASE 128
@@ -85,6 +86,22 @@ on_eof(void *ctx, struct channel *c)
     look_for_end(r);
 }
 
+/* A host's word that cannot be read leaves the exit code that follows it. */
+static void
+take_why(struct remote *r, const uint8_t *data, size_t n)
+{
+    struct rec *rec = NULL;
+    struct err why;
+    struct err e;
+
+    if (rec_parse(&rec, data, n, MSG_ERROR_TYPE, &e) == 0 &&
+        msg_error_parse(rec, &why, NULL, &e) == 0) {
+        session_peer_error(&why, NULL, &r->result.why);
+        r->result.not_started = true;
+    }
+    rec_free(rec);
+}
+
 static void
 on_note(void *ctx, struct channel *c, int kind, uint64_t at, const uint8_t *data,
         size_t n)
@@ -97,6 +114,8 @@ on_note(void *ctx, struct channel *c, int kind, uint64_t at, const uint8_t *data
         r->has_status = true;
         r->result.exit_code =
             data[0] == NOTE_EXEC_SIGNALLED ? SIGNAL_BASE + data[1] : data[1];
+    } else if (kind == NOTE_EXEC_NOT_STARTED) {
+        take_why(r, data, n);
     }
 }
 

@@ -23,6 +23,8 @@ struct exec_result {
     int exit_code; /* 128 + n for a signal */
     int by_signal; /* we were told to go: that signal; 0 */
     bool stdout_closed;
+    bool not_started; /* exit_code is a shell's for that, 127 or 126; why is filled in */
+    struct err why;
 };
 
 /* Runs the loop until it has ended. ERR_LINK: contact lost for good. */

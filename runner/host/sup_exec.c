@@ -16,12 +16,15 @@
 #include "runner/host/supervise_internal.h"
 #include "runner/job/verbs.h"
 #include "runner/loop/fdio.h"
+#include "runner/wire/msg.h"
 
 #define EXECS_MAX     64
 #define EXEC_ARGS_MAX SPEC_ARGS_MAX
 #define LINGER_NS     ((int64_t)300000000)        /* for output after its exit */
 #define ORPHAN_NS     ((int64_t)600 * 1000000000) /* for its client to come back */
 #define PTY_EOF       "\x04"
+#define NO_PROGRAM    127 /* as a shell exits where there is none, */
+#define NO_START      126 /* and where it cannot be run */
 
 /* A command that a client runs beside the job's own, in the same walls and environment.
  */
@@ -38,6 +41,7 @@ struct sup_exec {
     bool exited;
     bool out_ended;
     bool said; /* the exit was told */
+    bool main_over, err_over;
     int status;
     struct timer *linger;
     struct timer *orphan;
@@ -83,15 +87,51 @@ hang_up(struct sup_exec *x)
     }
 }
 
-/* Its client has all of it, or will not come back. */
+/* Its client has all of it, or will not come back: not from the channel's own callback.
+ */
+static void
+over(struct sup_exec *x)
+{
+    loop_undefer(x->sup->loop, free_later, x);
+    loop_defer(x->sup->loop, free_later, x);
+}
+
+/* Of stderr the client may have to hear the end yet, or it would wait for that for ever.
+ */
 static void
 main_over(void *ctx)
 {
     struct sup_exec *x = ctx;
 
     hang_up(x);
-    loop_undefer(x->sup->loop, free_later, x);
-    loop_defer(x->sup->loop, free_later, x); /* not from the channel's own callback */
+    x->main_over = true;
+    if (x->tty || x->err_over) {
+        over(x);
+    } else {
+        timer_after(x->orphan, ORPHAN_NS);
+    }
+}
+
+static void
+err_over(void *ctx)
+{
+    struct sup_exec *x = ctx;
+
+    x->err_over = true;
+    if (x->main_over) {
+        over(x);
+    }
+}
+
+/* Who has heard all else leaves without a word. */
+static void
+err_detached(void *ctx)
+{
+    struct sup_exec *x = ctx;
+
+    if (x->main_over) {
+        over(x);
+    }
 }
 
 static void
@@ -149,6 +189,27 @@ exited(struct sup_exec *x, int status)
     x->status = status;
     timer_after(x->linger, LINGER_NS);
     say_exit(x);
+}
+
+/* Its end is that of a shell that could not start it; why goes ahead. */
+static void
+not_started(struct sup_exec *x, const struct err *why)
+{
+    bool missing = why->sys_errno == ENOENT || why->sys_errno == ENOTDIR;
+    struct err told = *why;
+    struct buf b = BUF_INIT;
+    struct rec *r;
+    struct err e;
+
+    told.code = missing ? ERR_NOT_FOUND : ERR_SYSTEM;
+    r = msg_error_new(&told, NULL);
+    rec_encode(r, &b);
+    rec_free(r);
+    if (bridge_send_note(x->main, NOTE_EXEC_NOT_STARTED, b.data, b.len, &e) != 0) {
+        sup_say(x->sup, "exec: %s", e.msg);
+    }
+    buf_free(&b);
+    exited(x, W_EXITCODE(missing ? NO_PROGRAM : NO_START, 0));
 }
 
 /* ---- the client's side ---- */
@@ -378,7 +439,7 @@ make(struct sup *s, const char *id, const struct rec *r, struct sup_exec **out,
     size_t n = 0;
 
     for (x = s->execs; x != NULL; x = x->next) {
-        n++;
+        n += x->said ? 0 : 1; /* else it only waits for its client to have heard it */
     }
     if (!s->started || s->main_exited || !s->walls_stand) {
         return err_set(e, ERR_NOT_FOUND, "the job's command is not running");
@@ -406,7 +467,8 @@ make(struct sup *s, const char *id, const struct rec *r, struct sup_exec **out,
 static int
 open_err(struct sup_exec *x, struct mux *m, const struct mux_offer *offer, struct err *e)
 {
-    static const struct bridge_events events = {.ended = err_ended};
+    static const struct bridge_events events = {
+        .ended = err_ended, .over = err_over, .detached = err_detached};
 
     if (x->err == NULL) {
         int fd = x->err_fd;
@@ -453,7 +515,6 @@ bool
 sup_exec_guard_event(struct sup *s, const struct guard_event *ev)
 {
     struct sup_exec *x;
-    struct err e;
 
     if (ev->id < SUP_COMMAND_EXEC) {
         return false;
@@ -463,9 +524,7 @@ sup_exec_guard_event(struct sup *s, const struct guard_event *ev)
     if (x != NULL && ev->kind == GUARD_EV_EXITED) {
         exited(x, ev->status);
     } else if (x != NULL && ev->kind == GUARD_EV_NOT_STARTED) {
-        e = ev->why;
-        e.code = ev->why.sys_errno == ENOENT ? ERR_NOT_FOUND : ERR_SYSTEM;
-        exec_free(x, &e);
+        not_started(x, &ev->why);
     }
     return true;
 }

@@ -82,6 +82,9 @@
 #define NOTE_EXEC_EXIT      16
 #define NOTE_EXEC_EXITED    1
 #define NOTE_EXEC_SIGNALLED 2
+/* Before that one, whose code is a shell's (127: there is no such program, 126: it cannot
+ * be run), where the command never started: why, an error record. */
+#define NOTE_EXEC_NOT_STARTED 17
 
 #define JOB_USAGE_CHUNK_MAX ((size_t)192 * 1024)
 
