@@ -49,12 +49,14 @@ struct globals {
 
 struct command;
 struct loop;
+struct notifycmds;
 
 struct cli {
     struct globals g;
     const struct command *command;
     struct home *home;
     enum cli_stage stage;
+    struct notifycmds *notifycmds; /* started so far (notifycmd.h); NULL: not counted */
 };
 
 /* What a word of the command line names, for completion. */

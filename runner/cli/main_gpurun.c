@@ -11,6 +11,7 @@
 #include "base/buf.h"
 #include "runner/cli/cli.h"
 #include "runner/cli/help.h"
+#include "runner/cli/notifycmd.h"
 #include "runner/cli/out.h"
 #include "runner/client/i18n.h"
 #include "runner/client/install.h"
@@ -111,7 +112,8 @@ int
 main(int argc, char **argv)
 {
     struct parsed p;
-    struct cli c = {.stage = STAGE_INPUT};
+    struct notifycmds notifycmds = {NULL, 0};
+    struct cli c = {.stage = STAGE_INPUT, .notifycmds = &notifycmds};
     struct err e = {0};
     int rc;
 
@@ -128,6 +130,7 @@ main(int argc, char **argv)
         rc = p.command->run(&c, p.options, &p.w, &e);
     }
     rc = finish(&c, rc, &e);
+    notifycmd_await(&notifycmds);
     home_free(c.home);
     parsed_free(&p);
     if (has_other_threads()) {

@@ -17,6 +17,7 @@
 #include "meter/money.h"
 #include "meter/refuse.h"
 #include "runner/client/i18n.h"
+#include "runner/client/yuan.h"
 
 #define DEFAULT_COLUMNS 80
 #define NS_PER_S        1000000000LL
@@ -29,12 +30,18 @@ write_stderr(const struct buf *b)
 }
 
 static void
+add_line(struct buf *line, const char *text)
+{
+    buf_add_str(line, "gpurun: ");
+    text_escape(line, text, strlen(text));
+}
+
+static void
 say_line(const char *text)
 {
     struct buf line = BUF_INIT;
 
-    buf_add_str(&line, "gpurun: ");
-    text_escape(&line, text, strlen(text));
+    add_line(&line, text);
     buf_add_str(&line, "\n");
     write_stderr(&line);
     buf_free(&line);
@@ -74,6 +81,21 @@ say_more(const struct cli *c, const char *fmt, ...)
         vsay(err_words(fmt), ap);
         va_end(ap);
     }
+}
+
+char *
+say_later(const char *fmt, ...)
+{
+    struct buf text = BUF_INIT;
+    struct buf line = BUF_INIT;
+    va_list ap;
+
+    va_start(ap, fmt);
+    buf_vprintf(&text, err_words(fmt), ap);
+    va_end(ap);
+    add_line(&line, buf_str(&text));
+    buf_free(&text);
+    return buf_steal(&line);
 }
 
 void
@@ -151,19 +173,13 @@ out_utf8(void)
 
 /* ---- money and time ---- */
 
-static const char *
-currency(void)
-{
-    return out_utf8() ? "¥" : "CNY ";
-}
-
 const char *
 out_fen(int64_t fen, char out[OUT_MONEY_MAX])
 {
     char text[MONEY_TEXT_MAX];
 
     money_format_fen(fen, text);
-    (void)snprintf(out, OUT_MONEY_MAX, "%s%s%s", fen < 0 ? "-" : "", currency(),
+    (void)snprintf(out, OUT_MONEY_MAX, "%s%s%s", fen < 0 ? "-" : "", yuan_sign(),
                    text + (fen < 0));
     return out;
 }
@@ -174,7 +190,7 @@ out_price(int64_t uyuan, const char *per, char out[OUT_MONEY_MAX])
     char text[MONEY_TEXT_MAX];
 
     money_format_uyuan(uyuan, text);
-    (void)snprintf(out, OUT_MONEY_MAX, "%s%s/%s", currency(), text, per);
+    (void)snprintf(out, OUT_MONEY_MAX, "%s%s/%s", yuan_sign(), text, per);
     return out;
 }
 

@@ -20,6 +20,9 @@
 void say(const struct cli *c, const char *fmt, ...) PRINTF_LIKE(2, 3);
 /* Only with -v. */
 void say_more(const struct cli *c, const char *fmt, ...) PRINTF_LIKE(2, 3);
+/* The line that say would write, without its newline, for who writes it later; malloc'ed.
+ */
+char *say_later(const char *fmt, ...) PRINTF_LIKE(1, 2);
 /*
  * An error and how gpurun will exit: "gpurun: …", or with --json one line
  * {"error":{"code":…,"exit":…,"message":…}}, on stderr either way.

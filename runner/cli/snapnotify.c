@@ -2,11 +2,10 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "base/buf.h"
 #include "base/clock.h"
-#include "runner/cli/out.h"
+#include "runner/cli/notifycmd.h"
 #include "runner/cli/snapview.h"
 #include "runner/client/jobs.h"
 #include "runner/job/line.h"
@@ -40,21 +39,11 @@ static void
 tell(const struct cli *c, const struct job_record *r, const struct snap_info *s,
      const char *event, int64_t goes_wall_ns)
 {
-    struct strings env = {NULL, 0};
     struct job_state st;
-    struct err e;
-    pid_t pid;
 
     state_init(&st);
     fill_state(&st, r, s, goes_wall_ns);
-    for (char **v = environ; *v != NULL; v++) {
-        strings_add(&env, *v);
-    }
-    notify_facts(&env, event, &st, s->host);
-    if (notify_start(r->notify, &env, &pid, &e) != 0) {
-        say(c, "%s", e.msg);
-    }
-    strings_free(&env);
+    notifycmd_run(c, r->notify, event, &st, s->host);
     state_free(&st);
 }
 

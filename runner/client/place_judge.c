@@ -8,6 +8,7 @@
 #include "meter/money.h"
 #include "runner/client/i18n.h"
 #include "runner/client/place_internal.h"
+#include "runner/client/yuan.h"
 
 /* Devices of one type among those that match. */
 struct kind {
@@ -148,7 +149,7 @@ judge_kind(struct candidate *c, const struct place_want *w, const struct host *h
     } else if (w->max_price_uyuan >= 0 && price > w->max_price_uyuan) {
         next.fit = PLACE_UNFIT;
         money_format_uyuan(price, money);
-        (void)snprintf(next.why, sizeof next.why, _("asks %s yuan/h"), money);
+        (void)snprintf(next.why, sizeof next.why, _("asks %s%s/h"), yuan_sign(), money);
     } else if (k->n_free < w->device.count) {
         next.fit = PLACE_BUSY;
         (void)snprintf(next.why, sizeof next.why, _("%" PRId64 " of %" PRId64 " free"),

@@ -13,7 +13,8 @@
 
 #include "base/file.h"
 
-#define NEW_NAME_MAX (JOB_ID_LEN + 6)
+#define NEW_NAME_MAX  (JOB_ID_LEN + 6)
+#define LOG_MAX_BYTES ((off_t)1 << 20) /* of supervisor.log */
 
 static void
 new_name(const char *job, char out[NEW_NAME_MAX])
@@ -249,6 +250,20 @@ jobdir_is_owned(const struct jobdir *d, bool *owned, struct err *e)
 out:
     (void)fd_close(&fd);
     return rc;
+}
+
+int
+jobdir_open_log(const struct jobdir *d)
+{
+    int fd = d->fd == -1
+                 ? -1
+                 : openat(d->fd, "supervisor.log",
+                          O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0600);
+
+    if (fd != -1 && lseek(fd, 0, SEEK_END) >= LOG_MAX_BYTES) {
+        (void)fd_close(&fd);
+    }
+    return fd;
 }
 
 int

@@ -46,6 +46,12 @@ int jobdir_try_lock(struct jobdir *d, bool *got, struct err *e) MUST_USE;
 /* Is some process holding the lock? */
 int jobdir_is_owned(const struct jobdir *d, bool *owned, struct err *e) MUST_USE;
 
+/*
+ * What its supervisor has to say, and others of it when there is none: a file of lines,
+ * opened for one more at its end; -1: it cannot be, or is as long as it may get.
+ */
+int jobdir_open_log(const struct jobdir *d);
+
 /* One file of it, appended to out; ERR_NOT_FOUND. */
 int jobdir_read(const struct jobdir *d, const char *name, size_t max_bytes,
                 struct buf *out, struct err *e) MUST_USE;

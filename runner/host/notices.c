@@ -14,6 +14,7 @@
 #include "base/buf.h"
 #include "base/clock.h"
 #include "base/file.h"
+#include "base/text.h"
 #include "runner/host/jobdir.h"
 #include "runner/host/loginenv.h"
 #include "runner/host/upkeep.h"
@@ -27,20 +28,47 @@
 #define MARKER    "notices"
 #define EVERY_S   ((int64_t)600)
 #define NICE_LAST 19
+#define SHOWN_MAX 400 /* of a command, in a log */
 
-void
-notices_tell(const struct agent *a, const char *command, const char *event,
-             const struct job_state *st, pid_t *pid)
+int
+notices_start(int log_fd, const char *command, const char *event,
+              const struct job_state *st, struct strings *env, pid_t *pid, struct err *e)
 {
     char host[HOST_NAME_MAX + 1] = "";
+    char at[CLOCK_TEXT_MAX];
+    char shown[SHOWN_MAX];
+    struct notify_report report = {.fd = log_fd};
+    char *code;
+    char *late;
+    int rc;
+
+    (void)gethostname(host, sizeof host - 1);
+    notify_facts(env, event, st, host);
+    clock_format_utc(clock_wall_ns(), 3, at);
+    (void)text_escape_to(shown, sizeof shown, command);
+    code = xasprintf("%s --notify-host (%s) failed: '%s' ended with exit code ", at,
+                     event, shown);
+    late = xasprintf("%s --notify-host (%s) failed: '%s' took more than %d s and was "
+                     "ended",
+                     at, event, shown, NOTIFY_TIME_S);
+    report.code = code;
+    report.late = late;
+    rc = notify_start(command, env, log_fd != -1 ? &report : NULL, pid, e);
+    free(code);
+    free(late);
+    return rc;
+}
+
+void
+notices_tell(const struct agent *a, int log_fd, const char *command, const char *event,
+             const struct job_state *st, pid_t *pid)
+{
     struct strings env = {NULL, 0};
     struct err none;
     struct err why;
 
-    (void)gethostname(host, sizeof host - 1);
     loginenv_get(a, &env, &why);
-    notify_facts(&env, event, st, host);
-    if (notify_start(command, &env, pid, &none) != 0) {
+    if (notices_start(log_fd, command, event, st, &env, pid, &none) != 0) {
         *pid = -1;
     }
     strings_free(&env);
@@ -152,13 +180,14 @@ forget(const struct round *g, const char *job)
 
 /* st is told with the snapshot that it is about. */
 static void
-look_at(struct round *g, const struct job_spec *spec, struct job_state *st,
-        const struct line_snap *s)
+look_at(struct round *g, const struct jobdir *d, const struct job_spec *spec,
+        struct job_state *st, const struct line_snap *s)
 {
     struct notify_expiry seen;
     const char *event;
     struct err none;
     pid_t pid;
+    int log_fd;
 
     (void)snprintf(st->snapshot, sizeof st->snapshot, "%s", s->id);
     st->expires_wall_ns = s->expires_wall_ns;
@@ -169,7 +198,9 @@ look_at(struct round *g, const struct job_spec *spec, struct job_state *st,
     }
     /* What cannot be written down would be told at every look. */
     if (save(g->dir_fd, st->job, &seen, &none) == 0) {
-        notices_tell(g->agent, spec->notify_host, event, st, &pid);
+        log_fd = jobdir_open_log(d);
+        notices_tell(g->agent, log_fd, spec->notify_host, event, st, &pid);
+        (void)fd_close(&log_fd);
         g->n_told++;
     }
 }
@@ -196,7 +227,7 @@ look(struct round *g, const char *job)
         if (spec.notify_host == NULL || g->renter->confined) {
             forget(g, job);
         } else if (s != NULL) {
-            look_at(g, &spec, &st, s);
+            look_at(g, &d, &spec, &st, s);
         } else if (job_phase_is_final(st.phase)) {
             forget(g, job);
         }

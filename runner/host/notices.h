@@ -23,9 +23,16 @@
  * data of it is kept.
  */
 
-/* Run the command with these facts in the login environment; *pid is to be reaped. */
-void notices_tell(const struct agent *a, const char *command, const char *event,
-                  const struct job_state *st, pid_t *pid);
+/*
+ * Run the command with these facts in that environment; *pid is to be reaped. If it does
+ * not go well a line in log_fd says so (jobdir_open_log; -1: none does).
+ */
+int notices_start(int log_fd, const char *command, const char *event,
+                  const struct job_state *st, struct strings *env, pid_t *pid,
+                  struct err *e) MUST_USE;
+/* The same in the login environment; *pid is -1 where it could not be started. */
+void notices_tell(const struct agent *a, int log_fd, const char *command,
+                  const char *event, const struct job_state *st, pid_t *pid);
 
 /*
  * A snapshot of the job is kept, or about to be: see to it that the end of its data is

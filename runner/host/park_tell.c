@@ -9,6 +9,7 @@
 #include <time.h>
 
 #include "base/buf.h"
+#include "base/file.h"
 #include "runner/host/jobdir.h"
 #include "runner/host/notices.h"
 #include "runner/host/park_internal.h"
@@ -20,6 +21,7 @@
 
 struct last {
     char *command; /* its --notify-host; NULL: none yet */
+    int log_fd;    /* of that job, or -1 */
     struct job_state state;
 };
 
@@ -40,6 +42,8 @@ take_later(void *ctx, const struct renter *r, const struct job_state *st)
     if (jobdir_spec(&d, &spec, &none) == 0 && spec.notify_host != NULL) {
         free(last->command);
         last->command = xstrdup(spec.notify_host);
+        (void)fd_close(&last->log_fd);
+        last->log_fd = jobdir_open_log(&d);
         state_copy(&last->state, st);
     }
     spec_free(&spec);
@@ -67,7 +71,7 @@ park_reap(pid_t pid, int64_t limit_ns)
 void
 park_tell(const struct agent *a, const char *event, const char *why)
 {
-    struct last last = {.command = NULL};
+    struct last last = {.log_fd = -1};
     struct err none;
     pid_t pid;
 
@@ -76,11 +80,12 @@ park_tell(const struct agent *a, const char *event, const char *why)
         if (why != NULL) {
             state_set_text(&last.state.detail, why);
         }
-        notices_tell(a, last.command, event, &last.state, &pid);
+        notices_tell(a, last.log_fd, last.command, event, &last.state, &pid);
         if (pid > 0) {
             park_reap(pid, (NOTIFY_TIME_S + GRACE_S) * NS_PER_S);
         }
     }
+    (void)fd_close(&last.log_fd);
     free(last.command);
     state_free(&last.state);
 }

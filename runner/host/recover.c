@@ -223,10 +223,13 @@ static void
 tell(const struct lost *l)
 {
     pid_t pid;
+    int log_fd;
 
     if (l->spec.notify_host != NULL && !l->renter->confined) {
-        notices_tell(l->agent, l->spec.notify_host,
+        log_fd = jobdir_open_log(&l->dir);
+        notices_tell(l->agent, log_fd, l->spec.notify_host,
                      l->state.phase == JOB_LOST ? "lost" : "ended", &l->state, &pid);
+        (void)fd_close(&log_fd);
     }
 }
 

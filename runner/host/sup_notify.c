@@ -3,22 +3,20 @@
  * here by the supervisor with nobody connected. Outside of the job's walls, hence only
  * for the login user's own jobs (sup_accept refuses it else).
  */
-#include <limits.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/file.h"
+#include "runner/host/notices.h"
 #include "runner/host/supervise_internal.h"
-#include "runner/job/notify.h"
 
 static void
 tell(struct sup *s, const char *event)
 {
-    char host[HOST_NAME_MAX + 1] = "";
+    int log_fd = jobdir_open_log(&s->dir);
     struct strings env = {NULL, 0};
     pid_t pid;
     struct err e;
 
-    (void)gethostname(host, sizeof host - 1);
     for (size_t i = 0; i < s->env.n; i++) {
         strings_add(&env, s->env.v[i]);
     }
@@ -27,13 +25,14 @@ tell(struct sup *s, const char *event)
             strings_add(&env, *v);
         }
     }
-    notify_facts(&env, event, &s->state, host);
-    if (notify_start(s->spec.notify_host, &env, &pid, &e) != 0) {
+    if (notices_start(log_fd, s->spec.notify_host, event, &s->state, &env, &pid, &e) !=
+        0) {
         sup_say(s, "%s", e.msg);
     } else {
         sup_say(s, "told: %s", event);
     }
     strings_free(&env);
+    (void)fd_close(&log_fd);
 }
 
 void

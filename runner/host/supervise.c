@@ -18,8 +18,7 @@
 #include "runner/host/supervise_internal.h"
 #include "runner/host/workdirs.h"
 
-#define SAY_MAX_BYTES ((off_t)1 << 20) /* of supervisor.log */
-#define NS_PER_S      ((int64_t)1000000000)
+#define NS_PER_S ((int64_t)1000000000)
 
 void
 sup_say(struct sup *s, const char *fmt, ...)
@@ -27,9 +26,9 @@ sup_say(struct sup *s, const char *fmt, ...)
     struct buf b = BUF_INIT;
     char at[CLOCK_TEXT_MAX];
     va_list ap;
-    int fd;
+    int fd = jobdir_open_log(&s->dir);
 
-    if (s->dir.fd == -1) {
+    if (fd == -1) {
         return;
     }
     clock_format_utc(clock_wall_ns(), 3, at);
@@ -38,14 +37,8 @@ sup_say(struct sup *s, const char *fmt, ...)
     buf_vprintf(&b, fmt, ap);
     va_end(ap);
     buf_add_str(&b, "\n");
-    fd = openat(s->dir.fd, "supervisor.log",
-                O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0600);
-    if (fd != -1) {
-        if (lseek(fd, 0, SEEK_END) < SAY_MAX_BYTES) {
-            (void)!write(fd, b.data, b.len);
-        }
-        (void)close(fd);
-    }
+    (void)!write(fd, b.data, b.len);
+    (void)close(fd);
     buf_free(&b);
 }
 

@@ -207,26 +207,76 @@ end(int status)
     }
 }
 
+#define REPORT_FD 3
+#define LINE_MAX  ((size_t)1024) /* of a report */
+
+/*
+ * What the command says is none of a job's output. Of the caller's files nothing stays
+ * open but what is reported to: locks and sockets, by whose end others know that the
+ * caller is gone. Returns where to report, or -1.
+ */
+static int
+leave_files(const struct notify_report *report)
+{
+    int fd = report != NULL ? report->fd : -1;
+    int null = open("/dev/null", O_RDONLY);
+
+    if (null != -1) {
+        (void)dup2(null, STDIN_FILENO);
+    }
+    (void)dup2(STDERR_FILENO, STDOUT_FILENO);
+    if (fd > STDERR_FILENO) {
+        fd = dup2(fd, REPORT_FD);
+        (void)fcntl(REPORT_FD, F_SETFD, FD_CLOEXEC); /* it is not the command's */
+        fd_close_from(REPORT_FD + 1);
+    } else {
+        fd_close_from(REPORT_FD);
+    }
+    return fd;
+}
+
+static size_t
+put(char line[LINE_MAX], size_t at, const char *text)
+{
+    while (*text != '\0' && at < LINE_MAX) {
+        line[at++] = *text++;
+    }
+    return at;
+}
+
+/* In one write, so that lines of several processes do not mix. Nothing here is more than
+ * what is safe after a fork. */
+static void
+tell_failure(const struct notify_report *report, int fd, bool late, int code)
+{
+    const char digits[] = {(char)('0' + code / 100), (char)('0' + code / 10 % 10),
+                           (char)('0' + code % 10), '\0'};
+    char line[LINE_MAX];
+    size_t n = put(line, 0, late ? report->late : report->code);
+
+    if (!late) {
+        n = put(line, n, digits + (code < 10 ? 2 : code < 100 ? 1 : 0));
+    }
+    n -= n == LINE_MAX ? 1 : 0;
+    line[n++] = '\n';
+    (void)!write(fd, line, n);
+}
+
 /*
  * Between us and the command: ends it with all that it started when its time is over,
  * whoever of them hangs, and ends as it did. Only calls that are safe after a fork.
  */
 static _Noreturn void
-watch(const char *command, char *const *envp)
+watch(const char *command, char *const *envp, const struct notify_report *report)
 {
     struct timespec left = {NOTIFY_TIME_S, 0};
-    int null = open("/dev/null", O_RDONLY);
+    int report_fd = leave_files(report);
+    bool late = false;
     sigset_t ended;
     pid_t pid;
     int status = 0;
+    int code;
 
-    /* What it says is none of a job's output. Of the caller's files nothing stays open:
-     * locks and sockets, by whose end others know that the caller is gone. */
-    if (null != -1) {
-        (void)dup2(null, STDIN_FILENO);
-    }
-    (void)dup2(STDERR_FILENO, STDOUT_FILENO);
-    fd_close_from(3);
     (void)setsid(); /* no terminal's signals */
     (void)signal(SIGCHLD, SIG_DFL);
     (void)sigemptyset(&ended);
@@ -242,10 +292,15 @@ watch(const char *command, char *const *envp)
     while (sigtimedwait(&ended, NULL, &left) == -1 && errno == EINTR) {
     }
     if (waitpid(pid, &status, WNOHANG) != pid) {
+        late = true;
         (void)kill(-pid, SIGKILL); /* its group, which setsid has made by then */
         (void)waitpid(pid, &status, 0);
     }
-    end(WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status));
+    code = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+    if (report_fd != -1 && (late || code != 0)) {
+        tell_failure(report, report_fd, late, code);
+    }
+    end(code);
 }
 
 /* A fact takes the place of what we have been told ourselves by that name. */
@@ -263,7 +318,8 @@ is_said_later(const struct strings *env, size_t i)
 }
 
 int
-notify_start(const char *command, const struct strings *env, pid_t *pid, struct err *e)
+notify_start(const char *command, const struct strings *env,
+             const struct notify_report *report, pid_t *pid, struct err *e)
 {
     char **envp = xcalloc(env->n + 1, sizeof *envp);
     size_t n = 0;
@@ -275,7 +331,7 @@ notify_start(const char *command, const struct strings *env, pid_t *pid, struct 
     }
     *pid = _Fork();
     if (*pid == 0) {
-        watch(command, envp);
+        watch(command, envp, report);
     }
     free(envp);
     return *pid == -1 ? err_set_sys(e, errno, "no process for the notification") : 0;

@@ -70,12 +70,23 @@ void notify_facts(struct strings *env, const char *event, const struct job_state
                   const char *host);
 
 /*
+ * How it is told that a command did not go well: by a line that is ready before it
+ * starts, since it may outlive whoever started it.
+ */
+struct notify_report {
+    int fd; /* where to; stays the caller's */
+    const char
+        *code; /* the line up to its exit code (128 + n: signal n), which ends it */
+    const char *late; /* the whole line where it took longer than NOTIFY_TIME_S */
+};
+
+/*
  * Start `/bin/sh -c command` with that environment, apart from us and for at most
  * NOTIFY_TIME_S (then it is killed with all of its process group); its output goes to our
- * stderr. The caller need not live. *pid is its child, to be reaped; it ends as the
- * command does.
+ * stderr. The caller need not live. report: NULL: nobody is told. *pid is the caller's
+ * child, to be reaped; it ends as the command does, and after what it has to report.
  */
-int notify_start(const char *command, const struct strings *env, pid_t *pid,
-                 struct err *e) MUST_USE;
+int notify_start(const char *command, const struct strings *env,
+                 const struct notify_report *report, pid_t *pid, struct err *e) MUST_USE;
 
 #endif

@@ -27,7 +27,7 @@ await 30 "told there" line "there ended a ended exited 3"
 count "ended a" 2
 
 note "a command that hangs is ended after a minute with all it started, as is seen below"
-expect 0 gpurun --name hang --notify "sleep 1000 & echo \$! >$work/hanging; sleep 1000; true" -- true
+gpurun --name hang --notify "sleep 1000 & echo \$! >$work/hanging; sleep 1000; true" -- true 2>"$work/hang.err"
 await 30 "it hangs" test -s "$work/hanging"
 hanging=$(cat "$work/hanging")
 kill -0 "$hanging" || fail "it does not hang"
@@ -36,6 +36,13 @@ note "one that takes long holds nobody up who waits for the end of our output"
 began=$SECONDS
 [ "$(gpurun -q --name long --notify "sleep 50" -- echo hi 2>/dev/null)" = hi ] || fail "not its output"
 [ $((SECONDS - began)) -lt 45 ] || fail "held for $((SECONDS - began)) s"
+
+note "one that fails is told of: here before the prompt, there in the job's record"
+expect 0 gpurun --name bad --notify "no-such-$$" --notify-host "exit 7" -- true
+has "--notify (ended) failed: 'no-such-$$' ended with exit code 127" "$work/err"
+await 30 "put down there" grep -qF -- "--notify-host (ended) failed: 'exit 7' ended with exit code 7" "$(record bad)/supervisor.log"
+expect 0 gpurun -q --notify "exit 3" -- true
+[ ! -s "$work/err" ] || fail "-q speaks: $(cat "$work/err")"
 
 note "the end of its data, by snap ls: at three days and at one, each once, of the end it has"
 expect 0 gpurun -q snap ls
@@ -121,3 +128,4 @@ expect 100 gpurun --snap-every soon -- true
 note "the command that hung"
 ended() { ! kill -0 "$hanging" 2>/dev/null; }
 await 90 "what hung has ended" ended
+await 30 "told of" grep -qF "took more than 60 s and was ended" "$work/hang.err"

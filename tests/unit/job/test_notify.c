@@ -1,10 +1,7 @@
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <string.h>
+#include "tests/unit/unit.h"
 
-#include <cmocka.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "runner/job/notify.h"
 
@@ -102,6 +99,51 @@ expiry__record_comes_back_and_nonsense_does_not(void **state)
     }
 }
 
+/* What a command reports, and its exit code. */
+static int
+report_of(const char *command, char text[64])
+{
+    const struct strings env = {NULL, 0};
+    struct notify_report report = {.code = "it exits with ", .late = "it is late"};
+    size_t n = 0;
+    int fds[2];
+    int status;
+    ssize_t k;
+    pid_t pid;
+    struct err e;
+
+    assert_int_equal(pipe(fds), 0);
+    report.fd = fds[1];
+    assert_int_equal(notify_start(command, &env, &report, &pid, &e), 0);
+    (void)close(fds[1]);
+    while ((k = read(fds[0], text + n, 63 - n)) > 0) {
+        n += (size_t)k;
+    }
+    text[n] = '\0';
+    (void)close(fds[0]);
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_true(WIFEXITED(status));
+    return WEXITSTATUS(status);
+}
+
+static void
+command__that_fails_is_reported_and_no_other(void **state)
+{
+    char text[64];
+
+    (void)state;
+    assert_int_equal(report_of("true", text), 0);
+    assert_string_equal(text, "");
+    assert_int_equal(report_of("exit 7", text), 7);
+    assert_string_equal(text, "it exits with 7\n");
+    assert_int_equal(report_of("kill -KILL $$", text), 137);
+    assert_string_equal(text, "it exits with 137\n");
+    /* where it is reported to is nothing of the command's */
+    assert_int_equal(report_of("(echo leak >&3) 2>/dev/null && exit 9; exit 10", text),
+                     10);
+    assert_string_equal(text, "it exits with 10\n");
+}
+
 int
 main(void)
 {
@@ -110,6 +152,7 @@ main(void)
         cmocka_unit_test(expiry__told_late_speaks_once),
         cmocka_unit_test(expiry__of_data_kept_longer_has_moments_of_its_own),
         cmocka_unit_test(expiry__record_comes_back_and_nonsense_does_not),
+        cmocka_unit_test(command__that_fails_is_reported_and_no_other),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
