@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "base/text.h"
 #include "runner/cli/commands.h"
+#include "runner/cli/out.h"
 #include "runner/cli/watch.h"
 #include "runner/client/i18n.h"
 
@@ -50,6 +51,18 @@ compile(regex_t *re, const char *text, struct err *e)
     return 0;
 }
 
+/* By the clock here: what the host's has written may be ahead of it. */
+static void
+say_future(const struct cli *c, int64_t since_wall_ns)
+{
+    char at[OUT_TIME_MAX];
+
+    if (since_wall_ns > clock_wall_ns()) {
+        say(c, _("--since: %s is still to come, and nothing was written since"),
+            out_time(since_wall_ns, at));
+    }
+}
+
 static int
 run_logs(struct cli *c, const void *options, const struct words *w, struct err *e)
 {
@@ -74,6 +87,9 @@ run_logs(struct cli *c, const void *options, const struct words *w, struct err *
     if (o->since != NULL &&
         clock_parse_moment(o->since, false, &want.since_wall_ns, e) != 0) {
         return err_wrap(e, "--since");
+    }
+    if (o->since != NULL) {
+        say_future(c, want.since_wall_ns);
     }
     if (o->grep != NULL) {
         if (compile(&re, o->grep, e) != 0) {

@@ -1,4 +1,5 @@
 #include <errno.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "runner/client/follow_internal.h"
@@ -275,13 +276,29 @@ on_broken(void *ctx, struct sink *s, const struct err *why)
     follow_end_with(f, why->sys_errno == EPIPE ? FOLLOW_STDOUT : FOLLOW_FAILED, why);
 }
 
+/* Whoever reads a log as one, on a terminal or from one file, sees whole lines. */
+static bool
+is_read_as_one(const struct follow *f)
+{
+    struct stat out;
+    struct stat err;
+
+    return f->o.only_present && f->o.want_out && f->o.want_err &&
+           fstat(STDOUT_FILENO, &out) == 0 && fstat(STDERR_FILENO, &err) == 0 &&
+           out.st_dev == err.st_dev && out.st_ino == err.st_ino;
+}
+
 /* Line by line, where that was asked for. */
 static void
 make_lines(struct follow *f, struct pipe_end *p, enum logseg_stream stream)
 {
-    struct lines_options o = {.stream = stream, .grep = f->o.grep, .times = f->times};
+    bool one = is_read_as_one(f);
+    struct lines_options o = {.stream = stream,
+                              .grep = f->o.grep,
+                              .times = f->times,
+                              .open_line = one ? &f->open_line : NULL};
 
-    if (f->o.grep != NULL || f->o.timestamps) {
+    if (f->o.grep != NULL || f->o.timestamps || one) {
         p->lines = lines_new(&o);
         sink_set_lines(p->sink, p->lines);
     }

@@ -197,6 +197,10 @@ show(struct lines *l, uint64_t last, const uint8_t *data, size_t n, bool newline
         whole = l->line.data;
     }
     if (is_wanted(l, whole != NULL ? whole : (const uint8_t *)"", len)) {
+        if (l->o.open_line != NULL) {
+            buf_add(out, "\n", *l->o.open_line ? 1 : 0);
+            *l->o.open_line = !newline;
+        }
         if (l->o.times != NULL) {
             show_time(known, wall_ns, out);
         }

@@ -44,6 +44,9 @@ struct lines_options {
     enum logseg_stream stream;
     const regex_t *grep;      /* only lines it finds something in; NULL: all */
     struct line_times *times; /* times before the lines; NULL: none */
+    /* Is the last line unfinished in the place where several streams go? Shared by them:
+     * none goes on in another's line. NULL: it goes alone. */
+    bool *open_line;
 };
 
 struct lines *lines_new(const struct lines_options *o);

@@ -24,6 +24,14 @@ echo "out 5" | cmp - "$work/out" || fail "-n is counted before --grep"
 expect 0 gpurun logs --grep 'no such thing' five
 [ ! -s "$work/out" ] && [ ! -s "$work/err" ] || fail "something was shown"
 
+note "read as one, no stream goes on in the other's unfinished line; each by itself is as it was"
+for _ in 1 2 3 4 5; do
+    gpurun logs -n 2 five >"$work/both" 2>&1
+    [ "$(LC_ALL=C sort "$work/both" | tr '\n' ,)" = "err 4,err 5,out 5,unfinished," ] || fail "mixed: $(cat "$work/both")"
+done
+expect 0 gpurun logs -n 1 five
+printf unfinished | cmp - "$work/out" || fail "stdout alone"
+
 note "bytes that are no text pass unharmed"
 expect 0 gpurun -q run --name odd -- printf 'a\0b\n\377\376\n\nend\n'
 expect 0 gpurun logs --grep '' odd
@@ -82,6 +90,9 @@ expect 0 gpurun logs --since 1h steps
 printf 'step %d\n' 0 1 2 | cmp - "$work/out" || fail "since an hour"
 expect 0 gpurun logs --since "$(date -u -d '+1 hour' +%Y-%m-%dT%H:%M:%SZ)" steps
 [ ! -s "$work/out" ] || fail "nothing was written in the future"
+has "is still to come" "$work/err"
+expect 0 gpurun -q logs --since "$(date -u -d '+1 hour' +%Y-%m-%dT%H:%M:%SZ)" steps
+[ ! -s "$work/err" ] || fail "-q speaks"
 
 note "-n 0: nothing of what is there, and what comes then"
 expect 0 gpurun logs -n 0 five

@@ -72,6 +72,28 @@ lines__without_an_end_come_in_pieces(void **state)
 }
 
 static void
+lines__in_one_place_go_on_in_nobody_elses(void **state)
+{
+    bool open_line = false;
+    struct lines_options oo = {.stream = LOGSEG_OUT, .open_line = &open_line};
+    struct lines_options eo = {.stream = LOGSEG_ERR, .open_line = &open_line};
+    struct lines *o = lines_new(&oo);
+    struct lines *e = lines_new(&eo);
+    struct buf both = BUF_INIT;
+
+    (void)state;
+    assert_int_equal(lines_take(o, 0, (const uint8_t *)"one\ntw", 6, &both), 6);
+    assert_int_equal(lines_take(e, 0, (const uint8_t *)"a\nb", 3, &both), 3);
+    assert_int_equal(lines_take(o, 6, (const uint8_t *)"o", 1, &both), 1);
+    assert_true(lines_end(o, &both));
+    assert_true(lines_end(e, &both));
+    assert_string_equal(buf_str(&both), "one\na\ntwo\nb");
+    buf_free(&both);
+    lines_free(o);
+    lines_free(e);
+}
+
+static void
 feed(struct line_times *t, enum logseg_stream s, unsigned flags, uint64_t end,
      int64_t wall_ns)
 {
@@ -146,6 +168,7 @@ main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(lines__are_chosen_whole_in_whatever_pieces_they_come),
         cmocka_unit_test(lines__without_an_end_come_in_pieces),
+        cmocka_unit_test(lines__in_one_place_go_on_in_nobody_elses),
         cmocka_unit_test(times__are_waited_for_and_stand_before_their_lines),
         cmocka_unit_test(times__wait_when_too_many_have_no_lines_yet),
     };
