@@ -79,7 +79,6 @@ make_plan(struct launch *l, const struct candidate *chosen, struct err *e)
     p->keep_bytes = want.keep_bytes;
     p->transport = session_transport(l->session);
     p->grant = &l->grant;
-    launch_set_env(&l->r->spec, &l->own_env, p->host);
     grant_clear(&l->grant);
     if (lease_make(&l->grant, l->cl, l->purse, p->offer, chosen, &l->r->spec, &want, e) !=
         0) {
@@ -169,7 +168,7 @@ launch_fill_record(struct job_record *rec, const struct run_request *r,
     memcpy(rec->id, s->job, sizeof rec->id);
     rec->name = xstrdup(s->name);
     rec->host = xstrdup(h->name);
-    rec->command = request_command_line(&s->args);
+    rec->command = s->title != NULL ? xstrdup(s->title) : request_command_line(&s->args);
     rec->notify = r->notify != NULL ? xstrdup(r->notify) : NULL;
     rec->dir = r->ships ? xstrdup(r->script.root) : NULL;
     if (s->has_tree) {
@@ -362,6 +361,7 @@ attempt(struct launch *l, const struct candidate *chosen, bool only_plan, bool *
     *again = false;
     l->session = place_take(l->place, chosen);
     session_set_patience(l->session, LAUNCH_EARLY_NS);
+    launch_set_env(&l->r->spec, &l->own_env, session_host(l->session));
     if (launch_find_data(l, e) != 0 || launch_find_setup(l, e) != 0 ||
         (!only_plan && send_early(l, e) != 0) || make_plan(l, chosen, e) != 0) {
         return -1;

@@ -7,6 +7,7 @@
 #include "runner/client/datasets.h"
 #include "runner/client/hosts.h"
 #include "runner/client/i18n.h"
+#include "runner/job/setupenv.h"
 #include "runner/job/verbs.h"
 #include "runner/wire/msg.h"
 
@@ -85,12 +86,10 @@ launch_find_data(struct launch *l, struct err *e)
     return 0;
 }
 
-/* What decides which Python of the host the set-up will find. */
+/* What decides which Python of the host the set-up will find, and what it makes. */
 static void
-add_interpreter(struct rec *req, const struct job_spec *s)
+add_key_of_host(struct rec *req, const struct job_spec *s)
 {
-    static const char *const names[] = {"PATH=", "HOME=", "PYENV_", "CONDA_", "MAMBA_"};
-
     if (s->python != NULL) {
         rec_add(req, "python", s->python);
     }
@@ -98,10 +97,8 @@ add_interpreter(struct rec *req, const struct job_spec *s)
         rec_add(req, "conda", s->conda);
     }
     for (size_t i = 0; i < s->env.n; i++) {
-        for (size_t k = 0; k < sizeof names / sizeof names[0]; k++) {
-            if (strncmp(s->env.v[i], names[k], strlen(names[k])) == 0) {
-                rec_add(req, "env", s->env.v[i]);
-            }
+        if (setupenv_counts(s->env.v[i], s->setup)) {
+            rec_add(req, "env", s->env.v[i]);
         }
     }
 }
@@ -120,7 +117,7 @@ launch_find_setup(struct launch *l, struct err *e)
     }
     req = msg_request_new(VERB_SETUP_SHOW);
     rec_add(req, "key", l->r->spec.setup_key);
-    add_interpreter(req, &l->r->spec);
+    add_key_of_host(req, &l->r->spec);
     rc = session_call(l->session, req, CONTEXT_ANSWER_NS, &resp, e);
     if (rc == 0) {
         rc = rec_opt_int(resp, "ready", 0, 1, 0, &ready, e);

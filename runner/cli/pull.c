@@ -1,6 +1,7 @@
 #include "runner/cli/pull.h"
 
 #include <ctype.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -126,6 +127,16 @@ check_free(const struct pull *p, struct session *s, struct err *e)
     return rc;
 }
 
+/* What listings show: as it was asked for, and not how it is done. malloc'ed */
+static char *
+title_of(const struct pull *p)
+{
+    char title[SPEC_TITLE_MAX + 1];
+
+    (void)snprintf(title, sizeof title, "gpurun data pull %s %s", p->name, p->url);
+    return xstrdup(title);
+}
+
 static int
 make_request(struct cli *c, const struct config *cfg, const struct pull *p,
              struct run_request *out, struct err *e)
@@ -159,6 +170,7 @@ make_request(struct cli *c, const struct config *cfg, const struct pull *p,
     out->spec.cwd = xstrdup("");
     free(out->spec.name);
     out->spec.name = xasprintf("pull-%s", out->spec.job + JOB_ID_LEN - 4);
+    out->spec.title = title_of(p);
     return 0;
 }
 

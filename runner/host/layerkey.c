@@ -85,6 +85,30 @@ add_place(struct buf *b, const char *what, const char *prefix)
     free(real);
 }
 
+static int
+compare(const void *a, const void *b)
+{
+    return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+/* As the command is given it: each once, in whatever order it was asked for. */
+static void
+add_own(struct buf *b, const struct strings *own)
+{
+    struct strings env = {NULL, 0};
+
+    for (size_t i = 0; i < own->n; i++) {
+        env_put(&env, own->v[i]);
+    }
+    if (env.n > 1) {
+        qsort(env.v, env.n, sizeof *env.v, compare);
+    }
+    for (size_t i = 0; i < env.n; i++) {
+        buf_printf(b, "env=%zu %s\n", strlen(env.v[i]), env.v[i]);
+    }
+    strings_free(&env);
+}
+
 static char *
 add_conda(struct buf *b, const struct layerkey_wants *w, const struct strings *finding)
 {
@@ -126,6 +150,7 @@ layerkey_make(const struct layerkey_wants *w, char out[SHA256_HEX_LEN + 1])
         add_shim(&b, python, &env);
     }
     add_place(&b, "venv", w->venv);
+    add_own(&b, w->own);
     sha256_of(b.data, b.len, &sum);
     sha256_format(&sum, out);
     free(python);

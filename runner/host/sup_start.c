@@ -19,6 +19,7 @@
 #include "runner/host/reservations.h"
 #include "runner/host/setups.h"
 #include "runner/host/supervise_internal.h"
+#include "runner/job/setupenv.h"
 
 #define COMMAND_TEXT_MAX ((size_t)400)
 #define JOURNAL_NAME     "usage"
@@ -232,8 +233,14 @@ static void
 name_layer(struct sup *s)
 {
     struct strings login = {NULL, 0};
+    struct strings own = {NULL, 0};
     struct err why;
 
+    for (size_t i = 0; i < s->spec.env.n; i++) {
+        if (setupenv_counts(s->spec.env.v[i], s->spec.setup)) {
+            strings_add(&own, s->spec.env.v[i]);
+        }
+    }
     loginenv_get(s->agent, &login, &why);
     {
         const struct layerkey_wants w = {.key = s->spec.setup_key,
@@ -241,12 +248,13 @@ name_layer(struct sup *s)
                                          .conda = s->spec.conda,
                                          .venv = sup_setup_venv(&s->spec, &login),
                                          .login = &login,
-                                         .own = &s->spec.env,
+                                         .own = &own,
                                          .confined = s->renter->confined};
 
         layerkey_make(&w, s->layer_key);
     }
     strings_free(&login);
+    strings_free(&own);
 }
 
 /*
@@ -314,7 +322,11 @@ command_text(const struct job_spec *spec)
 {
     struct buf b = BUF_INIT;
 
-    for (size_t i = 0; i < spec->args.n && b.len < COMMAND_TEXT_MAX; i++) {
+    if (spec->title != NULL) {
+        buf_add_str(&b, spec->title);
+    }
+    for (size_t i = 0;
+         spec->title == NULL && i < spec->args.n && b.len < COMMAND_TEXT_MAX; i++) {
         buf_printf(&b, "%s%s", i == 0 ? "" : " ", spec->args.v[i]);
     }
     if (b.len > COMMAND_TEXT_MAX) {

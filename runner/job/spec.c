@@ -16,6 +16,7 @@ struct text_field {
 
 static const struct text_field text_fields[] = {
     {"name", offsetof(struct job_spec, name), JOB_NAME_MAX},
+    {"title", offsetof(struct job_spec, title), SPEC_TITLE_MAX},
     {"cwd", offsetof(struct job_spec, cwd), SPEC_PATH_MAX},
     {"class", offsetof(struct job_spec, device_class), SPEC_WORD_MAX},
     {"type", offsetof(struct job_spec, device_type), SPEC_WORD_MAX},

@@ -26,6 +26,7 @@
 #define SPEC_ENV_MAX       4096
 #define SPEC_STRING_MAX    ((size_t)128 * 1024) /* the kernel's own limit on one string */
 #define SPEC_PATH_MAX      4095
+#define SPEC_TITLE_MAX     400
 #define SPEC_COUNT_MAX     4096
 #define SPEC_TIME_MAX_S    ((int64_t)366 * 86400)
 #define SPEC_WINDOW_MAX_S  ((int64_t)86400)
@@ -62,6 +63,7 @@ struct job_spec {
     char renter[SIGN_ID_LEN + 1];
     char *name;          /* never NULL; the client fills in one when the user gave none */
     struct strings args; /* at least one */
+    char *title;         /* what listings show in their place, or NULL */
     enum spec_kind kind;
     char *cwd;              /* relative to the shipped root; "" is the root itself */
     struct strings env;     /* "K=V" */

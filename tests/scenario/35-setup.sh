@@ -69,6 +69,17 @@ expect 0 gpurun resume one
 has "value 1"
 [ "$(n_ran)" = 1 ] || fail "resume ran it again"
 
+note "a variable that the command names belongs to it, one for the job alone does not"
+# shellcheck disable=SC2016
+flavoured() { gpurun -q --host $H --setup 'echo $FLAVOUR >"$GPURUN_SETUP_DIR/flavour"; echo ran' "$@" -- sh -c 'cat $GPURUN_SETUP_DIR/flavour'; }
+expect 0 flavoured --env FLAVOUR=sweet
+has sweet
+expect 0 flavoured --env FLAVOUR=sour --env SEED=1
+has sour
+expect 0 flavoured --env FLAVOUR=sour --env SEED=2
+has sour
+hasnt ran "$work/err"
+
 note "a change in a file that it names runs it again, one in another file does not"
 echo '# another' >>use.py
 expect 0 run_it

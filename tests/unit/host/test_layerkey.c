@@ -52,13 +52,24 @@ layer__is_another_for_another_interpreter(void **state)
     w.key = "bb";
     assert_true(changed(&w, key));
 
-    /* --env leads the login user's own job elsewhere, and no other's */
+    /* --env leads the login user's own job to another interpreter, and everyone's to
+     * other tools */
     unit_put_file(top, "else/python3", "else", 0755);
-    strings_add(&own, elsewhere);
     w.confined = true;
     assert_false(changed(&w, key));
+    strings_add(&own, elsewhere);
+    assert_true(changed(&w, key));
     w.confined = false;
     assert_true(changed(&w, key));
+
+    /* each variable once, the last that was given, in whatever order */
+    strings_add(&own, "CC=gcc-12");
+    assert_true(changed(&w, key));
+    strings_free(&own);
+    strings_add(&own, "CC=gcc");
+    strings_add(&own, "CC=gcc-12");
+    strings_add(&own, elsewhere);
+    assert_false(changed(&w, key));
     strings_free(&login);
     strings_free(&own);
     free(path);

@@ -26,6 +26,7 @@ spec__comes_back_as_it_was(void **state)
     rec_add(r, "env", "A=1=2");
     rec_add(r, "secret", "TOKEN");
     rec_add(r, "cwd", "sub/dir");
+    rec_add(r, "title", "what it is called");
     rec_add(r, "data", TREE " digits in/here, or so");
     rec_add(r, "data", TREE " a.b-c_9 in/hereby");
     rec_add_int(r, "tty", 1);
