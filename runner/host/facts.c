@@ -15,10 +15,12 @@
 #include "runner/host/cgroup.h"
 #include "runner/host/devices.h"
 #include "runner/host/guard.h"
+#include "runner/host/jobdir.h"
 #include "runner/host/offers.h"
 #include "runner/host/park.h"
 #include "runner/host/reservations.h"
 #include "runner/host/sandbox.h"
+#include "runner/host/supervise.h"
 
 #define WALLS_TYPE "gpurun.walls.found.v1"
 #define WALLS_MAX  ((size_t)64 * 1024)
@@ -151,6 +153,32 @@ facts_walls(const struct agent *a, bool fresh, struct facts_walls *out)
 
 /* ---- the record ---- */
 
+/* What a job holds of the cores, which are shared: a card's has what the others leave. */
+static void
+take_cores(void *ctx, const struct renter *r, const struct job_state *st)
+{
+    int64_t *n = ctx;
+
+    (void)r;
+    if (st->phase == JOB_SETUP) {
+        *n += SUP_SETUP_CORES;
+    } else if (st->phase < JOB_SNAPSHOTTING && st->n_devices > 0 &&
+               strcmp(st->devices[0].device_class, "cpu") == 0) {
+        *n += st->count;
+    }
+}
+
+/* They may be more than there are: nobody is refused for want of them. */
+static int64_t
+count_free_cores(const struct agent *a, int64_t cores)
+{
+    int64_t taken = 0;
+    struct err none;
+
+    (void)!jobdir_each(a, false, take_cores, &taken, &none);
+    return taken < cores ? cores - taken : 0;
+}
+
 static void
 fill_machine(struct host_info *h, const struct agent *a)
 {
@@ -168,7 +196,7 @@ fill_machine(struct host_info *h, const struct agent *a)
         h->disk_free_bytes = (int64_t)((uint64_t)v.f_bavail * v.f_frsize);
     }
     h->cores = devices_cores();
-    h->cores_free = h->cores;
+    h->cores_free = count_free_cores(a, h->cores);
     h->mem_bytes = devices_mem_bytes();
     h->wall_ns = clock_wall_ns();
     h->boot_ns = clock_boot_ns();

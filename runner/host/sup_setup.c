@@ -25,9 +25,8 @@
 
 static void get_device(struct sup *s);
 
-#define WAIT_NS     ((int64_t)500000000)
-#define NO_PROGRAM  127 /* a shell's exit code */
-#define SETUP_CORES 1   /* what it is billed at */
+#define WAIT_NS    ((int64_t)500000000)
+#define NO_PROGRAM 127 /* a shell's exit code */
 
 /* ---- running it ---- */
 
@@ -64,7 +63,8 @@ spawn(struct sup *s, struct err *e)
     strings_add(&args, s->spec.setup);
     if (in == -1) {
         err_set_sys(e, errno, "cannot open '/dev/null'");
-    } else if (sup_run_limits(s, SETUP_CORES, e) == 0 && open_output(s, &out, e) == 0) {
+    } else if (sup_run_limits(s, SUP_SETUP_CORES, e) == 0 &&
+               open_output(s, &out, e) == 0) {
         struct guard_command g = {.id = SUP_COMMAND_SETUP,
                                   .args = &args,
                                   .env = &env,

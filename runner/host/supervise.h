@@ -12,6 +12,8 @@
  */
 #define SUPERVISE_FD 3
 
+#define SUP_SETUP_CORES 1 /* what a set-up command has, and is billed at */
+
 #define SUP_START  "sup.start"  /* spec, grant, secret… → state */
 #define SUP_FOLLOW "sup.follow" /* → state, out, err; then the two events */
 #define SUP_ACKED  "sup.acked"  /* out, err: a client holds everything below */

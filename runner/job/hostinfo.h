@@ -36,7 +36,7 @@ struct host_info {
     char *arch;     /* uname -m */
     char *os;       /* "Linux 6.1.0-13-amd64", label */
     int64_t cores;
-    int64_t cores_free; /* not asked for by running jobs; a hint, never a lock */
+    int64_t cores_free; /* that no running --cpu job asked for; a hint, never a lock */
     int64_t mem_bytes;
     int64_t disk_free_bytes;
     int64_t wall_ns;
