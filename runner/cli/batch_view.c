@@ -285,6 +285,19 @@ find_question(const struct batch *b, int64_t total, bool *asks, bool *needs_word
         launch_check_unasked(b->c, b->cfg, batch_is_unasked(b), total, &none) != 0;
 }
 
+/* "4 cores", "2x 4090", "2x gpu"; malloc'ed. */
+static char *
+device_text(const struct job_spec *s)
+{
+    if (strcmp(s->device_class, "cpu") == 0) {
+        return xasprintf(NP_("%" PRId64 " core", "%" PRId64 " cores", s->count),
+                         s->count);
+    }
+    return xasprintf("%" PRId64 "x %s", s->count,
+                     strcmp(s->device_type, "any") == 0 ? s->device_class
+                                                        : s->device_type);
+}
+
 static void
 plan_text(const struct batch *b, const int64_t *caps, int64_t total, struct buf *out)
 {
@@ -300,12 +313,14 @@ plan_text(const struct batch *b, const int64_t *caps, int64_t total, struct buf 
         const struct batch_job *j = &b->jobs[i];
         const struct job_spec *s = &j->r.spec;
         char *line = request_command_line(&s->args);
+        char *device = device_text(s);
 
         table_cellf(t, "%" PRId64, j->index);
         table_cell(t, s->name);
-        table_cellf(t, "%s %s:%" PRId64, s->device_class, s->device_type, s->count);
+        table_cell(t, device);
         table_cell(t, caps[i] > 0 ? out_fen(caps[i], money) : _("free"));
         table_cell(t, line);
+        free(device);
         free(line);
     }
     table_print(t, out);

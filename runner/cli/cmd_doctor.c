@@ -90,10 +90,13 @@ check_machine(struct checkup *k, const struct host_info *info)
 static void
 check_login(struct checkup *k, const struct transport_info *t, int64_t took_ms)
 {
+    char *login = hostview_login(t);
+
     checkup_add(k, FINDING_OK, _("link"), _("up after %" PRId64 " ms"), took_ms);
-    if (t != NULL && t->login[0] != '\0') {
-        checkup_add(k, FINDING_OK, _("login"), "%s", t->login);
+    if (login != NULL) {
+        checkup_add(k, FINDING_OK, _("login"), "%s", login);
     }
+    free(login);
     if (t != NULL && t->why_binary[0] != '\0') {
         checkup_add(k, FINDING_NOTE, _("transport"),
                     _("the ssh program, because of %s in ssh_config"), t->why_binary);

@@ -11,6 +11,7 @@
 #include "runner/cli/context.h"
 #include "runner/cli/hostview.h"
 #include "runner/cli/out.h"
+#include "runner/cli/parkview.h"
 #include "runner/client/hosts.h"
 #include "runner/client/i18n.h"
 #include "runner/client/known_hosts.h"
@@ -352,11 +353,43 @@ out:
     return rc;
 }
 
+/* Nobody would miss it sooner than the machine that goes down. */
+static void
+say_parked(const struct cli *c, const struct host *h)
+{
+    struct host_info info;
+    char *text;
+
+    if (!host_recall(h, &info)) {
+        return;
+    }
+    text = parkview_after(&info.park);
+    if (text != NULL) {
+        say(c,
+            _("'%s' is forgotten here and is parked as before, %s; to end that add it "
+              "again, then `gpurun host park %s none`"),
+            h->name, text, h->name);
+    }
+    free(text);
+    hostinfo_free(&info);
+}
+
 static int
 run_rm(struct cli *c, const void *options, const struct words *w, struct err *e)
 {
+    struct err none;
+    struct host h;
+    bool known = hosts_load(c->home, w->v[0], &h, &none) == 0;
+    int rc = hosts_remove(c->home, w->v[0], e);
+
     (void)options;
-    return hosts_remove(c->home, w->v[0], e);
+    if (known && rc == 0) {
+        say_parked(c, &h);
+    }
+    if (known) {
+        host_free(&h);
+    }
+    return rc;
 }
 
 static const struct command sub_add = {

@@ -6,6 +6,7 @@
 #include "base/text.h"
 #include "runner/cli/commands.h"
 #include "runner/cli/context.h"
+#include "runner/cli/hostview.h"
 #include "runner/cli/out.h"
 #include "runner/cli/parkview.h"
 #include "runner/client/hosts.h"
@@ -68,6 +69,18 @@ show(const struct session *s, bool json, struct buf *out)
     free(text);
 }
 
+/* Keep what is known of it: `host rm` tells of a parking that goes on. */
+static int
+change(struct cli *c, struct host *h, struct session *s, const char *command,
+       int64_t after_s, struct err *e)
+{
+    if (session_park(s, command, after_s, e) != 0) {
+        return -1;
+    }
+    hostview_remember(h, session_info(s));
+    return h->local ? 0 : hosts_save(c->home, h, false, e);
+}
+
 static int
 run_park(struct cli *c, const void *options, const struct words *w, struct err *e)
 {
@@ -89,7 +102,7 @@ run_park(struct cli *c, const void *options, const struct words *w, struct err *
     c->stage = STAGE_TRYING;
     if (context_open(&cl, c, e) == 0 && session_open(&s, &cl, &h, &so, e) == 0 &&
         session_wait_up(s, e) == 0 &&
-        (command == NULL || session_park(s, off ? NULL : command, after_s, e) == 0)) {
+        (command == NULL || change(c, &h, s, off ? NULL : command, after_s, e) == 0)) {
         show(s, c->g.json, &out);
         rc = out_write(&out, e);
     }

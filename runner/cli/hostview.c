@@ -96,6 +96,29 @@ hostview_prices(const struct host *h, const struct offer *offer)
     return b.len > 0 ? buf_steal(&b) : xstrdup(_("free"));
 }
 
+/* transport_info has it in English, for programs. */
+char *
+hostview_login(const struct transport_info *t)
+{
+    static const char *const ways[] = {N_("certificate"), N_("key"),
+                                       N_("ssh agent"),   N_("keyboard-interactive"),
+                                       N_("password"),    N_("none was asked for")};
+    static const char *const names[] = {"certificate",          "key",      "agent",
+                                        "keyboard-interactive", "password", "none"};
+    size_t n;
+
+    if (t == NULL || t->login[0] == '\0') {
+        return NULL;
+    }
+    n = strcspn(t->login, " ");
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        if (strlen(names[i]) == n && strncmp(t->login, names[i], n) == 0) {
+            return xasprintf("%s%s", err_words(ways[i]), t->login + n);
+        }
+    }
+    return xstrdup(t->login);
+}
+
 /* ---- the page ---- */
 
 static void
@@ -123,7 +146,7 @@ page_login(struct buf *out, const struct transport_info *t)
               xasprintf("%s%s%s%s%s", kinds[t->kind], t->peer[0] != '\0' ? ", " : "",
                         t->peer, t->why_binary[0] != '\0' ? _(", because of ") : "",
                         t->why_binary));
-    row(out, _("login"), t->login);
+    row_steal(out, _("login"), hostview_login(t));
     row(out, _("SSH key"), t->host_key);
 }
 
@@ -154,8 +177,9 @@ page_devices(struct buf *out, const struct host_info *info)
             text_format_size((uint64_t)d->memory_bytes, mem);
         }
         if (is_cpu(d)) {
-            text = xasprintf(_("%s, %" PRId64 " cores, %" PRId64 " not in use"), d->name,
-                             info->cores, info->cores_free);
+            text = xasprintf(_("%s, %" PRId64 " cores, of which jobs have asked for "
+                               "%" PRId64),
+                             d->name, info->cores, info->cores - info->cores_free);
         } else {
             shared_text(d, shared);
             text = xasprintf("%s %s (%s), %s, %s%s%s%s%s%s", d->device_class, d->type,
@@ -218,6 +242,7 @@ hostview_say(const struct cli *c, const struct host *h, const struct host_info *
     char *devices = hostview_devices(info);
     char *prices = hostview_prices(h, offer);
     char *park = parkview_text(h->name, &info->park);
+    char *login = hostview_login(t);
 
     say(c, _("host '%s': %s; %s"), h->name, devices, prices);
     say(c, _("agent %s, protection from the job: %s%s%s"), info->version,
@@ -227,9 +252,10 @@ hostview_say(const struct cli *c, const struct host *h, const struct host_info *
     if (park != NULL) {
         say(c, "%s", park);
     }
-    if (t != NULL && t->login[0] != '\0') {
-        say_more(c, _("logged in with %s"), t->login);
+    if (login != NULL) {
+        say_more(c, _("logged in with %s"), login);
     }
+    free(login);
     free(devices);
     free(prices);
     free(park);

@@ -15,6 +15,9 @@ char *hostview_devices(const struct host_info *info);
 /* "4090 ¥1.88/h, cpu ¥0.10/h", "free", "4090 ¥1.88/h (own estimate)"; malloc'ed. */
 char *hostview_prices(const struct host *h, const struct offer *offer);
 
+/* "key /home/ann/.ssh/id_ed25519": how the host let us in; malloc'ed; NULL: no word. */
+char *hostview_login(const struct transport_info *t);
+
 void hostview_page(struct buf *out, const struct host *h, const struct host_info *info,
                    const struct offer *offer, const struct transport_info *t);
 /* One object. info NULL: it was not reached, why says why. */

@@ -4,7 +4,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "base/rec.h"
 #include "base/text.h"
 #include "runner/client/config.h"
 #include "runner/client/hosts.h"
@@ -137,22 +136,18 @@ static void
 offer_gpus_of(const struct offer *a, const struct host *h)
 {
     struct host_info info;
-    struct rec *r = NULL;
-    struct err e;
 
-    hostinfo_init(&info);
-    if (h->info != NULL && rec_parse(&r, h->info, h->info_len, HOSTINFO_TYPE, &e) == 0 &&
-        hostinfo_parse(&info, r, &e) == 0) {
-        for (size_t i = 0; i < info.devices.n; i++) {
-            const struct device *d = &info.devices.v[i];
+    if (!host_recall(h, &info)) {
+        return;
+    }
+    for (size_t i = 0; i < info.devices.n; i++) {
+        const struct device *d = &info.devices.v[i];
 
-            if (strcmp(d->device_class, "gpu") == 0 && d->type != NULL) {
-                offer_word(a, d->type, h->name);
-            }
+        if (strcmp(d->device_class, "gpu") == 0 && d->type != NULL) {
+            offer_word(a, d->type, h->name);
         }
     }
     hostinfo_free(&info);
-    rec_free(r);
 }
 
 static void

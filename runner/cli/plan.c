@@ -206,11 +206,12 @@ page_others(const struct plan *p, struct buf *out)
         if (c == p->chosen) {
             continue;
         }
-        buf_printf(&b, "%s: ", c->host);
         if (c->fit == PLACE_FITS) {
-            buf_add_str(&b, c->uyuan_per_h > 0 ? out_price(c->uyuan_per_h, _("h"), money)
-                                               : _("free"));
+            buf_printf(&b, _("%s (would do, too: %s)"), c->host,
+                       c->uyuan_per_h > 0 ? out_price(c->uyuan_per_h, _("h"), money)
+                                          : _("free"));
         } else {
+            buf_printf(&b, "%s: ", c->host);
             text_escape(&b, c->why, strlen(c->why));
         }
         row_steal(out,

@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "base/buf.h"
+#include "base/file.h"
 #include "base/text.h"
 #include "runner/cli/outs.h"
 #include "runner/cli/request.h"
@@ -109,6 +110,26 @@ request_name_data(struct run_request *r)
     }
 }
 
+static int
+refuse_place(const char *cwd, const char *name, const char *path, struct err *e)
+{
+    char *within = path_join(path, "x");
+    char *normal = NULL;
+    char shown[200];
+    struct err none;
+    bool itself = out_normalize("", cwd, within, &normal, &none) == 0;
+
+    (void)text_escape_to(shown, sizeof shown, path);
+    free(within);
+    free(normal);
+    return itself ? err_set(e, ERR_INVALID,
+                            _("--data %s: '%s' is the job's directory itself; name a "
+                              "place in it, as %s:data"),
+                            name, shown, name)
+                  : err_set(e, ERR_INVALID,
+                            _("--data %s: '%s' leaves the job's directory"), name, shown);
+}
+
 int
 request_add_data(struct run_request *r, const char *cwd, const char *name,
                  const char *path, struct err *e)
@@ -126,8 +147,7 @@ request_add_data(struct run_request *r, const char *cwd, const char *name,
                        name, text_escape_to(shown, sizeof shown, path));
     }
     if (out_normalize("", cwd, path != NULL ? path : name, &d.path, e) != 0) {
-        return err_set(e, ERR_INVALID, _("--data %s: '%s' leaves the job's directory"),
-                       name, text_escape_to(shown, sizeof shown, path));
+        return refuse_place(cwd, name, path != NULL ? path : name, e);
     }
     for (size_t i = 0; i < r->n_data; i++) {
         const char *was = r->data[i].path;

@@ -14,6 +14,7 @@
 #include "meter/money.h"
 #include "runner/client/i18n.h"
 #include "runner/job/device.h"
+#include "runner/job/hostinfo.h"
 
 #define HOST_RECORD "gpurun.hostconf.v1"
 #define PORT_MAX    65535
@@ -581,4 +582,25 @@ hosts_remove(const struct home *home, const char *name, struct err *e)
     }
     free(path);
     return rc;
+}
+
+bool
+host_recall(const struct host *h, struct host_info *out)
+{
+    struct host_info info;
+    struct rec *r = NULL;
+    struct err none;
+    bool known;
+
+    hostinfo_init(&info);
+    known = h->info != NULL &&
+            rec_parse(&r, h->info, h->info_len, HOSTINFO_TYPE, &none) == 0 &&
+            hostinfo_parse(&info, r, &none) == 0;
+    rec_free(r);
+    if (known) {
+        *out = info;
+    } else {
+        hostinfo_free(&info);
+    }
+    return known;
 }

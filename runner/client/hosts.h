@@ -120,6 +120,11 @@ void host_list_free(struct host_list *l);
 int hosts_by_key(const struct home *home, const struct sign_public *key, struct host *out,
                  struct err *e) MUST_USE;
 
+/* What it last said of itself (info), into *out (hostinfo_free); false: nothing that can
+ * be read. */
+struct host_info;
+bool host_recall(const struct host *h, struct host_info *out);
+
 /* "user@address:port" or "this machine"; malloc'ed, not escaped. */
 char *host_where(const struct host *h);
 

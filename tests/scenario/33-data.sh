@@ -40,6 +40,8 @@ has "no host has a data set 'digits'" "$work/err"
 has "gpurun data put digits" "$work/err"
 expect 100 gpurun --host $H --data digits:../out job.sh
 has "leaves the job's directory" "$work/err"
+expect 100 gpurun --host $H --data digits:. job.sh
+has "'.' is the job's directory itself" "$work/err"
 expect 100 gpurun --host $H --data digits:/abs job.sh
 has "place in the job's directory" "$work/err"
 expect 100 gpurun --host $H --data digits:a --data other:a/b job.sh
@@ -168,6 +170,9 @@ n=$(gpurun --json snap ls | grep -o '"id"' | wc -l)
 expect 0 gpurun data pull one "$url/one.bin?x=1" --host $H --sha256 "$(sha256sum <"$www/one.bin" | cut -d' ' -f1 | tr a-f A-F)" --json
 [ "$(json '(d["name"], d["host"], d["files"], d["bytes"])')" = "('one', '$H', 1, 200000)" ] || fail "pull: $(cat "$work/out")"
 [ "$(gpurun --json snap ls | grep -o '"id"' | wc -l)" = "$n" ] || fail "a snapshot is left: $(gpurun snap ls)"
+expect 0 gpurun ps -a
+has "gpurun data pull one $url/one.bin"
+hasnt curl
 expect 0 gpurun -q run --host $H --data one -- sha256sum one/one.bin
 has "$(sha256sum <"$www/one.bin" | cut -d' ' -f1)"
 expect 100 gpurun data pull one "$url/one.bin" --host $H

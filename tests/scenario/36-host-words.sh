@@ -26,17 +26,24 @@ note "an error of the host: what it was about, and why"
 expect 0 zh -d --name there -- sleep 600
 state_of() { en --json ps -a | grep -q "\"state\":\"$1\""; }
 await 60 "the job runs" state_of running
-both 100 "cannot run './no-such'" "无法运行“./no-such”" exec there -- ./no-such
+expect 0 en --json host show local
+[ "$(json 'd["cores"] - d["cores_free"]')" = 1 ] || fail "cores: $(cat "$work/out")"
+expect 0 en host show local
+has ", of which jobs have asked for 1"
+both 127 "cannot run './no-such'" "无法运行“./no-such”" exec there -- ./no-such
 has "没有那个文件或目录" "$work/said"
 run en --json exec there -- ./no-such
 cp "$work/err" "$work/json.en"
 expect "$rc" zh --json exec there -- ./no-such
+[ "$(/usr/bin/python3 -c 'import json, sys; print(json.load(sys.stdin)["error"]["exit"])' <"$work/err")" = 127 ] || fail "JSON: $(cat "$work/err")"
 cmp "$work/json.en" "$work/err" || fail "JSON changes with the locale"
 has "No such file or directory" "$work/err"
+expect 126 en exec there -- /tmp
+has "cannot run '/tmp'" "$work/err"
 
 note "what it could say is not what a terminal obeys, and no format of ours"
 run zh exec there -- "$(printf './%%s%%n%%2$s\033[31m\037\036\035x')"
-[ "$rc" = 100 ] || fail "status $rc"
+[ "$rc" = 127 ] || fail "status $rc"
 has '%s%n%2$s\x1b[31m\x1f\x1e\x1dx' "$work/err"
 expect 137 zh stop --now there
 

@@ -96,7 +96,13 @@ is 'd["park"]["phase"]' failed
 is 'd["park"]["why"]' "exit status 3: no such instance"
 [ "$(grep -c '^park-failed' "$told")" = 1 ] || fail "told more than once: $(cat "$told")"
 
-note "not any more"
+note "not any more; who only forgets the host is told that it goes on"
+expect 0 gpurun host rm h
+has "'h' is forgotten here and is parked as before, 00:00:01 after the last job" "$work/err"
+has 'gpurun host park h none' "$work/err"
+expect 0 gpurun -q host add h "127.0.0.1:${port[h]}"
 expect 0 gpurun -q host park h none
+expect 0 gpurun host rm h
+[ ! -s "$work/err" ] || fail "said of a host that is not parked: $(cat "$work/err")"
 expect 0 on_host status --json
 is 'd["park"]' None
