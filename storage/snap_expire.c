@@ -9,10 +9,9 @@
 #include "storage/store_internal.h"
 
 /*
- * May the wall clock be believed? What is known of it is kept in the file "clock":
+ * May the wall clock be believed? What is known of it is kept in STORE_CLOCK_FILE:
  * when it was last seen by which boot clock, and since when it runs steadily.
  */
-#define CLOCK_FILE      "clock"
 #define CLOCK_TYPE      "gpurun.clock.v1"
 #define CLOCK_MAX_BYTES 4096
 
@@ -58,7 +57,8 @@ load_seen(struct store *s, struct seen *out)
     int64_t doubt;
 
     memset(out, 0, sizeof *out);
-    if (file_read_at(s->dir_fd, CLOCK_FILE, CLOCK_MAX_BYTES, &text, &ignored) == 0 &&
+    if (file_read_at(s->dir_fd, STORE_CLOCK_FILE, CLOCK_MAX_BYTES, &text, &ignored) ==
+            0 &&
         rec_parse(&r, text.data, text.len, CLOCK_TYPE, &ignored) == 0 &&
         rec_need_str(r, "boot", &boot, &ignored) == 0 && strlen(boot) <= BOOT_ID_LEN &&
         rec_need_int(r, "boot_ns", 0, INT64_MAX, &out->boot_ns, &ignored) == 0 &&
@@ -92,7 +92,7 @@ save_seen(struct store *s, const struct seen *c, struct err *e)
     rec_add_int(r, "swept_wall_ns", c->swept_wall_ns);
     rec_add_int(r, "doubt", c->doubt ? 1 : 0);
     rec_encode(r, &text);
-    rc = snap_replace(s, s->dir_fd, CLOCK_FILE, &text, e);
+    rc = snap_replace(s, s->dir_fd, STORE_CLOCK_FILE, &text, e);
     buf_free(&text);
     rec_free(r);
     return rc;

@@ -16,17 +16,20 @@
 #include "storage/store_internal.h"
 
 #define FORMAT_TYPE "gpurun.store.v1"
-#define FORMAT_FILE "format"
 #define LOCK_FILE   "lock"
 #define INDEX_FILE  "index.db"
 
-/* Names that a store being made may hold before its format file is there. */
+/*
+ * Names that a directory may hold that is a store but for its format file: one being
+ * made, or one in use that lost it.
+ */
 static bool
 is_ours(const char *name)
 {
-    static const char *const ours[] = {".",       "..",    LOCK_FILE, FORMAT_FILE ".tmp",
-                                       "packs",   "snaps", "bad",     "reserve",
-                                       INDEX_FILE};
+    static const char *const ours[] = {
+        ".",     "..",  LOCK_FILE, STORE_FORMAT_FILE ".tmp", "packs",
+        "snaps", "bad", "reserve", STORE_CLOCK_FILE,         STORE_CLOCK_FILE ".tmp",
+    };
 
     for (size_t i = 0; i < sizeof ours / sizeof *ours; i++) {
         if (strcmp(name, ours[i]) == 0) {
@@ -86,7 +89,7 @@ check_format(const struct store *s, struct err *e)
     struct rec *r = NULL;
     int rc = -1;
 
-    if (file_read_at(s->dir_fd, FORMAT_FILE, 4096, &text, e) == -1 ||
+    if (file_read_at(s->dir_fd, STORE_FORMAT_FILE, 4096, &text, e) == -1 ||
         rec_parse(&r, text.data, text.len, FORMAT_TYPE, e) == -1) {
         err_wrap(e, "store '%s'", s->dir);
         goto out;
@@ -129,14 +132,14 @@ open_dir(struct store *s, const struct store_options *o, struct err *e)
     if (s->dir_fd == -1) {
         return err_set_sys(e, errno, "cannot open the store '%s'", s->dir);
     }
-    if (exists_at(s, FORMAT_FILE)) {
+    if (exists_at(s, STORE_FORMAT_FILE)) {
         return 0;
     }
     if (o->must_exist) {
         return err_set(e, ERR_NOT_FOUND, "there is no store in '%s'", s->dir);
     }
     /* What is not ours may be that of a store which another has just completed. */
-    return refuse_foreign(s, e) == 0 || exists_at(s, FORMAT_FILE) ? 0 : -1;
+    return refuse_foreign(s, e) == 0 || exists_at(s, STORE_FORMAT_FILE) ? 0 : -1;
 }
 
 static int
@@ -176,7 +179,7 @@ make_missing(struct store *s, bool scratch, struct err *e)
     if (!has_index(s) && rebuild_index(s->dir, NULL, e) == -1) {
         return -1;
     }
-    if (exists_at(s, FORMAT_FILE)) {
+    if (exists_at(s, STORE_FORMAT_FILE)) {
         return 0;
     }
     if (!scratch) {
@@ -188,7 +191,7 @@ make_missing(struct store *s, bool scratch, struct err *e)
         err_set_sys(e, errno, "cannot sync '%s'", s->dir);
         goto out;
     }
-    rc = file_replace_at(s->dir_fd, FORMAT_FILE, text.data, text.len, e);
+    rc = file_replace_at(s->dir_fd, STORE_FORMAT_FILE, text.data, text.len, e);
 
 out:
     rec_free(r);
@@ -206,7 +209,7 @@ enter(struct store *s, bool scratch, struct err *e)
         if (store_lock(s->lock_fd, STORE_LOCK_ALL, false, true, e) == -1) {
             return -1;
         }
-        if (exists_at(s, FORMAT_FILE) && has_index(s)) {
+        if (exists_at(s, STORE_FORMAT_FILE) && has_index(s)) {
             return check_format(s, e);
         }
         store_unlock(s->lock_fd,

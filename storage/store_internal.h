@@ -18,6 +18,11 @@
  * fd_mu and codec_mu are taken alone.
  */
 
+/* ---- files of a store that more than one source file names ---- */
+
+#define STORE_FORMAT_FILE "format"
+#define STORE_CLOCK_FILE  "clock" /* what was last known of the wall clock */
+
 /* ---- the lock file: what its bytes mean (open file description locks) ---- */
 
 enum store_lock_byte {

@@ -14,8 +14,8 @@
 #include "tests/unit/unit.h"
 
 /*
- * A store with three snapshots, copied for every experiment: one byte of it is changed,
- * fsck looks, and what is left is compared with what was put.
+ * A store with three snapshots, on which expiry has run, copied for every experiment: one
+ * byte of it is changed, fsck looks, and what is left is compared with what was put.
  */
 #define N_SNAPS 3
 static const uint64_t span[N_SNAPS][2] = {{0, 40}, {20, 60}, {100, 130}};
@@ -25,6 +25,7 @@ static char *model;
 static int
 make_model(void **state)
 {
+    struct snap_expiry expiry;
     struct store *s;
 
     (void)state;
@@ -33,6 +34,7 @@ make_model(void **state)
     for (uint64_t i = 0; i < N_SNAPS; i++) {
         OK(snap_make(s, i, span[i][0], span[i][1], e));
     }
+    OK(snap_expire(s, &expiry, NULL, NULL, e)); /* which notes the clock */
     store_close(s);
     return 0;
 }
