@@ -62,8 +62,6 @@ text_at(const struct manifest *m, size_t i)
 /* Every count, likewise. */
 static const struct text_field count_fields[] = {
     {"n_files", offsetof(struct manifest, n_files)},
-    {"n_dirs", offsetof(struct manifest, n_dirs)},
-    {"n_links", offsetof(struct manifest, n_links)},
     {"n_other", offsetof(struct manifest, n_other)},
     {"content_bytes", offsetof(struct manifest, content_bytes)},
     {"stored_bytes", offsetof(struct manifest, stored_bytes)},

@@ -83,10 +83,11 @@ struct manifest {
 
     struct sha256 tree; /* id of the tree (storage/tree.h), which leads to every chunk;
                            all zero: there is no data */
-    uint64_t n_files, n_dirs, n_links, n_other; /* entries of the tree */
-    uint64_t content_bytes;                     /* logical sizes of files summed */
-    uint64_t stored_bytes; /* encoded bytes of the distinct chunks of this tree:
-                              what keeping it is charged by */
+    uint64_t n_files;   /* entries of the tree that are files */
+    uint64_t n_other;   /* all others: directories, links, devices ... */
+    uint64_t content_bytes; /* logical sizes of files summed */
+    uint64_t stored_bytes;  /* encoded bytes of the distinct chunks of this tree:
+                               what keeping it is charged by */
     uint64_t n_chunks;
 
     bool partial;       /* something of the source is missing or damaged */

@@ -194,13 +194,12 @@ row_list(struct buf *out, const char *label, const struct manifest_list *l)
 static void
 row_others(struct buf *out, const struct manifest *m)
 {
-    uint64_t n = m->n_dirs + m->n_links + m->n_other;
     struct buf line = BUF_INIT;
 
     buf_printf(&line,
                NP_("%" PRIu64 " folder, link or other",
-                   "%" PRIu64 " folders, links and others", n),
-               n);
+                   "%" PRIu64 " folders, links and others", m->n_other),
+               m->n_other);
     buf_printf(&line, NP_(", %" PRIu64 " chunk", ", %" PRIu64 " chunks", m->n_chunks),
                m->n_chunks);
     row(out, _("and"), buf_str(&line));
@@ -327,7 +326,7 @@ manifest_json(struct json_writer *j, const struct manifest *m)
     char hash[SHA256_HEX_LEN + 1];
     char key[2 * SIGN_PUBLIC_LEN + 1];
 
-    json_kint(j, "others", (int64_t)(m->n_dirs + m->n_links + m->n_other));
+    json_kint(j, "others", (int64_t)m->n_other);
     json_kint(j, "chunks", (int64_t)m->n_chunks);
     json_kstr(j, "image", m->image);
     json_kstr(j, "setup", m->setup);
