@@ -311,8 +311,8 @@ judge_and_sweep(struct gc *g, struct err *e)
 static int
 run(struct gc *g, struct err *e)
 {
-    if (with_room(g, mark, e) == -1 || gc_sweep_orphans(g, e) == -1 ||
-        with_room(g, judge_and_sweep, e) == -1) {
+    if (with_room(g, mark, e) == -1 || gc_sweep_left(g, e) == -1 ||
+        gc_sweep_orphans(g, e) == -1 || with_room(g, judge_and_sweep, e) == -1) {
         return -1;
     }
     say_result(g);

@@ -69,6 +69,8 @@ bool gc_does_without(struct gc *g, const struct err *why);
 
 /* Remove packs of dead writers, and rewrite or remove those with enough that may go. */
 int gc_sweep_orphans(struct gc *g, struct err *e) MUST_USE;
+/* Remove what writers of other files left when they died. */
+int gc_sweep_left(struct gc *g, struct err *e) MUST_USE;
 int gc_sweep(struct gc *g, struct err *e) MUST_USE;
 
 #endif

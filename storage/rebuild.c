@@ -17,7 +17,6 @@
 #include "storage/store_internal.h"
 
 #define INDEX_NAME "index.db"
-#define NEW_NAME   "index.db.new"
 
 struct rebuild {
     const char *dir;
@@ -163,10 +162,10 @@ install(const struct rebuild *r, struct err *e)
         sync_dir(r, e) == -1) {
         return -1;
     }
-    if (renameat(r->dir_fd, NEW_NAME, r->dir_fd, INDEX_NAME) == -1) {
-        return err_set_sys(e, errno, "cannot rename '%s/%s'", r->dir, NEW_NAME);
+    if (renameat(r->dir_fd, REBUILD_NEW_FILE, r->dir_fd, INDEX_NAME) == -1) {
+        return err_set_sys(e, errno, "cannot rename '%s/%s'", r->dir, REBUILD_NEW_FILE);
     }
-    if (drop(r, NEW_NAME "-journal", e) == -1) {
+    if (drop(r, REBUILD_NEW_FILE "-journal", e) == -1) {
         return -1;
     }
     return sync_dir(r, e);
@@ -190,11 +189,11 @@ int
 rebuild_index(const char *dir, struct rebuild_result *out, struct err *e)
 {
     struct rebuild r = {.dir = dir, .dir_fd = -1, .packs_fd = -1};
-    char *path = path_join(dir, NEW_NAME);
+    char *path = path_join(dir, REBUILD_NEW_FILE);
     int rc = -1;
 
-    if (open_dirs(&r, e) == -1 || drop(&r, NEW_NAME, e) == -1 ||
-        drop(&r, NEW_NAME "-journal", e) == -1 ||
+    if (open_dirs(&r, e) == -1 || drop(&r, REBUILD_NEW_FILE, e) == -1 ||
+        drop(&r, REBUILD_NEW_FILE "-journal", e) == -1 ||
         index_open(&r.ix, path, true, e) == -1 ||
         index_bulk_open(&r.bulk, r.ix, r.dir_fd, e) == -1 || fill(&r, e) == -1) {
         goto out;

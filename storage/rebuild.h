@@ -17,6 +17,9 @@ struct rebuild_result {
     uint64_t n_salvaged; /* packs that were torn or damaged */
 };
 
+/* The new index until it has the old one's name; its journal has "-journal" behind. */
+#define REBUILD_NEW_FILE "index.db.new"
+
 /*
  * Rebuild the index of the store in dir. The caller holds STORE_LOCK_ALL exclusively
  * (store_rebuild takes it). After a crash the index is missing, and the next

@@ -399,6 +399,55 @@ gc__removes_packs_of_dead_writers_and_not_of_living_ones(void **state)
     free(packs);
 }
 
+static char *
+make_file(const char *dir, const char *name)
+{
+    char *path = path_join(dir, name);
+
+    OK(file_replace(path, "x", 1, e));
+    return path;
+}
+
+/* Who replaces a file, or makes an index anew, may die before that has its name. */
+static void
+gc__removes_what_was_being_replaced_by_who_died(void **state)
+{
+    static const char *const left[] = {"snaps/s000000000001.manifest.tmp",
+                                       "snaps/s000000000001.claim.tmp",
+                                       "clock.tmp",
+                                       "format.tmp",
+                                       "index.db.new",
+                                       "index.db.new-journal"};
+    const struct gc_options dry = {.walk = walk_list, .dry_run = true};
+    const char *dir = *state;
+    struct store *s = open_test_store(dir);
+    char *alive = path_join(dir, "snaps/s000000000002.claim.tmp");
+    struct gc_result r;
+    int fd;
+
+    OK(snap_make(s, 1, 0, 10, e));
+    fd = file_open_alone(AT_FDCWD, alive, true);
+    assert_int_not_equal(fd, -1);
+    for (size_t i = 0; i < sizeof left / sizeof *left; i++) {
+        char *path = make_file(dir, left[i]);
+
+        OK(gc_run(s, &dry, &r, e));
+        assert_true(file_exists(path));
+        (void)run_gc(dir);
+        if (file_exists(path)) {
+            fail_msg("%s stays", left[i]);
+        }
+        free(path);
+    }
+    assert_true(file_exists(alive)); /* whose writer lives */
+    snap_check(s, 1, 0, 10);
+    store_close(s);
+    assert_int_equal(close(fd), 0);
+    (void)run_gc(dir);
+    assert_false(file_exists(alive));
+    free(alive);
+}
+
 static void
 gc__joins_many_small_packs(void **state)
 {
@@ -738,6 +787,7 @@ main(void)
         T(gc__keeps_the_names_of_what_is_gone),
         T(gc__dry_run_changes_nothing),
         T(gc__removes_packs_of_dead_writers_and_not_of_living_ones),
+        T(gc__removes_what_was_being_replaced_by_who_died),
         T(gc__joins_many_small_packs),
         T(gc__joins_small_packs_only_if_they_are_many),
         T(gc__rewrites_a_pack_for_a_quarter),
