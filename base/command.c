@@ -45,6 +45,16 @@ program_print_json(struct buf *b, struct err *e)
     return ok ? 0 : err_set_sys(e, errno, "cannot write to stdout");
 }
 
+/* What was printed has to be there: earnings in a file on a full disk are none. */
+static int
+flush_stdout(struct err *e)
+{
+    errno = 0;
+    return fflush(stdout) == 0 && ferror(stdout) == 0
+               ? 0
+               : err_set_sys(e, errno != 0 ? errno : EIO, "cannot write to stdout");
+}
+
 static void
 print_error_json(const struct err *e)
 {
@@ -243,6 +253,9 @@ run_command(const struct program *p, const struct command *c,
         return EXIT_USAGE;
     }
     rc = c->run != NULL ? c->run(o, n, words, &e) : run_own(p, c, o, n, words, &e);
+    if (rc != -1) {
+        rc = flush_stdout(&e) == 0 ? rc : -1;
+    }
     if (rc != -1) {
         return rc;
     }

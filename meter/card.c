@@ -333,7 +333,7 @@ card_set_level(struct card *c, const char *name, int64_t bps, struct err *e)
     }
     l->bps = bps;
     if (bps < 0 || bps > TARIFF_BPS_ONE) {
-        (void)refuse(e, REFUSE_RANGE, "a level of %" PRId64 " of 10000", bps);
+        (void)refuse(e, REFUSE_RANGE, "a level pays from 0 to 100 per cent");
     } else if (card_check(changed, e) == 0) {
         card_become(c, changed);
         return 0;

@@ -421,6 +421,7 @@ print_bills(struct cli *c, const struct bill_options *o, const struct words *w,
     } else if (partial) {
         partial = bill_paper_of(&paper, cfg, bill_sum(&l, o->month), &later) == 0;
     }
+    c->stage = rc == 0 ? STAGE_TRYING : c->stage;
     if (rc == 0 || partial) {
         print_view(c, o, &l, w->n == 1, &paper, &out);
         if (o->csv || o->output != NULL) {

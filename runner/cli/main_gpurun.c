@@ -124,7 +124,7 @@ main(int argc, char **argv)
     c.g = p.g;
     c.command = p.command;
     if (rc == 0 && (p.g.help || p.command == NULL)) {
-        c.stage = p.g.help ? STAGE_TRYING : STAGE_INPUT;
+        c.stage = STAGE_TRYING;
         rc = show_help(&p, &e);
     } else if (rc == 0 && (rc = home_open(&c.home, p.g.home, &e)) == 0) {
         rc = p.command->run(&c, p.options, &p.w, &e);

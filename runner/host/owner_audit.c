@@ -304,7 +304,7 @@ look(struct look *k, const struct agent *a, struct err *e)
     k->to_ns = INT64_MAX;
     if (k->month != NULL &&
         calendar_parse_month_ns(k->month, &k->from_ns, &k->to_ns, e) != 0) {
-        return -1;
+        return err_wrap(e, "--month");
     }
     k->agent = a;
     k->audit = audit_new(k->from_ns, k->to_ns);

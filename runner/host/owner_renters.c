@@ -200,7 +200,7 @@ owner_find_renter(const struct agent *a, const char *what, struct renter **out,
         if (renter_open(&r, a, l.v[i], false, &none) != 0) {
             continue;
         }
-        if (strcmp(r->id, what) == 0 || strcmp(r->name, what) == 0) {
+        if (strcmp(r->id, what) == 0 || (what[0] != '\0' && strcmp(r->name, what) == 0)) {
             *out = r;
             found = true;
         } else {

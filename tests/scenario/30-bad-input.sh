@@ -180,11 +180,18 @@ if [ "$(cat /proc/sys/net/ipv4/ip_unprivileged_port_start)" -gt 80 ]; then
 fi
 
 note "a stdout that takes nothing"
-for words in version help config ps 'plan -- true'; do
+for words in '' version help config ps 'plan -- true' bill; do
     rc=0
     # shellcheck disable=SC2086
     gpurun $words >/dev/full 2>"$work/err" || rc=$?
     [ $rc = 101 ] || fail "exit status $rc: gpurun $words"
+    has 'cannot write to stdout' "$work/err"
+done
+
+for words in status earnings; do
+    rc=0
+    as_client env GPURUN_AGENT_HOME="$agent_home" "$BUILD/bin/gpurun-agent" $words >/dev/full 2>"$work/err" || rc=$?
+    [ $rc = 1 ] || fail "exit status $rc: gpurun-agent $words"
     has 'cannot write to stdout' "$work/err"
 done
 
