@@ -125,13 +125,6 @@ take_device(struct run_request *r, const struct run_options *o,
 }
 
 static void
-take_setup(struct job_spec *s, const struct job_spec *old)
-{
-    take_text(&s->setup, old->setup);
-    take_text(&s->setup_key, old->setup_key);
-}
-
-static void
 take_command(struct job_spec *s, const struct job_spec *old, const struct words *w)
 {
     if (w->dashes && w->n_rest > 0) {
@@ -208,10 +201,52 @@ take_data(struct run_request *r, const struct job_spec *old, struct err *e)
     return 0;
 }
 
+static bool
+is_same(const char *a, const char *b)
+{
+    return a == NULL || b == NULL ? a == b : strcmp(a, b) == 0;
+}
+
+/*
+ * Another one, or the job's own. That has its key anew, of the files that it will see: a
+ * layer of others must never be called by it. Of the same code and the same interpreter
+ * the job may have the layer that it had, though it has changed such a file itself.
+ */
 static int
-set_up(struct run_request *r, const struct run_options *o, const struct words *w,
-       const struct job_spec *old, const struct data_ref *ref, const char *dir,
-       struct err *e)
+take_setup(struct client *cl, struct run_request *r, const struct run_options *o,
+           const struct job_spec *old, const struct data_ref *ref, struct err *e)
+{
+    const char *command = o->setup != NULL ? o->setup : old->setup;
+
+    if (command == NULL) {
+        return 0;
+    }
+    if (launch_fill_setup(cl, r, command, ref->session, e) != 0) {
+        return -1;
+    }
+    if (o->setup == NULL && !o->with_code && is_same(r->spec.python, old->python) &&
+        is_same(r->spec.conda, old->conda)) {
+        r->setup_had = xstrdup(old->setup_key);
+    }
+    return 0;
+}
+
+/* What is shipped: nothing, or the directory the job came from. */
+static int
+take_code(struct run_request *r, const struct run_options *o, const struct job_spec *old,
+          const char *dir, struct err *e)
+{
+    r->ships = o->with_code;
+    r->script.root = dir != NULL ? xstrdup(dir) : NULL;
+    r->script.cwd = xstrdup(old->cwd);
+    r->script.named = true; /* it was shipped before */
+    return r->ships ? request_fill_with(r, o, e) : 0;
+}
+
+static int
+set_up(struct client *cl, struct run_request *r, const struct run_options *o,
+       const struct words *w, const struct job_spec *old, const struct data_ref *ref,
+       const char *dir, struct err *e)
 {
     if (o->with_code && dir == NULL) {
         return err_set(
@@ -226,15 +261,10 @@ set_up(struct run_request *r, const struct run_options *o, const struct words *w
     memcpy(r->spec.from, ref->snapshot, sizeof r->spec.from);
     r->from_host = xstrdup(session_host(ref->session)->name);
     take_limits(r, o, old);
-    take_setup(&r->spec, old);
-    if (take_data(r, old, e) != 0) {
+    if (take_data(r, old, e) != 0 || take_code(r, o, old, dir, e) != 0) {
         return -1;
     }
-    r->ships = o->with_code;
-    r->script.root = dir != NULL ? xstrdup(dir) : NULL;
-    r->script.cwd = xstrdup(old->cwd);
-    r->script.named = true; /* it was shipped before */
-    return take_secrets(r, old, e);
+    return take_secrets(r, old, e) == 0 ? take_setup(cl, r, o, old, ref, e) : -1;
 }
 
 static int
@@ -310,8 +340,9 @@ resume(struct cli *c, struct client *cl, const struct config *cfg,
     if (find_spec(&ref, &record, &old, e) != 0 || own_dir(o, &record, &dir, e) != 0) {
         goto out;
     }
-    c->stage = STAGE_INPUT;
-    if (set_up(&r, o, w, &old, &ref, dir, e) == 0 && take_outs(&r, o, &record, e) == 0) {
+    c->stage = STAGE_TRYING;
+    if (set_up(cl, &r, o, w, &old, &ref, dir, e) == 0 &&
+        take_outs(&r, o, &record, e) == 0) {
         data_ref_close(&ref);
         rc = launch(c, cl, cfg, &r, false, e);
     }
@@ -347,15 +378,14 @@ const struct command cmd_resume = {
     .name = "resume",
     .usage = N_("JOB [OPTIONS] [--with-code] [-- COMMAND [ARG...]]"),
     .help = N_("a new run from a job's last snapshot, on any host"),
-    .about =
-        N_("Command, environment, device and limits are the job's own where no option "
-           "says otherwise; secrets are asked for anew, from variables of the same "
-           "names."),
+    .about = N_(
+        "Command, set-up, environment, device and limits are the job's own where no "
+        "option says otherwise; secrets are asked for anew, from variables of the same "
+        "names."),
     .options = resume_option_rows,
     .options_size = sizeof(struct run_options),
     .refused = fresh_option_rows,
-    .refused_why = N_("a job that is resumed goes on from its own snapshot, with the "
-                      "set-up it had"),
+    .refused_why = N_("a job that is resumed goes on from its own snapshot"),
     .grammar = GRAMMAR_COMMAND,
     .min_words = 1,
     .max_words = 1,

@@ -14,4 +14,11 @@
 int launch(struct cli *c, struct client *cl, const struct config *cfg,
            struct run_request *r, bool only_plan, struct err *e) MUST_USE;
 
+/*
+ * The set-up of a run that starts from the snapshot r->spec.from, which the host of s
+ * has: request_fill_setup with that under what is shipped.
+ */
+int launch_fill_setup(struct client *cl, struct run_request *r, const char *command,
+                      struct session *s, struct err *e) MUST_USE;
+
 #endif

@@ -1,3 +1,4 @@
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/text.h"
@@ -103,29 +104,54 @@ add_key_of_host(struct rec *req, const struct job_spec *s)
     }
 }
 
-int
-launch_find_setup(struct launch *l, struct err *e)
+/* Is the result of the set-up of that key on the host? */
+static int
+ask_setup(struct launch *l, const char *key, bool *ready, struct err *e)
 {
-    struct rec *req;
+    struct rec *req = msg_request_new(VERB_SETUP_SHOW);
     struct rec *resp = NULL;
-    int64_t ready = 0;
+    int64_t is_ready = 0;
     int rc;
 
-    l->plan.setup_ready = false;
-    if (l->r->spec.setup == NULL) {
-        return 0;
-    }
-    req = msg_request_new(VERB_SETUP_SHOW);
-    rec_add(req, "key", l->r->spec.setup_key);
+    rec_add(req, "key", key);
     add_key_of_host(req, &l->r->spec);
     rc = session_call(l->session, req, CONTEXT_ANSWER_NS, &resp, e);
     if (rc == 0) {
-        rc = rec_opt_int(resp, "ready", 0, 1, 0, &ready, e);
+        rc = rec_opt_int(resp, "ready", 0, 1, 0, &is_ready, e);
     }
-    l->plan.setup_ready = rc == 0 && ready == 1;
+    *ready = rc == 0 && is_ready == 1;
     rec_free(req);
     rec_free(resp);
     return rc;
+}
+
+/*
+ * What a job that is resumed had is what it goes on with, where the host has that still:
+ * else the set-up runs on the files that there are now, and theirs is the key.
+ */
+int
+launch_find_setup(struct launch *l, struct err *e)
+{
+    struct run_request *r = l->r;
+
+    l->plan.setup_ready = false;
+    if (r->spec.setup == NULL) {
+        return 0;
+    }
+    if (r->setup_made == NULL) {
+        r->setup_made = xstrdup(r->spec.setup_key);
+    }
+    free(r->spec.setup_key);
+    r->spec.setup_key = xstrdup(r->setup_had != NULL ? r->setup_had : r->setup_made);
+    if (ask_setup(l, r->spec.setup_key, &l->plan.setup_ready, e) != 0) {
+        return -1;
+    }
+    if (l->plan.setup_ready || r->setup_had == NULL) {
+        return 0;
+    }
+    free(r->spec.setup_key);
+    r->spec.setup_key = xstrdup(r->setup_made);
+    return ask_setup(l, r->spec.setup_key, &l->plan.setup_ready, e);
 }
 
 /* ---- moving them ---- */

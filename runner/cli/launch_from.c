@@ -2,14 +2,17 @@
 
 #include "runner/cli/context.h"
 #include "runner/cli/find.h"
+#include "runner/cli/launch.h"
 #include "runner/cli/launch_internal.h"
 #include "runner/cli/out.h"
+#include "runner/cli/setupview.h"
 #include "runner/client/i18n.h"
 
 int
 launch_find_from(struct launch *l, struct err *e)
 {
     struct data_ref ref = {.session = NULL};
+    int rc;
 
     if (l->r->from == NULL) {
         return 0;
@@ -19,8 +22,25 @@ launch_find_from(struct launch *l, struct err *e)
     }
     memcpy(l->r->spec.from, ref.snapshot, sizeof l->r->spec.from);
     l->r->from_host = xstrdup(session_host(ref.session)->name);
+    rc = l->r->setup_asked == NULL
+             ? 0
+             : launch_fill_setup(l->cl, l->r, l->r->setup_asked, ref.session, e);
     data_ref_close(&ref);
-    return 0;
+    return rc;
+}
+
+int
+launch_fill_setup(struct client *cl, struct run_request *r, const char *command,
+                  struct session *s, struct err *e)
+{
+    struct setupview *files = NULL;
+    int rc = setupview_open(&files, cl, s, r->spec.from, e);
+
+    if (rc == 0) {
+        rc = request_fill_setup(r, command, files, e);
+    }
+    setupview_free(files);
+    return rc;
 }
 
 static void

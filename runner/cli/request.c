@@ -44,12 +44,12 @@
     ROW("python", 0, OPT_STR, python, "P", N_("run .py scripts with this interpreter of "\
         "the host")),                                                                    \
     ROW("conda", 0, OPT_STR, conda, "ENV", N_("run in this conda environment of the host")),\
-    ROW("venv", 0, OPT_STR, venv, "DIR", N_("run in this virtual environment of the host"))
-
-/* A job that is resumed has those it had. */
-#define RUN_ROWS_FRESH                                                                   \
+    ROW("venv", 0, OPT_STR, venv, "DIR", N_("run in this virtual environment of the host")),\
     ROW("setup", 0, OPT_STR, setup, "CMD|auto",                                          \
-        N_("run CMD once for all jobs with the same files, without a device")),          \
+        N_("run CMD once for all jobs with the same files, without a device"))
+
+/* A job that is resumed starts from its own. */
+#define RUN_ROWS_FRESH                                                                   \
     ROW("from", 0, OPT_STR, from, "SNAPSHOT",                                            \
         N_("start from that snapshot's data, what is shipped over it"))
 
@@ -143,6 +143,9 @@ request_free(struct run_request *r)
     free(r->notify);
     free(r->project);
     free(r->setup_found);
+    free(r->setup_asked);
+    free(r->setup_made);
+    free(r->setup_had);
     for (size_t i = 0; i < r->n_data; i++) {
         request_clear_data(&r->data[i]);
         free(r->data[i].name);
@@ -479,8 +482,8 @@ fill_terminal(struct job_spec *s, const struct run_options *o, struct err *e)
     return 0;
 }
 
-static int
-fill_with(struct run_request *r, const struct run_options *o, struct err *e)
+int
+request_fill_with(struct run_request *r, const struct run_options *o, struct err *e)
 {
     for (size_t i = 0; i < o->with.n; i++) {
         char *path = realpath(o->with.v[i], NULL);
@@ -601,7 +604,7 @@ fill_script(struct run_request *r, const struct run_options *o, const struct wor
     for (size_t i = 0; i < r->script.args.n; i++) {
         strings_add(&r->spec.args, r->script.args.v[i]);
     }
-    return fill_with(r, o, e) == 0 ? fill_outs(r, o, e) : -1;
+    return request_fill_with(r, o, e) == 0 ? fill_outs(r, o, e) : -1;
 }
 
 static int
@@ -612,11 +615,16 @@ fill(struct run_request *r, const struct config *cfg, const struct run_options *
         fill_interpreter(&r->spec, o, e) != 0 || fill_env(r, o, e) != 0 ||
         fill_terminal(&r->spec, o, e) != 0 || fill_lists(r, o, e) != 0 ||
         fill_notify(r, o, e) != 0 || (w != NULL && fill_script(r, o, w, e) != 0) ||
-        request_fill_data(r, o, e) != 0 || request_fill_setup(r, o, e) != 0) {
+        request_fill_data(r, o, e) != 0) {
+        return -1;
+    }
+    r->with_git = o->with_git;
+    r->setup_asked = o->setup != NULL ? xstrdup(o->setup) : NULL;
+    if (w != NULL && o->setup != NULL && o->from == NULL &&
+        request_fill_setup(r, o->setup, NULL, e) != 0) {
         return -1;
     }
     r->detach = o->detach;
-    r->with_git = o->with_git;
     fill_labels(&r->spec, r->script.root);
     r->named = o->name != NULL;
     return fill_name(&r->spec, o->name, r->script.stem != NULL ? r->script.stem : "job",

@@ -84,6 +84,10 @@ struct run_request {
     char *notify;      /* --notify: a command to run here, or NULL */
     char *project;     /* the file of default options that was used, or NULL */
     char *setup_found; /* --setup auto: the file, relative to the root; or NULL */
+    char *setup_asked; /* --setup as typed, or NULL */
+    /* The key of what the set-up sees, once a host was asked, and (resume) the one of the
+     * layer that the job had: spec.setup_key is the one that counts on that host. */
+    char *setup_made, *setup_had;
     bool detach;
     bool named;    /* --name was given */
     bool for_data; /* its data becomes a data set: nothing is told of it, or copied */
@@ -102,11 +106,20 @@ void request_free(struct run_request *r);
 int request_add_data(struct run_request *r, const char *cwd, const char *name,
                      const char *path, struct err *e) MUST_USE;
 
-/* Parts of request_make: --data, and --setup with its key (request_setup.c). */
+/* Parts of request_make: --data, and --with of the directory that is shipped. */
 int request_fill_data(struct run_request *r, const struct run_options *o,
                       struct err *e) MUST_USE;
-int request_fill_setup(struct run_request *r, const struct run_options *o,
-                       struct err *e) MUST_USE;
+int request_fill_with(struct run_request *r, const struct run_options *o,
+                      struct err *e) MUST_USE;
+
+/*
+ * A set-up and its key (request_setup.c), once all else of the request is known; command
+ * as for --setup. A request that starts from a snapshot has it only when that is found:
+ * under is then what what is shipped is laid over, or all there is; else NULL.
+ */
+struct setupview;
+int request_fill_setup(struct run_request *r, const char *command,
+                       struct setupview *under, struct err *e) MUST_USE;
 
 /* Forget where it was found. */
 void request_clear_data(struct data_want *d);

@@ -23,27 +23,35 @@ static const struct {
 };
 #define N_AUTOMATIC (sizeof automatic / sizeof automatic[0])
 
-static bool
-is_in(const char *root, const char *dir, const char *name)
+/* "uv.lock" in `dir` of what is shipped: how that is named to people. malloc'ed */
+static char *
+shown_path(const char *dir, const char *name)
 {
-    char *in = path_join(root, dir);
-    char *path = path_join(in, name);
-    bool there = file_exists(path);
+    return dir[0] == '\0' ? xstrdup(name) : path_join(dir, name);
+}
 
+static int
+is_in(const struct setupkey_options *o, const char *dir, const char *name, bool *there,
+      struct err *e)
+{
+    char *path = shown_path(dir, name);
+    char *found = NULL;
+    int rc = setupkey_find(o, path, &found, e);
+
+    *there = found != NULL;
+    free(found);
     free(path);
-    free(in);
-    return there;
+    return rc;
 }
 
 /* The folder of the script relative to the root; of a command's first word, if that is a
  * file that is shipped. malloc'ed; NULL: there is none. */
 static char *
-script_dir(const struct run_request *r)
+shipped_script_dir(const struct run_request *r, const char *word)
 {
-    const char *word = r->spec.args.n > 0 ? r->spec.args.v[0] : "";
     char *way = path_join(r->spec.cwd, word);
     char *full = path_join(r->script.root, way);
-    char *dir = strchr(word, '/') != NULL ? realpath(full, NULL) : NULL;
+    char *dir = realpath(full, NULL);
     char *slash = dir == NULL ? NULL : strrchr(dir, '/');
     const char *inside = NULL;
     char *found;
@@ -59,6 +67,30 @@ script_dir(const struct run_request *r)
     return found;
 }
 
+/* The same of one that lies in a snapshot, by its name alone. */
+static char *
+kept_script_dir(const struct run_request *r, const char *word)
+{
+    char *dir = setupkey_within(r->spec.cwd, word);
+    char *slash = dir == NULL ? NULL : strrchr(dir, '/');
+
+    if (dir != NULL) {
+        *(slash != NULL ? slash : dir) = '\0';
+    }
+    return dir;
+}
+
+static char *
+script_dir(const struct run_request *r)
+{
+    const char *word = r->spec.args.n > 0 ? r->spec.args.v[0] : "";
+
+    if (strchr(word, '/') == NULL) {
+        return NULL;
+    }
+    return r->ships ? shipped_script_dir(r, word) : kept_script_dir(r, word);
+}
+
 /* Where `auto` looks, in this order: where the job starts, beside its script, at the root
  * of what is shipped. */
 static void
@@ -72,13 +104,6 @@ places_of(const struct run_request *r, struct strings *places)
     }
     strings_add_once(places, "");
     free(beside);
-}
-
-/* "uv.lock" in `dir` of what is shipped: how that is named to people. malloc'ed */
-static char *
-shown_path(const char *dir, const char *name)
-{
-    return dir[0] == '\0' ? xstrdup(name) : path_join(dir, name);
 }
 
 static void
@@ -98,58 +123,69 @@ use_automatic(struct run_request *r, const char *dir, size_t which)
     free(way);
 }
 
+/* What is in one of the places, if anything is. */
 static int
-find_automatic(struct run_request *r, struct err *e)
+look_in(struct run_request *r, const struct setupkey_options *o, const char *place,
+        struct err *e)
 {
-    struct strings places = {NULL, 0};
-    struct buf looked = BUF_INIT;
-    char shown[400];
+    for (size_t k = 0; k < N_AUTOMATIC && r->spec.setup == NULL; k++) {
+        bool there;
 
-    places_of(r, &places);
-    for (size_t i = 0; i < places.n && r->spec.setup == NULL; i++) {
-        for (size_t k = 0; k < N_AUTOMATIC && r->spec.setup == NULL; k++) {
-            if (is_in(r->script.root, places.v[i], automatic[k].file)) {
-                use_automatic(r, places.v[i], k);
-            }
+        if (is_in(o, place, automatic[k].file, &there, e) != 0) {
+            return -1;
         }
-        buf_printf(&looked, "%s'%s%s%s'", i == 0 ? "" : ", ", r->script.root,
-                   places.v[i][0] == '\0' ? "" : "/", places.v[i]);
+        if (there) {
+            use_automatic(r, place, k);
+        }
     }
-    (void)text_escape_to(shown, sizeof shown, buf_str(&looked));
-    buf_free(&looked);
-    strings_free(&places);
-    return r->spec.setup != NULL
-               ? 0
-               : err_set(e, ERR_NOT_FOUND,
-                         _("--setup auto: there is no uv.lock, requirements.txt or "
-                           "environment.yml in %s; write one, or the command: --setup "
-                           "'pip install PACKAGE'"),
-                         shown);
-}
-
-static int
-make_key(struct run_request *r, const struct run_options *ro, struct err *e)
-{
-    const struct setupkey_options o = {
-        .root = r->script.root, .with = &r->with, .with_git = ro->with_git};
-    char key[SHA256_HEX_LEN + 1];
-
-    if (setupkey_make(&o, &r->spec, key, e) != 0) {
-        return -1;
-    }
-    r->spec.setup_key = xstrdup(key);
     return 0;
 }
 
-int
-request_fill_setup(struct run_request *r, const struct run_options *o, struct err *e)
+static int
+nothing_found(const char *looked, struct err *e)
 {
-    const char *command = o->setup;
+    char shown[400];
 
-    if (command == NULL) {
-        return 0;
+    return err_set(e, ERR_NOT_FOUND,
+                   _("--setup auto: there is no uv.lock, requirements.txt or "
+                     "environment.yml in %s; write one, or the command: --setup "
+                     "'pip install PACKAGE'"),
+                   text_escape_to(shown, sizeof shown, looked));
+}
+
+static int
+find_automatic(struct run_request *r, const struct setupkey_options *o, struct err *e)
+{
+    const char *root = o->root != NULL ? o->root : r->spec.from;
+    struct strings places = {NULL, 0};
+    struct buf looked = BUF_INIT;
+    int rc = 0;
+
+    places_of(r, &places);
+    for (size_t i = 0; i < places.n && r->spec.setup == NULL && rc == 0; i++) {
+        rc = look_in(r, o, places.v[i], e);
+        buf_printf(&looked, "%s'%s%s%s'", i == 0 ? "" : ", ", root,
+                   places.v[i][0] == '\0' ? "" : "/", places.v[i]);
     }
-    if (o->venv != NULL) {
+    if (rc == 0 && r->spec.setup == NULL) {
+        rc = nothing_found(buf_str(&looked), e);
+    }
+    buf_free(&looked);
+    strings_free(&places);
+    return rc;
+}
+
+int
+request_fill_setup(struct run_request *r, const char *command, struct setupview *under,
+                   struct err *e)
+{
+    const struct setupkey_options o = {.root = r->ships ? r->script.root : NULL,
+                                       .with = &r->with,
+                                       .with_git = r->with_git,
+                                       .under = under};
+    char key[SHA256_HEX_LEN + 1];
+
+    if (r->spec.venv != NULL) {
         return err_set(
             e, ERR_INVALID, "%s",
             _("--setup installs beside the host's own Python, and --venv has a "
@@ -160,8 +196,12 @@ request_fill_setup(struct run_request *r, const struct run_options *o, struct er
     }
     if (strcmp(command, "auto") != 0) {
         r->spec.setup = xstrdup(command);
-    } else if (find_automatic(r, e) != 0) {
+    } else if (find_automatic(r, &o, e) != 0) {
         return -1;
     }
-    return make_key(r, o, e);
+    if (setupkey_make(&o, &r->spec, key, e) != 0) {
+        return -1;
+    }
+    r->spec.setup_key = xstrdup(key);
+    return 0;
 }

@@ -51,12 +51,9 @@ drop_last(struct buf *b)
     }
 }
 
-/*
- * word as a path from the root, "" for that itself, by its text alone; malloc'ed. NULL:
- * it leads out of it, and what is there does not come along.
- */
-static char *
-within(const char *place, const char *word)
+/* What leads out of the root does not come along. */
+char *
+setupkey_within(const char *place, const char *word)
 {
     char *whole = path_join(place, word);
     struct buf b = BUF_INIT;
@@ -80,6 +77,21 @@ within(const char *place, const char *word)
         return NULL;
     }
     return buf_steal(&b);
+}
+
+int
+setupkey_find(const struct setupkey_options *o, const char *path, char **out,
+              struct err *e)
+{
+    char *shipped = o->root == NULL ? NULL : path_join(o->root, path);
+
+    if (shipped != NULL && file_exists(shipped)) {
+        *out = shipped;
+        return 0;
+    }
+    free(shipped);
+    *out = NULL;
+    return o->under == NULL ? 0 : setupview_find(o->under, path, out, e);
 }
 
 /* A file whose words name further files. */
@@ -132,12 +144,10 @@ count_file(struct keying *k, const char *path, int fd, struct err *e)
 
 /* A pipe of that name neither holds us up nor is read. -1: it is no file. */
 static int
-open_file(const struct keying *k, const char *path, struct stat *st)
+open_file(const char *full, struct stat *st)
 {
-    char *full = path_join(k->o->root, path);
     int fd = open(full, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
 
-    free(full);
     if (fd != -1 && (fstat(fd, st) != 0 || !S_ISREG(st->st_mode))) {
         (void)fd_close(&fd);
     }
@@ -149,9 +159,8 @@ static int look_at_text(struct keying *k, const char *name, const void *text, si
 
 /* What a file that lists things names: also from where it lies itself. */
 static int
-read_list(struct keying *k, const char *path, struct err *e)
+read_list(struct keying *k, const char *path, const char *full, struct err *e)
 {
-    char *full = path_join(k->o->root, path);
     struct buf dir = BUF_INIT;
     struct buf b = BUF_INIT;
     size_t n_places = k->places.n;
@@ -168,7 +177,6 @@ read_list(struct keying *k, const char *path, struct err *e)
     while (k->places.n > n_places) {
         free(k->places.v[--k->places.n]);
     }
-    free(full);
     buf_free(&dir);
     buf_free(&b);
     return rc;
@@ -176,10 +184,11 @@ read_list(struct keying *k, const char *path, struct err *e)
 
 /* path is a file: count it, and what it names where it is one that lists things. */
 static int
-take_file(struct keying *k, const char *path, bool is_list, struct err *e)
+take_file(struct keying *k, const char *path, const char *full, bool is_list,
+          struct err *e)
 {
     struct stat st;
-    int fd = open_file(k, path, &st);
+    int fd = open_file(full, &st);
     int rc = 0;
 
     if (fd == -1 || strings_has(&k->files, path)) {
@@ -201,7 +210,7 @@ take_file(struct keying *k, const char *path, bool is_list, struct err *e)
         k->installed =
             is_list || text_ends_with(path, ".yml") || text_ends_with(path, ".yaml");
         k->nested++;
-        rc = read_list(k, path, e);
+        rc = read_list(k, path, full, e);
         k->nested--;
         k->installed = was;
     }
@@ -224,10 +233,21 @@ is_wanted(const struct keying *k, const char *path)
     return false;
 }
 
+/* What stands for a content. */
+static void
+count_looks(struct keying *k, const char *path, uint64_t size, int64_t mtime_ns)
+{
+    char *text = xasprintf("%s %" PRIu64 " %" PRId64, path, size, mtime_ns);
+
+    add_text(k->h, text);
+    free(text);
+}
+
 static int
 count_entry(struct keying *k, const struct scan_entry *s, struct err *e)
 {
     struct stat st;
+    char *full;
     int fd;
     int rc = 0;
 
@@ -235,12 +255,11 @@ count_entry(struct keying *k, const struct scan_entry *s, struct err *e)
         strings_has(&k->files, s->path)) {
         return 0;
     }
-    fd = open_file(k, s->path, &st);
+    full = path_join(k->o->root, s->path);
+    fd = open_file(full, &st);
+    free(full);
     if (fd == -1 || st.st_size > WHOLE_MAX) {
-        char *text = xasprintf("%s %" PRIu64 " %" PRId64, s->path, s->size, s->mtime_ns);
-
-        add_text(k->h, text);
-        free(text);
+        count_looks(k, s->path, s->size, s->mtime_ns);
     } else {
         rc = count_file(k, s->path, fd, e);
     }
@@ -249,7 +268,7 @@ count_entry(struct keying *k, const struct scan_entry *s, struct err *e)
 }
 
 static int
-count_dirs(struct keying *k, struct err *e)
+count_shipped(struct keying *k, struct err *e)
 {
     struct scan_options so = {.allow_home = true,
                               .with_git = k->o->with_git,
@@ -287,6 +306,29 @@ out:
     return rc;
 }
 
+/* Nothing is shipped: what the snapshot has there. */
+static void
+count_kept(struct keying *k)
+{
+    const struct setupview_entry *en;
+
+    for (size_t i = 0; (en = setupview_entry(k->o->under, i)) != NULL; i++) {
+        if (!en->is_dir && is_wanted(k, en->path) && !strings_has(&k->files, en->path)) {
+            count_looks(k, en->path, en->size, en->mtime_ns);
+        }
+    }
+}
+
+static int
+count_dirs(struct keying *k, struct err *e)
+{
+    if (k->o->root != NULL) {
+        return count_shipped(k, e);
+    }
+    count_kept(k);
+    return 0;
+}
+
 /* ---- words ---- */
 
 /* "." and "./pkg" are paths to pip, "torch" is a package though a folder is called so. */
@@ -302,14 +344,17 @@ take_word(struct keying *k, const char *word, bool is_list, bool dirs_too, struc
     int rc = 0;
 
     for (size_t i = 0; i < k->places.n && rc == 0; i++) {
-        char *path = within(k->places.v[i], word);
-        char *full = path == NULL ? NULL : path_join(k->o->root, path);
+        char *path = setupkey_within(k->places.v[i], word);
+        char *full = NULL;
         struct stat st;
 
+        if (path != NULL) {
+            rc = setupkey_find(k->o, path, &full, e);
+        }
         if (full == NULL || stat(full, &st) != 0) {
             /* nothing of ours */
         } else if (S_ISREG(st.st_mode)) {
-            rc = take_file(k, path, is_list, e);
+            rc = take_file(k, path, full, is_list, e);
         } else if (S_ISDIR(st.st_mode) && dirs_too && is_written_as_path(word)) {
             strings_add_once(&k->dirs, path);
         }
@@ -431,7 +476,7 @@ refuse_editable(const char *name, const char *target, struct err *e)
 static void
 go_to(struct keying *k, const char *dir)
 {
-    char *path = within(k->places.v[k->places.n - 1], dir);
+    char *path = setupkey_within(k->places.v[k->places.n - 1], dir);
 
     if (path != NULL && k->places.n < DIRS_MAX) {
         strings_add(&k->places, path);

@@ -6,6 +6,7 @@
 #include "base/attr.h"
 #include "base/err.h"
 #include "base/hash.h"
+#include "runner/cli/setupview.h"
 #include "runner/job/spec.h"
 
 /*
@@ -20,16 +21,34 @@
  * written as a path (with a slash, or a dot first) counts with all in it that is shipped;
  * of its files above 64 MiB size and time stand for the content.
  *
+ * Where what is shipped is laid over a snapshot, a file that is not among it is looked
+ * for there. Where nothing is shipped, a directory counts with the names, sizes and times
+ * of all that the snapshot has in it: which of it the job wrote nobody knows.
+ *
  * ERR_INVALID: an editable install of a directory, which leads every later job to the
  * directory of this one. ERR_RANGE: more than SETUPKEY_FILES_MAX files.
  */
 #define SETUPKEY_FILES_MAX 100000
 
 struct setupkey_options {
-    const char *root; /* absolute: what is shipped */
+    const char *root; /* absolute: what is shipped; NULL: nothing is */
     const struct strings *with;
     bool with_git;
+    struct setupview *under; /* the snapshot it is laid over, or NULL */
 };
+
+/*
+ * word as a path from the root, "" for that itself, by its text alone; malloc'ed. NULL:
+ * it leads out of it. place: relative to the root, where the word leads from.
+ */
+char *setupkey_within(const char *place, const char *word);
+
+/*
+ * Where what the set-up will see as path can be read here, malloc'ed (of a snapshot's
+ * directory not what is in it); *out NULL: there is none.
+ */
+int setupkey_find(const struct setupkey_options *o, const char *path, char **out,
+                  struct err *e) MUST_USE;
 
 /* s: its setup, cwd, python and conda. */
 int setupkey_make(const struct setupkey_options *o, const struct job_spec *s,

@@ -10,6 +10,7 @@
 #include "base/text.h"
 #include "runner/cli/due.h"
 #include "runner/cli/out.h"
+#include "runner/client/bring.h"
 #include "runner/client/hosts.h"
 #include "runner/client/i18n.h"
 #include "runner/job/change.h"
@@ -438,24 +439,6 @@ snapview_made(const struct cli *c, const struct snap_info *info, struct err *e)
 
 /* ---- files ---- */
 
-struct listing_at {
-    const struct buf *listing;
-    size_t at;
-};
-
-static int
-read_listing(void *ctx, void *to, size_t n, size_t *got, struct err *e)
-{
-    struct listing_at *l = ctx;
-    size_t left = l->listing->len - l->at;
-
-    (void)e;
-    *got = n < left ? n : left;
-    memcpy(to, l->listing->data + l->at, *got);
-    l->at += *got;
-    return 0;
-}
-
 static void
 mode_text(const struct tree_entry *en, char out[11])
 {
@@ -514,13 +497,13 @@ entry_json(const struct tree_entry *en, struct buf *out)
 int
 snapview_files(const struct cli *c, const struct buf *listing, struct err *e)
 {
-    struct listing_at at = {.listing = listing};
+    struct bring_listing_at at = {.listing = listing};
     struct tree_reader *r = NULL;
     const struct tree_group *g = NULL;
     struct buf out = BUF_INIT;
     int rc;
 
-    if (tree_open_stream(&r, read_listing, &at, e) != 0) {
+    if (tree_open_stream(&r, bring_listing_read, &at, e) != 0) {
         return -1;
     }
     while ((rc = tree_next(r, &g, e)) == 0 && g != NULL) {

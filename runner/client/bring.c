@@ -437,3 +437,16 @@ bring_listing(struct client *cl, struct session *s, const struct bring_want *w,
     buf_free(&listing);
     return rc;
 }
+
+int
+bring_listing_read(void *ctx, void *to, size_t n, size_t *got, struct err *e)
+{
+    struct bring_listing_at *l = ctx;
+    size_t left = l->listing->len - l->at;
+
+    (void)e;
+    *got = n < left ? n : left;
+    memcpy(to, l->listing->data + l->at, *got);
+    l->at += *got;
+    return 0;
+}

@@ -76,6 +76,12 @@ int bring_finish(struct bring *b, struct brought *out, struct err *e) MUST_USE;
 #define BRING_LISTING_MAX ((size_t)1 << 30)
 int bring_listing(struct client *cl, struct session *s, const struct bring_want *w,
                   struct buf *out, struct err *e) MUST_USE;
+/* To read it: tree_open_stream(&reader, bring_listing_read, &at, e). */
+struct bring_listing_at {
+    const struct buf *listing;
+    size_t at;
+};
+int bring_listing_read(void *ctx, void *to, size_t n, size_t *got, struct err *e);
 
 /*
  * Make what was brought appear at target (a path that does not exist yet, or, with

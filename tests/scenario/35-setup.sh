@@ -65,9 +65,11 @@ expect 0 gpurun snap show --json one
 [ "$(json 'len(d["setup"])')" = 64 ] || fail "the snapshot does not name its set-up"
 expect 0 gpurun snap files one
 hasnt installed
-expect 0 gpurun resume one
+expect 0 gpurun resume one --name again
 has "value 1"
 [ "$(n_ran)" = 1 ] || fail "resume ran it again"
+key() { gpurun --json snap show "$1" | /usr/bin/python3 -c 'import json, sys; print(json.load(sys.stdin)["setup"])'; }
+[ "$(key again)" = "$(key one)" ] || fail "the same files have another key"
 
 note "a variable that the command names belongs to it, one for the job alone does not"
 # shellcheck disable=SC2016
@@ -89,12 +91,52 @@ expect 0 run_it
 has "value 2"
 [ "$(n_ran)" = 2 ] || fail "it did not run again"
 
+note "resume --with-code runs it for the code that is shipped, and without that there is what the job had"
+echo 'VALUE = 7' >made.py
+expect 0 gpurun resume one --name newest --with-code
+has "value 7"
+has "setting up" "$work/err"
+expect 0 gpurun resume newest
+has "value 7"
+[ "$(n_ran)" = 3 ] || fail "it ran $(n_ran) times"
+
+note "where its layer is not, the set-up of a resumed job has the key of the files that it sees"
+expect 0 gpurun --host $H --name changes --setup 'sh setup.sh made.py' -- sh -c 'echo "VALUE = 8" >made.py'
+mkdir "$work/bin"
+printf '#!/bin/sh\nexec /usr/bin/python3 "$@"\n' >"$work/bin/python3"
+chmod 755 "$work/bin/python3"
+other=$work/bin:/usr/bin:/bin # another interpreter, so another layer
+: >"$work/ran"
+expect 0 gpurun resume changes --env PATH="$other" -- python3 use.py
+has "value 8"
+echo 'VALUE = 8' >made.py
+expect 0 run_it --env PATH="$other"
+has "value 8"
+[ "$(n_ran)" = 1 ] || fail "the same files have another key: it ran $(n_ran) times"
+
+note "resume --setup: with the files of the snapshot, auto too"
+expect 100 gpurun resume one --setup auto
+has "there is no uv.lock, requirements.txt or environment.yml in 's" "$work/err"
+expect 100 gpurun resume one --venv x --setup true
+has "exclude each other" "$work/err"
+echo '# nothing' >requirements.txt
+ln -s requirements.txt more.txt
+echo 'import installed; print("value", installed.VALUE)' >plain.py
+expect 1 gpurun --host $H --name lacks plain.py
+rm requirements.txt more.txt
+expect 1 gpurun resume lacks --setup auto
+has "by requirements.txt: python3 -m pip install -r requirements.txt" "$work/err"
+expect 0 gpurun resume lacks --setup 'sh setup.sh made.py more.txt'
+has "value 8"
+
 note "the layer comes back from the store"
+echo 'VALUE = 2' >made.py
+: >"$work/ran"
 rm -rf "$agent_home"/renters/*/setup/????????????*
 expect 0 run_it
 has "value 2"
 has tool
-[ "$(n_ran)" = 2 ] || fail "it ran again"
+[ "$(n_ran)" = 0 ] || fail "it ran again"
 
 note "a set-up that fails ends the job with its words; nothing of it is kept"
 expect 102 gpurun --host $H --name bad --setup 'echo no such package >&2; exit 3' use.py

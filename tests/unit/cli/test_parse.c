@@ -237,8 +237,7 @@ other_commands__take_words_in_any_order(void **state)
         {"config a b c", "! one word too many"},
         {"config ask-above -- -5", "config ask-above -5 {}"},
         {"host add -- -x y", "host add -x y {}"},
-        {"resume j1 --setup=make", "! --setup goes with run: a job that is resumed"},
-        {"resume --from s1 j1", "! --from goes with run: "},
+        {"resume j1 --from=s1", "! --from goes with run: a job that is resumed"},
     };
 
     (void)state;
