@@ -318,6 +318,7 @@ demo:
 	@$(MAKE) --no-print-directory $(PAR) all
 	@BUILD=$(B) examples/demo
 
+# Fails where a goal was missed, after all rows.
 bench:
 	@tests/deps bench
 	@$(MAKE) --no-print-directory $(PAR) tests
@@ -330,6 +331,7 @@ bench-meter:
 	@$(MAKE) --no-print-directory $(PAR) $(B)/tests/tools/bench_meter $(B)/bin/gpurun
 	@dir=$$(mktemp -d $(B)/bench-meter.XXXXXX) && trap 'rm -rf "$$dir"' EXIT && \
 	    $(B)/tests/tools/bench_meter "$$dir" $(ROWS) $(ONLY)
+# As bench.
 bench-storage:
 	@tests/deps bench
 	@$(MAKE) --no-print-directory $(PAR) tests

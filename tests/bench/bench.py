@@ -1,6 +1,8 @@
 """make bench: what we do against what people do today, in turn, medians.
 
     bench.py [--build DIR] [--rounds N] [--only TEXT] [--work DIR] [--keep]
+
+Status 1 where a goal was missed, after all rows.
 """
 
 import argparse

@@ -225,12 +225,15 @@ class Bench:
         print(f"# {os.path.basename(path)}: {n} files, {megabytes(path)} MB", flush=True)
 
     def verdict(self):
+        """Say what was missed; is there nothing of it?"""
         missed = [n for n, v in self.rows if v != "met"]
         print(f"{len(self.rows) - len(missed)} met, {len(missed)} missed" + "".join(f"; {n}" for n in missed))
+        return not missed
 
 
 def main(parser, cases):
-    """cases: functions of a Bench, each of which looks at bench.wanted itself."""
+    """cases: functions of a Bench, each of which looks at bench.wanted itself. 1 where a row missed its goal,
+    once all were run."""
     parser.add_argument("--build", type=os.path.abspath, default=os.path.join(ROOT, "build/dev"))
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--only", help="cases whose name holds this text")
@@ -240,7 +243,6 @@ def main(parser, cases):
     try:
         for c in cases:
             c(b)
-        b.verdict()
+        return 0 if b.verdict() else 1
     finally:
         b.close()
-    return 0
