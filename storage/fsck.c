@@ -40,6 +40,14 @@ fsck_say(const struct fsck *f, const char *fmt, ...)
     f->o->say(f->o->arg, &line);
 }
 
+void
+fsck_care(const struct fsck *f, enum care_step step, uint64_t done, uint64_t all)
+{
+    if (f->o->progress != NULL) {
+        f->o->progress(f->o->arg, step, done, all);
+    }
+}
+
 bool
 fsck_clean(const struct fsck_result *r)
 {
@@ -154,6 +162,7 @@ fsck_index(struct fsck *f, struct err *e)
 {
     bool sound = false;
 
+    fsck_care(f, CARE_INDEX, 0, 0);
     if (index_check_file(f->s->ix, &sound, e) == -1) {
         return -1;
     }

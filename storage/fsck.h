@@ -7,6 +7,7 @@
 
 #include "base/attr.h"
 #include "base/err.h"
+#include "storage/care.h"
 #include "storage/gc.h"
 #include "storage/manifest.h"
 #include "storage/store.h"
@@ -51,7 +52,7 @@ struct fsck_options {
     void (*damaged)(void *arg, const char *snap_id, const char *path, size_t path_len,
                     const struct err *why);
     void (*say)(void *arg, const struct err *line); /* its msg and form */
-    void (*progress)(void *arg, uint64_t done_bytes, uint64_t all_bytes);
+    care_fn *progress;
     void *arg; /* of the three; each may be NULL */
 };
 

@@ -23,6 +23,7 @@ struct fsck {
 
 /* A line that is there already. */
 void fsck_tell(const struct fsck *f, const struct err *line);
+void fsck_care(const struct fsck *f, enum care_step step, uint64_t done, uint64_t all);
 void fsck_say(const struct fsck *f, const char *fmt, ...) PRINTF_LIKE(2, 3);
 
 /* Every pack that the index knows. */

@@ -20,6 +20,14 @@ struct findings {
     uint64_t n_scarred; /* entries with damage, whether or not another copy helps */
 };
 
+/* How long a pack is may be what is damaged. */
+static void
+tell_place(const struct fsck *f, const struct fsck_pack *p, uint64_t end)
+{
+    fsck_care(f, CARE_PACKS, f->done_bytes + (end < p->row.bytes ? end : p->row.bytes),
+              f->all_bytes);
+}
+
 /* Read every entry; with_index: and see whether the index says the same of each. */
 static int
 read_through(struct fsck *f, struct fsck_pack *p, int fd, struct findings *fi,
@@ -45,6 +53,7 @@ read_through(struct fsck *f, struct fsck_pack *p, int fd, struct findings *fi,
         }
         fi->n_scarred += scarred ? 1 : 0;
         f->r->bytes += en->stored_len;
+        tell_place(f, p, (uint64_t)en->offset + en->stored_len);
         if (en->second) {
             continue;
         }
@@ -294,9 +303,7 @@ fsck_packs(struct fsck *f, struct err *e)
             return -1;
         }
         f->done_bytes += f->packs[i].row.bytes;
-        if (f->o->progress != NULL) {
-            f->o->progress(f->o->arg, f->done_bytes, f->all_bytes);
-        }
+        fsck_care(f, CARE_PACKS, f->done_bytes, f->all_bytes);
     }
     return 0;
 }

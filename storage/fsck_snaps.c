@@ -131,6 +131,7 @@ fsck_snaps(struct fsck *f, struct err *e)
         return -1;
     }
     for (size_t i = 0; rc == 0 && i < ids.n; i++) {
+        fsck_care(f, CARE_SNAPSHOTS, i, ids.n);
         rc = check_snap(f, ids.v[i], e);
     }
     free(ids.v);

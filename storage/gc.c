@@ -40,6 +40,14 @@ gc_tell(const struct gc *g, const struct err *line)
     }
 }
 
+void
+gc_care(const struct gc *g, enum care_step step, uint64_t done, uint64_t all)
+{
+    if (g->o->progress != NULL) {
+        g->o->progress(g->o->progress_arg, step, done, all);
+    }
+}
+
 /* An index that names packs which are not there is not one to delete by. */
 static int
 check_packs(struct gc *g, struct err *e)
@@ -181,6 +189,7 @@ gc_judge(struct gc *g, struct err *e)
     size_t n = JUDGE_BATCH;
     int rc = -1;
 
+    gc_care(g, CARE_INDEX, 0, 0);
     while (n == JUDGE_BATCH) {
         if (index_rows_after(g->s->ix, &after, JUDGE_BATCH, rows, &n, e) == -1 ||
             judge_batch(g, rows, n, &live_at, &v, e) == -1) {

@@ -7,6 +7,7 @@
 
 #include "base/attr.h"
 #include "base/err.h"
+#include "storage/care.h"
 #include "storage/manifest.h"
 #include "storage/store.h"
 
@@ -54,6 +55,8 @@ struct gc_options {
     /* Explanations for people, a line each (its msg and form); NULL: none. */
     void (*say)(void *arg, const struct err *line);
     void *say_arg;
+    care_fn *progress; /* NULL: nobody watches */
+    void *progress_arg;
 };
 
 struct gc_result {

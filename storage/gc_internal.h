@@ -53,6 +53,8 @@ void gc_say(struct gc *g, const char *fmt, ...) PRINTF_LIKE(2, 3);
 /* A line that is there already. */
 void gc_tell(const struct gc *g, const struct err *line);
 
+void gc_care(const struct gc *g, enum care_step step, uint64_t done, uint64_t all);
+
 /*
  * Find out what is claimed: fills live and gen_ok. Nothing has been deleted or
  * condemned when this fails.

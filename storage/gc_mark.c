@@ -264,6 +264,7 @@ mark_claimed(struct gc *g, const struct seen_snap *seen, size_t n_seen, struct e
         return -1;
     }
     for (size_t i = 0; i < ids.n; i++) {
+        gc_care(g, CARE_SNAPSHOTS, i, ids.n);
         if ((was_gone(seen, n_seen, ids.v[i])
                  ? mark_names(g, ids.v[i], &trees, e)
                  : mark_snapshot(g, ids.v[i], &trees, e)) == -1) {

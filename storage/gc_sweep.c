@@ -515,13 +515,20 @@ gc_sweep(struct gc *g, struct err *e)
     struct group gr = {0};
     size_t n;
     struct pack_use **v = choose(g, &n);
+    uint64_t all_bytes = 0;
+    uint64_t done_bytes = 0;
     int rc = -1;
 
     for (size_t i = 0; i < n; i++) {
+        all_bytes += v[i]->row.bytes;
+    }
+    for (size_t i = 0; i < n; i++) {
+        gc_care(g, CARE_SWEEP, done_bytes, all_bytes);
         say_choice(g, v[i]);
         if (!g->o->dry_run && sweep_one(g, &gr, v[i], e) == -1) {
             goto out;
         }
+        done_bytes += v[i]->row.bytes;
     }
     rc = group_finish(g, &gr, e);
 

@@ -10,8 +10,8 @@
 
 struct verify {
     struct store *store;
-    void (*damaged)(void *arg, const char *path, size_t path_len, const struct err *why);
-    void *arg;
+    const struct verify_options *o;
+    uint64_t all_bytes;
     struct verify_result sums;
     struct buf data;
     struct buf path; /* of the big file that goes on in the next group */
@@ -24,8 +24,8 @@ tell(struct verify *v, const char *path, size_t len, const struct err *why)
 {
     v->sums.n_damaged++;
     named_add(&v->named, path, len);
-    if (v->damaged != NULL) {
-        v->damaged(v->arg, path, len, why);
+    if (v->o->damaged != NULL) {
+        v->o->damaged(v->o->arg, path, len, why);
     }
 }
 
@@ -57,8 +57,9 @@ tell_links(struct verify *v, const struct tree_group *g)
     for (size_t i = 0; i < g->n_entries; i++) {
         if (named_by_link(&v->named, &g->entries[i])) {
             v->sums.n_damaged++;
-            if (v->damaged != NULL) {
-                v->damaged(v->arg, g->entries[i].path, g->entries[i].path_len, &why);
+            if (v->o->damaged != NULL) {
+                v->o->damaged(v->o->arg, g->entries[i].path, g->entries[i].path_len,
+                              &why);
             }
         }
     }
@@ -71,6 +72,9 @@ check_chunk(struct verify *v, const struct tree_chunk *c, bool *lost, struct err
     buf_reset(&v->data);
     v->sums.n_chunks++;
     v->sums.bytes += c->len;
+    if (v->o->progress != NULL) {
+        v->o->progress(v->o->arg, CARE_CONTENTS, v->sums.bytes, v->all_bytes);
+    }
     *lost = true;
     if (store_get(v->store, &c->id, &v->data, e) == -1) {
         return pack_is_damage(e) || e->code == ERR_NOT_FOUND ? 0 : -1;
@@ -124,17 +128,18 @@ check_group(struct verify *v, const struct tree_group *g, struct err *e)
 }
 
 int
-verify_tree(struct store *s, const struct sha256 *tree,
-            void (*damaged)(void *arg, const char *path, size_t path_len,
-                            const struct err *why),
-            void *arg, struct verify_result *out, struct err *e)
+verify_tree(struct store *s, const struct sha256 *tree, const struct verify_options *o,
+            struct verify_result *out, struct err *e)
 {
     struct tree_source source = tree_source_store(s);
-    struct verify v = {.store = s, .damaged = damaged, .arg = arg};
+    struct verify v = {.store = s, .o = o};
     const struct tree_group *g = NULL;
     struct tree_reader *r = NULL;
     int rc = tree_open(&r, tree, &source, e);
 
+    if (rc == 0) {
+        v.all_bytes = tree_totals(r)->stored;
+    }
     while (rc == 0 && (rc = tree_next(r, &g, e)) == 0 && g != NULL) {
         rc = check_group(&v, g, e);
     }

@@ -7,6 +7,7 @@
 #include "base/attr.h"
 #include "base/err.h"
 #include "base/hash.h"
+#include "storage/care.h"
 #include "storage/store.h"
 
 /*
@@ -18,15 +19,20 @@ struct verify_result {
     uint64_t n_damaged;                  /* files that cannot be given back whole */
 };
 
+struct verify_options {
+    void (*damaged)(void *arg, const char *path, size_t path_len, const struct err *why);
+    care_fn *progress;
+    void *arg; /* of both; each may be NULL */
+};
+
 /*
- * damaged (NULL allowed) is told each file that needs a chunk that is missing or damaged.
+ * damaged is told each file that needs a chunk that is missing or damaged.
  * 0 also then. -1: the tree itself cannot be read to its end, or a call failed for a
  * reason that says nothing of the data (no memory, no descriptor): what came before was
  * told.
  */
 int verify_tree(struct store *s, const struct sha256 *tree,
-                void (*damaged)(void *arg, const char *path, size_t path_len,
-                                const struct err *why),
-                void *arg, struct verify_result *out, struct err *e) MUST_USE;
+                const struct verify_options *o, struct verify_result *out,
+                struct err *e) MUST_USE;
 
 #endif

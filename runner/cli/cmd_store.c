@@ -9,6 +9,7 @@
 #include "runner/cli/context.h"
 #include "runner/cli/find.h"
 #include "runner/cli/out.h"
+#include "runner/cli/watched.h"
 #include "runner/client/hosts.h"
 #include "runner/client/i18n.h"
 #include "runner/client/place.h"
@@ -67,6 +68,8 @@ answers_free(struct answers *a)
 #define ANSWERS_MAX 100
 
 struct question {
+    const struct cli *c;
+    struct client *cl;
     const char *verb;
     const char *snapshot; /* NULL: of none */
     bool dry_run;
@@ -89,7 +92,7 @@ ask_once(struct session *s, const struct question *q, int64_t named, struct answ
     if (named > 0) {
         rec_add_int(req, "named", named);
     }
-    rc = session_call(s, req, -1, &resp, e);
+    rc = watched_call(q->c, q->cl, s, req, &resp, e);
     if (rc == 0) {
         a->v = xrealloc(a->v, (a->n + 1) * sizeof(struct rec *));
         a->v[a->n++] = resp;
@@ -290,12 +293,11 @@ take_fsck(struct gathered *g, const struct answers *a)
 /* ---- asking ---- */
 
 static int
-ask_one(struct session *s, const char *verb, bool dry_run, struct gathered *g,
-        take_fn *take, struct err *e)
+ask_one(struct session *s, const struct question *q, struct gathered *g, take_fn *take,
+        struct err *e)
 {
-    const struct question q = {.verb = verb, .dry_run = dry_run};
     struct answers a = {.n = 0};
-    int rc = ask_for_all(s, &q, &a, e);
+    int rc = ask_for_all(s, q, &a, e);
 
     if (rc == 0) {
         g->host = session_host(s)->name;
@@ -314,9 +316,9 @@ ask_one(struct session *s, const char *verb, bool dry_run, struct gathered *g,
 
 /* All hosts that answer; the first failure is the command's, after all were asked. */
 static int
-ask_all(struct cli *c, struct client *cl, const char *verb, bool dry_run,
-        struct gathered *g, take_fn *take, struct err *e)
+ask_all(const struct question *q, struct gathered *g, take_fn *take, struct err *e)
 {
+    struct client *cl = q->cl;
     struct host_list hosts = {NULL, 0};
     struct place *p = NULL;
     int rc = -1;
@@ -333,14 +335,14 @@ ask_all(struct cli *c, struct client *cl, const char *verb, bool dry_run,
 
         if (session_state(cand->session) != SESSION_UP) {
             why = session_why(cand->session)->err;
-        } else if (ask_one(cand->session, verb, dry_run, g, take, &why) == 0) {
+        } else if (ask_one(cand->session, q, g, take, &why) == 0) {
             continue;
         }
         if (rc == 0) {
             *e = why;
             rc = 1;
         } else {
-            say(c, "%s", why.msg);
+            say(q->c, "%s", why.msg);
         }
     }
     place_free(p);
@@ -353,6 +355,7 @@ ask(struct cli *c, const struct store_options *o, const char *verb, take_fn *tak
     struct err *e)
 {
     struct client cl = {.loop = NULL};
+    const struct question q = {.c = c, .cl = &cl, .verb = verb, .dry_run = o->dry_run};
     struct session *s = NULL;
     struct buf out = BUF_INIT;
     struct json_writer j = json_to(&out);
@@ -368,10 +371,10 @@ ask(struct cli *c, const struct store_options *o, const char *verb, take_fn *tak
     if (context_open(&cl, c, e) == 0 && o->host != NULL) {
         rc = context_session(&cl, o->host, CONTEXT_PATIENCE_NS, &s, e);
         c->stage = STAGE_TRYING;
-        rc = rc == 0 ? ask_one(s, verb, o->dry_run, &g, take, e) : -1;
+        rc = rc == 0 ? ask_one(s, &q, &g, take, e) : -1;
     } else if (cl.loop != NULL) {
         c->stage = STAGE_TRYING;
-        rc = ask_all(c, &cl, verb, o->dry_run, &g, take, e);
+        rc = ask_all(&q, &g, take, e);
     }
     if (c->g.json) {
         json_arr_end(&j);
@@ -472,7 +475,7 @@ run_verify(struct cli *c, const void *options, const struct words *w, struct err
 {
     struct client cl = {.loop = NULL};
     struct data_ref ref = {.session = NULL};
-    struct question q = {.verb = VERB_SNAP_VERIFY};
+    struct question q = {.c = c, .cl = &cl, .verb = VERB_SNAP_VERIFY};
     struct answers a = {.n = 0};
     struct buf out = BUF_INIT;
     int rc = -1;

@@ -77,8 +77,8 @@ static int
 gc_one(void *ctx, const struct renter *r, const char *path, struct err *e)
 {
     struct gc_job *j = ctx;
-    int rc = upkeep_gc(r, j->dry_run, j->dry_run && !j->quiet ? say_line : NULL, NULL,
-                       &j->sums, e);
+    const struct upkeep_told told = {.say = j->dry_run && !j->quiet ? say_line : NULL};
+    int rc = upkeep_gc(r, j->dry_run, &told, &j->sums, e);
 
     (void)path;
     if (j->sums.clock_doubt.code != ERR_NONE) {

@@ -22,6 +22,7 @@ void
 serve_work_free(struct serve_work *w)
 {
     rec_free(w->reply);
+    serve_pace_close(w->pace);
     free(w->name);
     free(w->path);
     free(w->only);

@@ -2,6 +2,7 @@
 #define RUNNER_HOST_SERVE_WORK_H
 
 #include "runner/host/serve_internal.h"
+#include "runner/host/serve_pace.h"
 
 /*
  * Requests that read or write whole directories or stores: each has a thread of its own,
@@ -27,8 +28,9 @@ struct serve_work {
     char *name;
     char *path;
     char *only;
-    struct strings env; /* K=V */
-    struct rec *reply;  /* run may begin the answer */
+    struct strings env;      /* K=V */
+    struct rec *reply;       /* run may begin the answer */
+    struct serve_pace *pace; /* NULL: how it goes is nobody's interest */
 };
 
 struct serve_work *serve_work_new(struct serve *s, uint64_t id);

@@ -166,16 +166,19 @@ really_gc(const struct renter *r, const struct gc_options *o, const char *store,
 }
 
 int
-upkeep_gc(const struct renter *r, bool dry_run,
-          void (*say)(void *arg, const struct err *line), void *arg,
+upkeep_gc(const struct renter *r, bool dry_run, const struct upkeep_told *told,
           struct upkeep_gc *sums, struct err *e)
 {
+    static const struct upkeep_told none;
+    const struct upkeep_told *t = told != NULL ? told : &none;
     struct gc_options o = {.walk = gc_walk_tree,
                            .walk_names = gc_walk_names,
                            .dry_run = dry_run,
                            .wait = true,
-                           .say = say,
-                           .say_arg = arg};
+                           .say = t->say,
+                           .say_arg = t->arg,
+                           .progress = t->progress,
+                           .progress_arg = t->arg};
     char *path = workdirs_store_path(r);
     int rc = dry_run ? would_gc(r, &o, path, sums, e) : really_gc(r, &o, path, sums, e);
 
@@ -228,7 +231,7 @@ upkeep_main(const char *renter_id)
         if (notices_give(a, r, &n_told, &e) != 0) { /* the rest is due all the same */
             (void)fprintf(stderr, "gpurun-agent: %s\n", e.msg);
         }
-        rc = upkeep_gc(r, false, NULL, NULL, &sums, &e);
+        rc = upkeep_gc(r, false, NULL, &sums, &e);
     }
     if (rc != 0) {
         (void)fprintf(stderr, "gpurun-agent: %s\n", e.msg);

@@ -8,6 +8,7 @@
 #include "base/attr.h"
 #include "base/err.h"
 #include "runner/host/agent.h"
+#include "storage/care.h"
 
 /* Looking after a renter's store: for the owner's commands and for the renter's own. */
 
@@ -19,14 +20,19 @@ struct upkeep_gc {
     struct err clock_doubt; /* ERR_NONE: what has expired was given up; else why not */
 };
 
+struct upkeep_told {
+    void (*say)(void *arg, const struct err *line);
+    care_fn *progress; /* of the store */
+    void *arg;         /* of both; each may be NULL */
+};
+
 /*
  * Give up what has expired, trim the directories of ended jobs, and take away what no
- * snapshot claims. dry_run: say what would be done (say, NULL allowed), change nothing.
+ * snapshot claims. dry_run: say what would be done, change nothing. told: NULL allowed.
  * Sums are added to *sums. No store yet: nothing to do. -1: something could not be done,
  * the first thing is told; the rest was done all the same, and is in *sums.
  */
-int upkeep_gc(const struct renter *r, bool dry_run,
-              void (*say)(void *arg, const struct err *line), void *arg,
+int upkeep_gc(const struct renter *r, bool dry_run, const struct upkeep_told *told,
               struct upkeep_gc *sums, struct err *e) MUST_USE;
 
 /*

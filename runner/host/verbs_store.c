@@ -27,6 +27,7 @@
 
 struct lines {
     struct rec *to;
+    struct serve_pace *pace;
     size_t n; /* explanations */
     size_t n_damaged;
     size_t n_bytes;
@@ -74,6 +75,14 @@ end_damaged(const struct lines *l)
     }
 }
 
+static void
+on_progress(void *arg, enum care_step step, uint64_t done, uint64_t all)
+{
+    const struct lines *l = arg;
+
+    serve_pace_tell(l->pace, step, done, all);
+}
+
 static int
 named_before(const struct rec *req, int64_t *out, struct err *e)
 {
@@ -104,7 +113,9 @@ static int
 verify_run(void *ctx, struct err *e)
 {
     struct serve_work *w = ctx;
-    struct lines l = {.to = w->reply, .named = w->named};
+    struct lines l = {.to = w->reply, .pace = w->pace, .named = w->named};
+    const struct verify_options o = {
+        .damaged = add_damaged, .progress = on_progress, .arg = &l};
     struct verify_result sums = {0};
     struct manifest *m = NULL;
     struct store *s = NULL;
@@ -112,7 +123,7 @@ verify_run(void *ctx, struct err *e)
 
     if (workdirs_open_store(w->serve->renter, &s, e) == 0 &&
         workdirs_kept_tree(s, w->snapshot, &m, e) == 0 &&
-        verify_tree(s, &m->tree, add_damaged, &l, &sums, e) == 0) {
+        verify_tree(s, &m->tree, &o, &sums, e) == 0) {
         rec_add_int(w->reply, "n_entries", (int64_t)sums.n_entries);
         rec_add_int(w->reply, "n_chunks", (int64_t)sums.n_chunks);
         rec_add_int(w->reply, "bytes", (int64_t)sums.bytes);
@@ -135,7 +146,8 @@ snap_verify(struct serve *s, uint64_t id, const struct rec *req)
     w->answer = answer_reply;
     w->reply = msg_answer_new(VERB_SNAP_VERIFY);
     if (serve_need_id(req, "snapshot", ID_SNAPSHOT, w->snapshot, &e) != 0 ||
-        named_before(req, &w->named, &e) != 0) {
+        named_before(req, &w->named, &e) != 0 ||
+        serve_pace_open(&w->pace, s, req, &e) != 0) {
         serve_fail(s, id, &e);
         serve_work_free(w);
         return;
@@ -263,12 +275,13 @@ static int
 gc_run_work(void *ctx, struct err *e)
 {
     struct serve_work *w = ctx;
-    struct lines l = {.to = w->reply};
+    struct lines l = {.to = w->reply, .pace = w->pace};
+    const struct upkeep_told told = {
+        .say = w->dry_run ? add_line : NULL, .progress = on_progress, .arg = &l};
     struct upkeep_gc sums = {0};
     char size[TEXT_SIZE_MAX];
 
-    if (upkeep_gc(w->serve->renter, w->dry_run, w->dry_run ? add_line : NULL, &l, &sums,
-                  e) != 0) {
+    if (upkeep_gc(w->serve->renter, w->dry_run, &told, &sums, e) != 0) {
         text_format_size(sums.freed_bytes, size);
         return w->dry_run ? -1 : err_wrap(e, "%s freed, but not all was done", size);
     }
@@ -292,7 +305,8 @@ store_gc(struct serve *s, uint64_t id, const struct rec *req)
     w->run = gc_run_work;
     w->answer = answer_reply;
     w->reply = msg_answer_new(VERB_STORE_GC);
-    if (serve_flag(req, "dry_run", &w->dry_run, &e) != 0) {
+    if (serve_flag(req, "dry_run", &w->dry_run, &e) != 0 ||
+        serve_pace_open(&w->pace, s, req, &e) != 0) {
         serve_fail(s, id, &e);
         serve_work_free(w);
         return;
@@ -331,11 +345,12 @@ static int
 fsck_run_work(void *ctx, struct err *e)
 {
     struct serve_work *w = ctx;
-    struct lines l = {.to = w->reply, .named = w->named};
+    struct lines l = {.to = w->reply, .pace = w->pace, .named = w->named};
     struct fsck_options o = {.walk = gc_walk_tree,
                              .files = fsck_files_tree,
                              .damaged = say_damaged,
                              .say = add_line,
+                             .progress = on_progress,
                              .arg = &l};
     char *path = workdirs_store_path(w->serve->renter);
     struct fsck_result res = {0};
@@ -363,7 +378,8 @@ store_fsck(struct serve *s, uint64_t id, const struct rec *req)
     w->run = fsck_run_work;
     w->answer = answer_reply;
     w->reply = msg_answer_new(VERB_STORE_FSCK);
-    if (named_before(req, &w->named, &e) != 0) {
+    if (named_before(req, &w->named, &e) != 0 ||
+        serve_pace_open(&w->pace, s, req, &e) != 0) {
         serve_fail(s, id, &e);
         serve_work_free(w);
         return;

@@ -59,7 +59,8 @@
 #define SAMPLE_TYPE  "gpurun.sample.v1"
 #define TOP_JOBS_MAX 256
 
-#define EVENT_STATE "gpurun.event.state.v1" /* job, state (bytes) */
+#define EVENT_STATE    "gpurun.event.state.v1"    /* job, state (bytes) */
+#define EVENT_PROGRESS "gpurun.event.progress.v1" /* job/pace.h */
 
 /*
  * Where a quota is set it is answered with a record: left_bytes, how many may come (as

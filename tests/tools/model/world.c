@@ -171,7 +171,9 @@ is_whole(struct store *st, const struct slot *s, char why[WHY_MAX])
     struct verify_result sums = {0};
     struct err e;
 
-    if (verify_tree(st, &s->tree, note_file, why, &sums, &e) != 0) {
+    if (verify_tree(st, &s->tree,
+                    &(struct verify_options){.damaged = note_file, .arg = why}, &sums,
+                    &e) != 0) {
         (void)snprintf(why, WHY_MAX, "%s", e.msg);
         return false;
     }

@@ -196,7 +196,7 @@ check_imported(struct store *s)
         return;
     }
     assert_int_equal(c.data, SNAP_DATA_KEPT);
-    OK(verify_tree(s, &archive.tree, NULL, NULL, &v, e));
+    OK(verify_tree(s, &archive.tree, &(struct verify_options){.damaged = NULL}, &v, e));
     assert_int_equal(v.n_damaged, 0);
     assert_int_equal(v.n_entries, archive.n_entries);
 }

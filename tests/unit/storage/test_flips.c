@@ -286,7 +286,9 @@ restore_what_is_sound(struct store *s, unsigned k)
     struct names damaged = {.n = 0};
     struct verify_result v;
 
-    OK(verify_tree(s, &kept[k].tree, add_name, &damaged, &v, e));
+    OK(verify_tree(s, &kept[k].tree,
+                   &(struct verify_options){.damaged = add_name, .arg = &damaged}, &v,
+                   e));
     assert_int_equal(v.n_damaged, damaged.n);
     if (damaged.n == 0) {
         restore_whole(s, k, false);

@@ -61,6 +61,9 @@ copy_model(void)
 struct report {
     size_t n_named;
     char last[1100];
+    enum care_step step;
+    uint64_t done, all; /* of packs */
+    uint64_t n_snaps;
 };
 
 static void
@@ -74,11 +77,29 @@ note(void *arg, const char *snap_id, const char *path, size_t path_len,
                    path == NULL ? "" : path, why->msg);
 }
 
+static void
+watch(void *arg, enum care_step step, uint64_t done, uint64_t all)
+{
+    struct report *r = arg;
+
+    if (step == CARE_PACKS) {
+        assert_true(r->step != CARE_PACKS || done >= r->done);
+        assert_true(done <= all);
+        r->done = done;
+        r->all = all;
+    }
+    r->n_snaps += step == CARE_SNAPSHOTS ? 1 : 0;
+    r->step = step;
+}
+
 static struct fsck_result
 run_fsck(const char *dir, struct report *rep)
 {
-    const struct fsck_options o = {
-        .walk = walk_list, .files = list_files, .damaged = note, .arg = rep};
+    const struct fsck_options o = {.walk = walk_list,
+                                   .files = list_files,
+                                   .damaged = note,
+                                   .progress = watch,
+                                   .arg = rep};
     struct fsck_result r = {0};
 
     memset(rep, 0, sizeof *rep);
@@ -210,6 +231,9 @@ fsck__finds_nothing_wrong_in_a_sound_store(void **state)
 
     (void)state;
     assert_true(fsck_clean(&r));
+    assert_int_not_equal(rep.all, 0);
+    assert_int_equal(rep.done, rep.all);
+    assert_int_equal(rep.n_snaps, r.n_snaps);
     assert_int_equal(r.n_snaps, N_SNAPS);
     assert_int_equal(r.n_bad_packs, 0);
     assert_int_equal(r.n_index_errors, 0);

@@ -125,10 +125,15 @@ verify__calls_nothing_damaged_without_memory(void **state)
     OK(build_tree(fd, &o, &sink, &r, e));
     OK(store_commit(s, e));
     none_left = true;
-    FAILS(verify_tree(s, &r.tree, count_file, &n_told, &sums, e), ERR_SPACE);
+    FAILS(verify_tree(s, &r.tree,
+                      &(struct verify_options){.damaged = count_file, .arg = &n_told},
+                      &sums, e),
+          ERR_SPACE);
     assert_int_equal(n_told, 0);
     none_left = false;
-    OK(verify_tree(s, &r.tree, count_file, &n_told, &sums, e));
+    OK(verify_tree(s, &r.tree,
+                   &(struct verify_options){.damaged = count_file, .arg = &n_told}, &sums,
+                   e));
     assert_int_equal(n_told, 0);
     assert_int_equal(sums.n_damaged, 0);
     assert_int_equal(sums.n_entries, 2);

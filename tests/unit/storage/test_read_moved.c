@@ -134,7 +134,7 @@ verify__finds_nothing_wrong_with_what_is_moved(void **state)
     s = open_test_store(moved_dir);
     n_opens = 1; /* of the pack with the tree */
     n_moves = 1;
-    OK(verify_tree(s, &tree, NULL, NULL, &sums, e));
+    OK(verify_tree(s, &tree, &(struct verify_options){.damaged = NULL}, &sums, e));
     assert_int_equal(n_moves, 0);
     assert_int_equal(sums.n_damaged, 0);
     assert_int_equal(sums.n_entries, 3);

@@ -111,13 +111,14 @@ verify__names_each_file_once(void **state)
 
         OK(store_open(&w.s, w.dir, NULL, e));
         make_tree(&w, cases[i].gone);
-        OK(verify_tree(w.s, &w.tree, tell, &w, &r, e));
+        OK(verify_tree(w.s, &w.tree, &(struct verify_options){.damaged = tell, .arg = &w},
+                       &r, e));
         assert_string_equal(w.told, cases[i].told);
         assert_int_equal(r.n_damaged, cases[i].n);
         assert_int_equal(r.n_entries, 7);
         assert_int_equal(r.n_chunks, 5 + 3000);
         assert_int_equal(r.bytes, (5 + 3000) * LEN);
-        OK(verify_tree(w.s, &w.tree, NULL, NULL, &r, e));
+        OK(verify_tree(w.s, &w.tree, &(struct verify_options){.damaged = NULL}, &r, e));
         assert_int_equal(r.n_damaged, cases[i].n);
         store_close(w.s);
         scratch_free(w.dir);
@@ -158,7 +159,8 @@ verify__names_links_to_damaged_files(void **state)
     OK(tree_writer_add(t, &g, NULL, e));
     OK(tree_writer_finish(t, &w.tree, NULL, e));
     tree_writer_free(t);
-    OK(verify_tree(w.s, &w.tree, tell, &w, &r, e));
+    OK(verify_tree(w.s, &w.tree, &(struct verify_options){.damaged = tell, .arg = &w}, &r,
+                   e));
     assert_string_equal(w.told, "a c f ");
     assert_int_equal(r.n_damaged, 3);
     store_close(w.s);
@@ -188,7 +190,8 @@ verify__compares_lengths(void **state)
     OK(tree_writer_add(t, &g, NULL, e));
     OK(tree_writer_finish(t, &w.tree, NULL, e));
     tree_writer_free(t);
-    OK(verify_tree(w.s, &w.tree, tell, &w, &r, e));
+    OK(verify_tree(w.s, &w.tree, &(struct verify_options){.damaged = tell, .arg = &w}, &r,
+                   e));
     assert_string_equal(w.told, "a ");
     store_close(w.s);
     scratch_free(w.dir);
