@@ -80,8 +80,11 @@ struct build_options {
     bool no_cache_write; /* only read it */
     bool live; /* processes may be writing in the directory: trust less, cache less */
     unsigned n_threads; /* 0: one per core, at most 8 */
-    /* Now and then, from the calling thread; bytes is of content looked at so far. */
-    void (*progress)(void *ctx, uint64_t n_entries, uint64_t bytes);
+    /*
+     * Now and then, from the calling thread: what was looked at so far, bytes of content,
+     * and how many entries there were when the scan cache was written (0: there is none).
+     */
+    void (*progress)(void *ctx, uint64_t n_entries, uint64_t bytes, uint64_t n_before);
     void *progress_ctx;
 };
 

@@ -130,17 +130,17 @@ write_group(struct build *b, struct build_group *g, struct err *e)
 }
 
 static void
-tell_progress(const struct build *b, const struct build_group *g)
+tell_progress(struct build *b, const struct build_group *g)
 {
-    uint64_t bytes = 0;
-
     if (b->o->progress == NULL) {
         return;
     }
     for (size_t i = 0; i < g->n; i++) {
-        bytes += g->entries[i].stored;
+        b->told_bytes += g->entries[i].stored;
     }
-    b->o->progress(b->o->progress_ctx, g->n, bytes);
+    b->told_entries += g->n;
+    b->o->progress(b->o->progress_ctx, b->told_entries, b->told_bytes,
+                   b->cache != NULL ? scache_n_entries(b->cache) : 0);
 }
 
 int

@@ -100,7 +100,8 @@ struct build {
     const struct build_options *o;
     const struct build_sink *sink;
     struct build_report *r;
-    bool is_root; /* we are: more xattrs can be seen */
+    uint64_t told_entries, told_bytes; /* of progress */
+    bool is_root;                      /* we are: more xattrs can be seen */
 
     /* the calling thread's */
     struct scan *scan;

@@ -32,6 +32,8 @@ struct whole {
     uint64_t n_found;
     uint64_t n_entries;
     uint64_t bytes;
+    uint64_t made_bytes; /* of progress */
+    bool makes_big;      /* the file that goes on in the next group is made */
 };
 
 static bool
@@ -202,6 +204,24 @@ choose_outside(struct whole *w, struct tree_group *g, uint8_t *actions)
     return any;
 }
 
+/* What of it is made now: of a big file the part that the group brings. */
+static void
+add_made(struct whole *w, const struct tree_group *g, const uint8_t *actions)
+{
+    if (g->more && !g->continues) {
+        w->makes_big = actions[g->n_entries - 1] == EXTRACT_MAKE;
+    }
+    if (g->more || g->continues) {
+        for (size_t i = 0; w->makes_big && i < g->n_chunks; i++) {
+            w->made_bytes += g->chunks[i].len;
+        }
+        return;
+    }
+    for (size_t i = 0; i < g->n_entries; i++) {
+        w->made_bytes += actions[i] == EXTRACT_MAKE ? g->entries[i].stored : 0;
+    }
+}
+
 static int
 add_group(struct whole *w, struct tree_reader *r, const struct tree_group *from,
           choose_fn *choose, struct err *e)
@@ -222,7 +242,8 @@ add_group(struct whole *w, struct tree_reader *r, const struct tree_group *from,
         return -1;
     }
     if (w->o->progress != NULL) {
-        w->o->progress(w->o->progress_ctx, w->n_entries, w->bytes);
+        add_made(w, &g, actions);
+        w->o->progress(w->o->progress_ctx, w->n_entries, w->made_bytes);
     }
     return extract_add(&w->x, tree_take_arena(r), &g, actions, NULL, e);
 }

@@ -50,9 +50,11 @@ enum sync_state {
 struct sync_stats {
     uint64_t n_offered; /* chunks */
     uint64_t n_wanted;
-    uint64_t n_sent;     /* or received */
-    uint64_t sent_bytes; /* raw */
-    uint64_t wire_bytes; /* as they went, framing included */
+    uint64_t n_sent;       /* or received */
+    uint64_t sent_bytes;   /* raw */
+    uint64_t wanted_bytes; /* of a sender: raw, of all that is to be sent, as far as it
+                              knows by now; 0 for a receiver, who cannot tell */
+    uint64_t wire_bytes;   /* as they went, framing included */
 };
 
 /*

@@ -175,6 +175,7 @@ want(struct sync_send *s, size_t number)
     if (c->state == SYNC_CHUNK_WANTED || c->state == SYNC_CHUNK_QUEUED) {
         return;
     }
+    s->stats.wanted_bytes += c->raw_len;
     if (c->stored != NULL) {
         c->state = SYNC_CHUNK_QUEUED;
         sync_numbers_add(&s->to_send, number);

@@ -10,12 +10,14 @@
 #include "base/buf.h"
 #include "base/file.h"
 #include "base/text.h"
+#include "runner/cli/arrive.h"
 #include "runner/cli/commands.h"
 #include "runner/cli/context.h"
 #include "runner/cli/find.h"
 #include "runner/cli/landed.h"
 #include "runner/cli/out.h"
 #include "runner/cli/progress.h"
+#include "runner/cli/shipline.h"
 #include "runner/client/bring.h"
 #include "runner/client/forward.h"
 #include "runner/client/i18n.h"
@@ -68,27 +70,14 @@ last_name(const char *path)
 struct shown {
     struct progress *progress;
     struct ship *ship;
-    struct sync_stats st;
 };
 
 static void
 progress_line(void *ctx, struct buf *out)
 {
-    struct shown *s = ctx;
+    const struct shown *s = ctx;
 
-    if (s->ship != NULL) {
-        ship_stats(s->ship, &s->st);
-    }
-    buf_add_str(out, _("copying: "));
-    progress_amount(out, s->st.sent_bytes, 0, progress_elapsed_ns(s->progress));
-}
-
-static void
-on_progress(void *ctx, const struct sync_stats *st)
-{
-    struct shown *s = ctx;
-
-    s->st = *st;
+    shipline(s->ship, s->progress, _("copying: "), out);
 }
 
 /* ---- from there to here ---- */
@@ -111,13 +100,10 @@ bring_here(struct cli *c, struct client *cl, const struct side *src, const char 
            struct err *e)
 {
     struct data_ref ref = {.session = NULL};
-    struct shown shown = {.progress = NULL};
-    struct bring_want want = {.progress = on_progress, .ctx = &shown};
+    struct bring_want want = {.snapshot = NULL};
     struct extract_report report = {.n_lost_metadata = 0};
     struct land_options lo = {.replace = true, .report = &report};
-    struct scratch *scratch = NULL;
-    struct brought got;
-    int rc = -1;
+    int rc;
 
     if (find_data(c, cl, src->what, true, &ref, e) != 0) {
         return -1;
@@ -125,14 +111,7 @@ bring_here(struct cli *c, struct client *cl, const struct side *src, const char 
     want.snapshot = ref.snapshot[0] != '\0' ? ref.snapshot : NULL;
     want.job = ref.job;
     want.path = src->path[0] != '\0' ? src->path : NULL;
-    shown.progress = progress_start(c, cl->loop, progress_line, &shown);
-    if ((ref.snapshot[0] != '\0' ? scratch_for(&scratch, cl->home, ref.session, e)
-                                 : scratch_new(&scratch, cl->home, e)) == 0 &&
-        bring_tree(cl, ref.session, scratch, &want, &got, e) == 0) {
-        rc = land_tree(scratch, &got, target, &lo, e);
-    }
-    progress_end(shown.progress);
-    scratch_free(scratch);
+    rc = arrive(c, cl, &ref, &want, target, &lo, e);
     data_ref_close(&ref);
     return rc == 0 ? landed_tell(c, &report, target, false, e) : -1;
 }

@@ -260,6 +260,7 @@ set_up(struct client *cl, struct run_request *r, const struct run_options *o,
     take_name(&r->spec, o, old);
     memcpy(r->spec.from, ref->snapshot, sizeof r->spec.from);
     r->from_host = xstrdup(session_host(ref->session)->name);
+    r->from_bytes = ref->info.stored_bytes;
     take_limits(r, o, old);
     if (take_data(r, old, e) != 0 || take_code(r, o, old, dir, e) != 0) {
         return -1;

@@ -8,13 +8,13 @@
 #include "base/file.h"
 #include "base/json.h"
 #include "base/text.h"
+#include "runner/cli/arrive.h"
 #include "runner/cli/commands.h"
 #include "runner/cli/context.h"
 #include "runner/cli/due.h"
 #include "runner/cli/find.h"
 #include "runner/cli/landed.h"
 #include "runner/cli/out.h"
-#include "runner/cli/progress.h"
 #include "runner/cli/snapnotify.h"
 #include "runner/cli/snapview.h"
 #include "runner/client/bring.h"
@@ -229,28 +229,6 @@ static const struct opt options_get[] = {
     {NULL, 0, OPT_NONE, 0, NULL, NULL},
 };
 
-struct shown {
-    struct progress *progress;
-    struct sync_stats st;
-};
-
-static void
-progress_line(void *ctx, struct buf *out)
-{
-    const struct shown *s = ctx;
-
-    buf_add_str(out, _("fetching: "));
-    progress_amount(out, s->st.sent_bytes, 0, progress_elapsed_ns(s->progress));
-}
-
-static void
-on_progress(void *ctx, const struct sync_stats *st)
-{
-    struct shown *s = ctx;
-
-    s->st = *st;
-}
-
 /* What the data is called when nobody says. */
 static char *
 default_target(const struct data_ref *ref, const char *path)
@@ -283,22 +261,10 @@ static int
 get_to(struct cli *c, struct client *cl, struct data_ref *ref, const char *path,
        const char *target, bool exact, struct extract_report *report, struct err *e)
 {
-    struct shown shown = {.progress = NULL};
-    struct bring_want want = {
-        .snapshot = ref->snapshot, .path = path, .progress = on_progress, .ctx = &shown};
+    struct bring_want want = {.snapshot = ref->snapshot, .path = path};
     struct land_options lo = {.exact = exact, .report = report};
-    struct scratch *scratch = NULL;
-    struct brought got;
-    int rc = -1;
 
-    shown.progress = progress_start(c, cl->loop, progress_line, &shown);
-    if (scratch_for(&scratch, cl->home, ref->session, e) == 0 &&
-        bring_tree(cl, ref->session, scratch, &want, &got, e) == 0) {
-        rc = land_tree(scratch, &got, target, &lo, e);
-    }
-    progress_end(shown.progress);
-    scratch_free(scratch);
-    return rc;
+    return arrive(c, cl, ref, &want, target, &lo, e);
 }
 
 /* A path as typed: no leading or trailing slash. */

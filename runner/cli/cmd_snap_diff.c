@@ -107,7 +107,9 @@ add_found(void *ctx, const struct diff_change *d, struct err *e)
 
 struct shown {
     struct progress *progress;
+    uint64_t before_bytes; /* of the first one */
     uint64_t bytes;
+    int64_t stored_bytes; /* of both; what they share comes once */
 };
 
 static void
@@ -116,7 +118,8 @@ progress_line(void *ctx, struct buf *out)
     struct shown *s = ctx;
 
     buf_add_str(out, _("fetching: "));
-    progress_amount(out, s->bytes, 0, progress_elapsed_ns(s->progress));
+    progress_at_most(out, s->before_bytes + s->bytes, s->stored_bytes,
+                     progress_elapsed_ns(s->progress));
 }
 
 static void
@@ -124,7 +127,7 @@ on_progress(void *ctx, const struct sync_stats *st)
 {
     struct shown *s = ctx;
 
-    s->bytes = st->sent_bytes;
+    s->bytes = st->wire_bytes;
 }
 
 static int
@@ -134,6 +137,8 @@ bring(struct client *cl, struct data_ref *ref, struct scratch *to, struct shown 
     struct bring_want want = {
         .snapshot = ref->snapshot, .progress = on_progress, .ctx = shown};
 
+    shown->before_bytes += shown->bytes;
+    shown->bytes = 0;
     return bring_tree(cl, ref->session, to, &want, got, e);
 }
 
@@ -141,7 +146,8 @@ static int
 diff_here(struct cli *c, struct client *cl, struct data_ref *before,
           struct data_ref *after, struct found *f, struct err *e)
 {
-    struct shown shown = {.progress = NULL};
+    struct shown shown = {.stored_bytes =
+                              before->info.stored_bytes + after->info.stored_bytes};
     struct scratch *scratch = NULL;
     struct tree_source source;
     struct brought a;

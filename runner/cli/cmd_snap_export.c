@@ -7,7 +7,6 @@
 #include <unistd.h>
 
 #include "base/buf.h"
-#include "base/clock.h"
 #include "base/file.h"
 #include "base/json.h"
 #include "base/text.h"
@@ -31,7 +30,6 @@
  * it, and a cut link costs nothing that has come.
  */
 
-#define LOOK_NS    ((int64_t)100000000)
 #define LEFT_SHOWN 10
 
 /* What is going on, for the line on the terminal. */
@@ -42,7 +40,6 @@ struct moving {
     const char *what;
     uint64_t done_bytes;
     uint64_t total_bytes; /* 0: unknown */
-    int64_t look_ns;
     size_t n_left;
 };
 
@@ -65,26 +62,15 @@ moving_begin(struct moving *m, const char *what, uint64_t total_bytes)
     m->progress = progress_start(m->c, m->loop, moving_line, m);
 }
 
-static bool
-never(void *ctx)
-{
-    (void)ctx;
-    return false;
-}
-
 /* The archive is made on the loop's thread: the line is drawn in between. */
 static void
 on_archive(void *ctx, uint64_t n_entries, uint64_t bytes)
 {
     struct moving *m = ctx;
-    int64_t now_ns = clock_boot_ns();
 
     (void)n_entries;
     m->done_bytes = bytes;
-    if (m->progress != NULL && now_ns >= m->look_ns) {
-        m->look_ns = now_ns + LOOK_NS;
-        (void)loop_run_until(m->loop, never, NULL, 0);
-    }
+    progress_breathe(m->progress);
 }
 
 static void
@@ -92,7 +78,7 @@ on_fetched(void *ctx, const struct sync_stats *st)
 {
     struct moving *m = ctx;
 
-    m->done_bytes = st->sent_bytes;
+    m->done_bytes = st->wire_bytes < m->total_bytes ? st->wire_bytes : m->total_bytes;
 }
 
 static void
@@ -238,7 +224,7 @@ fetch(struct client *cl, struct data_ref *ref, struct moving *m, struct scratch 
                        ref->snapshot);
     }
     snap_info_init(&info);
-    moving_begin(m, _("fetching"), 0);
+    moving_begin(m, _("fetching"), (uint64_t)ref->info.stored_bytes);
     if (snaps_show(ref->session, ref->snapshot, &info, manifest, e) != 0 ||
         bring_tree(cl, ref->session, to, &want, got, e) != 0) {
         snap_info_free(&info);

@@ -37,8 +37,7 @@ progress_line(void *ctx, struct buf *out)
     struct shown *s = ctx;
 
     buf_add_str(out, _("copying: "));
-    progress_amount(out, s->st.bytes, s->total_bytes > 0 ? (uint64_t)s->total_bytes : 0,
-                    progress_elapsed_ns(s->progress));
+    progress_at_most(out, s->st.bytes, s->total_bytes, progress_elapsed_ns(s->progress));
 }
 
 /* It has a second copy now, wherever it is. */

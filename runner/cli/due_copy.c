@@ -68,8 +68,7 @@ progress_line(void *ctx, struct buf *out)
 
     buf_printf(out, _("copying the data of %s to %s: "), due_word(p->due),
                due_place(p->to_name));
-    progress_amount(out, p->st.bytes, p->total_bytes > 0 ? (uint64_t)p->total_bytes : 0,
-                    progress_elapsed_ns(p->progress));
+    progress_at_most(out, p->st.bytes, p->total_bytes, progress_elapsed_ns(p->progress));
 }
 
 /* p->to is up, and that host. */

@@ -7,6 +7,7 @@
 #include "base/buf.h"
 #include "runner/cli/context.h"
 #include "runner/cli/progress.h"
+#include "runner/cli/shipline.h"
 #include "runner/client/forward.h"
 #include "runner/client/i18n.h"
 #include "runner/client/near.h"
@@ -20,11 +21,8 @@ static void
 ship_line(void *ctx, struct buf *out)
 {
     struct sending *x = ctx;
-    struct sync_stats st;
 
-    ship_stats(x->ship, &st);
-    buf_add_str(out, _("sending: "));
-    progress_amount(out, st.sent_bytes, 0, progress_elapsed_ns(x->progress));
+    shipline(x->ship, x->progress, _("sending: "), out);
 }
 
 int

@@ -159,6 +159,7 @@ launch_find_setup(struct launch *l, struct err *e)
 struct moving {
     struct progress *progress;
     struct forward_progress done;
+    int64_t stored_bytes;
 };
 
 static void
@@ -167,14 +168,15 @@ forward_line(void *ctx, struct buf *out)
     struct moving *m = ctx;
 
     buf_add_str(out, _("passing the data set on: "));
-    progress_amount(out, m->done.bytes, 0, progress_elapsed_ns(m->progress));
+    progress_at_most(out, m->done.bytes, m->stored_bytes,
+                     progress_elapsed_ns(m->progress));
 }
 
 int
 launch_move_set(struct cli *c, struct client *cl, struct session *to,
                 const struct data_want *d, struct err *e)
 {
-    struct moving m = {.progress = NULL};
+    struct moving m = {.stored_bytes = d->stored_bytes};
     struct session *source = NULL;
     char size[TEXT_SIZE_MAX];
     int rc = -1;

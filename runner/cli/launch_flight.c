@@ -8,6 +8,7 @@
 #include "runner/cli/ending.h"
 #include "runner/cli/launch_internal.h"
 #include "runner/cli/out.h"
+#include "runner/cli/shipline.h"
 #include "runner/client/i18n.h"
 #include "runner/job/verbs.h"
 #include "runner/wire/msg.h"
@@ -319,10 +320,6 @@ void
 launch_progress_line(void *ctx, struct buf *out)
 {
     struct launch *l = ctx;
-    struct sync_stats st;
-    uint64_t n;
-    uint64_t bytes;
-    char size[TEXT_SIZE_MAX];
     struct err e;
 
     if (l->session == NULL) {
@@ -332,16 +329,8 @@ launch_progress_line(void *ctx, struct buf *out)
     switch (l->ship != NULL ? ship_state(l->ship, &e) : SHIP_DONE) {
     case SHIP_BUILDING:
     case SHIP_BUILT:
-        ship_scanned(l->ship, &n, &bytes);
-        text_format_size(bytes, size);
-        buf_printf(out, _("reading: %" PRIu64 " entries, %s"), n, size);
-        break;
     case SHIP_SENDING:
-        ship_stats(l->ship, &st);
-        buf_add_str(out, _("sending: "));
-        progress_amount(out, st.sent_bytes,
-                        st.n_sent > 0 ? st.sent_bytes / st.n_sent * st.n_wanted : 0,
-                        progress_elapsed_ns(l->progress));
+        shipline(l->ship, l->progress, _("sending: "), out);
         break;
     case SHIP_DONE:
         buf_add_str(out, _("waiting for the job to start"));

@@ -21,6 +21,7 @@ launch_find_from(struct launch *l, struct err *e)
         return err_wrap(e, "--from");
     }
     memcpy(l->r->spec.from, ref.snapshot, sizeof l->r->spec.from);
+    l->r->from_bytes = ref.info.stored_bytes;
     l->r->from_host = xstrdup(session_host(ref.session)->name);
     rc = l->r->setup_asked == NULL
              ? 0
@@ -49,7 +50,8 @@ forward_line(void *ctx, struct buf *out)
     struct launch *l = ctx;
 
     buf_add_str(out, _("passing the snapshot on: "));
-    progress_amount(out, l->forwarding.bytes, 0, progress_elapsed_ns(l->progress));
+    progress_at_most(out, l->forwarding.bytes, l->r->from_bytes,
+                     progress_elapsed_ns(l->progress));
 }
 
 int

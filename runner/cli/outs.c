@@ -346,13 +346,6 @@ outs_start(struct cli *c, struct client *cl, struct session *s,
     return o;
 }
 
-const char *
-outs_path(const struct outs *o, uint64_t *bytes)
-{
-    *bytes = o->st.sent_bytes;
-    return o->bring != NULL ? o->record->outs.v[o->at] : NULL;
-}
-
 int
 outs_end(struct outs *o)
 {
@@ -379,12 +372,11 @@ static void
 progress_line(void *ctx, struct buf *out)
 {
     const struct shown *s = ctx;
-    uint64_t bytes;
-    const char *path = outs_path(s->outs, &bytes);
+    const struct outs *o = s->outs;
 
-    if (path != NULL) {
-        buf_printf(out, _("bringing back %s: "), path);
-        progress_amount(out, bytes, 0, progress_elapsed_ns(s->progress));
+    if (o->bring != NULL) {
+        buf_printf(out, _("bringing back %s: "), o->record->outs.v[o->at]);
+        progress_fetched(out, &o->st, 0, progress_elapsed_ns(s->progress));
     }
 }
 

@@ -35,8 +35,6 @@ struct outs *outs_start(struct cli *c, struct client *cl, struct session *s,
                         const struct job_record *record, const char *snapshot);
 bool outs_is_due(const struct outs *o);
 bool outs_step(struct outs *o);
-/* Which one is on its way, or NULL; and how much of it has come. */
-const char *outs_path(const struct outs *o, uint64_t *bytes);
 int outs_end(struct outs *o);
 
 #endif

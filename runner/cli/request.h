@@ -70,6 +70,7 @@ struct run_request {
     char *host;             /* --host, or NULL */
     char *from;             /* --from as typed, or NULL */
     char *from_host;        /* where the snapshot spec.from is, or NULL */
+    int64_t from_bytes;     /* and in how many it is kept there; 0: unknown */
     struct strings secrets; /* "K=V" */
     struct strings outs;
     struct data_want *data;

@@ -90,7 +90,8 @@ struct transfer {
     struct buf *listing;    /* or of a listing */
     struct channel *channel;
     struct stall *stall;
-    bool done; /* all is here */
+    struct sync_stats past; /* before links were cut */
+    bool done;              /* all is here */
     struct sha256 tree;
 };
 
@@ -161,11 +162,36 @@ on_acked(void *ctx, struct channel *c, uint64_t offset)
     }
 }
 
+/* What came before a cut has come: it is not wanted again. */
+static struct sync_stats
+stats_of(const struct transfer *t)
+{
+    struct sync_stats st = {0};
+
+    if (t->recv != NULL) {
+        sync_recv_stats(t->recv, &st);
+    }
+    st.n_sent += t->past.n_sent;
+    st.n_wanted += t->past.n_sent;
+    st.sent_bytes += t->past.sent_bytes;
+    st.wire_bytes += t->past.wire_bytes;
+    return st;
+}
+
+static void
+tell_progress(const struct transfer *t)
+{
+    struct sync_stats st = stats_of(t);
+
+    if (t->want->progress != NULL) {
+        t->want->progress(t->want->ctx, &st);
+    }
+}
+
 static size_t
 on_tree_data(void *ctx, struct channel *c, const uint8_t *data, size_t n)
 {
     struct transfer *t = ctx;
-    struct sync_stats st;
     struct err e;
 
     (void)c;
@@ -178,10 +204,7 @@ on_tree_data(void *ctx, struct channel *c, const uint8_t *data, size_t n)
         return n;
     }
     send_answers(t);
-    if (t->want->progress != NULL) {
-        sync_recv_stats(t->recv, &st);
-        t->want->progress(t->want->ctx, &st);
-    }
+    tell_progress(t);
     return n;
 }
 
@@ -293,6 +316,7 @@ begin(void *ctx, struct err *e)
     if (part && t->want->snapshot != NULL) {
         ro.only = t->want->path; /* the snapshot's whole tree, and this of its contents */
     }
+    t->past = stats_of(t);
     sync_recv_free(t->recv);
     t->recv = NULL;
     if (t->listing != NULL) {

@@ -95,8 +95,13 @@ int land_check_file(int dir_fd, const char *name, struct err *e) MUST_USE;
 struct land_options {
     bool exact;
     bool replace;
+    /* On the caller's thread, now and then, while it is written. */
+    void (*progress)(void *ctx, uint64_t n_entries, uint64_t bytes);
+    void *progress_ctx;
     struct extract_report *report; /* filled on success: what did not come; may be NULL */
 };
+/* How many bytes of contents that is; 0: it cannot be told. */
+uint64_t land_bytes(struct scratch *from, const struct brought *what);
 int land_tree(struct scratch *from, const struct brought *what, const char *target,
               const struct land_options *o, struct err *e) MUST_USE;
 

@@ -165,6 +165,47 @@ is_made(const struct landing *l, const char *name, const char *only,
     return 0; /* what takes its name says the rest */
 }
 
+static int
+part_bytes(struct tree_reader *r, const char *only, uint64_t *sum, struct err *e)
+{
+    const struct tree_group *g = NULL;
+
+    for (;;) {
+        if (tree_next(r, &g, e) != 0) {
+            return -1;
+        }
+        if (g == NULL) {
+            return 0;
+        }
+        for (size_t i = 0; i < g->n_entries; i++) {
+            const struct tree_entry *en = &g->entries[i];
+
+            if (tree_path_beneath(en->path, en->path_len, only, strlen(only))) {
+                *sum += en->stored;
+            }
+        }
+    }
+}
+
+uint64_t
+land_bytes(struct scratch *from, const struct brought *what)
+{
+    struct tree_source source = tree_source_store(scratch_store(from));
+    struct tree_reader *r = NULL;
+    uint64_t sum = 0;
+    struct err e;
+
+    if (tree_open(&r, &what->tree, &source, &e) == 0) {
+        if (what->only == NULL) {
+            sum = tree_totals(r)->stored;
+        } else if (part_bytes(r, what->only, &sum, &e) != 0) {
+            sum = 0;
+        }
+    }
+    tree_close(r);
+    return sum;
+}
+
 int
 land_tree(struct scratch *from, const struct brought *what, const char *target,
           const struct land_options *o, struct err *e)
@@ -173,7 +214,11 @@ land_tree(struct scratch *from, const struct brought *what, const char *target,
     const char *name = slash != NULL ? slash + 1 : what->only;
     struct landing l = {.parent_fd = -1, .staging_fd = -1};
     struct tree_source source = tree_source_store(scratch_store(from));
-    struct extract_options xo = {.only = what->only, .exact = o->exact, .fresh = true};
+    struct extract_options xo = {.only = what->only,
+                                 .exact = o->exact,
+                                 .fresh = true,
+                                 .progress = o->progress,
+                                 .progress_ctx = o->progress_ctx};
     struct extract_report report;
     struct err ignored;
     int rc = -1;

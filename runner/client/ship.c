@@ -50,6 +50,7 @@ struct ship {
     struct err why;
     _Atomic uint64_t n_entries;
     _Atomic uint64_t n_bytes;
+    _Atomic uint64_t n_before;
 };
 
 static void pump(struct ship *s);
@@ -335,12 +336,13 @@ on_wake(void *ctx)
 }
 
 static void
-on_progress(void *ctx, uint64_t n_entries, uint64_t bytes)
+on_progress(void *ctx, uint64_t n_entries, uint64_t bytes, uint64_t n_before)
 {
     struct ship *s = ctx;
 
     atomic_store(&s->n_entries, n_entries);
     atomic_store(&s->n_bytes, bytes);
+    atomic_store(&s->n_before, n_before);
 }
 
 static int
@@ -534,10 +536,11 @@ ship_wait_built(struct ship *s, const struct build_report **r, struct err *e)
 }
 
 void
-ship_scanned(const struct ship *s, uint64_t *n_entries, uint64_t *bytes)
+ship_scanned(const struct ship *s, struct ship_scanned *out)
 {
-    *n_entries = atomic_load(&s->n_entries);
-    *bytes = atomic_load(&s->n_bytes);
+    out->n_entries = atomic_load(&s->n_entries);
+    out->bytes = atomic_load(&s->n_bytes);
+    out->n_before = atomic_load(&s->n_before);
 }
 
 int

@@ -55,7 +55,11 @@ int ship_wait_built(struct ship *s, const struct build_report **r,
                     struct err *e) MUST_USE;
 
 /* How far the scan has come. */
-void ship_scanned(const struct ship *s, uint64_t *n_entries, uint64_t *bytes);
+struct ship_scanned {
+    uint64_t n_entries, bytes;
+    uint64_t n_before; /* entries, when it was read last; 0: nobody knows */
+};
+void ship_scanned(const struct ship *s, struct ship_scanned *out);
 
 /*
  * Begin to send to the host at the other end of c, built or not: what is read goes out at
