@@ -7,8 +7,11 @@
  * at a clock, so a step is seen by everybody at once GPURUN_TEST_BOOT=FILE    read where
  * /proc/sys/kernel/random/boot_id is opened
  *
- * Waiting goes by the kernel's own clocks: a timer that the step made due fires when its
- * loop wakes up next.
+ *   GPURUN_TEST_SPEED=N      timers of the kernel's (timerfd) fire after an Nth of their
+ * time: for clocks that are set to run so fast
+ *
+ * Other waiting goes by the kernel's own clocks: a timer that the step made due fires
+ * when its loop wakes up next.
  */
 #include <dlfcn.h>
 #include <fcntl.h>
@@ -18,6 +21,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/time.h>
+#include <sys/timerfd.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -124,6 +128,26 @@ time(time_t *out)
         *out = ts.tv_sec;
     }
     return ts.tv_sec;
+}
+
+int
+timerfd_settime(int fd, int flags, const struct itimerspec *new, struct itimerspec *old)
+{
+    static int (*next)(int, int, const struct itimerspec *, struct itimerspec *);
+    const char *speed = getenv("GPURUN_TEST_SPEED");
+    struct itimerspec spec = *new;
+    int64_t ns = (int64_t)spec.it_value.tv_sec * NS_PER_S + spec.it_value.tv_nsec;
+
+    if (next == NULL) {
+        next = (int (*)(int, int, const struct itimerspec *, struct itimerspec *))next_of(
+            "timerfd_settime");
+    }
+    if (speed != NULL && (flags & TFD_TIMER_ABSTIME) == 0 && ns > 0) {
+        ns = ns / atoi(speed) + 1; /* 0 would switch it off */
+        spec.it_value.tv_sec = (time_t)(ns / NS_PER_S);
+        spec.it_value.tv_nsec = (long)(ns % NS_PER_S);
+    }
+    return next(fd, flags, &spec, old);
 }
 
 static const char *

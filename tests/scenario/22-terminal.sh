@@ -83,3 +83,28 @@ for t in $(transports); do
     touch "$work/enough-$t"
     expect 0 gpurun -q wait "bg-$t"
 done
+
+note "what takes long shows how much is done, at what rate, and how long it may yet take"
+# By a client whose clocks run fast: a second is over in the time that 200 MB take.
+. "$(dirname "$0")/clocks.sh"
+timed client
+speed client 50
+mkdir "$work/long"
+head -c 200000000 /dev/urandom >"$work/long/f"
+expect 0 gpurun -q snap take "$work/long" --name long
+watched() { # WORD...: gpurun by these clocks at a terminal; what its line has shown, a row each, is in $work/shown
+    # shellcheck disable=SC2046
+    expect 0 as_client TERM=xterm "$(tool pty_run)" -- env $(clock_env client) GPURUN_TEST_SPEED=50 "$BUILD/bin/gpurun" "$@"
+    tr '\r' '\n' <"$work/out" >"$work/shown"
+}
+size='[0-9.]+ [kMG]?B'
+told() { grep -qE "$1: $size of $size, $size/s, ETA [0-9:]+\$" "$work/shown" || fail "no progress: $(cat "$work/shown")"; }
+watched fsck
+told 'local: reading what is kept'
+watched snap verify long
+told 'local: reading files'
+watched snap get long -o "$work/back"
+told 'writing'
+cmp "$work/long/f" "$work/back/f"
+watched -q fsck
+! grep -q ETA "$work/shown" || fail "in spite of -q: $(cat "$work/shown")"
