@@ -13,10 +13,14 @@
  * on, an ext4 of its own, is shut down, and what it had not put on its disk is gone.
  *
  * With `reads` it is the calls that read which are counted and fail, not those that
- * change: opening a file that is there, and reading it.
+ * change: opening a file that is there, reading it, and listing a directory.
+ *
+ * What needs room may be told only when it is synced: blocks are given then, and a
+ * network file system writes then.
  */
 
 #include <dirent.h>
+#include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdarg.h>
@@ -73,7 +77,7 @@ shim_next(const char *call, const char *path, bool is_write, bool needs_room)
 
 /* Another call that reads. */
 static enum shim_fate
-shim_next_read(int fd, const char *path_known)
+shim_next_read(const char *call, int fd, const char *path_known)
 {
     char path[300];
     bool now;
@@ -82,7 +86,11 @@ shim_next_read(int fd, const char *path_known)
         return SHIM_GO;
     }
     shim_lock();
-    now = ++*shim.count == shim.die_at;
+    ++*shim.count;
+    if (shim.watch != NULL) {
+        shim.watch(call, path_known != NULL ? path_known : path);
+    }
+    now = *shim.count == shim.die_at;
     (void)shim_unlock(0);
     errno = EIO;
     return now && shim.mode == SHIM_EIO     ? SHIM_FAIL
@@ -95,7 +103,7 @@ shim_next_read(int fd, const char *path_known)
 ssize_t
 pread(int fd, void *to, size_t len, off_t at)
 {
-    enum shim_fate fate = shim_next_read(fd, NULL);
+    enum shim_fate fate = shim_next_read("read", fd, NULL);
 
     return fate == SHIM_FAIL ? -1
                              : syscall(SYS_pread64, fd, to,
@@ -111,11 +119,40 @@ pread64(int fd, void *to, size_t len, off64_t at)
 ssize_t
 read(int fd, void *to, size_t len)
 {
-    enum shim_fate fate = shim_next_read(fd, NULL);
+    enum shim_fate fate = shim_next_read("read", fd, NULL);
 
     return fate == SHIM_FAIL
                ? -1
                : syscall(SYS_read, fd, to, fate == SHIM_HALF && len > 1 ? len / 2 : len);
+}
+
+static struct dirent64 *
+shim_readdir(DIR *d)
+{
+    static struct dirent64 *(*next)(DIR *);
+    int was = errno;
+
+    if (next == NULL) {
+        next = (struct dirent64 * (*)(DIR *)) dlsym(RTLD_NEXT, "readdir64");
+    }
+    if (shim_next_read("list", dirfd(d), NULL) == SHIM_FAIL) {
+        return NULL;
+    }
+    errno = was; /* the end of a directory leaves it alone, and is told by that */
+    return next(d);
+}
+
+struct dirent64 *
+readdir64(DIR *d)
+{
+    return shim_readdir(d);
+}
+
+/* They are one where off_t has 64 bits. */
+struct dirent *
+readdir(DIR *d)
+{
+    return (struct dirent *)(void *)shim_readdir(d);
 }
 
 static ssize_t
@@ -256,7 +293,7 @@ shim_sync(int fd, long call)
     char path[300];
 
     if (shim_path(fd, path)) {
-        if (shim_next("sync", path, false, false) == SHIM_FAIL) {
+        if (shim_next("sync", path, false, true) == SHIM_FAIL) {
             return -1;
         }
         shim_synced(fd);
@@ -303,7 +340,7 @@ shim_open_locked(int dir_fd, const char *name, int flags, mode_t mode)
     }
     if (!ours && shim.reads && shim_path_at(dir_fd, name, path, dir) &&
         syscall(SYS_faccessat, AT_FDCWD, path, F_OK) == 0 &&
-        shim_next_read(-1, path) == SHIM_FAIL) {
+        shim_next_read("open", -1, path) == SHIM_FAIL) {
         return -1;
     }
     fd = (int)syscall(SYS_openat, dir_fd, name, flags, mode);

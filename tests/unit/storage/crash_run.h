@@ -27,7 +27,7 @@
 
 /* What the child was promised. Snapshot n is of chunks [span][0] to [span][1]. */
 #define SNAPS 7
-static const uint64_t span[SNAPS][2] = {{0, 12},  {6, 18}, {30, 40}, {0, 9},
+static const uint64_t span[SNAPS][2] = {{0, 12},  {6, 18}, {30, 40}, {4, 9},
                                         {50, 62}, {5, 15}, {0, 20}};
 /* The one that is made afterwards. */
 #define LATER      100
@@ -49,7 +49,8 @@ struct told {
     volatile bool imported;
     volatile uint64_t hurt[HURTS]; /* chunks whose stored bytes were damaged */
     volatile uint64_t n_hurt;
-    volatile bool mended; /* taken out by fsck, and put again */
+    volatile bool mended;          /* taken out by fsck, and put again */
+    volatile uint64_t n_rewritten; /* packs, by gc */
     volatile int64_t wall_ns;
     volatile int64_t boot_ns;
     volatile bool clean_end;
@@ -145,8 +146,8 @@ child_gc(void)
     struct store *s = child_open();
     struct err e;
 
-    if (s != NULL) {
-        (void)step(gc_run(s, &o, &r, &e));
+    if (s != NULL && step(gc_run(s, &o, &r, &e)) == 0) {
+        told->n_rewritten += r.n_packs_rewritten;
     }
     store_close(s);
 }

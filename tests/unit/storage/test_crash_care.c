@@ -369,28 +369,28 @@ static void
 crash__anywhere_in_mending_damage_breaks_no_promise(void **state)
 {
     (void)state;
-    every_accident(work_mend, 53);
+    every_accident(work_mend, 57);
 }
 
 static void
 crash__anywhere_in_mending_what_a_reader_found_breaks_no_promise(void **state)
 {
     (void)state;
-    every_accident(work_mend_unchecked, 53);
+    every_accident(work_mend_unchecked, 57);
 }
 
 static void
 crash__anywhere_in_keeping_expiry_and_regaining_breaks_no_promise(void **state)
 {
     (void)state;
-    every_accident(work_claims, 53);
+    every_accident(work_claims, 57);
 }
 
 static void
 crash__anywhere_in_receiving_breaks_no_promise(void **state)
 {
     (void)state;
-    every_accident(work_receive, 53);
+    every_accident(work_receive, 57);
 }
 
 int

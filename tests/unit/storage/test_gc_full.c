@@ -149,6 +149,69 @@ gc__says_that_there_is_no_room_where_the_reserve_does_not_help(void **state)
     scratch_free(dir);
 }
 
+/* ---- a directory that cannot be listed ---- */
+
+static struct {
+    uint64_t n; /* names asked for */
+    uint64_t fail_at;
+} listing;
+
+static void
+on_listing(const char *call, const char *path)
+{
+    (void)path;
+    if (strcmp(call, "list") == 0 && ++listing.n == listing.fail_at) {
+        shim.die_at = *shim.count;
+    }
+}
+
+/* Does gc read so many names? Then that one fails, and with it gc. */
+static bool
+gc_fails_at_name(const char *dir, uint64_t nth)
+{
+    const struct gc_options o = {.walk = walk_list};
+    struct store *s = open_test_store(dir);
+    struct store_stats stats;
+    struct err why = {0};
+    struct gc_result r;
+    bool fails;
+
+    listing.n = 0;
+    listing.fail_at = nth;
+    no_room(dir, SHIM_EIO);
+    shim.reads = true;
+    shim.die_at = 0;
+    shim.watch = on_listing;
+    fails = gc_run(s, &o, &r, &why) == -1;
+    shim.on = shim.reads = false;
+    assert_int_equal(fails, listing.n >= nth);
+    assert_int_equal(why.sys_errno, fails ? EIO : 0);
+    OK(store_stats(s, &stats, e));
+    assert_int_equal(stats.n_chunks, fails ? 62 : 41);
+    store_close(s);
+    return fails;
+}
+
+/* A snapshot that was not listed would be taken for none. */
+static void
+gc__takes_nothing_where_a_name_cannot_be_read(void **state)
+{
+    char *dir = make_store();
+    uint64_t nth = 1;
+    struct store *s;
+
+    (void)state;
+    assert_int_equal(run_gc(dir).n_condemned, 21);
+    while (gc_fails_at_name(dir, nth)) {
+        nth++;
+    }
+    assert_true(nth > 20);
+    s = open_test_store(dir);
+    snap_check(s, 2, 20, 60);
+    store_close(s);
+    scratch_free(dir);
+}
+
 /* ---- a disk that is full ---- */
 
 /* A file system of its own, in memory; NULL: no right to mount. */
@@ -479,6 +542,7 @@ main(void)
         cmocka_unit_test(gc__lets_the_reserve_go_where_the_disk_only_looks_free),
         cmocka_unit_test(gc__says_that_there_is_no_room_where_the_reserve_does_not_help),
         cmocka_unit_test(gc__leaves_no_new_pack_where_the_index_has_no_room),
+        cmocka_unit_test(gc__takes_nothing_where_a_name_cannot_be_read),
         cmocka_unit_test(gc__works_on_a_full_disk_at_every_size),
         cmocka_unit_test(gc__makes_the_room_that_it_needs),
         cmocka_unit_test(gc__leaves_packs_that_it_has_no_room_to_rewrite),
