@@ -71,18 +71,29 @@ judge_orphan(struct gc *g, int fd, enum orphan *what, struct err *why, struct er
 }
 
 static int
-take_orphan(struct gc *g, int fd, const char *file, struct err *e)
+forgotten(const struct pack_name *name, struct err *e)
 {
+    char file[PACK_FILE_NAME_BYTES];
+
+    pack_file_name(name, file);
+    return err_set(e, ERR_CORRUPT, "the index has forgotten pack %s: see gpurun fsck",
+                   file);
+}
+
+static int
+take_orphan(struct gc *g, int fd, const struct pack_name *name, struct err *e)
+{
+    char file[PACK_FILE_NAME_BYTES];
     enum orphan what;
     struct err why;
 
+    pack_file_name(name, file);
     if (judge_orphan(g, fd, &what, &why, e) == -1) {
         return err_wrap(e, "pack %s, which the index does not know", file);
     }
     switch (what) {
     case ORPHAN_NEEDED:
-        return err_set(e, ERR_CORRUPT, "the index has forgotten pack %s: see gpurun fsck",
-                       file);
+        return forgotten(name, e);
     case ORPHAN_UNREADABLE:
         err_wrap(&why, "pack %s, which the index does not know, is left alone", file);
         gc_tell(g, &why);
@@ -99,15 +110,36 @@ take_orphan(struct gc *g, int fd, const char *file, struct err *e)
     return 0;
 }
 
+/*
+ * Neither by its name nor in any row: one damaged bit in the tree of names, and a pack
+ * that is needed would be taken for nobody's.
+ */
+static int
+is_unknown(struct gc *g, const struct pack_name *name, bool *unknown, struct err *e)
+{
+    uint32_t no = 0;
+
+    *unknown = false;
+    if (index_pack_no(g->s->ix, name, &no, e) == -1) {
+        return -1;
+    }
+    if (no != 0) {
+        return 0;
+    }
+    if (index_pack_no_walk(g->s->ix, name, &no, e) == -1) {
+        return -1;
+    }
+    *unknown = no == 0;
+    return no == 0 ? 0 : forgotten(name, e);
+}
+
 static int
 remove_orphan(struct gc *g, const struct pack_name *name, struct err *e)
 {
-    char file[PACK_FILE_NAME_BYTES];
-    uint32_t no = 0;
+    bool unknown;
     int fd = -1;
     int rc;
 
-    pack_file_name(name, file);
     if (packs_lock(g->s->packs_fd, name, &fd, e) == -1) {
         return -1;
     }
@@ -115,9 +147,9 @@ remove_orphan(struct gc *g, const struct pack_name *name, struct err *e)
         return 0; /* its writer lives */
     }
     /* The lock is given up only after the index knows the pack: ask once more. */
-    rc = index_pack_no(g->s->ix, name, &no, e);
-    if (rc == 0 && no == 0) {
-        rc = take_orphan(g, fd, file, e);
+    rc = is_unknown(g, name, &unknown, e);
+    if (rc == 0 && unknown) {
+        rc = take_orphan(g, fd, name, e);
     }
     (void)fd_close(&fd);
     return rc;

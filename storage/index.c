@@ -52,6 +52,7 @@ static const char *const sql_text[SQL_COUNT] = {
                   " (SELECT 1 FROM chunk WHERE chunk.id = bad.id)",
     [SQL_PACK_NAME] = "SELECT name FROM pack WHERE no = ?1",
     [SQL_PACK_NO] = "SELECT no FROM pack WHERE name = ?1",
+    [SQL_PACK_NO_WALK] = "SELECT no FROM pack NOT INDEXED WHERE name = ?1",
     [SQL_TOTALS] = "SELECT count(*), ifnull(sum(n), 0), ifnull(sum(raw), 0),"
                    " ifnull(sum(stored), 0), ifnull(sum(bytes), 0),"
                    " (SELECT count(*) FROM doomed), (SELECT count(*) FROM bad) FROM pack",

@@ -166,15 +166,16 @@ out:
     return 0;
 }
 
-int
-index_pack_no(struct index *ix, const struct pack_name *name, uint32_t *no, struct err *e)
+static int
+pack_no(struct index *ix, enum index_sql how, const struct pack_name *name, uint32_t *no,
+        struct err *e)
 {
     sqlite3_stmt *s;
     bool row = false;
     int rc = -1;
 
     (void)pthread_mutex_lock(&ix->mu);
-    if (index_sql(ix, SQL_PACK_NO, &s, e) == 0) {
+    if (index_sql(ix, how, &s, e) == 0) {
         (void)sqlite3_bind_blob(s, 1, name->b, PACK_NAME_LEN, SQLITE_STATIC);
         rc = db_step(ix->db, s, &row, e);
         *no = rc == 0 && row ? index_column_u32(s, 0) : 0;
@@ -182,6 +183,19 @@ index_pack_no(struct index *ix, const struct pack_name *name, uint32_t *no, stru
     }
     (void)pthread_mutex_unlock(&ix->mu);
     return rc;
+}
+
+int
+index_pack_no(struct index *ix, const struct pack_name *name, uint32_t *no, struct err *e)
+{
+    return pack_no(ix, SQL_PACK_NO, name, no, e);
+}
+
+int
+index_pack_no_walk(struct index *ix, const struct pack_name *name, uint32_t *no,
+                   struct err *e)
+{
+    return pack_no(ix, SQL_PACK_NO_WALK, name, no, e);
 }
 
 /* ---- condemning ---- */
@@ -441,16 +455,15 @@ out:
     return rc;
 }
 
-int
-index_check_file(struct index *ix, bool *sound, struct err *e)
+/* The caller holds the lock. */
+static int
+ask_pragma(struct index *ix, const char *sql, bool *sound, struct err *e)
 {
     sqlite3_stmt *s = NULL;
     bool row = false;
     int rc = -1;
 
-    (void)pthread_mutex_lock(&ix->mu);
-    if (db_prepare(ix->db, "PRAGMA quick_check(1)", &s, e) == 0 &&
-        db_step(ix->db, s, &row, e) == 0) {
+    if (db_prepare(ix->db, sql, &s, e) == 0 && db_step(ix->db, s, &row, e) == 0) {
         const char *text = row ? (const char *)sqlite3_column_text(s, 0) : NULL;
 
         *sound = text != NULL && strcmp(text, "ok") == 0;
@@ -460,6 +473,20 @@ index_check_file(struct index *ix, bool *sound, struct err *e)
         rc = 0;
     }
     (void)sqlite3_finalize(s);
+    return rc;
+}
+
+int
+index_check_file(struct index *ix, bool *sound, struct err *e)
+{
+    int rc;
+
+    (void)pthread_mutex_lock(&ix->mu);
+    rc = ask_pragma(ix, "PRAGMA quick_check(1)", sound, e);
+    /* Which does not compare a table with its indexes; only that of packs has one. */
+    if (rc == 0 && *sound) {
+        rc = ask_pragma(ix, "PRAGMA integrity_check(pack)", sound, e);
+    }
     (void)pthread_mutex_unlock(&ix->mu);
     return rc;
 }

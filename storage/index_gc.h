@@ -39,6 +39,9 @@ int index_packs(struct index *ix, struct index_pack_row **out, size_t *n,
 /* The number of the pack of that name; 0 if the index does not know it. */
 int index_pack_no(struct index *ix, const struct pack_name *name, uint32_t *no,
                   struct err *e) MUST_USE;
+/* The same by a walk over all packs: the tree of their names may be damaged. */
+int index_pack_no_walk(struct index *ix, const struct pack_name *name, uint32_t *no,
+                       struct err *e) MUST_USE;
 
 /* Condemn them, in a new generation. Those that are condemned already stay as they are.
  */

@@ -22,6 +22,7 @@ enum index_sql {
     SQL_UNBAD,
     SQL_PACK_NAME,
     SQL_PACK_NO,
+    SQL_PACK_NO_WALK,
     SQL_TOTALS,
     SQL_FORGET,
     SQL_BAD,

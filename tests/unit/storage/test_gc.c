@@ -399,6 +399,72 @@ gc__removes_packs_of_dead_writers_and_not_of_living_ones(void **state)
     free(packs);
 }
 
+/* Where the nth copy of the only pack's name lies in the index; -1: there are fewer. */
+static off_t
+find_name(const char *dir, size_t nth)
+{
+    char *path = path_join(dir, "index.db");
+    struct store *s = open_test_store(dir);
+    struct index_pack_row *packs;
+    struct buf b = BUF_INIT;
+    const uint8_t *at;
+    off_t found = -1;
+    size_t n;
+
+    OK(index_packs(s->ix, &packs, &n, e));
+    assert_int_equal(n, 1);
+    OK(file_read(path, (size_t)1 << 20, &b, e));
+    at = b.data;
+    while ((at = memmem(at, b.len - (size_t)(at - b.data), &packs[0].name,
+                        PACK_NAME_LEN)) != NULL) {
+        if (nth-- == 0) {
+            found = at - b.data;
+            break;
+        }
+        at++;
+    }
+    free(packs);
+    buf_free(&b);
+    free(path);
+    store_close(s);
+    return found;
+}
+
+/* It lies in the table of packs, and then in that of their names: which one is right? */
+static void
+gc__takes_no_pack_whose_name_in_the_index_is_damaged(void **state)
+{
+    static const enum err_code codes[] = {ERR_NOT_FOUND, ERR_CORRUPT};
+    const struct gc_options o = {.walk = walk_list};
+    const struct fsck_options check = {.walk = walk_list, .files = list_files};
+    const char *dir = *state;
+    char *path = path_join(dir, "index.db");
+    struct fsck_result found;
+    struct store *s = open_test_store(dir);
+    struct gc_result r;
+    size_t n = 0;
+    off_t at;
+
+    OK(snap_make(s, 1, 0, 10, e));
+    store_close(s);
+    for (; (at = find_name(dir, n)) != -1; n++) {
+        assert_true(n < sizeof codes / sizeof *codes);
+        unit_flip(path, at + 5, 1);
+        s = open_test_store(dir);
+        FAILS(gc_run(s, &o, &r, e), codes[n]);
+        store_close(s);
+        OK(fsck_run(dir, &check, &found, e));
+        assert_true(found.index_rebuilt);
+        assert_int_equal(found.n_snaps_damaged, 0);
+        assert_int_equal(run_gc(dir).n_orphans, 0);
+        s = open_test_store(dir);
+        snap_check(s, 1, 0, 10);
+        store_close(s);
+    }
+    assert_int_equal(n, 2);
+    free(path);
+}
+
 static char *
 make_file(const char *dir, const char *name)
 {
@@ -787,6 +853,7 @@ main(void)
         T(gc__keeps_the_names_of_what_is_gone),
         T(gc__dry_run_changes_nothing),
         T(gc__removes_packs_of_dead_writers_and_not_of_living_ones),
+        T(gc__takes_no_pack_whose_name_in_the_index_is_damaged),
         T(gc__removes_what_was_being_replaced_by_who_died),
         T(gc__joins_many_small_packs),
         T(gc__joins_small_packs_only_if_they_are_many),
