@@ -53,7 +53,7 @@ pay_noted(struct cli *c, struct client *cl, struct session *from, struct copy_du
         return;
     }
     payer_open(&p, c, cl, false);
-    if (payer_copy(&p, d, src, from, to, &e) != 0) {
+    if (payer_copy(&p, d, src, from, to, &e) == PAID_NOT) {
         say(c,
             p.stop
                 ? _("no copy of the data on %s yet (%s); `gpurun snap mirror` makes it")
@@ -144,7 +144,7 @@ pay(struct payer *p, struct copy_due *d, struct session *from)
         return PAID_NOT;
     }
     p->bytes_left -= src.stored_bytes;
-    return payer_copy(p, d, &src, from, to, &e) == 0 ? PAID_DONE : PAID_NOT;
+    return payer_copy(p, d, &src, from, to, &e);
 }
 
 /* The same, with the right to it, and the note as it is by now. */

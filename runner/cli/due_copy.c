@@ -182,16 +182,19 @@ failed(struct payer *p, struct copy_due *d, const struct err *why)
     payer_note(p, d);
 }
 
-int
+enum paid
 payer_copy(struct payer *p, struct copy_due *d, const struct copy_source *src,
            struct session *from, const char *to, struct err *e)
 {
     if (transfer(p, d, src, from, to, e) != 0) {
+        if (src->live && p->to != NULL && e->code == ERR_NOT_FOUND) {
+            return PAID_WAITS; /* replaced meanwhile: there is a later one */
+        }
         failed(p, d, e);
-        return -1;
+        return PAID_NOT;
     }
     say_more(p->c, _("the data of %s (%s) is on %s + %s now"), due_word(d), src->snapshot,
              d->host, due_place(to));
     copied(p, d, src, from, to);
-    return 0;
+    return PAID_DONE;
 }

@@ -45,9 +45,13 @@ enum paid {
 void payer_open(struct payer *p, struct cli *c, struct client *cl, bool quick);
 void payer_close(struct payer *p);
 bool payer_is_over(const struct payer *p); /* told to go, or no time is left */
-/* Make one copy, with the right to it in hand (copies_take), and put down how it went. */
-int payer_copy(struct payer *p, struct copy_due *d, const struct copy_source *src,
-               struct session *from, const char *to, struct err *e) MUST_USE;
+/*
+ * Make one copy, with the right to it in hand (copies_take), and put down how it went.
+ * PAID_DONE; PAID_NOT: *e says why; PAID_WAITS: what was taken on the way was replaced
+ * before it could be read, which is no failure.
+ */
+enum paid payer_copy(struct payer *p, struct copy_due *d, const struct copy_source *src,
+                     struct session *from, const char *to, struct err *e) MUST_USE;
 
 /* Put d down as it is now. */
 void payer_note(const struct payer *p, const struct copy_due *d);

@@ -119,6 +119,16 @@ expect 0 gpurun -q snap get "$so_far" made -o "$work/so-far"
 sshd h1
 [ "$(cat "$work/so-far")" = 6 ] || fail "it holds $(cat "$work/so-far")"
 [ "$(due)" = 1 ] || fail "its end is no longer due"
+note "what is replaced between the host's word of it and its reading, over a line as long as that, is no failure"
+long=$(free_port)
+spawn long "$(tool relay)" "$long" "${port[h1]}" --delay 600
+await 10 "the relay" grep -q ready "$work/long.log"
+echo "[127.0.0.1]:$long $(cut -d' ' -f1,2 "$work/h1/host_key.pub")" >>"$client/.ssh/known_hosts"
+sed -i "s/^port=.*/port=$long/" "$client/gpurun/hosts/h1"
+expect 0 gpurun ps
+hasnt 'only on h1' "$work/err"
+sed -i "s/^port=.*/port=${port[h1]}/" "$client/gpurun/hosts/h1"
+stop long
 echo go >"$work/gate"
 await 60 "it to end" ended "$live"
 await 60 "a copy of the end" copied "$live"
