@@ -194,19 +194,25 @@ fsck_index(struct fsck *f, struct err *e)
 
 /* ---- one run ---- */
 
-/* Open the store; an index that cannot even be opened is made anew first. */
+/*
+ * Open the store; an index that cannot even be opened is made anew first. A directory
+ * that is no store is one that another is making, or died making, or whose format file is
+ * lost: as whoever opens it we wait, or make what is missing.
+ */
 static int
 open_store(const char *dir, const struct fsck_options *o, struct fsck_result *r,
            struct store **s, struct err *e)
 {
     const struct store_options must = {.must_exist = true};
+    const struct store_options first = {.must_exist = o->check_only || !file_exists(dir)};
+    struct err none;
 
-    if (store_open(s, dir, &must, e) == 0) {
+    if (store_open(s, dir, &first, e) == 0) {
         return 0;
     }
     /* A strange version, too, may be one flipped bit; the format file decides. */
     if ((!is_index_damage(e) && e->code != ERR_VERSION) || o->check_only ||
-        store_check_format(dir, e) == -1) {
+        store_check_format(dir, &none) == -1) {
         return -1;
     }
     r->n_index_errors++;

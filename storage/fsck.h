@@ -23,10 +23,13 @@
  * it is needed;
  *   - the index is compared with the packs and, where they differ, made anew (when nobody
  * else has the store open);
- *   - a manifest with one damaged copy gets it back from the other;
+ *   - a manifest with one damaged copy gets it back from the other; one that cannot be
+ *     read is damage as long as its data is kept, and only said once that was given up;
  *   - every file of every snapshot that needs a missing chunk is named.
- * It never makes things worse: what is sound is copied before anything is moved. Runs
- * beside writers and readers; a gc, or another look, is waited for.
+ * A directory that is there and no store yet, or that lost its format file, is made one,
+ * as by whoever opens it. It never makes things worse: what is sound is copied before
+ * anything is moved. Runs beside writers and readers; a gc, or another look, is waited
+ * for.
  */
 
 /* Is that chunk missing? */
@@ -66,7 +69,8 @@ struct fsck_result {
     uint64_t n_snaps;         /* looked at; with data */
     uint64_t n_snaps_damaged; /* that miss something */
     uint64_t n_files_damaged;
-    uint64_t n_manifests_lost, n_manifests_repaired;
+    uint64_t n_manifests_lost; /* of data that is kept */
+    uint64_t n_manifests_repaired;
 };
 /* Was nothing wrong, or everything mended without loss? */
 bool fsck_clean(const struct fsck_result *r);

@@ -88,6 +88,21 @@ check_tree(struct fsck *f, const char *id, const struct sha256 *tree, struct err
     return 0;
 }
 
+/* Of what was given up nothing is needed any more: that is said, and no damage. */
+static void
+manifest_lost(struct fsck *f, const char *id, bool gone, const struct err *why)
+{
+    struct err line = *why;
+
+    if (gone) {
+        err_wrap(&line, "of snapshot %s, whose data was given up, no record is left", id);
+        fsck_tell(f, &line);
+        return;
+    }
+    f->r->n_manifests_lost++;
+    tell(f, id, NULL, 0, why);
+}
+
 static int
 check_snap(struct fsck *f, const char *id, struct err *e)
 {
@@ -109,8 +124,7 @@ check_snap(struct fsck *f, const char *id, struct err *e)
         if (e->code != ERR_CORRUPT && e->code != ERR_VERSION) {
             return -1;
         }
-        f->r->n_manifests_lost++;
-        tell(f, id, NULL, 0, e);
+        manifest_lost(f, id, gone, e);
         return 0;
     }
     if (!gone && !sha256_equal(&m->tree, &none)) {

@@ -16,6 +16,8 @@
 
 /* Rows of the index that are judged at a time. */
 #define JUDGE_BATCH ((size_t)8192)
+/* Gathered before they are condemned, each time in a transaction and a generation. */
+#define CONDEMN_BATCH ((size_t)8192)
 
 void
 gc_say(struct gc *g, const char *fmt, ...)
@@ -133,22 +135,28 @@ judge_row(struct gc *g, const struct index_row *r, bool live, struct verdicts *v
     }
 }
 
-/* Where room ran out, what there still is serves to take away what was condemned. */
+/*
+ * What has been gathered. Where room ran out, what there still is serves to take away
+ * what was condemned.
+ */
 static int
-condemn(struct gc *g, const struct verdicts *v, struct err *e)
+condemn(struct gc *g, struct verdicts *v, struct err *e)
 {
+    size_t n = v->n_condemn;
     struct err why;
 
-    if (v->n_condemn == 0 || g->condemns_not) {
+    v->n_condemn = 0;
+    if (n == 0 || g->condemns_not) {
         return 0;
     }
-    if (!g->o->dry_run && index_condemn(g->s->ix, v->condemn, v->n_condemn, &why) == -1) {
+    if (!g->o->dry_run && index_condemn(g->s->ix, v->condemn, n, &why) == -1) {
         g->condemns_not = gc_does_without(g, &why);
         *e = why;
         return g->condemns_not ? 0 : -1;
     }
-    g->r->n_condemned += v->n_condemn;
+    g->r->n_condemned += n;
     g->r->condemned_bytes += v->condemn_bytes;
+    v->condemn_bytes = 0;
     return 0;
 }
 
@@ -156,8 +164,6 @@ static int
 judge_batch(struct gc *g, const struct index_row *rows, size_t n, size_t *live_at,
             struct verdicts *v, struct err *e)
 {
-    v->n_condemn = 0;
-    v->condemn_bytes = 0;
     v->n_pardon = 0;
     for (size_t i = 0; i < n; i++) {
         uint64_t key = live_key(&rows[i].id);
@@ -167,7 +173,7 @@ judge_batch(struct gc *g, const struct index_row *rows, size_t n, size_t *live_a
         }
         judge_row(g, &rows[i], *live_at < g->live.n && g->live.v[*live_at] == key, v);
     }
-    if (condemn(g, v, e) == -1) {
+    if (v->n_condemn >= CONDEMN_BATCH && condemn(g, v, e) == -1) {
         return -1;
     }
     if (!g->o->dry_run && v->n_pardon != 0 &&
@@ -182,7 +188,8 @@ int
 gc_judge(struct gc *g, struct err *e)
 {
     struct index_row *rows = xmalloc(JUDGE_BATCH * sizeof *rows);
-    struct verdicts v = {.condemn = xmalloc(JUDGE_BATCH * sizeof *v.condemn),
+    struct verdicts v = {.condemn =
+                             xmalloc((CONDEMN_BATCH + JUDGE_BATCH) * sizeof *v.condemn),
                          .pardon = xmalloc(JUDGE_BATCH * sizeof *v.pardon)};
     struct sha256 after = {{0}};
     size_t live_at = 0;
@@ -197,7 +204,7 @@ gc_judge(struct gc *g, struct err *e)
         }
         after = n > 0 ? rows[n - 1].id : after;
     }
-    rc = 0;
+    rc = condemn(g, &v, e);
 
 out:
     free(rows);

@@ -15,6 +15,8 @@
 /* ... or when there are so many small ones that joining them is worth it. */
 #define SMALL_BYTES ((uint64_t)8 << 20)
 #define SMALL_MANY  16
+/* Rows that are looked up in one. */
+#define LOOK_BATCH ((size_t)8192)
 /* Old packs that are replaced in one transaction. */
 #define GROUP_PACKS 64
 
@@ -204,25 +206,17 @@ group_reset(struct gc *g, struct group *gr, bool discard)
 /* What becomes of one entry of a pack that is to go. */
 enum fate { FATE_KEEP, FATE_DEAD, FATE_STALE, FATE_SPOILS };
 
-static int
-judge_entry(struct gc *g, const struct pack_use *p, const struct pack_entry *en,
-            enum fate *fate, struct err *e)
+static enum fate
+fate_of(const struct gc *g, const struct pack_use *p, const struct index_look *row)
 {
-    struct store_loc loc;
-    uint64_t gen;
+    bool live = live_has(&g->live, &row->id);
 
-    if (index_row(g->s->ix, &en->id, &loc, &gen, e) == -1) {
-        return -1;
-    }
-    if (loc.pack == p->row.no) {
-        *fate = gen != 0 && gen <= g->gen_ok && !live_has(&g->live, &en->id) ? FATE_DEAD
+    if (row->loc.pack == p->row.no) {
+        return row->doomed_gen != 0 && row->doomed_gen <= g->gen_ok && !live ? FATE_DEAD
                                                                              : FATE_KEEP;
-    } else if (loc.pack == 0 && live_has(&g->live, &en->id)) {
-        *fate = FATE_SPOILS; /* the index has lost it, or it was set aside: fsck's */
-    } else {
-        *fate = FATE_STALE; /* another copy counts */
     }
-    return 0;
+    /* The index has lost it, or it was set aside: fsck's. Else another copy counts. */
+    return row->loc.pack == 0 && live ? FATE_SPOILS : FATE_STALE;
 }
 
 /* *unreadable: it is the old pack's fault that it fails. */
@@ -252,24 +246,62 @@ keep_entry(struct gc *g, struct group *gr, const struct pack_use *p, int fd,
     return rc;
 }
 
+struct entry_place {
+    struct sha256 id;
+    size_t at; /* in the pack's list */
+};
+
+static int
+cmp_places(const void *a, const void *b)
+{
+    return sha256_cmp(&((const struct entry_place *)a)->id,
+                      &((const struct entry_place *)b)->id);
+}
+
+/* The entries that count, in order of ids, as the rows of the index are. */
+static struct entry_place *
+sort_entries(const struct pack_list *list, size_t *n)
+{
+    struct entry_place *v = xcalloc(list->n, sizeof *v);
+
+    *n = 0;
+    for (size_t i = 0; i < list->n; i++) {
+        if (!list->v[i].second) {
+            v[(*n)++] = (struct entry_place){list->v[i].id, i};
+        }
+    }
+    if (*n > 0) {
+        qsort(v, *n, sizeof *v, cmp_places);
+    }
+    return v;
+}
+
 /* The fates of all entries; *spoilt: the pack is to be left alone. */
 static int
 judge_pack(struct gc *g, const struct pack_use *p, const struct pack_list *list,
            uint8_t *fates, bool *spoilt, struct err *e)
 {
-    for (size_t i = 0; i < list->n; i++) {
-        enum fate fate = FATE_STALE;
+    struct index_look *rows = xcalloc(LOOK_BATCH, sizeof *rows);
+    struct entry_place *v;
+    size_t n_v;
+    int rc = 0;
 
-        if (!list->v[i].second && judge_entry(g, p, &list->v[i], &fate, e) == -1) {
-            return -1;
+    memset(fates, FATE_STALE, list->n);
+    v = sort_entries(list, &n_v);
+    for (size_t at = 0, n; at < n_v && rc == 0 && !*spoilt; at += n) {
+        n = n_v - at < LOOK_BATCH ? n_v - at : LOOK_BATCH;
+        for (size_t i = 0; i < n; i++) {
+            rows[i].id = v[at + i].id;
         }
-        if (fate == FATE_SPOILS) {
-            *spoilt = true;
-            return 0;
+        rc = index_look(g->s->ix, rows, n, e);
+        for (size_t i = 0; i < n && rc == 0; i++) {
+            fates[v[at + i].at] = (uint8_t)fate_of(g, p, &rows[i]);
+            *spoilt = *spoilt || fates[v[at + i].at] == FATE_SPOILS;
         }
-        fates[i] = (uint8_t)fate;
     }
-    return 0;
+    free(v);
+    free(rows);
+    return rc;
 }
 
 static void

@@ -118,6 +118,20 @@ index_row(struct index *ix, const struct sha256 *id, struct store_loc *loc, uint
 }
 
 int
+index_look(struct index *ix, struct index_look *v, size_t n, struct err *e)
+{
+    int rc = 0;
+
+    if (begin(ix, SQL_BEGIN, e) == -1) {
+        return -1;
+    }
+    for (size_t i = 0; i < n && rc == 0; i++) {
+        rc = get_row(ix, &v[i].id, &v[i].loc, &v[i].doomed_gen, e);
+    }
+    return end(ix, rc, e);
+}
+
+int
 index_packs(struct index *ix, struct index_pack_row **out, size_t *n, struct err *e)
 {
     struct index_pack_row *v = NULL;
@@ -419,6 +433,31 @@ drop_packs(struct index *ix, const struct index_swap *sw, struct err *e)
     return 0;
 }
 
+static int
+cmp_moved(const void *a, const void *b)
+{
+    return sha256_cmp(&((const struct index_moved *)a)->en.id,
+                      &((const struct index_moved *)b)->en.id);
+}
+
+static int
+cmp_dead(const void *a, const void *b)
+{
+    return sha256_cmp(&((const struct index_dead *)a)->id,
+                      &((const struct index_dead *)b)->id);
+}
+
+static void
+sort_rows(const struct index_swap *sw)
+{
+    if (sw->n_moved > 0) {
+        qsort(sw->moved, sw->n_moved, sizeof *sw->moved, cmp_moved);
+    }
+    if (sw->n_dead > 0) {
+        qsort(sw->dead, sw->n_dead, sizeof *sw->dead, cmp_dead);
+    }
+}
+
 int
 index_swap(struct index *ix, const struct index_swap *sw, bool *done, struct err *e)
 {
@@ -426,6 +465,7 @@ index_swap(struct index *ix, const struct index_swap *sw, bool *done, struct err
     bool all = false;
     int rc = -1;
 
+    sort_rows(sw);
     if (begin(ix, SQL_BEGIN_WRITE, e) == -1) {
         free(nos);
         return -1;

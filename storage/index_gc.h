@@ -28,6 +28,14 @@ int index_rows_after(struct index *ix, const struct sha256 *after, size_t max,
 int index_row(struct index *ix, const struct sha256 *id, struct store_loc *loc,
               uint64_t *doomed_gen, struct err *e) MUST_USE;
 
+/* The same of many, in one transaction; quickest in order of ids. */
+struct index_look {
+    struct sha256 id;
+    struct store_loc loc;
+    uint64_t doomed_gen;
+};
+int index_look(struct index *ix, struct index_look *v, size_t n, struct err *e) MUST_USE;
+
 struct index_pack_row {
     uint32_t no;
     struct pack_name name;
@@ -65,7 +73,8 @@ int index_gone_forget(struct index *ix, const char *snap_id, struct err *e) MUST
  * for every chunk in moved, its row goes from the old pack to its new place (if it is
  * still in the old one); the rows of dead are deleted. *done is false, and nothing
  * changed, if one of dead is no longer condemned in a generation <= gen: somebody has
- * asked for it meanwhile.
+ * asked for it meanwhile. moved and dead are put in order of ids: rows are, so each page
+ * of a large index is read and written once.
  */
 struct index_moved {
     struct pack_entry en; /* offset: in the new pack */
@@ -81,9 +90,9 @@ struct index_swap {
     size_t n_old;
     const struct index_pack *fresh; /* packs that come */
     size_t n_fresh;
-    const struct index_moved *moved;
+    struct index_moved *moved;
     size_t n_moved;
-    const struct index_dead *dead;
+    struct index_dead *dead;
     size_t n_dead;
     uint64_t gen;
     /*

@@ -7,8 +7,8 @@
 #include "storage/tree.h"
 
 /*
- * Files of one tree whose contents are lost, as they are met: what else is a name of
- * such a file (a hard link, which comes later) is lost with it.
+ * Files of one tree whose contents are lost, or left out, as they are met: what else is a
+ * name of such a file (a hard link, which comes later) shares its lot.
  */
 struct named {
     char **v; /* in path order */

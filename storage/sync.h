@@ -119,7 +119,8 @@ void sync_send_begin(struct sync_send *s, const struct sha256 *base);
 /*
  * The receiver has room for so many bytes, as it keeps them. Once it is known what it
  * lacks and that this is surely more, the sender fails (ERR_SPACE) instead of sending; of
- * a tree that is made by now, before more than what is pushed.
+ * a tree that is made by now, before more than what is pushed, and of one out of a store
+ * before anything, if this is said before sync_send_begin.
  */
 void sync_send_room(struct sync_send *s, uint64_t room_bytes);
 

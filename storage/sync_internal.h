@@ -82,9 +82,9 @@ enum sync_chunk_state {
 struct sync_chunk {
     struct sha256 id;
     uint32_t raw_len;
-    uint32_t stored_len;
-    uint8_t kind;  /* enum store_kind */
-    uint8_t codec; /* of stored */
+    uint32_t stored_len; /* also of what is not at hand, where it is known; else 0 */
+    uint8_t kind;        /* enum store_kind */
+    uint8_t codec;       /* of stored */
     uint8_t state;
     bool known;      /* from the scan cache: part of the cache's tree */
     uint8_t *stored; /* encoded content; NULL: not at hand */
@@ -163,6 +163,7 @@ struct sync_send {
     bool has_room; /* the receiver's is known: */
     uint64_t room_bytes;
     uint64_t weigh_at_bytes; /* sent: what it lacks is weighed (again) */
+    bool sized;              /* how long that is, encoded, was looked up in the store */
 
     bool said_tree;
     unsigned n_rounds; /* of MISSING */

@@ -334,8 +334,9 @@ put_chunk(struct sync_send *s)
 
 /*
  * What the receiver has to keep, at least: what was pushed it may have had. What is not
- * encoded yet is taken to shrink 32 times as much as what is: content of another kind
- * (text behind pictures) must not be refused for that of the first.
+ * encoded yet, and not known from the store, is taken to shrink 32 times as much as what
+ * is: content of another kind (text behind pictures) must not be refused for that of the
+ * first.
  */
 static uint64_t
 least_bytes(const struct sync_send *s)
@@ -347,9 +348,10 @@ least_bytes(const struct sync_send *s)
     for (size_t i = 0; i < s->chunks.n; i++) {
         const struct sync_chunk *c = &s->chunks.v[i];
 
-        if (c->state == SYNC_CHUNK_WANTED) {
+        if (c->state == SYNC_CHUNK_WANTED && c->stored_len == 0) {
             rest += c->raw_len;
-        } else if (c->state == SYNC_CHUNK_QUEUED || c->state == SYNC_CHUNK_SENT) {
+        } else if (c->state == SYNC_CHUNK_WANTED || c->state == SYNC_CHUNK_QUEUED ||
+                   c->state == SYNC_CHUNK_SENT) {
             encoded += c->stored_len;
             encoded_raw += c->raw_len;
         }
@@ -367,7 +369,7 @@ least_bytes(const struct sync_send *s)
 static bool
 can_weigh(const struct sync_send *s)
 {
-    return s->n_wanted == 0 || s->held_bytes >= WEIGH_FIRST_BYTES ||
+    return s->n_wanted == 0 || s->sized || s->held_bytes >= WEIGH_FIRST_BYTES ||
            s->held_bytes >= s->o.window_bytes / 2;
 }
 

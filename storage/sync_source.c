@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "storage/verify.h"
+
 struct codec *
 sync_codec_take(struct sync_send *s)
 {
@@ -515,6 +517,75 @@ make_from_store(struct sync_send *s, struct sha256 *tree, struct err *e)
                : tree_walk_chunks(tree, &source, add_from_store, s, e);
 }
 
+/* From chunk *first on, up to n_max of those that are wanted; how many. */
+static size_t
+list_wanted(struct sync_send *s, size_t *first, size_t n_max, size_t *numbers,
+            struct sha256 *ids)
+{
+    size_t n = 0;
+
+    (void)pthread_mutex_lock(&s->lock);
+    for (; *first < s->chunks.n && n < n_max; (*first)++) {
+        if (s->chunks.v[*first].state == SYNC_CHUNK_WANTED) {
+            numbers[n] = *first;
+            ids[n++] = s->chunks.v[*first].id;
+        }
+    }
+    (void)pthread_mutex_unlock(&s->lock);
+    return n;
+}
+
+/* A store knows how long its chunks are: what does not fit is refused before any goes. */
+static int
+size_wanted(struct sync_send *s, struct err *e)
+{
+    size_t *numbers = xcalloc(SYNC_IDS_PER_FRAME, sizeof *numbers);
+    struct sha256 *ids = xcalloc(SYNC_IDS_PER_FRAME, sizeof *ids);
+    struct store_loc *locs = xcalloc(SYNC_IDS_PER_FRAME, sizeof *locs);
+    size_t first = 0;
+    size_t n;
+    int rc = 0;
+
+    while (rc == 0 &&
+           (n = list_wanted(s, &first, SYNC_IDS_PER_FRAME, numbers, ids)) > 0) {
+        rc = store_locate(s->store, ids, n, locs, e);
+        (void)pthread_mutex_lock(&s->lock);
+        for (size_t i = 0; rc == 0 && i < n; i++) {
+            s->chunks.v[numbers[i]].stored_len =
+                locs[i].pack == 0 ? 0 : locs[i].stored_len;
+        }
+        (void)pthread_mutex_unlock(&s->lock);
+    }
+    free(numbers);
+    free(ids);
+    free(locs);
+    return rc;
+}
+
+/* Whenever there is a limit, before the first of what is wanted is fetched. */
+static int
+size_first(struct sync_send *s, struct err *e)
+{
+    bool due;
+
+    (void)pthread_mutex_lock(&s->lock);
+    due = s->has_room && !s->sized;
+    (void)pthread_mutex_unlock(&s->lock);
+    if (!due) {
+        return 0;
+    }
+    if (size_wanted(s, e) != 0) {
+        return -1;
+    }
+    (void)pthread_mutex_lock(&s->lock);
+    s->sized = true;
+    (void)pthread_mutex_unlock(&s->lock);
+    if (s->o.wake != NULL) {
+        s->o.wake(s->o.wake_ctx);
+    }
+    return 0;
+}
+
 /* The next chunks that are wanted, as far as the window has room; 0: none. */
 #define FETCH_BATCH 64
 
@@ -556,8 +627,7 @@ fetch_from_store(struct sync_send *s, struct store *from, struct err *e)
             }
             if (locs[i].pack == 0) {
                 err_set(e, ERR_CORRUPT,
-                        "a chunk of the tree is missing or damaged in the store "
-                        "(`gpurun snap verify` names the files)");
+                        "a chunk of the tree is missing or damaged in the store");
                 goto out;
             }
             buf_reset(&data);
@@ -596,7 +666,8 @@ give_up(struct sync_send *s, const struct err *why)
 
 /*
  * Wait until there is something to fetch. A directory is walked anew for each round, so
- * there all answers are waited for first. false: the transfer is over.
+ * there all answers are waited for first, as they are where room is to be weighed. false:
+ * the transfer is over.
  */
 static bool
 wait_for_work(struct sync_send *s)
@@ -609,7 +680,8 @@ wait_for_work(struct sync_send *s)
             go_on = false;
             break;
         }
-        if (s->n_wanted > 0 && (s->store != NULL || sync_all_answered(s))) {
+        if (s->n_wanted > 0 &&
+            ((s->store != NULL && (!s->has_room || s->sized)) || sync_all_answered(s))) {
             go_on = true;
             break;
         }
@@ -623,7 +695,7 @@ static int
 fetch(struct sync_send *s, struct err *e)
 {
     if (s->store != NULL) {
-        return fetch_from_store(s, s->store, e);
+        return size_first(s, e) == 0 ? fetch_from_store(s, s->store, e) : -1;
     }
     if (s->o.into != NULL && fetch_from_store(s, s->o.into, e) != 0) {
         return -1;
@@ -653,6 +725,9 @@ sync_source_run(void *sender)
     }
     while (wait_for_work(s)) {
         if (fetch(s, &e) != 0) {
+            if (s->store != NULL) {
+                verify_name_damaged(s->store, &tree, s->o.only, &e);
+            }
             give_up(s, &e);
             return NULL;
         }

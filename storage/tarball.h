@@ -19,11 +19,12 @@
  * byte of it was checked (DESIGN.md, "Exports").
  *
  * Both directions stream; memory does not grow with the snapshot, but for the list of
- * chunks of the largest file.
+ * chunks of the largest file and the names of what is left out.
  */
 struct tarball_options {
     bool plain; /* no zstd around it (export) */
-    /* Something that no tar can hold was left out (export); path is escaped. */
+    /* Something that no tar can hold was left out (export), by each of its names; path is
+     * escaped. */
     void (*left_out)(void *ctx, const char *path, const char *why);
     void (*progress)(void *ctx, uint64_t n_entries, uint64_t bytes);
     void *ctx;

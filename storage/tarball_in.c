@@ -1,9 +1,8 @@
-#include <archive.h>
-#include <archive_entry.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/buf.h"
+#include "storage/libarchive.h"
 #include "storage/manifest.h"
 #include "storage/putq.h"
 #include "storage/run.h"
@@ -47,12 +46,12 @@ damaged(struct err *e, const char *what)
 static int
 read_some(struct in *x, void *to, size_t n, size_t *got, struct err *e)
 {
-    la_ssize_t did = archive_read_data(x->file, to, n);
+    la_ssize_t did = la->read_data(x->file, to, n);
 
     if (did < 0) {
-        return err_set(
-            e, ERR_CORRUPT, "cannot read the archive: %s",
-            archive_error_string(x->file) != NULL ? archive_error_string(x->file) : "?");
+        return err_set(e, ERR_CORRUPT, "cannot read the archive: %s",
+                       la->error_string(x->file) != NULL ? la->error_string(x->file)
+                                                         : "?");
     }
     *got = (size_t)did;
     return 0;
@@ -402,6 +401,7 @@ take_member(struct in *x, const struct tree_entry *entry, struct err *e)
         (!content && size != 0)) {
         return damaged(e, "a member is not what its tree says");
     }
+    x->sums.n_left_out += type == 'g' ? 1 : 0;
     if (skip(x, size - stored, e) != 0 || take_contents(x, stored, e) != 0) {
         return -1;
     }
@@ -458,19 +458,21 @@ open_file(struct in *x, int fd, struct err *e)
 {
     struct archive_entry *entry;
 
-    x->file = archive_read_new();
+    if (libarchive_load(e) != 0) {
+        return -1;
+    }
+    x->file = la->read_new();
     /* Not "all": some would start programs. */
-    if (archive_read_support_filter_zstd(x->file) != ARCHIVE_OK ||
-        archive_read_support_filter_gzip(x->file) != ARCHIVE_OK ||
-        archive_read_support_filter_xz(x->file) != ARCHIVE_OK ||
-        archive_read_support_filter_bzip2(x->file) != ARCHIVE_OK ||
-        archive_read_support_format_raw(x->file) != ARCHIVE_OK ||
-        archive_read_open_fd(x->file, fd, READ_BYTES) != ARCHIVE_OK ||
-        archive_read_next_header(x->file, &entry) != ARCHIVE_OK) {
+    if (la->read_support_filter_zstd(x->file) != ARCHIVE_OK ||
+        la->read_support_filter_gzip(x->file) != ARCHIVE_OK ||
+        la->read_support_filter_xz(x->file) != ARCHIVE_OK ||
+        la->read_support_filter_bzip2(x->file) != ARCHIVE_OK ||
+        la->read_support_format_raw(x->file) != ARCHIVE_OK ||
+        la->read_open_fd(x->file, fd, READ_BYTES) != ARCHIVE_OK ||
+        la->read_next_header(x->file, &entry) != ARCHIVE_OK) {
         return err_set(e, ERR_INVALID, "cannot read it: %s",
-                       archive_error_string(x->file) != NULL
-                           ? archive_error_string(x->file)
-                           : "it is empty");
+                       la->error_string(x->file) != NULL ? la->error_string(x->file)
+                                                         : "it is empty");
     }
     return 0;
 }
@@ -525,7 +527,7 @@ out:
     putq_close(x->q);
     manifest_free(m);
     if (x->file != NULL) {
-        (void)archive_read_free(x->file);
+        (void)la->read_free(x->file);
     }
     buf_free(&x->body);
     buf_free(&x->tree);

@@ -1,5 +1,3 @@
-#include <archive.h>
-#include <archive_entry.h>
 #include <assert.h>
 #include <errno.h>
 #include <locale.h>
@@ -10,9 +8,12 @@
 
 #include "base/bytes.h"
 #include "base/text.h"
+#include "storage/libarchive.h"
+#include "storage/named.h"
 #include "storage/run.h"
 #include "storage/tarball.h"
 #include "storage/tarball_internal.h"
+#include "storage/verify.h"
 
 #define ACL_ACCESS  "system.posix_acl_access"
 #define ACL_DEFAULT "system.posix_acl_default"
@@ -37,6 +38,7 @@ struct out {
     size_t chunk_at;
     void *hole;
     struct buf text;
+    struct named left_out;
     struct tarball_report sums;
 };
 
@@ -48,7 +50,7 @@ archive_err(struct out *x, struct archive *a, struct err *e)
         return -1;
     }
     return err_set(e, ERR_SYSTEM, "cannot write the archive: %s",
-                   archive_error_string(a) != NULL ? archive_error_string(a) : "?");
+                   la->error_string(a) != NULL ? la->error_string(a) : "?");
 }
 
 static la_ssize_t
@@ -61,7 +63,7 @@ write_file(struct archive *a, void *ctx, const void *data, size_t n)
     }
     if (x->write(x->write_ctx, data, n, &x->why) != 0) {
         x->write_failed = true;
-        archive_set_error(a, EIO, "%s", x->why.msg);
+        la->set_error(a, EIO, "%s", x->why.msg);
         return -1;
     }
     return (la_ssize_t)n;
@@ -75,11 +77,10 @@ write_tar(struct archive *a, void *ctx, const void *data, size_t n)
     if (x->write_failed) {
         return -1;
     }
-    if (archive_write_data(x->file, data, n) != (la_ssize_t)n) {
-        archive_set_error(a, EIO, "%s",
-                          archive_error_string(x->file) != NULL
-                              ? archive_error_string(x->file)
-                              : "short write");
+    if (la->write_data(x->file, data, n) != (la_ssize_t)n) {
+        la->set_error(a, EIO, "%s",
+                      la->error_string(x->file) != NULL ? la->error_string(x->file)
+                                                        : "short write");
         return -1;
     }
     return (la_ssize_t)n;
@@ -88,42 +89,46 @@ write_tar(struct archive *a, void *ctx, const void *data, size_t n)
 static int
 open_file(struct out *x, struct err *e)
 {
-    struct archive_entry *entry = archive_entry_new();
+    struct archive_entry *entry;
     int rc = -1;
 
-    archive_entry_set_pathname(entry, "snapshot.tar");
-    archive_entry_set_filetype(entry, AE_IFREG);
-    x->file = archive_write_new();
-    if ((!x->o->plain && archive_write_add_filter_zstd(x->file) != ARCHIVE_OK) ||
-        archive_write_set_format_raw(x->file) != ARCHIVE_OK ||
-        archive_write_set_bytes_in_last_block(x->file, 1) != ARCHIVE_OK ||
-        archive_write_open(x->file, x, NULL, write_file, NULL) != ARCHIVE_OK ||
-        archive_write_header(x->file, entry) != ARCHIVE_OK) {
+    if (libarchive_load(e) != 0) {
+        return -1;
+    }
+    entry = la->entry_new();
+    la->entry_set_pathname(entry, "snapshot.tar");
+    la->entry_set_filetype(entry, AE_IFREG);
+    x->file = la->write_new();
+    if ((!x->o->plain && la->write_add_filter_zstd(x->file) != ARCHIVE_OK) ||
+        la->write_set_format_raw(x->file) != ARCHIVE_OK ||
+        la->write_set_bytes_in_last_block(x->file, 1) != ARCHIVE_OK ||
+        la->write_open(x->file, x, NULL, write_file, NULL) != ARCHIVE_OK ||
+        la->write_header(x->file, entry) != ARCHIVE_OK) {
         (void)archive_err(x, x->file, e);
         goto out;
     }
-    x->tar = archive_write_new();
-    if (archive_write_set_format_pax(x->tar) != ARCHIVE_OK ||
-        archive_write_set_options(x->tar, "pax:xattrheader=SCHILY") != ARCHIVE_OK ||
-        archive_write_set_bytes_per_block(x->tar, 0) != ARCHIVE_OK ||
-        archive_write_open(x->tar, x, NULL, write_tar, NULL) != ARCHIVE_OK) {
+    x->tar = la->write_new();
+    if (la->write_set_format_pax(x->tar) != ARCHIVE_OK ||
+        la->write_set_options(x->tar, "pax:xattrheader=SCHILY") != ARCHIVE_OK ||
+        la->write_set_bytes_per_block(x->tar, 0) != ARCHIVE_OK ||
+        la->write_open(x->tar, x, NULL, write_tar, NULL) != ARCHIVE_OK) {
         (void)archive_err(x, x->tar, e);
         goto out;
     }
     rc = 0;
 
 out:
-    archive_entry_free(entry);
+    la->entry_free(entry);
     return rc;
 }
 
 static int
 close_file(struct out *x, struct err *e)
 {
-    if (archive_write_close(x->tar) != ARCHIVE_OK) {
+    if (la->write_close(x->tar) != ARCHIVE_OK) {
         return archive_err(x, x->tar, e);
     }
-    if (archive_write_close(x->file) != ARCHIVE_OK) {
+    if (la->write_close(x->file) != ARCHIVE_OK) {
         return archive_err(x, x->file, e);
     }
     return 0;
@@ -134,9 +139,8 @@ close_file(struct out *x, struct err *e)
 static int
 write_raw(struct out *x, const void *data, size_t n, struct err *e)
 {
-    return archive_write_data(x->file, data, n) == (la_ssize_t)n
-               ? 0
-               : archive_err(x, x->file, e);
+    return la->write_data(x->file, data, n) == (la_ssize_t)n ? 0
+                                                             : archive_err(x, x->file, e);
 }
 
 /* A ustar header of type g for a body of so many bytes. */
@@ -251,8 +255,8 @@ add_acl(struct archive_entry *to, int type, const struct tree_xattr *x)
             known = acl_tags[i].tag == tag ? acl_tags[i].archive : known;
         }
         if (c.bad || known == 0 ||
-            archive_entry_acl_add_entry(to, type, perm & 7, known, named ? (int)id : -1,
-                                        "") != ARCHIVE_OK) {
+            la->entry_acl_add_entry(to, type, perm & 7, known, named ? (int)id : -1,
+                                    "") != ARCHIVE_OK) {
             return false;
         }
     }
@@ -271,7 +275,7 @@ add_attributes(struct archive_entry *to, const struct tree_entry *from)
              add_acl(to, ARCHIVE_ENTRY_ACL_TYPE_DEFAULT, x))) {
             continue;
         }
-        archive_entry_xattr_add_entry(to, x->name, x->value, x->len);
+        la->entry_xattr_add_entry(to, x->name, x->value, x->len);
     }
 }
 
@@ -303,26 +307,26 @@ set_names(struct out *x, struct archive_entry *to, const struct tree_entry *from
 {
     buf_reset(&x->text);
     buf_printf(&x->text, from->path_len > 0 ? "./%s" : ".%s", from->path);
-    archive_entry_copy_pathname(to, buf_str(&x->text));
+    la->entry_copy_pathname(to, buf_str(&x->text));
     if (from->hard_link) {
         buf_reset(&x->text);
         buf_printf(&x->text, "./%s", from->target);
-        archive_entry_copy_hardlink(to, buf_str(&x->text));
+        la->entry_copy_hardlink(to, buf_str(&x->text));
     } else if (from->type == TREE_SYMLINK) {
-        archive_entry_copy_symlink(to, from->target);
+        la->entry_copy_symlink(to, from->target);
     }
     if (from->user[0] != '\0') {
-        archive_entry_copy_uname(to, from->user);
+        la->entry_copy_uname(to, from->user);
     }
     if (from->group[0] != '\0') {
-        archive_entry_copy_gname(to, from->group);
+        la->entry_copy_gname(to, from->group);
     }
 }
 
 static int
 write_header(struct out *x, const struct tree_entry *from, struct err *e)
 {
-    struct archive_entry *to = archive_entry_new();
+    struct archive_entry *to = la->entry_new();
     int64_t s = from->mtime_ns / NS_PER_S;
     int64_t ns = from->mtime_ns % NS_PER_S;
     bool content = from->type == TREE_FILE && !from->hard_link;
@@ -336,29 +340,29 @@ write_header(struct out *x, const struct tree_entry *from, struct err *e)
     if (ns < 0) {
         ns = s < 0 ? -ns : 0;
     }
-    archive_entry_set_filetype(to, file_type(from->type));
-    archive_entry_set_perm(to, from->mode);
-    archive_entry_set_uid(to, from->uid);
-    archive_entry_set_gid(to, from->gid);
-    archive_entry_set_mtime(to, s, (long)ns);
-    archive_entry_set_size(to, content ? (int64_t)from->size : 0);
+    la->entry_set_filetype(to, file_type(from->type));
+    la->entry_set_perm(to, from->mode);
+    la->entry_set_uid(to, from->uid);
+    la->entry_set_gid(to, from->gid);
+    la->entry_set_mtime(to, s, (long)ns);
+    la->entry_set_size(to, content ? (int64_t)from->size : 0);
     set_names(x, to, from);
     if (from->type == TREE_CHAR || from->type == TREE_BLOCK) {
-        archive_entry_set_rdevmajor(to, from->dev_major);
-        archive_entry_set_rdevminor(to, from->dev_minor);
+        la->entry_set_rdevmajor(to, from->dev_major);
+        la->entry_set_rdevminor(to, from->dev_minor);
     }
     if (!from->hard_link) {
         add_attributes(to, from);
     }
     for (size_t i = 0; content && from->sparse && i < from->n_extents; i++) {
-        archive_entry_sparse_add_entry(to, (int64_t)from->extents[i].at,
-                                       (int64_t)from->extents[i].len);
+        la->entry_sparse_add_entry(to, (int64_t)from->extents[i].at,
+                                   (int64_t)from->extents[i].len);
     }
     if (content && from->sparse && from->n_extents == 0) {
-        archive_entry_sparse_add_entry(to, (int64_t)from->size, 0);
+        la->entry_sparse_add_entry(to, (int64_t)from->size, 0);
     }
-    rc = archive_write_header(x->tar, to); /* a warning: a name that is no UTF-8 */
-    archive_entry_free(to);
+    rc = la->write_header(x->tar, to); /* a warning: a name that is no UTF-8 */
+    la->entry_free(to);
     return rc >= ARCHIVE_WARN ? 0 : archive_err(x, x->tar, e);
 }
 
@@ -366,7 +370,7 @@ static int
 write_bytes(struct out *x, const uint8_t *data, size_t n, struct err *e)
 {
     while (n > 0) {
-        la_ssize_t did = archive_write_data(x->tar, data, n);
+        la_ssize_t did = la->write_data(x->tar, data, n);
 
         if (did <= 0) {
             return archive_err(x, x->tar, e);
@@ -458,6 +462,7 @@ leave_out(struct out *x, const struct tree_entry *entry)
     char shown[SHOWN_MAX];
 
     x->sums.n_left_out++;
+    named_add(&x->left_out, entry->path, entry->path_len);
     if (x->o->left_out != NULL) {
         x->o->left_out(x->o->ctx, text_escape_to(shown, sizeof shown, entry->path),
                        entry->type == TREE_SOCKET     ? "a socket"
@@ -465,6 +470,42 @@ leave_out(struct out *x, const struct tree_entry *entry)
                                                       : "could not be read for the "
                                                         "snapshot");
     }
+}
+
+/*
+ * A further name of what was left out, which no tar could make. Whoever imports expects a
+ * member of every link: this one is an empty global header.
+ */
+static int
+leave_out_link(struct out *x, const struct tree_entry *entry, struct err *e)
+{
+    uint8_t block[TAR_BLOCK];
+
+    leave_out(x, entry);
+    global_header(block, 0);
+    return write_raw(x, block, sizeof block, e);
+}
+
+static int
+write_member(struct out *x, const struct tree_entry *entry, struct err *e)
+{
+    if (write_header(x, entry, e) != 0 ||
+        (entry->type == TREE_FILE && !entry->hard_link &&
+         write_contents(x, entry, e) != 0)) {
+        return -1;
+    }
+    return la->write_finish_entry(x->tar) == ARCHIVE_OK ? 0 : archive_err(x, x->tar, e);
+}
+
+static int
+write_entry(struct out *x, const struct tree_entry *entry, struct err *e)
+{
+    if (!tarball_is_member(entry)) {
+        leave_out(x, entry);
+        return 0;
+    }
+    return named_by_link(&x->left_out, entry) ? leave_out_link(x, entry, e)
+                                              : write_member(x, entry, e);
 }
 
 static int
@@ -478,17 +519,8 @@ write_run(struct out *x, const struct tree_run *run, struct err *e)
         const struct tree_entry *entry = &run->group.entries[i];
 
         x->sums.n_entries++;
-        if (!tarball_is_member(entry)) {
-            leave_out(x, entry);
-            continue;
-        }
-        if (write_header(x, entry, e) != 0 ||
-            (entry->type == TREE_FILE && !entry->hard_link &&
-             write_contents(x, entry, e) != 0)) {
+        if (write_entry(x, entry, e) != 0) {
             return -1;
-        }
-        if (archive_write_finish_entry(x->tar) != ARCHIVE_OK) {
-            return archive_err(x, x->tar, e);
         }
     }
     return 0;
@@ -536,24 +568,27 @@ tarball_export(struct store *s, const struct sha256 *tree_id, const void *manife
         write_tree(&x, reader, e) == 0 && close_file(&x, e) == 0) {
         *r = x.sums;
         rc = 0;
+    } else if (!x.write_failed) {
+        verify_name_damaged(s, tree_id, NULL, e);
     }
     tree_close(reader);
     /* After a failure both are closed all the same, or libarchive keeps what it opened
      * with; the end that this writes reaches nobody. */
     x.write_failed = x.write_failed || rc != 0;
     if (x.tar != NULL) {
-        (void)archive_write_close(x.tar);
-        (void)archive_write_free(x.tar);
+        (void)la->write_close(x.tar);
+        (void)la->write_free(x.tar);
     }
     if (x.file != NULL) {
-        (void)archive_write_close(x.file);
-        (void)archive_write_free(x.file);
+        (void)la->write_close(x.file);
+        (void)la->write_free(x.file);
     }
     if (x.hole != NULL) {
         (void)munmap(x.hole, HOLE_BYTES);
     }
     buf_free(&x.chunk);
     buf_free(&x.text);
+    named_free(&x.left_out);
     if (utf8 != (locale_t)0) {
         (void)uselocale(was);
         freelocale(utf8);

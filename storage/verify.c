@@ -4,8 +4,12 @@
 #include <string.h>
 
 #include "base/buf.h"
+#include "base/text.h"
+#include "storage/fsck.h"
+#include "storage/index_gc.h"
 #include "storage/named.h"
 #include "storage/pack.h"
+#include "storage/store_internal.h"
 #include "storage/tree.h"
 
 struct verify {
@@ -149,4 +153,88 @@ verify_tree(struct store *s, const struct sha256 *tree, const struct verify_opti
     named_free(&v.named);
     *out = v.sums;
     return rc;
+}
+
+/* ---- what a failure is about ---- */
+
+#define SHOWN_FILES 3
+#define SHOWN_BYTES 60 /* of each name */
+
+struct shown {
+    struct buf names;
+    size_t n;
+};
+
+struct naming {
+    struct store *store;
+    const char *only;
+    struct shown inside; /* what is asked for */
+    struct shown all;
+};
+
+static bool
+is_missing(void *arg, const struct sha256 *id)
+{
+    const struct naming *n = arg;
+    struct store_loc loc = {0};
+    struct err ignored;
+    uint64_t gen;
+
+    return index_row(n->store->ix, id, &loc, &gen, &ignored) == 0 && loc.pack == 0;
+}
+
+static void
+show(struct shown *s, const char *path)
+{
+    char name[SHOWN_BYTES];
+
+    if (++s->n <= SHOWN_FILES) {
+        buf_printf(&s->names, "%s'%s'", s->n > 1 ? ", " : "",
+                   text_escape_to(name, sizeof name, path));
+    }
+}
+
+static void
+name_file(void *arg, const char *path, size_t path_len)
+{
+    struct naming *n = arg;
+    struct buf b = BUF_INIT;
+
+    buf_add(&b, path, path_len);
+    show(&n->all, buf_str(&b));
+    if (n->only != NULL && tree_path_beneath(path, path_len, n->only, strlen(n->only))) {
+        show(&n->inside, buf_str(&b));
+    }
+    buf_free(&b);
+}
+
+void
+verify_name_damaged(struct store *s, const struct sha256 *tree, const char *only,
+                    struct err *e)
+{
+    struct naming n = {.store = s, .only = only};
+    struct shown *what = &n.all;
+    struct err ignored;
+
+    if (e->code != ERR_CORRUPT && e->code != ERR_NOT_FOUND) {
+        return;
+    }
+    (void)fsck_files_tree(s, tree, is_missing, &n, name_file, &n, &ignored);
+    if (n.inside.n > 0) {
+        what = &n.inside;
+    }
+    if (what->n > SHOWN_FILES) {
+        err_wrap(e,
+                 "%s and %zu more files are damaged (`gpurun snap ls` tells of copies "
+                 "elsewhere, `gpurun fsck` of all damage; what is shipped or kept again "
+                 "is mended)",
+                 buf_str(&what->names), what->n - SHOWN_FILES);
+    } else if (what->n > 0) {
+        err_wrap(e,
+                 "damaged: %s (`gpurun snap ls` tells of copies elsewhere, `gpurun fsck` "
+                 "of all damage; what is shipped or kept again is mended)",
+                 buf_str(&what->names));
+    }
+    buf_free(&n.inside.names);
+    buf_free(&n.all.names);
 }

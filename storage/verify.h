@@ -35,4 +35,12 @@ int verify_tree(struct store *s, const struct sha256 *tree,
                 const struct verify_options *o, struct verify_result *out,
                 struct err *e) MUST_USE;
 
+/*
+ * Reading the tree out of s failed for *e. Where that is for want of contents, which were
+ * found missing by then, the first files that need such are put in front of *e, with what
+ * helps: those of the path `only` (NULL: of all), or where there are none of it, all.
+ */
+void verify_name_damaged(struct store *s, const struct sha256 *tree, const char *only,
+                         struct err *e);
+
 #endif

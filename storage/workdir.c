@@ -18,6 +18,7 @@
 #include "storage/extract.h"
 #include "storage/scache.h"
 #include "storage/scan.h"
+#include "storage/verify.h"
 
 #define JOB_NAME_MAX  ((size_t)64)
 #define SCAN_SUFFIX   ".scan"
@@ -330,6 +331,7 @@ extract(int work_fd, const struct names *n, struct store *s, const struct sha256
         goto out;
     }
     if (extract_tree(fd, tree_id, &source, &eo, &report, e) != 0) {
+        verify_name_damaged(s, tree_id, NULL, e);
         goto out;
     }
     if (renameat2(work_fd, n->making, work_fd, n->dir, RENAME_NOREPLACE) != 0) {

@@ -16,6 +16,7 @@
 #include "runner/client/i18n.h"
 #include "runner/client/lease.h"
 #include "runner/client/purse.h"
+#include "runner/client/room.h"
 #include "runner/client/told.h"
 #include "runner/job/verbs.h"
 #include "runner/wire/msg.h"
@@ -111,7 +112,7 @@ refused(struct batch_job *j, const struct err *why, const char *hint)
     if (ship_state(ship, &j->why) != SHIP_FAILED) {
         session_peer_error(why, hint, &j->why);
     }
-    launch_name_full_disk(session_host(j->host->session)->name, &j->why);
+    (void)room_full_host(j->host->session, &j->why);
     j->refused = true;
     j->b->look = true;
 }

@@ -136,7 +136,7 @@ run_ls(struct cli *c, const void *options, const struct words *w, struct err *e)
     (void)w;
     c->stage = STAGE_TRYING;
     if (context_open(&cl, c, e) == 0 && find_ask_hosts(&cl, &p, e) == 0) {
-        find_snapshots_at(c, p, o->all, &l, &silent, &doubts);
+        find_snapshots_at(c, p, o->all, NULL, &l, &silent, &doubts);
         if (c->g.json) {
             snapview_list_json(&out, c->home, &l, buf_str(&silent), buf_str(&doubts));
         } else {
@@ -262,7 +262,8 @@ get_to(struct cli *c, struct client *cl, struct data_ref *ref, const char *path,
        const char *target, bool exact, struct extract_report *report, struct err *e)
 {
     struct bring_want want = {.snapshot = ref->snapshot, .path = path};
-    struct land_options lo = {.exact = exact, .report = report};
+    struct land_options lo = {
+        .exact = exact, .elsewhere = _("-o names another place"), .report = report};
 
     return arrive(c, cl, ref, &want, target, &lo, e);
 }

@@ -1,5 +1,6 @@
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,6 +21,7 @@
 #include "runner/client/forward.h"
 #include "runner/client/hosts.h"
 #include "runner/client/i18n.h"
+#include "runner/client/room.h"
 #include "runner/client/snaps.h"
 #include "storage/manifest.h"
 #include "storage/tarball.h"
@@ -30,7 +32,8 @@
  * it, and a cut link costs nothing that has come.
  */
 
-#define LEFT_SHOWN 10
+#define LEFT_SHOWN    10
+#define PIPE_QUIET_MS 500 /* so long nothing has to be said of one */
 
 /* What is going on, for the line on the terminal. */
 struct moving {
@@ -179,6 +182,7 @@ out:
     (void)fd_close(&fd);
     if (rc != 0) {
         (void)unlink(part);
+        (void)room_full_beside(file, _("-o names another place"), e);
     }
     free(part);
     return rc;
@@ -349,8 +353,60 @@ send_on(struct cli *c, struct client *cl, struct session *s, struct scratch *fro
     if (forward_ship(cl, x.ship, s, e) == 0 && snaps_show(s, id, &info, NULL, e) == 0) {
         rc = snapview_made(c, &info, e);
         snap_info_free(&info);
+    } else if (e->code == ERR_SPACE) {
+        c->stage = STAGE_TRYING; /* nothing is kept of what there is no room for */
     }
     ship_free(x.ship);
+    return rc;
+}
+
+/* What comes out of a pipe may not be there yet: who waits long for it is told so. */
+static int
+await_archive(struct cli *c, const char *shown, int fd, struct err *e)
+{
+    struct pollfd p = {.fd = fd, .events = POLLIN};
+    int n = poll(&p, 1, PIPE_QUIET_MS);
+
+    if (n == 0) {
+        say(c, _("waiting for the archive that comes out of '%s'"), shown);
+    }
+    while (n == 0 || (n == -1 && errno == EINTR)) {
+        n = poll(&p, 1, -1);
+    }
+    return n > 0 ? 0 : err_set_sys(e, errno, _("cannot read '%s'"), shown);
+}
+
+/* It is opened at once, also a pipe that nobody writes to (yet). */
+static int
+open_archive(struct cli *c, const char *file, int *out, struct err *e)
+{
+    int fd = open(file, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+    char shown[200];
+    struct stat st;
+    int rc = -1;
+
+    (void)text_escape_to(shown, sizeof shown, file);
+    if (fd == -1) {
+        return err_set(e, ERR_NOT_FOUND, _("cannot open '%s': %s"), shown,
+                       strerror(errno));
+    }
+    if (fstat(fd, &st) != 0 || fcntl(fd, F_SETFL, 0) != 0) {
+        err_set_sys(e, errno, _("cannot read '%s'"), shown);
+    } else if (S_ISDIR(st.st_mode)) {
+        err_set(e, ERR_INVALID,
+                _("'%s' is a directory: import takes the file that `gpurun snap export` "
+                  "made, `gpurun snap take` takes a directory"),
+                shown);
+    } else if (S_ISFIFO(st.st_mode) || S_ISCHR(st.st_mode)) {
+        rc = await_archive(c, shown, fd, e);
+    } else {
+        rc = 0;
+    }
+    if (rc == 0) {
+        *out = fd;
+        fd = -1;
+    }
+    (void)fd_close(&fd);
     return rc;
 }
 
@@ -360,29 +416,24 @@ import_one(struct cli *c, struct client *cl, struct session *s, const char *file
 {
     struct tarball_options to = {.progress = on_archive, .ctx = m};
     bool is_stdin = strcmp(file, "-") == 0;
-    int fd = is_stdin ? STDIN_FILENO : open(file, O_RDONLY | O_CLOEXEC);
+    int fd = STDIN_FILENO;
     struct scratch *scratch = NULL;
     struct buf manifest = BUF_INIT;
     struct tarball_report r = {0};
-    struct stat st;
     int rc = -1;
 
-    if (fd == -1) {
-        return err_set(e, ERR_NOT_FOUND, _("cannot open '%s': %s"), file,
-                       strerror(errno));
-    }
-    if (fstat(fd, &st) == 0 && S_ISDIR(st.st_mode)) {
-        err_set(e, ERR_INVALID, _("'%s' is a folder: `gpurun snap take` keeps one"),
-                file);
-        goto out;
+    if (!is_stdin && open_archive(c, file, &fd, e) != 0) {
+        return -1;
     }
     moving_begin(m, _("reading"), 0);
     if (scratch_new(&scratch, cl->home, e) != 0) {
         goto out;
     }
     if (tarball_import(scratch_store(scratch), fd, &to, &manifest, &r, e) != 0) {
-        struct err why = *e;
+        struct err why;
 
+        (void)room_full_home(cl->home, e);
+        why = *e;
         if (why.code == ERR_INVALID) {
             err_set(e, ERR_INVALID,
                     _("'%s': %s; of another archive: unpack it, then `gpurun snap take "

@@ -79,12 +79,12 @@ out:
 
 /* The copies elsewhere: what holds for a snapshot holds for all of them. */
 static int
-ask_others(struct cli *c, struct client *cl, const char *verb, const struct data_ref *ref,
+ask_others(struct cli *c, struct client *cl, const char *verb, struct data_ref *ref,
            int64_t days, struct err *e)
 {
     struct snap_infos l = {NULL, 0};
     struct buf silent = BUF_INIT;
-    int rc = find_all_snapshots(c, cl, false, &l, &silent, NULL, e);
+    int rc = find_all_snapshots(c, cl, false, &ref->silent, &l, &silent, e);
 
     for (size_t i = 0; i < l.n && rc == 0; i++) {
         const struct snap_info *s = &l.v[i];

@@ -56,6 +56,9 @@ copy_one(struct cli *c, struct client *cl, const struct data_ref *ref, const cha
     }
     progress_end(shown.progress);
     session_close(there);
+    if (rc != 0 && e->code == ERR_SPACE) {
+        c->stage = STAGE_TRYING; /* nothing is kept of what there is no room for */
+    }
     if (rc == 0) {
         copies_settle(c->home, ref->snapshot);
     }

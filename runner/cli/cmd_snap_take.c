@@ -10,6 +10,7 @@
 #include "runner/cli/out.h"
 #include "runner/cli/snapview.h"
 #include "runner/client/i18n.h"
+#include "runner/client/room.h"
 #include "runner/client/snaps.h"
 #include "runner/job/ids.h"
 #include "runner/job/verbs.h"
@@ -59,7 +60,7 @@ ask_take(struct cli *c, struct client *cl, struct session *s, const char *job,
         if (e->code != ERR_LINK) {
             copies_forget(c->home, id);
         }
-        return -1;
+        return room_full_host(s, e);
     }
     bytes = rec_get_bytes(resp, "snap", &len);
     if (bytes == NULL ||
@@ -94,14 +95,28 @@ take_job(struct cli *c, const char *what, const struct take_options *o, struct e
     return rc;
 }
 
+/* What could not be given by --name is none; its id names it, too. */
+static const char *
+name_of_folder(const struct cli *c, const struct folder *f)
+{
+    struct err why;
+
+    if (job_name_check(f->name, &why) == 0) {
+        return f->name;
+    }
+    say(c, _("kept without a name, for the folder's is none (%s); --name gives one"),
+        why.msg);
+    return NULL;
+}
+
 static int
 take_sent(struct cli *c, struct client *cl, struct session *s, const struct folder *f,
           void *ctx, struct err *e)
 {
     const struct take_options *o = ctx;
 
-    return ask_take(c, cl, s, NULL, &f->report->tree, o->name != NULL ? o->name : f->name,
-                    e);
+    return ask_take(c, cl, s, NULL, &f->report->tree,
+                    o->name != NULL ? o->name : name_of_folder(c, f), e);
 }
 
 static int

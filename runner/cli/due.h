@@ -43,6 +43,16 @@ void due_pay_job(struct cli *c, struct client *cl, struct session *from,
 void due_pay_snapshot(struct cli *c, struct client *cl, struct session *from,
                       const char *id);
 
+/*
+ * While the loop runs: copies of what that job keeps on the way, if it does (else NULL),
+ * every so many seconds at the most. from outlives it. due_live_end, before the job's own
+ * copy is made, gives up what is on its way; NULL allowed.
+ */
+struct due_live;
+struct due_live *due_live_start(struct cli *c, struct client *cl, struct session *from,
+                                const char *job, int64_t every_s);
+void due_live_end(struct due_live *v);
+
 /* What these sessions' hosts have, within the limits of a command that does other things.
  */
 void due_pay_some(struct cli *c, struct client *cl, struct session *const *from,

@@ -166,11 +166,7 @@ copied(struct payer *p, struct copy_due *d, const struct copy_source *src,
         copies_forget(p->cl->home, d->id);
         return;
     }
-    memcpy(d->copied, src->snapshot, sizeof d->copied);
-    free(d->copied_to);
-    d->copied_to = xstrdup(to);
-    d->n_failed = 0;
-    payer_note(p, d);
+    due_copied_live(p->c, p->cl, d, src->snapshot, to);
 }
 
 static void

@@ -62,6 +62,9 @@ enum paid payer_pay(struct payer *p, struct copy_due *d, struct session *from);
 struct session *due_session(struct session *const *v, size_t n, const char *host);
 
 /* due_note.c */
+/* A copy of what the job kept on the way is there now. */
+void due_copied_live(const struct cli *c, const struct client *cl, struct copy_due *d,
+                     const char *snapshot, const char *to);
 const char *due_place(const char *host);        /* "laptop", or its name */
 const char *due_word(const struct copy_due *d); /* what to call it */
 bool due_is_left(const struct copy_due *d); /* there is data, as far as is known here */

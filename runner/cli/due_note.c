@@ -66,6 +66,21 @@ due_json_one(struct json_writer *j, const struct copy_due *d)
     json_obj_end(j);
 }
 
+void
+due_copied_live(const struct cli *c, const struct client *cl, struct copy_due *d,
+                const char *snapshot, const char *to)
+{
+    struct err e;
+
+    (void)snprintf(d->copied, sizeof d->copied, "%s", snapshot);
+    free(d->copied_to);
+    d->copied_to = xstrdup(to);
+    d->n_failed = 0;
+    if (copies_save(cl->home, d, false, &e) != 0) {
+        say(c, "%s", e.msg);
+    }
+}
+
 static void
 note(const struct cli *c, const struct client *cl, const struct copy_due *d, bool durable)
 {

@@ -22,6 +22,7 @@ data_ref_close(struct data_ref *r)
 {
     session_close(r->session);
     snap_info_free(&r->info);
+    strings_free(&r->silent);
     memset(r, 0, sizeof *r);
 }
 
@@ -45,9 +46,22 @@ find_ask_hosts(struct client *cl, struct place **out, struct err *e)
     return rc;
 }
 
+/* Once of each. */
+static void
+say_silent(const struct cli *c, const char *host, const char *why, struct strings *said)
+{
+    if (said != NULL && strings_has(said, host)) {
+        return;
+    }
+    say(c, "%s", why);
+    if (said != NULL) {
+        strings_add(said, host);
+    }
+}
+
 void
-find_snapshots_at(struct cli *c, const struct place *p, bool all, struct snap_infos *out,
-                  struct buf *silent, struct buf *doubts)
+find_snapshots_at(struct cli *c, const struct place *p, bool all, struct strings *said,
+                  struct snap_infos *out, struct buf *silent, struct buf *doubts)
 {
     struct snap_infos l = {NULL, 0};
     struct err e;
@@ -57,7 +71,8 @@ find_snapshots_at(struct cli *c, const struct place *p, bool all, struct snap_in
         bool up = session_state(cand->session) == SESSION_UP;
 
         if (!up || snaps_list(cand->session, all, &l, doubts, &e) != 0) {
-            say(c, "%s", up ? e.msg : session_why(cand->session)->err.msg);
+            say_silent(c, cand->host, up ? e.msg : session_why(cand->session)->err.msg,
+                       said);
             buf_printf(silent, "%s%s", silent->len > 0 ? ", " : "", cand->host);
         }
     }
@@ -66,15 +81,15 @@ find_snapshots_at(struct cli *c, const struct place *p, bool all, struct snap_in
 }
 
 int
-find_all_snapshots(struct cli *c, struct client *cl, bool all, struct snap_infos *out,
-                   struct buf *silent, struct buf *doubts, struct err *e)
+find_all_snapshots(struct cli *c, struct client *cl, bool all, struct strings *said,
+                   struct snap_infos *out, struct buf *silent, struct err *e)
 {
     struct place *p = NULL;
 
     if (find_ask_hosts(cl, &p, e) != 0) {
         return -1;
     }
-    find_snapshots_at(c, p, all, out, silent, doubts);
+    find_snapshots_at(c, p, all, said, out, silent, NULL);
     place_free(p);
     return 0;
 }
@@ -173,21 +188,45 @@ use_damaged(struct client *cl, const struct snap_info *s, bool remove,
     return context_session(cl, s->host, CONTEXT_PATIENCE_NS, &out->session, e);
 }
 
+/* Who could not be asked may have it: that is what failed, and the first one's reason. */
+static int
+not_asked(const struct place *p, const char *what, const char *silent, struct err *e)
+{
+    char shown[80];
+
+    err_set(e, ERR_LINK, "%s", silent);
+    for (size_t i = 0; i < place_n(p); i++) {
+        struct session *s = place_at(p, i)->session;
+
+        if (session_state(s) != SESSION_UP) {
+            err_set(e, ERR_LINK, "%s", session_why(s)->err.msg);
+            break;
+        }
+    }
+    return err_wrap(e,
+                    _("no snapshot '%s', nor a job that left one, on the hosts that "
+                      "answer; not asked"),
+                    text_escape_to(shown, sizeof shown, what));
+}
+
 static int
 search_hosts(struct cli *c, struct client *cl, const char *what, bool remove,
              struct data_ref *out, struct err *e)
 {
     struct snap_infos l = {NULL, 0};
+    struct place *p = NULL;
     struct buf silent = BUF_INIT;
     const struct snap_info *s = NULL;
-    int rc = find_all_snapshots(c, cl, true, &l, &silent, NULL, e);
+    int rc = find_ask_hosts(cl, &p, e);
 
     if (rc == 0) {
+        find_snapshots_at(c, p, true, &out->silent, &l, &silent, NULL);
         rc = snaps_find(&l, what, &s, e);
-        if (rc != 0 && silent.len > 0) {
-            err_wrap(e, _("(not asked: %s)"), buf_str(&silent));
+        if (rc != 0 && e->code == ERR_NOT_FOUND && silent.len > 0) {
+            rc = not_asked(p, what, buf_str(&silent), e);
         }
     }
+    place_free(p);
     if (rc == 0) {
         rc = s->damaged != NULL ? use_damaged(cl, s, remove, out, e)
                                 : use_snapshot(cl, s->host, s->id, out, e);
@@ -197,18 +236,18 @@ search_hosts(struct cli *c, struct client *cl, const char *what, bool remove,
     return rc;
 }
 
-/* A copy on another host; *e is kept where there is none. */
+/* Host gone cannot be asked (*e): a copy elsewhere; *e is kept where there is none. */
 static int
-search_copy(struct cli *c, struct client *cl, const struct job_record *job,
-            struct data_ref *out, struct err *e)
+search_copy(struct cli *c, struct client *cl, const char *gone, const char *what,
+            bool remove, struct data_ref *out, struct err *e)
 {
     struct data_ref r;
     struct err none;
 
     memset(&r, 0, sizeof r);
     snap_info_init(&r.info);
-    if (search_hosts(c, cl, job->snapshot[0] != '\0' ? job->snapshot : job->id, false, &r,
-                     &none) != 0) {
+    strings_add(&r.silent, gone); /* said below, or by who called */
+    if (search_hosts(c, cl, what, remove, &r, &none) != 0) {
         data_ref_close(&r);
         return -1;
     }
@@ -233,10 +272,14 @@ find(struct cli *c, struct client *cl, const char *what, bool live, bool remove,
     c->stage = STAGE_TRYING;
     if (known_place(cl->home, what, &host) && use_snapshot(cl, host, what, &r, e) == 0) {
         rc = 0;
-    } else if (r.session == NULL && jobs_find(cl->home, what, &job, e) == 0) {
+    } else if (host != NULL && r.session == NULL) {
+        rc = search_copy(c, cl, host, what, remove, &r, e);
+    } else if (host == NULL && jobs_find(cl->home, what, &job, e) == 0) {
         rc = use_job(cl, &job, live, &r, e);
-        if (rc != 0 && r.session == NULL) { /* its host has gone: is there a copy? */
-            rc = search_copy(c, cl, &job, &r, e);
+        if (rc != 0 && r.session == NULL) {
+            rc = search_copy(c, cl, job.host,
+                             job.snapshot[0] != '\0' ? job.snapshot : job.id, remove, &r,
+                             e);
         }
     } else {
         data_ref_close(&r);

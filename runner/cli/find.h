@@ -6,6 +6,7 @@
 #include "runner/cli/cli.h"
 #include "runner/client/session.h"
 #include "runner/client/snaps.h"
+#include "runner/job/spec.h"
 
 /*
  * Data by name: a snapshot (wherever a copy of it is) or what a job's directory holds
@@ -16,11 +17,12 @@ struct data_ref {
     char snapshot[JOB_ID_LEN + 1]; /* "" when it is a job's directory */
     char job[JOB_ID_LEN + 1];
     struct snap_info info; /* of a snapshot */
+    struct strings silent; /* hosts that do not answer, and that was said */
 };
 
 /*
  * what: a snapshot, or a job: that is its last snapshot, or with live its directory while
- * it runs. ERR_NOT_FOUND; the hosts that did not answer are named.
+ * it runs. ERR_NOT_FOUND; where a host could not be asked who may have it, that failure.
  */
 int find_data(struct cli *c, struct client *cl, const char *what, bool live,
               struct data_ref *out, struct err *e) MUST_USE;
@@ -31,16 +33,21 @@ int find_to_remove(struct cli *c, struct client *cl, const char *what,
 void data_ref_close(struct data_ref *r);
 
 /*
- * Every snapshot of every host that answers; silent hosts are appended to silent, and to
- * doubts (NULL allowed) why nothing expires where a clock is not believed.
+ * Every snapshot of every host that answers; silent hosts are appended to silent, and why
+ * they are is said, but of those in said, which are all of them then.
  */
-int find_all_snapshots(struct cli *c, struct client *cl, bool all, struct snap_infos *out,
-                       struct buf *silent, struct buf *doubts, struct err *e) MUST_USE;
+int find_all_snapshots(struct cli *c, struct client *cl, bool all, struct strings *said,
+                       struct snap_infos *out, struct buf *silent,
+                       struct err *e) MUST_USE;
 
-/* The same in two steps, for who goes on with the hosts (place_free). */
+/*
+ * The same in two steps, for who goes on with the hosts (place_free). doubts: why nothing
+ * expires where a clock is not believed. said and doubts may be NULL.
+ */
 struct place;
 int find_ask_hosts(struct client *cl, struct place **out, struct err *e) MUST_USE;
 void find_snapshots_at(struct cli *c, const struct place *p, bool all,
-                       struct snap_infos *out, struct buf *silent, struct buf *doubts);
+                       struct strings *said, struct snap_infos *out, struct buf *silent,
+                       struct buf *doubts);
 
 #endif

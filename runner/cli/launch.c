@@ -356,6 +356,7 @@ attempt(struct launch *l, const struct candidate *chosen, bool only_plan, bool *
         struct err *e)
 {
     const struct follow_result *r;
+    struct due_live *live;
     int rc = -1;
 
     *again = false;
@@ -386,7 +387,9 @@ attempt(struct launch *l, const struct candidate *chosen, bool only_plan, bool *
         l->progress = progress_start(l->c, l->cl->loop, launch_progress_line, l);
     }
     follow_start(l->follow);
+    live = due_live_start(l->c, l->cl, l->session, l->record.id, l->r->spec.snap_every_s);
     r = follow_run(l->follow);
+    due_live_end(live);
     progress_end(l->progress);
     l->progress = NULL;
     if (l->refused && l->refusal.code == ERR_BUSY) {

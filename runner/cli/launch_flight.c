@@ -10,6 +10,7 @@
 #include "runner/cli/out.h"
 #include "runner/cli/shipline.h"
 #include "runner/client/i18n.h"
+#include "runner/client/room.h"
 #include "runner/job/verbs.h"
 #include "runner/wire/msg.h"
 
@@ -29,17 +30,6 @@ say_shipped(const struct launch *l)
         say_more(l->c,
                  _("shipped: %" PRIu64 " chunks sent, %" PRIu64 " bytes on the wire"),
                  st.n_sent, st.wire_bytes);
-    }
-}
-
-void
-launch_name_full_disk(const char *host, struct err *e)
-{
-    if (e->code == ERR_SPACE) {
-        (void)err_wrap(e,
-                       _("host '%s' has no room left (`gpurun snap rm` and `gpurun gc` "
-                         "make some)"),
-                       host);
     }
 }
 
@@ -68,7 +58,7 @@ on_submitted(void *ctx, const struct rec *resp, const struct err *why, const cha
     }
     l->refused = true;
     session_peer_error(why, hint, &l->refusal);
-    launch_name_full_disk(session_host(l->session)->name, &l->refusal);
+    (void)room_full_host(l->session, &l->refusal);
     follow_cancel(l->follow, &l->refusal);
 }
 
@@ -348,7 +338,7 @@ launch_ship_changed(void *ctx)
     struct err e;
 
     if (l->follow != NULL && !l->accepted && ship_state(l->ship, &e) == SHIP_FAILED) {
-        launch_name_full_disk(session_host(l->session)->name, &e);
+        (void)room_full_host(l->session, &e);
         follow_cancel(l->follow, &e);
     }
 }

@@ -85,7 +85,6 @@ struct rec *launch_submit_request(const struct grant *g, const struct buf *spec_
 /* --notify: what this state has to tell, by its command. seen remembers. */
 void launch_notify(const struct cli *c, const char *command, struct notify_seen *seen,
                    const struct job_state *st, const char *host);
-void launch_name_full_disk(const char *host, struct err *e); /* and what helps */
 
 /* launch_from.c: --from: find the snapshot; bring it to where the job will run. */
 int launch_find_from(struct launch *l, struct err *e) MUST_USE;

@@ -18,8 +18,10 @@
 #include "runner/cli/script.h"
 #include "runner/client/bring.h"
 #include "runner/client/i18n.h"
+#include "runner/client/room.h"
 #include "storage/extract.h"
 #include "storage/tree.h"
+#include "storage/verify.h"
 
 #define NS_PER_S ((int64_t)1000000000)
 
@@ -160,9 +162,11 @@ put_in_place(const struct one *o, struct scratch *from, const struct brought *go
                                  .may_replace_ctx = (void *)(uintptr_t)o};
     struct extract_report report;
 
-    return extract_tree(o->parent_fd, &got->tree, &source, &xo, &report, e) == 0
-               ? landed_tell(o->c, &report, o->name, false, e)
-               : -1;
+    if (extract_tree(o->parent_fd, &got->tree, &source, &xo, &report, e) != 0) {
+        verify_name_damaged(scratch_store(from), &got->tree, got->only, e);
+        return room_full_dir(o->parent, NULL, e);
+    }
+    return landed_tell(o->c, &report, o->name, false, e);
 }
 
 static int

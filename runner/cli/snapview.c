@@ -439,17 +439,34 @@ snapview_made(const struct cli *c, const struct snap_info *info, struct err *e)
 
 /* ---- files ---- */
 
+/* As ls -l shows it. */
 static void
 mode_text(const struct tree_entry *en, char out[11])
 {
     static const char kinds[] = "?d-lpscbw";
     static const char bits[] = "rwxrwxrwx";
+    /* setuid, setgid and sticky take the place of an x. */
+    static const char also_x[] = "sst";
+    static const char only[] = "SST";
 
     out[0] = kinds[(size_t)en->type < sizeof kinds - 1 ? (size_t)en->type : 0];
     for (int i = 0; i < 9; i++) {
         out[i + 1] = (char)((en->mode & (0400u >> i)) != 0 ? bits[i] : '-');
     }
+    for (int i = 0; i < 3; i++) {
+        char *x = &out[3 + 3 * i];
+
+        if ((en->mode & (04000u >> i)) != 0) {
+            *x = *x == 'x' ? also_x[i] : only[i];
+        }
+    }
     out[10] = '\0';
+}
+
+static bool
+is_device(const struct tree_entry *en)
+{
+    return (en->type == TREE_CHAR || en->type == TREE_BLOCK) && !en->hard_link;
 }
 
 static void
@@ -459,8 +476,12 @@ entry_text(const struct tree_entry *en, struct buf *out)
     char time[OUT_TIME_MAX];
 
     mode_text(en, mode);
-    buf_printf(out, "%s %12" PRIu64 "  %s  ", mode, en->type == TREE_FILE ? en->size : 0,
-               out_time(en->mtime_ns, time));
+    if (is_device(en)) {
+        buf_printf(out, "%s %5" PRIu32 ", %5" PRIu32, mode, en->dev_major, en->dev_minor);
+    } else {
+        buf_printf(out, "%s %12" PRIu64, mode, en->type == TREE_FILE ? en->size : 0);
+    }
+    buf_printf(out, "  %s  ", out_time(en->mtime_ns, time));
     text_escape(out, en->path_len > 0 ? en->path : ".",
                 en->path_len > 0 ? en->path_len : 1);
     if (en->target != NULL) {
@@ -486,6 +507,10 @@ entry_json(const struct tree_entry *en, struct buf *out)
     json_kint(j, "mode", en->mode);
     json_kint(j, "bytes", (int64_t)en->size);
     json_kint(j, "mtime_ns", en->mtime_ns);
+    if (is_device(en)) {
+        json_kint(j, "major", en->dev_major);
+        json_kint(j, "minor", en->dev_minor);
+    }
     if (en->target != NULL) {
         json_kname(j, en->hard_link ? "hard_link" : "target", en->target, en->target_len);
     }

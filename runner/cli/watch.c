@@ -4,10 +4,13 @@
 #include <string.h>
 
 #include "runner/cli/context.h"
+#include "runner/cli/due.h"
 #include "runner/cli/ending.h"
 #include "runner/cli/out.h"
 #include "runner/client/i18n.h"
 #include "runner/client/receipts.h"
+
+#define LOOK_S 60 /* for what the job keeps on the way */
 
 struct watcher {
     struct cli *c;
@@ -117,6 +120,7 @@ follow_it(struct watcher *x, struct client *cl, struct job_record *job,
         .ctx = x,
     };
     const struct follow_result *r;
+    struct due_live *live = NULL;
     struct follow *f = NULL;
     struct ending en = {.c = x->c,
                         .cl = cl,
@@ -133,7 +137,9 @@ follow_it(struct watcher *x, struct client *cl, struct job_record *job,
     }
     en.fetch = x->fetch;
     follow_start(f);
+    live = due_live_start(x->c, cl, x->session, job->id, LOOK_S);
     r = follow_run(f);
+    due_live_end(live);
     en.said_dispute = x->said_dispute;
     rc = ending_of(&en, r, e);
 

@@ -12,6 +12,7 @@
 #include "runner/client/errand.h"
 #include "runner/client/i18n.h"
 #include "runner/client/near.h"
+#include "runner/client/room.h"
 #include "runner/client/stall.h"
 #include "runner/client/tmpdir.h"
 #include "runner/job/verbs.h"
@@ -33,11 +34,11 @@ scratch_new(struct scratch **out, const struct home *home, struct err *e)
 
     if (tmpdir_make(&s->dir, home, "store.", e) != 0) {
         free(s);
-        return -1;
+        return room_full_home(home, e);
     }
     if (store_open(&s->store, s->dir.path, &o, e) != 0) {
         scratch_free(s);
-        return -1;
+        return room_full_home(home, e);
     }
     *out = s;
     return 0;
@@ -200,6 +201,7 @@ on_tree_data(void *ctx, struct channel *c, const uint8_t *data, size_t n)
     }
     stall_took(t->stall, data, n);
     if (sync_recv_input(t->recv, data, n, &e) != 0) {
+        (void)room_full_home(t->client->home, &e);
         fail(t, &e);
         return n;
     }

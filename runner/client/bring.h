@@ -95,6 +95,7 @@ int land_check_file(int dir_fd, const char *name, struct err *e) MUST_USE;
 struct land_options {
     bool exact;
     bool replace;
+    const char *elsewhere; /* on a full disk: what names another place (room.h) */
     /* On the caller's thread, now and then, while it is written. */
     void (*progress)(void *ctx, uint64_t n_entries, uint64_t bytes);
     void *progress_ctx;

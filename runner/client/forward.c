@@ -1,6 +1,7 @@
 #include "runner/client/forward.h"
 
 #include "runner/client/i18n.h"
+#include "runner/client/room.h"
 #include "runner/client/snaps.h"
 
 struct shipping {
@@ -52,6 +53,7 @@ forward_ship(struct client *cl, struct ship *s, struct session *to, struct err *
         rc = 0;
     } else {
         *e = w.state == SHIP_FAILED ? w.why : session_why(to)->err;
+        (void)room_full_host(to, e);
     }
 
 out:

@@ -5,6 +5,7 @@
 #include "runner/client/errand.h"
 #include "runner/client/forward.h"
 #include "runner/client/i18n.h"
+#include "runner/client/room.h"
 #include "runner/client/snaps.h"
 #include "runner/client/stall.h"
 #include "runner/job/verbs.h"
@@ -16,7 +17,9 @@
 /*
  * One host's `get` channel and the other's `ship` channel, joined: each side's half of
  * storage's sync talks to the other, we carry bytes as far as the other channel takes
- * them. A cut of either begins both anew; the receiver then asks only for what it lacks.
+ * them. The receiver is asked first: what it has room for goes to the sender, which then
+ * sends nothing that surely does not fit. A cut of either begins both anew; the receiver
+ * then asks only for what it lacks.
  */
 struct forward {
     struct session *from;
@@ -30,6 +33,8 @@ struct forward {
     struct forward_progress *progress;
     struct channel *in;  /* what the sender says */
     struct channel *out; /* what the receiver says */
+    bool taken;          /* the receiver takes it; the sender is asked */
+    struct room room;    /* as the receiver said */
     struct stall *in_stall;
     struct stall *out_stall;
     bool done; /* the receiver has it, claimed */
@@ -87,6 +92,9 @@ sender_owes(void *ctx)
     if (f->done) {
         return 1;
     }
+    if (!f->taken) {
+        return 0;
+    }
     return stall_is_asked(f->in_stall, f->out_stall) ? 0 : STALL_SLOW;
 }
 
@@ -95,6 +103,9 @@ receiver_owes(void *ctx)
 {
     const struct forward *f = ctx;
 
+    if (!f->taken) {
+        return STALL_SLOW;
+    }
     return !f->done && stall_is_asked(f->in_stall, f->out_stall) ? STALL_SLOW : 0;
 }
 
@@ -168,7 +179,11 @@ on_reset(void *ctx, struct channel *c, const struct err *why)
         errand_done(&f->errand);
     } else if (why->code != ERR_LINK) {
         session_peer_error(why, NULL, &e);
-        (void)err_wrap(&e, "%s", session_host(c == f->in ? f->from : f->to)->name);
+        if (c == f->in && e.code == ERR_SPACE && f->room.limited) {
+            room_add_limit(&f->room, session_host(f->to)->name, &e);
+        } else {
+            (void)err_wrap(&e, "%s", session_host(c == f->in ? f->from : f->to)->name);
+        }
         fail(f, &e);
     }
 }
@@ -191,7 +206,57 @@ on_detached(void *ctx, struct channel *c, const struct err *why)
     }
 }
 
-static const struct channel_events channel_events = {
+static const struct channel_events in_events = {
+    .on_data = on_data,
+    .on_writable = on_writable,
+    .on_eof = on_eof,
+    .on_detached = on_detached,
+    .on_reset = on_reset,
+};
+
+static int
+ask_sender(struct forward *f, struct conn *from, struct err *e)
+{
+    struct rec *get = rec_new(OPEN_GET);
+    int rc;
+
+    rec_add(get, "snapshot", f->id);
+    if (f->room.limited) {
+        rec_add_int(get, "room_bytes", (int64_t)f->room.left_bytes);
+    }
+    f->taken = true;
+    rc = mux_open(conn_mux(from), f->in, get, e);
+    rec_free(get);
+    return rc;
+}
+
+/* The receiver takes it, and has said how much it has room for. */
+static void
+on_accepted(void *ctx, struct channel *c, const struct rec *rec)
+{
+    struct forward *f = ctx;
+    struct conn *from = session_conn(f->from);
+    struct err e;
+
+    (void)c;
+    if (f->errand.over || f->taken) {
+        return;
+    }
+    room_take(&f->room, rec);
+    if (from == NULL && f->patient) {
+        return; /* begun anew with the next link */
+    }
+    if (from == NULL) {
+        err_set(&e, ERR_LINK, _("the link to host '%s' is gone"),
+                session_host(f->from)->name);
+        fail(f, &e);
+    } else if (ask_sender(f, from, &e) != 0 && e.code != ERR_LINK) {
+        fail(f, &e);
+    }
+}
+
+static const struct channel_events out_events = {
+    .on_accepted = on_accepted,
     .on_data = on_data,
     .on_writable = on_writable,
     .on_eof = on_eof,
@@ -277,28 +342,24 @@ ask_manifest(struct forward *f, struct conn *from, struct err *e)
 }
 
 static int
-join(struct forward *f, struct conn *from, struct conn *to, struct err *e)
+join(struct forward *f, struct conn *to, struct err *e)
 {
-    struct channel_options co = {
-        .cls = CHANNEL_BULK, .events = &channel_events, .ctx = f};
-    struct rec *get = rec_new(OPEN_GET);
+    struct channel_options in = {.cls = CHANNEL_BULK, .events = &in_events, .ctx = f};
+    struct channel_options out = {.cls = CHANNEL_BULK, .events = &out_events, .ctx = f};
     struct rec *ship = rec_new(OPEN_SHIP);
     int rc;
 
     channels_free(f);
-    f->in = channel_new(&co);
-    f->out = channel_new(&co);
-    f->in_stall = stall_new(conn_loop(from), STALL_NS, &sender_events, f);
-    f->out_stall = stall_new(conn_loop(from), STALL_NS, &receiver_events, f);
+    f->taken = false;
+    f->in = channel_new(&in);
+    f->out = channel_new(&out);
+    f->in_stall = stall_new(conn_loop(to), STALL_NS, &sender_events, f);
+    f->out_stall = stall_new(conn_loop(to), STALL_NS, &receiver_events, f);
     stall_watch(f->in_stall, f->in);
     stall_watch(f->out_stall, f->out);
-    rec_add(get, "snapshot", f->id);
     rec_add_hex(ship, "tree", f->tree.b, sizeof f->tree.b);
     rec_add_bytes(ship, "manifest", f->manifest.data, f->manifest.len);
-    rc = mux_open(conn_mux(to), f->out, ship, e) == 0
-             ? mux_open(conn_mux(from), f->in, get, e)
-             : -1;
-    rec_free(get);
+    rc = mux_open(conn_mux(to), f->out, ship, e);
     rec_free(ship);
     return rc;
 }
@@ -317,7 +378,7 @@ begin(void *ctx, struct err *e)
     if (f->manifest.len == 0) {
         return f->ask != NULL ? 0 : ask_manifest(f, from, e);
     }
-    return to == NULL ? 0 : join(f, from, to, e);
+    return to == NULL ? 0 : join(f, to, e);
 }
 
 bool
@@ -370,6 +431,9 @@ forward_finish(struct forward *f, struct err *e)
     int rc =
         errand_result(&f->errand, _("interrupted while the snapshot was passed on"), e);
 
+    if (rc != 0) {
+        (void)room_full_host(f->to, e);
+    }
     forward_free(f);
     return rc;
 }

@@ -12,7 +12,9 @@
 #include "base/hash.h"
 #include "runner/client/bring.h"
 #include "runner/client/i18n.h"
+#include "runner/client/room.h"
 #include "storage/extract.h"
+#include "storage/verify.h"
 
 /*
  * A tree is made in a folder beside its target, that nobody else knows, and then takes
@@ -223,9 +225,14 @@ land_tree(struct scratch *from, const struct brought *what, const char *target,
     struct err ignored;
     int rc = -1;
 
-    if (open_parent(&l, target, e) != 0 || make_staging(&l, e) != 0 ||
-        extract_tree(l.staging_fd, &what->tree, &source, &xo, &report, e) != 0 ||
-        (name != NULL && is_made(&l, name, what->only, &report, e) != 0)) {
+    if (open_parent(&l, target, e) != 0 || make_staging(&l, e) != 0) {
+        goto out;
+    }
+    if (extract_tree(l.staging_fd, &what->tree, &source, &xo, &report, e) != 0) {
+        verify_name_damaged(scratch_store(from), &what->tree, what->only, e);
+        goto out;
+    }
+    if (name != NULL && is_made(&l, name, what->only, &report, e) != 0) {
         goto out;
     }
     rc = name != NULL ? take_name(&l, l.staging_fd, name, o->replace, e)
@@ -244,5 +251,5 @@ out:
     }
     (void)fd_close(&l.parent_fd);
     free(l.base);
-    return rc;
+    return rc == 0 ? 0 : room_full_beside(target, o->elsewhere, e);
 }

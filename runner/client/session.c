@@ -411,6 +411,12 @@ session_host(const struct session *s)
     return &s->host;
 }
 
+const struct home *
+session_home(const struct session *s)
+{
+    return s->client->home;
+}
+
 struct conn *
 session_conn(const struct session *s)
 {

@@ -112,7 +112,8 @@ void session_set_patience(struct session *s, int64_t patience_ns);
 
 enum session_state session_state(const struct session *s);
 const struct host *session_host(const struct session *s);
-struct conn *session_conn(const struct session *s); /* NULL unless up */
+const struct home *session_home(const struct session *s); /* its client's */
+struct conn *session_conn(const struct session *s);       /* NULL unless up */
 /* From the first up on; replaced by each HELLO and host.info. */
 const struct host_info *session_info(const struct session *s);
 const struct offer *session_offer(const struct session *s); /* NULL: none published */

@@ -13,6 +13,7 @@
 #include "base/text.h"
 #include "runner/client/git_config.h"
 #include "runner/client/i18n.h"
+#include "runner/client/room.h"
 #include "runner/client/stall.h"
 #include "runner/job/verbs.h"
 #include "runner/wire/channel.h"
@@ -45,8 +46,7 @@ struct ship {
     bool changed;     /* and that is why it failed */
     bool put_off;     /* or it did since the host was busy */
     bool fresh;       /* send has not begun with any host */
-    bool limited;     /* the host has a quota for us, */
-    struct err limit; /* and says what fills it */
+    struct room room; /* as the host said */
     struct err why;
     _Atomic uint64_t n_entries;
     _Atomic uint64_t n_bytes;
@@ -189,17 +189,6 @@ finish(struct ship *s)
     tell(s);
 }
 
-/* There is no room for it over there: whose fault is that? */
-static void
-add_limit(const struct ship *s, struct err *e)
-{
-    struct err why = s->limit;
-
-    (void)err_wrap(&why, "%s", e->msg);
-    (void)err_wrap(&why, "%s", session_host(s->to)->name);
-    *e = why;
-}
-
 static void
 pump(struct ship *s)
 {
@@ -225,8 +214,8 @@ pump(struct ship *s)
     case SYNC_FAILED:
         /* What the host says comes by sync_send_input: this is of reading here. */
         s->changed = s->store == NULL && e.code == ERR_BUSY;
-        if (e.code == ERR_SPACE && s->limited) {
-            add_limit(s, &e);
+        if (e.code == ERR_SPACE && s->room.limited) {
+            room_add_limit(&s->room, session_host(s->to)->name, &e);
         }
         give_up(s, &e);
         break;
@@ -266,19 +255,13 @@ static void
 on_accepted(void *ctx, struct channel *c, const struct rec *rec)
 {
     struct ship *s = ctx;
-    int64_t left_bytes;
-    const char *msg;
-    struct err told;
-    struct err e;
 
     (void)c;
-    if (s->sending && rec != NULL && strcmp(rec_type(rec), SHIP_ROOM) == 0 &&
-        rec_need_int(rec, "left_bytes", 0, INT64_MAX, &left_bytes, &e) == 0 &&
-        rec_need_str(rec, "msg", &msg, &e) == 0) {
-        err_told(&told, ERR_SPACE, msg, rec_get(rec, "form"));
-        session_peer_error(&told, NULL, &s->limit);
-        s->limited = true;
-        sync_send_room(s->send, (uint64_t)left_bytes);
+    if (s->sending) {
+        room_take(&s->room, rec);
+        if (s->room.limited) {
+            sync_send_room(s->send, s->room.left_bytes);
+        }
     }
 }
 
@@ -585,7 +568,7 @@ ship_send(struct ship *s, struct session *to, struct conn *c, struct err *e)
     s->fresh = false;
     s->failed = false;
     s->changed = false;
-    s->limited = false;
+    s->room.limited = false;
     s->sending = true;
     stall_watch(s->stall, s->channel);
     sync_send_begin(s->send, load_base(s, &base) ? &base : NULL);

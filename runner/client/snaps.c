@@ -141,6 +141,28 @@ add_damaged(struct snap_infos *l, const char *host, const char *line)
 }
 
 int
+snaps_take_list(const struct rec *resp, const char *host, struct snap_infos *l,
+                struct err *e)
+{
+    int rc = 0;
+
+    for (size_t i = 0; rc == 0 && i < rec_count(resp, "snap"); i++) {
+        size_t len;
+        const char *bytes = rec_get_nth(resp, "snap", i, &len);
+
+        l->v = xrealloc(l->v, (l->n + 1) * sizeof *l->v);
+        rc = snap_info_parse(&l->v[l->n], host, bytes, len, e);
+        l->n += rc == 0;
+    }
+    for (size_t i = 0; rc == 0 && i < rec_count(resp, "damaged"); i++) {
+        size_t len;
+
+        add_damaged(l, host, rec_get_nth(resp, "damaged", i, &len));
+    }
+    return rc;
+}
+
+int
 snaps_list(struct session *s, bool all, struct snap_infos *l, struct buf *doubts,
            struct err *e)
 {
@@ -150,18 +172,8 @@ snaps_list(struct session *s, bool all, struct snap_infos *l, struct buf *doubts
 
     rec_add_int(req, "all", all ? 1 : 0);
     rc = session_call(s, req, SNAP_ANSWER_NS, &resp, e);
-    for (size_t i = 0; rc == 0 && i < rec_count(resp, "snap"); i++) {
-        size_t len;
-        const char *bytes = rec_get_nth(resp, "snap", i, &len);
-
-        l->v = xrealloc(l->v, (l->n + 1) * sizeof *l->v);
-        rc = snap_info_parse(&l->v[l->n], session_host(s)->name, bytes, len, e);
-        l->n += rc == 0;
-    }
-    for (size_t i = 0; rc == 0 && i < rec_count(resp, "damaged"); i++) {
-        size_t len;
-
-        add_damaged(l, session_host(s)->name, rec_get_nth(resp, "damaged", i, &len));
+    if (rc == 0) {
+        rc = snaps_take_list(resp, session_host(s)->name, l, e);
     }
     if (rc == 0 && doubts != NULL && rec_get(resp, "clock_doubt") != NULL) {
         struct err told;

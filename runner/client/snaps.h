@@ -54,6 +54,9 @@ void snap_infos_free(struct snap_infos *l);
  */
 int snaps_list(struct session *s, bool all, struct snap_infos *l, struct buf *doubts,
                struct err *e) MUST_USE;
+/* The same of an answer to VERB_SNAP_LIST that the caller has asked for itself. */
+int snaps_take_list(const struct rec *resp, const char *host, struct snap_infos *l,
+                    struct err *e) MUST_USE;
 /* Newest first. */
 void snaps_sort(struct snap_infos *l);
 

@@ -237,13 +237,14 @@ pci_fits(const struct device_class *c, const char *address)
     char id[2 * DEVICE_TEXT_MAX + 2];
     char kind[DEVICE_TEXT_MAX + 1];
 
-    pci_file(address, "vendor", vendor);
-    pci_file(address, "device", device);
+    /* Displays and processing accelerators; a vendor makes bridges and audio too. All
+     * else (hundreds of functions on a server) costs one file. */
     pci_file(address, "class", kind);
-    /* Displays and processing accelerators; a vendor makes bridges and audio too. */
     if (strncmp(kind, "0x03", 4) != 0 && strncmp(kind, "0x12", 4) != 0) {
         return false;
     }
+    pci_file(address, "vendor", vendor);
+    pci_file(address, "device", device);
     (void)snprintf(id, sizeof id, "%s:%s",
                    strncmp(vendor, "0x", 2) == 0 ? vendor + 2 : "",
                    strncmp(device, "0x", 2) == 0 ? device + 2 : "");

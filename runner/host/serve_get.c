@@ -216,8 +216,12 @@ begin(struct serve_get *g, const struct rec *r, struct err *e)
 {
     const char *path = rec_get(r, "path");
     const char *id = NULL;
+    int64_t room_bytes;
     int rc;
 
+    if (rec_opt_int(r, "room_bytes", 0, INT64_MAX, -1, &room_bytes, e) != 0) {
+        return -1;
+    }
     if (path != NULL && path[0] != '\0') {
         if (!tree_path_ok(path, strlen(path))) {
             return err_set(e, ERR_INVALID, "'%s' is no path in a directory", path);
@@ -236,6 +240,9 @@ begin(struct serve_get *g, const struct rec *r, struct err *e)
         rc = rec_need_str(r, "snapshot", &id, e) == 0 && id_check(ID_SNAPSHOT, id, e) == 0
                  ? send_snapshot(g, id, e)
                  : -1;
+    }
+    if (rc == 0 && room_bytes >= 0) {
+        sync_send_room(g->send, (uint64_t)room_bytes);
     }
     if (rc == 0) {
         sync_send_begin(g->send, NULL);

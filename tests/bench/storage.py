@@ -18,7 +18,7 @@ import os
 import statistics
 import sys
 
-from common import digest, main, measured, megabytes, run, seconds
+from common import alone, digest, main, measured, megabytes, run, seconds
 from runs import runs
 
 # kind: (first, unchanged, restore, bytes kept); None: PERF has no such row.
@@ -246,4 +246,5 @@ def growth(b):
 
 if __name__ == "__main__":
     sys.exit(main(argparse.ArgumentParser(description="the snapshot store against its peers"),
-                  [trees("small"), trees("ds"), trees("site"), trees("tiny"), trees("big"), runs("site"), runs("big"), growth]))
+                  [alone(c) for c in (trees("small"), trees("ds"), trees("site"), trees("tiny"), trees("big"),
+                                      runs("site"), runs("big"), growth)]))

@@ -17,7 +17,7 @@ BEGIN {
     allow("runner/book",   "base meter runner/wire runner/job runner/loop")
     allow("runner/cli",    both " runner/client")
     allow("runner/probe",  "base")
-    allow("runner/static", "")
+    allow("runner/static", "base storage")
 }
 function allow(home, list) { may[home] = " " home " " list " " }
 function layer(path,    part) {

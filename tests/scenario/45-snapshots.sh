@@ -97,6 +97,16 @@ has "2 files are left out" "$work/err" # by both its names
 [ ! -e "$work/got/closed" ] && [ ! -e "$work/got/other" ] || fail "a damaged file was made"
 expect 100 gpurun snap get pa other -o "$work/got-other"
 has "'other' could not be read when it was kept" "$work/err"
+for kind in tar tar.zst; do
+    expect 0 gpurun snap export pa -o "$work/pa.$kind"
+    has 'closed (could not be read for the snapshot)' "$work/err"
+    has 'other (could not be read for the snapshot)' "$work/err"
+    mkdir "$work/pa.$kind.d"
+    expect 0 tar -C "$work/pa.$kind.d" -xf "$work/pa.$kind"
+    [ ! -s "$work/err" ] || fail "tar complains: $(cat "$work/err")"
+    diff -r "$work/got" "$work/pa.$kind.d" || fail "tar has something else"
+    expect 0 as_client env GPURUN_HOME="$client/other" "$BUILD/bin/gpurun" snap import "$work/pa.$kind"
+done
 
 note "a folder that is closed to writing comes by itself, too"
 expect 0 as_client "${mortal[@]}" "$BUILD/bin/gpurun" snap get pa shut -o "$work/shut"
@@ -127,6 +137,14 @@ has "snap show $part" "$work/err"
 expect 0 gpurun --json snap show "$part"
 [ "$(json n_damaged) $(json damaged.0.name) $(json damaged.0.why)" = "1 closed Permission denied" ] ||
     fail "what is damaged is not named"
+note "a folder's name that nothing could be asked for by is none"
+mkdir "$work/@last"
+echo odd >"$work/@last/odd"
+expect 0 gpurun --json snap take "$work/@last"
+[ "$(json name)" = None ] || fail "it is called $(json name)"
+has "kept without a name" "$work/err"
+expect 0 gpurun --json snap take "$work/@last" --name odd
+[ "$(json name)" = odd ] || fail "it is called $(json name)"
 note "which needs no second copy on the way: the store of this machine is read where it lies"
 mv "$client/gpurun/tmp" "$work/tmp.was"
 echo "no folder" >"$client/gpurun/tmp"

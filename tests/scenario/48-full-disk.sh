@@ -30,6 +30,10 @@ head -c 150M /dev/urandom >big
 expect 101 gpurun -q -- true
 has "host 'local' has no room left" "$work/err"
 [ "$(wc -l <"$work/err")" -le 2 ] || fail "more than two lines"
+expect 101 gpurun -q snap take .
+has "host 'local' has no room left: '$home' has " "$work/err"
+has 'gpurun gc' "$work/err"
+has 'GPURUN_HOME names another place' "$work/err"
 rm big
 expect 0 gpurun -q -- cat small
 expect 0 agent fsck
@@ -107,6 +111,8 @@ dd if=/dev/zero of="$work/laptop/ballast" bs=1M count=8 status=none 2>/dev/null 
 cd "$work/laptop/here"
 expect 101 here -q snap get big -o fetched
 has "No space left" "$work/err"
+has "'$work/laptop/here' has " "$work/err"
+has 'make room there, or -o names another place' "$work/err"
 [ -z "$(ls -A "$work/laptop/here")" ] || fail "left behind: $(ls -A "$work/laptop/here")"
 [ -z "$(ls -A "$work/laptop/home/tmp" 2>/dev/null)" ] || fail "left in tmp: $(ls -A "$work/laptop/home/tmp")"
 dd if=/dev/zero of="$work/laptop/ballast2" bs=64k status=none 2>/dev/null || true
@@ -114,6 +120,12 @@ cd "$work/p"
 run here -q --name on-full -- sh -c 'echo ran; exit 3'
 note "a run from a full laptop: $rc $(head -n 2 "$work/err")"
 [ $rc = 3 ] || [ $rc = 101 ] || fail "a run from a full laptop: $rc"
+note "what to do is said of a place that is full, too, and of what is kept here"
+expect 0 gpurun -q snap export big -o "$work/kept.tar"
+expect 101 gpurun -q snap export big -o "$work/laptop/here/kept.tar"
+has "'$work/laptop/here' has " "$work/err"
+expect 101 here -q snap import "$work/kept.tar"
+has 'GPURUN_HOME names another place' "$work/err"
 rm "$work/laptop/ballast" "$work/laptop/ballast2"
 expect 0 here -q snap get big data -o "$work/fetched"
 [ "$(stat -c %s "$work/fetched")" = 15000000 ] || fail "fetched after all"

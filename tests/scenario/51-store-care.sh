@@ -115,6 +115,11 @@ with open(sys.argv[1], "r+b") as f:
     f.seek(-1, 1)
     f.write(bytes([b[0] ^ 0x10]))
 PY
+index=$(echo "$home"/renters/*/store/index.db)
+cp -a "$index" "$work/index"
+expect 101 gpurun -q snap get "$snap" -o "$work/got"
+cp "$work/err" "$work/get-err"
+cp -a "$work/index" "$index" # as if nobody had noticed
 expect 101 gpurun fsck
 cp "$work/out" "$work/fsck-out"
 expect 101 as_client env LC_ALL=zh_CN.UTF-8 "$BUILD/bin/gpurun" fsck
@@ -127,14 +132,17 @@ has 'DAMAGED' "$work/fsck-out"
 has 'damage was found' "$work/err"
 file=$(sed -n "s/^local: snapshot $snap: \\([^:]*\\):.*/\\1/p" "$work/fsck-out" | head -n 1)
 [ -n "$file" ] || fail "fsck names no file of $snap: $(cat "$work/fsck-out")"
+note "so it is by who meets the damage first, with what helps"
+has "damaged: '$file' (\`gpurun snap ls\`" "$work/get-err"
+has ": chunk " "$work/get-err"
 has "snapshot $deep: $long/$file: its contents are damaged" "$work/fsck-out"
 expect 101 gpurun snap verify "$snap"
 has "$file"
 expect 101 gpurun --json snap verify "$snap"
 [ "$(field sound)" = False ] && [ "$(field files.0.name)" = "$file" ] || fail "verify: $(cat "$work/out")"
 rm -rf "$work/got"
-run gpurun -q snap get "$snap" -o "$work/got"
-[ $rc = 101 ] || fail "a damaged snapshot was fetched with $rc"
+expect 101 gpurun -q snap get "$snap" -o "$work/got"
+has "damaged: '$file' (\`gpurun snap ls\`" "$work/err"
 [ ! -e "$work/got" ] || fail "a damaged snapshot left something"
 note "every other file comes, one by one"
 n=0
@@ -286,7 +294,13 @@ expect 0 gpurun snap ls
 grep -q "^$id .* damaged" "$work/out" || fail "it is not listed"
 expect 101 gpurun snap show "$id"
 has "snap rm $id" "$work/err"
+expect 101 gpurun fsck
+has "$id"
 expect 0 gpurun snap rm "$id"
 expect 0 gpurun snap ls
 hasnt "$id"
 expect 0 gpurun gc
+expect 0 gpurun fsck
+has "of snapshot $id, whose data was given up, no record is left: "
+has sound
+expect 0 agent fsck

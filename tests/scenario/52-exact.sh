@@ -19,6 +19,7 @@ def put(name, data=b"x", mode=0o644, uid=0, gid=0):
 put("plain")
 put("setuid", b"#!/bin/sh\n", 0o4755)
 put("setgid", b"#!/bin/sh\n", 0o2755, 0, 7)
+put("setboth", b"no x", 0o6644)
 put("owned", b"of 1234", 0o640, 1234, 4321)
 put("dir/locked/in")
 for name in (b"L" * 255, b"new\nline", b"bad\xff\xfe utf8", b" blanks ", b"-rf", b"back\\slash #*?["):
@@ -39,6 +40,8 @@ with open("hole", "wb") as f:
     f.write(b"middle")
 os.mkdir("sticky")
 os.chmod("sticky", 0o1777)
+os.mkdir("stuck")
+os.chmod("stuck", 0o1770)
 os.chown("dir", 99, 99)
 os.chmod("dir/locked", 0o500)
 for name, value in (("user.note", b"kept"), ("user.bin", bytes(range(256)))):
@@ -89,6 +92,24 @@ PY
 
 expect 0 gpurun snap take . --name all
 describe "$work/from" >"$work/want"
+note "a listing has modes and device numbers as ls -l has them"
+expect 0 gpurun snap files all
+cp "$work/out" "$work/listing"
+expect 0 gpurun --json snap files all
+/usr/bin/python3 - "$work/listing" "$work/out" <<'PY' || fail "the listing: $(cat "$work/listing")"
+import json, os, stat, sys
+lines = {l.rstrip("\n").split("  ")[-1].split(" -> ")[0]: l for l in open(sys.argv[1])}
+files = {f["name"]: f for f in map(json.loads, open(sys.argv[2]))}
+for name in "plain setuid setgid setboth sticky stuck dir/locked fifo sock link null loop".split():
+    if not os.path.lexists(name):
+        continue
+    st = os.lstat(name)
+    assert lines[name].split()[0] == stat.filemode(st.st_mode), lines[name]
+    assert files[name]["mode"] == stat.S_IMODE(st.st_mode), files[name]
+    numbers = (os.major(st.st_rdev), os.minor(st.st_rdev)) if name in ("null", "loop") else (None, None)
+    assert (files[name].get("major"), files[name].get("minor")) == numbers, files[name]
+    assert name not in ("null", "loop") or lines[name].split()[1:3] == ["%d," % numbers[0], "%d" % numbers[1]], lines[name]
+PY
 note "exactly, as root"
 expect 0 gpurun -q snap get all --exact -o "$work/exact"
 describe "$work/exact" >"$work/got"

@@ -7,6 +7,9 @@
 . "$(dirname "$0")/hosts.sh"
 use pipe
 
+# Its fourteen libraries are loaded by exports and imports alone.
+[ -n "${SAN:-}" ] || ! ldd "$BUILD/bin/gpurun" | grep -q libarchive || fail "every command loads libarchive"
+
 mkdir -p "$work/from"
 cd "$work/from"
 /usr/bin/python3 - <<'PY'
@@ -126,6 +129,13 @@ for kind in tar.zst tar; do
     [ -S "$work/back/sock" ] || fail "the socket is gone"
 done
 [ "$(elsewhere snap import - <"$work/all.tar")" = "$id" ] || fail "import from stdin"
+[ "$(elsewhere snap import <(cat "$work/all.tar.zst"))" = "$id" ] || fail "import from a pipe"
+mkfifo "$work/fifo"
+spawn waits elsewhere snap import "$work/fifo"
+await 20 "a word of what it waits for" grep -qF "out of '$work/fifo'" "$work/waits.log"
+cat "$work/all.tar.zst" >"$work/fifo"
+wait "${pid[waits]}" || fail "import from a FIFO"
+has "$id" "$work/waits.log"
 expect 0 elsewhere snap import "$work/all.tar.zst"
 note "what was given up comes back, and is kept anew"
 expect 0 elsewhere snap rm "$id"
@@ -160,5 +170,8 @@ for bad in short.tar short.tar.zst content.tar manifest.tar tree.tar; do
     expect 101 elsewhere snap import "$work/$bad"
 done
 expect 100 elsewhere snap import "$work/nosuch.tar"
+expect 100 elsewhere snap import "$work/from"
+has "from' is a directory" "$work/err"
+has 'gpurun snap take' "$work/err"
 expect 0 elsewhere --json snap ls -a
 has '"snapshots":[]'

@@ -59,7 +59,27 @@ rm "$client/gpurun/tmp"
 find "$client/gpurun" -type f -size +1M | sort | diff "$work/before" - || fail "it landed here"
 snap_row large | grep -qF 'h1 + h2' || fail "snap ls: $(snap_row large)"
 
+note "what does not fit there is refused before it is sent, and whose limit it is is said"
+h2_agent() { as_client env GPURUN_AGENT_HOME="$work/h2/home/.local/share/gpurun-agent" "$BUILD/bin/gpurun-agent" "$@"; }
+expect 0 gpurun --host h1 --name new -- sh -c "head -c 110000000 /dev/urandom >big2; echo small >small"
+expect 0 h2_agent quota --json
+is 'len(d["quotas"])' 1
+renter=$(json 'd["quotas"][0]["renter"]')
+used=$(json 'd["quotas"][0]["used_bytes"]')
+expect 0 h2_agent quota "$renter" $((used + 50000000))
+for how in 'snap mirror new' 'resume new'; do
+    # shellcheck disable=SC2086
+    expect 101 gpurun $how --host h2
+    has 'h2: 110.0 MB at least would have to be kept, and 50.0 MB may be: renter' "$work/err"
+    has 'gpurun snap rm' "$work/err"
+done
+expect 0 h2_agent gc
+expect 0 h2_agent quota --json
+[ "$(json 'd["quotas"][0]["used_bytes"]')" -le "$used" ] || fail "something of it went there"
+expect 0 h2_agent quota "$renter" none
+
 note "h1 vanishes: data, and going on, from the copies"
+same=$(snap_row same | awk '{ print $1 }')
 stop h1
 rm -rf "$work/h1/home"
 expect 0 gpurun snap get one state -o "$work/state"
@@ -72,6 +92,19 @@ expect 0 gpurun resume one --host local
 expect 0 gpurun -q resume large --host h2 -- sh -c 'cat small'
 [ "$(cat "$work/out")" = small ] || fail "resumed from the copy on h2"
 snap_row one | grep -qF laptop || fail "snap ls with h1 gone: $(snap_row one)"
+note "of what only h1 may have its failure is told, not that there is none"
+for what in same "$same" elsewhere; do
+    expect 101 gpurun snap verify "$what"
+    tail -n 1 "$work/err" | grep -qF "refuses the connection" || fail "$what: $(cat "$work/err")"
+done
+
+note "that a host is gone is said once"
+for how in 'keep one --days 40' 'rm one'; do
+    # shellcheck disable=SC2086
+    expect 0 gpurun snap $how
+    [ "$(grep -c '127.0.0.1' "$work/err")" = 1 ] || fail "snap $how: $(cat "$work/err")"
+    has 'a copy on h1 would be as it was' "$work/err"
+done
 
 note "--mirror HOST: another host has the copies"
 new_host h4

@@ -136,6 +136,20 @@ await 60 "a copy of the end" copied "$live"
 live_here || fail "copies of what was replaced are kept: $(gpurun snap ls | grep -F live)"
 opts=''
 
+note "and whoever watches it copies that meanwhile, beside its output"
+client_bg "$work/c.out" "$work/c.err" --host h1 --name watched --snap-every 1 -- sh -c "echo 6 >made; seq 100000; read -r x <$work/gate; seq 100000; echo 7 >made" </dev/null
+watched_here() { live=$(basename "$(grep -l '^name=watched$' "$client/gpurun/jobs"/j*)") && grep -q "^job=$live\$" "$client"/gpurun/local/renters/*/store/snaps/*.manifest; }
+await 60 "a copy of what it has so far" watched_here
+job_is watched running || fail "it is over: $(job_state watched)"
+echo go >"$work/gate"
+rc=0
+wait "$bg" || rc=$?
+[ "$rc" = 0 ] || fail "exit $rc: $(cat "$work/c.err")"
+{ seq 100000; seq 100000; } | cmp - "$work/c.out" || fail "its output"
+has ' on h1 + laptop, kept until' "$work/c.err"
+live_here || fail "copies of what was replaced are kept: $(gpurun snap ls | grep -F watched)"
+[ "$(due)" = 0 ] || fail "$(due) are due"
+
 note "a client that is killed between the end and the copy"
 expect 0 gpurun -q host add h2 "127.0.0.1:${port[h2]}"
 expect 0 gpurun -q host add far "127.0.0.1:${port[h1]}" --mirror h2

@@ -61,6 +61,7 @@ copy_model(void)
 struct report {
     size_t n_named;
     char last[1100];
+    char said[1100]; /* the last line that names no file */
     enum care_step step;
     uint64_t done, all; /* of packs */
     uint64_t n_snaps;
@@ -75,6 +76,14 @@ note(void *arg, const char *snap_id, const char *path, size_t path_len,
     r->n_named++;
     (void)snprintf(r->last, sizeof r->last, "%s %.*s %s", snap_id, (int)path_len,
                    path == NULL ? "" : path, why->msg);
+}
+
+static void
+hear(void *arg, const struct err *line)
+{
+    struct report *r = arg;
+
+    (void)snprintf(r->said, sizeof r->said, "%s", line->msg);
 }
 
 static void
@@ -98,6 +107,7 @@ run_fsck(const char *dir, struct report *rep)
     const struct fsck_options o = {.walk = walk_list,
                                    .files = list_files,
                                    .damaged = note,
+                                   .say = hear,
                                    .progress = watch,
                                    .arg = rep};
     struct fsck_result r = {0};
@@ -390,6 +400,38 @@ fsck__loses_nothing_by_a_byte_flipped_in_a_manifest(void **state)
 }
 
 static void
+fsck__is_clean_again_once_a_snapshot_without_a_record_is_given_up(void **state)
+{
+    char *dir = copy_model();
+    off_t size;
+    char *rel = nth_file("snaps", ".manifest", 0, &size);
+    char *path = path_join(dir, rel);
+    char id[MANIFEST_ID_MAX + 1] = "";
+    struct report rep;
+    struct fsck_result r;
+    struct store *s;
+
+    (void)state;
+    assert_int_equal(truncate(path, 0), 0);
+    (void)snprintf(id, sizeof id, "%.*s", 1 + ID_RANDOM_LEN, strrchr(rel, '/') + 1);
+    r = run_fsck(dir, &rep);
+    assert_int_equal(r.n_manifests_lost, 1);
+    assert_false(fsck_clean(&r));
+    assert_non_null(strstr(rep.last, id));
+    s = open_test_store(dir);
+    OK(snap_drop(s, id, "removed", e));
+    store_close(s);
+    r = run_fsck(dir, &rep);
+    assert_true(fsck_clean(&r));
+    assert_int_equal(rep.n_named, 0);
+    assert_non_null(strstr(rep.said, id));
+    assert_int_equal(access(path, F_OK), 0);
+    free(rel);
+    free(path);
+    scratch_free(dir);
+}
+
+static void
 fsck__tells_what_a_lost_pack_took_with_it(void **state)
 {
     char *dir = copy_model();
@@ -471,6 +513,36 @@ fsck__waits_with_the_index_while_others_use_it(void **state)
     assert_true(r.index_rebuilt);
     assert_true(fsck_clean(&r));
     free(cmd);
+    scratch_free(dir);
+}
+
+/* What is there without the format file is a store in the making, or one that lost it. */
+static void
+fsck__takes_a_store_without_format_as_whoever_opens_it(void **state)
+{
+    const struct fsck_options o = {.walk = walk_list, .files = list_files};
+    char *dir = scratch_dir();
+    char *none = path_join(dir, "none");
+    char *format;
+    struct report rep;
+    struct fsck_result r;
+
+    (void)state;
+    FAILS(fsck_run(none, &o, &r, e), ERR_NOT_FOUND);
+    assert_false(file_exists(none));
+    r = run_fsck(dir, &rep);
+    assert_true(fsck_clean(&r));
+    assert_int_equal(r.n_chunks, 0);
+    scratch_free(dir);
+    dir = copy_model();
+    format = path_join(dir, "format");
+    assert_int_equal(unlink(format), 0);
+    r = run_fsck(dir, &rep);
+    assert_true(fsck_clean(&r));
+    assert_int_equal(r.n_snaps, N_SNAPS);
+    assert_int_equal(count_lost(dir), 0);
+    free(format);
+    free(none);
     scratch_free(dir);
 }
 
@@ -622,10 +694,13 @@ main(void)
         cmocka_unit_test(rebuild__removes_no_pack_with_something_it_could_not_read),
         cmocka_unit_test(fsck__finds_rows_of_a_pack_to_come),
         cmocka_unit_test(fsck__loses_nothing_by_a_byte_flipped_in_a_manifest),
+        cmocka_unit_test(
+            fsck__is_clean_again_once_a_snapshot_without_a_record_is_given_up),
         cmocka_unit_test(fsck__tells_what_a_lost_pack_took_with_it),
         cmocka_unit_test(fsck__leaves_no_pack_of_nothing),
         cmocka_unit_test(fsck__waits_with_the_index_while_others_use_it),
         cmocka_unit_test(fsck__waits_for_a_gc_to_end),
+        cmocka_unit_test(fsck__takes_a_store_without_format_as_whoever_opens_it),
         cmocka_unit_test(files_tree__names_the_files_that_need_a_chunk),
     };
 

@@ -149,6 +149,8 @@ struct ship {
     uint64_t room_bytes; /* what the receiver says it has; 0: nothing */
     bool begin_late;     /* only when the tree is made */
     const char *into;    /* the sender puts into this store itself */
+    const char *from;    /* out of this store instead of the directory: */
+    const struct sha256 *tree;
 };
 
 static struct outcome
@@ -162,6 +164,7 @@ ship(const struct world *w, struct ship how)
     struct sync_recv *r = NULL;
     struct store *store = NULL;
     struct store *into = NULL;
+    struct store *from = NULL;
     int wakeup[2];
     struct sync_send_options so = {
         .window_bytes = how.window_bytes, .wake = wake, .wake_ctx = &wakeup[1]};
@@ -172,7 +175,12 @@ ship(const struct world *w, struct ship how)
         OK(store_open(&into, how.into, NULL, e));
         so.into = into;
     }
-    OK(sync_send_dir(&s, w->fd, &b, &so, e));
+    if (how.from != NULL) {
+        OK(store_open(&from, how.from, NULL, e));
+        OK(sync_send_store(&s, from, how.tree, &so, e));
+    } else {
+        OK(sync_send_dir(&s, w->fd, &b, &so, e));
+    }
     OK(sync_recv_new(&r, store, &ro, e));
     if (how.begin_late) {
         const struct build_report *report = NULL;
@@ -186,10 +194,10 @@ ship(const struct world *w, struct ship how)
             }
         }
     }
-    sync_send_begin(s, how.base);
     if (how.room_bytes > 0) {
         sync_send_room(s, how.room_bytes);
     }
+    sync_send_begin(s, how.base);
     carry(s, r, wakeup, how.piece == 0 ? 1 << 20 : how.piece,
           how.cut_after == 0 ? UINT64_MAX : how.cut_after, &o);
     sync_send_stats(s, &o.sent);
@@ -200,6 +208,7 @@ ship(const struct world *w, struct ship how)
     sync_recv_free(r);
     store_close(store);
     store_close(into);
+    store_close(from);
     (void)close(wakeup[0]);
     (void)close(wakeup[1]);
     return o;
@@ -558,6 +567,40 @@ sync__sends_nothing_that_there_is_no_room_for(void **state)
     world_free(&w);
 }
 
+/* Nor out of a store, which knows what it takes, however little of it is at hand. */
+static void
+sync__sends_nothing_of_a_store_that_there_is_no_room_for(void **state)
+{
+    struct world w = world_new();
+    char *from = xstrdup(w.store_dir);
+    struct outcome first;
+    struct outcome o;
+
+    (void)state;
+    fill(&w);
+    first = ship(&w, (struct ship){0});
+    assert_int_equal(first.state, SYNC_DONE);
+    free(w.store_dir);
+    w.store_dir = path_join(w.scratch, "another");
+    o = ship(&w, (struct ship){.from = from,
+                               .tree = &first.tree,
+                               .room_bytes = 3000000,
+                               .window_bytes = 300000});
+    assert_int_equal(o.state, SYNC_FAILED);
+    assert_int_equal(o.why.code, ERR_SPACE);
+    assert_int_equal(o.sent.sent_bytes, 0);
+    o = ship(&w, (struct ship){.from = from,
+                               .tree = &first.tree,
+                               .room_bytes = 3400000,
+                               .window_bytes = 300000});
+    assert_int_equal(o.state, SYNC_DONE);
+    check_whole(&w, &first.tree);
+    o = ship(&w, (struct ship){.from = from, .tree = &first.tree, .room_bytes = 1});
+    assert_int_equal(o.state, SYNC_DONE); /* it has all */
+    free(from);
+    world_free(&w);
+}
+
 /* A cache of another tree than the base says nothing of what lies there. */
 static void
 sync__asks_when_the_cache_is_of_another_tree(void **state)
@@ -684,6 +727,7 @@ main(void)
         cmocka_unit_test(sync__goes_on_after_a_cut),
         cmocka_unit_test(sync__a_quota_refuses_and_says_so),
         cmocka_unit_test(sync__sends_nothing_that_there_is_no_room_for),
+        cmocka_unit_test(sync__sends_nothing_of_a_store_that_there_is_no_room_for),
         cmocka_unit_test(sync__asks_when_the_cache_is_of_another_tree),
         cmocka_unit_test(sync__reads_a_file_of_many_groups_again),
         cmocka_unit_test(sync__a_quota_is_met_to_the_byte),

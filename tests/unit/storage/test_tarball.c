@@ -18,33 +18,48 @@ struct world {
 };
 
 static void
-world_init(struct world *w, const char *dir)
+open_stores(struct world *w)
 {
     char *from = path_join(w->scratch, "store-from");
     char *to = path_join(w->scratch, "store-to");
-    struct build_options o = {.policy = BUILD_SNAPSHOT, .scan = {.everything = true}};
-    struct build_store_sink into = {0};
-    struct manifest *m = manifest_new(MANIFEST_SNAPSHOT);
-    struct build_sink sink;
-    struct build_report report;
-    int fd = open_dir(dir);
 
     OK(store_open(&w->from, from, NULL, e));
     OK(store_open(&w->to, to, NULL, e));
-    into.store = w->from;
-    sink = build_sink_store(&into);
-    OK(build_tree(fd, &o, &sink, &report, e));
+    free(from);
+    free(to);
+}
+
+/* The snapshot of w->tree, which is in the store. */
+static void
+sign_tree(struct world *w)
+{
+    struct manifest *m = manifest_new(MANIFEST_SNAPSHOT);
+
     OK(store_commit(w->from, e));
-    w->tree = report.tree;
-    build_report_free(&report);
     OK(sign_key_new(&w->key, e));
     manifest_set(&m->id, "s0123456789ab");
     m->tree = w->tree;
     OK(manifest_encode(m, w->key, &w->manifest, e));
     manifest_free(m);
+}
+
+static void
+world_init(struct world *w, const char *dir)
+{
+    struct build_options o = {.policy = BUILD_SNAPSHOT, .scan = {.everything = true}};
+    struct build_store_sink into = {0};
+    struct build_sink sink;
+    struct build_report report;
+    int fd = open_dir(dir);
+
+    open_stores(w);
+    into.store = w->from;
+    sink = build_sink_store(&into);
+    OK(build_tree(fd, &o, &sink, &report, e));
+    w->tree = report.tree;
+    build_report_free(&report);
+    sign_tree(w);
     (void)close(fd);
-    free(from);
-    free(to);
 }
 
 static void
@@ -149,6 +164,82 @@ nasty_tree__comes_back_as_the_same_tree_in_both_kinds(void **state)
         buf_free(&manifest);
     }
     free(dir);
+    world_free(&w);
+}
+
+/* "", a (could not be read), b and d (further names of it), c and e (one whole file). */
+static void
+world_with_lost_file(struct world *w)
+{
+    struct tree_entry v[6] = {{.path = "", .type = TREE_DIR, .mode = 0755},
+                              {.path = "a", .damage = TREE_UNREADABLE, .size = 4},
+                              {.path = "b", .hard_link = true, .target = "a"},
+                              {.path = "c", .size = 4, .stored = 4},
+                              {.path = "d", .hard_link = true, .target = "a"},
+                              {.path = "e", .hard_link = true, .target = "c"}};
+    struct tree_chunk chunk = {.len = 4};
+    struct tree_group g = {.entries = v, .n_entries = 6, .chunks = &chunk, .n_chunks = 1};
+    struct tree_sink sink;
+    struct tree_writer *tw;
+
+    for (size_t i = 0; i < 6; i++) {
+        v[i].path_len = strlen(v[i].path);
+        v[i].user = v[i].group = "";
+        v[i].type = i == 0 ? TREE_DIR : TREE_FILE;
+        v[i].target_len = v[i].hard_link ? 1 : 0;
+    }
+    open_stores(w);
+    sink = tree_sink_store(w->from);
+    tw = tree_writer_new(&sink);
+    OK(store_put(w->from, STORE_KIND_DATA, "text", 4, &chunk.id, NULL, e));
+    OK(tree_writer_add(tw, &g, NULL, e));
+    OK(tree_writer_finish(tw, &w->tree, NULL, e));
+    tree_writer_free(tw);
+    sign_tree(w);
+}
+
+/* The members' names, one after another. */
+static void
+names_in_tar(const struct buf *tar, struct buf *out)
+{
+    struct archive *a = archive_read_new();
+    struct archive_entry *entry;
+
+    assert_int_equal(archive_read_support_filter_zstd(a), ARCHIVE_OK);
+    assert_int_equal(archive_read_support_format_tar(a), ARCHIVE_OK);
+    assert_int_equal(archive_read_open_memory(a, tar->data, tar->len), ARCHIVE_OK);
+    while (archive_read_next_header(a, &entry) == ARCHIVE_OK) {
+        buf_printf(out, "%s ", archive_entry_pathname(entry));
+    }
+    assert_int_equal(archive_errno(a), 0);
+    assert_int_equal(archive_read_free(a), ARCHIVE_OK);
+}
+
+static void
+left_out_file__is_left_out_by_all_its_names(void **state)
+{
+    struct world w = {.scratch = scratch_dir(), .manifest = BUF_INIT};
+    struct tarball_report out;
+    struct tarball_report in;
+
+    (void)state;
+    world_with_lost_file(&w);
+    for (int plain = 0; plain < 2; plain++) {
+        struct buf tar = BUF_INIT;
+        struct buf manifest = BUF_INIT;
+        struct buf names = BUF_INIT;
+
+        export_to(&w, plain == 1, &tar, &out);
+        assert_int_equal(out.n_left_out, 3);
+        names_in_tar(&tar, &names);
+        assert_string_equal(buf_str(&names), "./ ./c ./e ");
+        OK(import_from(&w, tar.data, tar.len, &manifest, &in, e));
+        assert_memory_equal(&in.tree, &w.tree, sizeof in.tree);
+        assert_int_equal(in.n_left_out, 3);
+        buf_free(&names);
+        buf_free(&tar);
+        buf_free(&manifest);
+    }
     world_free(&w);
 }
 
@@ -368,6 +459,7 @@ main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(nasty_tree__comes_back_as_the_same_tree_in_both_kinds),
+        cmocka_unit_test(left_out_file__is_left_out_by_all_its_names),
         cmocka_unit_test(access_list__is_one_for_any_tar),
         cmocka_unit_test(long_file__comes_back_whole),
         cmocka_unit_test(damage__is_never_taken_for_the_snapshot),

@@ -167,6 +167,44 @@ verify__names_links_to_damaged_files(void **state)
     scratch_free(w.dir);
 }
 
+/* Only where a failure is for want of contents, and what was asked for before all else.
+ */
+static void
+failure__names_the_files_that_lack_something(void **state)
+{
+    static const struct {
+        unsigned gone;
+        const char *only;
+        enum err_code code;
+        const char *begins;
+    } cases[] = {
+        {0, NULL, ERR_CORRUPT, "chunk"},
+        {1, NULL, ERR_SPACE, "chunk"},
+        {1, NULL, ERR_NOT_FOUND, "damaged: 'a' ("},
+        {6, NULL, ERR_CORRUPT, "damaged: 'c', 'd' ("},
+        {127, NULL, ERR_CORRUPT, "'a', 'c', 'd' and 2 more files are damaged ("},
+        {127, "e", ERR_CORRUPT, "damaged: 'e' ("},
+        {1, "e", ERR_CORRUPT,
+         "damaged: 'a' ("}, /* a neighbour, whose contents go along */
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct world w = {.dir = scratch_dir()};
+        struct err why;
+
+        OK(store_open(&w.s, w.dir, NULL, e));
+        make_tree(&w, cases[i].gone);
+        err_set(&why, cases[i].code, "chunk");
+        verify_name_damaged(w.s, &w.tree, cases[i].only, &why);
+        assert_memory_equal(why.msg, cases[i].begins, strlen(cases[i].begins));
+        assert_string_equal(why.msg + strlen(why.msg) - 5, "chunk");
+        assert_int_equal(why.code, cases[i].code);
+        store_close(w.s);
+        scratch_free(w.dir);
+    }
+}
+
 /* A chunk that is there, but is not so long as the tree says. */
 static void
 verify__compares_lengths(void **state)
@@ -204,6 +242,7 @@ main(void)
         cmocka_unit_test(verify__names_each_file_once),
         cmocka_unit_test(verify__names_links_to_damaged_files),
         cmocka_unit_test(verify__compares_lengths),
+        cmocka_unit_test(failure__names_the_files_that_lack_something),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

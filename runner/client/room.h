@@ -1,0 +1,39 @@
+#ifndef RUNNER_CLIENT_ROOM_H
+#define RUNNER_CLIENT_ROOM_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "base/rec.h"
+#include "runner/client/home.h"
+#include "runner/client/session.h"
+
+/* Room for data: what a host lets in, and disks that are full. */
+
+/* What a host that has a quota for us says of it when something is sent (SHIP_ROOM). */
+struct room {
+    bool limited; /* it has one, */
+    uint64_t left_bytes;
+    struct err why; /* and says what fills it */
+};
+
+/* By the record of its ACCEPT, which may be NULL, or anything. */
+void room_take(struct room *r, const struct rec *accepted);
+/* *e is that this is too little: put in front what fills it, and where. */
+void room_add_limit(const struct room *r, const char *host, struct err *e);
+
+/*
+ * *e is of something that was to be written on this machine. Where it is that the disk is
+ * full: put in front which directory's (dir, or the one that path is in), how much is
+ * free there, and what helps. Of our home: what makes room, and how to have another; else
+ * elsewhere is said of what names another place (translated), NULL: nothing does. All
+ * of these and room_full_host return -1.
+ */
+int room_full_home(const struct home *home, struct err *e);
+int room_full_dir(const char *dir, const char *elsewhere, struct err *e);
+int room_full_beside(const char *path, const char *elsewhere, struct err *e);
+/* And of what was to be kept by the host of s, unless *e says by itself what helps. */
+int room_full_host(const struct session *s, struct err *e);
+
+#endif
