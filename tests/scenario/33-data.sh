@@ -160,14 +160,48 @@ mkdir "$www"
 head -c 200000 /dev/urandom >"$www/one.bin"
 tar -C "$work/set" -czf "$www/set.tgz" .
 web=$(free_port)
-spawn web /usr/bin/python3 -m http.server --bind 127.0.0.1 -d "$www" "$web"
+# ?cut…: half of it comes, the first time it is asked for; of …other it is another file then.
+cat >"$work/web.py" <<'PY'
+import http.server, os, re, sys
+root, port = sys.argv[1], int(sys.argv[2])
+cut = set()
+
+class Handler(http.server.SimpleHTTPRequestHandler):
+    def __init__(self, *a): super().__init__(*a, directory=root)
+    def do_GET(self):
+        path, _, query = self.path.partition("?")
+        wanted = re.match(r"bytes=(\d+)-$", self.headers.get("Range", ""))
+        if not query.startswith("cut"):
+            return super().do_GET()
+        file = root + path
+        size = os.path.getsize(file)
+        tag = '"%s"' % query
+        if query.endswith("other") and query in cut: tag = '"another"'
+        at = int(wanted[1]) if wanted and self.headers.get("If-Range", tag) == tag else 0
+        print("got", query, at, "of", wanted and wanted[1], flush=True)
+        self.send_response(206 if at else 200)
+        self.send_header("Content-Length", str(size - at))
+        self.send_header("ETag", tag)
+        if at: self.send_header("Content-Range", "bytes %d-%d/%d" % (at, size - 1, size))
+        self.end_headers()
+        data = open(file, "rb").read()[at:]
+        if query not in cut:
+            cut.add(query)
+            data = data[:len(data) // 2] if not query.endswith("other") else b"x" * (len(data) // 2)
+        self.wfile.write(data)
+        self.close_connection = True
+
+http.server.ThreadingHTTPServer(("127.0.0.1", port), Handler).serve_forever()
+PY
+spawn web /usr/bin/python3 "$work/web.py" "$www" "$web"
 await 30 "the web server" listening 127.0.0.1 "$web"
+cuts() { sed -n "s/^got cut-$1 //p" "$work/web.log" | tr '\n' ';'; }
 url=http://127.0.0.1:$web
 expect 100 gpurun data pull one "$www/one.bin" --host $H
 has "is no URL" "$work/err"
 expect 100 gpurun data pull one "$url/one.bin" --host $H --sha256 12
 n=$(gpurun --json snap ls | grep -o '"id"' | wc -l)
-expect 0 gpurun data pull one "$url/one.bin?x=1" --host $H --sha256 "$(sha256sum <"$www/one.bin" | cut -d' ' -f1 | tr a-f A-F)" --json
+expect 0 gpurun data pull one "$url/one.bin?cut-one" --host $H --sha256 "$(sha256sum <"$www/one.bin" | cut -d' ' -f1 | tr a-f A-F)" --json
 [ "$(json '(d["name"], d["host"], d["files"], d["bytes"])')" = "('one', '$H', 1, 200000)" ] || fail "pull: $(cat "$work/out")"
 [ "$(gpurun --json snap ls | grep -o '"id"' | wc -l)" = "$n" ] || fail "a snapshot is left: $(gpurun snap ls)"
 expect 0 gpurun ps -a
@@ -175,9 +209,10 @@ has "gpurun data pull one $url/one.bin"
 hasnt curl
 expect 0 gpurun -q run --host $H --data one -- sha256sum one/one.bin
 has "$(sha256sum <"$www/one.bin" | cut -d' ' -f1)"
+[ "$(cuts one)" = "0 of None;100000 of 100000;" ] || fail "what was cut: $(cat "$work/web.log")"
 expect 100 gpurun data pull one "$url/one.bin" --host $H
 has "there is a data set 'one' on $H already" "$work/err"
-expect 0 gpurun -q data pull tree "$url/set.tgz" --host $H --unpack
+expect 0 gpurun -q data pull tree "$url/set.tgz?cut-other" --host $H --unpack
 expect 0 gpurun -q run --host $H --data tree -- sh -c 'sha256sum <tree/big.bin; ls tree'
 has "$sum"
 hasnt set.tgz
@@ -195,7 +230,8 @@ expect 0 gpurun -q host add few "127.0.0.1:${port[second]}" --env PATH="$work/fe
 expect 102 gpurun data pull no "$url/one.bin" --host few
 has "there is no curl, wget or python3 on this host" "$work/err"
 ln -s /usr/bin/python3 "$work/few/"
-expect 0 gpurun -q data pull one "$url/one.bin" --host few --sha256 "$(sha256sum <"$www/one.bin" | cut -d' ' -f1)"
+expect 0 gpurun -q data pull one "$url/one.bin?cut-python" --host few --sha256 "$(sha256sum <"$www/one.bin" | cut -d' ' -f1)"
+[ "$(cuts python)" = "0 of None;100000 of 100000;" ] || fail "what was cut: $(cat "$work/web.log")"
 expect 102 gpurun data pull no "$url/nothing" --host few
 has 404 "$work/err"
 hasnt Traceback "$work/err"
