@@ -98,10 +98,12 @@ each_in_path(struct search *s, const char *list, const char *name,
     }
 }
 
+static const char *const programs[] = {"conda", "mamba", "micromamba"};
+#define N_PROGRAMS (sizeof programs / sizeof programs[0])
+
 static void
 find_roots(struct search *s, const char *home)
 {
-    static const char *const programs[] = {"conda", "mamba", "micromamba"};
     static const char *const usual[] = {"miniconda3", "anaconda3",  "miniforge3",
                                         "mambaforge", "micromamba", "miniconda",
                                         "anaconda",   "conda"};
@@ -114,7 +116,7 @@ find_roots(struct search *s, const char *home)
     if (mamba != NULL) {
         add_root(s, mamba);
     }
-    for (size_t i = 0; i < sizeof programs / sizeof *programs; i++) {
+    for (size_t i = 0; i < N_PROGRAMS; i++) {
         each_in_path(s, env_get(s->env, "PATH"), programs[i], add_root_of);
     }
     for (int system = 0; system < 2; system++) {
@@ -332,14 +334,21 @@ not_there(const struct search *s, const char *name, struct err *e)
     strings_free(&names);
 }
 
+static const char *
+home_of(const struct strings *env)
+{
+    const char *home = env_get(env, "HOME");
+
+    return home == NULL || home[0] != '/' ? "/nonexistent" : home;
+}
+
 char *
 conda_find(const struct strings *env, const char *name, struct err *e)
 {
     struct search s = {.env = env};
-    const char *home = env_get(env, "HOME");
+    const char *home = home_of(env);
     char *found = NULL;
 
-    home = home == NULL || home[0] != '/' ? "/nonexistent" : home;
     find_roots(&s, home);
     find_dirs(&s, home);
     read_listed(&s, home);
@@ -355,5 +364,60 @@ conda_find(const struct strings *env, const char *name, struct err *e)
     strings_free(&s.roots);
     strings_free(&s.dirs);
     strings_free(&s.listed);
+    return found;
+}
+
+/* DIR/NAME, if that can be run. */
+static char *
+program_in(const char *dir, const char *name)
+{
+    char *path = path_join(dir, name);
+
+    if (access(path, X_OK) == 0) {
+        return path;
+    }
+    free(path);
+    return NULL;
+}
+
+static char *
+program_of_root(const char *root)
+{
+    static const char *const dirs[] = {"bin", "condabin"};
+    char *found = NULL;
+
+    for (size_t i = 0; found == NULL && i < N_PROGRAMS; i++) {
+        for (size_t d = 0; found == NULL && d < sizeof dirs / sizeof dirs[0]; d++) {
+            char *dir = path_join(root, dirs[d]);
+
+            found = program_in(dir, programs[i]);
+            free(dir);
+        }
+    }
+    return found;
+}
+
+char *
+conda_program(const struct strings *env)
+{
+    static const char *const named[] = {"CONDA_EXE", "MAMBA_EXE"};
+    struct search s = {.env = env};
+    char *found = NULL;
+
+    for (size_t i = 0; found == NULL && i < sizeof named / sizeof named[0]; i++) {
+        const char *exe = env_get(env, named[i]);
+
+        found = exe != NULL && exe[0] == '/' ? program_in("/", exe + 1) : NULL;
+    }
+    for (size_t i = 0; found == NULL && i < N_PROGRAMS; i++) {
+        found = env_which(env, programs[i]);
+    }
+    if (found == NULL) {
+        find_roots(&s, home_of(env));
+    }
+    for (size_t i = 0; found == NULL && i < s.roots.n; i++) {
+        found = program_of_root(s.roots.v[i]);
+    }
+    strings_free(&s.roots);
     return found;
 }

@@ -22,5 +22,10 @@
  * job's. ERR_NOT_FOUND names those that there are.
  */
 char *conda_find(const struct strings *env, const char *name, struct err *e) MUST_USE;
+/*
+ * The program that makes environments: conda, else mamba or micromamba, as CONDA_EXE and
+ * MAMBA_EXE name them, in the PATH, in a root; malloc'ed, or NULL.
+ */
+char *conda_program(const struct strings *env);
 
 #endif

@@ -287,10 +287,11 @@ no_program(const struct sup *s, struct err *why)
                 "%.200s' brings it",
                 s->spec.setup);
     } else if (strstr(s->spec.setup, conda) != NULL) {
-        err_set(why, ERR_NOT_FOUND,
-                "there is no conda in the login environment of this host: install it "
-                "there (miniforge, `conda init`), or put what pip can install into a "
-                "requirements.txt");
+        err_set(
+            why, ERR_NOT_FOUND,
+            "there is no conda, mamba or micromamba on this host, where --conda looks "
+            "for them: install one (miniforge), or put what pip can install into a "
+            "requirements.txt");
     } else {
         err_set(why, ERR_NOT_FOUND,
                 "a program that the set-up starts is not on this host (exit code %d; its "

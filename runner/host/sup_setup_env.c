@@ -9,6 +9,7 @@
 #include "base/buf.h"
 #include "base/file.h"
 #include "base/text.h"
+#include "runner/host/conda.h"
 #include "runner/host/loginenv.h"
 #include "runner/host/setups.h"
 #include "runner/host/supervise_internal.h"
@@ -231,6 +232,23 @@ sup_setup_cwd(const struct sup *s)
     return cwd;
 }
 
+/*
+ * The conda of the host, which need not be in the login's PATH, and no question of it:
+ * nobody is there to answer. Not what others that the owner let in do not see.
+ */
+static void
+name_conda(const struct sup *s, struct strings *env)
+{
+    char *conda = s->renter->confined ? NULL : conda_program(env);
+
+    if (conda != NULL) {
+        env_set(env, "CONDA_EXE", conda);
+    }
+    env_set(env, "CONDA_ALWAYS_YES", "true");
+    env_set(env, "MAMBA_ALWAYS_YES", "true");
+    free(conda);
+}
+
 void
 sup_setup_command_env(const struct sup *s, struct strings *env)
 {
@@ -250,6 +268,7 @@ sup_setup_command_env(const struct sup *s, struct strings *env)
     }
     env_set(env, "PIP_SRC", src); /* of `-e git+…`: at one path for good */
     env_set(env, "UV_PROJECT_ENVIRONMENT", prefix);
+    name_conda(s, env);
     put_last(env, "PYTHONPATH", tools);
     if (s->spec.python != NULL) {
         char *python = path_join(tools, "python3");

@@ -52,6 +52,20 @@ has "/shipped ./shipped None"
 [ ! -e "$work/outside" ] || fail "a shipped script ran outside the job"
 rm -r shipped
 
+note "--setup auto makes an environment with the conda that is in no PATH"
+mkdir -p "$home/miniconda3/bin" envs
+cat >"$home/miniconda3/bin/conda" <<'SH2'
+#!/bin/sh
+[ "$1 $2 $3 $5 $6 $CONDA_ALWAYS_YES" = "env create --prefix --file environment.yml true" ] || exit 9
+exec /usr/bin/python3 -m venv --without-pip "$4"
+SH2
+chmod 755 "$home/miniconda3/bin/conda"
+echo 'name: x' >envs/environment.yml
+cp where.py envs/
+(cd envs && expect 0 gpurun -q --host $H --dir . --setup auto where.py)
+has "/env None None"
+rm -r "$home/miniconda3/bin/conda" envs
+
 note "by path, and a virtual environment"
 expect 0 gpurun -q --host $H --conda miniconda3/envs/torch where.py
 has "$home/miniconda3/envs/torch miniconda3/envs/torch None"

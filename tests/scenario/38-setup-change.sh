@@ -103,6 +103,6 @@ expect 102 gpurun --host $H --setup auto tools/deep/use.py
 has "there is no uv on this host: --setup 'python3 -m pip install uv && uv sync" "$work/err"
 rm uv.lock
 expect 102 gpurun --host $H --setup auto tools/deep/use.py
-has "there is no conda in the login environment of this host" "$work/err"
+has "there is no conda, mamba or micromamba on this host" "$work/err"
 expect 102 gpurun --host $H --setup nosuchprogram -- true
 has "a program that the set-up starts is not on this host" "$work/err"

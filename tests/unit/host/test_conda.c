@@ -40,6 +40,18 @@ found(const struct strings *env, const char *name, const char *top, const char *
 }
 
 static void
+runs(const struct strings *env, const char *top, const char *want)
+{
+    char *full = path_join(top, want);
+    char *program = conda_program(env);
+
+    assert_non_null(program);
+    assert_string_equal(program, full);
+    free(program);
+    free(full);
+}
+
+static void
 conda__is_found_where_installers_and_settings_put_it(void **state)
 {
     const char *top = *state;
@@ -118,12 +130,42 @@ conda__that_is_not_there_is_told_with_what_is(void **state)
     strings_free(&env);
 }
 
+static void
+program__is_conda_or_what_does_as_well(void **state)
+{
+    const char *top = *state;
+    struct strings env = {NULL, 0};
+    char *mamba = path_join(top, "else/where/mamba");
+    char *bin = path_join(top, "bin");
+
+    env_set(&env, "HOME", top);
+    assert_null(conda_program(&env));
+    make(top, "micromamba/bin/micromamba", "");
+    make(top, "micromamba/envs/x", "");
+    runs(&env, top, "micromamba/bin/micromamba");
+    make(top, "miniforge3/condabin/conda", "");
+    make(top, "miniforge3/conda-meta/history", "");
+    runs(&env, top, "miniforge3/condabin/conda"); /* the first root of the usual ones */
+    make(top, "bin/micromamba", "");
+    env_set(&env, "PATH", bin);
+    runs(&env, top, "bin/micromamba");
+    make(top, "else/where/mamba", "");
+    env_set(&env, "MAMBA_EXE", mamba);
+    runs(&env, top, "else/where/mamba");
+    env_set(&env, "CONDA_EXE", "/nonexistent/conda");
+    runs(&env, top, "else/where/mamba");
+    strings_free(&env);
+    free(mamba);
+    free(bin);
+}
+
 int
 main(void)
 {
     const struct CMUnitTest tests[] = {
         unit_test_in_dir(conda__is_found_where_installers_and_settings_put_it),
         unit_test_in_dir(conda__that_is_not_there_is_told_with_what_is),
+        unit_test_in_dir(program__is_conda_or_what_does_as_well),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
