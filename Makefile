@@ -7,7 +7,8 @@
 # make install          DESTDIR=, PREFIX=/usr/local
 # make deb              a Debian package, build/dev/gpurun_VERSION_ARCH.deb
 # make cross            with an agent for aarch64 hosts beside the one for this machine's
-# make static           the client as one static binary, bin/gpurun-static
+# make static           the client as one static binary, bin/gpurun-static, and with all it needs a tar of it:
+#                       build/dev/gpurun-static_VERSION_ARCH.tar.gz, which runs wherever it is unpacked
 #
 # Knobs: V=1 (whole command lines), DEV=1 (warnings are errors), SAN=address,undefined or SAN=thread,
 # COV=1, each of the last three in a build folder of its own.
@@ -172,7 +173,19 @@ $(B)/bin/gpurun-static: $(B)/runner/cli/main_gpurun.o $(STATIC_OBJ) $(CLIENT_LIB
 	    -Wl,--start-group $(LIBSSH_A) $(STATIC_LIBS) -Wl,--end-group 2>$(B)/static.log || \
 	    { cat $(B)/static.log; exit 1; }
 	@grep -v -e ': in function' -e 'in statically linked applications' $(B)/static.log || true
+# An installation without what is dynamic: unpacked anywhere it runs. The same source gives the same bytes.
+STATIC_TAR  := $(B)/gpurun-static_$(VERSION)_$(ARCH).tar.gz
+STATIC_TREE := $(B)/static.tree
+STATIC_TOP  := $(STATIC_TREE)/gpurun-$(VERSION)
 static: all $(B)/bin/gpurun-static
+	@rm -rf $(STATIC_TREE)
+	@$(MAKE) -s $(PAR) install DESTDIR=$(abspath $(STATIC_TREE)) PREFIX=/gpurun-$(VERSION)
+	@$(INSTALL) -s -m 755 $(B)/bin/gpurun-static $(STATIC_TOP)/bin/gpurun
+	@rm $(STATIC_TOP)/bin/gpurun-book $(STATIC_TOP)/share/man/man8/gpurun-book.8
+	@tar -C $(STATIC_TREE) --sort=name --owner=0 --group=0 --numeric-owner --mtime=@$$(stat -c %Y CHANGELOG.md) \
+	    -c gpurun-$(VERSION) | gzip -9n >$(STATIC_TAR)
+	@rm -rf $(STATIC_TREE)
+	@echo $(STATIC_TAR)
 # Built with the tests where its one library more is; not with a sanitizer or gcov.
 STATIC_CLIENT := $(if $(SAN)$(FUZZ)$(COV),,$(if $(wildcard /usr/include/ares.h),$(B)/bin/gpurun-static))
 
@@ -451,6 +464,7 @@ install: all
 	$(INSTALL) -s -m 755 $(AGENT_DIR)/gpurun-agent $(AGENT_DIR)/gpurun-gpuprobe $(AGENT_AT)
 	$(if $(CROSS_PROGRAMS),$(INSTALL) -d $(INST)/lib/gpurun/agent/$(CROSS) && $(INSTALL) -s \
 	    --strip-program=$(CROSS)-linux-gnu-strip -m 755 $(CROSS_PROGRAMS) $(INST)/lib/gpurun/agent/$(CROSS))
+	@$(if $(CROSS),$(if $(CROSS_PROGRAMS),,echo 'left out: the agent for $(CROSS) hosts, not built (make cross)' >&2))
 	ln -sf ../lib/gpurun/agent/$(ARCH)/gpurun-agent $(INST)/bin/gpurun-agent
 	$(foreach d,$(DATA),$(INSTALL) -D -m 644 $(d) $(SHARE_AT)/gpurun/$(d);)
 	$(foreach m,$(wildcard man/*.1),$(INSTALL) -m 644 $(m) $(SHARE_AT)/man/man1;)

@@ -15,13 +15,23 @@ hasnt NEEDED
 run ldd "$static"
 has "not a dynamic executable" <(cat "$work/out" "$work/err")
 
+note "the tar of it holds all that it needs"
+DEV=$(grep -q -- -Werror "$BUILD/flags" && echo 1 || true)
+expect 0 make -s -C "$TOP" DEV="$DEV" B="$BUILD" static
+tar=$(tail -n 1 "$work/out")
+tar -xf "$tar" -C "$work" || fail "no tar '$tar'"
+mv "$work"/gpurun-[0-9]* "$work/jail"
+for f in lib/gpurun/agent/"$arch"/gpurun-agent lib/gpurun/agent/"$arch"/gpurun-gpuprobe share/man/man1/gpurun.1 \
+    share/locale/zh_CN/LC_MESSAGES/gpurun.mo share/gpurun/devices.d share/gpurun/cards bin/gpurun-agent; do
+    [ -e "$work/jail/$f" ] || fail "no $f in it"
+done
+hasnt NEEDED <(readelf -d "$work/jail/bin/gpurun")
+
 client_key
 sshd h
 authorize h
 jail=$work/jail
-mkdir -p "$jail"/{bin,etc,lib/gpurun/agent/"$arch",home/{.ssh,d}}
-cp "$static" "$jail/bin/gpurun"
-cp "$BUILD/lib/gpurun/agent/$arch/gpurun-agent" "$jail/lib/gpurun/agent/$arch/"
+mkdir -p "$jail"/{etc,home/{.ssh,d}}
 cp "$client/.ssh/id_ed25519" "$jail/home/.ssh/"
 known() { # NAME: its key is known by that name
     echo "[$1]:${port[h]} $(cut -d' ' -f1,2 "$work/h/host_key.pub")" >>"$jail/home/.ssh/known_hosts"

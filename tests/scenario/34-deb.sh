@@ -37,6 +37,12 @@ for f in share/doc/gpurun/copyright share/doc/gpurun/changelog.gz share/doc/gpur
     has " ./usr/$f" "$work/names"
 done
 
+if [ "$arch" != aarch64 ] && [ -x "$BUILD/lib/gpurun/agent/aarch64/gpurun-agent" ]; then
+    has " ./usr/lib/gpurun/agent/aarch64/gpurun-agent" "$work/names"
+elif [ "$arch" != aarch64 ]; then
+    has "left out: the agent for aarch64 hosts" "$work/err"
+fi
+
 # A root where the packages of this machine count as installed: its dependencies are checked.
 root=$work/root
 mkdir -p "$root/var/lib/dpkg/info" "$root/var/lib/dpkg/updates" "$root/var/log"
