@@ -2,6 +2,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/buf.h"
@@ -233,6 +234,25 @@ out:
     return rc;
 }
 
+/* What gc and the sizes that are told go by. */
+static int
+check_row(struct fsck *f, const struct fsck_pack *p, int fd, const struct pack_list *list,
+          const char *file, struct err *e)
+{
+    struct pack_sums sums = pack_sums(list->v, list->n);
+    struct stat st;
+
+    if (fstat(fd, &st) == -1) {
+        return err_set_sys(e, errno, "cannot stat pack '%s'", file);
+    }
+    if ((uint64_t)st.st_size != p->row.bytes || sums.n != p->row.sums.n ||
+        sums.raw != p->row.sums.raw || sums.stored != p->row.sums.stored) {
+        fsck_say(f, "the index is wrong about the size of pack %s", file);
+        f->r->n_index_errors++;
+    }
+    return 0;
+}
+
 static int
 check_pack(struct fsck *f, struct fsck_pack *p, struct err *e)
 {
@@ -255,8 +275,10 @@ check_pack(struct fsck *f, struct fsck_pack *p, struct err *e)
         read_through(f, p, fd, &fi, e) == -1) {
         goto out;
     }
-    rc = 0;
-    if (!fi.whole || fi.n_scarred > 0) {
+    if (fi.whole && fi.n_scarred == 0) {
+        rc = check_row(f, p, fd, &fi.entries, file, e);
+    } else {
+        rc = 0;
         if (fi.whole) {
             fsck_say(f, "pack %s is damaged: %" PRIu64 " of its entries", file,
                      fi.n_scarred);

@@ -165,6 +165,8 @@ index_packs(struct index *ix, struct index_pack_row **out, size_t *n, struct err
         v[used].no = index_column_u32(s, 0);
         memcpy(v[used].name.b, sqlite3_column_blob(s, 1), PACK_NAME_LEN);
         v[used].bytes = index_column_count(s, 2);
+        v[used].sums = (struct pack_sums){
+            index_column_count(s, 3), index_column_count(s, 4), index_column_count(s, 5)};
         used++;
     }
     rc = 0;

@@ -39,7 +39,8 @@ int index_look(struct index *ix, struct index_look *v, size_t n, struct err *e) 
 struct index_pack_row {
     uint32_t no;
     struct pack_name name;
-    uint64_t bytes;
+    uint64_t bytes; /* of the file */
+    struct pack_sums sums;
 };
 /* All packs in order of no. The caller frees *out. */
 int index_packs(struct index *ix, struct index_pack_row **out, size_t *n,

@@ -118,3 +118,18 @@ pack_row_decode(const uint8_t in[PACK_ROW_LEN], uint64_t table_offset,
            out->offset >= PACK_HEADER_LEN &&
            (uint64_t)out->offset + PACK_ENTRY_LEN + out->stored_len <= table_offset;
 }
+
+struct pack_sums
+pack_sums(const struct pack_entry *entries, size_t n)
+{
+    struct pack_sums sums = {0};
+
+    for (size_t i = 0; i < n; i++) {
+        if (!entries[i].second) {
+            sums.n++;
+            sums.raw += entries[i].raw_len;
+            sums.stored += entries[i].stored_len;
+        }
+    }
+    return sums;
+}

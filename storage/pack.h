@@ -31,7 +31,7 @@
 #define PACK_ENTRY_LEN       64
 #define PACK_ROW_LEN         48
 #define PACK_TRAILER_LEN     32
-#define PACK_FULL_BYTES      ((uint64_t)32 << 20)  /* a pack is sealed beyond this */
+#define PACK_FULL_BYTES      ((uint64_t)32 << 20)  /* a pack is sealed from this on */
 #define PACK_FILE_MAX        ((uint64_t)128 << 20) /* a longer one is not ours */
 
 struct pack_name {
@@ -89,6 +89,12 @@ int pack_write_entry(const struct pack_writer *w, const struct pack_entry *en,
 int pack_seal(struct pack_writer *w, struct err *e) MUST_USE;
 /* Close (which unlocks) and free; with discard, the file goes too. NULL is allowed. */
 void pack_writer_free(struct pack_writer *w, int packs_fd, bool discard);
+
+/* Of entries: how many, and how long, second copies aside. */
+struct pack_sums {
+    uint64_t n, raw, stored;
+};
+struct pack_sums pack_sums(const struct pack_entry *entries, size_t n);
 
 /* ---- reading ---- */
 
