@@ -42,6 +42,10 @@ would=$(field hosts.0.freed_bytes)
 [ "$would" -gt 7900000 ] || fail "--dry-run: $(cat "$work/out")"
 expect 0 gpurun gc --dry-run
 has "nothing was changed: "
+has " keeps "
+has " bytes) are claimed by none"
+has " bytes may go"
+has " bytes) would be deleted"
 [ "$(packs)" = "$before" ] || fail "--dry-run changed something"
 expect 0 gpurun --json gc
 freed=$(field hosts.0.freed_bytes)

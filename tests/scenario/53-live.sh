@@ -100,6 +100,8 @@ for n, e in files.items(): # what is listed whole is there, and as long
     if e["type"] == "file" and not e["damaged"]:
         assert os.path.getsize(os.path.join(got, n)) == e["bytes"], n
 PY
+    /usr/bin/python3 -c 'import json, sys; sys.exit(not any(e["name"] == "changing" and e["damaged"] for e in map(json.loads, open(sys.argv[1]))))' \
+        "$work/out" && changed=$snap
 done
 touch "$work/enough"
 expect 0 gpurun wait busy
@@ -109,6 +111,19 @@ for i in 1 2 3 4 5 6; do
     cmp -n "$(stat -c %s "$work/got-$i/growing")" "$work/got-$i/growing" "$work/last/growing" ||
         fail "growing, of snapshot $i"
 done
+note "exported and imported elsewhere, a file that changed is what was kept of it, and said to have changed"
+[ -n "${changed:-}" ] || fail "nothing changed while it was read"
+expect 0 gpurun -q snap export "$changed" -o "$work/changed.tar"
+elsewhere() { as_client env GPURUN_HOME="$client/other" "$BUILD/bin/gpurun" "$@"; }
+expect 0 gpurun --json snap files "$changed"
+cp "$work/out" "$work/files-here"
+expect 0 gpurun -q snap get "$changed" -o "$work/changed"
+expect 0 elsewhere snap import "$work/changed.tar"
+expect 0 elsewhere --json snap files "$changed"
+cmp "$work/files-here" "$work/out" || fail "another listing: $(diff "$work/files-here" "$work/out" | head -n 20)"
+expect 0 elsewhere -q snap get "$changed" -o "$work/changed-back"
+diff -r "$work/changed" "$work/changed-back" || fail "another content"
+[ -s "$work/changed-back/changing" ] || fail "the file that changed did not come"
 [ "$(ls "$work/last/coming")" = "" ] || fail "what had gone came back"
 expect 0 gpurun --json snap show busy
 [ "$(/usr/bin/python3 -c 'import json, sys; print(json.load(open(sys.argv[1]))["n_damaged"])' "$work/out")" = 0 ] ||
