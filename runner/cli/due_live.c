@@ -27,6 +27,7 @@
 struct due_live {
     struct cli *c;
     struct client *cl;
+    struct client unasked; /* the same with nobody to ask: the terminal is the job's */
     struct session *from;
     char job[JOB_ID_LEN + 1];
     int64_t look_ns;
@@ -128,7 +129,8 @@ begin_copy(struct due_live *v, const char *to, struct err *e)
         session_close(v->to);
         v->to = NULL;
     }
-    if (v->to == NULL && mirror_begin(&v->to, v->cl, to, MIRROR_CONNECT_MS, e) != 0) {
+    if (v->to == NULL &&
+        mirror_begin(&v->to, &v->unasked, to, MIRROR_CONNECT_MS, e) != 0) {
         return -1;
     }
     v->moved.bytes = 0;
@@ -252,6 +254,8 @@ due_live_start(struct cli *c, struct client *cl, struct session *from, const cha
     v = xcalloc(1, sizeof *v);
     v->c = c;
     v->cl = cl;
+    v->unasked = *cl;
+    v->unasked.ask = NULL;
     v->from = from;
     v->lock = -1;
     v->look_ns = every_s * NS_PER_S < LOOK_MAX_NS ? every_s * NS_PER_S : LOOK_MAX_NS;
