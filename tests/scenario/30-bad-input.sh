@@ -122,7 +122,7 @@ refuse 100 'neither a job' bill --verify nosuch
 refuse 100 "may not begin with '@'" snap take --name @last .
 refuse 100 'slash' snap take --name a/b .
 refuse 100 "'train.py' is no folder: no job" snap take train.py
-refuse 100 "'sub' is a folder" snap import sub
+refuse 100 "'sub' is a directory" snap import sub
 refuse 100 'no URL' data pull set 'http://a b'
 
 note "jobs, snapshots, hosts that are not there"
