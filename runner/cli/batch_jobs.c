@@ -31,6 +31,12 @@ check_options(const struct run_options *o, struct err *e)
                        _("-d, -t and --port are for single runs; `gpurun attach` and "
                          "`gpurun port` reach each job of a batch"));
     }
+    if (o->from != NULL) {
+        return err_set(
+            e, ERR_INVALID, "%s",
+            _("--from is for single runs; a batch finds what all its jobs need "
+              "by --data (`gpurun data put`)"));
+    }
     return 0;
 }
 

@@ -31,6 +31,7 @@ expect 100 gpurun run --batch nosuch.txt
 expect 100 gpurun run --batch bad.txt job.sh
 expect 100 gpurun run --array 3-1 job.sh
 expect 100 gpurun run --array 1-2 -d job.sh
+expect 100 gpurun run --array 1-2 --from nosuch job.sh
 expect 100 gpurun run --array 1-2 --batch bad.txt
 expect 100 gpurun run --array 1-2
 expect 100 gpurun run --array 1-2 --host nosuch job.sh
