@@ -206,6 +206,17 @@ group_reset(struct gc *g, struct group *gr, bool discard)
 /* What becomes of one entry of a pack that is to go. */
 enum fate { FATE_KEEP, FATE_DEAD, FATE_STALE, FATE_SPOILS };
 
+static bool
+is_read(const struct gc *g, const struct sha256 *id)
+{
+    struct buf bytes = BUF_INIT;
+    struct err why;
+    bool read = store_get(g->s, id, &bytes, &why) == 0;
+
+    buf_free(&bytes);
+    return read;
+}
+
 static enum fate
 fate_of(const struct gc *g, const struct pack_use *p, const struct index_look *row)
 {
@@ -215,8 +226,10 @@ fate_of(const struct gc *g, const struct pack_use *p, const struct index_look *r
         return row->doomed_gen != 0 && row->doomed_gen <= g->gen_ok && !live ? FATE_DEAD
                                                                              : FATE_KEEP;
     }
-    /* The index has lost it, or it was set aside: fsck's. Else another copy counts. */
-    return row->loc.pack == 0 && live ? FATE_SPOILS : FATE_STALE;
+    /* The index has lost it, or it was set aside: fsck's. Else another copy counts, if
+     * it is where the index has it: a damaged row must not cost the only one. */
+    return live && (row->loc.pack == 0 || !is_read(g, &row->id)) ? FATE_SPOILS
+                                                                 : FATE_STALE;
 }
 
 /* *unreadable: it is the old pack's fault that it fails. */
