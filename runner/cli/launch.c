@@ -236,6 +236,8 @@ prepare_follow(struct launch *l, struct err *e)
         say_more(l->c, "%s", e->msg);
     }
     o.seen = l->seen != NULL ? l->seen : &l->unmapped;
+    l->alerts.notify = l->r->notify;
+    l->alerts.told = &o.seen->told;
     if (fetch_new(&l->fetch, l->cl, l->session, l->r->spec.job, e) != 0) {
         return -1;
     }

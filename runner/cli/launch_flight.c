@@ -164,28 +164,13 @@ launch_close_ports(struct launch *l)
     l->ports = NULL;
 }
 
-/* Once for each level that is reached. */
-static void
-alert(struct launch *l, const struct job_state *st)
-{
-    char cost[OUT_MONEY_MAX];
-    char cap[OUT_MONEY_MAX];
-
-    if (st->alert_pct > l->alerted_pct) {
-        l->alerted_pct = st->alert_pct;
-        say(l->c, _("%s of at most %s are spent: %" PRId64 " %% of the cap"),
-            out_fen(st->cost_fen, cost), out_fen(st->cap_fen, cap), st->alert_pct);
-    }
-}
-
 static void
 on_state(void *ctx, const struct job_state *st)
 {
     struct launch *l = ctx;
 
     l->accepted = true;
-    alert(l, st);
-    launch_notify(l->c, l->r->notify, &l->notified, st, session_host(l->session)->name);
+    alerts_state(&l->alerts, l->c, st, session_host(l->session)->name);
     if (l->ports == NULL && l->r->n_ports > 0) {
         open_ports(l);
     }

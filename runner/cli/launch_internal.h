@@ -5,6 +5,7 @@
 #include "base/buf.h"
 #include "base/err.h"
 #include "meter/grant.h"
+#include "runner/cli/alerts.h"
 #include "runner/cli/plan.h"
 #include "runner/cli/progress.h"
 #include "runner/cli/request.h"
@@ -55,9 +56,8 @@ struct launch {
     bool said_down;
     bool said_unbilled;
     bool said_dispute;
-    int64_t alerted_pct;         /* of the cap: told already */
-    struct notify_seen notified; /* --notify */
-    int64_t ship_wall_ns;        /* when reading began */
+    struct alerts alerts;
+    int64_t ship_wall_ns; /* when reading began */
     struct err refusal;
 };
 

@@ -3,6 +3,7 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "runner/cli/alerts.h"
 #include "runner/cli/context.h"
 #include "runner/cli/due.h"
 #include "runner/cli/ending.h"
@@ -17,6 +18,7 @@ struct watcher {
     const struct watch_want *w;
     struct session *session;
     struct fetch *fetch;
+    struct alerts alerts;
     bool said_down;
     bool said_unbilled;
     bool said_dispute;
@@ -40,6 +42,7 @@ on_state(void *ctx, const struct job_state *st)
     struct watcher *x = ctx;
 
     x->known = true;
+    alerts_state(&x->alerts, x->c, st, session_host(x->session)->name);
     ending_say_unbilled(x->c, st, &x->said_unbilled);
     if (x->fetch != NULL) {
         ending_say_dispute(x->c, fetch_dispute(x->fetch), st->job,
@@ -156,7 +159,7 @@ watch_job(struct cli *c, const char *what, const struct watch_want *w, struct er
     struct client cl = {.loop = NULL};
     struct watcher x = {.c = c, .w = w};
     struct job_record job;
-    struct job_seen none = {0, 0};
+    struct job_seen none = {.out = 0};
     struct job_seen *seen = NULL;
     int lock = -1;
     int rc = -1;
@@ -169,6 +172,8 @@ watch_job(struct cli *c, const char *what, const struct watch_want *w, struct er
     if (w->go_on && jobs_seen_open(cl.home, job.id, &seen, &lock, e) != 0) {
         say_more(c, "%s", e->msg);
     }
+    x.alerts.notify = job.notify;
+    x.alerts.told = lock != -1 ? &seen->told : NULL;
     if (w->first != NULL && w->first(x.session, &job, w->ctx, e) != 0) {
         goto out;
     }

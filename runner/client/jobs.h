@@ -82,12 +82,14 @@ int jobs_find(const struct home *home, const char *what, struct job_record *out,
               struct err *e) MUST_USE;
 
 /*
- * How far this client has written a job's output: offsets in a file mapped into
- * memory, so that they are right even if the client is killed at any instant.
+ * How far this client has written a job's output (offsets), and what --notify was told
+ * of (notify_seen_pack): in a file mapped into memory, so that it is right even if the
+ * client is killed at any instant.
  */
 struct job_seen {
     uint64_t out;
     uint64_t err;
+    uint64_t told;
 };
 /*
  * Map it (made with zeros if missing). jobs_seen_close unmaps. Only one client at a time

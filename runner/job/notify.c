@@ -17,6 +17,31 @@
 
 #define DAY_NS ((int64_t)86400 * 1000000000)
 
+/* Of a packed notify_seen; its percent in the lowest bits. */
+#define SEEN_PERCENT  UINT64_C(0xff)
+#define SEEN_HAD_TIME (UINT64_C(1) << 8)
+#define SEEN_LIMIT    (UINT64_C(1) << 9)
+#define SEEN_FINAL    (UINT64_C(1) << 10)
+
+uint64_t
+notify_seen_pack(const struct notify_seen *seen)
+{
+    return ((uint64_t)seen->percent & SEEN_PERCENT) |
+           (seen->had_time ? SEEN_HAD_TIME : 0) | (seen->limit ? SEEN_LIMIT : 0) |
+           (seen->final ? SEEN_FINAL : 0);
+}
+
+struct notify_seen
+notify_seen_unpack(uint64_t packed)
+{
+    return (struct notify_seen){
+        .percent = (int)(packed & SEEN_PERCENT),
+        .had_time = (packed & SEEN_HAD_TIME) != 0,
+        .limit = (packed & SEEN_LIMIT) != 0,
+        .final = (packed & SEEN_FINAL) != 0,
+    };
+}
+
 static int
 percent_of_cap(const struct job_state *st)
 {

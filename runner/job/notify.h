@@ -38,6 +38,10 @@ struct notify_seen {
     bool final;
 };
 
+/* In one number, to be kept; 0: nothing seen yet. */
+uint64_t notify_seen_pack(const struct notify_seen *seen);
+struct notify_seen notify_seen_unpack(uint64_t packed);
+
 /* The next thing to tell, or NULL. All of one state: ask until it is NULL. */
 const char *notify_next(struct notify_seen *seen, const struct job_state *st);
 

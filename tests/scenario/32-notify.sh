@@ -86,6 +86,25 @@ expect 137 gpurun -q stop --now d2
 await 30 "told of the stop" line "there ended d2 ended stopped"
 count "limit d" 1
 
+note "who attaches goes on telling: what was told is not told again; a second one tells nothing"
+client_bg "$work/o1" "$work/e1" --name g --max-time 604s --notify "$work/tell here $told" -- sleep 600 </dev/null
+await 60 "told of the limit" line "here limit g running"
+has 'gpurun extend' "$work/e1"
+kill -9 "$bg"
+wait "$bg" 2>/dev/null || true
+client_bg "$work/o1" "$work/e1" attach g </dev/null
+first=$bg
+seen=$client/gpurun/jobs/$(basename "$(record g)").seen
+is_watched() { ! flock -n "$seen" true; }
+await 30 "it is watched" is_watched
+client_bg "$work/o2" "$work/e2" attach g </dev/null
+expect 137 gpurun -q stop --now g
+wait "$first" "$bg" 2>/dev/null || true
+await 30 "told of the end" line "here ended g ended stopped"
+expect 137 gpurun attach g
+count "limit g" 1
+count "ended g" 1
+
 note "a job whose supervisor dies is told of by who finds it"
 expect 0 gpurun -q -d --name e --notify-host "$work/tell there $told" -- sleep 600
 await 60 "e runs" is e state running
