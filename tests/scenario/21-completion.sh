@@ -47,7 +47,7 @@ offers ps '' = ''
 offers wallet '' = log retry topup use
 offers wallet use '' = ''
 offers resume --fro = ''
-offers resume --setu = ''
+offers resume --setu = --setup
 note "behind a script only the placing options are ours, and soon none"
 offers train.py --gp = --gpu :files
 offers train.py --en = :files
