@@ -44,7 +44,7 @@ expect 0 gpurun wallet topup 10.50 --ref invoice-7
 expect 0 gpurun --json wallet topup 10.50 --ref invoice-7
 [ "$(json 'd["repeated"], d["balance_fen"]')" = "(True, 1050)" ] || fail "counted twice: $(cat "$work/out")"
 expect 100 gpurun wallet topup 10.51 --ref invoice-7
-has "idempotency_key_mismatch" "$work/err"
+has 'was used for something else' "$work/err"
 funds 1050 0
 
 note "a run holds its cap, and its receipt frees the rest"
