@@ -55,33 +55,41 @@ refuse_name(enum refusal why)
     return refuse_names[why];
 }
 
+/* The name in brackets that a message ends in; *at: where it begins, behind the blank. */
+static enum refusal
+named(const char *msg, const char **at)
+{
+    const char *open = strrchr(msg, '(');
+
+    for (int i = REFUSE_NONE + 1; open != NULL && i < REFUSE_COUNT; i++) {
+        size_t n = strlen(refuse_names[i]);
+
+        if (strncmp(open + 1, refuse_names[i], n) == 0 &&
+            strcmp(open + 1 + n, ")") == 0) {
+            *at = open;
+            return (enum refusal)i;
+        }
+    }
+    return REFUSE_NONE;
+}
+
 size_t
 refuse_words_len(const struct err *e)
 {
-    const char *open = strrchr(e->msg, '(');
-    bool named = refuse_of(e) != REFUSE_NONE && open > e->msg && open[-1] == ' ';
+    const char *at;
 
-    return named ? (size_t)(open - e->msg) - 1 : strlen(e->msg);
+    return named(e->msg, &at) != REFUSE_NONE && at > e->msg && at[-1] == ' '
+               ? (size_t)(at - e->msg) - 1
+               : strlen(e->msg);
 }
 
 enum refusal
 refuse_of(const struct err *e)
 {
-    const char *open = strrchr(e->msg, '(');
+    const char *at;
 
     if (e->sys_errno < 0 && e->sys_errno > -REFUSE_COUNT) {
         return (enum refusal) - e->sys_errno;
     }
-    if (open == NULL) {
-        return REFUSE_NONE;
-    }
-    for (int i = REFUSE_NONE + 1; i < REFUSE_COUNT; i++) {
-        size_t n = strlen(refuse_names[i]);
-
-        if (strncmp(open + 1, refuse_names[i], n) == 0 &&
-            strcmp(open + 1 + n, ")") == 0) {
-            return (enum refusal)i;
-        }
-    }
-    return REFUSE_NONE;
+    return named(e->msg, &at);
 }

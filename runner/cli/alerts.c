@@ -24,8 +24,10 @@ say_limit(const struct cli *c, const struct job_state *st)
     char left[TEXT_DURATION_MAX];
 
     text_format_duration(st->can_run_s, left);
-    say(c, _("it can run for %s more; `gpurun extend %s` gives it longer"), left,
-        st->job);
+    say(c,
+        _("it can run for %s more; `gpurun extend %s --max-time` (or "
+          "`--max-cost`) gives it longer"),
+        left, st->job);
 }
 
 /* Two steps of the cap that are passed at once are one line. */
@@ -51,15 +53,12 @@ alerts_state(struct alerts *a, const struct cli *c, const struct job_state *st,
              const char *host)
 {
     struct notify_seen told;
-    const char *event;
 
     say_new(&a->said, c, st);
     if (a->notify == NULL || a->told == NULL) {
         return;
     }
     told = notify_seen_unpack(*a->told);
-    while ((event = notify_next(&told, st)) != NULL) {
-        notifycmd_run(c, a->notify, event, st, host);
-    }
+    notifycmd_state(c, a->notify, &told, st, host);
     *a->told = notify_seen_pack(&told);
 }

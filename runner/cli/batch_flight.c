@@ -11,6 +11,7 @@
 #include "runner/cli/due.h"
 #include "runner/cli/ending.h"
 #include "runner/cli/launch_internal.h"
+#include "runner/cli/notifycmd.h"
 #include "runner/cli/out.h"
 #include "runner/cli/outs.h"
 #include "runner/client/i18n.h"
@@ -209,8 +210,8 @@ take_state(struct batch_job *j, const struct rec *holder)
     state_free(&j->state);
     j->state = st;
     j->has_state = true;
-    launch_notify(j->b->c, j->r.notify, &j->notified, &j->state,
-                  session_host(j->host->session)->name);
+    notifycmd_state(j->b->c, j->r.notify, &j->notified, &j->state,
+                    session_host(j->host->session)->name);
     j->stage = is_out_there(j) ? BATCH_ACCEPTED : j->stage;
     if (st.phase >= JOB_SNAPSHOTTING) {
         give_back(j);

@@ -82,9 +82,6 @@ void launch_fill_record(struct job_record *rec, const struct run_request *r,
                         const struct buf *spec);
 struct rec *launch_submit_request(const struct grant *g, const struct buf *spec_bytes,
                                   const struct strings *secrets);
-/* --notify: what this state has to tell, by its command. seen remembers. */
-void launch_notify(const struct cli *c, const char *command, struct notify_seen *seen,
-                   const struct job_state *st, const char *host);
 
 /* launch_from.c: --from: find the snapshot; bring it to where the job will run. */
 int launch_find_from(struct launch *l, struct err *e) MUST_USE;

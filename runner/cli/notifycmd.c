@@ -79,6 +79,17 @@ notifycmd_run(const struct cli *c, const char *command, const char *event,
 }
 
 void
+notifycmd_state(const struct cli *c, const char *command, struct notify_seen *seen,
+                const struct job_state *st, const char *host)
+{
+    const char *event;
+
+    while (command != NULL && (event = notify_next(seen, st)) != NULL) {
+        notifycmd_run(c, command, event, st, host);
+    }
+}
+
+void
 notifycmd_await(struct notifycmds *l)
 {
     const struct timespec look = {.tv_nsec = LOOK_NS};

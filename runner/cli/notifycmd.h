@@ -5,6 +5,7 @@
 #include <sys/types.h>
 
 #include "runner/cli/cli.h"
+#include "runner/job/notify.h"
 #include "runner/job/state.h"
 
 /*
@@ -15,6 +16,10 @@ struct notifycmds {
     pid_t *v; /* not reaped yet */
     size_t n;
 };
+
+/* Run it (NULL: nothing) for each event that the state has beyond what was seen. */
+void notifycmd_state(const struct cli *c, const char *command, struct notify_seen *seen,
+                     const struct job_state *st, const char *host);
 
 /* Run that command, told of that event in that state. host may be NULL. */
 void notifycmd_run(const struct cli *c, const char *command, const char *event,

@@ -203,6 +203,9 @@ refuse__keeps_its_name_through_wrapping(void **state)
     assert_string_equal(e.msg + refuse_words_len(&e), "");
     (void)err_set(&e, ERR_INVALID, "(range)"); /* a host's word may be just this */
     assert_string_equal(e.msg + refuse_words_len(&e), "");
+    (void)refuse_typed(&e, REFUSE_SYNTAX, "'5 (yuan)' is no amount"); /* as typed */
+    assert_int_equal(refuse_of(&e), REFUSE_SYNTAX);
+    assert_string_equal(e.msg + refuse_words_len(&e), "");
     (void)err_set(&e, ERR_INVALID, "nothing");
     assert_int_equal(refuse_of(&e), REFUSE_NONE);
     assert_string_equal(refuse_name(REFUSE_KEY_MISMATCH), "idempotency_key_mismatch");
