@@ -10,6 +10,8 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "base/text.h"
+
 #define READ_STEP ((size_t)64 << 10)
 
 int
@@ -173,12 +175,35 @@ file_open_alone(int dir_fd, const char *name, bool wait)
     }
 }
 
+/* What replace_at puts behind a name. */
+#define TEMPORARY ".tmp"
+
+int
+file_remove_left(int dir_fd, const char *name, bool *removed, struct err *e)
+{
+    int rc = 0;
+    int fd;
+
+    *removed = false;
+    if (!text_ends_with(name, TEMPORARY)) {
+        return 0;
+    }
+    fd = file_open_alone(dir_fd, name, false);
+    if (fd != -1 && unlinkat(dir_fd, name, 0) == 0) {
+        *removed = true;
+    } else if (errno != EWOULDBLOCK && errno != ENOENT) {
+        rc = err_set_sys(e, errno, "cannot remove '%s'", name);
+    }
+    (void)fd_close(&fd);
+    return rc;
+}
+
 /* shown is what messages call the file; dir_fd and name are where it is. */
 static int
 replace_at(int dir_fd, const char *name, const char *shown, const void *data, size_t len,
            struct err *e)
 {
-    char *tmp = xasprintf("%s.tmp", name);
+    char *tmp = xasprintf("%s" TEMPORARY, name);
     int lock = file_open_alone(dir_fd, tmp, true);
     bool made = lock != -1; /* the temporary's name is taken by us */
     int fd = -1;

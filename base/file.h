@@ -47,6 +47,12 @@ ssize_t fd_pread_full(int fd, void *data, size_t n, off_t at);
  */
 int file_open_alone(int dir_fd, const char *name, bool wait);
 
+/*
+ * Remove name beneath dir_fd if it is what a writer of file_replace left when it died;
+ * *removed says so. One whose writer lives stays.
+ */
+int file_remove_left(int dir_fd, const char *name, bool *removed, struct err *e) MUST_USE;
+
 /* Close *fd if it is not -1 and make it -1; -1 with errno if the close failed. */
 int fd_close(int *fd);
 void fd_close_from(int first); /* all from there on; safe after a fork */

@@ -67,7 +67,7 @@ struct gc_result {
     uint64_t n_held; /* condemned, but some handle older than that is open */
     uint64_t n_deleted, deleted_bytes; /* chunks taken away now */
     uint64_t n_packs_removed, n_packs_rewritten, n_orphans;
-    uint64_t n_unreadable; /* packs of dead writers that stay: who knows what they hold */
+    uint64_t n_unreadable; /* packs that stay, damaged or not where chunks should be */
     uint64_t n_no_room; /* packs left as they are: the disk has no room for what stays */
     uint64_t freed_bytes; /* of disk */
 };

@@ -2,7 +2,6 @@
 #include <unistd.h>
 
 #include "base/file.h"
-#include "base/text.h"
 #include "storage/gc_internal.h"
 #include "storage/rebuild.h"
 
@@ -11,43 +10,44 @@
  * making the index anew. Of most names nobody comes again to replace them.
  */
 
-static int
-remove_name(struct gc *g, int dir_fd, const char *name, struct err *e)
+static void
+say_removed(struct gc *g, const char *name)
 {
-    if (unlinkat(dir_fd, name, 0) == -1) {
-        return errno == ENOENT ? 0 : err_set_sys(e, errno, "cannot remove '%s'", name);
-    }
     gc_say(g, "'%s' was left by a writer that died", name);
-    return 0;
 }
 
-/* The temporary of file_replace, unless its writer lives: that one has it alone. */
+/* One that cannot be removed takes a little room, no more: gc goes on. */
 static int
 remove_temporary(void *ctx, int dir_fd, const char *name, struct err *e)
 {
-    int rc = 0;
-    int fd;
+    struct gc *g = ctx;
+    struct err why;
+    bool removed;
 
-    if (!text_ends_with(name, ".tmp")) {
-        return 0;
+    (void)e;
+    if (file_remove_left(dir_fd, name, &removed, &why) != 0) {
+        gc_tell(g, &why);
+    } else if (removed) {
+        say_removed(g, name);
     }
-    fd = file_open_alone(dir_fd, name, false);
-    if (fd != -1) {
-        rc = remove_name(ctx, dir_fd, name, e);
-    } else if (errno != EWOULDBLOCK) {
-        rc = err_set_sys(e, errno, "cannot remove '%s'", name);
-    }
-    (void)fd_close(&fd);
-    return rc;
+    return 0;
 }
 
 /* Who makes the index anew has the store alone: nobody does while g->s is open. */
-static int
-remove_new_index(struct gc *g, struct err *e)
+static void
+remove_new_index(struct gc *g)
 {
-    return remove_name(g, g->s->dir_fd, REBUILD_NEW_FILE "-journal", e) == -1
-               ? -1
-               : remove_name(g, g->s->dir_fd, REBUILD_NEW_FILE, e);
+    static const char *const names[] = {REBUILD_NEW_FILE "-journal", REBUILD_NEW_FILE};
+    struct err why;
+
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        if (unlinkat(g->s->dir_fd, names[i], 0) == 0) {
+            say_removed(g, names[i]);
+        } else if (errno != ENOENT) {
+            err_set_sys(&why, errno, "cannot remove '%s'", names[i]);
+            gc_tell(g, &why);
+        }
+    }
 }
 
 int
@@ -56,9 +56,8 @@ gc_sweep_left(struct gc *g, struct err *e)
     if (g->o->dry_run) {
         return 0;
     }
-    if (remove_new_index(g, e) == -1 ||
-        file_each_name(g->s->dir_fd, remove_temporary, g, e) == -1) {
-        return -1;
-    }
-    return file_each_name(g->s->snaps_fd, remove_temporary, g, e);
+    remove_new_index(g);
+    return file_each_name(g->s->dir_fd, remove_temporary, g, e) == -1
+               ? -1
+               : file_each_name(g->s->snaps_fd, remove_temporary, g, e);
 }

@@ -228,6 +228,38 @@ mark_snapshot(struct gc *g, const char *id, struct live *trees, struct err *e)
     return rc;
 }
 
+/* One that the index does not have is not kept: it would be missed in each later run. */
+static int
+mark_if_there(void *arg, const struct sha256 *id, struct err *e)
+{
+    struct gc *g = arg;
+    struct store_loc loc;
+    uint64_t gen;
+
+    if (index_row(g->s->ix, id, &loc, &gen, e) == -1) {
+        return -1;
+    }
+    if (loc.pack != 0) {
+        live_add(&g->live, id);
+    }
+    return 0;
+}
+
+/*
+ * Is it one that people ask about when its data is gone? Those on the way to a job's last
+ * come by the hundred, each with names of its own.
+ */
+static bool
+has_names(struct gc *g, const struct manifest *m)
+{
+    struct snap_claim claim;
+    struct err ignored;
+
+    return has_tree(m) && m->kind != MANIFEST_SHIPPED && m->kind != MANIFEST_SETUP &&
+           (snap_claim_get(g->s, m->id, &claim, &ignored) != 0 ||
+            strcmp(claim.why, SNAP_REPLACED) != 0);
+}
+
 /*
  * Of data that is gone the names, sizes and hashes stay. That only keeps more: what of
  * them is lost, or was taken away by a gc that kept none, is none of our business.
@@ -239,12 +271,13 @@ mark_names(struct gc *g, const char *id, struct live *trees, struct err *e)
     struct err why;
     int rc = 0;
 
-    if (g->o->walk_names == NULL || manifest_read(g->s, id, &m, &why) != 0) {
+    if (g->o->walk_names == NULL) {
         return 0;
     }
     live_sort(trees);
-    if (m->kind != MANIFEST_SHIPPED && has_tree(m) && !live_has(trees, &m->tree) &&
-        g->o->walk_names(g->s, &m->tree, mark_chunk, g, &why) != 0 &&
+    if ((manifest_read(g->s, id, &m, &why) != 0 ||
+         (has_names(g, m) && !live_has(trees, &m->tree) &&
+          g->o->walk_names(g->s, &m->tree, mark_if_there, g, &why) != 0)) &&
         why.code != ERR_NOT_FOUND && why.code != ERR_CORRUPT) {
         *e = why;
         rc = err_wrap(e, "gc: cannot tell what stays of snapshot %s", id);

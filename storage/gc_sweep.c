@@ -20,29 +20,57 @@
 /* Old packs that are replaced in one transaction. */
 #define GROUP_PACKS 64
 
+/* Is a chunk where the index has it? A damaged row must not cost its only copy. */
+static bool
+is_read(const struct gc *g, const struct sha256 *id)
+{
+    struct buf bytes = BUF_INIT;
+    struct err why;
+    bool read = store_get(g->s, id, &bytes, &why) == 0;
+
+    buf_free(&bytes);
+    return read;
+}
+
+/* A pack stays as it is: what lies in it is for fsck to say. */
+static void
+say_spoilt(struct gc *g, const struct pack_name *name)
+{
+    char file[PACK_FILE_NAME_BYTES];
+
+    pack_file_name(name, file);
+    gc_say(g,
+           "pack %s is left alone, as a chunk in it is not where the index has it: see "
+           "gpurun fsck",
+           file);
+    g->r->n_unreadable++;
+}
+
 /* ---- packs nobody knows ---- */
 
-/* Does the index have that chunk, in a pack that it knows too? */
+enum orphan { ORPHAN_RUBBISH, ORPHAN_NEEDED, ORPHAN_SPOILS, ORPHAN_UNREADABLE };
+
+/* What the index says of a claimed chunk that lies in a pack which it does not know. */
 static int
-has_sound_row(struct gc *g, const struct sha256 *id, bool *sound, struct err *e)
+judge_live(struct gc *g, const struct sha256 *id, enum orphan *what, struct err *e)
 {
     struct pack_name name;
     struct store_loc loc;
     uint64_t gen;
+    bool known = false;
 
-    *sound = false;
-    if (index_row(g->s->ix, id, &loc, &gen, e) == -1) {
+    if (index_row(g->s->ix, id, &loc, &gen, e) == -1 ||
+        (loc.pack != 0 && index_pack_name(g->s->ix, loc.pack, &name, &known, e) == -1)) {
         return -1;
     }
-    return loc.pack == 0 ? 0 : index_pack_name(g->s->ix, loc.pack, &name, sound, e);
+    *what = !known ? ORPHAN_NEEDED : is_read(g, id) ? ORPHAN_RUBBISH : ORPHAN_SPOILS;
+    return 0;
 }
-
-enum orphan { ORPHAN_RUBBISH, ORPHAN_NEEDED, ORPHAN_UNREADABLE };
 
 /*
  * Does a claimed chunk lie in the pack alone? A dead writer's pack holds none; if one
- * does, the index has forgotten the pack, and it must not go; nor where a part of it
- * cannot be read (*why): who knows what lies there.
+ * does, the index has forgotten the pack, or has the chunk where it is not, and the pack
+ * must not go; nor where a part of it cannot be read (*why): who knows what lies there.
  */
 static int
 judge_orphan(struct gc *g, int fd, enum orphan *what, struct err *why, struct err *e)
@@ -61,12 +89,9 @@ judge_orphan(struct gc *g, int fd, enum orphan *what, struct err *why, struct er
         rc = pack_scan(fd, &list, &whole, e);
     }
     for (size_t i = 0; rc == 0 && *what == ORPHAN_RUBBISH && i < list.n; i++) {
-        bool sound = true;
-
         if (live_has(&g->live, &list.v[i].id)) {
-            rc = has_sound_row(g, &list.v[i].id, &sound, e);
+            rc = judge_live(g, &list.v[i].id, what, e);
         }
-        *what = sound ? ORPHAN_RUBBISH : ORPHAN_NEEDED;
     }
     pack_list_free(&list);
     return rc;
@@ -96,6 +121,9 @@ take_orphan(struct gc *g, int fd, const struct pack_name *name, struct err *e)
     switch (what) {
     case ORPHAN_NEEDED:
         return forgotten(name, e);
+    case ORPHAN_SPOILS:
+        say_spoilt(g, name);
+        return 0;
     case ORPHAN_UNREADABLE:
         err_wrap(&why, "pack %s, which the index does not know, is left alone", file);
         gc_tell(g, &why);
@@ -206,17 +234,6 @@ group_reset(struct gc *g, struct group *gr, bool discard)
 /* What becomes of one entry of a pack that is to go. */
 enum fate { FATE_KEEP, FATE_DEAD, FATE_STALE, FATE_SPOILS };
 
-static bool
-is_read(const struct gc *g, const struct sha256 *id)
-{
-    struct buf bytes = BUF_INIT;
-    struct err why;
-    bool read = store_get(g->s, id, &bytes, &why) == 0;
-
-    buf_free(&bytes);
-    return read;
-}
-
 static enum fate
 fate_of(const struct gc *g, const struct pack_use *p, const struct index_look *row)
 {
@@ -226,8 +243,7 @@ fate_of(const struct gc *g, const struct pack_use *p, const struct index_look *r
         return row->doomed_gen != 0 && row->doomed_gen <= g->gen_ok && !live ? FATE_DEAD
                                                                              : FATE_KEEP;
     }
-    /* The index has lost it, or it was set aside: fsck's. Else another copy counts, if
-     * it is where the index has it: a damaged row must not cost the only one. */
+    /* The index has lost it, or it was set aside: fsck's. Else another copy counts. */
     return live && (row->loc.pack == 0 || !is_read(g, &row->id)) ? FATE_SPOILS
                                                                  : FATE_STALE;
 }
@@ -359,12 +375,13 @@ take_back(struct gc *g, struct group *gr, const struct group *was, struct err *e
 }
 
 static void
-say_left(const struct gc *g, const struct err *why)
+say_left(struct gc *g, const struct err *why)
 {
     struct err line = *why;
 
     err_wrap(&line, "a pack is left alone");
     gc_tell(g, &line);
+    g->r->n_unreadable++;
 }
 
 /*
@@ -395,7 +412,7 @@ group_add(struct gc *g, struct group *gr, struct pack_use *p, struct err *e)
         goto out;
     }
     if (spoilt) {
-        gc_say(g, "a pack is left alone: it holds chunks the index has lost");
+        say_spoilt(g, &p->row.name);
         rc = 0;
         goto out;
     }

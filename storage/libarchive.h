@@ -9,7 +9,7 @@
 
 /*
  * libarchive, loaded by the first export or import: with it come fourteen libraries (ICU,
- * libxml2, the C++ runtime), and loading them took a third of a command's start. What it
+ * libxml2, the C++ runtime), and loading them took half of a command's start. What it
  * is called with and answers is as in its archive.h.
  */
 

@@ -89,13 +89,9 @@ write_tar(struct archive *a, void *ctx, const void *data, size_t n)
 static int
 open_file(struct out *x, struct err *e)
 {
-    struct archive_entry *entry;
+    struct archive_entry *entry = la->entry_new();
     int rc = -1;
 
-    if (libarchive_load(e) != 0) {
-        return -1;
-    }
-    entry = la->entry_new();
     la->entry_set_pathname(entry, "snapshot.tar");
     la->entry_set_filetype(entry, AE_IFREG);
     x->file = la->write_new();
@@ -563,6 +559,9 @@ tarball_export(struct store *s, const struct sha256 *tree_id, const void *manife
     struct tree_reader *reader = NULL;
     int rc = -1;
 
+    if (libarchive_load(e) == -1) {
+        goto out;
+    }
     if (tree_open(&reader, tree_id, &x.source, e) == 0 && open_file(&x, e) == 0 &&
         write_pieces(&x, TARBALL_MANIFEST, manifest, manifest_len, e) == 0 &&
         write_tree(&x, reader, e) == 0 && close_file(&x, e) == 0) {
@@ -571,6 +570,8 @@ tarball_export(struct store *s, const struct sha256 *tree_id, const void *manife
     } else if (!x.write_failed) {
         verify_name_damaged(s, tree_id, NULL, e);
     }
+
+out:
     tree_close(reader);
     /* After a failure both are closed all the same, or libarchive keeps what it opened
      * with; the end that this writes reaches nobody. */

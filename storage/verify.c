@@ -224,11 +224,11 @@ verify_name_damaged(struct store *s, const struct sha256 *tree, const char *only
         what = &n.inside;
     }
     if (what->n > SHOWN_FILES) {
-        err_wrap(e,
-                 "%s and %zu more files are damaged (`gpurun snap ls` tells of copies "
-                 "elsewhere, `gpurun fsck` of all damage; what is shipped or kept again "
-                 "is mended)",
-                 buf_str(&what->names), what->n - SHOWN_FILES);
+        err_wrap(
+            e,
+            "damaged: %s, and more: %zu (`gpurun snap ls` tells of copies elsewhere, "
+            "`gpurun fsck` of all damage; what is shipped or kept again is mended)",
+            buf_str(&what->names), what->n - SHOWN_FILES);
     } else if (what->n > 0) {
         err_wrap(e,
                  "damaged: %s (`gpurun snap ls` tells of copies elsewhere, `gpurun fsck` "

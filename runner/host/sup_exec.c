@@ -18,13 +18,16 @@
 #include "runner/loop/fdio.h"
 #include "runner/wire/msg.h"
 
-#define EXECS_MAX     64
-#define EXEC_ARGS_MAX SPEC_ARGS_MAX
-#define LINGER_NS     ((int64_t)300000000)        /* for output after its exit */
-#define ORPHAN_NS     ((int64_t)600 * 1000000000) /* for its client to come back */
-#define PTY_EOF       "\x04"
-#define NO_PROGRAM    127 /* as a shell exits where there is none, */
-#define NO_START      126 /* and where it cannot be run */
+#define EXECS_MAX 64
+/* Of those that ended, how many wait for a client that may come back for what it has not
+ * heard of them. */
+#define EXECS_KEPT_MAX ((size_t)4 * EXECS_MAX)
+#define EXEC_ARGS_MAX  SPEC_ARGS_MAX
+#define LINGER_NS      ((int64_t)300000000)        /* for output after its exit */
+#define ORPHAN_NS      ((int64_t)600 * 1000000000) /* for its client to come back */
+#define PTY_EOF        "\x04"
+#define NO_PROGRAM     127 /* as a shell exits where there is none, */
+#define NO_START       126 /* and where it cannot be run */
 
 /* A command that a client runs beside the job's own, in the same walls and environment.
  */
@@ -118,17 +121,6 @@ err_over(void *ctx)
     struct sup_exec *x = ctx;
 
     x->err_over = true;
-    if (x->main_over) {
-        over(x);
-    }
-}
-
-/* Who has heard all else leaves without a word. */
-static void
-err_detached(void *ctx)
-{
-    struct sup_exec *x = ctx;
-
     if (x->main_over) {
         over(x);
     }
@@ -431,16 +423,35 @@ find(const struct sup *s, const char *id)
     return x;
 }
 
+/* How many run; of those that ended the oldest goes where too many wait. */
+static size_t
+count_running(struct sup *s)
+{
+    struct sup_exec *oldest = NULL; /* new ones come first in the list */
+    size_t n_ended = 0;
+    size_t n = 0;
+
+    for (struct sup_exec *x = s->execs; x != NULL; x = x->next) {
+        if (x->said) {
+            oldest = x;
+            n_ended++;
+        } else {
+            n++;
+        }
+    }
+    if (n_ended >= EXECS_KEPT_MAX) {
+        over(oldest);
+    }
+    return n;
+}
+
 static int
 make(struct sup *s, const char *id, const struct rec *r, struct sup_exec **out,
      struct err *e)
 {
     struct sup_exec *x;
-    size_t n = 0;
+    size_t n = count_running(s);
 
-    for (x = s->execs; x != NULL; x = x->next) {
-        n += x->said ? 0 : 1; /* else it only waits for its client to have heard it */
-    }
     if (!s->started || s->main_exited || !s->walls_stand) {
         return err_set(e, ERR_NOT_FOUND, "the job's command is not running");
     }
@@ -467,8 +478,7 @@ make(struct sup *s, const char *id, const struct rec *r, struct sup_exec **out,
 static int
 open_err(struct sup_exec *x, struct mux *m, const struct mux_offer *offer, struct err *e)
 {
-    static const struct bridge_events events = {
-        .ended = err_ended, .over = err_over, .detached = err_detached};
+    static const struct bridge_events events = {.ended = err_ended, .over = err_over};
 
     if (x->err == NULL) {
         int fd = x->err_fd;

@@ -34,7 +34,7 @@ drop(const struct renter *r, const char *id, struct err *e)
     int rc = workdirs_open_store(r, &st, e);
 
     if (rc == 0) {
-        rc = snap_drop(st, id, "replaced", e);
+        rc = snap_drop(st, id, SNAP_REPLACED, e);
     }
     store_close(st);
     return rc;

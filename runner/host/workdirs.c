@@ -405,22 +405,22 @@ workdirs_listed_tree(struct store *s, const char *snapshot, struct manifest **ou
 {
     struct manifest *m = NULL;
     uint8_t there = 0;
-    struct err why;
+    struct err failed;
 
-    if (workdirs_kept_tree(s, snapshot, out, &why) == 0) {
+    if (workdirs_kept_tree(s, snapshot, out, e) == 0) {
         return 0;
     }
-    if (manifest_read(s, snapshot, &m, e) != 0) {
+    if (e->code != ERR_NOT_FOUND || manifest_read(s, snapshot, &m, &failed) != 0) {
         return -1;
     }
-    if (why.code != ERR_NOT_FOUND || store_has(s, &m->tree, 1, &there, e) != 0 ||
-        there == 0) {
-        manifest_free(m);
-        *e = why;
-        return -1;
+    if (store_has(s, &m->tree, 1, &there, &failed) != 0) {
+        *e = failed;
+    } else if (there != 0) {
+        *out = m;
+        return 0;
     }
-    *out = m;
-    return 0;
+    manifest_free(m);
+    return -1;
 }
 
 static int

@@ -55,7 +55,7 @@ int workdirs_kept_tree(struct store *s, const char *snapshot, struct manifest **
 
 /*
  * The manifest of a snapshot of which the names, sizes and hashes are there, whether its
- * data is or not.
+ * data is or not. ERR_NOT_FOUND as workdirs_kept_tree where neither is.
  */
 int workdirs_listed_tree(struct store *s, const char *snapshot, struct manifest **out,
                          struct err *e) MUST_USE;

@@ -618,14 +618,54 @@ gc__rewrites_a_pack_for_a_quarter(void **state)
     store_close(s);
 }
 
+static void
+change_index(const char *dir, const char *sql)
+{
+    char *path = path_join(dir, "index.db");
+    sqlite3 *db = NULL;
+
+    assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
+    assert_int_equal(sqlite3_exec(db, sql, NULL, NULL, NULL), SQLITE_OK);
+    assert_true(sqlite3_changes(db) > 0);
+    assert_int_equal(sqlite3_close(db), SQLITE_OK);
+    free(path);
+}
+
+/* One that the index has forgotten, and whose chunks it has in another: none is there. */
+static void
+gc__takes_no_pack_for_left_over_that_has_the_only_copy(void **state)
+{
+    const struct fsck_options check = {.walk = walk_list, .files = list_files};
+    const char *dir = *state;
+    struct fsck_result found;
+    struct store *s = open_test_store(dir);
+    struct gc_result r;
+
+    OK(snap_make(s, 1, 0, 10, e));
+    OK(snap_make(s, 2, 0, 12, e)); /* its list, and what is new, in another pack */
+    drop_snap(s, 1);
+    store_close(s);
+    change_index(dir, "UPDATE chunk SET pack = (SELECT max(no) FROM pack)"
+                      " WHERE pack = (SELECT min(no) FROM pack);"
+                      "DELETE FROM pack WHERE no = (SELECT min(no) FROM pack)");
+    r = run_gc(dir);
+    assert_int_equal(r.n_orphans, 0);
+    assert_int_equal(r.n_unreadable, 1);
+    assert_int_equal(count_packs(dir), 2);
+    OK(fsck_run(dir, &check, &found, e));
+    assert_int_equal(found.n_snaps_damaged, 0);
+    assert_int_equal(run_gc(dir).n_unreadable, 0);
+    s = open_test_store(dir);
+    snap_check(s, 2, 0, 12);
+    store_close(s);
+}
+
 /* A row of the index that names another pack than holds the chunk: fsck knows better. */
 static void
 gc__takes_no_chunk_for_a_copy_that_is_none(void **state)
 {
     const struct fsck_options check = {.walk = walk_list, .files = list_files};
     const char *dir = *state;
-    char *path = path_join(dir, "index.db");
-    sqlite3 *db = NULL;
     struct fsck_result found;
     struct store *s = open_test_store(dir);
     struct gc_result r;
@@ -637,24 +677,18 @@ gc__takes_no_chunk_for_a_copy_that_is_none(void **state)
     drop_snap(s, 1);
     store_close(s);
     (void)run_gc(dir);
-    assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
-    assert_int_equal(sqlite3_exec(db,
-                                  "UPDATE chunk SET pack = (SELECT max(no) FROM pack)"
-                                  " WHERE pack = (SELECT min(no) FROM pack)"
-                                  " AND id NOT IN (SELECT id FROM doomed)",
-                                  NULL, NULL, NULL),
-                     SQLITE_OK);
-    assert_true(sqlite3_changes(db) > 0);
-    assert_int_equal(sqlite3_close(db), SQLITE_OK);
+    change_index(dir, "UPDATE chunk SET pack = (SELECT max(no) FROM pack)"
+                      " WHERE pack = (SELECT min(no) FROM pack)"
+                      " AND id NOT IN (SELECT id FROM doomed)");
     r = run_gc(dir);
     assert_int_equal(r.n_deleted, 0);
+    assert_int_equal(r.n_unreadable, 1);
     OK(fsck_run(dir, &check, &found, e));
     assert_int_equal(found.n_snaps_damaged, 0);
     (void)run_gc(dir);
     s = open_test_store(dir);
     snap_check(s, 4, 5, 7);
     store_close(s);
-    free(path);
 }
 
 static void
@@ -908,6 +942,7 @@ main(void)
         T(gc__joins_many_small_packs),
         T(gc__joins_small_packs_only_if_they_are_many),
         T(gc__rewrites_a_pack_for_a_quarter),
+        T(gc__takes_no_pack_for_left_over_that_has_the_only_copy),
         T(gc__takes_no_chunk_for_a_copy_that_is_none),
         T(gc__runs_once_at_a_time),
         T(gc__leaves_a_pack_alone_that_it_cannot_read),

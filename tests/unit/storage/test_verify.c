@@ -182,7 +182,7 @@ failure__names_the_files_that_lack_something(void **state)
         {1, NULL, ERR_SPACE, "chunk"},
         {1, NULL, ERR_NOT_FOUND, "damaged: 'a' ("},
         {6, NULL, ERR_CORRUPT, "damaged: 'c', 'd' ("},
-        {127, NULL, ERR_CORRUPT, "'a', 'c', 'd' and 2 more files are damaged ("},
+        {127, NULL, ERR_CORRUPT, "damaged: 'a', 'c', 'd', and more: 2 ("},
         {127, "e", ERR_CORRUPT, "damaged: 'e' ("},
         {1, "e", ERR_CORRUPT,
          "damaged: 'a' ("}, /* a neighbour, whose contents go along */
