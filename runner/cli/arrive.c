@@ -57,29 +57,42 @@ land(struct arrival *a, struct scratch *from, const struct brought *got,
     return land_tree(from, got, target, lo, e);
 }
 
-int
-arrive(const struct cli *c, struct client *cl, const struct data_ref *ref,
-       struct bring_want *want, const char *target, struct land_options *lo,
-       struct err *e)
+/* Only of what is kept the host's own store has all. */
+static int
+from_one(struct arrival *a, struct client *cl, const struct data_ref *ref,
+         const struct bring_want *want, const char *target, struct land_options *lo,
+         struct err *e)
 {
-    bool whole = want->snapshot != NULL && want->path == NULL;
-    struct arrival a = {.stored_bytes = whole ? ref->info.stored_bytes : 0};
     struct scratch *scratch = NULL;
     struct brought got;
     int rc = -1;
+
+    if ((want->snapshot != NULL ? scratch_for(&scratch, cl->home, ref->session, e)
+                                : scratch_new(&scratch, cl->home, e)) == 0 &&
+        bring_tree(cl, ref->session, scratch, want, &got, e) == 0) {
+        rc = land(a, scratch, &got, target, lo, e);
+    }
+    scratch_free(scratch);
+    return rc;
+}
+
+int
+arrive(struct cli *c, struct client *cl, struct data_ref *ref, struct bring_want *want,
+       const char *target, struct land_options *lo, struct err *e)
+{
+    bool whole = want->snapshot != NULL && want->path == NULL;
+    struct arrival a;
+    int rc;
 
     want->progress = on_fetched;
     want->ctx = &a;
     lo->progress = on_written;
     lo->progress_ctx = &a;
-    a.progress = progress_start(c, cl->loop, line, &a);
-    /* Only of what is kept the host's own store has all. */
-    if ((want->snapshot != NULL ? scratch_for(&scratch, cl->home, ref->session, e)
-                                : scratch_new(&scratch, cl->home, e)) == 0 &&
-        bring_tree(cl, ref->session, scratch, want, &got, e) == 0) {
-        rc = land(&a, scratch, &got, target, lo, e);
-    }
-    progress_end(a.progress);
-    scratch_free(scratch);
+    do {
+        a = (struct arrival){.stored_bytes = whole ? ref->info.stored_bytes : 0};
+        a.progress = progress_start(c, cl->loop, line, &a);
+        rc = from_one(&a, cl, ref, want, target, lo, e);
+        progress_end(a.progress);
+    } while (rc != 0 && want->snapshot != NULL && find_sound(c, cl, ref, NULL, e));
     return rc;
 }

@@ -9,9 +9,10 @@
 
 /*
  * Bring what want names of ref here and make it appear at target (bring_tree, then
- * land_tree), with progress: want's and lo's own are set here.
+ * land_tree), with progress: want's and lo's own are set here. Of a snapshot whose copy
+ * there is damaged another copy is taken, and ref is that one.
  */
-int arrive(const struct cli *c, struct client *cl, const struct data_ref *ref,
+int arrive(struct cli *c, struct client *cl, struct data_ref *ref,
            struct bring_want *want, const char *target, struct land_options *lo,
            struct err *e) MUST_USE;
 

@@ -95,9 +95,7 @@ make_job(struct batch *b, int64_t index, bool numbered, const struct run_options
     j->asked_window_s = j->r.spec.window_s;
     /* Nobody types into one of many. */
     j->r.spec.stdin_mode = SPEC_STDIN_NULL;
-    for (size_t i = 0; i < j->r.spec.env.n; i++) {
-        strings_add(&j->own_env, j->r.spec.env.v[i]);
-    }
+    strings_add_all(&j->own_env, &j->r.spec.env);
     return 0;
 }
 

@@ -160,9 +160,7 @@ check_reservations(struct audit *a, const struct booked_list *booked,
 {
     int rc = 0;
 
-    for (size_t i = 0; i < booked->wrong.n; i++) {
-        strings_add(&a->problems, booked->wrong.v[i]);
-    }
+    strings_add_all(&a->problems, &booked->wrong);
     for (size_t i = 0; rc == 0 && i < booked->n; i++) {
         a->n_reservations += bill_front_has(l, booked->v[i]->id, month) ? 1 : 0;
         rc = ledger != NULL ? check_payments(a, ledger, booked->v[i], e) : 0;

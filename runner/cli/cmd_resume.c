@@ -96,12 +96,8 @@ take_env(struct job_spec *s, const struct job_spec *old)
     struct strings now = s->env;
 
     s->env = (struct strings){NULL, 0};
-    for (size_t i = 0; i < old->env.n; i++) {
-        strings_add(&s->env, old->env.v[i]);
-    }
-    for (size_t i = 0; i < now.n; i++) {
-        strings_add(&s->env, now.v[i]);
-    }
+    strings_add_all(&s->env, &old->env);
+    strings_add_all(&s->env, &now);
     strings_free(&now);
 }
 
@@ -134,9 +130,7 @@ take_command(struct job_spec *s, const struct job_spec *old, const struct words 
         }
     } else {
         s->kind = old->kind;
-        for (size_t i = 0; i < old->args.n; i++) {
-            strings_add(&s->args, old->args.v[i]);
-        }
+        strings_add_all(&s->args, &old->args);
     }
     free(s->cwd);
     s->cwd = xstrdup(old->cwd);

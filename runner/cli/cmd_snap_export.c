@@ -238,6 +238,50 @@ fetch(struct client *cl, struct data_ref *ref, struct moving *m, struct scratch 
     return 0;
 }
 
+struct exporting {
+    struct cli *c;
+    struct client *cl;
+    struct data_ref *ref;
+    struct moving *m;
+    struct tarball_options *to;
+    const char *file;
+    bool went_out; /* something did, to stdout: there is no second try of that */
+};
+
+/* From the copy that ref is. */
+static int
+export_one(struct exporting *x, struct err *e)
+{
+    struct scratch *scratch = NULL;
+    struct buf manifest = BUF_INIT;
+    struct tarball_report r = {0};
+    struct brought got;
+    int fd = STDOUT_FILENO;
+    int rc = -1;
+
+    x->m->n_left = 0;
+    if (scratch_for(&scratch, x->cl->home, x->ref->session, e) != 0 ||
+        fetch(x->cl, x->ref, x->m, scratch, &manifest, &got, e) != 0) {
+        goto out;
+    }
+    moving_begin(x->m, _("writing"), (uint64_t)x->ref->info.content_bytes);
+    if (strcmp(x->file, "-") == 0) {
+        x->went_out = true;
+        rc = tarball_export(scratch_store(scratch), &got.tree, manifest.data,
+                            manifest.len, x->to, write_fd, &fd, &r, e);
+    } else if (export_to_file(scratch, &got.tree, &manifest, x->file, x->to, &r, e) ==
+               0) {
+        rc = print_export(x->c, x->ref->snapshot, x->file, &r, e);
+    }
+
+out:
+    progress_end(x->m->progress);
+    x->m->progress = NULL;
+    scratch_free(scratch);
+    buf_free(&manifest);
+    return rc;
+}
+
 static int
 run_export(struct cli *c, const void *options, const struct words *w, struct err *e)
 {
@@ -247,12 +291,8 @@ run_export(struct cli *c, const void *options, const struct words *w, struct err
     struct moving m = {.c = c};
     struct tarball_options to = {
         .left_out = on_left_out, .progress = on_archive, .ctx = &m};
-    struct scratch *scratch = NULL;
-    struct buf manifest = BUF_INIT;
-    struct tarball_report r = {0};
-    struct brought got;
     char *file = o->out != NULL ? xstrdup(o->out) : NULL;
-    int fd = STDOUT_FILENO;
+    struct exporting x = {.c = c, .cl = &cl, .ref = &ref, .m = &m, .to = &to};
     int rc = -1;
 
     if ((file != NULL && check_file(file, &to.plain, e) != 0) ||
@@ -266,27 +306,17 @@ run_export(struct cli *c, const void *options, const struct words *w, struct err
             goto out;
         }
     }
-    if (scratch_for(&scratch, cl.home, ref.session, e) != 0 ||
-        fetch(&cl, &ref, &m, scratch, &manifest, &got, e) != 0) {
-        goto out;
-    }
-    moving_begin(&m, _("writing"), (uint64_t)ref.info.content_bytes);
-    if (strcmp(file, "-") == 0) {
-        rc = tarball_export(scratch_store(scratch), &got.tree, manifest.data,
-                            manifest.len, &to, write_fd, &fd, &r, e);
-    } else if (export_to_file(scratch, &got.tree, &manifest, file, &to, &r, e) == 0) {
-        rc = print_export(c, ref.snapshot, file, &r, e);
-    }
+    x.file = file;
+    do {
+        rc = export_one(&x, e);
+    } while (rc != 0 && !x.went_out && find_sound(c, &cl, &ref, NULL, e));
     if (rc == 0 && m.n_left > LEFT_SHOWN) {
         say(c, _("not for tar: %zu in all"), m.n_left);
     }
 
 out:
-    progress_end(m.progress);
-    scratch_free(scratch);
     data_ref_close(&ref);
     context_close(&cl);
-    buf_free(&manifest);
     free(file);
     return rc;
 }

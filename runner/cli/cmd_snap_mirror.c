@@ -42,7 +42,7 @@ progress_line(void *ctx, struct buf *out)
 
 /* It has a second copy now, wherever it is. */
 static int
-copy_one(struct cli *c, struct client *cl, const struct data_ref *ref, const char *to,
+copy_one(struct cli *c, struct client *cl, struct data_ref *ref, const char *to,
          struct err *e)
 {
     struct shown shown = {.total_bytes = ref->info.stored_bytes};
@@ -52,7 +52,9 @@ copy_one(struct cli *c, struct client *cl, const struct data_ref *ref, const cha
     shown.progress = progress_start(c, cl->loop, progress_line, &shown);
     if (mirror_open(&there, cl, to, MIRROR_CONNECT_MS, e) == 0) {
         c->stage = STAGE_CHANGED;
-        rc = mirror_copy(cl, ref->session, there, ref->snapshot, &shown.st, -1, e);
+        do {
+            rc = mirror_copy(cl, ref->session, there, ref->snapshot, &shown.st, -1, e);
+        } while (rc != 0 && find_sound(c, cl, ref, to, e));
     }
     progress_end(shown.progress);
     session_close(there);
@@ -63,6 +65,28 @@ copy_one(struct cli *c, struct client *cl, const struct data_ref *ref, const cha
         copies_settle(c->home, ref->snapshot);
     }
     return rc;
+}
+
+/* It is there already: from another copy what was lost of that one comes back. */
+static bool
+take_other(struct cli *c, struct client *cl, struct data_ref *ref)
+{
+    struct data_ref other = {.session = NULL};
+    struct strings here = {NULL, 0};
+    struct err none;
+    bool found;
+
+    strings_add(&here, session_host(ref->session)->name);
+    strings_add_all(&other.silent, &ref->silent);
+    found = find_copy(c, cl, ref->snapshot, &here, &other, &none) == 0;
+    strings_free(&here);
+    if (found) {
+        data_ref_close(ref);
+        *ref = other;
+    } else {
+        data_ref_close(&other);
+    }
+    return found;
 }
 
 static int
@@ -105,7 +129,7 @@ run_mirror(struct cli *c, const void *options, const struct words *w, struct err
         err_set(e, ERR_NOT_FOUND, _("the data of snapshot %s is gone"), ref.snapshot);
         goto out;
     }
-    if (strcmp(session_host(ref.session)->name, to) == 0) {
+    if (strcmp(session_host(ref.session)->name, to) == 0 && !take_other(c, &cl, &ref)) {
         rc = snapview_made(c, &ref.info, e); /* it is there already */
         goto out;
     }

@@ -23,6 +23,7 @@ data_ref_close(struct data_ref *r)
     session_close(r->session);
     snap_info_free(&r->info);
     strings_free(&r->silent);
+    strings_free(&r->damaged);
     memset(r, 0, sizeof *r);
 }
 
@@ -295,6 +296,72 @@ find(struct cli *c, struct client *cl, const char *what, bool live, bool remove,
     job_record_free(&job);
     return rc;
 }
+
+/* ---- more copies than one ---- */
+
+int
+find_copy(struct cli *c, struct client *cl, const char *id, const struct strings *others,
+          struct data_ref *out, struct err *e)
+{
+    struct snap_infos l = {NULL, 0};
+    struct buf silent = BUF_INIT;
+    const char *host = NULL;
+    int rc = find_all_snapshots(c, cl, false, &out->silent, &l, &silent, e);
+
+    for (size_t i = 0; rc == 0 && host == NULL && i < l.n; i++) {
+        const struct snap_info *s = &l.v[i];
+
+        if (strcmp(s->id, id) == 0 && s->kept && s->damaged == NULL &&
+            (others == NULL || !strings_has(others, s->host))) {
+            host = s->host;
+        }
+    }
+    if (rc == 0) {
+        rc = host != NULL ? use_snapshot(cl, host, id, out, e)
+                          : err_set(e, ERR_NOT_FOUND,
+                                    _("there is no other copy of snapshot %s"), id);
+    }
+    snap_infos_free(&l);
+    buf_free(&silent);
+    return rc;
+}
+
+bool
+find_sound(struct cli *c, struct client *cl, struct data_ref *r, const char * not,
+           const struct err *why)
+{
+    const char *bad = session_host(r->session)->name;
+    struct strings others = {NULL, 0};
+    struct data_ref found = {.session = NULL};
+    struct err none;
+    int rc;
+
+    if (why->code != ERR_CORRUPT || r->snapshot[0] == '\0') {
+        return false;
+    }
+    strings_add(&r->damaged, bad);
+    strings_add_all(&others, &r->damaged);
+    if (not != NULL) {
+        strings_add(&others, not );
+    }
+    strings_add_all(&found.silent, &r->silent);
+    rc = find_copy(c, cl, r->snapshot, &others, &found, &none);
+    strings_free(&others);
+    if (rc != 0) {
+        data_ref_close(&found);
+        return false;
+    }
+    say(c,
+        _("%s: %s; going on with the copy on %s (`gpurun snap mirror %s --host %s` mends "
+          "the first)"),
+        bad, why->msg, session_host(found.session)->name, r->snapshot, bad);
+    strings_add_all(&found.damaged, &r->damaged);
+    data_ref_close(r);
+    *r = found;
+    return true;
+}
+
+/* ---- by name ---- */
 
 int
 find_data(struct cli *c, struct client *cl, const char *what, bool live,

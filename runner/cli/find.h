@@ -16,8 +16,9 @@ struct data_ref {
     struct session *session;
     char snapshot[JOB_ID_LEN + 1]; /* "" when it is a job's directory */
     char job[JOB_ID_LEN + 1];
-    struct snap_info info; /* of a snapshot */
-    struct strings silent; /* hosts that do not answer, and that was said */
+    struct snap_info info;  /* of a snapshot */
+    struct strings silent;  /* hosts that do not answer, and that was said */
+    struct strings damaged; /* hosts whose copy of it is damaged, and that was said */
 };
 
 /*
@@ -31,6 +32,21 @@ int find_data(struct cli *c, struct client *cl, const char *what, bool live,
 int find_to_remove(struct cli *c, struct client *cl, const char *what,
                    struct data_ref *out, struct err *e) MUST_USE;
 void data_ref_close(struct data_ref *r);
+
+/*
+ * A kept copy of snapshot id on a host that is not among others, which may be NULL; asks
+ * all hosts. ERR_NOT_FOUND.
+ */
+int find_copy(struct cli *c, struct client *cl, const char *id,
+              const struct strings *others, struct data_ref *out, struct err *e) MUST_USE;
+
+/*
+ * Reading r's snapshot failed with why: if that is damage, and there is a copy on a host
+ * that was not read from yet, r is that one from now on, and it is said. Not on host
+ * `not` (NULL: any), to which it is copied.
+ */
+bool find_sound(struct cli *c, struct client *cl, struct data_ref *r, const char * not,
+                const struct err *why);
 
 /*
  * Every snapshot of every host that answers; silent hosts are appended to silent, and why

@@ -45,9 +45,7 @@ launch_set_env(struct job_spec *s, const struct strings *own, const struct host 
     for (size_t i = 0; i < h->n_env; i++) {
         strings_add(&s->env, h->env[i]);
     }
-    for (size_t i = 0; i < own->n; i++) {
-        strings_add(&s->env, own->v[i]);
-    }
+    strings_add_all(&s->env, own);
 }
 
 static int
@@ -176,9 +174,7 @@ launch_fill_record(struct job_record *rec, const struct run_request *r,
         rec->tree = xstrdup(hex);
     }
     (void)snprintf(rec->lease, sizeof rec->lease, "%.13s", g->lease);
-    for (size_t i = 0; i < r->outs.n; i++) {
-        strings_add(&rec->outs, r->outs.v[i]);
-    }
+    strings_add_all(&rec->outs, &r->outs);
     rec->shipped_wall_ns = ship_wall_ns;
     rec->made_wall_ns = clock_wall_ns();
     rec->cap_fen = g->cap_fen;
@@ -488,9 +484,7 @@ launch(struct cli *c, struct client *cl, const struct config *cfg, struct run_re
 
     job_record_init(&l.record);
     grant_init(&l.grant);
-    for (size_t i = 0; i < r->spec.env.n; i++) {
-        strings_add(&l.own_env, r->spec.env.v[i]);
-    }
+    strings_add_all(&l.own_env, &r->spec.env);
     if (purse_open(&l.purse, cl, e) != 0 ||
         (r->named && launch_check_name(c, cl, r->spec.name, e) != 0) ||
         launch_list_hosts(&l, &hosts, e) != 0 ||

@@ -57,23 +57,27 @@ forward_line(void *ctx, struct buf *out)
 int
 launch_move_from(struct launch *l, struct err *e)
 {
-    struct session *source = NULL;
+    const char *to = session_host(l->session)->name;
+    struct data_ref ref = {.session = NULL};
     int rc = -1;
 
     if (l->r->spec.from[0] == '\0' || l->r->from_host == NULL ||
-        strcmp(l->r->from_host, session_host(l->session)->name) == 0) {
+        strcmp(l->r->from_host, to) == 0) {
         return 0;
     }
     say(l->c, _("snapshot %s goes from %s to %s first"), l->r->spec.from, l->r->from_host,
-        session_host(l->session)->name);
+        to);
+    memcpy(ref.snapshot, l->r->spec.from, sizeof ref.snapshot);
     progress_end(l->progress);
     l->progress = progress_start(l->c, l->cl->loop, forward_line, l);
-    if (context_session(l->cl, l->r->from_host, LAUNCH_EARLY_NS, &source, e) == 0) {
-        rc = forward_snapshot(l->cl, source, l->session, l->r->spec.from, true,
-                              &l->forwarding, e);
+    if (context_session(l->cl, l->r->from_host, LAUNCH_EARLY_NS, &ref.session, e) == 0) {
+        do {
+            rc = forward_snapshot(l->cl, ref.session, l->session, l->r->spec.from, true,
+                                  &l->forwarding, e);
+        } while (rc != 0 && find_sound(l->c, l->cl, &ref, to, e));
     }
     progress_end(l->progress);
     l->progress = NULL;
-    session_close(source);
+    data_ref_close(&ref);
     return rc;
 }

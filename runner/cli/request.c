@@ -601,9 +601,7 @@ fill_script(struct run_request *r, const struct run_options *o, const struct wor
     r->ships = true;
     r->spec.kind = r->script.kind;
     r->spec.cwd = xstrdup(r->script.cwd);
-    for (size_t i = 0; i < r->script.args.n; i++) {
-        strings_add(&r->spec.args, r->script.args.v[i]);
-    }
+    strings_add_all(&r->spec.args, &r->script.args);
     return request_fill_with(r, o, e) == 0 ? fill_outs(r, o, e) : -1;
 }
 

@@ -195,9 +195,7 @@ run_scripts(const struct strings *before, const char *old, const char *prefix,
     int rc = -1;
 
     /* What deactivate.d looks at is the old one's. */
-    for (size_t i = 0; i < after->n; i++) {
-        strings_add(&start, after->v[i]);
-    }
+    strings_add_all(&start, after);
     if (old != NULL) {
         env_set(&start, "CONDA_PREFIX", old);
         env_set(&start, "PATH", env_get(before, "PATH"));
@@ -239,9 +237,7 @@ activate_conda(const struct strings *login, const char *prefix, struct strings *
     char *path = path_for(login, old, prefix);
     int rc = 0;
 
-    for (size_t i = 0; i < login->n; i++) {
-        strings_add(after, login->v[i]);
-    }
+    strings_add_all(after, login);
     if (old != NULL) {
         set_variables(after, old, false);
     }

@@ -129,9 +129,7 @@ layerkey_make(const struct layerkey_wants *w, char out[SHA256_HEX_LEN + 1])
     struct sha256 sum;
     char *python = NULL;
 
-    for (size_t i = 0; i < w->login->n; i++) {
-        strings_add(&env, w->login->v[i]);
-    }
+    strings_add_all(&env, w->login);
     for (size_t i = 0; !w->confined && i < w->own->n; i++) {
         env_put(&env, w->own->v[i]);
     }

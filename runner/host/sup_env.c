@@ -196,9 +196,7 @@ sup_command(struct sup *s, struct strings *out, struct err *e)
         strings_add(out, program);
         free(program);
     }
-    for (size_t i = 0; i < s->spec.args.n; i++) {
-        strings_add(out, s->spec.args.v[i]);
-    }
+    strings_add_all(out, &s->spec.args);
     return 0;
 }
 
@@ -248,9 +246,7 @@ sup_env_build(struct sup *s, struct err *e)
     strings_free(&s->login);
     strings_free(&s->shown);
     loginenv_get(s->agent, &s->login, &why);
-    for (size_t i = 0; i < s->login.n; i++) {
-        strings_add(&s->env, s->login.v[i]);
-    }
+    strings_add_all(&s->env, &s->login);
     show_prefixes_of_path(s);
     if (why.msg[0] != '\0' && s->work_note == NULL) {
         s->work_note = xasprintf("login environment: %s", why.msg);

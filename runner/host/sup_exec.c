@@ -347,9 +347,7 @@ spawn(struct sup_exec *x, const struct rec *r, const struct exec_fds *f, struct 
     char *cwd = path_join(s->workdir, s->spec.cwd);
     int rc = -1;
 
-    for (size_t i = 0; i < s->env.n; i++) {
-        strings_add(&env, s->env.v[i]);
-    }
+    strings_add_all(&env, &s->env);
     if (x->tty) {
         env_set(&env, "TERM",
                 term == NULL || strlen(term) > SPEC_WORD_MAX ? "xterm-256color" : term);

@@ -17,9 +17,7 @@ tell(struct sup *s, const char *event)
     pid_t pid;
     struct err e;
 
-    for (size_t i = 0; i < s->env.n; i++) {
-        strings_add(&env, s->env.v[i]);
-    }
+    strings_add_all(&env, &s->env);
     if (s->env.n == 0) { /* it failed before it had an environment */
         for (char **v = environ; *v != NULL; v++) {
             strings_add(&env, *v);

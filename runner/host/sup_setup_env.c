@@ -257,9 +257,7 @@ sup_setup_command_env(const struct sup *s, struct strings *env)
     char *prefix = path_join(layer, "env");
     char *src = path_join(layer, "src");
 
-    for (size_t i = 0; i < s->env.n; i++) {
-        strings_add(env, s->env.v[i]);
-    }
+    strings_add_all(env, &s->env);
     /* A plain `pip install` goes into the layer, and finds what the host has. */
     env_set(env, "PIP_USER", "1");
     env_set(env, "PIP_BREAK_SYSTEM_PACKAGES", "1");

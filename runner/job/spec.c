@@ -72,6 +72,14 @@ strings_add(struct strings *s, const char *value)
     s->v[s->n++] = xstrdup(value);
 }
 
+void
+strings_add_all(struct strings *s, const struct strings *from)
+{
+    for (size_t i = 0; i < from->n; i++) {
+        strings_add(s, from->v[i]);
+    }
+}
+
 bool
 strings_has(const struct strings *s, const char *value)
 {

@@ -55,6 +55,7 @@ struct strings {
 
 void strings_add(struct strings *s, const char *value);
 bool strings_has(const struct strings *s, const char *value);
+void strings_add_all(struct strings *s, const struct strings *from);
 void strings_add_once(struct strings *s, const char *value); /* not what is in it */
 void strings_free(struct strings *s);
 

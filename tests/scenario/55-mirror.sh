@@ -78,6 +78,57 @@ expect 0 h2_agent quota --json
 [ "$(json 'd["quotas"][0]["used_bytes"]')" -le "$used" ] || fail "something of it went there"
 expect 0 h2_agent quota "$renter" none
 
+note "a copy that is damaged: the other one is read, and mends it"
+damage() { # HOME OF AN AGENT: a byte of its newest large pack
+    local pack
+    pack=$(find "$1"/renters/*/store/packs -name '*.pack' -size +3M -printf '%T@ %p\n' | sort -n | tail -n 1 | cut -d' ' -f2-)
+    /usr/bin/python3 - "$pack" <<'PY'
+import os, sys
+with open(sys.argv[1], "r+b") as f:
+    f.seek(os.path.getsize(sys.argv[1]) // 2)
+    b = f.read(1)
+    f.seek(-1, 1)
+    f.write(bytes([b[0] ^ 0x10]))
+PY
+}
+h1_agent=$work/h1/home/.local/share/gpurun-agent
+expect 0 gpurun --host h1 --name hurt -- sh -c 'head -c 5000000 /dev/urandom >five; sha256sum <five >sum; cat sum'
+sum=$(cat "$work/out")
+snap_row hurt | grep -qF 'h1 + laptop' || fail "snap ls: $(snap_row hurt)"
+hurt=$(snap_row hurt | awk '{ print $1 }')
+damage "$h1_agent"
+other="going on with the copy on local (\`gpurun snap mirror $hurt --host h1\` mends the first)"
+expect 0 gpurun snap get hurt -o "$work/got"
+has "h1: damaged: 'five'" "$work/err"
+has "$other" "$work/err"
+[ "$(sha256sum <"$work/got/five")" = "$sum" ] || fail "snap get"
+expect 0 gpurun snap export hurt -o "$work/hurt.tar"
+has "$other" "$work/err"
+[ "$(tar -xOf "$work/hurt.tar" --wildcards '*five' | sha256sum)" = "$sum" ] || fail "snap export"
+expect 0 gpurun cp hurt:five "$work/five"
+has "$other" "$work/err"
+[ "$(sha256sum <"$work/five")" = "$sum" ] || fail "cp"
+expect 0 gpurun resume hurt --host h2 -- sh -c 'sha256sum <five'
+has "$other" "$work/err"
+[ "$(cat "$work/out")" = "$sum" ] || fail "resume"
+expect 0 gpurun snap mirror hurt --host h1
+rm -rf "$work/got"
+expect 0 gpurun snap get hurt -o "$work/got"
+hasnt "going on" "$work/err"
+[ "$(sha256sum <"$work/got/five")" = "$sum" ] || fail "it is not mended"
+note "so it is where the damaged one lies here, and where two are"
+expect 0 gpurun --host local --name here -- sh -c 'head -c 5000000 /dev/urandom >six; sha256sum <six'
+sum=$(cat "$work/out")
+expect 0 gpurun snap mirror here --host h1
+damage "$client/gpurun/local"
+expect 0 gpurun snap get here -o "$work/got-here"
+has "going on with the copy on h1" "$work/err"
+[ "$(sha256sum <"$work/got-here/six")" = "$sum" ] || fail "snap get of what is damaged here"
+damage "$h1_agent"
+expect 101 gpurun snap get here -o "$work/got-here2"
+has "damaged: 'six'" "$work/err"
+[ ! -e "$work/got-here2" ] || fail "it left something"
+
 note "h1 vanishes: data, and going on, from the copies"
 same=$(snap_row same | awk '{ print $1 }')
 stop h1
