@@ -13,6 +13,7 @@
 #include "base/text.h"
 
 #define NS_PER_S INT64_C(1000000000)
+#define DAY_S    INT64_C(86400)
 
 static int64_t (*clock_source)(enum clock_kind kind); /* unit tests only */
 
@@ -96,24 +97,59 @@ split_seconds(int64_t wall_ns, int64_t *rest_ns)
     return (time_t)s;
 }
 
+/* So many digits and what follows them; the end. */
+static char *
+put(char *at, int64_t value, int width, char then)
+{
+    for (int i = width; i-- > 0; value /= 10) {
+        at[i] = (char)('0' + value % 10);
+    }
+    at[width] = then;
+    return at + width + 1;
+}
+
+/* Of days since 1970-01-01, in years of March to February: the leap day is the last. */
+static void
+civil_of_days(int64_t days, int64_t *year, int64_t *month, int64_t *day)
+{
+    int64_t since = days + 719468; /* 0000-03-01 */
+    int64_t era = (since >= 0 ? since : since - 146096) / 146097;
+    int64_t doe = since - era * 146097;
+    int64_t yoe = (doe - doe / 1460 + doe / 36524 - doe / 146096) / 365;
+    int64_t doy = doe - (365 * yoe + yoe / 4 - yoe / 100);
+    int64_t m = (5 * doy + 2) / 153; /* 0: March */
+
+    *day = doy - (153 * m + 2) / 5 + 1;
+    *month = m < 10 ? m + 3 : m - 9;
+    *year = yoe + era * 400 + (*month <= 2 ? 1 : 0);
+}
+
 void
 clock_format_utc(int64_t wall_ns, int digits, char out[CLOCK_TEXT_MAX])
 {
     int64_t rest;
-    time_t s = split_seconds(wall_ns, &rest);
-    struct tm tm;
-    size_t n;
+    int64_t s = split_seconds(wall_ns, &rest);
+    int64_t of_day = s % DAY_S < 0 ? s % DAY_S + DAY_S : s % DAY_S;
+    int64_t year;
+    int64_t month;
+    int64_t day;
+    char *at = out;
 
     assert(digits == 0 || digits == 3 || digits == 6 || digits == 9);
-    (void)gmtime_r(&s, &tm); /* int64 ns span the years 1677 to 2262: cannot fail */
-    n = strftime(out, CLOCK_TEXT_MAX, "%Y-%m-%dT%H:%M:%S", &tm);
+    civil_of_days((s - of_day) / DAY_S, &year, &month, &day);
+    at = put(at, year, 4, '-'); /* int64 ns span the years 1677 to 2262 */
+    at = put(at, month, 2, '-');
+    at = put(at, day, 2, 'T');
+    at = put(at, of_day / 3600, 2, ':');
+    at = put(at, of_day / 60 % 60, 2, ':');
+    at = put(at, of_day % 60, 2, digits > 0 ? '.' : 'Z');
     if (digits > 0) {
         for (int i = digits; i < 9; i++) {
             rest /= 10;
         }
-        n += (size_t)snprintf(out + n, CLOCK_TEXT_MAX - n, ".%0*" PRId64, digits, rest);
+        at = put(at, rest, digits, 'Z');
     }
-    (void)snprintf(out + n, CLOCK_TEXT_MAX - n, "Z");
+    *at = '\0';
 }
 
 void

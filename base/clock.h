@@ -40,7 +40,8 @@ void clock_boot_id(char out[BOOT_ID_LEN + 1]);
 /* Unit tests only: replace the source (NULL puts the kernel's back). */
 void clock_set_source(int64_t (*source)(enum clock_kind kind));
 
-/* "2026-11-23T22:42:35.123456789Z" (digits: 0, 3, 6 or 9 of the fraction). */
+/* "2026-11-23T22:42:35.123456789Z" (digits: 0, 3, 6 or 9 of the fraction). Safe in what a
+ * process with threads forked. */
 #define CLOCK_TEXT_MAX 40
 void clock_format_utc(int64_t wall_ns, int digits, char out[CLOCK_TEXT_MAX]);
 /* Local time with offset, "2026-11-23 22:42:35 +0800", for people. */

@@ -51,7 +51,7 @@ start(const struct cli *c, const char *command, const char *event,
     char *late = say_later(_("--notify (%s) failed: '%.*s%s' took more than %d s and was "
                              "ended"),
                            event, SHOWN_BYTES, command, more, NOTIFY_TIME_S);
-    const struct notify_report report = {STDERR_FILENO, code, late};
+    const struct notify_report report = {.fd = STDERR_FILENO, .code = code, .late = late};
     struct err e;
     pid_t pid;
 

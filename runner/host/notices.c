@@ -30,48 +30,77 @@
 #define NICE_LAST 19
 #define SHOWN_MAX 400 /* of a command, in a log */
 
-int
-notices_start(int log_fd, const char *command, const char *event,
-              const struct job_state *st, struct strings *env, pid_t *pid, struct err *e)
-{
-    char host[HOST_NAME_MAX + 1] = "";
-    char at[CLOCK_TEXT_MAX];
-    char shown[SHOWN_MAX];
-    struct notify_report report = {.fd = log_fd};
-    char *code;
-    char *late;
-    int rc;
+/* ---- telling ---- */
 
-    (void)gethostname(host, sizeof host - 1);
-    notify_facts(env, event, st, host);
+/* Of one name the last counts (notify_start). */
+static void
+fill_env(struct strings *env, const struct notice *n)
+{
+    strings_add_all(env, n->login);
+    strings_add_all(env, &n->spec->env);
+    if (n->secrets != NULL) {
+        strings_add_all(env, n->secrets);
+    }
+}
+
+static void
+say(int log_fd, const char *what, const struct err *why)
+{
+    char at[CLOCK_TEXT_MAX];
+    char *line;
+
     clock_format_utc(clock_wall_ns(), 3, at);
-    (void)text_escape_to(shown, sizeof shown, command);
-    code = xasprintf("%s --notify-host (%s) failed: '%s' ended with exit code ", at,
-                     event, shown);
-    late = xasprintf("%s --notify-host (%s) failed: '%s' took more than %d s and was "
-                     "ended",
-                     at, event, shown, NOTIFY_TIME_S);
-    report.code = code;
-    report.late = late;
-    rc = notify_start(command, env, log_fd != -1 ? &report : NULL, pid, e);
-    free(code);
-    free(late);
-    return rc;
+    line = xasprintf("%s %s: %s\n", at, what, why->msg);
+    (void)!write(log_fd, line, strlen(line));
+    free(line);
 }
 
 void
-notices_tell(const struct agent *a, int log_fd, const char *command, const char *event,
-             const struct job_state *st, pid_t *pid)
+notices_start(const struct notice *n, pid_t *pid)
 {
+    char host[HOST_NAME_MAX + 1] = "";
+    char shown[SHOWN_MAX];
+    struct notify_report report = {.fd = n->log_fd, .stamped = true};
     struct strings env = {NULL, 0};
-    struct err none;
-    struct err why;
+    char *what;
+    char *code;
+    char *late;
+    struct err e;
 
-    loginenv_get(a, &env, &why);
-    if (notices_start(log_fd, command, event, st, &env, pid, &none) != 0) {
+    (void)gethostname(host, sizeof host - 1);
+    fill_env(&env, n);
+    notify_facts(&env, n->event, n->state, host);
+    (void)text_escape_to(shown, sizeof shown, n->spec->notify_host);
+    what = xasprintf("--notify-host (%s) failed: '%s'", n->event, shown);
+    code = xasprintf("%s ended with exit code ", what);
+    late = xasprintf("%s took more than %d s and was ended", what, NOTIFY_TIME_S);
+    report.code = code;
+    report.late = late;
+    if (notify_start(n->spec->notify_host, &env, n->log_fd != -1 ? &report : NULL, pid,
+                     &e) != 0) {
         *pid = -1;
+        say(n->log_fd, what, &e);
+    }
+    free(what);
+    free(code);
+    free(late);
+    for (size_t i = 0; i < env.n; i++) {
+        explicit_bzero(env.v[i], strlen(env.v[i])); /* secrets are among them */
     }
     strings_free(&env);
+}
+
+void
+notices_tell(const struct agent *a, const struct notice *n, pid_t *pid)
+{
+    struct strings login = {NULL, 0};
+    struct notice full = *n;
+    struct err why;
+
+    loginenv_get(a, &login, &why);
+    full.login = &login;
+    notices_start(&full, pid);
+    strings_free(&login);
 }
 
 /* ---- what was told ---- */
@@ -183,11 +212,11 @@ static void
 look_at(struct round *g, const struct jobdir *d, const struct job_spec *spec,
         struct job_state *st, const struct line_snap *s)
 {
+    struct notice n = {.spec = spec, .state = st};
     struct notify_expiry seen;
     const char *event;
     struct err none;
     pid_t pid;
-    int log_fd;
 
     (void)snprintf(st->snapshot, sizeof st->snapshot, "%s", s->id);
     st->expires_wall_ns = s->expires_wall_ns;
@@ -198,9 +227,10 @@ look_at(struct round *g, const struct jobdir *d, const struct job_spec *spec,
     }
     /* What cannot be written down would be told at every look. */
     if (save(g->dir_fd, st->job, &seen, &none) == 0) {
-        log_fd = jobdir_open_log(d);
-        notices_tell(g->agent, log_fd, spec->notify_host, event, st, &pid);
-        (void)fd_close(&log_fd);
+        n.event = event;
+        n.log_fd = jobdir_open_log(d);
+        notices_tell(g->agent, &n, &pid);
+        (void)fd_close(&n.log_fd);
         g->n_told++;
     }
 }

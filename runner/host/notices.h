@@ -24,15 +24,22 @@
  */
 
 /*
- * Run the command with these facts in that environment; *pid is to be reaped. If it does
- * not go well a line in log_fd says so (jobdir_open_log; -1: none does).
+ * Something to tell of. Whoever tells, the command finds the same: what the host's user
+ * logs in with, then --env, then the secrets as long as they are known, then the facts.
  */
-int notices_start(int log_fd, const char *command, const char *event,
-                  const struct job_state *st, struct strings *env, pid_t *pid,
-                  struct err *e) MUST_USE;
-/* The same in the login environment; *pid is -1 where it could not be started. */
-void notices_tell(const struct agent *a, int log_fd, const char *command,
-                  const char *event, const struct job_state *st, pid_t *pid);
+struct notice {
+    const struct job_spec *spec; /* with a notify_host */
+    const struct strings *login;
+    const struct strings *secrets; /* K=V; NULL: they went with the supervisor */
+    const char *event;
+    const struct job_state *state;
+    int log_fd; /* takes a line if it does not go well (jobdir_open_log); -1: none does */
+};
+
+/* *pid is to be reaped; -1: it could not be started. */
+void notices_start(const struct notice *n, pid_t *pid);
+/* The same, with the login environment as it is now. */
+void notices_tell(const struct agent *a, const struct notice *n, pid_t *pid);
 
 /*
  * A snapshot of the job is kept, or about to be: see to it that the end of its data is

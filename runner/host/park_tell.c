@@ -20,9 +20,9 @@
 #define LOOK_NS  (NS_PER_S / 20)
 
 struct last {
-    char *command; /* its --notify-host; NULL: none yet */
-    int log_fd;    /* of that job, or -1 */
+    struct job_spec spec; /* without a notify_host: none yet */
     struct job_state state;
+    int log_fd; /* of that job, or -1 */
 };
 
 static void
@@ -34,14 +34,16 @@ take_later(void *ctx, const struct renter *r, const struct job_state *st)
     struct err none;
 
     if (r->confined || !job_phase_is_final(st->phase) ||
-        (last->command != NULL && st->ended_wall_ns <= last->state.ended_wall_ns) ||
+        (last->spec.notify_host != NULL &&
+         st->ended_wall_ns <= last->state.ended_wall_ns) ||
         jobdir_open(&d, r, st->job, &none) != 0) {
         return;
     }
     spec_init(&spec);
     if (jobdir_spec(&d, &spec, &none) == 0 && spec.notify_host != NULL) {
-        free(last->command);
-        last->command = xstrdup(spec.notify_host);
+        spec_free(&last->spec);
+        last->spec = spec;
+        spec_init(&spec);
         (void)fd_close(&last->log_fd);
         last->log_fd = jobdir_open_log(&d);
         state_copy(&last->state, st);
@@ -72,20 +74,24 @@ void
 park_tell(const struct agent *a, const char *event, const char *why)
 {
     struct last last = {.log_fd = -1};
+    struct notice n = {.spec = &last.spec, .event = event, .state = &last.state};
     struct err none;
     pid_t pid;
 
+    spec_init(&last.spec);
     state_init(&last.state);
-    if (jobdir_each(a, true, take_later, &last, &none) == 0 && last.command != NULL) {
+    if (jobdir_each(a, true, take_later, &last, &none) == 0 &&
+        last.spec.notify_host != NULL) {
         if (why != NULL) {
             state_set_text(&last.state.detail, why);
         }
-        notices_tell(a, last.log_fd, last.command, event, &last.state, &pid);
+        n.log_fd = last.log_fd;
+        notices_tell(a, &n, &pid);
         if (pid > 0) {
             park_reap(pid, (NOTIFY_TIME_S + GRACE_S) * NS_PER_S);
         }
     }
     (void)fd_close(&last.log_fd);
-    free(last.command);
+    spec_free(&last.spec);
     state_free(&last.state);
 }

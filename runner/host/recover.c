@@ -222,14 +222,15 @@ close_bill(struct lost *l, bool known, struct err *e)
 static void
 tell(const struct lost *l)
 {
+    struct notice n = {.spec = &l->spec,
+                       .event = l->state.phase == JOB_LOST ? "lost" : "ended",
+                       .state = &l->state};
     pid_t pid;
-    int log_fd;
 
     if (l->spec.notify_host != NULL && !l->renter->confined) {
-        log_fd = jobdir_open_log(&l->dir);
-        notices_tell(l->agent, log_fd, l->spec.notify_host,
-                     l->state.phase == JOB_LOST ? "lost" : "ended", &l->state, &pid);
-        (void)fd_close(&log_fd);
+        n.log_fd = jobdir_open_log(&l->dir);
+        notices_tell(l->agent, &n, &pid);
+        (void)fd_close(&n.log_fd);
     }
 }
 

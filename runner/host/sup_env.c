@@ -238,19 +238,24 @@ use_own_home(struct sup *s, struct err *e)
     return 0;
 }
 
-int
-sup_env_build(struct sup *s, struct err *e)
+void
+sup_env_login(struct sup *s)
 {
     struct err why;
 
     strings_free(&s->login);
-    strings_free(&s->shown);
     loginenv_get(s->agent, &s->login, &why);
+    if (why.msg[0] != '\0' && s->login_note == NULL) {
+        s->login_note = xasprintf("login environment: %s", why.msg);
+    }
+}
+
+int
+sup_env_build(struct sup *s, struct err *e)
+{
+    strings_free(&s->shown);
     strings_add_all(&s->env, &s->login);
     show_prefixes_of_path(s);
-    if (why.msg[0] != '\0' && s->work_note == NULL) {
-        s->work_note = xasprintf("login environment: %s", why.msg);
-    }
     if (s->renter->confined && use_own_home(s, e) != 0) {
         return -1;
     }

@@ -12,25 +12,27 @@
 static void
 tell(struct sup *s, const char *event)
 {
-    int log_fd = jobdir_open_log(&s->dir);
-    struct strings env = {NULL, 0};
+    struct strings own = {NULL, 0};
+    struct notice n = {.spec = &s->spec,
+                       .login = &s->user_env,
+                       .secrets = &s->secrets,
+                       .event = event,
+                       .state = &s->state,
+                       .log_fd = jobdir_open_log(&s->dir)};
     pid_t pid;
-    struct err e;
 
-    strings_add_all(&env, &s->env);
-    if (s->env.n == 0) { /* it failed before it had an environment */
+    if (s->user_env.n == 0) { /* it failed before the login shell was asked */
         for (char **v = environ; *v != NULL; v++) {
-            strings_add(&env, *v);
+            strings_add(&own, *v);
         }
+        n.login = &own;
     }
-    if (notices_start(log_fd, s->spec.notify_host, event, &s->state, &env, &pid, &e) !=
-        0) {
-        sup_say(s, "%s", e.msg);
-    } else {
+    notices_start(&n, &pid);
+    if (pid != -1) {
         sup_say(s, "told: %s", event);
     }
-    strings_free(&env);
-    (void)fd_close(&log_fd);
+    strings_free(&own);
+    (void)fd_close(&n.log_fd);
 }
 
 void

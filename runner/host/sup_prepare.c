@@ -39,6 +39,7 @@ prepare_run(void *ctx, struct err *e)
     bool private_tmp =
         s->renter->confined && guard_spaces(s->guard) != SANDBOX_SPACES_NONE;
 
+    sup_env_login(s); /* first: --notify-host tells of whatever fails */
     if (make_tmp(s, e) != 0 ||
         workdirs_make(s->renter, &s->spec, &s->workdir, &s->work_note, e) != 0 ||
         sup_data_place(s, e) != 0 || (s->setup_due && sup_setup_copy(s, e) != 0)) {
@@ -55,10 +56,14 @@ static void
 prepare_done(void *ctx, int rc, const struct err *why)
 {
     struct sup *s = ctx;
+    const char *const notes[] = {s->work_note, s->login_note};
 
     s->preparing = false;
-    if (s->work_note != NULL) {
-        sup_say(s, "%s", s->work_note);
+    strings_add_all(&s->user_env, &s->login);
+    for (size_t i = 0; i < sizeof notes / sizeof notes[0]; i++) {
+        if (notes[i] != NULL) {
+            sup_say(s, "%s", notes[i]);
+        }
     }
     if (s->stop_reason != JOB_REASON_NONE) {
         sup_end(s);

@@ -134,7 +134,11 @@ rebuild_env(void *ctx, struct err *e)
     struct sup *s = ctx;
 
     strings_free(&s->env);
-    return sup_setup_tidy(s, e) == 0 ? sup_env_build(s, e) : -1;
+    if (sup_setup_tidy(s, e) != 0) {
+        return -1;
+    }
+    sup_env_login(s);
+    return sup_env_build(s, e);
 }
 
 static void

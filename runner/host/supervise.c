@@ -321,6 +321,7 @@ close_down(struct sup *s)
     sup_setup_free(s);
     strings_free(&s->env);
     strings_free(&s->login);
+    strings_free(&s->user_env);
     strings_free(&s->shown);
     spec_free(&s->spec);
     state_free(&s->state);
@@ -329,6 +330,7 @@ close_down(struct sup *s)
     free(s->tmp_seen);
     free(s->user_base);
     free(s->work_note);
+    free(s->login_note);
     free(s->end_detail);
     free(s->end_form);
     free(s->journal_why);

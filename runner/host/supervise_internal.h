@@ -82,11 +82,13 @@ struct sup {
     /* preparing */
     struct strings env;   /* of the job; complete once prepared */
     struct strings login; /* of the host's user: what a renter's words did not change */
-    struct strings shown; /* prefixes of programs, that a confined job may read */
+    struct strings user_env; /* a copy of login that no thread has: --notify-host's */
+    struct strings shown;    /* prefixes of programs, that a confined job may read */
     char *workdir;
-    char *tmpdir;   /* outside the snapshot; as the host names it */
-    char *tmp_seen; /* and as the job does: its own /tmp is that, where it has one */
-    char *work_note;
+    char *tmpdir;     /* outside the snapshot; as the host names it */
+    char *tmp_seen;   /* and as the job does: its own /tmp is that, where it has one */
+    char *work_note;  /* what there is to say of the directory, */
+    char *login_note; /* and of the login environment */
     /* --setup: due: it was not there when the job was accepted, so no device is held yet
      */
     char layer_key[SHA256_HEX_LEN + 1]; /* of its layer here (layerkey.h) */
@@ -247,7 +249,9 @@ void sup_setup_free(struct sup *s);
 
 /* ---- sup_env.c ---- */
 
-/* Fill s->env but for devices; and the command's words. */
+/* Fill s->login anew. Asks the login shell: not on the loop's thread. */
+void sup_env_login(struct sup *s);
+/* Fill s->env but for devices, from s->login; and the command's words. */
 int sup_env_build(struct sup *s, struct err *e) MUST_USE;
 /* The words to exec for the job's command; the caller's (strings_free). */
 int sup_command(struct sup *s, struct strings *out, struct err *e) MUST_USE;

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "base/buf.h"
+#include "base/clock.h"
 #include "base/file.h"
 
 #define DAY_NS ((int64_t)86400 * 1000000000)
@@ -277,8 +278,14 @@ tell_failure(const struct notify_report *report, int fd, bool late, int code)
     const char digits[] = {(char)('0' + code / 100), (char)('0' + code / 10 % 10),
                            (char)('0' + code % 10), '\0'};
     char line[LINE_MAX];
-    size_t n = put(line, 0, late ? report->late : report->code);
+    char at[CLOCK_TEXT_MAX];
+    size_t n = 0;
 
+    if (report->stamped) {
+        clock_format_utc(clock_wall_ns(), 3, at);
+        n = put(line, put(line, n, at), " ");
+    }
+    n = put(line, n, late ? report->late : report->code);
     if (!late) {
         n = put(line, n, digits + (code < 10 ? 2 : code < 100 ? 1 : 0));
     }

@@ -27,7 +27,7 @@
  *
  *   expires-3d expires-1d  so soon its data is given up
  */
-#define NOTIFY_COMMAND_MAX ((size_t)4096)
+#define NOTIFY_COMMAND_MAX ((size_t)16384) /* a whole script */
 #define NOTIFY_LIMIT_S     600
 #define NOTIFY_TIME_S      60 /* a command that takes longer is ended */
 
@@ -78,17 +78,19 @@ void notify_facts(struct strings *env, const char *event, const struct job_state
  * starts, since it may outlive whoever started it.
  */
 struct notify_report {
-    int fd; /* where to; stays the caller's */
+    int fd;       /* where to; stays the caller's */
+    bool stamped; /* the line begins with the time it is written */
     const char
         *code; /* the line up to its exit code (128 + n: signal n), which ends it */
     const char *late; /* the whole line where it took longer than NOTIFY_TIME_S */
 };
 
 /*
- * Start `/bin/sh -c command` with that environment, apart from us and for at most
- * NOTIFY_TIME_S (then it is killed with all of its process group); its output goes to our
- * stderr. The caller need not live. report: NULL: nobody is told. *pid is the caller's
- * child, to be reaped; it ends as the command does, and after what it has to report.
+ * Start `/bin/sh -c command` with that environment (of one name the last counts), apart
+ * from us and for at most NOTIFY_TIME_S (then it is killed with all of its process
+ * group); its output goes to our stderr. The caller need not live. report: NULL: nobody
+ * is told. *pid is the caller's child, to be reaped; it ends as the command does, and
+ * after what it has to report.
  */
 int notify_start(const char *command, const struct strings *env,
                  const struct notify_report *report, pid_t *pid, struct err *e) MUST_USE;

@@ -13,7 +13,7 @@ cd "$work/p"
 told=$work/told
 : >"$told"
 # shellcheck disable=SC2016
-tell='echo "$GPURUN_EVENT $GPURUN_NAME $GPURUN_STATE $GPURUN_EXPIRES $GPURUN_SNAPSHOT" >>'"$told"
+tell='echo "$GPURUN_EVENT $GPURUN_NAME $GPURUN_STATE $GPURUN_EXPIRES $GPURUN_SNAPSHOT $MINE" >>'"$told"
 count() { [ "$(grep -c -- "^$1 " "$told")" = "$2" ] || fail "'$1' not $2 times: $(cat "$told")"; }
 is_told() { grep -q -- "^$1 " "$told"; }
 days() { step h "$(/usr/bin/python3 -c "print(int($1 * 86400))")" "${@:2}"; }
@@ -38,7 +38,7 @@ client_key
 timed_host h
 expect 0 gpurun -q host add h "127.0.0.1:${port[h]}"
 for n in stays goes kept removed; do
-    [ $n = stays ] && set -- || set -- --notify-host "$tell"
+    [ $n = stays ] && set -- || set -- --env MINE=mine --notify-host "$tell"
     expect 0 gpurun -q --host h --name $n "$@" -- sh -c 'echo x >file'
 done
 # One that leaves nothing but what was taken on the way, and one that another goes on from.
@@ -77,12 +77,12 @@ await 60 "three days" is_told 'expires-3d died lost'
 await 60 "three days" is_told 'expires-3d way ended'
 await 60 "three days" is_told 'expires-3d after ended'
 by_hand=$(snap_row by-hand | cut -d' ' -f1)
-grep -q "^expires-3d way .* $by_hand\$" "$told" || fail "not of the snapshot on the way, $by_hand"
+grep -q "^expires-3d way .* $by_hand \$" "$told" || fail "not of the snapshot on the way, $by_hand"
 looked upkeep notices
 snap=$(sed -n 's/^snapshot=//p' "$(of goes)/state")
 ends=$(sed -n 's/^expires_wall_ns=//p' "$(of goes)/state")
 at=$(date -u -d "@$((ends / 1000000000))" +%Y-%m-%dT%H:%M:%S)
-grep -qE "^expires-3d goes ended $at\S* $snap\$" "$told" || fail "without its facts: $(cat "$told")"
+grep -qE "^expires-3d goes ended $at\S* $snap mine\$" "$told" || fail "without its facts: $(cat "$told")"
 tick 0
 new_boot h
 tick 0

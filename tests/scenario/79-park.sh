@@ -44,7 +44,7 @@ phase_is() { [[ $(phase) == $1* ]]; }
 times() { [ "$(wc -l <"$parked")" = "$1" ]; }
 is_told() { grep -q -- "^$1" "$told"; }
 # shellcheck disable=SC2016
-tell='echo "$GPURUN_EVENT $GPURUN_NAME $GPURUN_STATE $GPURUN_DETAIL" >>'"$told"
+tell='echo "$GPURUN_EVENT $GPURUN_NAME $GPURUN_STATE $MINE $GPURUN_DETAIL" >>'"$told"
 
 note "not asked for, nothing is shown"
 expect 0 gpurun -q host add h "127.0.0.1:${port[h]}"
@@ -54,7 +54,7 @@ hasnt parking
 note "over ssh: after the last job, with nobody connected, and told first"
 expect 0 gpurun -q host park h "cat $told >>$parked" --park-after 2s
 expect 0 gpurun -q -d --gpu 4090 --name early --notify-host "$tell" -- true
-expect 0 gpurun -q -d --gpu 4090 --name a --notify-host "$tell" -- sh -c 'while [ ! -e "$1" ]; do sleep 0.1; done' sh "$work/go"
+expect 0 gpurun -q -d --gpu 4090 --name a --env MINE=mine --notify-host "$tell" -- sh -c 'while [ ! -e "$1" ]; do sleep 0.1; done' sh "$work/go"
 await 60 "it waits" phase_is waiting
 expect 0 on_host status
 has "parking     'cat $told"
@@ -66,7 +66,7 @@ is 'd["park"]["after_s"]' 2
 touch "$work/go"
 await 60 "parked" test -s "$parked"
 # What was told before the command ran is what it found: of the job that ended last.
-grep -q '^parking a ended' "$parked" || fail "not told before: $(cat "$parked")"
+grep -q '^parking a ended mine' "$parked" || fail "not told before: $(cat "$parked")"
 await 60 "told so" phase_is parked
 expect 0 on_host status
 has "of nothing to do: parked, 20"
@@ -89,7 +89,7 @@ await 90 "parked when that is over" times 1
 
 note "what fails is told once, with its reason"
 expect 0 gpurun -q host park h "echo failed >>$parked; echo no such instance; exit 3" --park-after 1s
-await 60 "the failure is told" is_told 'park-failed a ended exit status 3: no such instance'
+await 60 "the failure is told" is_told 'park-failed a ended mine exit status 3: no such instance'
 await 60 "it is seen" phase_is failed
 expect 0 on_host status --json
 is 'd["park"]["phase"]' failed

@@ -91,6 +91,26 @@ utc__is_formatted_at_the_edges(void **state)
     }
 }
 
+/* Every day there is, against libc. */
+static void
+utc__has_the_days_of_the_calendar(void **state)
+{
+    const int64_t day_ns = INT64_C(86400) * 1000000000;
+
+    (void)state;
+    for (int64_t d = INT64_MIN / day_ns; d <= INT64_MAX / day_ns; d++) {
+        time_t s = (time_t)(d * 86400);
+        char want[CLOCK_TEXT_MAX];
+        char text[CLOCK_TEXT_MAX];
+        struct tm tm;
+
+        assert_non_null(gmtime_r(&s, &tm));
+        assert_true(strftime(want, sizeof want, "%Y-%m-%dT%H:%M:%SZ", &tm) > 0);
+        clock_format_utc(d * day_ns, 0, text);
+        assert_string_equal(text, want);
+    }
+}
+
 static void
 local__shows_the_offset(void **state)
 {
@@ -191,6 +211,7 @@ main(void)
         cmocka_unit_test(moments__are_read_as_people_type_them),
         cmocka_unit_test(boot_id__is_the_same_twice),
         cmocka_unit_test(utc__is_formatted_at_the_edges),
+        cmocka_unit_test(utc__has_the_days_of_the_calendar),
         cmocka_unit_test(local__shows_the_offset),
     };
 

@@ -144,6 +144,35 @@ command__that_fails_is_reported_and_no_other(void **state)
     assert_string_equal(text, "it exits with 10\n");
 }
 
+/* By the clock of its end, not of its start. */
+static void
+command__that_fails_is_reported_with_the_time(void **state)
+{
+    const struct strings env = {NULL, 0};
+    struct notify_report report = {.code = "code ", .stamped = true};
+    int64_t began_ns = clock_wall_ns();
+    char text[64] = "";
+    char soonest[CLOCK_TEXT_MAX];
+    char latest[CLOCK_TEXT_MAX];
+    int fds[2];
+    pid_t pid;
+    struct err e;
+
+    (void)state;
+    assert_int_equal(pipe(fds), 0);
+    report.fd = fds[1];
+    assert_int_equal(notify_start("sleep 0.2; exit 7", &env, &report, &pid, &e), 0);
+    assert_int_equal(waitpid(pid, NULL, 0), pid);
+    assert_true(read(fds[0], text, sizeof text - 1) > 0);
+    clock_format_utc(began_ns + 200 * INT64_C(1000000), 3, soonest);
+    clock_format_utc(clock_wall_ns(), 3, latest);
+    assert_string_equal(text + strlen(soonest), " code 7\n");
+    text[strlen(soonest)] = '\0';
+    assert_true(strcmp(soonest, text) <= 0 && strcmp(text, latest) <= 0);
+    (void)close(fds[0]);
+    (void)close(fds[1]);
+}
+
 int
 main(void)
 {
@@ -153,6 +182,7 @@ main(void)
         cmocka_unit_test(expiry__of_data_kept_longer_has_moments_of_its_own),
         cmocka_unit_test(expiry__record_comes_back_and_nonsense_does_not),
         cmocka_unit_test(command__that_fails_is_reported_and_no_other),
+        cmocka_unit_test(command__that_fails_is_reported_with_the_time),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
