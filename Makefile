@@ -23,7 +23,7 @@
 #   lib/gpurun/agent/ARCH/gpurun-agent      static; the client copies it to hosts
 #   lib/gpurun/agent/ARCH/gpurun-gpuprobe   dynamic; goes with it
 #   lib/gpurun/agent/ARCH/gpurun-agent.dyn  dynamic, for tests only: not installed
-#   share/gpurun/                           devices.d, cards
+#   share/gpurun/                           devices.d, cards, examples' scripts
 #   share/man, share/locale, share/bash-completion, share/zsh, share/fish   (installed only)
 #
 # ARCH is `uname -m` of the machine the file runs on.
@@ -111,7 +111,7 @@ PROGRAMS  := $(if $(wildcard runner/cli/main_gpurun.c),$(B)/bin/gpurun) \
              $(if $(wildcard runner/host/main_agent.c),$(AGENT_DIR)/gpurun-agent \
                  $(AGENT_DIR)/gpurun-agent.dyn $(B)/bin/gpurun-agent) \
              $(if $(wildcard runner/probe/main_gpuprobe.c),$(AGENT_DIR)/gpurun-gpuprobe)
-DATA      := $(wildcard devices.d/*.conf cards/*)
+DATA      := $(wildcard devices.d/*.conf cards/* examples/*.sh)
 DATA_BUILT := $(DATA:%=$(B)/share/gpurun/%)
 PO         := $(wildcard po/*.po)
 MO         := $(PO:po/%.po=$(B)/share/locale/%/LC_MESSAGES/gpurun.mo)

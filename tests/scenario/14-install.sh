@@ -20,7 +20,7 @@ at=$root/opt/g
 for f in bin/gpurun lib/gpurun/agent/"$arch"/gpurun-agent lib/gpurun/agent/"$arch"/gpurun-gpuprobe; do
     [ -x "$at/$f" ] || fail "no $f"
 done
-for f in man/man1/gpurun.1 man/man8/gpurun-agent.8 bash-completion/completions/gpurun bash-completion/completions/gpurun-agent bash-completion/completions/gpurun-book man/man8/gpurun-book.8 zsh/site-functions/_gpurun fish/vendor_completions.d/gpurun.fish fish/vendor_completions.d/gpurun-agent.fish fish/vendor_completions.d/gpurun-book.fish locale/zh_CN/LC_MESSAGES/gpurun.mo; do
+for f in man/man1/gpurun.1 man/man8/gpurun-agent.8 bash-completion/completions/gpurun bash-completion/completions/gpurun-agent bash-completion/completions/gpurun-book man/man8/gpurun-book.8 zsh/site-functions/_gpurun fish/vendor_completions.d/gpurun.fish fish/vendor_completions.d/gpurun-agent.fish fish/vendor_completions.d/gpurun-book.fish gpurun/examples/notify.sh locale/zh_CN/LC_MESSAGES/gpurun.mo; do
     [ -s "$at/share/$f" ] || fail "no share/$f"
 done
 [ ! -x "$BUILD/lib/gpurun/agent/aarch64/gpurun-agent" ] || [ -x "$at/lib/gpurun/agent/aarch64/gpurun-agent" ] ||

@@ -30,7 +30,7 @@ awk '$2 != "root/root" { print; bad = 1 } END { exit bad }' "$work/names" || fai
 [ -z "$(dpkg-deb -I "$deb" | grep -E 'preinst|postinst|prerm|postrm')" ] || fail "it has scripts"
 hasnt .dyn "$work/names"
 hasnt /usr/local "$work/names"
-for f in share/doc/gpurun/copyright share/doc/gpurun/changelog.gz share/doc/gpurun/README.md \
+for f in share/doc/gpurun/copyright share/doc/gpurun/changelog.gz share/doc/gpurun/README.md share/gpurun/examples/notify.sh \
     share/man/man1/gpurun.1.gz share/man/man8/gpurun-agent.8.gz share/man/man8/gpurun-book.8.gz \
     share/bash-completion/completions/gpurun share/zsh/vendor-completions/_gpurun share/fish/vendor_completions.d/gpurun.fish share/locale/zh_CN/LC_MESSAGES/gpurun.mo \
     lib/gpurun/agent/"$arch"/gpurun-agent lib/gpurun/agent/"$arch"/gpurun-gpuprobe; do
