@@ -52,13 +52,10 @@ void
 alerts_state(struct alerts *a, const struct cli *c, const struct job_state *st,
              const char *host)
 {
-    struct notify_seen told;
-
-    say_new(&a->said, c, st);
-    if (a->notify == NULL || a->told == NULL) {
-        return;
+    if (!a->silent) {
+        say_new(&a->said, c, st);
     }
-    told = notify_seen_unpack(*a->told);
-    notifycmd_state(c, a->notify, &told, st, host);
-    *a->told = notify_seen_pack(&told);
+    if (a->told != NULL) {
+        notifycmd_state(c, a->notify, a->told, st, host);
+    }
 }

@@ -1,6 +1,7 @@
 #ifndef RUNNER_CLI_ALERTS_H
 #define RUNNER_CLI_ALERTS_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "runner/cli/cli.h"
@@ -9,7 +10,8 @@
 
 /* What a watched job's states have to tell before it ends: its cap, and its limits. */
 struct alerts {
-    struct notify_seen said; /* on stderr, by this command */
+    bool silent;             /* nothing on stderr */
+    struct notify_seen said; /* there, by this command */
     const char *notify;      /* --notify of the run, or NULL; not owned */
     /* What that was told of (notify_seen_pack), by whoever watched; NULL: another does.
      */

@@ -45,6 +45,11 @@ batch_close_job(struct batch_job *j)
         (void)outs_end(j->outs);
         j->outs = NULL;
     }
+    if (j->seen != NULL) {
+        j->told = j->seen->told;
+    }
+    jobs_seen_close(j->seen, &j->seen_lock);
+    j->seen = NULL;
     (void)fd_close(&j->wallet_guard);
 }
 
@@ -210,8 +215,8 @@ take_state(struct batch_job *j, const struct rec *holder)
     state_free(&j->state);
     j->state = st;
     j->has_state = true;
-    notifycmd_state(j->b->c, j->r.notify, &j->notified, &j->state,
-                    session_host(j->host->session)->name);
+    notifycmd_state(j->b->c, j->r.notify, j->seen != NULL ? &j->seen->told : &j->told,
+                    &j->state, session_host(j->host->session)->name);
     j->stage = is_out_there(j) ? BATCH_ACCEPTED : j->stage;
     if (st.phase >= JOB_SNAPSHOTTING) {
         give_back(j);
@@ -428,6 +433,18 @@ encode_spec(struct batch_job *j, const struct build_report *report, struct err *
     return 0;
 }
 
+/* Who attaches to it goes on with --notify, once we are gone. */
+static void
+open_seen(struct batch_job *j)
+{
+    struct err e;
+
+    if (j->r.notify != NULL && jobs_seen_open_to_tell(j->b->cl->home, j->record.id,
+                                                      &j->seen, &j->seen_lock, &e) != 0) {
+        say_more(j->b->c, "%s", e.msg);
+    }
+}
+
 /* Its record, and its cap held; from then on the host may be asked
  * (runner/client/wallet.h). */
 static int
@@ -452,6 +469,7 @@ hold(struct batch_job *j, struct err *e)
     }
     if (rc == 0) {
         fetch_unsubmitted(j->fetch);
+        open_seen(j);
     }
     j->record.unsent[0] = '\0';
     if (rc == 0) {

@@ -15,7 +15,6 @@
 #include "runner/client/ship.h"
 #include "runner/client/snaps.h"
 #include "runner/client/wishes.h"
-#include "runner/job/notify.h"
 #include "runner/job/state.h"
 
 /*
@@ -67,7 +66,9 @@ struct batch_job {
     struct call *submit;
     struct call *follow;
     struct job_state state;
-    struct notify_seen notified;
+    struct job_seen *seen; /* what --notify was told of; NULL: only here */
+    int seen_lock;
+    uint64_t told;
     bool has_state;
     int64_t final_boot_ns; /* when its end was seen; 0: not yet */
     int code;              /* of a job that is done */

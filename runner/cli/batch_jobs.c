@@ -51,6 +51,7 @@ add_job(struct batch *b, int64_t index)
     j->b = b;
     j->index = index;
     j->wallet_guard = -1;
+    j->seen_lock = -1;
     j->charge_fen = -1;
     spec_init(&j->r.spec);
     state_init(&j->state);

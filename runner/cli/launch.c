@@ -227,8 +227,10 @@ prepare_follow(struct launch *l, struct err *e)
         .events = &launch_follow_events,
         .ctx = l,
     };
+    bool tells; /* nobody else knows of the job yet */
 
-    if (jobs_seen_open(l->cl->home, l->r->spec.job, &l->seen, &l->seen_lock, e) != 0) {
+    if (jobs_seen_open(l->cl->home, l->r->spec.job, &l->seen, &l->seen_lock, &tells, e) !=
+        0) {
         say_more(l->c, "%s", e->msg);
     }
     o.seen = l->seen != NULL ? l->seen : &l->unmapped;

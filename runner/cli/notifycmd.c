@@ -79,14 +79,16 @@ notifycmd_run(const struct cli *c, const char *command, const char *event,
 }
 
 void
-notifycmd_state(const struct cli *c, const char *command, struct notify_seen *seen,
+notifycmd_state(const struct cli *c, const char *command, uint64_t *told,
                 const struct job_state *st, const char *host)
 {
+    struct notify_seen seen = notify_seen_unpack(*told);
     const char *event;
 
-    while (command != NULL && (event = notify_next(seen, st)) != NULL) {
+    while (command != NULL && (event = notify_next(&seen, st)) != NULL) {
         notifycmd_run(c, command, event, st, host);
     }
+    *told = notify_seen_pack(&seen);
 }
 
 void

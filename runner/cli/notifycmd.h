@@ -17,8 +17,11 @@ struct notifycmds {
     size_t n;
 };
 
-/* Run it (NULL: nothing) for each event that the state has beyond what was seen. */
-void notifycmd_state(const struct cli *c, const char *command, struct notify_seen *seen,
+/*
+ * Run it (NULL: nothing) for each event that the state has beyond what was told
+ * (notify_seen_pack).
+ */
+void notifycmd_state(const struct cli *c, const char *command, uint64_t *told,
                      const struct job_state *st, const char *host);
 
 /* Run that command, told of that event in that state. host may be NULL. */

@@ -161,6 +161,7 @@ watch_job(struct cli *c, const char *what, const struct watch_want *w, struct er
     struct job_record job;
     struct job_seen none = {.out = 0};
     struct job_seen *seen = NULL;
+    bool tells = false;
     int lock = -1;
     int rc = -1;
 
@@ -169,11 +170,13 @@ watch_job(struct cli *c, const char *what, const struct watch_want *w, struct er
         context_job(c, &cl, what, WATCH_PATIENCE_NS, &job, &x.session, e) != 0) {
         goto out;
     }
-    if (w->go_on && jobs_seen_open(cl.home, job.id, &seen, &lock, e) != 0) {
+    if (w->go_on && jobs_seen_open(cl.home, job.id, &seen, &lock, &tells, e) != 0) {
         say_more(c, "%s", e->msg);
     }
     x.alerts.notify = job.notify;
-    x.alerts.told = lock != -1 ? &seen->told : NULL;
+    x.alerts.told = tells ? &seen->told : NULL;
+    /* Who looks once, or ends it, does not wait for its limits. */
+    x.alerts.silent = w->only_present || w->first != NULL;
     if (w->first != NULL && w->first(x.session, &job, w->ctx, e) != 0) {
         goto out;
     }

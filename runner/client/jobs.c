@@ -396,15 +396,13 @@ jobs_find(const struct home *home, const char *what, struct job_record *out,
 
 /* ---- what was seen ---- */
 
-int
-jobs_seen_open(const struct home *home, const char *id, struct job_seen **out, int *lock,
-               struct err *e)
+/* Made with zeros if missing. */
+static int
+open_seen(const struct home *home, const char *id, int *out, struct err *e)
 {
     char *name = xasprintf("%s.seen", id);
     char *path = NULL;
     int fd = -1;
-    bool first;
-    void *map;
     int failed;
     int rc = -1;
 
@@ -417,29 +415,86 @@ jobs_seen_open(const struct home *home, const char *id, struct job_seen **out, i
         goto out;
     }
     /* A hole in a mapped file that the disk cannot fill would be a SIGBUS. */
-    failed = posix_fallocate(fd, 0, sizeof **out);
+    failed = posix_fallocate(fd, 0, sizeof(struct job_seen));
     if (failed != 0) {
         err_set_sys(e, failed, "cannot write '%s'", path);
         goto out;
     }
-    first = flock(fd, LOCK_EX | LOCK_NB) == 0;
-    map = mmap(NULL, sizeof **out, PROT_READ | PROT_WRITE,
-               first ? MAP_SHARED : MAP_PRIVATE, fd, 0);
-    if (map == MAP_FAILED) {
-        err_set_sys(e, errno, "cannot map '%s'", path);
-        goto out;
-    }
-    *out = map;
-    if (first) {
-        *lock = fd;
-        fd = -1;
-    }
+    *out = fd;
+    fd = -1;
     rc = 0;
 
 out:
     (void)fd_close(&fd);
     free(path);
     free(name);
+    return rc;
+}
+
+/* Who tells has a lock of its own, on what was told: who counts may be another. */
+static bool
+lock_told(int fd)
+{
+    struct flock l = {.l_type = F_WRLCK,
+                      .l_whence = SEEK_SET,
+                      .l_start = offsetof(struct job_seen, told),
+                      .l_len = sizeof(uint64_t)};
+
+    return fcntl(fd, F_OFD_SETLK, &l) == 0;
+}
+
+/* What is locked is shared, and *fd becomes *lock; else it is a copy. */
+static int
+map_seen(int *fd, bool locked, struct job_seen **out, int *lock, struct err *e)
+{
+    void *map = mmap(NULL, sizeof **out, PROT_READ | PROT_WRITE,
+                     locked ? MAP_SHARED : MAP_PRIVATE, *fd, 0);
+
+    if (map == MAP_FAILED) {
+        return err_set_sys(e, errno, "cannot map what was seen of a job");
+    }
+    *out = map;
+    if (locked) {
+        *lock = *fd;
+        *fd = -1;
+    }
+    return 0;
+}
+
+int
+jobs_seen_open(const struct home *home, const char *id, struct job_seen **out, int *lock,
+               bool *tells, struct err *e)
+{
+    int fd = -1;
+    bool first;
+    bool telling;
+    int rc;
+
+    if (open_seen(home, id, &fd, e) != 0) {
+        return -1;
+    }
+    first = flock(fd, LOCK_EX | LOCK_NB) == 0;
+    telling = first && lock_told(fd);
+    rc = map_seen(&fd, first, out, lock, e);
+    if (rc == 0) {
+        *tells = telling;
+    }
+    (void)fd_close(&fd);
+    return rc;
+}
+
+int
+jobs_seen_open_to_tell(const struct home *home, const char *id, struct job_seen **out,
+                       int *lock, struct err *e)
+{
+    int fd = -1;
+    int rc;
+
+    if (open_seen(home, id, &fd, e) != 0) {
+        return -1;
+    }
+    rc = map_seen(&fd, lock_told(fd), out, lock, e);
+    (void)fd_close(&fd);
     return rc;
 }
 

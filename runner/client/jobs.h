@@ -96,9 +96,16 @@ struct job_seen {
  * keeps count: a second one that watches the same job gets a copy of its own. *lock, -1
  * before, is what makes the first one the first; the mapping does not hold it by itself,
  * since overlayfs (a container's root) maps another file than the one that was opened.
+ * *tells: it is also the one that tells --notify.
  */
 int jobs_seen_open(const struct home *home, const char *id, struct job_seen **out,
-                   int *lock, struct err *e) MUST_USE;
+                   int *lock, bool *tells, struct err *e) MUST_USE;
+/*
+ * For who tells --notify and shows no output (a batch): the count is left to others. A
+ * copy of its own, and *lock stays -1, where another tells already.
+ */
+int jobs_seen_open_to_tell(const struct home *home, const char *id, struct job_seen **out,
+                           int *lock, struct err *e) MUST_USE;
 void jobs_seen_close(struct job_seen *s, int *lock); /* NULL, -1 allowed */
 
 #endif

@@ -86,6 +86,13 @@ await 30 "told of four fifths" line "there cost-80 c"
 count "cost-80 c" 1
 count "cost-100 c" 1
 grep -q 'there ended c ended cost 104 1[012]\...\? 12.00' "$told" || fail "the end by cost: $(cat "$told")"
+note "who looks once, or ends it, is told nothing of its cap"
+expect 0 gpurun -q -d --name c2 --max-cost 12 --notify-host "$work/tell there $told" -- sleep 600
+await 60 "half of it" line "there cost-50 c2"
+expect 0 gpurun logs c2
+hasnt 'of the cap' "$work/err"
+expect 137 gpurun stop --now c2
+hasnt 'of the cap' "$work/err"
 owner price set cpu=0 >/dev/null
 
 note "ten minutes before a limit; not for what never had them"
@@ -116,6 +123,28 @@ await 30 "told of the end" line "here ended g ended stopped"
 expect 137 gpurun attach g
 count "limit g" 1
 count "ended g" 1
+
+note "a batch that lives tells for its jobs, whoever is attached; of one that is gone who attaches goes on"
+echo "--name i --max-time 604s --notify '$work/tell here $told' -- sh -c 'echo out; sleep 600'" >jobs.txt
+client_bg "$work/o1" "$work/e1" run --batch jobs.txt </dev/null
+batch=$bg
+await 60 "i runs" is i state running
+client_bg "$work/o2" "$work/e2" attach i </dev/null
+first=$bg
+await 60 "told of the limit" line "here limit i running"
+await 30 "its output is seen" grep -q out "$work/o2"
+await 30 "it is said, too" grep -qF "gpurun extend" "$work/e2"
+kill -9 "$batch" "$first"
+wait "$batch" "$first" 2>/dev/null || true
+client_bg "$work/o3" "$work/e3" attach i </dev/null
+seen=$client/gpurun/jobs/$(basename "$(record i)").seen
+await 30 "it is watched" is_watched
+expect 137 gpurun -q stop --now i
+wait "$bg" 2>/dev/null || true
+await 30 "told of the end" line "here ended i ended stopped"
+count "limit i" 1
+count "ended i" 1
+[ ! -s "$work/o3" ] || fail "its output once more: $(cat "$work/o3")"
 
 note "a job whose supervisor dies is told of by who finds it"
 expect 0 as_client KEY=secret "$BUILD/bin/gpurun" -q -d --name e --notify-host "$work/tell there $told; $with_env" --env MINE=mine --secret KEY -- sleep 600

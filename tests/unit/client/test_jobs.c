@@ -81,14 +81,17 @@ jobs_seen__outlives_its_mapping(void **state)
 {
     struct job_seen *seen = NULL;
     int seen_lock = -1;
+    bool tells;
     struct err e = {0};
 
-    assert_int_equal(jobs_seen_open(*state, "jaaaaaaaaaaaa", &seen, &seen_lock, &e), 0);
+    assert_int_equal(
+        jobs_seen_open(*state, "jaaaaaaaaaaaa", &seen, &seen_lock, &tells, &e), 0);
     assert_int_equal(seen->out, 0);
     seen->out = 12345678901;
     seen->err = 7;
     jobs_seen_close(seen, &seen_lock);
-    assert_int_equal(jobs_seen_open(*state, "jaaaaaaaaaaaa", &seen, &seen_lock, &e), 0);
+    assert_int_equal(
+        jobs_seen_open(*state, "jaaaaaaaaaaaa", &seen, &seen_lock, &tells, &e), 0);
     assert_int_equal(seen->out, 12345678901);
     assert_int_equal(seen->err, 7);
     jobs_seen_close(seen, &seen_lock);
@@ -101,24 +104,67 @@ jobs_seen__is_counted_by_one_client_only(void **state)
     int first_lock = -1;
     struct job_seen *second = NULL;
     int second_lock = -1;
+    bool tells = false;
     struct err e = {0};
 
-    assert_int_equal(jobs_seen_open(*state, "jaaaaaaaaaaaa", &first, &first_lock, &e), 0);
+    assert_int_equal(
+        jobs_seen_open(*state, "jaaaaaaaaaaaa", &first, &first_lock, &tells, &e), 0);
     first->out = 100;
-    assert_int_equal(jobs_seen_open(*state, "jaaaaaaaaaaaa", &second, &second_lock, &e),
-                     0);
+    assert_int_equal(
+        jobs_seen_open(*state, "jaaaaaaaaaaaa", &second, &second_lock, &tells, &e), 0);
     assert_int_equal(second->out, 100);
     second->out += 50;
     assert_int_equal(first->out, 100);
     jobs_seen_close(first, &first_lock);
     jobs_seen_close(second, &second_lock);
-    assert_int_equal(jobs_seen_open(*state, "jaaaaaaaaaaaa", &first, &first_lock, &e), 0);
+    assert_int_equal(
+        jobs_seen_open(*state, "jaaaaaaaaaaaa", &first, &first_lock, &tells, &e), 0);
     assert_int_equal(first->out, 100);
     first->out = 101;
     jobs_seen_close(first, &first_lock);
-    assert_int_equal(jobs_seen_open(*state, "jaaaaaaaaaaaa", &first, &first_lock, &e), 0);
+    assert_int_equal(
+        jobs_seen_open(*state, "jaaaaaaaaaaaa", &first, &first_lock, &tells, &e), 0);
     assert_int_equal(first->out, 101); /* the lock went with the mapping */
     jobs_seen_close(first, &first_lock);
+}
+
+static void
+jobs_seen__is_told_by_one_client_only(void **state)
+{
+    struct job_seen *batch = NULL;
+    int batch_lock = -1;
+    struct job_seen *second = NULL;
+    int second_lock = -1;
+    struct job_seen *attached = NULL;
+    int attached_lock = -1;
+    bool tells = true;
+    struct err e = {0};
+
+    assert_int_equal(
+        jobs_seen_open_to_tell(*state, "jaaaaaaaaaaaa", &batch, &batch_lock, &e), 0);
+    batch->told = 3;
+    assert_int_equal(
+        jobs_seen_open_to_tell(*state, "jaaaaaaaaaaaa", &second, &second_lock, &e), 0);
+    assert_int_equal(second_lock, -1);
+    second->told = 4; /* a copy of its own */
+    jobs_seen_close(second, &second_lock);
+
+    /* It counts what it shows, beside that. */
+    assert_int_equal(
+        jobs_seen_open(*state, "jaaaaaaaaaaaa", &attached, &attached_lock, &tells, &e),
+        0);
+    assert_false(tells);
+    attached->out = 5;
+    jobs_seen_close(attached, &attached_lock);
+    assert_int_equal(batch->out, 5);
+    jobs_seen_close(batch, &batch_lock);
+
+    assert_int_equal(
+        jobs_seen_open(*state, "jaaaaaaaaaaaa", &attached, &attached_lock, &tells, &e),
+        0);
+    assert_true(tells);
+    assert_int_equal(attached->told, 3);
+    jobs_seen_close(attached, &attached_lock);
 }
 
 static void
@@ -158,6 +204,7 @@ main(void)
         WITH_HOME(jobs_list__passes_over_what_a_power_cut_spoiled),
         WITH_HOME(jobs_seen__outlives_its_mapping),
         WITH_HOME(jobs_seen__is_counted_by_one_client_only),
+        WITH_HOME(jobs_seen__is_told_by_one_client_only),
         WITH_HOME(jobs_save__keeps_the_end),
     };
 
