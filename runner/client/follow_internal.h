@@ -26,7 +26,7 @@ struct follow {
     struct source *source;
     struct line_times *times; /* of TIMES; NULL: not wanted */
     struct timer *lines_go_on;
-    bool open_line; /* where both outputs are one (lines.h) */
+    const struct lines *open; /* where both outputs are one (lines.h) */
     struct timer *reopen;
     int64_t reopen_ns;
     struct signal_watch *watches[5];

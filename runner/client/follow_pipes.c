@@ -296,7 +296,7 @@ make_lines(struct follow *f, struct pipe_end *p, enum logseg_stream stream)
     struct lines_options o = {.stream = stream,
                               .grep = f->o.grep,
                               .times = f->times,
-                              .open_line = one ? &f->open_line : NULL};
+                              .open = one ? &f->open : NULL};
 
     if (f->o.grep != NULL || f->o.timestamps || one) {
         p->lines = lines_new(&o);

@@ -197,9 +197,9 @@ show(struct lines *l, uint64_t last, const uint8_t *data, size_t n, bool newline
         whole = l->line.data;
     }
     if (is_wanted(l, whole != NULL ? whole : (const uint8_t *)"", len)) {
-        if (l->o.open_line != NULL) {
-            buf_add(out, "\n", *l->o.open_line ? 1 : 0);
-            *l->o.open_line = !newline;
+        if (l->o.open != NULL) {
+            buf_add(out, "\n", *l->o.open != NULL && *l->o.open != l ? 1 : 0);
+            *l->o.open = newline ? NULL : l;
         }
         if (l->o.times != NULL) {
             show_time(known, wall_ns, out);
@@ -217,6 +217,7 @@ size_t
 lines_take(struct lines *l, uint64_t offset, const uint8_t *data, size_t n,
            struct buf *out)
 {
+    bool piece_is_line = l->o.grep != NULL || l->o.times != NULL;
     size_t done = 0;
 
     while (done < n) {
@@ -225,7 +226,7 @@ lines_take(struct lines *l, uint64_t offset, const uint8_t *data, size_t n,
 
         if (l->line.len + len > LINES_LINE_MAX) { /* a piece of an endless line */
             len = LINES_LINE_MAX - l->line.len;
-            if (!show(l, offset + done + len - 1, data + done, len, true, out)) {
+            if (!show(l, offset + done + len - 1, data + done, len, piece_is_line, out)) {
                 break;
             }
             done += len;

@@ -37,16 +37,17 @@ void line_times_complete(struct line_times *t);
 
 struct lines;
 
-/* A longer line is shown in pieces of this length. */
+/* A longer line is taken in pieces of this length, which are lines of their own where
+ * they are looked at (grep) or begin with a time. */
 #define LINES_LINE_MAX ((size_t)1 << 20)
 
 struct lines_options {
     enum logseg_stream stream;
     const regex_t *grep;      /* only lines it finds something in; NULL: all */
     struct line_times *times; /* times before the lines; NULL: none */
-    /* Is the last line unfinished in the place where several streams go? Shared by them:
-     * none goes on in another's line. NULL: it goes alone. */
-    bool *open_line;
+    /* Who has left a line unfinished in the place where several streams go; NULL: nobody.
+     * Shared by them: none goes on in another's line. NULL: it goes alone. */
+    const struct lines **open;
 };
 
 struct lines *lines_new(const struct lines_options *o);

@@ -31,6 +31,9 @@ for _ in 1 2 3 4 5; do
 done
 expect 0 gpurun logs -n 1 five
 printf unfinished | cmp - "$work/out" || fail "stdout alone"
+expect 0 gpurun -q run --name endless -- sh -c 'head -c 2500000 /dev/zero | tr "\0" x'
+gpurun logs endless >"$work/both" 2>&1
+head -c 2500000 /dev/zero | tr '\0' x | cmp - "$work/both" || fail "a line longer than a MiB"
 
 note "bytes that are no text pass unharmed"
 expect 0 gpurun -q run --name odd -- printf 'a\0b\n\377\376\n\nend\n'

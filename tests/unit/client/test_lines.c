@@ -51,15 +51,18 @@ lines__are_chosen_whole_in_whatever_pieces_they_come(void **state)
 }
 
 static void
-lines__without_an_end_come_in_pieces(void **state)
+lines__without_an_end_are_looked_at_in_pieces(void **state)
 {
-    struct lines_options o = {.stream = LOGSEG_OUT};
-    struct lines *l = lines_new(&o);
+    regex_t re;
+    struct lines_options o = {.stream = LOGSEG_OUT, .grep = &re};
+    struct lines *l;
     struct buf out = BUF_INIT;
     size_t n = 2 * LINES_LINE_MAX + 5;
     uint8_t *data = xmalloc(n);
 
     (void)state;
+    assert_int_equal(regcomp(&re, "x", REG_EXTENDED), 0);
+    l = lines_new(&o);
     memset(data, 'x', n);
     assert_int_equal(lines_take(l, 0, data, n, &out), n);
     assert_true(lines_end(l, &out));
@@ -69,14 +72,41 @@ lines__without_an_end_come_in_pieces(void **state)
     buf_free(&out);
     free(data);
     lines_free(l);
+    regfree(&re);
+}
+
+static void
+lines__in_one_place_are_as_they_were_written(void **state)
+{
+    const struct lines *open = NULL;
+    struct lines_options oo = {.stream = LOGSEG_OUT, .open = &open};
+    struct lines_options eo = {.stream = LOGSEG_ERR, .open = &open};
+    struct lines *o = lines_new(&oo);
+    struct lines *e = lines_new(&eo);
+    struct buf out = BUF_INIT;
+    size_t n = 2 * LINES_LINE_MAX + 5;
+    uint8_t *data = xmalloc(n);
+
+    (void)state;
+    memset(data, 'x', n);
+    assert_int_equal(lines_take(o, 0, data, n, &out), n);
+    assert_true(lines_end(o, &out));
+    assert_int_equal(out.len, n);
+    assert_null(memchr(out.data, '\n', n));
+    assert_int_equal(lines_take(e, 0, (const uint8_t *)"e\n", 2, &out), 2);
+    assert_string_equal(buf_str(&out) + n, "\ne\n");
+    buf_free(&out);
+    free(data);
+    lines_free(o);
+    lines_free(e);
 }
 
 static void
 lines__in_one_place_go_on_in_nobody_elses(void **state)
 {
-    bool open_line = false;
-    struct lines_options oo = {.stream = LOGSEG_OUT, .open_line = &open_line};
-    struct lines_options eo = {.stream = LOGSEG_ERR, .open_line = &open_line};
+    const struct lines *open = NULL;
+    struct lines_options oo = {.stream = LOGSEG_OUT, .open = &open};
+    struct lines_options eo = {.stream = LOGSEG_ERR, .open = &open};
     struct lines *o = lines_new(&oo);
     struct lines *e = lines_new(&eo);
     struct buf both = BUF_INIT;
@@ -167,7 +197,8 @@ main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(lines__are_chosen_whole_in_whatever_pieces_they_come),
-        cmocka_unit_test(lines__without_an_end_come_in_pieces),
+        cmocka_unit_test(lines__without_an_end_are_looked_at_in_pieces),
+        cmocka_unit_test(lines__in_one_place_are_as_they_were_written),
         cmocka_unit_test(lines__in_one_place_go_on_in_nobody_elses),
         cmocka_unit_test(times__are_waited_for_and_stand_before_their_lines),
         cmocka_unit_test(times__wait_when_too_many_have_no_lines_yet),
