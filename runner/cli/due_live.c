@@ -104,6 +104,12 @@ end_copy(struct due_live *v)
     int rc = forward_finish(v->copy, &e);
 
     v->copy = NULL;
+    if (rc != 0 &&
+        e.code == ERR_NOT_FOUND) { /* replaced meanwhile: a later one is there */
+        let_go(v);
+        look_later(v);
+        return;
+    }
     if (rc != 0) {
         if (session_conn(v->to) == NULL) {
             session_close(v->to);
@@ -137,18 +143,6 @@ begin_copy(struct due_live *v, const char *to, struct err *e)
     return forward_start(&v->copy, v->from, v->to, v->snapshot, false, &v->moved, e);
 }
 
-/* l: what the host keeps, newest first. */
-static const struct snap_info *
-newest_of_job(const struct snap_infos *l, const char *job)
-{
-    for (size_t i = 0; i < l->n; i++) {
-        if (l->v[i].kept && l->v[i].job != NULL && strcmp(l->v[i].job, job) == 0) {
-            return &l->v[i];
-        }
-    }
-    return NULL;
-}
-
 static bool
 keeps(const struct snap_infos *l, const char *id)
 {
@@ -160,10 +154,11 @@ keeps(const struct snap_infos *l, const char *id)
     return false;
 }
 
+/* l: what the host keeps, newest first. */
 static void
 take_list(struct due_live *v, const struct snap_infos *l)
 {
-    const struct snap_info *newest = newest_of_job(l, v->job);
+    const struct snap_info *newest = snaps_newest_of_job(l, v->job);
     const char *to;
     struct err e;
 

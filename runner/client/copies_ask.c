@@ -68,20 +68,17 @@ ask_live(struct session *s, const struct copy_due *d, enum copy_answer *answer,
          struct copy_source *src, struct err *e)
 {
     struct snap_infos l = {NULL, 0};
+    const struct snap_info *newest;
     int rc = snaps_list(s, false, &l, NULL, e);
 
     snaps_sort(&l);
+    newest = rc == 0 ? snaps_newest_of_job(&l, d->id) : NULL;
     *answer = COPY_WAITS;
-    for (size_t i = 0; rc == 0 && i < l.n; i++) {
-        const struct snap_info *one = &l.v[i];
-
-        if (one->kept && one->job != NULL && strcmp(one->job, d->id) == 0) {
-            *answer = strcmp(one->id, d->copied) != 0 ? COPY_THERE : COPY_WAITS;
-            memcpy(src->snapshot, one->id, sizeof src->snapshot);
-            src->stored_bytes = one->stored_bytes;
-            src->live = true;
-            break;
-        }
+    if (newest != NULL) {
+        *answer = strcmp(newest->id, d->copied) != 0 ? COPY_THERE : COPY_WAITS;
+        memcpy(src->snapshot, newest->id, sizeof src->snapshot);
+        src->stored_bytes = newest->stored_bytes;
+        src->live = true;
     }
     snap_infos_free(&l);
     return rc;

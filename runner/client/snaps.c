@@ -210,6 +210,17 @@ snaps_sort(struct snap_infos *l)
 
 /* ---- finding ---- */
 
+const struct snap_info *
+snaps_newest_of_job(const struct snap_infos *l, const char *job)
+{
+    for (size_t i = 0; i < l->n; i++) {
+        if (l->v[i].kept && l->v[i].job != NULL && strcmp(l->v[i].job, job) == 0) {
+            return &l->v[i];
+        }
+    }
+    return NULL;
+}
+
 static bool
 is_called(const struct snap_info *s, const char *what)
 {

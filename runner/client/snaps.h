@@ -59,6 +59,8 @@ int snaps_take_list(const struct rec *resp, const char *host, struct snap_infos 
                     struct err *e) MUST_USE;
 /* Newest first. */
 void snaps_sort(struct snap_infos *l);
+/* Of those, the newest kept one of that job; NULL: none. */
+const struct snap_info *snaps_newest_of_job(const struct snap_infos *l, const char *job);
 
 /*
  * Which of l a word means: an id, "@last", a unique prefix of an id, or the newest of a
