@@ -84,6 +84,9 @@ arrive(struct cli *c, struct client *cl, struct data_ref *ref, struct bring_want
     struct arrival a;
     int rc;
 
+    if (land_check(target, e) != 0) {
+        return -1;
+    }
     want->progress = on_fetched;
     want->ctx = &a;
     lo->progress = on_written;

@@ -361,7 +361,7 @@ write_view(const struct cli *c, const struct bill_options *o, const struct buf *
     if (o->output == NULL) {
         return out_write(out, e);
     }
-    if (land_check_file(AT_FDCWD, o->output, e) != 0 ||
+    if (land_check_file(AT_FDCWD, o->output, o->output, e) != 0 ||
         file_replace(o->output, out->data, out->len, e) != 0) {
         return -1;
     }

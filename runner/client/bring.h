@@ -84,14 +84,14 @@ struct bring_listing_at {
 int bring_listing_read(void *ctx, void *to, size_t n, size_t *got, struct err *e);
 
 /*
- * Make what was brought appear at target (a path that does not exist yet, or, with
- * replace, may be replaced if it is no directory): whole or not at all.
+ * ERR_EXISTS: that name (beneath dir_fd, AT_FDCWD: here; shown so) is a device, pipe or
+ * socket, or a link to one: root would take /dev/null or /dev/stdout from all others.
  */
-/*
- * ERR_EXISTS: that name (beneath dir_fd, AT_FDCWD: here) is a device, pipe or socket, or
- * a link to one: root would take /dev/null or /dev/stdout from all others.
- */
-int land_check_file(int dir_fd, const char *name, struct err *e) MUST_USE;
+int land_check_file(int dir_fd, const char *name, const char *shown,
+                    struct err *e) MUST_USE;
+/* Before anything is fetched for it: could anything land at target at all? */
+int land_check(const char *target, struct err *e) MUST_USE;
+
 struct land_options {
     bool exact;
     bool replace;
@@ -103,6 +103,10 @@ struct land_options {
 };
 /* How many bytes of contents that is; 0: it cannot be told. */
 uint64_t land_bytes(struct scratch *from, const struct brought *what);
+/*
+ * Make what was brought appear at target (a path that does not exist yet, or, with
+ * replace, may be replaced if it is no directory): whole or not at all.
+ */
 int land_tree(struct scratch *from, const struct brought *what, const char *target,
               const struct land_options *o, struct err *e) MUST_USE;
 

@@ -38,7 +38,7 @@ leads_to_descriptor(int dir_fd, const char *name)
 }
 
 int
-land_check_file(int dir_fd, const char *name, struct err *e)
+land_check_file(int dir_fd, const char *name, const char *shown, struct err *e)
 {
     struct stat st;
 
@@ -50,7 +50,7 @@ land_check_file(int dir_fd, const char *name, struct err *e)
     return err_set(e, ERR_EXISTS,
                    _("'%s' is there already and no file, so it is not replaced: "
                      "name another place"),
-                   name);
+                   shown);
 }
 
 static int
@@ -74,12 +74,23 @@ open_parent(struct landing *l, const char *target, struct err *e)
                strcmp(l->base, "/") == 0) {
         rc = err_set(e, ERR_EXISTS, _("'%s' is there already"), target);
     } else {
-        rc = land_check_file(l->parent_fd, l->base, e);
+        rc = land_check_file(l->parent_fd, l->base, target, e);
     }
 
 out:
     free(copy);
     free(base_copy);
+    return rc;
+}
+
+int
+land_check(const char *target, struct err *e)
+{
+    struct landing l = {.parent_fd = -1, .staging_fd = -1};
+    int rc = open_parent(&l, target, e);
+
+    (void)fd_close(&l.parent_fd);
+    free(l.base);
     return rc;
 }
 

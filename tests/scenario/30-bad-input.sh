@@ -159,7 +159,8 @@ expect 0 gpurun -q bill # what it keeps to be quicker is there
 mkfifo "$work/pipe"
 ln -s /proc/self/fd/1 "$work/stdout"
 for there in "$work/pipe" "$work/stdout"; do
-    refuse 100 'is not replaced' cp left:data.txt "$there"
+    refuse 100 "'$there' is there already and no file, so it is not replaced" cp left:data.txt "$there"
+    refuse 100 'is not replaced' cp left:nothing "$there" # before it is looked for
     refuse 100 'is not replaced' bill --plot -o "$there"
 done
 refuse 100 'a name is wanted' cp left:data.txt ''
