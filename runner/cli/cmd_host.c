@@ -157,9 +157,14 @@ meet_host(struct cli *c, struct host *h, const struct host_options *ho, int64_t 
     int rc = -1;
 
     if (context_open(&cl, c, e) != 0 || session_open(&s, &cl, h, &o, e) != 0 ||
-        session_wait_up(s, e) != 0 ||
-        (ho->park != NULL && session_park(s, ho->park, park_s, e) != 0)) {
+        session_wait_up(s, e) != 0) {
         goto out;
+    }
+    if (ho->park != NULL) {
+        if (session_park(s, ho->park, park_s, e) != 0) {
+            goto out;
+        }
+        c->stage = STAGE_CHANGED;
     }
     h->pinned = true;
     h->key = session_info(s)->key;

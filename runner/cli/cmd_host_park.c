@@ -77,6 +77,7 @@ change(struct cli *c, struct host *h, struct session *s, const char *command,
     if (session_park(s, command, after_s, e) != 0) {
         return -1;
     }
+    c->stage = STAGE_CHANGED;
     hostview_remember(h, session_info(s));
     return h->local ? 0 : hosts_save(c->home, h, false, e);
 }

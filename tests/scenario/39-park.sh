@@ -129,6 +129,11 @@ expect 0 gpurun plan -- true
 has "last time that did not work: exit status 3"
 [ "$(grep -c failed "$parked")" = 1 ] || fail "tried again at once"
 
+note "what is printed nowhere has changed all the same"
+rc=0
+gpurun host park local "echo >>$parked" --park-after 1h >/dev/full 2>"$work/err" || rc=$?
+[ "$rc" = 102 ] || fail "exit status $rc: $(cat "$work/err")"
+
 note "not any more"
 expect 0 gpurun host park local none
 has "local is not parked by itself"
