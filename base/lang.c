@@ -2,7 +2,6 @@
 
 #include <langinfo.h>
 #include <locale.h>
-#include <stdbool.h>
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
@@ -86,6 +85,12 @@ find_dir(void)
     return NULL;
 }
 
+bool
+lang_utf8(void)
+{
+    return strcmp(nl_langinfo(CODESET), "UTF-8") == 0;
+}
+
 void
 lang_start(const char *dir)
 {
@@ -97,7 +102,7 @@ lang_start(const char *dir)
     }
     /* Numbers are for programs as much as for people. */
     (void)setlocale(LC_NUMERIC, "C");
-    if (dir != NULL && strcmp(nl_langinfo(CODESET), "UTF-8") == 0) {
+    if (dir != NULL && lang_utf8()) {
         (void)bindtextdomain(DOMAIN, dir);
         (void)textdomain(DOMAIN);
     }

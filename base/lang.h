@@ -2,6 +2,7 @@
 #define BASE_LANG_H
 
 #include <libintl.h>
+#include <stdbool.h>
 
 #include "base/err.h"
 
@@ -16,6 +17,9 @@
 #define NP_(one, many, n) ngettext((one), (many), (unsigned long)(n))
 /* How a LANGUAGE that is ours alone is marked: what we start does not inherit it. */
 #define LANG_MARK ":gpurun"
+
+/* May what is shown be UTF-8, as ¥ and … are? */
+bool lang_utf8(void);
 
 /* A word that means several things: in this context. */
 const char *lang_in(const char *context, const char *word);

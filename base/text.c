@@ -487,6 +487,12 @@ text_of_file(struct buf *b, char **text, struct err *e)
 }
 
 bool
+text_same(const char *a, const char *b)
+{
+    return a == NULL || b == NULL ? a == b : strcmp(a, b) == 0;
+}
+
+bool
 text_ends_with(const char *s, const char *end)
 {
     size_t n = strlen(s);

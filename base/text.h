@@ -51,6 +51,8 @@ void text_base64(struct buf *out, const void *data, size_t len);
 int text_of_file(struct buf *b, char **text, struct err *e) MUST_USE;
 /* Single-quote s for a POSIX shell. */
 void text_shell_quote(struct buf *out, const char *s);
+/* Equal, or both NULL? */
+bool text_same(const char *a, const char *b);
 /* Does s end so, with something before it? */
 bool text_ends_with(const char *s, const char *end);
 /* Does name match the glob pattern (fnmatch without flags)? */

@@ -1,12 +1,7 @@
 #include <string.h>
 
+#include "base/text.h"
 #include "storage/change_internal.h"
-
-static bool
-same_text(const char *a, const char *b)
-{
-    return (a == NULL || b == NULL) ? a == b : strcmp(a, b) == 0;
-}
 
 static bool
 same_extents(const struct tree_entry *a, const struct tree_entry *b)
@@ -28,10 +23,10 @@ change_same_meta(const struct tree_entry *a, const struct tree_entry *b)
 {
     return a->type == b->type && a->damage == b->damage && a->opaque == b->opaque &&
            a->hard_link == b->hard_link && a->mode == b->mode && a->uid == b->uid &&
-           a->gid == b->gid && same_text(a->user, b->user) &&
-           same_text(a->group, b->group) && a->mtime_ns == b->mtime_ns &&
+           a->gid == b->gid && text_same(a->user, b->user) &&
+           text_same(a->group, b->group) && a->mtime_ns == b->mtime_ns &&
            a->size == b->size && a->stored == b->stored &&
-           a->target_len == b->target_len && same_text(a->target, b->target) &&
+           a->target_len == b->target_len && text_same(a->target, b->target) &&
            a->dev_major == b->dev_major && a->dev_minor == b->dev_minor &&
            tree_same_xattrs(a, b) && same_extents(a, b);
 }

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/text.h"
 #include "runner/cli/batch_internal.h"
 #include "runner/cli/ending.h"
 #include "runner/cli/launch_internal.h"
@@ -299,11 +300,8 @@ wants_the_same(const struct batch_job *a, const struct batch_job *b)
 {
     const struct place_want *x = &a->r.want;
     const struct place_want *y = &b->r.want;
-    bool same_host = a->r.host == NULL || b->r.host == NULL
-                         ? a->r.host == b->r.host
-                         : strcmp(a->r.host, b->r.host) == 0;
 
-    return same_host && a->r.n_data == 0 && b->r.n_data == 0 &&
+    return text_same(a->r.host, b->r.host) && a->r.n_data == 0 && b->r.n_data == 0 &&
            a->r.spec.count == b->r.spec.count && x->device.count == y->device.count &&
            x->max_price_uyuan == y->max_price_uyuan && x->time_s == y->time_s &&
            strcmp(x->device.device_class, y->device.device_class) == 0 &&

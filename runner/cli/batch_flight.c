@@ -53,22 +53,12 @@ batch_close_job(struct batch_job *j)
     (void)fd_close(&j->wallet_guard);
 }
 
-/*
- * Never taken: no job, and its money is free again. why: what is told anyway, and not
- * twice; or NULL.
- */
 static void
-forget(struct batch_job *j, const struct err *why)
+forget(const struct batch_job *j, const struct err *why)
 {
-    struct session *s = j->host != NULL ? j->host->session : NULL;
-    bool up = s != NULL && session_state(s) == SESSION_UP;
-    struct err e;
-
-    if (purse_release(j->b->purse, up ? s : NULL, &j->grant, &e) != 0 &&
-        (why == NULL || strcmp(e.msg, why->msg) != 0)) {
-        say(j->b->c, "%s", e.msg);
-    }
-    jobs_forget(j->b->cl->home, j->record.id);
+    launch_forget(j->b->c, j->b->cl, j->b->purse,
+                  j->host != NULL ? j->host->session : NULL, &j->grant, j->record.id,
+                  why);
 }
 
 static void

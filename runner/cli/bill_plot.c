@@ -2,6 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/lang.h"
 #include "base/text.h"
 #include "meter/money.h"
 #include "runner/cli/bill.h"
@@ -78,9 +79,9 @@ text_bar(struct buf *out, int64_t eighths)
     static const char *const parts[EIGHTHS] = {"", "▏", "▎", "▍", "▌", "▋", "▊", "▉"};
 
     for (; eighths >= EIGHTHS; eighths -= EIGHTHS) {
-        buf_add_str(out, out_utf8() ? "█" : "#");
+        buf_add_str(out, lang_utf8() ? "█" : "#");
     }
-    buf_add_str(out, out_utf8() ? parts[eighths] : eighths > 0 ? "#" : "");
+    buf_add_str(out, lang_utf8() ? parts[eighths] : eighths > 0 ? "#" : "");
 }
 
 static void

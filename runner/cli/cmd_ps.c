@@ -153,12 +153,12 @@ cell_device(struct table *t, const struct job_state *st)
 {
     const struct state_device *d = st->n_devices > 0 ? &st->devices[0] : NULL;
 
-    if (d == NULL || strcmp(d->device_class, "cpu") == 0) {
-        table_cellf(t, NP_("%" PRId64 " core", "%" PRId64 " cores", st->count),
-                    st->count);
-    } else {
-        table_cellf(t, "%zux %s", st->n_devices, d->type);
-    }
+    bool cpu = d == NULL || strcmp(d->device_class, "cpu") == 0;
+    char *text = cpu ? out_devices("cpu", "", st->count)
+                     : out_devices(d->device_class, d->type, (int64_t)st->n_devices);
+
+    table_cell(t, text);
+    free(text);
 }
 
 static void

@@ -43,6 +43,8 @@ struct moving {
     const char *what;
     uint64_t done_bytes;
     uint64_t total_bytes; /* 0: unknown */
+    bool fetching;
+    struct sync_stats fetched; /* while it is */
     size_t n_left;
 };
 
@@ -50,9 +52,14 @@ static void
 moving_line(void *ctx, struct buf *out)
 {
     struct moving *m = ctx;
+    int64_t elapsed_ns = progress_elapsed_ns(m->progress);
 
     buf_printf(out, "%s: ", m->what);
-    progress_amount(out, m->done_bytes, m->total_bytes, progress_elapsed_ns(m->progress));
+    if (m->fetching) {
+        progress_fetched(out, &m->fetched, (int64_t)m->total_bytes, elapsed_ns);
+    } else {
+        progress_amount(out, m->done_bytes, m->total_bytes, elapsed_ns);
+    }
 }
 
 static void
@@ -60,6 +67,7 @@ moving_begin(struct moving *m, const char *what, uint64_t total_bytes)
 {
     progress_end(m->progress);
     m->what = what;
+    m->fetching = false;
     m->done_bytes = 0;
     m->total_bytes = total_bytes;
     m->progress = progress_start(m->c, m->loop, moving_line, m);
@@ -81,7 +89,7 @@ on_fetched(void *ctx, const struct sync_stats *st)
 {
     struct moving *m = ctx;
 
-    m->done_bytes = st->wire_bytes < m->total_bytes ? st->wire_bytes : m->total_bytes;
+    m->fetched = *st;
 }
 
 static void
@@ -229,6 +237,8 @@ fetch(struct client *cl, struct data_ref *ref, struct moving *m, struct scratch 
     }
     snap_info_init(&info);
     moving_begin(m, _("fetching"), (uint64_t)ref->info.stored_bytes);
+    m->fetching = true;
+    m->fetched = (struct sync_stats){0};
     if (snaps_show(ref->session, ref->snapshot, &info, manifest, e) != 0 ||
         bring_tree(cl, ref->session, to, &want, got, e) != 0) {
         snap_info_free(&info);

@@ -286,22 +286,25 @@ end_attempt(struct launch *l)
     (void)fd_close(&l->wallet_guard);
 }
 
-/*
- * The host never took it: no job, and its money is free again. The record goes last: as
- * long as it is there, who is killed here leaves something that tells what is held. why:
- * what is told anyway, and not twice; or NULL.
- */
-static void
-forget(struct launch *l, const struct err *why)
+void
+launch_forget(const struct cli *c, const struct client *cl, struct purse *purse,
+              struct session *s, const struct grant *g, const char *job,
+              const struct err *why)
 {
-    bool up = l->session != NULL && session_state(l->session) == SESSION_UP;
+    bool up = s != NULL && session_state(s) == SESSION_UP;
     struct err e;
 
-    if (purse_release(l->purse, up ? l->session : NULL, &l->grant, &e) != 0 &&
+    if (purse_release(purse, up ? s : NULL, g, &e) != 0 &&
         (why == NULL || strcmp(e.msg, why->msg) != 0)) {
-        say(l->c, "%s", e.msg);
+        say(c, "%s", e.msg);
     }
-    jobs_forget(l->cl->home, l->record.id);
+    jobs_forget(cl->home, job);
+}
+
+static void
+forget(const struct launch *l, const struct err *why)
+{
+    launch_forget(l->c, l->cl, l->purse, l->session, &l->grant, l->record.id, why);
 }
 
 /* Hold the cap; from then on the host may be asked. */

@@ -82,6 +82,14 @@ void launch_fill_record(struct job_record *rec, const struct run_request *r,
                         const struct buf *spec);
 struct rec *launch_submit_request(const struct grant *g, const struct buf *spec_bytes,
                                   const struct strings *secrets);
+/*
+ * The host of s (NULL: none) never took that job: none is there, and its money is free
+ * again. The record goes last: as long as it is there, who is killed here leaves
+ * something that tells what is held. why: what is told anyway, and not twice; or NULL.
+ */
+void launch_forget(const struct cli *c, const struct client *cl, struct purse *purse,
+                   struct session *s, const struct grant *g, const char *job,
+                   const struct err *why);
 
 /* launch_from.c: --from: find the snapshot; bring it to where the job will run. */
 int launch_find_from(struct launch *l, struct err *e) MUST_USE;

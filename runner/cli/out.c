@@ -2,7 +2,7 @@
 
 #include <assert.h>
 #include <errno.h>
-#include <langinfo.h>
+#include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -165,12 +165,6 @@ out_columns(void)
     return out_columns_of(STDERR_FILENO);
 }
 
-bool
-out_utf8(void)
-{
-    return strcmp(nl_langinfo(CODESET), "UTF-8") == 0;
-}
-
 /* ---- money and time ---- */
 
 const char *
@@ -192,6 +186,14 @@ out_price(int64_t uyuan, const char *per, char out[OUT_MONEY_MAX])
     money_format_uyuan(uyuan, text);
     (void)snprintf(out, OUT_MONEY_MAX, "%s%s/%s", yuan_sign(), text, per);
     return out;
+}
+
+char *
+out_devices(const char *device_class, const char *type, int64_t n)
+{
+    return strcmp(device_class, "cpu") == 0
+               ? xasprintf(NP_("%" PRId64 " core", "%" PRId64 " cores", n), n)
+               : xasprintf("%" PRId64 "x %s", n, type);
 }
 
 const char *

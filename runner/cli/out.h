@@ -38,12 +38,13 @@ bool out_stdout_closed(const struct err *e);
 bool out_is_terminal(int fd); /* and TERM is not dumb */
 int out_columns(void);        /* of the terminal on stderr; 80 if unknown */
 int out_columns_of(int fd);
-bool out_utf8(void); /* may ¥ and … be written? */
 
 /* "¥1.88" or "CNY 1.88"; with a price, "¥1.88/h". */
 #define OUT_MONEY_MAX 48
 const char *out_fen(int64_t fen, char out[OUT_MONEY_MAX]);
 const char *out_price(int64_t uyuan, const char *per, char out[OUT_MONEY_MAX]);
+/* "4 cores", "2x 4090"; malloc'ed, not escaped. */
+char *out_devices(const char *device_class, const char *type, int64_t n);
 /* Local time without fraction and year where that is clear: "11-23 22:42:35 +0800". */
 #define OUT_TIME_MAX 48
 const char *out_time(int64_t wall_ns, char out[OUT_TIME_MAX]);

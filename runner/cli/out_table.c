@@ -5,6 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/lang.h"
 #include "base/text.h"
 #include "runner/cli/out.h"
 
@@ -178,7 +179,7 @@ fit(const struct table *t, int columns, int *widths)
 static void
 print_cell(struct buf *out, const char *text, int width, bool right, bool last)
 {
-    const char *dots = out_utf8() ? "…" : "~";
+    const char *dots = lang_utf8() ? "…" : "~";
     int gap = width - text_width(text);
     struct buf b = BUF_INIT;
 

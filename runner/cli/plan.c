@@ -28,16 +28,20 @@ is_cpu(const struct plan *p)
 char *
 plan_device(const struct plan *p)
 {
-    int64_t n = p->request->spec.count;
+    const struct job_spec *s = &p->request->spec;
     char type[64];
     char name[128];
+    char *devices = out_devices(
+        s->device_class, text_escape_to(type, sizeof type, p->chosen->type), s->count);
+    char *all;
 
     if (is_cpu(p)) {
-        return xasprintf(NP_("%" PRId64 " core", "%" PRId64 " cores", n), n);
+        return devices;
     }
-    return xasprintf("%" PRId64 "x %s (%s)", n,
-                     text_escape_to(type, sizeof type, p->chosen->type),
-                     text_escape_to(name, sizeof name, p->chosen->device_name));
+    all = xasprintf("%s (%s)", devices,
+                    text_escape_to(name, sizeof name, p->chosen->device_name));
+    free(devices);
+    return all;
 }
 
 static const char *

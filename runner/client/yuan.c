@@ -1,10 +1,9 @@
 #include "runner/client/yuan.h"
 
-#include <langinfo.h>
-#include <string.h>
+#include "base/lang.h"
 
 const char *
 yuan_sign(void)
 {
-    return strcmp(nl_langinfo(CODESET), "UTF-8") == 0 ? "¥" : "CNY ";
+    return lang_utf8() ? "¥" : "CNY ";
 }

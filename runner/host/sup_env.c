@@ -5,6 +5,7 @@
 
 #include "base/buf.h"
 #include "base/file.h"
+#include "base/text.h"
 #include "runner/host/activate.h"
 #include "runner/host/caches.h"
 #include "runner/host/conda.h"
@@ -72,12 +73,6 @@ use_prefix(struct sup *s, const char *prefix, const char *variable)
     free(bin);
 }
 
-static bool
-is_same(const char *a, const char *b)
-{
-    return (a == NULL || b == NULL) ? a == b : strcmp(a, b) == 0;
-}
-
 /*
  * What activating changed, but for what is the job's own: by --env, a secret, or ours. A
  * PATH of the job's own is left to begin with the environment's programs.
@@ -99,7 +94,7 @@ take_over(struct sup *s, const struct strings *after)
         const char *was = env_get(&s->login, name);
         const char *is = env_get(after, name);
 
-        if (is_same(was, is) || !is_same(was, env_get(&s->env, name))) {
+        if (text_same(was, is) || !text_same(was, env_get(&s->env, name))) {
             continue;
         }
         if (is == NULL) {
