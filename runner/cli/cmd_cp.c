@@ -21,6 +21,7 @@
 #include "runner/client/bring.h"
 #include "runner/client/forward.h"
 #include "runner/client/i18n.h"
+#include "runner/client/room.h"
 #include "runner/client/ship.h"
 #include "runner/client/tmpdir.h"
 #include "runner/job/verbs.h"
@@ -95,14 +96,15 @@ local_target(const struct side *dst, const struct side *src)
     return xstrdup(dst->path);
 }
 
+/* within: the target is none of the user's, but lies beneath our home. */
 static int
 bring_here(struct cli *c, struct client *cl, const struct side *src, const char *target,
-           struct err *e)
+           const struct home *within, struct err *e)
 {
     struct data_ref ref = {.session = NULL};
     struct bring_want want = {.snapshot = NULL};
     struct extract_report report = {.n_lost_metadata = 0};
-    struct land_options lo = {.replace = true, .report = &report};
+    struct land_options lo = {.replace = true, .home = within, .report = &report};
     int rc;
 
     if (find_data(c, cl, src->what, true, &ref, e) != 0) {
@@ -124,7 +126,7 @@ copy_here(struct cli *c, const struct side *src, const struct side *dst, struct 
     int rc = -1;
 
     if (context_open(&cl, c, e) == 0) {
-        rc = bring_here(c, &cl, src, target, e);
+        rc = bring_here(c, &cl, src, target, NULL, e);
     }
     context_close(&cl);
     free(target);
@@ -155,8 +157,10 @@ copy_file(const char *from, int to_dir_fd, const char *name, mode_t mode, struct
             free(block);
         }
     }
-    if (n != 0 || fd_close(&out) != 0) {
+    if (in == -1) {
         err_set_sys(e, errno, _("cannot read '%s'"), from);
+    } else if (n != 0 || fd_close(&out) != 0) {
+        err_set_sys(e, errno, _("cannot copy '%s'"), from);
         n = -1;
     }
     (void)fd_close(&in);
@@ -186,7 +190,7 @@ stage_file(struct home *home, const char *from, const char *name, struct tmpdir 
     rc = fd == -1 ? err_set_sys(e, errno, "cannot open '%s'", dir->path)
                   : copy_file(from, fd, name, st.st_mode, e);
     (void)fd_close(&fd);
-    return rc;
+    return rc == 0 ? 0 : room_full_home(home, e);
 }
 
 static int
@@ -376,7 +380,7 @@ copy_across(struct cli *c, const struct side *src, const struct side *dst, struc
         goto out;
     }
     here.path = path_join(dir.path, name);
-    if (bring_here(c, &cl, src, here.path, e) == 0) {
+    if (bring_here(c, &cl, src, here.path, cl.home, e) == 0) {
         if (lstat(here.path, &st) != 0 ||
             (!S_ISDIR(st.st_mode) && !S_ISREG(st.st_mode))) {
             err_set(e, ERR_INVALID, _("'%s' is neither file nor folder"), src->path);

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/buf.h"
+#include "base/text.h"
 #include "runner/cli/commands.h"
 #include "runner/cli/context.h"
 #include "runner/cli/find.h"
@@ -195,16 +196,11 @@ take_data(struct run_request *r, const struct job_spec *old, struct err *e)
     return 0;
 }
 
-static bool
-is_same(const char *a, const char *b)
-{
-    return a == NULL || b == NULL ? a == b : strcmp(a, b) == 0;
-}
-
 /*
  * Another one, or the job's own. That has its key anew, of the files that it will see: a
  * layer of others must never be called by it. Of the same code and the same interpreter
- * the job may have the layer that it had, though it has changed such a file itself.
+ * the job may have the layer that it had, though it has changed such a file itself: the
+ * host is asked for that before its files are (launch_find_setup).
  */
 static int
 take_setup(struct client *cl, struct run_request *r, const struct run_options *o,
@@ -215,14 +211,13 @@ take_setup(struct client *cl, struct run_request *r, const struct run_options *o
     if (command == NULL) {
         return 0;
     }
-    if (launch_fill_setup(cl, r, command, ref->session, e) != 0) {
-        return -1;
-    }
-    if (o->setup == NULL && !o->with_code && is_same(r->spec.python, old->python) &&
-        is_same(r->spec.conda, old->conda)) {
+    if (o->setup == NULL && !o->with_code && text_same(r->spec.python, old->python) &&
+        text_same(r->spec.conda, old->conda) && r->spec.venv == NULL) {
+        r->spec.setup = xstrdup(command);
         r->setup_had = xstrdup(old->setup_key);
+        return 0;
     }
-    return 0;
+    return launch_fill_setup(cl, r, command, ref->session, e);
 }
 
 /* What is shipped: nothing, or the directory the job came from. */

@@ -125,9 +125,21 @@ ask_setup(struct launch *l, const char *key, bool *ready, struct err *e)
     return rc;
 }
 
+/* The set-up of that key is the one. */
+static int
+use_setup(struct launch *l, const char *key, struct err *e)
+{
+    struct job_spec *s = &l->r->spec;
+
+    free(s->setup_key);
+    s->setup_key = xstrdup(key);
+    return ask_setup(l, key, &l->plan.setup_ready, e);
+}
+
 /*
  * What a job that is resumed had is what it goes on with, where the host has that still:
- * else the set-up runs on the files that there are now, and theirs is the key.
+ * else the set-up runs on the files that there are now, and theirs is the key. Nothing of
+ * these is fetched before.
  */
 int
 launch_find_setup(struct launch *l, struct err *e)
@@ -138,20 +150,21 @@ launch_find_setup(struct launch *l, struct err *e)
     if (r->spec.setup == NULL) {
         return 0;
     }
+    if (r->setup_had != NULL) {
+        if (use_setup(l, r->setup_had, e) != 0) {
+            return -1;
+        }
+        if (l->plan.setup_ready) {
+            return 0;
+        }
+    }
     if (r->setup_made == NULL) {
+        if (r->setup_had != NULL && launch_key_setup(l, e) != 0) {
+            return -1;
+        }
         r->setup_made = xstrdup(r->spec.setup_key);
     }
-    free(r->spec.setup_key);
-    r->spec.setup_key = xstrdup(r->setup_had != NULL ? r->setup_had : r->setup_made);
-    if (ask_setup(l, r->spec.setup_key, &l->plan.setup_ready, e) != 0) {
-        return -1;
-    }
-    if (l->plan.setup_ready || r->setup_had == NULL) {
-        return 0;
-    }
-    free(r->spec.setup_key);
-    r->spec.setup_key = xstrdup(r->setup_made);
-    return ask_setup(l, r->spec.setup_key, &l->plan.setup_ready, e);
+    return use_setup(l, r->setup_made, e);
 }
 
 /* ---- moving them ---- */

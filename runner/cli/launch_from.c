@@ -1,3 +1,4 @@
+#include <stdlib.h>
 #include <string.h>
 
 #include "runner/cli/context.h"
@@ -41,6 +42,27 @@ launch_fill_setup(struct client *cl, struct run_request *r, const char *command,
         rc = request_fill_setup(r, command, files, e);
     }
     setupview_free(files);
+    return rc;
+}
+
+int
+launch_key_setup(struct launch *l, struct err *e)
+{
+    const char *from = l->r->from_host;
+    bool there = strcmp(from, session_host(l->session)->name) == 0;
+    struct session *source = NULL;
+    char *command = l->r->spec.setup;
+    int rc = -1;
+
+    if (!there && context_session(l->cl, from, LAUNCH_EARLY_NS, &source, e) != 0) {
+        return -1;
+    }
+    free(l->r->spec.setup_key);
+    l->r->spec.setup_key = NULL;
+    l->r->spec.setup = NULL;
+    rc = launch_fill_setup(l->cl, l->r, command, there ? l->session : source, e);
+    session_close(source);
+    free(command);
     return rc;
 }
 

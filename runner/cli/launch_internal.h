@@ -94,6 +94,8 @@ void launch_forget(const struct cli *c, const struct client *cl, struct purse *p
 /* launch_from.c: --from: find the snapshot; bring it to where the job will run. */
 int launch_find_from(struct launch *l, struct err *e) MUST_USE;
 int launch_move_from(struct launch *l, struct err *e) MUST_USE;
+/* The key of a set-up that is known, for which the files of the snapshot are fetched. */
+int launch_key_setup(struct launch *l, struct err *e) MUST_USE;
 
 /* launch_data.c: --data: where the sets are; bring them to where the job will run. */
 void launch_prefer_data(struct launch *l);

@@ -86,8 +86,9 @@ struct run_request {
     char *project;     /* the file of default options that was used, or NULL */
     char *setup_found; /* --setup auto: the file, relative to the root; or NULL */
     char *setup_asked; /* --setup as typed, or NULL */
-    /* The key of what the set-up sees, once a host was asked, and (resume) the one of the
-     * layer that the job had: spec.setup_key is the one that counts on that host. */
+    /* The key of what the set-up sees, once a host was asked for it, and (resume) the one
+     * of the layer that the job had, which is asked for first: spec.setup_key is the one
+     * that counts on that host. */
     char *setup_made, *setup_had;
     bool detach;
     bool named;    /* --name was given */

@@ -184,7 +184,7 @@ static int
 bring_file(struct setupview *v, struct setupview_entry *en, struct err *e)
 {
     struct bring_want want = {.snapshot = v->snapshot, .path = en->path};
-    static const struct land_options land = {.replace = false};
+    const struct land_options land = {.home = v->client->home};
     char *copy = xasprintf("%s/%zu", v->dir.path, v->n_here++);
     struct brought got;
 

@@ -34,7 +34,7 @@ scratch_new(struct scratch **out, const struct home *home, struct err *e)
 
     if (tmpdir_make(&s->dir, home, "store.", e) != 0) {
         free(s);
-        return room_full_home(home, e);
+        return -1;
     }
     if (store_open(&s->store, s->dir.path, &o, e) != 0) {
         scratch_free(s);

@@ -95,7 +95,8 @@ int land_check(const char *target, struct err *e) MUST_USE;
 struct land_options {
     bool exact;
     bool replace;
-    const char *elsewhere; /* on a full disk: what names another place (room.h) */
+    const struct home *home; /* the target lies beneath it, NULL: elsewhere; and what */
+    const char *elsewhere;   /* names another place, should the disk be full (room.h) */
     /* On the caller's thread, now and then, while it is written. */
     void (*progress)(void *ctx, uint64_t n_entries, uint64_t bytes);
     void *progress_ctx;

@@ -262,5 +262,9 @@ out:
     }
     (void)fd_close(&l.parent_fd);
     free(l.base);
-    return rc == 0 ? 0 : room_full_beside(target, o->elsewhere, e);
+    if (rc == 0) {
+        return 0;
+    }
+    return o->home != NULL ? room_full_home(o->home, e)
+                           : room_full_beside(target, o->elsewhere, e);
 }

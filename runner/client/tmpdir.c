@@ -9,6 +9,7 @@
 
 #include "base/buf.h"
 #include "base/file.h"
+#include "runner/client/room.h"
 
 /* What somebody holds is in use; the rest is nobody's. What cannot be removed stays. */
 static int
@@ -72,7 +73,7 @@ tmpdir_make(struct tmpdir *t, const struct home *home, const char *prefix, struc
     }
     free(template);
     free(name);
-    return rc;
+    return rc == 0 ? 0 : room_full_home(home, e);
 }
 
 void

@@ -15,7 +15,7 @@ struct tmpdir {
 };
 #define TMPDIR_NONE ((struct tmpdir){NULL, -1})
 
-/* Called prefix and some letters. */
+/* Called prefix and some letters. A full disk is told with what helps (room.h). */
 int tmpdir_make(struct tmpdir *t, const struct home *home, const char *prefix,
                 struct err *e) MUST_USE;
 /* With all in it; TMPDIR_NONE afterwards, and allowed. */

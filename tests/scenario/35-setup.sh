@@ -65,7 +65,10 @@ expect 0 gpurun snap show --json one
 [ "$(json 'len(d["setup"])')" = 64 ] || fail "the snapshot does not name its set-up"
 expect 0 gpurun snap files one
 hasnt installed
+rm -rf "$client/gpurun/tmp" # nothing of its files is fetched: there is no place for them
+: >"$client/gpurun/tmp"
 expect 0 gpurun resume one --name again
+rm "$client/gpurun/tmp"
 has "value 1"
 [ "$(n_ran)" = 1 ] || fail "resume ran it again"
 key() { gpurun --json snap show "$1" | /usr/bin/python3 -c 'import json, sys; print(json.load(sys.stdin)["setup"])'; }

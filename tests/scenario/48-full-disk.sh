@@ -126,6 +126,8 @@ expect 101 gpurun -q snap export big -o "$work/laptop/here/kept.tar"
 has "'$work/laptop/here' has " "$work/err"
 expect 101 here -q snap import "$work/kept.tar"
 has 'GPURUN_HOME names another place' "$work/err"
+expect 101 here -q --from big --setup 'sh data' -- true
+has 'GPURUN_HOME names another place' "$work/err"
 rm "$work/laptop/ballast" "$work/laptop/ballast2"
 expect 0 here -q snap get big data -o "$work/fetched"
 [ "$(stat -c %s "$work/fetched")" = 15000000 ] || fail "fetched after all"
