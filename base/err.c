@@ -62,6 +62,7 @@ err_vset(struct err *e, enum err_code code, const char *fmt, va_list ap)
 
     e->code = code;
     e->sys_errno = 0;
+    e->helps = false;
     va_copy(again, ap);
     (void)vsnprintf(e->msg, sizeof e->msg, err_words(fmt), again);
     va_end(again);
@@ -110,6 +111,7 @@ err_set_sys(struct err *e, int sys_errno, const char *fmt, ...)
 
     e->code = sys_errno == ENOSPC || sys_errno == EDQUOT ? ERR_SPACE : ERR_SYSTEM;
     e->sys_errno = sys_errno;
+    e->helps = false;
     va_start(ap, fmt);
     (void)vsnprintf(e->msg, room, err_words(fmt), ap);
     va_end(ap);
@@ -151,6 +153,7 @@ err_told(struct err *e, enum err_code code, const char *english, const char *for
 {
     e->code = code;
     e->sys_errno = 0;
+    e->helps = false;
     e->form[0] = '\0';
     if (form != NULL && strlen(form) < sizeof e->form) {
         memcpy(e->form, form, strlen(form) + 1);

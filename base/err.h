@@ -2,6 +2,7 @@
 #define BASE_ERR_H
 
 #include <stdarg.h>
+#include <stdbool.h>
 
 #include "base/attr.h"
 #include "base/form.h"
@@ -37,6 +38,7 @@ enum err_code {
 struct err {
     enum err_code code;
     int sys_errno;       /* 0 unless code is ERR_SYSTEM or ERR_SPACE */
+    bool helps;          /* msg says what helps, too: no layer above need say it */
     char msg[512];       /* one line, no final newline or full stop */
     char form[FORM_MAX]; /* msg taken apart (form.h); "": it cannot be */
 };
@@ -59,7 +61,7 @@ int err_set_sys(struct err *e, int sys_errno, const char *fmt, ...) PRINTF_LIKE(
  */
 int err_name(struct err *e, const char *name);
 
-/* Put "context: " in front of the message in *e, keeping its code. Returns -1. */
+/* Put "context: " in front of the message in *e, keeping the rest. Returns -1. */
 int err_wrap(struct err *e, const char *fmt, ...) PRINTF_LIKE(2, 3);
 
 #ifdef __clang_analyzer__

@@ -19,15 +19,19 @@ sync_put_fail(struct buf *out, const struct err *why, bool form)
     const char *name = err_code_name(why->code);
     size_t name_len = strlen(name);
     size_t msg_len = strnlen(why->msg, SYNC_FAIL_TEXT_MAX - name_len - 1);
-    size_t form_len = form && why->form[0] != '\0' ? 1 + strlen(why->form) : 0;
+    bool helps = form && why->helps;
+    size_t form_len = helps || (form && why->form[0] != '\0') ? 1 + strlen(why->form) : 0;
 
-    sync_put_header(out, SYNC_FAIL, name_len + 1 + msg_len + form_len);
+    sync_put_header(out, SYNC_FAIL, name_len + 1 + msg_len + form_len + (helps ? 1 : 0));
     buf_add(out, name, name_len);
     buf_add_u8(out, '\n');
     buf_add(out, why->msg, msg_len);
     if (form_len > 0) {
         buf_add_u8(out, SYNC_FAIL_FORM);
         buf_add(out, why->form, form_len - 1);
+    }
+    if (helps) {
+        buf_add_u8(out, SYNC_FAIL_FORM);
     }
 }
 

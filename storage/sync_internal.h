@@ -30,7 +30,8 @@
  *   UNKNOWN  id: not even the tree's root is there
  *   DONE     id: whole and committed
  *   FAIL     error code's name, a newline, the message; to a sender that wants it also
- *            a 0x1c and the message's form (base/form.h)
+ *            a 0x1c and the message's form (base/form.h), and where it says what helps a
+ *            0x1c more
  */
 enum sync_frame {
     SYNC_FRAME_NONE = 0,

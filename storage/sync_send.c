@@ -566,6 +566,7 @@ take_fail(const uint8_t *p, size_t len, struct err *e)
     char text[SYNC_FAIL_MAX_BYTES + 1];
     char *msg;
     char *form;
+    char *helps = NULL;
 
     if (len > SYNC_FAIL_MAX_BYTES || memchr(p, '\0', len) != NULL) {
         return err_set(e, ERR_CORRUPT, "a malformed refusal");
@@ -580,8 +581,13 @@ take_fail(const uint8_t *p, size_t len, struct err *e)
     form = strchr(msg, SYNC_FAIL_FORM);
     if (form != NULL) {
         *form++ = '\0';
+        helps = strchr(form, SYNC_FAIL_FORM);
+    }
+    if (helps != NULL) {
+        *helps = '\0';
     }
     err_told(e, err_code_from_name(text), msg, form);
+    e->helps = helps != NULL;
     return err_wrap(e, "the host");
 }
 

@@ -359,6 +359,7 @@ join(struct forward *f, struct conn *to, struct err *e)
     stall_watch(f->out_stall, f->out);
     rec_add_hex(ship, "tree", f->tree.b, sizeof f->tree.b);
     rec_add_bytes(ship, "manifest", f->manifest.data, f->manifest.len);
+    rec_add_int(ship, "forms", 1);
     rc = mux_open(conn_mux(to), f->out, ship, e);
     rec_free(ship);
     return rc;

@@ -13,13 +13,6 @@
 
 #define SHOWN_MAX 200
 
-/* Does it say by itself what makes room? A host's words do where a quota is the limit. */
-static bool
-says_what_helps(const struct err *e)
-{
-    return strstr(e->msg, "`gpurun gc`") != NULL;
-}
-
 /* ---- a quota ---- */
 
 void
@@ -38,6 +31,7 @@ room_take(struct room *r, const struct rec *accepted)
     }
     err_told(&told, ERR_SPACE, msg, rec_get(accepted, "form"));
     session_peer_error(&told, NULL, &r->why);
+    r->why.helps = true;
     r->left_bytes = (uint64_t)left_bytes;
     r->limited = true;
 }
@@ -47,7 +41,7 @@ room_add_limit(const struct room *r, const char *host, struct err *e)
 {
     struct err why = r->why;
 
-    if (!says_what_helps(e)) {
+    if (!e->helps) {
         (void)err_wrap(&why, "%s", e->msg);
         *e = why;
     }
@@ -56,11 +50,11 @@ room_add_limit(const struct room *r, const char *host, struct err *e)
 
 /* ---- a full disk ---- */
 
-/* Memory is ERR_SPACE as well. */
+/* Memory is ERR_SPACE as well, and no disk. */
 static bool
-is_disk(const struct err *e)
+wants_help(const struct err *e)
 {
-    return e->code == ERR_SPACE && e->sys_errno != ENOMEM;
+    return e->code == ERR_SPACE && e->sys_errno != ENOMEM && !e->helps;
 }
 
 /* How much of dir's disk we may still fill. */
@@ -83,13 +77,14 @@ room_full_dir(const char *dir, const char *elsewhere, struct err *e)
     char room[TEXT_SIZE_MAX];
     char shown[SHOWN_MAX];
 
-    if (is_disk(e)) {
+    if (wants_help(e)) {
         (void)text_escape_to(shown, sizeof shown, full != NULL ? full : dir);
         free_text(dir, room);
         (void)(elsewhere != NULL
                    ? err_wrap(e, _("'%s' has %s free: make room there, or %s"), shown,
                               room, elsewhere)
                    : err_wrap(e, _("'%s' has %s free: make room there"), shown, room));
+        e->helps = true;
     }
     free(full);
     return -1;
@@ -111,13 +106,14 @@ name_ours(const char *dir, struct err *e)
     char room[TEXT_SIZE_MAX];
     char shown[SHOWN_MAX];
 
-    if (is_disk(e)) {
+    if (wants_help(e)) {
         (void)text_escape_to(shown, sizeof shown, dir);
         free_text(dir, room);
         (void)err_wrap(e,
                        _("'%s' has %s free (`gpurun snap rm` and `gpurun gc` make room; "
                          "GPURUN_HOME names another place)"),
                        shown, room);
+        e->helps = true;
     }
     return -1;
 }
@@ -134,10 +130,11 @@ room_full_host(const struct session *s, struct err *e)
     const struct host *h = session_host(s);
     char *dir;
 
-    if (!is_disk(e) || says_what_helps(e)) {
+    if (!wants_help(e)) {
         return -1;
     }
     if (!h->local) {
+        e->helps = true;
         return err_wrap(e,
                         _("host '%s' has no room left (`gpurun snap rm` and `gpurun gc` "
                           "make some)"),

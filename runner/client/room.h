@@ -27,13 +27,13 @@ void room_add_limit(const struct room *r, const char *host, struct err *e);
  * *e is of something that was to be written on this machine. Where it is that the disk is
  * full: put in front which directory's (dir, or the one that path is in), how much is
  * free there, and what helps. Of our home: what makes room, and how to have another; else
- * elsewhere is said of what names another place (translated), NULL: nothing does. All
- * of these and room_full_host return -1.
+ * elsewhere is said of what names another place (translated), NULL: nothing does. What
+ * helps is said once (base/err.h, helps). All of these and room_full_host return -1.
  */
 int room_full_home(const struct home *home, struct err *e);
 int room_full_dir(const char *dir, const char *elsewhere, struct err *e);
 int room_full_beside(const char *path, const char *elsewhere, struct err *e);
-/* And of what was to be kept by the host of s, unless *e says by itself what helps. */
+/* And of what was to be kept by the host of s, whose quota says by itself what helps. */
 int room_full_host(const struct session *s, struct err *e);
 
 #endif

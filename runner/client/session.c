@@ -521,6 +521,7 @@ session_peer_error(const struct err *why, const char *hint, struct err *e)
     }
     err_set(e, why->code, "%s", buf_str(&text));
     e->sys_errno = why->sys_errno;
+    e->helps = why->helps;
     buf_free(&text);
     return -1;
 }

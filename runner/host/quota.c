@@ -266,6 +266,7 @@ say_limit(const struct renter *r, const struct quota_use *u, bool spoken, struct
                 "`gpurun gc` make room; the largest: %s",
                 name, used, may, buf_str(&b));
     }
+    e->helps = true;
     buf_free(&b);
     return -1;
 }

@@ -18,6 +18,9 @@ msg_error_new(const struct err *why, const char *hint)
     if (why->msg[0] != '\0' && why->form[0] != '\0') {
         rec_add(r, "form", why->form);
     }
+    if (why->helps) {
+        rec_add_int(r, "helps", 1);
+    }
     if (hint != NULL && hint[0] != '\0') {
         rec_addf(r, "hint", "%.*s", MSG_HINT_MAX, hint);
     }
@@ -38,6 +41,7 @@ msg_error_parse(const struct rec *r, struct err *why, char hint[MSG_HINT_MAX + 1
         return err_set(e, ERR_CORRUPT, "the peer sent a malformed error");
     }
     err_told(why, err_code_from_name(code), msg, rec_get(r, "form"));
+    why->helps = rec_get(r, "helps") != NULL;
     h = rec_get(r, "hint");
     if (hint != NULL) {
         (void)snprintf(hint, MSG_HINT_MAX + 1, "%s", h == NULL ? "" : err_words(h));

@@ -8,6 +8,7 @@
  *     gpurun.error.v1
  *     code=<name of base/err.h>     msg=<one line>     hint=<one line, optional>
  *     form=<msg taken apart, base/form.h; optional>
+ *     helps=1 <msg says what helps, base/err.h; optional>
  *
  * A request that changes something carries key=<32 hex>, made by the client, so
  * that repeating it after a lost link is safe.

@@ -60,7 +60,10 @@ err_wrap__puts_context_in_front_and_keeps_the_code(void **state)
 
     (void)state;
     (void)err_set_sys(&e, EPERM, "inner");
+    assert_false(e.helps);
+    e.helps = true;
     assert_int_equal(err_wrap(&e, "outer %d", 7), -1);
+    assert_true(e.helps);
     assert_string_equal(e.msg, "outer 7: inner: Operation not permitted");
     assert_int_equal(e.code, ERR_SYSTEM);
     assert_int_equal(e.sys_errno, EPERM);

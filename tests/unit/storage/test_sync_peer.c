@@ -590,6 +590,7 @@ fail_frame__is_as_long_as_may_be(void **state)
     assert_int_equal(sync_send_input(w->s, b.data, b.len, &got), -1);
     assert_int_equal(got.code, ERR_SPACE);
     assert_string_equal(got.form, "");
+    assert_false(got.helps);
     buf_free(&b);
 }
 
@@ -611,6 +612,7 @@ fail_frame__brings_the_form_to_who_takes_it(void **state)
     assert_true(b.len <= SYNC_HEADER_BYTES + SYNC_FAIL_MAX_BYTES);
     buf_reset(&b);
     err_set(&why, ERR_SPACE, "no room for %d", 7);
+    why.helps = true;
     sync_put_fail(&b, &why, true);
     offer(w);
     assert_int_equal(sync_send_input(w->s, b.data, b.len, &got), -1);
@@ -618,6 +620,28 @@ fail_frame__brings_the_form_to_who_takes_it(void **state)
     assert_string_equal(got.msg, "the host: no room for 7");
     assert_string_equal(got.form, "the host\x1eno room for %d\x1f"
                                   "7");
+    assert_true(got.helps);
+    buf_free(&b);
+}
+
+/* And that it says what helps, also where it has no form. */
+static void
+fail_frame__says_whether_it_helps(void **state)
+{
+    struct world *w = *state;
+    struct buf b = BUF_INIT;
+    struct err got = {0};
+    struct err why;
+
+    err_set(&why, ERR_SPACE, "no room");
+    why.form[0] = '\0';
+    why.helps = true;
+    sync_put_fail(&b, &why, true);
+    assert_int_equal(get_u32(b.data), b.len - SYNC_HEADER_BYTES);
+    offer(w);
+    assert_int_equal(sync_send_input(w->s, b.data, b.len, &got), -1);
+    assert_string_equal(got.msg, "the host: no room");
+    assert_true(got.helps);
     buf_free(&b);
 }
 
@@ -699,6 +723,7 @@ main(void)
         T(sync__passes_a_refusal_on_in_the_peers_words),
         T(fail_frame__is_as_long_as_may_be),
         T(fail_frame__brings_the_form_to_who_takes_it),
+        T(fail_frame__says_whether_it_helps),
         cmocka_unit_test(table__finds_what_was_added),
         cmocka_unit_test(numbers__come_out_as_they_went_in),
     };

@@ -292,15 +292,19 @@ msg_error__carries_code_words_and_hint(void **state)
 
     err_set(&why, ERR_SPACE, "no room for %d", 7);
     err_wrap(&why, "job %s", "j");
+    why.helps = true;
     r = msg_error_new(&why, NULL);
     assert_int_equal(msg_error_parse(r, &got, NULL, &e), 0);
+    assert_true(got.helps);
     assert_string_equal(got.msg, "job j: no room for 7");
     assert_string_equal(got.form, why.form); /* a relay passes it on */
     rec_free(r);
     why.form[0] = '\0'; /* an agent of before */
+    why.helps = false;
     r = msg_error_new(&why, NULL);
     assert_false(rec_has(r, "form"));
     assert_int_equal(msg_error_parse(r, &got, NULL, &e), 0);
+    assert_false(got.helps);
     assert_string_equal(got.msg, "job j: no room for 7");
     assert_string_equal(got.form, "");
     rec_free(r);
