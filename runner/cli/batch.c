@@ -162,19 +162,22 @@ static int
 ask_user(struct batch *b, int64_t total_fen, struct err *e)
 {
     char money[OUT_MONEY_MAX];
+    struct buf sum = BUF_INIT;
     char *question;
     bool yes = false;
     int rc;
 
-    say(b->c, NP_("%zu job, at most %s in all", "%zu jobs, at most %s in all", b->n),
-        b->n, out_fen(total_fen, money));
+    batch_sum_text(b, total_fen, &sum);
+    say(b->c, "%s", buf_str(&sum));
+    buf_free(&sum);
     if (!ask_has_terminal(b->cl->ask)) {
         return launch_check_unasked(b->c, b->cfg, batch_is_unasked(b), total_fen, e);
     }
     if (!launch_asks(b->c, b->cfg, total_fen)) {
         return 0;
     }
-    question = xasprintf(_("They may cost up to %s. Run them?"), money);
+    question =
+        xasprintf(_("They may cost up to %s. Run them?"), out_fen(total_fen, money));
     rc = ask_begin(b->cl->ask, -1, e);
     if (rc == 0) {
         rc = ask_yes_no(b->cl->ask, question, true, &yes, e);

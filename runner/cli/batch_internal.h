@@ -131,6 +131,7 @@ struct batch {
     size_t n_hosts;
     size_t n_active; /* sent or accepted */
     size_t n_done;
+    int64_t can_run_s;   /* the longest that any of them could run */
     size_t first_queued; /* none before it is */
     bool look;           /* something may be startable now */
     bool held_back;      /* no more are to be started */
@@ -162,7 +163,8 @@ const struct candidate *batch_cheapest(struct batch *b, struct batch_job *j,
 /* Devices of j's type on its host: n given back (taken, below 0). */
 void batch_count(struct batch_job *j, int64_t n);
 int batch_ask_again(struct batch *b, struct err *e) MUST_USE; /* all hosts */
-/* The highest cap that any host it may come to would get; keep: what is sent. */
+/* The highest cap that any host it may come to would get; keep: what is sent. And the
+ * longest that it could run: b's own grows to that. */
 int64_t batch_cap(struct batch *b, struct batch_job *j, int64_t keep_bytes);
 
 /* batch_flight.c: start it there; what the hosts answer. */
@@ -211,6 +213,8 @@ void batch_mirror_close(struct batch *b);                       /* names what is
 bool batch_is_unasked(const struct batch *b);
 
 /* batch_view.c */
+/* "3 jobs, at most ¥6.00 in all; each stops by itself after …" */
+void batch_sum_text(const struct batch *b, int64_t cap_fen, struct buf *out);
 int batch_print_plan(const struct batch *b, const int64_t *caps, struct err *e) MUST_USE;
 int batch_print_end(const struct batch *b, struct err *e) MUST_USE;
 void batch_say_done(const struct batch_job *j);

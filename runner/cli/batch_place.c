@@ -216,6 +216,7 @@ batch_cap(struct batch *b, struct batch_job *j, int64_t keep_bytes)
     place_set_want(b->place, &j->r.want);
     for (size_t i = 0; i < b->n_hosts; i++) {
         const struct candidate *c = place_at(b->place, i);
+        int64_t can_run_s;
         struct grant g;
         struct err e;
 
@@ -224,9 +225,10 @@ batch_cap(struct batch *b, struct batch_job *j, int64_t keep_bytes)
             continue;
         }
         if (lease_make(&g, b->cl, b->purse, session_offer(c->session), c, &j->r.spec,
-                       &want, &e) == 0 &&
-            g.cap_fen > cap) {
-            cap = g.cap_fen;
+                       &want, &e) == 0) {
+            can_run_s = lease_can_run_s(&g, keep_bytes);
+            b->can_run_s = can_run_s > b->can_run_s ? can_run_s : b->can_run_s;
+            cap = g.cap_fen > cap ? g.cap_fen : cap;
         }
         grant_clear(&g);
         j->r.spec.max_time_s = j->asked_time_s;

@@ -285,17 +285,20 @@ find_question(const struct batch *b, int64_t total, bool *asks, bool *needs_word
         launch_check_unasked(b->c, b->cfg, batch_is_unasked(b), total, &none) != 0;
 }
 
-/* "4 cores", "2x 4090", "2x gpu"; malloc'ed. */
-static char *
-device_text(const struct job_spec *s)
+void
+batch_sum_text(const struct batch *b, int64_t cap_fen, struct buf *out)
 {
-    if (strcmp(s->device_class, "cpu") == 0) {
-        return xasprintf(NP_("%" PRId64 " core", "%" PRId64 " cores", s->count),
-                         s->count);
-    }
-    return xasprintf("%" PRId64 "x %s", s->count,
-                     strcmp(s->device_type, "any") == 0 ? s->device_class
-                                                        : s->device_type);
+    char money[OUT_MONEY_MAX];
+    char run[TEXT_DURATION_MAX];
+
+    text_format_duration(b->can_run_s, run);
+    buf_printf(
+        out,
+        NP_("%zu job, at most %s in all; it stops by itself after %s at the latest",
+            "%zu jobs, at most %s in all; each stops by itself after %s at the "
+            "latest",
+            b->n),
+        b->n, out_fen(cap_fen, money), run);
 }
 
 static void
@@ -313,7 +316,9 @@ plan_text(const struct batch *b, const int64_t *caps, int64_t total, struct buf 
         const struct batch_job *j = &b->jobs[i];
         const struct job_spec *s = &j->r.spec;
         char *line = request_command_line(&s->args);
-        char *device = device_text(s);
+        bool any = strcmp(s->device_type, "any") == 0;
+        char *device = out_devices(s->device_class,
+                                   any ? s->device_class : s->device_type, s->count);
 
         table_cellf(t, "%" PRId64, j->index);
         table_cell(t, s->name);
@@ -325,10 +330,8 @@ plan_text(const struct batch *b, const int64_t *caps, int64_t total, struct buf 
     }
     table_print(t, out);
     table_free(t);
-    buf_printf(
-        out,
-        NP_("%zu job, at most %s in all; on:", "%zu jobs, at most %s in all; on:", b->n),
-        b->n, out_fen(total, money));
+    batch_sum_text(b, total, out);
+    buf_add_str(out, _("; on:"));
     for (size_t i = 0; i < b->n_hosts; i++) {
         buf_printf(out, " %s", place_at(b->place, i)->host);
     }

@@ -54,10 +54,12 @@ expect 0 gpurun plan --json --batch few.txt --name def --max-time 1h
 expect 3 gpurun run --json --name def --max-time 1h --batch few.txt
 [ "$(json '[(j["name"], j["exit"]) for j in d["jobs"]]')" = "[('good', 0), ('def-3', 3), ('def-5', 137)]" ] ||
     fail "the ends: $(cat "$work/out")"
+has "3 jobs, at most ¥1.44 in all; each stops by itself after 02:00:00 at the latest" "$work/err"
 expect 0 gpurun -q logs def-3
 has "args 3"
-expect 0 gpurun plan --array 7-7 job.sh
+expect 0 gpurun plan --array 7-7 --max-time 2h job.sh
 has "1 job, at most"
+has "it stops by itself after 02:00:00 at the latest; on: "
 expect 0 gpurun run -q --array 7-8 --name arr job.sh
 has "2 jobs, 2 of them exited 0"
 expect 0 gpurun -q logs arr-8
