@@ -264,6 +264,9 @@ run_command(const struct program *p, const struct command *c,
     } else {
         /* Made in English, perhaps, while something was kept. */
         err_told(&told, e.code, e.msg, e.form);
+        if (p->told_len != NULL) {
+            told.msg[p->told_len(told.msg)] = '\0';
+        }
         (void)fprintf(stderr, "%s %s: %s\n", p->name, c->name, told.msg);
     }
     return 1;

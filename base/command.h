@@ -73,6 +73,8 @@ struct program {
     const char *about;              /* what it is, before the list of commands */
     int usage_columns;              /* of that list */
     const struct command *commands; /* ended by a row with name NULL */
+    /* How much of an error is for people: not what programs know it by. NULL: all. */
+    size_t (*told_len)(const char *msg);
     /* Offer what may stand at the n-th word behind c (0: the first); words are those
      * typed. */
     void (*words)(const struct command *c, int n, char **words, const char *typed);

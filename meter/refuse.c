@@ -21,13 +21,13 @@ static const char *const refuse_names[REFUSE_COUNT] = {
 };
 
 static enum err_code
-code_of(enum refusal why)
+code_of(enum refuse_code why)
 {
     return why == REFUSE_RANGE ? ERR_RANGE : ERR_INVALID;
 }
 
 int
-refuse(struct err *e, enum refusal why, const char *fmt, ...)
+refuse(struct err *e, enum refuse_code why, const char *fmt, ...)
 {
     va_list ap;
 
@@ -38,7 +38,7 @@ refuse(struct err *e, enum refusal why, const char *fmt, ...)
 }
 
 int
-refuse_typed(struct err *e, enum refusal why, const char *fmt, ...)
+refuse_typed(struct err *e, enum refuse_code why, const char *fmt, ...)
 {
     va_list ap;
 
@@ -50,13 +50,13 @@ refuse_typed(struct err *e, enum refusal why, const char *fmt, ...)
 }
 
 const char *
-refuse_name(enum refusal why)
+refuse_name(enum refuse_code why)
 {
     return refuse_names[why];
 }
 
 /* The name in brackets that a message ends in; *at: where it begins, behind the blank. */
-static enum refusal
+static enum refuse_code
 named(const char *msg, const char **at)
 {
     const char *open = strrchr(msg, '(');
@@ -67,29 +67,36 @@ named(const char *msg, const char **at)
         if (strncmp(open + 1, refuse_names[i], n) == 0 &&
             strcmp(open + 1 + n, ")") == 0) {
             *at = open;
-            return (enum refusal)i;
+            return (enum refuse_code)i;
         }
     }
     return REFUSE_NONE;
 }
 
 size_t
-refuse_words_len(const struct err *e)
+refuse_words_len(const char *msg)
 {
     const char *at;
 
-    return named(e->msg, &at) != REFUSE_NONE && at > e->msg && at[-1] == ' '
-               ? (size_t)(at - e->msg) - 1
-               : strlen(e->msg);
+    return named(msg, &at) != REFUSE_NONE && at > msg && at[-1] == ' '
+               ? (size_t)(at - msg) - 1
+               : strlen(msg);
 }
 
-enum refusal
+void
+refuse_told(struct err *e, enum err_code code, const char *english, const char *form)
+{
+    err_told(e, code, english, form);
+    e->msg[refuse_words_len(e->msg)] = '\0';
+}
+
+enum refuse_code
 refuse_of(const struct err *e)
 {
     const char *at;
 
     if (e->sys_errno < 0 && e->sys_errno > -REFUSE_COUNT) {
-        return (enum refusal) - e->sys_errno;
+        return (enum refuse_code) - e->sys_errno;
     }
     return named(e->msg, &at);
 }

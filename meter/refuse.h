@@ -12,7 +12,7 @@
  * programs and tests, not only by people. The name stands at the end of the
  * message, in brackets: "a negative quota (range)".
  */
-enum refusal {
+enum refuse_code {
     REFUSE_NONE = 0,
     REFUSE_RANGE,         /* "range": negative, too large, or outside what is allowed */
     REFUSE_INEXACT_PRICE, /* "inexact_price" */
@@ -29,21 +29,26 @@ enum refusal {
 };
 
 /* err_set with the name appended; ERR_RANGE for REFUSE_RANGE, else ERR_INVALID. */
-int refuse(struct err *e, enum refusal why, const char *fmt, ...) PRINTF_LIKE(3, 4);
+int refuse(struct err *e, enum refuse_code why, const char *fmt, ...) PRINTF_LIKE(3, 4);
 
 /*
  * The same of what somebody typed, where the sentence says all of it to them: no name
  * follows. *e has it all the same, as a negative sys_errno, until it is made anew.
  */
-int refuse_typed(struct err *e, enum refusal why, const char *fmt, ...) PRINTF_LIKE(3, 4);
+int refuse_typed(struct err *e, enum refuse_code why, const char *fmt, ...)
+    PRINTF_LIKE(3, 4);
 
 /* The name of a refusal, "" for REFUSE_NONE. */
-const char *refuse_name(enum refusal why);
+const char *refuse_name(enum refuse_code why);
 
-/* How much of the message is for people: all of it but the name. */
-size_t refuse_words_len(const struct err *e);
+/* How much of a message is for people: all of it but the name. */
+size_t refuse_words_len(const char *msg);
+/* err_told of an error that was kept, less the name. */
+void refuse_told(struct err *e, enum err_code code, const char *english,
+                 const char *form);
 
-/* Which refusal *e is; REFUSE_NONE if it has no name. Survives err_wrap. */
-enum refusal refuse_of(const struct err *e);
+/* Which refusal *e is, by its name or a negative sys_errno; REFUSE_NONE if neither says.
+ * Survives err_wrap. */
+enum refuse_code refuse_of(const struct err *e);
 
 #endif

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/text.h"
+#include "meter/refuse.h"
 #include "runner/book/teller.h"
 
 #define AT COMMAND_AT
@@ -112,5 +113,6 @@ const struct program book_program = {
            "runs\nand pays the owners of the hosts."),
     .usage_columns = 45,
     .commands = commands,
+    .told_len = refuse_words_len,
     .words = book_offer_words,
 };

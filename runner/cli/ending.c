@@ -10,6 +10,7 @@
 #include "base/clock.h"
 #include "base/json.h"
 #include "base/text.h"
+#include "meter/refuse.h"
 #include "runner/cli/due.h"
 #include "runner/cli/out.h"
 #include "runner/cli/outs.h"
@@ -45,7 +46,7 @@ ending_say_unbilled(const struct cli *c, const struct job_state *st, bool *said)
         struct err told;
 
         *said = true;
-        err_told(&told, ERR_NONE, st->detail, st->detail_form);
+        refuse_told(&told, ERR_NONE, st->detail, st->detail_form);
         say(c, _("the job is over, but %s"), told.msg);
     }
 }
@@ -213,7 +214,7 @@ say_end(const struct ending *en, const struct job_state *st, int64_t charge_fen)
     if (st->detail != NULL) {
         struct err told;
 
-        err_told(&told, ERR_NONE, st->detail, st->detail_form);
+        refuse_told(&told, ERR_NONE, st->detail, st->detail_form);
         buf_printf(&b, ": %s", told.msg);
     }
     if (st->started_wall_ns > 0 && st->ended_wall_ns >= st->started_wall_ns) {

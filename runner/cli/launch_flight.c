@@ -5,6 +5,7 @@
 
 #include "base/hash.h"
 #include "base/text.h"
+#include "meter/refuse.h"
 #include "runner/cli/ending.h"
 #include "runner/cli/launch_internal.h"
 #include "runner/cli/out.h"
@@ -185,7 +186,8 @@ on_state(void *ctx, const struct job_state *st)
         st->reason != JOB_REASON_NONE) {
         struct err told;
 
-        err_told(&told, ERR_NONE, st->detail != NULL ? st->detail : "", st->detail_form);
+        refuse_told(&told, ERR_NONE, st->detail != NULL ? st->detail : "",
+                    st->detail_form);
         say(l->c, _("the job is being stopped: %s%s%s"),
             err_words(job_reason_name(st->reason)), told.msg[0] != '\0' ? ": " : "",
             told.msg);

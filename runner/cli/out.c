@@ -47,6 +47,16 @@ say_line(const char *text)
     buf_free(&line);
 }
 
+/* Less the name by which programs know a refusal. */
+static void
+say_words(const char *text)
+{
+    char *words = xasprintf("%.*s", (int)refuse_words_len(text), text);
+
+    say_line(words);
+    free(words);
+}
+
 static void vsay(const char *fmt, va_list ap) PRINTF_LIKE(1, 0);
 
 static void
@@ -55,7 +65,7 @@ vsay(const char *fmt, va_list ap)
     struct buf text = BUF_INIT;
 
     buf_vprintf(&text, fmt, ap);
-    say_line(buf_str(&text));
+    say_words(buf_str(&text));
     buf_free(&text);
 }
 
@@ -105,9 +115,7 @@ say_error(const struct cli *c, const struct err *e, int exit_code)
     struct json_writer w;
 
     if (!c->g.json) {
-        buf_add(&line, e->msg, refuse_words_len(e));
-        say_line(buf_str(&line));
-        buf_free(&line);
+        say_words(e->msg);
         return;
     }
     w = json_to(&line);
@@ -117,6 +125,9 @@ say_error(const struct cli *c, const struct err *e, int exit_code)
     json_kstr(&w, "code", err_code_name(e->code));
     json_kint(&w, "exit", exit_code);
     json_kstr(&w, "message", e->msg);
+    if (refuse_of(e) != REFUSE_NONE) {
+        json_kstr(&w, "refusal", refuse_name(refuse_of(e)));
+    }
     json_obj_end(&w);
     json_obj_end(&w);
     buf_add_str(&line, "\n");

@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "base/json.h"
 #include "base/text.h"
+#include "meter/refuse.h"
 #include "runner/cli/due.h"
 #include "runner/cli/out.h"
 #include "runner/client/bring.h"
@@ -218,7 +219,7 @@ manifest_rows(struct buf *out, const struct manifest *m)
     if (m->detail != NULL) {
         struct err told;
 
-        err_told(&told, ERR_NONE, m->detail, m->detail_form);
+        refuse_told(&told, ERR_NONE, m->detail, m->detail_form);
         row(out, _("why"), told.msg);
     }
     row_others(out, m);

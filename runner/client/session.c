@@ -9,6 +9,7 @@
 #include "base/hash.h"
 #include "base/sign.h"
 #include "base/text.h"
+#include "meter/refuse.h"
 #include "runner/client/i18n.h"
 #include "runner/job/verbs.h"
 #include "runner/wire/hello.h"
@@ -511,16 +512,17 @@ session_greet(struct client *cl, struct session *const *v, size_t n)
 int
 session_peer_error(const struct err *why, const char *hint, struct err *e)
 {
+    enum refuse_code refusal = refuse_of(why);
     struct buf text = BUF_INIT;
 
-    text_escape(&text, why->msg, strlen(why->msg));
+    text_escape(&text, why->msg, refuse_words_len(why->msg));
     if (hint != NULL && hint[0] != '\0') {
         buf_add_str(&text, " (");
         text_escape(&text, hint, strlen(hint));
         buf_add_str(&text, ")");
     }
     err_set(e, why->code, "%s", buf_str(&text));
-    e->sys_errno = why->sys_errno;
+    e->sys_errno = refusal != REFUSE_NONE ? -(int)refusal : why->sys_errno;
     e->helps = why->helps;
     buf_free(&text);
     return -1;

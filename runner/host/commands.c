@@ -8,6 +8,7 @@
 
 #include "base/buf.h"
 #include "base/text.h"
+#include "meter/refuse.h"
 #include "runner/host/errands.h"
 #include "runner/host/loginenv.h"
 #include "runner/host/notices.h"
@@ -259,5 +260,6 @@ const struct program commands_program = {
         N_("gpurun-agent runs jobs on this host for gpurun, and is what its owner uses."),
     .usage_columns = 47,
     .commands = commands,
+    .told_len = refuse_words_len,
     .words = offer_words,
 };

@@ -11,6 +11,7 @@
 #include "base/file.h"
 #include "base/rec.h"
 #include "base/text.h"
+#include "meter/refuse.h"
 
 #define TYPE           "gpurun.refusal.v1"
 #define SUFFIX         ".no"
@@ -357,7 +358,7 @@ refusal_words(const struct refusal *r, char *out, size_t size)
 {
     struct err told;
 
-    err_told(&told, r->why.code, r->why.msg, r->why.form);
+    refuse_told(&told, r->why.code, r->why.msg, r->why.form);
     return text_escape_to(out, size, told.msg);
 }
 

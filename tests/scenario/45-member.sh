@@ -36,7 +36,8 @@ note "a level for a time: plan, run and bill at its price"
 expect 0 owner member level student=80
 expect 0 owner member level odd=33.33
 expect 1 owner price set cpu=0.000001
-has "inexact_price" "$work/err"
+has "is no whole number of micro-yuan" "$work/err"
+hasnt "inexact_price" "$work/err"
 expect 0 owner member set alice student --to 30d
 expect 0 owner member ls --json
 [ "$(json 'sorted((x["level"], x["bps"]) for x in d["levels"]), d["members"][0]["renter"]')" = "([('odd', 3333), ('student', 8000)], '$renter')" ] ||

@@ -74,7 +74,11 @@ expect 0 book deposit ann 10 --ref bank-1
 expect 0 book deposit ann 10 --ref bank-1 --json
 is 'd["repeated"]' True
 expect 1 book deposit ann 11 --ref bank-1
+grep -q "was used for something else\$" "$work/err" || fail "with a name for programs: $(cat "$work/err")"
+expect 1 book deposit ann 11 --ref bank-1 --json
 has idempotency_key_mismatch "$work/err"
+expect 1 book statement ann --month 2026-13
+grep -q 'a month looks like 2026-11$' "$work/err" || fail "with a name for programs: $(cat "$work/err")"
 expect 1 book deposit bob 10 --ref bank-1
 funds 1000 0
 

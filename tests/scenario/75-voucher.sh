@@ -42,7 +42,7 @@ expect 0 book voucher add ann 3 --ref welcome --until 2099-12-31
 expect 0 book voucher add ann 3 --ref welcome --until 2099-12-31 --json
 is 'd["repeated"], d["fen"]' "(True, 300)"
 expect 1 book voucher add ann 4 --ref welcome --until 2099-12-31
-has idempotency_key_mismatch "$work/err"
+has "was used for something else" "$work/err"
 for bad in 1.005 0 -1 x; do
     expect 1 book voucher add ann -- "$bad"
 done

@@ -57,7 +57,7 @@ card__refuses_bad_prices_and_changes_nothing(void **state)
 {
     static const struct {
         const char *text;
-        enum refusal why;
+        enum refuse_code why;
     } cases[] = {
         {"4090", REFUSE_NONE},
         {"4090=", REFUSE_SYNTAX},
