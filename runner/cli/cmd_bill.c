@@ -235,6 +235,7 @@ fetch_receipt(struct cli *c, const char *what, char id[JOB_ID_LEN + 1], struct e
     int rc = -1;
 
     job_record_init(&job);
+    c->stage = STAGE_TRYING;
     if (context_open(&cl, c, e) != 0 || context_find_job(&cl, what, &job, e) != 0) {
         goto out;
     }
@@ -243,7 +244,6 @@ fetch_receipt(struct cli *c, const char *what, char id[JOB_ID_LEN + 1], struct e
         rc = 0;
         goto out;
     }
-    c->stage = STAGE_TRYING;
     if (context_session(&cl, job.host, CONTEXT_PATIENCE_NS, &s, e) != 0 ||
         fetch_new(&f, &cl, s, id, e) != 0) {
         goto out;

@@ -129,6 +129,19 @@ search_host(struct search *s, struct session *ses, struct err *e)
     return rc;
 }
 
+int
+context_silent(const struct place *p, const char *silent, struct err *e)
+{
+    for (size_t i = 0; i < place_n(p); i++) {
+        struct session *s = place_at(p, i)->session;
+
+        if (session_state(s) != SESSION_UP) {
+            return err_set(e, ERR_LINK, "%s", session_why(s)->err.msg);
+        }
+    }
+    return err_set(e, ERR_LINK, "%s", silent);
+}
+
 static int
 search_hosts(struct client *cl, const char *what, struct job_record *out, struct err *e)
 {
@@ -152,12 +165,14 @@ search_hosts(struct client *cl, const char *what, struct job_record *out, struct
         }
     }
     (void)text_escape_to(shown, sizeof shown, what);
-    if (s.n == 0) {
-        err_set(e, ERR_NOT_FOUND,
-                silent.len > 0 ? _("no job '%s' here or on any host that answers (not "
-                                   "asked: %s)")
-                               : _("no job '%s'; `gpurun ps -a` lists what there is%s"),
-                shown, buf_str(&silent));
+    if (s.n == 0 && silent.len > 0) {
+        (void)context_silent(p, buf_str(&silent), e);
+        (void)err_wrap(e,
+                       _("no job '%s' here or on any host that answers (not asked: %s)"),
+                       shown, buf_str(&silent));
+    } else if (s.n == 0) {
+        err_set(e, ERR_NOT_FOUND, _("no job '%s'; `gpurun ps -a` lists what there is"),
+                shown);
     } else if (s.n > 1 && !s.exact) {
         err_set(e, ERR_INVALID, _("'%s' is the beginning of %zu jobs"), shown, s.n);
     } else {

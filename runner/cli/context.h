@@ -24,9 +24,15 @@ void context_pin_host(const struct cli *c, const struct client *cl,
                       const struct session *s);
 
 /*
+ * Some hosts of p (silent: their names) could not be asked: that is what failed, and the
+ * reason of the first. ERR_LINK; -1.
+ */
+struct place;
+int context_silent(const struct place *p, const char *silent, struct err *e);
+
+/*
  * The job a word means: from what was run here, else from every host that answers.
- * *host and *record are filled either way (job_record_free). A host that could not be
- * asked is named in the error when nothing was found.
+ * ERR_NOT_FOUND; ERR_LINK: nor there, and some could not be asked, which may have it.
  */
 int context_find_job(struct client *cl, const char *what, struct job_record *out,
                      struct err *e) MUST_USE;

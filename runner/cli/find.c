@@ -189,21 +189,13 @@ use_damaged(struct client *cl, const struct snap_info *s, bool remove,
     return context_session(cl, s->host, CONTEXT_PATIENCE_NS, &out->session, e);
 }
 
-/* Who could not be asked may have it: that is what failed, and the first one's reason. */
+/* Who could not be asked may have it. */
 static int
 not_asked(const struct place *p, const char *what, const char *silent, struct err *e)
 {
     char shown[80];
 
-    err_set(e, ERR_LINK, "%s", silent);
-    for (size_t i = 0; i < place_n(p); i++) {
-        struct session *s = place_at(p, i)->session;
-
-        if (session_state(s) != SESSION_UP) {
-            err_set(e, ERR_LINK, "%s", session_why(s)->err.msg);
-            break;
-        }
-    }
+    (void)context_silent(p, silent, e);
     return err_wrap(e,
                     _("no snapshot '%s', nor a job that left one, on the hosts that "
                       "answer; not asked"),

@@ -149,6 +149,12 @@ for what in same "$same" elsewhere; do
     tail -n 1 "$work/err" | grep -qF "refuses the connection" || fail "$what: $(cat "$work/err")"
 done
 
+for how in logs wait stop bill; do
+    expect 101 gpurun $how neverwas
+    has 'not asked: h1)' "$work/err"
+    has 'refuses the connection' "$work/err"
+done
+
 note "that a host is gone is said once"
 for how in 'keep one --days 40' 'rm one'; do
     # shellcheck disable=SC2086
