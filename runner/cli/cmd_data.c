@@ -450,6 +450,10 @@ static const struct command sub_put = {
     .name = "put",
     .usage = N_("NAME PATH [--host NAME]"),
     .help = N_("send a folder to a host once, for any number of jobs"),
+    .about =
+        N_("On the host's disk it takes its room packed and, from the first job that "
+           "sees it on, once more as files, which jobs share; these go, once no job sees "
+           "them, where the disk or a quota gets short."),
     .options = options_host,
     .options_size = sizeof(struct data_options),
     .min_words = 2,

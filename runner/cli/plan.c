@@ -364,11 +364,23 @@ setup_text(const struct plan *p, struct buf *out)
 static void
 page_data(const struct plan *p, struct buf *out)
 {
+    struct buf all = BUF_INIT;
+    char size[TEXT_SIZE_MAX];
+    uint64_t bytes = 0;
+
     for (size_t i = 0; i < p->request->n_data; i++) {
         struct buf b = BUF_INIT;
 
         data_set_text(p, &p->request->data[i], &b);
         row_steal(out, i == 0 ? _("data sets") : "", &b);
+        bytes += (uint64_t)p->request->data[i].bytes;
+    }
+    if (bytes > 0) {
+        text_format_size(bytes, size);
+        buf_printf(
+            &all, _("kept packed there; their files, for jobs, take %s of its disk more"),
+            size);
+        row_steal(out, "", &all);
     }
 }
 
