@@ -3,10 +3,10 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "base/lang.h"
 #include "base/text.h"
 #include "runner/cli/notifycmd.h"
 #include "runner/cli/out.h"
-#include "runner/client/i18n.h"
 
 static void
 say_cost(const struct cli *c, const struct job_state *st)

@@ -1,7 +1,7 @@
 #include "runner/cli/arrive.h"
 
+#include "base/lang.h"
 #include "runner/cli/progress.h"
-#include "runner/client/i18n.h"
 
 struct arrival {
     struct progress *progress;

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/lang.h"
 #include "base/text.h"
 #include "runner/cli/batch_internal.h"
 #include "runner/cli/ending.h"
@@ -15,7 +16,6 @@
 #include "runner/cli/refused.h"
 #include "runner/client/config.h"
 #include "runner/client/hosts.h"
-#include "runner/client/i18n.h"
 
 #define NS_PER_S        ((int64_t)1000000000)
 #define ASK_AGAIN_NS    (5 * NS_PER_S) /* while others hold what is wanted */

@@ -4,13 +4,13 @@
 
 #include "base/buf.h"
 #include "base/json.h"
+#include "base/lang.h"
 #include "base/text.h"
 #include "runner/cli/batch_internal.h"
 #include "runner/cli/context.h"
 #include "runner/cli/launch_internal.h"
 #include "runner/cli/out.h"
 #include "runner/client/datasets.h"
-#include "runner/client/i18n.h"
 
 /*
  * --data for many jobs: each goes to hosts that have all of its sets only. Where none

@@ -4,12 +4,12 @@
 #include <unistd.h>
 
 #include "base/file.h"
+#include "base/lang.h"
 #include "base/text.h"
 #include "base/words.h"
 #include "runner/cli/batch_internal.h"
 #include "runner/cli/launch_internal.h"
 #include "runner/cli/project.h"
-#include "runner/client/i18n.h"
 
 #define FILE_MAX_BYTES ((size_t)16 << 20)
 #define INDEX_VAR      "GPURUN_ARRAY_INDEX"

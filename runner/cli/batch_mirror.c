@@ -3,11 +3,11 @@
 
 #include "base/buf.h"
 #include "base/clock.h"
+#include "base/lang.h"
 #include "runner/cli/batch_internal.h"
 #include "runner/cli/out.h"
 #include "runner/client/copies.h"
 #include "runner/client/hosts.h"
-#include "runner/client/i18n.h"
 #include "runner/client/mirror.h"
 
 /*

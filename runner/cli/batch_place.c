@@ -1,9 +1,9 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/lang.h"
 #include "base/text.h"
 #include "runner/cli/batch_internal.h"
-#include "runner/client/i18n.h"
 #include "runner/client/lease.h"
 
 /* Jobs of ours that a host may be closing (their devices are free) while others start. */

@@ -2,9 +2,9 @@
 
 #include "base/buf.h"
 #include "base/clock.h"
+#include "base/lang.h"
 #include "runner/cli/batch_internal.h"
 #include "runner/cli/out.h"
-#include "runner/client/i18n.h"
 
 /*
  * The directories of a batch: read once for each host, whoever starts from them. What has

@@ -4,12 +4,12 @@
 #include <string.h>
 
 #include "base/json.h"
+#include "base/lang.h"
 #include "base/text.h"
 #include "runner/cli/batch_internal.h"
 #include "runner/cli/ending.h"
 #include "runner/cli/launch_internal.h"
 #include "runner/cli/out.h"
-#include "runner/client/i18n.h"
 
 #define NS_PER_S       ((int64_t)1000000000)
 #define CLI_SIGINT_END 130

@@ -1,8 +1,8 @@
+#include "base/lang.h"
 #include "base/text.h"
 #include "runner/cli/bill.h"
 #include "runner/cli/out.h"
 #include "runner/client/dispute.h"
-#include "runner/client/i18n.h"
 
 bool
 bill_dispute_of(const struct home *home, const struct receipt *r,

@@ -6,12 +6,12 @@
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/json.h"
+#include "base/lang.h"
 #include "meter/reservation.h"
 #include "runner/cli/bill.h"
 #include "runner/cli/out.h"
 #include "runner/cli/reserveview.h"
 #include "runner/client/booked.h"
-#include "runner/client/i18n.h"
 
 #define NS_PER_S ((int64_t)1000000000)
 

@@ -2,11 +2,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/lang.h"
 #include "meter/calendar.h"
 #include "meter/money.h"
 #include "runner/cli/bill.h"
 #include "runner/cli/out.h"
-#include "runner/client/i18n.h"
 
 #define NS_PER_S ((int64_t)1000000000)
 #define DAY_S    86400

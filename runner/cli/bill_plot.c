@@ -7,7 +7,6 @@
 #include "meter/money.h"
 #include "runner/cli/bill.h"
 #include "runner/cli/out.h"
-#include "runner/client/i18n.h"
 
 #define NAME_COLUMNS  24
 #define MONEY_COLUMNS 12

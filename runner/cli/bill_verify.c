@@ -3,10 +3,10 @@
 
 #include "base/clock.h"
 #include "base/file.h"
+#include "base/lang.h"
 #include "runner/cli/bill.h"
 #include "runner/cli/out.h"
 #include "runner/client/hosts.h"
-#include "runner/client/i18n.h"
 #include "runner/client/receipts.h"
 
 /* The pinned key of the host a job ran on, where the host is still known. */

@@ -1,3 +1,4 @@
+#include "base/lang.h"
 #include "runner/cli/bill.h"
 
 #include <inttypes.h>
@@ -9,7 +10,6 @@
 #include "meter/money.h"
 #include "meter/share.h"
 #include "runner/cli/out.h"
-#include "runner/client/i18n.h"
 
 /* ---- text ---- */
 

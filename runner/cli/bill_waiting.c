@@ -1,10 +1,10 @@
 /* Jobs with a price whose receipts are not here: no bill has them yet. */
 #include "base/buf.h"
+#include "base/lang.h"
 #include "base/text.h"
 #include "meter/calendar.h"
 #include "runner/cli/bill.h"
 #include "runner/cli/out.h"
-#include "runner/client/i18n.h"
 #include "runner/client/receipts.h"
 
 struct search {

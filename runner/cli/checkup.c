@@ -4,8 +4,8 @@
 #include <stdlib.h>
 
 #include "base/json.h"
+#include "base/lang.h"
 #include "runner/cli/out.h"
-#include "runner/client/i18n.h"
 
 struct check {
     enum finding finding;

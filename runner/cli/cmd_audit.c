@@ -4,6 +4,7 @@
 
 #include "base/buf.h"
 #include "base/json.h"
+#include "base/lang.h"
 #include "base/text.h"
 #include "meter/calendar.h"
 #include "meter/keeping.h"
@@ -12,7 +13,6 @@
 #include "runner/cli/out.h"
 #include "runner/cli/overlap.h"
 #include "runner/client/booked.h"
-#include "runner/client/i18n.h"
 #include "runner/client/keepings.h"
 #include "runner/client/wallet.h"
 

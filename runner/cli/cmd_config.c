@@ -2,10 +2,10 @@
 
 #include "base/buf.h"
 #include "base/json.h"
+#include "base/lang.h"
 #include "runner/cli/commands.h"
 #include "runner/cli/out.h"
 #include "runner/client/config.h"
-#include "runner/client/i18n.h"
 
 struct config_options {
     bool unset;

@@ -9,6 +9,7 @@
 
 #include "base/buf.h"
 #include "base/file.h"
+#include "base/lang.h"
 #include "base/text.h"
 #include "runner/cli/arrive.h"
 #include "runner/cli/commands.h"
@@ -20,7 +21,6 @@
 #include "runner/cli/shipline.h"
 #include "runner/client/bring.h"
 #include "runner/client/forward.h"
-#include "runner/client/i18n.h"
 #include "runner/client/room.h"
 #include "runner/client/ship.h"
 #include "runner/client/tmpdir.h"

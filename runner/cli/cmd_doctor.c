@@ -7,6 +7,7 @@
 
 #include "base/clock.h"
 #include "base/file.h"
+#include "base/lang.h"
 #include "base/text.h"
 #include "runner/cli/checkup.h"
 #include "runner/cli/commands.h"
@@ -15,7 +16,6 @@
 #include "runner/cli/out.h"
 #include "runner/client/config.h"
 #include "runner/client/hosts.h"
-#include "runner/client/i18n.h"
 #include "runner/client/install.h"
 #include "runner/client/place.h"
 #include "runner/job/verbs.h"

@@ -1,10 +1,10 @@
 #include <unistd.h>
 
+#include "base/lang.h"
 #include "runner/cli/commands.h"
 #include "runner/cli/context.h"
 #include "runner/cli/out.h"
 #include "runner/cli/watch.h"
-#include "runner/client/i18n.h"
 #include "runner/client/remote_exec.h"
 
 #define SIGNAL_BASE 128

@@ -1,9 +1,9 @@
 #include "base/buf.h"
+#include "base/lang.h"
 #include "base/text.h"
 #include "runner/cli/commands.h"
 #include "runner/cli/help.h"
 #include "runner/cli/out.h"
-#include "runner/client/i18n.h"
 
 static int
 no_such_command(const char *name, struct err *e)

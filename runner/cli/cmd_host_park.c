@@ -3,6 +3,7 @@
 
 #include "base/buf.h"
 #include "base/json.h"
+#include "base/lang.h"
 #include "base/text.h"
 #include "runner/cli/commands.h"
 #include "runner/cli/context.h"
@@ -10,7 +11,6 @@
 #include "runner/cli/out.h"
 #include "runner/cli/parkview.h"
 #include "runner/client/hosts.h"
-#include "runner/client/i18n.h"
 #include "runner/client/session.h"
 
 #define NS_PER_S ((int64_t)1000000000)

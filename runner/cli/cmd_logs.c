@@ -1,11 +1,11 @@
 #include <regex.h>
 
 #include "base/clock.h"
+#include "base/lang.h"
 #include "base/text.h"
 #include "runner/cli/commands.h"
 #include "runner/cli/out.h"
 #include "runner/cli/watch.h"
-#include "runner/client/i18n.h"
 
 #define LINES_MAX 1000000000
 

@@ -2,6 +2,7 @@
 
 #include "base/buf.h"
 #include "base/json.h"
+#include "base/lang.h"
 #include "runner/cli/commands.h"
 #include "runner/cli/context.h"
 #include "runner/cli/ending.h"
@@ -9,7 +10,6 @@
 #include "runner/cli/request.h"
 #include "runner/cli/watch.h"
 #include "runner/client/follow.h"
-#include "runner/client/i18n.h"
 #include "runner/client/ports.h"
 
 struct forwarding {

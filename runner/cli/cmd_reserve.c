@@ -4,6 +4,7 @@
 
 #include "base/buf.h"
 #include "base/clock.h"
+#include "base/lang.h"
 #include "base/text.h"
 #include "runner/cli/commands.h"
 #include "runner/cli/context.h"
@@ -15,7 +16,6 @@
 #include "runner/client/ask.h"
 #include "runner/client/booked.h"
 #include "runner/client/config.h"
-#include "runner/client/i18n.h"
 
 #define NS_PER_S    ((int64_t)1000000000)
 #define ORDER_TRIES 5

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/buf.h"
+#include "base/lang.h"
 #include "base/text.h"
 #include "runner/cli/commands.h"
 #include "runner/cli/context.h"
@@ -10,7 +11,6 @@
 #include "runner/cli/launch.h"
 #include "runner/cli/outs.h"
 #include "runner/cli/request.h"
-#include "runner/client/i18n.h"
 
 /* What the job was, as its host has it on record. */
 static int

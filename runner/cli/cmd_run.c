@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "base/buf.h"
+#include "base/lang.h"
 #include "runner/cli/batch.h"
 #include "runner/cli/commands.h"
 #include "runner/cli/compare.h"
@@ -10,7 +11,6 @@
 #include "runner/cli/out.h"
 #include "runner/cli/project.h"
 #include "runner/cli/request.h"
-#include "runner/client/i18n.h"
 
 static bool
 needs_no_script(const void *options)

@@ -5,6 +5,7 @@
 
 #include "base/buf.h"
 #include "base/json.h"
+#include "base/lang.h"
 #include "base/text.h"
 #include "runner/cli/commands.h"
 #include "runner/cli/context.h"
@@ -12,7 +13,6 @@
 #include "runner/cli/out.h"
 #include "runner/cli/progress.h"
 #include "runner/client/bring.h"
-#include "runner/client/i18n.h"
 #include "runner/job/change.h"
 #include "runner/job/verbs.h"
 #include "runner/wire/msg.h"

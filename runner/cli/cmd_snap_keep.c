@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "base/buf.h"
+#include "base/lang.h"
 #include "base/text.h"
 #include "runner/cli/commands.h"
 #include "runner/cli/context.h"
@@ -9,7 +10,6 @@
 #include "runner/cli/out.h"
 #include "runner/cli/snapview.h"
 #include "runner/client/copies.h"
-#include "runner/client/i18n.h"
 #include "runner/client/keepings.h"
 #include "runner/client/snaps.h"
 #include "runner/job/verbs.h"

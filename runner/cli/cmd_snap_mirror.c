@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "base/buf.h"
+#include "base/lang.h"
 #include "runner/cli/commands.h"
 #include "runner/cli/context.h"
 #include "runner/cli/due.h"
@@ -10,7 +11,6 @@
 #include "runner/cli/progress.h"
 #include "runner/cli/snapview.h"
 #include "runner/client/hosts.h"
-#include "runner/client/i18n.h"
 #include "runner/client/mirror.h"
 
 /* `snap mirror`: one more copy of a snapshot, now; or all copies that are due. */

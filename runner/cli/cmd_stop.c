@@ -1,8 +1,8 @@
+#include "base/lang.h"
 #include "base/rec.h"
 #include "runner/cli/commands.h"
 #include "runner/cli/context.h"
 #include "runner/cli/watch.h"
-#include "runner/client/i18n.h"
 #include "runner/job/verbs.h"
 #include "runner/wire/msg.h"
 

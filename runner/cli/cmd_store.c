@@ -4,6 +4,7 @@
 
 #include "base/buf.h"
 #include "base/json.h"
+#include "base/lang.h"
 #include "base/text.h"
 #include "runner/cli/commands.h"
 #include "runner/cli/context.h"
@@ -11,7 +12,6 @@
 #include "runner/cli/out.h"
 #include "runner/cli/watched.h"
 #include "runner/client/hosts.h"
-#include "runner/client/i18n.h"
 #include "runner/client/place.h"
 #include "runner/job/verbs.h"
 #include "runner/wire/msg.h"

@@ -1,8 +1,8 @@
 #include "base/buf.h"
 #include "base/json.h"
+#include "base/lang.h"
 #include "runner/cli/commands.h"
 #include "runner/cli/out.h"
-#include "runner/client/i18n.h"
 #include "runner/wire/hello.h"
 
 static int

@@ -1,6 +1,6 @@
+#include "base/lang.h"
 #include "runner/cli/commands.h"
 #include "runner/cli/watch.h"
-#include "runner/client/i18n.h"
 
 static int
 run_wait(struct cli *c, const void *options, const struct words *w, struct err *e)

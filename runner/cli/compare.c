@@ -8,12 +8,12 @@
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/json.h"
+#include "base/lang.h"
 #include "base/text.h"
 #include "meter/card.h"
 #include "meter/tariff.h"
 #include "runner/cli/launch_internal.h"
 #include "runner/cli/out.h"
-#include "runner/client/i18n.h"
 #include "runner/client/install.h"
 #include "runner/client/place.h"
 

@@ -4,9 +4,9 @@
 
 #include "base/buf.h"
 #include "base/clock.h"
+#include "base/lang.h"
 #include "runner/cli/due_internal.h"
 #include "runner/cli/out.h"
-#include "runner/client/i18n.h"
 #include "runner/client/mirror.h"
 #include "runner/client/place.h"
 

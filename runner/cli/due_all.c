@@ -2,10 +2,10 @@
 
 #include "base/buf.h"
 #include "base/json.h"
+#include "base/lang.h"
 #include "runner/cli/context.h"
 #include "runner/cli/due_internal.h"
 #include "runner/cli/out.h"
-#include "runner/client/i18n.h"
 
 /* `snap mirror` without a name: all second copies that are due. */
 

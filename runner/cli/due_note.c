@@ -5,10 +5,10 @@
 #include "base/buf.h"
 #include "base/clock.h"
 #include "base/json.h"
+#include "base/lang.h"
 #include "runner/cli/due_internal.h"
 #include "runner/cli/out.h"
 #include "runner/client/hosts.h"
-#include "runner/client/i18n.h"
 #include "runner/client/mirror.h"
 #include "runner/job/spec.h"
 

@@ -9,6 +9,7 @@
 #include "base/buf.h"
 #include "base/clock.h"
 #include "base/json.h"
+#include "base/lang.h"
 #include "base/text.h"
 #include "meter/refuse.h"
 #include "runner/cli/due.h"
@@ -18,7 +19,6 @@
 #include "runner/cli/refused.h"
 #include "runner/client/dispute.h"
 #include "runner/client/hosts.h"
-#include "runner/client/i18n.h"
 #include "runner/client/purse.h"
 
 #define NS_PER_S        ((int64_t)1000000000)

@@ -5,11 +5,11 @@
 #include <string.h>
 
 #include "base/buf.h"
+#include "base/lang.h"
 #include "base/text.h"
 #include "runner/cli/context.h"
 #include "runner/cli/out.h"
 #include "runner/client/hosts.h"
-#include "runner/client/i18n.h"
 #include "runner/client/jobs.h"
 #include "runner/client/place.h"
 #include "runner/client/told.h"

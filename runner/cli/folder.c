@@ -5,11 +5,11 @@
 #include <string.h>
 
 #include "base/buf.h"
+#include "base/lang.h"
 #include "runner/cli/context.h"
 #include "runner/cli/progress.h"
 #include "runner/cli/shipline.h"
 #include "runner/client/forward.h"
-#include "runner/client/i18n.h"
 #include "runner/client/near.h"
 
 struct sending {

@@ -2,9 +2,9 @@
 
 #include <string.h>
 
+#include "base/lang.h"
 #include "base/text.h"
 #include "runner/cli/out.h"
-#include "runner/client/i18n.h"
 
 #define HELP_COLUMNS 88
 #define COLUMN_MAX   30 /* wider left columns put their text on the next line */

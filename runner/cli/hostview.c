@@ -7,12 +7,12 @@
 
 #include "base/clock.h"
 #include "base/json.h"
+#include "base/lang.h"
 #include "base/rec.h"
 #include "base/sign.h"
 #include "base/text.h"
 #include "runner/cli/out.h"
 #include "runner/cli/parkview.h"
-#include "runner/client/i18n.h"
 
 #define LABEL_COLUMNS 12
 #define NS_PER_S      1000000000LL

@@ -2,8 +2,8 @@
 
 #include <inttypes.h>
 
+#include "base/lang.h"
 #include "runner/cli/out.h"
-#include "runner/client/i18n.h"
 
 int
 landed_tell(struct cli *c, const struct extract_report *r, const char *target, bool exact,

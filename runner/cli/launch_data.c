@@ -1,13 +1,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/lang.h"
 #include "base/text.h"
 #include "runner/cli/context.h"
 #include "runner/cli/launch_internal.h"
 #include "runner/cli/out.h"
 #include "runner/client/datasets.h"
 #include "runner/client/hosts.h"
-#include "runner/client/i18n.h"
 #include "runner/job/setupenv.h"
 #include "runner/job/verbs.h"
 #include "runner/wire/msg.h"

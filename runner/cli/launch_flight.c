@@ -4,13 +4,13 @@
 #include <string.h>
 
 #include "base/hash.h"
+#include "base/lang.h"
 #include "base/text.h"
 #include "meter/refuse.h"
 #include "runner/cli/ending.h"
 #include "runner/cli/launch_internal.h"
 #include "runner/cli/out.h"
 #include "runner/cli/shipline.h"
-#include "runner/client/i18n.h"
 #include "runner/client/room.h"
 #include "runner/job/verbs.h"
 #include "runner/wire/msg.h"

@@ -1,13 +1,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/lang.h"
 #include "runner/cli/context.h"
 #include "runner/cli/find.h"
 #include "runner/cli/launch.h"
 #include "runner/cli/launch_internal.h"
 #include "runner/cli/out.h"
 #include "runner/cli/setupview.h"
-#include "runner/client/i18n.h"
 
 int
 launch_find_from(struct launch *l, struct err *e)

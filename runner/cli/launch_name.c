@@ -1,9 +1,9 @@
 #include <string.h>
 
+#include "base/lang.h"
 #include "runner/cli/context.h"
 #include "runner/cli/launch_internal.h"
 #include "runner/cli/out.h"
-#include "runner/client/i18n.h"
 #include "runner/client/told.h"
 
 /* Does the job's host say that it goes on? One that cannot be asked is not in the way. */

@@ -1,10 +1,10 @@
 #include <stdlib.h>
 
 #include "base/clock.h"
+#include "base/lang.h"
 #include "runner/cli/launch_internal.h"
 #include "runner/cli/out.h"
 #include "runner/client/hosts.h"
-#include "runner/client/i18n.h"
 
 #define POLL_NS ((int64_t)5 * 1000000000) /* --wait */
 

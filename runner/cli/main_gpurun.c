@@ -9,11 +9,11 @@
 #include <unistd.h>
 
 #include "base/buf.h"
+#include "base/lang.h"
 #include "runner/cli/cli.h"
 #include "runner/cli/help.h"
 #include "runner/cli/notifycmd.h"
 #include "runner/cli/out.h"
-#include "runner/client/i18n.h"
 #include "runner/client/install.h"
 
 /* Without UTF-8 it is English: what we escape is UTF-8. */

@@ -8,8 +8,8 @@
 
 #include "base/buf.h"
 #include "base/clock.h"
+#include "base/lang.h"
 #include "runner/cli/out.h"
-#include "runner/client/i18n.h"
 #include "runner/job/notify.h"
 
 #define SHOWN_BYTES 120 /* of a command */

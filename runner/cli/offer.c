@@ -4,10 +4,10 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/lang.h"
 #include "base/text.h"
 #include "runner/client/config.h"
 #include "runner/client/hosts.h"
-#include "runner/client/i18n.h"
 #include "runner/client/jobs.h"
 #include "runner/job/hostinfo.h"
 

@@ -13,10 +13,10 @@
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/json.h"
+#include "base/lang.h"
 #include "base/text.h"
 #include "meter/money.h"
 #include "meter/refuse.h"
-#include "runner/client/i18n.h"
 #include "runner/client/yuan.h"
 
 #define DEFAULT_COLUMNS 80

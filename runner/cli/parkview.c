@@ -4,9 +4,9 @@
 #include <string.h>
 
 #include "base/buf.h"
+#include "base/lang.h"
 #include "base/text.h"
 #include "runner/cli/out.h"
-#include "runner/client/i18n.h"
 
 #define COMMAND_SHOWN 120
 

@@ -3,9 +3,9 @@
 #include <string.h>
 
 #include "base/buf.h"
+#include "base/lang.h"
 #include "base/text.h"
 #include "runner/cli/cli.h"
-#include "runner/client/i18n.h"
 
 #define ROWS_MAX 96
 

@@ -7,11 +7,11 @@
 
 #include "base/clock.h"
 #include "base/json.h"
+#include "base/lang.h"
 #include "base/text.h"
 #include "meter/tariff.h"
 #include "runner/cli/out.h"
 #include "runner/cli/parkview.h"
-#include "runner/client/i18n.h"
 #include "runner/client/mirror.h"
 
 #define LABEL_COLUMNS 10

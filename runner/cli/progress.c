@@ -6,9 +6,9 @@
 
 #include "base/clock.h"
 #include "base/file.h"
+#include "base/lang.h"
 #include "base/text.h"
 #include "runner/cli/out.h"
-#include "runner/client/i18n.h"
 
 #define NS_PER_S   ((int64_t)1000000000)
 #define FIRST_NS   NS_PER_S

@@ -7,11 +7,11 @@
 
 #include "base/buf.h"
 #include "base/file.h"
+#include "base/lang.h"
 #include "base/text.h"
 #include "meter/money.h"
 #include "runner/cli/cli.h"
 #include "runner/cli/script.h"
-#include "runner/client/i18n.h"
 
 #define PROJECT_FILE ".gpurun"
 #define PROJECT_MAX  ((size_t)64 << 10)

@@ -7,6 +7,7 @@
 
 #include "base/buf.h"
 #include "base/hash.h"
+#include "base/lang.h"
 #include "base/text.h"
 #include "runner/cli/context.h"
 #include "runner/cli/launch.h"
@@ -14,7 +15,6 @@
 #include "runner/cli/request.h"
 #include "runner/client/config.h"
 #include "runner/client/datasets.h"
-#include "runner/client/i18n.h"
 #include "runner/client/jobs.h"
 #include "runner/client/keepings.h"
 #include "runner/job/verbs.h"

@@ -2,10 +2,10 @@
 
 #include <string.h>
 
+#include "base/lang.h"
 #include "base/text.h"
 #include "runner/cli/out.h"
 #include "runner/client/booked.h"
-#include "runner/client/i18n.h"
 #include "runner/client/purse.h"
 
 static const char *

@@ -11,11 +11,11 @@
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/hash.h"
+#include "base/lang.h"
 #include "base/text.h"
 #include "meter/money.h"
 #include "runner/cli/outs.h"
 #include "runner/client/hosts.h"
-#include "runner/client/i18n.h"
 #include "runner/client/terminal.h"
 #include "runner/job/notify.h"
 

@@ -3,11 +3,11 @@
 
 #include "base/buf.h"
 #include "base/file.h"
+#include "base/lang.h"
 #include "base/text.h"
 #include "runner/cli/outs.h"
 #include "runner/cli/request.h"
 #include "runner/client/datasets.h"
-#include "runner/client/i18n.h"
 
 /* --data: what was asked for, before any host is. */
 

@@ -4,10 +4,10 @@
 
 #include "base/buf.h"
 #include "base/file.h"
+#include "base/lang.h"
 #include "base/text.h"
 #include "runner/cli/request.h"
 #include "runner/cli/setupkey.h"
-#include "runner/client/i18n.h"
 
 /* --setup: its command, or what `auto` makes of what lies there, and its key. */
 

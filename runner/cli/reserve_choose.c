@@ -4,8 +4,8 @@
 #include <string.h>
 
 #include "base/buf.h"
+#include "base/lang.h"
 #include "runner/cli/out.h"
-#include "runner/client/i18n.h"
 #include "runner/client/place.h"
 
 static int

@@ -3,10 +3,10 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/lang.h"
 #include "base/rec.h"
 #include "runner/cli/context.h"
 #include "runner/client/booked.h"
-#include "runner/client/i18n.h"
 #include "runner/client/told.h"
 #include "runner/job/verbs.h"
 #include "runner/wire/msg.h"

@@ -8,8 +8,8 @@
 #include "base/buf.h"
 #include "base/clock.h"
 #include "base/json.h"
+#include "base/lang.h"
 #include "runner/cli/out.h"
-#include "runner/client/i18n.h"
 
 #define NS_PER_S ((int64_t)1000000000)
 #define LABEL    9

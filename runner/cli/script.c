@@ -11,8 +11,8 @@
 
 #include "base/buf.h"
 #include "base/file.h"
+#include "base/lang.h"
 #include "base/text.h"
-#include "runner/client/i18n.h"
 
 #define SHEBANG_MAX 256 /* what Linux looks at, too */
 #define STEM_MAX    48

@@ -10,9 +10,9 @@
 
 #include "base/buf.h"
 #include "base/file.h"
+#include "base/lang.h"
 #include "base/text.h"
 #include "runner/cli/setupwords.h"
-#include "runner/client/i18n.h"
 #include "storage/scan.h"
 
 #define LIST_MAX   ((off_t)4 << 20)  /* of a file that lists things */

@@ -6,10 +6,10 @@
 
 #include "base/buf.h"
 #include "base/file.h"
+#include "base/lang.h"
 #include "base/text.h"
 #include "runner/cli/setupkey.h"
 #include "runner/client/bring.h"
-#include "runner/client/i18n.h"
 #include "runner/client/tmpdir.h"
 #include "storage/tree.h"
 

@@ -2,7 +2,7 @@
 
 #include <inttypes.h>
 
-#include "runner/client/i18n.h"
+#include "base/lang.h"
 
 static void
 reading(const struct ship_scanned *sc, int64_t elapsed_ns, struct buf *out)

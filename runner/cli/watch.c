@@ -3,12 +3,12 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "base/lang.h"
 #include "runner/cli/alerts.h"
 #include "runner/cli/context.h"
 #include "runner/cli/due.h"
 #include "runner/cli/ending.h"
 #include "runner/cli/out.h"
-#include "runner/client/i18n.h"
 #include "runner/client/receipts.h"
 
 #define LOOK_S 60 /* for what the job keeps on the way */

@@ -3,8 +3,8 @@
 #include "base/buf.h"
 #include "base/clock.h"
 #include "base/hash.h"
+#include "base/lang.h"
 #include "runner/cli/progress.h"
-#include "runner/client/i18n.h"
 #include "runner/job/pace.h"
 
 struct watched {

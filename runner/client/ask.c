@@ -15,8 +15,8 @@
 
 #include "base/buf.h"
 #include "base/file.h"
+#include "base/lang.h"
 #include "base/text.h"
-#include "runner/client/i18n.h"
 #include "runner/loop/child.h"
 
 #define KEY_CTRL_C 0x03

@@ -11,9 +11,9 @@
 
 #include "base/clock.h"
 #include "base/file.h"
+#include "base/lang.h"
 #include "base/rec.h"
 #include "base/text.h"
-#include "runner/client/i18n.h"
 #include "runner/client/install.h"
 #include "runner/client/transport_internal.h"
 #include "runner/wire/preamble.h"

@@ -9,8 +9,8 @@
 
 #include "base/buf.h"
 #include "base/file.h"
+#include "base/lang.h"
 #include "runner/client/errand.h"
-#include "runner/client/i18n.h"
 #include "runner/client/near.h"
 #include "runner/client/room.h"
 #include "runner/client/stall.h"

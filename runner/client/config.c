@@ -6,10 +6,10 @@
 
 #include "base/buf.h"
 #include "base/file.h"
+#include "base/lang.h"
 #include "base/rec.h"
 #include "base/text.h"
 #include "meter/money.h"
-#include "runner/client/i18n.h"
 #include "runner/job/spec.h"
 
 #define CONFIG_RECORD    "gpurun.config.v1"

@@ -9,8 +9,8 @@
 #include "base/buf.h"
 #include "base/clock.h"
 #include "base/file.h"
+#include "base/lang.h"
 #include "base/rec.h"
-#include "runner/client/i18n.h"
 
 #define COPIES      "copies"
 #define COPY_RECORD "gpurun.copy.v1"

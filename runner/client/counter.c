@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "base/hash.h"
-#include "runner/client/i18n.h"
+#include "base/lang.h"
 #include "runner/client/link.h"
 #include "runner/wire/hello.h"
 

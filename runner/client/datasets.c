@@ -3,8 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/lang.h"
 #include "base/rec.h"
-#include "runner/client/i18n.h"
 #include "runner/job/verbs.h"
 #include "runner/wire/msg.h"
 

@@ -1,3 +1,4 @@
+#include "base/lang.h"
 #include "runner/client/follow_internal.h"
 
 #include <signal.h>
@@ -6,7 +7,6 @@
 #include <unistd.h>
 
 #include "base/clock.h"
-#include "runner/client/i18n.h"
 #include "runner/client/pump.h"
 #include "runner/client/terminal.h"
 #include "runner/client/told.h"

@@ -2,8 +2,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/lang.h"
 #include "runner/client/follow_internal.h"
-#include "runner/client/i18n.h"
 #include "runner/client/lines.h"
 #include "runner/client/pump.h"
 #include "runner/client/terminal.h"

@@ -1,6 +1,6 @@
 #include "runner/client/forward.h"
 
-#include "runner/client/i18n.h"
+#include "base/lang.h"
 #include "runner/client/room.h"
 #include "runner/client/snaps.h"
 

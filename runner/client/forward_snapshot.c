@@ -2,9 +2,9 @@
 #include <string.h>
 
 #include "base/buf.h"
+#include "base/lang.h"
 #include "runner/client/errand.h"
 #include "runner/client/forward.h"
-#include "runner/client/i18n.h"
 #include "runner/client/room.h"
 #include "runner/client/snaps.h"
 #include "runner/client/stall.h"

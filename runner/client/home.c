@@ -10,7 +10,7 @@
 
 #include "base/buf.h"
 #include "base/file.h"
-#include "runner/client/i18n.h"
+#include "base/lang.h"
 
 struct home {
     char *dir;

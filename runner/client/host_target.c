@@ -1,3 +1,4 @@
+#include "base/lang.h"
 #include "runner/client/hosts.h"
 
 #include <ctype.h>
@@ -6,7 +7,6 @@
 
 #include "base/buf.h"
 #include "base/text.h"
-#include "runner/client/i18n.h"
 
 #define PORT_MAX       65535
 #define LINE_WORDS_MAX 64

@@ -9,10 +9,10 @@
 #include "base/buf.h"
 #include "base/clock.h"
 #include "base/file.h"
+#include "base/lang.h"
 #include "base/rec.h"
 #include "base/text.h"
 #include "meter/money.h"
-#include "runner/client/i18n.h"
 #include "runner/job/device.h"
 #include "runner/job/hostinfo.h"
 

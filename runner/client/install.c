@@ -12,8 +12,8 @@
 
 #include "base/buf.h"
 #include "base/file.h"
+#include "base/lang.h"
 #include "base/text.h"
-#include "runner/client/i18n.h"
 
 /* The running binary, links resolved. Without /proc (a bare chroot): as it was started.
  */

@@ -11,11 +11,11 @@
 
 #include "base/buf.h"
 #include "base/file.h"
+#include "base/lang.h"
 #include "base/rec.h"
 #include "base/text.h"
 #include "runner/client/copies.h"
 #include "runner/client/dispute.h"
-#include "runner/client/i18n.h"
 
 #define JOB_RECORD     "gpurun.jobrec.v1"
 #define JOB_RECORD_MAX ((size_t)4 << 20)

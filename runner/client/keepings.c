@@ -7,7 +7,7 @@
 #include "base/buf.h"
 #include "base/clock.h"
 #include "base/file.h"
-#include "runner/client/i18n.h"
+#include "base/lang.h"
 #include "runner/client/purse_internal.h"
 #include "runner/client/receipts.h"
 #include "runner/client/wallet.h"

@@ -5,9 +5,9 @@
 
 #include "base/clock.h"
 #include "base/hash.h"
+#include "base/lang.h"
 #include "meter/money.h"
 #include "meter/tariff.h"
-#include "runner/client/i18n.h"
 
 #define NS_PER_S ((int64_t)1000000000)
 #define START_S  ((int64_t)7 * 86400) /* shipping may take long */

@@ -5,8 +5,8 @@
 
 #include "base/clock.h"
 #include "base/file.h"
+#include "base/lang.h"
 #include "base/text.h"
-#include "runner/client/i18n.h"
 #include "runner/client/link_internal.h"
 #include "runner/client/transport_internal.h"
 #include "runner/wire/preamble.h"

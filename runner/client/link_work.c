@@ -3,9 +3,9 @@
 #include <stdlib.h>
 
 #include "base/file.h"
+#include "base/lang.h"
 #include "base/text.h"
 #include "runner/client/bootstrap.h"
-#include "runner/client/i18n.h"
 #include "runner/client/link_internal.h"
 #include "runner/client/transport_internal.h"
 

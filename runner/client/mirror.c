@@ -3,7 +3,7 @@
 #include <string.h>
 
 #include "base/clock.h"
-#include "runner/client/i18n.h"
+#include "base/lang.h"
 #include "runner/client/jobs.h"
 #include "runner/job/state.h"
 

@@ -7,8 +7,8 @@
 
 #include "base/buf.h"
 #include "base/clock.h"
+#include "base/lang.h"
 #include "runner/client/booked.h"
-#include "runner/client/i18n.h"
 #include "runner/client/place_internal.h"
 
 #define CONNECT_MS 10000 /* per phase, where there are several hosts to ask */

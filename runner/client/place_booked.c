@@ -3,9 +3,9 @@
 #include <string.h>
 
 #include "base/buf.h"
+#include "base/lang.h"
 #include "meter/money.h"
 #include "runner/client/booked.h"
-#include "runner/client/i18n.h"
 #include "runner/client/place_internal.h"
 
 #define NS_PER_S ((int64_t)1000000000)

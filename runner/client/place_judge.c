@@ -3,10 +3,10 @@
 #include <string.h>
 
 #include "base/buf.h"
+#include "base/lang.h"
 #include "base/num.h"
 #include "base/text.h"
 #include "meter/money.h"
-#include "runner/client/i18n.h"
 #include "runner/client/place_internal.h"
 #include "runner/client/yuan.h"
 

@@ -7,7 +7,7 @@
 #include <unistd.h>
 
 #include "base/buf.h"
-#include "runner/client/i18n.h"
+#include "base/lang.h"
 #include "runner/loop/fdio.h"
 
 /* The descriptor to use for fd: itself if it is a regular file, else a private one. */

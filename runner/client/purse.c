@@ -9,7 +9,7 @@
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/hash.h"
-#include "runner/client/i18n.h"
+#include "base/lang.h"
 #include "runner/client/purse_internal.h"
 #include "runner/client/wallet.h"
 #include "runner/job/verbs.h"

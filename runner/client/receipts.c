@@ -9,10 +9,10 @@
 
 #include "base/buf.h"
 #include "base/file.h"
+#include "base/lang.h"
 #include "meter/journal.h"
 #include "meter/usage.h"
 #include "runner/client/dispute.h"
-#include "runner/client/i18n.h"
 #include "runner/client/wallet.h"
 #include "runner/job/verbs.h"
 #include "runner/wire/msg.h"

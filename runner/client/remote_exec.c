@@ -7,7 +7,7 @@
 
 #include "base/buf.h"
 #include "base/hash.h"
-#include "runner/client/i18n.h"
+#include "base/lang.h"
 #include "runner/client/pump.h"
 #include "runner/client/terminal.h"
 #include "runner/job/ids.h"

@@ -7,8 +7,8 @@
 
 #include "base/buf.h"
 #include "base/file.h"
+#include "base/lang.h"
 #include "base/text.h"
-#include "runner/client/i18n.h"
 #include "runner/job/verbs.h"
 
 #define SHOWN_MAX 200

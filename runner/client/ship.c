@@ -10,9 +10,9 @@
 
 #include "base/buf.h"
 #include "base/file.h"
+#include "base/lang.h"
 #include "base/text.h"
 #include "runner/client/git_config.h"
-#include "runner/client/i18n.h"
 #include "runner/client/room.h"
 #include "runner/client/stall.h"
 #include "runner/job/verbs.h"

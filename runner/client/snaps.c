@@ -3,9 +3,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/lang.h"
 #include "base/rec.h"
 #include "base/text.h"
-#include "runner/client/i18n.h"
 #include "runner/job/verbs.h"
 #include "runner/wire/msg.h"
 

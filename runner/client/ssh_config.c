@@ -15,8 +15,8 @@
 
 #include "base/buf.h"
 #include "base/file.h"
+#include "base/lang.h"
 #include "base/text.h"
-#include "runner/client/i18n.h"
 #include "runner/client/ssh_config_internal.h"
 
 #define PASSWD_BUF_MAX 16384

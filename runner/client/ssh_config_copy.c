@@ -10,7 +10,7 @@
 #include <unistd.h>
 
 #include "base/file.h"
-#include "runner/client/i18n.h"
+#include "base/lang.h"
 #include "runner/client/ssh_config_internal.h"
 
 struct copier {

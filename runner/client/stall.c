@@ -3,7 +3,7 @@
 #include <stdlib.h>
 
 #include "base/buf.h"
-#include "runner/client/i18n.h"
+#include "base/lang.h"
 #include "storage/sync.h"
 
 /* A program that was asleep finds one tick due, however long it slept. */

@@ -6,7 +6,7 @@
 #include <termios.h>
 #include <unistd.h>
 
-#include "runner/client/i18n.h"
+#include "base/lang.h"
 
 /* One terminal per process, and its state is the kernel's, not ours. */
 static struct {

@@ -2,8 +2,8 @@
 
 #include <string.h>
 
+#include "base/lang.h"
 #include "runner/client/hosts.h"
-#include "runner/client/i18n.h"
 #include "runner/client/jobs.h"
 
 int

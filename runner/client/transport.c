@@ -12,8 +12,8 @@
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/hash.h"
+#include "base/lang.h"
 #include "base/text.h"
-#include "runner/client/i18n.h"
 #include "runner/client/transport_internal.h"
 
 #define NS_PER_MS         1000000

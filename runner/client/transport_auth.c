@@ -7,8 +7,8 @@
 #include <unistd.h>
 
 #include "base/file.h"
+#include "base/lang.h"
 #include "base/text.h"
-#include "runner/client/i18n.h"
 #include "runner/client/transport_auth.h"
 
 /*

@@ -3,8 +3,8 @@
 #include <string.h>
 
 #include "base/file.h"
+#include "base/lang.h"
 #include "base/text.h"
-#include "runner/client/i18n.h"
 #include "runner/client/transport_internal.h"
 
 /*

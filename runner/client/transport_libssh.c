@@ -14,8 +14,8 @@
 
 #include "base/clock.h"
 #include "base/file.h"
+#include "base/lang.h"
 #include "base/text.h"
-#include "runner/client/i18n.h"
 
 /*
  * The default way: one libssh session, driven from the link's thread without ever

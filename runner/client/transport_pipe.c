@@ -7,7 +7,7 @@
 
 #include "base/file.h"
 #include "base/hash.h"
-#include "runner/client/i18n.h"
+#include "base/lang.h"
 #include "runner/client/install.h"
 #include "runner/client/transport_internal.h"
 

@@ -6,7 +6,7 @@
 
 #include "base/clock.h"
 #include "base/file.h"
-#include "runner/client/i18n.h"
+#include "base/lang.h"
 #include "runner/client/transport_libssh.h"
 
 /*

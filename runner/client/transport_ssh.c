@@ -11,8 +11,8 @@
 
 #include "base/clock.h"
 #include "base/file.h"
+#include "base/lang.h"
 #include "base/text.h"
-#include "runner/client/i18n.h"
 
 /*
  * The system's ssh binary as transport. It is run with a configuration of ours on top of

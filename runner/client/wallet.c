@@ -6,8 +6,8 @@
 
 #include "base/clock.h"
 #include "base/file.h"
+#include "base/lang.h"
 #include "meter/keeping.h"
-#include "runner/client/i18n.h"
 #include "runner/client/jobs.h"
 #include "runner/client/keepings.h"
 #include "runner/client/receipts.h"
