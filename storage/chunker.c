@@ -11,17 +11,14 @@
 #define BUFFER_BYTES (4 * CHUNKER_MAX_BYTES)
 
 /*
- * A chunk ends behind the byte where the bits of the mask are all zero in the rolling
- * hash. Up to the average, three bits more are asked for than the average calls for,
- * beyond it three fewer (normalisation), so lengths stay close to it. The bits are high
- * ones: they depend on the last 63 bytes.
+ * A chunk ends behind the byte where these bits are all zero in the rolling hash, one of
+ * 65,536. The bits are high ones: they depend on the last 63 bytes. One mask for all:
+ * two, as FastCDC has, keep lengths closer together, but then cuts that are out of step
+ * with those of an earlier version take three times as long to meet them again.
  */
-#define AVG_BITS   17
-#define MASK(bits) ((((uint64_t)1 << (bits)) - 1) << (63 - (bits)))
-#define MASK_HARD  MASK(AVG_BITS + 3)
-#define MASK_EASY  MASK(AVG_BITS - 3)
+#define CUT_BITS 16
+#define CUT_MASK ((((uint64_t)1 << CUT_BITS) - 1) << (63 - CUT_BITS))
 
-_Static_assert((size_t)1 << AVG_BITS == CHUNKER_AVG_BYTES, "masks fit the average");
 _Static_assert(CHUNKER_MAX_BYTES <= STORE_CHUNK_MAX_BYTES, "every chunk can be put");
 
 struct chunker {
@@ -35,45 +32,23 @@ struct chunker {
     bool ended;
 };
 
-/* Continue the hash over data[at..to); the position behind the cut, or 0. */
-static size_t
-gear_scan(const uint8_t *data, size_t at, size_t to, uint64_t mask, uint64_t *hash)
-{
-    uint64_t h = *hash;
-
-    while (at < to) {
-        h = (h << 1) + chunker_gear[data[at++]];
-        if ((h & mask) == 0) {
-            *hash = h;
-            return at;
-        }
-    }
-    *hash = h;
-    return 0;
-}
-
 /* As chunker_cut, continued from *scanned bytes with *hash; 0: no cut in data[0..len). */
 static size_t
 cut_from(const uint8_t *data, size_t len, size_t *scanned, uint64_t *hash)
 {
     size_t limit = len < CHUNKER_MAX_BYTES ? len : CHUNKER_MAX_BYTES;
-    size_t middle = limit < CHUNKER_AVG_BYTES ? limit : CHUNKER_AVG_BYTES;
     size_t at = *scanned < CHUNKER_MIN_BYTES ? CHUNKER_MIN_BYTES : *scanned;
-    size_t cut = 0;
+    uint64_t h = *hash;
 
-    if (at < middle) {
-        cut = gear_scan(data, at, middle, MASK_HARD, hash);
-        at = middle;
-    }
-    if (cut == 0 && at < limit) {
-        cut = gear_scan(data, at, limit, MASK_EASY, hash);
-        at = limit;
+    while (at < limit) {
+        h = (h << 1) + chunker_gear[data[at++]];
+        if ((h & CUT_MASK) == 0) {
+            return at;
+        }
     }
     *scanned = at;
-    if (cut == 0 && len >= CHUNKER_MAX_BYTES) {
-        cut = CHUNKER_MAX_BYTES;
-    }
-    return cut;
+    *hash = h;
+    return len >= CHUNKER_MAX_BYTES ? CHUNKER_MAX_BYTES : 0;
 }
 
 size_t

@@ -9,8 +9,8 @@
 #include "storage/store.h"
 
 /*
- * Content-defined cutting of byte streams: FastCDC (Xia et al., USENIX ATC 2016)
- * with normalised chunking, a gear table fixed for ever (DESIGN.md), integers only.
+ * Content-defined cutting of byte streams: the gear hash and the minimum of FastCDC
+ * (Xia et al., USENIX ATC 2016), a gear table fixed for ever (DESIGN.md), integers only.
  * Equal stretches of bytes are cut into equal chunks wherever they stand in a
  * stream, so an insertion costs a chunk or two and not the rest of the file.
  *
@@ -28,10 +28,9 @@
  * Call chunker_next until it says false after each of chunker_file,
  * chunker_filled and chunker_end. One thread at a time.
  */
-#define CHUNKER_MIN_BYTES      ((size_t)64 * 1024)
-#define CHUNKER_AVG_BYTES      ((size_t)128 * 1024)
+#define CHUNKER_MIN_BYTES      ((size_t)80 * 1024)
 #define CHUNKER_MAX_BYTES      ((size_t)512 * 1024)
-#define CHUNKER_BIG_FILE_BYTES CHUNKER_AVG_BYTES
+#define CHUNKER_BIG_FILE_BYTES ((size_t)128 * 1024)
 
 struct chunker;
 

@@ -670,7 +670,7 @@ change__files_that_become_big_or_small_are_made_anew(void **state)
 
 /* So many that they come in several groups of the tree. */
 #define HUGE_CHUNKS ((size_t)1100)
-#define SHORT_BYTES ((size_t)80 * 1024)
+#define SHORT_BYTES (CHUNKER_MIN_BYTES + 16 * 1024)
 
 /* The same short chunk again and again. */
 static uint8_t *

@@ -196,9 +196,9 @@ child_keep(struct store *s, uint64_t n, int64_t end)
     struct err e;
 
     snap_name(n, id);
-    told->asked_end[n] = end;
+    ask_end(n, end);
     if (s != NULL && step(snap_keep(s, id, end, &e)) == 0) {
-        told->end[n] = end;
+        end_is_set(n, end);
     }
 }
 
@@ -231,10 +231,10 @@ child_regain(struct store *s, uint64_t n, int64_t end)
         return;
     }
     snap_name(n, id);
-    told->asked_end[n] = end;
+    ask_end(n, end);
     told->regaining[n] = true;
     if (step(snap_regain(s, id, end, &e)) == 0) {
-        told->end[n] = end;
+        end_is_set(n, end);
         told->regained[n] = true;
     }
 }
