@@ -132,6 +132,9 @@ finish_chunk(struct sync_recv *r, struct err *e)
     }
     r->stats.n_sent++;
     r->stats.sent_bytes += r->raw_len;
+    if (r->o.came != NULL) {
+        r->o.came(r->o.came_ctx, r->kind, &r->id, r->raw_len);
+    }
     buf_reset(&r->stored);
     if (added) {
         r->uncommitted_bytes += r->raw_len;

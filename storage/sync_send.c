@@ -187,13 +187,19 @@ want(struct sync_send *s, size_t number)
     (void)pthread_cond_broadcast(&s->moved);
 }
 
-/* Send unasked while that is cheaper than asking. */
+/*
+ * Send unasked while that is cheaper than asking. Without a base nothing overtakes what
+ * had to be asked about: the receiver may begin with a tree whose chunks come in order
+ * (early.h).
+ */
 static bool
 push(struct sync_send *s, size_t number, uint64_t limit_bytes)
 {
     struct sync_chunk *c = &s->chunks.v[number];
+    bool asked = s->stats.n_offered > 0 || s->to_offer.at < s->to_offer.n;
 
-    if (c->stored == NULL || s->pushed_bytes + c->stored_len > limit_bytes) {
+    if ((asked && !s->has_base) || c->stored == NULL ||
+        s->pushed_bytes + c->stored_len > limit_bytes) {
         return false;
     }
     s->pushed_bytes += c->stored_len;

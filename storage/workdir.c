@@ -19,6 +19,7 @@
 #include "storage/scache.h"
 #include "storage/scan.h"
 #include "storage/verify.h"
+#include "storage/workdir_internal.h"
 
 #define JOB_NAME_MAX  ((size_t)64)
 #define SCAN_SUFFIX   ".scan"
@@ -58,13 +59,8 @@ open_dir(int work_fd, const char *name, int *fd, struct err *e)
     return *fd == -1 ? err_set_sys(e, errno, "cannot open a job's directory") : 0;
 }
 
-/*
- * Makers share the place, a sweep has it alone. Their locks on what they make would not
- * do: the name passes from one thing to the next, and a sweep may have looked at the one
- * and remove the other. *place -1 with 0: not to be had now, LOCK_NB.
- */
-static int
-lock_place(int work_fd, int how, int *place, struct err *e)
+int
+workdir_lock_place(int work_fd, int how, int *place, struct err *e)
 {
     int fd = openat(work_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     int rc = 0;
@@ -421,7 +417,7 @@ workdir_make(int work_fd, const char *job, struct store *s, const struct sha256 
              const struct workdir_options *o, struct workdir_report *r, struct err *e)
 {
     int place;
-    int rc = lock_place(work_fd, LOCK_SH, &place, e);
+    int rc = workdir_lock_place(work_fd, LOCK_SH, &place, e);
 
     if (rc == 0) {
         rc = make(work_fd, job, s, tree_id, o, r, e);
@@ -468,7 +464,7 @@ static int
 remove_if_ours(int work_fd, const struct names *n, bool *ours, struct err *e)
 {
     int place;
-    int rc = lock_place(work_fd, LOCK_SH, &place, e);
+    int rc = workdir_lock_place(work_fd, LOCK_SH, &place, e);
 
     if (rc == 0) {
         rc = remove_scan(work_fd, n, ours, e);
@@ -496,7 +492,7 @@ workdir_give_up(int work_fd, const char *job, struct err *e)
         return 0;
     }
     /* It was taken, by somebody who is at work, or who died. */
-    rc = lock_place(work_fd, LOCK_EX | LOCK_NB, &place, e);
+    rc = workdir_lock_place(work_fd, LOCK_EX | LOCK_NB, &place, e);
     if (rc == 0 && place != -1) {
         rc = workdir_remove(work_fd, job, e); /* may have been given back meanwhile */
     }
@@ -562,7 +558,7 @@ workdir_sweep(int work_fd, struct err *e)
 {
     struct sweep s = {.failed = false};
     int place;
-    int rc = lock_place(work_fd, LOCK_EX | LOCK_NB, &place, e);
+    int rc = workdir_lock_place(work_fd, LOCK_EX | LOCK_NB, &place, e);
 
     if (rc == 0 && place != -1) {
         rc = file_each_name(work_fd, sweep_one, &s, e);

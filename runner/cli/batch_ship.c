@@ -22,6 +22,7 @@ batch_ship(struct batch_job *j, struct batch_host *h, struct ship **out,
         .dir = like->script.root,
         .with_git = like->with_git,
         .allow_home = like->script.named,
+        .for_job = true,
         .with = (const char *const *)like->with.v,
         .n_with = like->with.n,
     };

@@ -416,6 +416,7 @@ start_ship(struct launch *l, bool only_plan, struct err *e)
         .with_git = l->r->with_git,
         .allow_home = l->r->script.named,
         .measure = only_plan,
+        .for_job = l->r->from == NULL && l->r->spec.from[0] == '\0',
         .with = (const char *const *)l->r->with.v,
         .n_with = l->r->with.n,
         .changed = launch_ship_changed,

@@ -533,6 +533,7 @@ ship_send(struct ship *s, struct session *to, struct conn *c, struct err *e)
         .cls = CHANNEL_BULK, .events = &channel_events, .ctx = s};
     const struct build_report *built = NULL;
     struct sha256 base;
+    bool has_base;
     struct rec *r;
     int rc;
 
@@ -551,8 +552,12 @@ ship_send(struct ship *s, struct session *to, struct conn *c, struct err *e)
     free(s->base_path);
     s->base_path =
         s->cache != NULL ? xasprintf("%s.%s", s->cache, session_host(to)->name) : NULL;
+    has_base = load_base(s, &base);
     r = rec_new(OPEN_SHIP);
     rec_add_int(r, "forms", 1);
+    if (s->o.for_job && !has_base) {
+        rec_add_int(r, "cold", 1);
+    }
     if (s->store == NULL && sync_send_built(s->send, &built, e) == 0 && built != NULL) {
         rec_add_hex(r, "tree", built->tree.b, sizeof built->tree.b);
     }
@@ -571,7 +576,7 @@ ship_send(struct ship *s, struct session *to, struct conn *c, struct err *e)
     s->room.limited = false;
     s->sending = true;
     stall_watch(s->stall, s->channel);
-    sync_send_begin(s->send, load_base(s, &base) ? &base : NULL);
+    sync_send_begin(s->send, has_base ? &base : NULL);
     pump(s);
     return 0;
 }

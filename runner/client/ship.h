@@ -27,6 +27,7 @@ struct ship_options {
     bool with_git;
     bool allow_home;         /* --dir named it */
     bool measure;            /* count what is left out (plan) */
+    bool for_job;            /* one starts with just this tree */
     struct store *into;      /* sync_send_options.into; outlives the ship */
     const char *const *with; /* relative to dir */
     size_t n_with;

@@ -467,6 +467,7 @@ serve_main(const char *renter_id)
         goto out;
     }
     loop_run(s.loop);
+    serve_ships_stop(&s);
     serve_data_finish(&s);
     status = s.failed ? 1 : 0;
 

@@ -159,6 +159,7 @@ void serve_ship_open(struct serve *s, const struct mux_offer *offer);
  */
 bool serve_ship_has(struct serve *s, const struct sha256 *tree,
                     struct serve_wait ***wait);
+void serve_ships_stop(struct serve *s); /* what is at work for them is to end */
 void serve_ships_free(struct serve *s);
 
 /* ---- serve_get.c ---- */

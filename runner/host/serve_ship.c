@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "runner/host/quota.h"
 #include "runner/host/quota_holds.h"
+#include "runner/host/serve_early.h"
 #include "runner/host/serve_internal.h"
 #include "runner/host/workdirs.h"
 #include "runner/job/verbs.h"
@@ -35,7 +36,9 @@ struct serve_ship {
     struct quota_hold *hold; /* what may come of the renter's quota; NULL: no limit */
     bool here;               /* complete, committed, claimed */
     bool eof_sent;
-    struct serve_wait *waits; /* submits that need the tree */
+    struct serve_early *early; /* NULL: not asked for, or not to be had */
+    bool wanted;               /* something was to be done with the tree */
+    struct serve_wait *waits;  /* submits that need the tree */
 };
 
 /* The manifest of what was shipped is named after its tree: the same again is the same.
@@ -69,6 +72,7 @@ ship_free(struct serve_ship *h)
     channel_free(h->channel);
     sync_recv_free(h->recv);
     quota_hold_close(h->hold);
+    serve_early_free(h->early, h->wanted);
     store_close(h->store);
     buf_free(&h->manifest);
     free(h);
@@ -167,6 +171,7 @@ ship_failed(struct serve_ship *h, const struct err *why)
         channel_reset(h->channel, why);
     }
     give_back_quota(h);
+    serve_early_end(h->early, NULL);
     err_wrap(&e, "the files were not shipped");
     serve_wait_go(h->serve, &h->waits, &e);
 }
@@ -189,6 +194,20 @@ push_output(struct serve_ship *h)
     if (h->here && !h->eof_sent) {
         h->eof_sent = true;
         channel_send_eof(h->channel);
+    }
+}
+
+/*
+ * What needs the tree may have it; a directory that is being made for it first, else the
+ * job would make another at the same time.
+ */
+static void
+go_on(void *ctx)
+{
+    struct serve_ship *h = ctx;
+
+    if (h->here && !serve_early_runs(h->early)) {
+        serve_wait_go(h->serve, &h->waits, NULL);
     }
 }
 
@@ -218,8 +237,9 @@ look(struct serve_ship *h)
     }
     h->here = true;
     give_back_quota(h);
+    serve_early_end(h->early, &h->tree);
     push_output(h);
-    serve_wait_go(h->serve, &h->waits, NULL);
+    go_on(h);
 }
 
 static size_t
@@ -386,6 +406,11 @@ make(struct serve *s, const struct mux_offer *offer, struct serve_ship **out,
         return -1;
     }
     ro.forms = rec_get(offer->rec, "forms") != NULL;
+    if (rec_get(offer->rec, "cold") != NULL && h->manifest.len == 0) {
+        h->early = serve_early_new(s, h->store, go_on, h);
+        ro.came = serve_early_came;
+        ro.came_ctx = h->early;
+    }
     if (sync_recv_new(&h->recv, h->store, &ro, e) != 0) {
         ship_free(h);
         return -1;
@@ -466,8 +491,13 @@ serve_ship_has(struct serve *s, const struct sha256 *tree, struct serve_wait ***
         if (h->named && !sha256_equal(&h->tree, tree)) {
             continue;
         }
-        if (h->here) {
+        if (h->here && !serve_early_runs(h->early)) {
+            h->wanted = true;
             return true;
+        }
+        if (h->here) {
+            coming = h;
+            break;
         }
         /* One without a name may turn out to be it: then it is asked again. */
         if (channel_attached(h->channel) && (coming == NULL || h->named)) {
@@ -479,6 +509,14 @@ serve_ship_has(struct serve *s, const struct sha256 *tree, struct serve_wait ***
     }
     *wait = &coming->waits;
     return false;
+}
+
+void
+serve_ships_stop(struct serve *s)
+{
+    for (struct serve_ship *h = s->ships; h != NULL; h = h->next) {
+        serve_early_end(h->early, NULL);
+    }
 }
 
 void

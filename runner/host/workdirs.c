@@ -14,6 +14,7 @@
 #include "base/buf.h"
 #include "base/clock.h"
 #include "base/file.h"
+#include "base/hash.h"
 #include "base/text.h"
 #include "runner/host/caches.h"
 #include "runner/host/jobdir.h"
@@ -95,7 +96,7 @@ list_left(int work_fd, bool whole, struct lefts *out, struct err *e)
         memcpy(one.job, de->d_name, JOB_ID_LEN);
         one.job[JOB_ID_LEN] = '\0';
         one.mtime_ns = sb.st_mtim.tv_sec * NS_PER_S + sb.st_mtim.tv_nsec;
-        if (id_is(ID_JOB, one.job)) {
+        if (id_is(ID_JOB, one.job) || id_is(ID_EARLY, one.job)) {
             l.v = xrealloc(l.v, (l.n + 1) * sizeof *l.v);
             l.v[l.n++] = one;
         }
@@ -122,6 +123,9 @@ classify(const struct renter *r, const char *job)
     struct jobdir d;
     struct err none;
 
+    if (id_is(ID_EARLY, job)) {
+        return LEFTOVER_SAFE; /* a shipped tree, which the store has */
+    }
     if (jobdir_open(&d, r, job, &none) != 0) {
         return LEFTOVER_NONE;
     }
@@ -291,6 +295,28 @@ out:
     free(l.v);
     (void)fd_close(&work_fd);
     return rc;
+}
+
+void
+workdirs_early_name(char name[JOB_ID_LEN + 1])
+{
+    const char prefix[] = {(char)ID_EARLY, '\0'};
+
+    random_id(prefix, name);
+}
+
+int
+workdirs_early_room(const struct renter *r, int work_fd, int64_t *max_bytes,
+                    struct err *e)
+{
+    struct left_rule rule;
+
+    if (rule_of(r, work_fd, &rule, e) != 0) {
+        return -1;
+    }
+    *max_bytes = rule.bytes;
+    return rule.n > 0 ? 0
+                      : err_set(e, ERR_SPACE, "less than a tenth of the disk is free");
 }
 
 int

@@ -126,6 +126,16 @@ int workdirs_trim_all(const struct renter *r, struct err *e) MUST_USE;
 /* What those take whose data is safe. */
 int workdirs_left_bytes(const struct renter *r, int64_t *bytes, struct err *e) MUST_USE;
 
+/*
+ * A directory made before its job is there (serve_early.h) has a name that is no job's.
+ * Once it is whole it is one more that the next job's may be taken over from, and goes as
+ * those of ended jobs do; unless it is whole, as soon as nobody is at it.
+ */
+void workdirs_early_name(char name[JOB_ID_LEN + 1]);
+/* How large one may be. ERR_SPACE: there is little room. */
+int workdirs_early_room(const struct renter *r, int work_fd, int64_t *max_bytes,
+                        struct err *e) MUST_USE;
+
 /* The job's data is given up: its directory goes too, if it was safe and is still its. */
 int workdirs_forget(const struct renter *r, const char *job, struct err *e) MUST_USE;
 

@@ -34,6 +34,7 @@ kind_word(enum id_kind kind)
         return "exec";
     case ID_RESERVATION:
         return "reservation";
+    case ID_EARLY: /* nobody is asked for one */
     case ID_NONE:
         break;
     }

@@ -20,6 +20,7 @@ enum id_kind {
     ID_LEASE = 'l',
     ID_EXEC = 'x',
     ID_RESERVATION = 'v',
+    ID_EARLY = 'e', /* the host's own: a directory of no job yet (host/workdirs.h) */
 };
 
 bool id_is(enum id_kind kind, const char *text);
