@@ -2,7 +2,7 @@
 # A tree of many small files end to end, kept here and run and resumed on a host, and a folder of many
 # names: the same as they were, by rsync and mtree, with the time and memory that each step took.
 # TINY_PERCENT, NAMES: how many (500 is a million files); CHUNKS: and before, that of an index and a
-# store of so many (make soak: ten million, a million, a million).
+# store of so many (make soak: ten million, a million, a million); MEM_KIB: what a command may take at most.
 # limit: 300
 . "$(dirname "$0")/lib.sh"
 . "$(dirname "$0")/hosts.sh"
@@ -17,7 +17,11 @@ took() { # WHAT WORD...: run it, and say how long it took and how much memory it
     read -r s kib <"$work/time"
     printf -- '-- %-44s %8.1f s  %7d KiB\n' "$what" "$s" "$kib"
 }
-g() { took "$1" env HOME="$client" GPURUN_HOME="$client/gpurun" LC_ALL=C.UTF-8 "$BUILD/bin/gpurun" -q "${@:2}"; }
+# However much there is, no command holds all of it.
+g() {
+    took "$1" env HOME="$client" GPURUN_HOME="$client/gpurun" LC_ALL=C.UTF-8 "$BUILD/bin/gpurun" -q "${@:2}"
+    [ "$kib" -le "${MEM_KIB:-100000}" ] || fail "$1 took $kib KiB"
+}
 
 if [ -n "${CHUNKS:-}" ]; then
     note "$CHUNKS chunks: index, has, rebuild, gc's walk"
