@@ -127,14 +127,15 @@ expect 143 gpurun -q stop lied-of
 expect 143 gpurun -q stop lied-too-1
 expect 143 gpurun -q stop lied-too-2
 
-note "a byte turned in what is fetched: refused wherever it is, or of no weight; nothing is left of it"
+note "a byte turned in what is fetched: refused wherever it is, or of no weight; what comes is the copy here"
 expect 0 gpurun -q --host evil --max-cost 1 --name tree job.sh
 expect 0 gpurun -q snap get tree -o "$work/honest"
-refused=0
+refused=0 other=0
 for at in 0 4 $(seq 8 9 400) $(seq 500 9001 120000) $(seq 300000 200 303000) 9999999; do
     lie flip $at
     # A frame that seems longer than it is never ends, as with a host that falls silent.
-    run as_client timeout 2 "$BUILD/bin/gpurun" -q snap get tree -o "$work/out-here/got"
+    run as_client timeout 2 "$BUILD/bin/gpurun" snap get tree -o "$work/out-here/got"
+    ! grep -q 'going on with the copy on local' "$work/err" || other=$((other + 1))
     case $rc in
     101 | 124)
         refused=$((refused + 1))
@@ -145,7 +146,7 @@ for at in 0 4 $(seq 8 9 400) $(seq 500 9001 120000) $(seq 300000 200 303000) 999
     esac
     rm -rf "$work/out-here/got"
 done
-[ $refused -ge 50 ] || fail "only $refused turned bytes were refused"
+[ $((refused + other)) -ge 50 ] || fail "only $refused and $other turned bytes were refused"
 honest
 
 note "names that lead elsewhere: the tree is refused, or the liar cannot even make it"
