@@ -10,8 +10,8 @@ home=$client/gpurun/local
 agent() { as_client env GPURUN_AGENT_HOME="$home" "$BUILD/bin/gpurun-agent" "$@"; }
 
 # What a job writes comes at once, however slowly it is made: sizes are looked at meanwhile.
-arrive() { # BYTES PATH: the words for a shell
-    echo "head -c $1 /dev/urandom >'$work/made.'\$\$ && mv '$work/made.'\$\$ $2"
+arrive() { # BYTES PATH: the words for a shell; two may be at it, with one process id in walls of their own
+    echo "made=\$(mktemp '$work/made.XXXXXX') && head -c $1 /dev/urandom >\"\$made\" && mv \"\$made\" $2"
 }
 mkdir "$work/p"
 cd "$work/p"
