@@ -29,6 +29,7 @@ enum snap_data {
 #define SNAP_WHY_MAX 128
 /* The why of one on the way that a later one has taken the place of. */
 #define SNAP_REPLACED "replaced"
+
 struct snap_claim {
     enum snap_data data;
     int64_t expires_wall_ns; /* 0: no end set */

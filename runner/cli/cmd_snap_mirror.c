@@ -67,28 +67,6 @@ copy_one(struct cli *c, struct client *cl, struct data_ref *ref, const char *to,
     return rc;
 }
 
-/* It is there already: from another copy what was lost of that one comes back. */
-static bool
-take_other(struct cli *c, struct client *cl, struct data_ref *ref)
-{
-    struct data_ref other = {.session = NULL};
-    struct strings here = {NULL, 0};
-    struct err none;
-    bool found;
-
-    strings_add(&here, session_host(ref->session)->name);
-    strings_add_all(&other.silent, &ref->silent);
-    found = find_copy(c, cl, ref->snapshot, &here, &other, &none) == 0;
-    strings_free(&here);
-    if (found) {
-        data_ref_close(ref);
-        *ref = other;
-    } else {
-        data_ref_close(&other);
-    }
-    return found;
-}
-
 static int
 run_due(struct cli *c, const char *host, struct err *e)
 {
@@ -129,8 +107,10 @@ run_mirror(struct cli *c, const void *options, const struct words *w, struct err
         err_set(e, ERR_NOT_FOUND, _("the data of snapshot %s is gone"), ref.snapshot);
         goto out;
     }
-    if (strcmp(session_host(ref.session)->name, to) == 0 && !take_other(c, &cl, &ref)) {
-        rc = snapview_made(c, &ref.info, e); /* it is there already */
+    /* It is there already: from another copy comes what was lost of that one. */
+    if (strcmp(session_host(ref.session)->name, to) == 0 &&
+        !find_other(c, &cl, &ref, NULL)) {
+        rc = snapview_made(c, &ref.info, e);
         goto out;
     }
     if (copy_one(c, &cl, &ref, to, e) == 0) {

@@ -104,9 +104,8 @@ end_copy(struct due_live *v)
     int rc = forward_finish(v->copy, &e);
 
     v->copy = NULL;
-    if (rc != 0 &&
-        e.code == ERR_NOT_FOUND) { /* replaced meanwhile: a later one is there */
-        let_go(v);
+    if (rc != 0 && e.code == ERR_NOT_FOUND) {
+        let_go(v); /* replaced meanwhile: a later one is there */
         look_later(v);
         return;
     }

@@ -291,66 +291,86 @@ find(struct cli *c, struct client *cl, const char *what, bool live, bool remove,
 
 /* ---- more copies than one ---- */
 
-int
-find_copy(struct cli *c, struct client *cl, const char *id, const struct strings *others,
-          struct data_ref *out, struct err *e)
+/* On another host than r: not one that was found damaged, nor except. */
+static const struct snap_info *
+other_copy(const struct snap_infos *l, const struct data_ref *r, const char *except)
 {
-    struct snap_infos l = {NULL, 0};
-    struct buf silent = BUF_INIT;
-    const char *host = NULL;
-    int rc = find_all_snapshots(c, cl, false, &out->silent, &l, &silent, e);
+    const char *own = session_host(r->session)->name;
 
-    for (size_t i = 0; rc == 0 && host == NULL && i < l.n; i++) {
-        const struct snap_info *s = &l.v[i];
+    for (size_t i = 0; i < l->n; i++) {
+        const struct snap_info *s = &l->v[i];
 
-        if (strcmp(s->id, id) == 0 && s->kept && s->damaged == NULL &&
-            (others == NULL || !strings_has(others, s->host))) {
-            host = s->host;
+        if (strcmp(s->id, r->snapshot) == 0 && s->kept && s->damaged == NULL &&
+            strcmp(s->host, own) != 0 && !strings_has(&r->damaged, s->host) &&
+            (except == NULL || strcmp(s->host, except) != 0)) {
+            return s;
         }
     }
-    if (rc == 0) {
-        rc = host != NULL ? use_snapshot(cl, host, id, out, e)
-                          : err_set(e, ERR_NOT_FOUND,
-                                    _("there is no other copy of snapshot %s"), id);
-    }
-    snap_infos_free(&l);
-    buf_free(&silent);
-    return rc;
+    return NULL;
 }
 
 bool
-find_sound(struct cli *c, struct client *cl, struct data_ref *r, const char * not,
+find_other(struct cli *c, struct client *cl, struct data_ref *r, const char *except)
+{
+    struct snap_infos l = {NULL, 0};
+    struct buf silent = BUF_INIT;
+    struct data_ref other = {.session = NULL};
+    const struct snap_info *s = NULL;
+    struct err none;
+    bool found;
+
+    if (find_all_snapshots(c, cl, false, &r->silent, &l, &silent, &none) == 0) {
+        s = other_copy(&l, r, except);
+    }
+    found = s != NULL && use_snapshot(cl, s->host, s->id, &other, &none) == 0;
+    if (found) {
+        strings_add_all(&other.silent, &r->silent);
+        strings_add_all(&other.damaged, &r->damaged);
+        data_ref_close(r);
+        *r = other;
+    } else {
+        data_ref_close(&other);
+    }
+    snap_infos_free(&l);
+    buf_free(&silent);
+    return found;
+}
+
+/* What is told of host, if the message begins with its name; else NULL. */
+static const char *
+said_of(const char *host, const char *msg)
+{
+    size_t n = strlen(host);
+
+    return strncmp(msg, host, n) == 0 && strncmp(msg + n, ": ", 2) == 0 ? msg + n + 2
+                                                                        : NULL;
+}
+
+bool
+find_sound(struct cli *c, struct client *cl, struct data_ref *r, const char *to,
            const struct err *why)
 {
-    const char *bad = session_host(r->session)->name;
-    struct strings others = {NULL, 0};
-    struct data_ref found = {.session = NULL};
-    struct err none;
-    int rc;
+    const char *what;
+    char *bad;
+    bool found;
 
-    if (why->code != ERR_CORRUPT || r->snapshot[0] == '\0') {
+    if (why->code != ERR_CORRUPT || r->snapshot[0] == '\0' ||
+        (to != NULL && said_of(to, why->msg) != NULL)) {
         return false;
     }
+    bad = xstrdup(session_host(r->session)->name);
+    what = said_of(bad, why->msg);
     strings_add(&r->damaged, bad);
-    strings_add_all(&others, &r->damaged);
-    if (not != NULL) {
-        strings_add(&others, not );
+    found = find_other(c, cl, r, to);
+    if (found) {
+        say(c,
+            _("%s: %s; going on with the copy on %s (`gpurun snap mirror %s --host %s` "
+              "mends the first)"),
+            bad, what != NULL ? what : why->msg, session_host(r->session)->name,
+            r->snapshot, bad);
     }
-    strings_add_all(&found.silent, &r->silent);
-    rc = find_copy(c, cl, r->snapshot, &others, &found, &none);
-    strings_free(&others);
-    if (rc != 0) {
-        data_ref_close(&found);
-        return false;
-    }
-    say(c,
-        _("%s: %s; going on with the copy on %s (`gpurun snap mirror %s --host %s` mends "
-          "the first)"),
-        bad, why->msg, session_host(found.session)->name, r->snapshot, bad);
-    strings_add_all(&found.damaged, &r->damaged);
-    data_ref_close(r);
-    *r = found;
-    return true;
+    free(bad);
+    return found;
 }
 
 /* ---- by name ---- */

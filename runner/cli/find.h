@@ -1,6 +1,8 @@
 #ifndef RUNNER_CLI_FIND_H
 #define RUNNER_CLI_FIND_H
 
+#include <stdbool.h>
+
 #include "base/attr.h"
 #include "base/err.h"
 #include "runner/cli/cli.h"
@@ -34,18 +36,17 @@ int find_to_remove(struct cli *c, struct client *cl, const char *what,
 void data_ref_close(struct data_ref *r);
 
 /*
- * A kept copy of snapshot id on a host that is not among others, which may be NULL; asks
- * all hosts. ERR_NOT_FOUND.
+ * r is a kept copy of its snapshot on another host from now on: none that was found
+ * damaged, nor except (may be NULL). false: there is none. Asks all hosts.
  */
-int find_copy(struct cli *c, struct client *cl, const char *id,
-              const struct strings *others, struct data_ref *out, struct err *e) MUST_USE;
+bool find_other(struct cli *c, struct client *cl, struct data_ref *r, const char *except);
 
 /*
- * Reading r's snapshot failed with why: if that is damage, and there is a copy on a host
- * that was not read from yet, r is that one from now on, and it is said. Not on host
- * `not` (NULL: any), to which it is copied.
+ * Reading r's snapshot failed with why: if that is damage, and there is a copy that was
+ * not read from yet, r is that one, and it is said. to: the host it was sent to, whose
+ * failure it may be; NULL: none.
  */
-bool find_sound(struct cli *c, struct client *cl, struct data_ref *r, const char * not,
+bool find_sound(struct cli *c, struct client *cl, struct data_ref *r, const char *to,
                 const struct err *why);
 
 /*
