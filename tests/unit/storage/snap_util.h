@@ -1,6 +1,8 @@
 #ifndef TESTS_UNIT_STORAGE_SNAP_UTIL_H
 #define TESTS_UNIT_STORAGE_SNAP_UTIL_H
 
+#include <dirent.h>
+
 #include "base/sign.h"
 #include "storage/fsck.h"
 #include "storage/gc.h"
@@ -184,6 +186,23 @@ drop_snap(struct store *s, uint64_t n)
 
     snap_name(n, id);
     OK(snap_drop(s, id, "removed", e));
+}
+
+static inline size_t
+count_packs(const char *dir)
+{
+    char *path = path_join(dir, "packs");
+    DIR *d = opendir(path);
+    struct dirent *en;
+    size_t n = 0;
+
+    assert_non_null(d);
+    while ((en = readdir(d)) != NULL) {
+        n += en->d_name[0] != '.' ? 1 : 0;
+    }
+    (void)closedir(d);
+    free(path);
+    return n;
 }
 
 #endif
