@@ -240,12 +240,10 @@ finish_job(struct batch_job *j)
 {
     struct batch *b = j->b;
     struct receipt *receipt = NULL;
-    struct err e;
+    struct err e = {.code = ERR_NONE};
 
-    if (fetch_state(j->fetch) == FETCH_RUNNING) {
-        say(b->c, _("the bill of job %s did not come; `gpurun bill %s` fetches it"),
-            j->record.id, j->record.name);
-    } else if (fetch_wait(j->fetch, 0, &receipt, &j->why) == 0) {
+    if (fetch_state(j->fetch) != FETCH_RUNNING &&
+        fetch_wait(j->fetch, 0, &receipt, &e) == 0) {
         bool said = false;
 
         j->charge_fen = receipt->charge_fen;
@@ -259,9 +257,7 @@ finish_job(struct batch_job *j)
         }
         refused_say(b->c);
     } else {
-        (void)err_wrap(&j->why, _("the bill of job %s is refused"), j->record.id);
-        say_error(b->c, &j->why, job_exit_code(&j->state));
-        memset(&j->why, 0, sizeof j->why);
+        ending_say_no_receipt(b->c, j->fetch, &j->record, &j->state, &e);
     }
     /* Put down now: should this be told to go while the rest comes, it is known. */
     batch_mirror_want(j);

@@ -103,6 +103,20 @@ verify_print(const struct cli *c, const struct receipt *r, const char *host,
     return rc;
 }
 
+/* A job known here; or one of another laptop, whose receipt was fetched to here. */
+static int
+find_job(const struct cli *c, const char *what, struct job_record *job, struct err *e)
+{
+    if (jobs_find(c->home, what, job, e) == 0) {
+        return 0;
+    }
+    if (!id_is(ID_JOB, what) || !receipts_kept(c->home, what)) {
+        return -1;
+    }
+    memcpy(job->id, what, sizeof job->id);
+    return 0;
+}
+
 int
 bill_verify_one(const struct cli *c, const char *what, bool check_all, struct err *e)
 {
@@ -120,7 +134,7 @@ bill_verify_one(const struct cli *c, const char *what, bool check_all, struct er
     }
     rc = -1;
     job_record_init(&job);
-    if (strchr(what, '/') == NULL && jobs_find(c->home, what, &job, e) == 0) {
+    if (strchr(what, '/') == NULL && find_job(c, what, &job, e) == 0) {
         path = home_path(c->home, "receipts", job.id);
         pins.job = job.id;
         if (!receipts_kept(c->home, job.id)) {

@@ -285,6 +285,26 @@ ending_record(const struct cli *c, struct job_record *record, const struct job_s
     }
 }
 
+void
+ending_say_no_receipt(const struct cli *c, const struct fetch *f,
+                      const struct job_record *job, const struct job_state *st,
+                      struct err *why)
+{
+    switch (fetch_state(f)) {
+    case FETCH_RUNNING:
+        say(c, _("the bill of job %s did not come; `gpurun bill %s` fetches it"), job->id,
+            job_word(job));
+        return;
+    case FETCH_FAILED:
+        say(c, _("the bill of job %s did not come: %s; `gpurun bill %s` fetches it"),
+            job->id, why->msg, job_word(job));
+        return;
+    default:
+        err_wrap(why, _("the bill of job %s is refused"), job->id);
+        say_error(c, why, job_exit_code(st));
+    }
+}
+
 /* The receipt's charge, or the state's own word where no receipt came. */
 static int64_t
 collect_receipt(struct ending *en, const struct job_state *st)
@@ -309,12 +329,7 @@ collect_receipt(struct ending *en, const struct job_state *st)
         refused_say(en->c);
         return charge_fen;
     }
-    if (e.code == ERR_LINK) {
-        say(en->c, _("%s; `gpurun bill %s` fetches it"), e.msg, job_word(en->record));
-        return -1;
-    }
-    err_wrap(&e, _("the bill of job %s is refused"), en->record->id);
-    say_error(en->c, &e, job_exit_code(st));
+    ending_say_no_receipt(en->c, en->fetch, en->record, st, &e);
     return -1;
 }
 

@@ -157,7 +157,7 @@ finish(struct fetch *f)
     if (keep_receipt(f, &e) != 0) {
         receipt_free(f->receipt);
         f->receipt = NULL;
-        f->state = FETCH_REFUSED;
+        f->state = FETCH_FAILED;
         f->why = e;
         return;
     }
@@ -342,7 +342,7 @@ on_failure(struct fetch *f, const struct err *why, const char *hint)
 {
     if (why->code != ERR_LINK && f->state == FETCH_RUNNING) {
         session_peer_error(why, hint, &f->why);
-        f->state = FETCH_REFUSED;
+        f->state = FETCH_FAILED;
     }
 }
 

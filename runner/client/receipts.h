@@ -56,15 +56,22 @@ void fetch_give(struct fetch *f, const void *cosign, size_t len);
 void fetch_unsubmitted(struct fetch *f);
 const struct stopwatch *fetch_dispute(const struct fetch *f);
 
-enum fetch_state { FETCH_NONE = 0, FETCH_RUNNING, FETCH_DONE, FETCH_REFUSED };
+enum fetch_state {
+    FETCH_NONE = 0,
+    FETCH_RUNNING,
+    FETCH_DONE,
+    FETCH_REFUSED, /* what came is not right */
+    FETCH_FAILED   /* the host could not give it, or we not keep it: to be asked for again
+                    */
+};
 enum fetch_state fetch_state(const struct fetch *f);
 /* The cost so far, as the last good record says; false: nothing yet. */
 bool fetch_cost(const struct fetch *f, int64_t *cost_fen);
 
 /*
  * Run the loop until the receipt is here and kept, at most timeout_ns. *out is the
- * caller's (receipt_free). ERR_CORRUPT / ERR_DENIED: refused, the message says which
- * record; ERR_LINK: it did not come in time.
+ * caller's (receipt_free). Refused: the message says which record; ERR_LINK: it did not
+ * come in time.
  */
 int fetch_wait(struct fetch *f, int64_t timeout_ns, struct receipt **out,
                struct err *e) MUST_USE;

@@ -119,6 +119,31 @@ wait "$bg" || fail "exit status $? of an extended job: $(cat "$work/e")"
 expect 0 gpurun --json bill ext
 [ "$(json 'd["cap_fen"] == 90 and d["charge_fen"] >= '$((cap + 6)))" = True ] || fail "extended: $(json d)"
 
+note "a receipt that the host cannot read is not refused: it is fetched later"
+client_bg "$work/bg.out" "$work/bg.err" --name unread --max-cost 1 -- sh -c "until [ -e $work/go ]; do sleep 0.1; done"
+await 30 "it runs" job_is unread running
+dir=$(echo "$agent_home"/renters/*/jobs/"$(job_field unread id)")
+mv "$dir/usage" "$dir/aside"
+mkdir "$dir/usage"
+: >"$work/go"
+await 30 "the client to end" gone "$bg"
+has "the bill of job j" "$work/bg.err"
+has "did not come: " "$work/bg.err"
+has '`gpurun bill unread` fetches it' "$work/bg.err"
+hasnt "is refused" "$work/bg.err"
+expect 100 gpurun bill --verify unread
+rmdir "$dir/usage"
+mv "$dir/aside" "$dir/usage"
+expect 0 gpurun bill unread
+expect 0 gpurun bill --verify unread
+
+note "a job of another laptop: its receipt is fetched, and verified"
+rm "$client/gpurun/jobs/${dir##*/}" "$client/gpurun/receipts/${dir##*/}"
+expect 100 gpurun bill --verify "${dir##*/}"
+expect 0 gpurun bill "${dir##*/}"
+expect 0 gpurun bill --verify "${dir##*/}"
+has "signed by the pinned key of host 'local'"
+
 note "--verify: a job, a file, all of them; any changed byte is refused and named"
 expect 0 gpurun bill --verify short
 has "right"
@@ -127,7 +152,7 @@ cp "$client/gpurun/receipts/$id" "$work/receipt"
 expect 0 gpurun bill --verify "$work/receipt"
 has "pinned key of host 'local'"
 expect 0 gpurun bill --verify --all
-[ "$(grep -c right "$work/out")" = 7 ] || fail "not all seven"
+[ "$(grep -c right "$work/out")" = 8 ] || fail "not all eight"
 size=$(stat -c %s "$work/receipt")
 for at in 0 5 25 $((size / 3)) $((size / 2)) $((size - 200)) $((size - 1)); do
     /usr/bin/python3 - "$work/receipt" "$work/changed" "$at" <<'PY'

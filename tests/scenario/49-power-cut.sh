@@ -13,7 +13,7 @@ home=$client/gpurun/local
 mkdir -p "$home" "$work/p"
 truncate -s 300M "$work/disk"
 mkfs.ext4 -q "$work/disk" || { echo "no mkfs.ext4"; exit 77; }
-plug_in() { mount -o loop,commit=60 "$work/disk" "$home" 2>/dev/null || { echo "no loop mounts here"; exit 77; }; }
+plug_in() { mount -o loop,commit=60 "$work/disk" "$home"; }
 agent() { as_client env GPURUN_AGENT_HOME="$home" "$BUILD/bin/gpurun-agent" "$@"; }
 # EXT4_IOC_SHUTDOWN without flushing the log: what was not synced is gone.
 cut_power() {
@@ -27,23 +27,7 @@ everybody() {
     { find /proc/[0-9]*/cwd /proc/[0-9]*/root /proc/[0-9]*/fd -maxdepth 1 -lname "*$home*" 2>/dev/null || true; } |
         cut -d/ -f3 | sort -un
 }
-# The clients of the latecomers: they outlive the shell that began them, and forget jobs later.
-late_clients() {
-    local p
-    for p in $(with_environment "HOME=$client"); do
-        if [[ $(tr '\0' ' ' <"/proc/$p/cmdline" 2>/dev/null) == *" --name late-"* ]]; then
-            echo "$p"
-        fi
-    done
-    return 0
-}
-hush() {
-    local p
-    for p in $(late_clients); do
-        kill -9 "$p" 2>/dev/null || true
-    done
-    [ -z "$(late_clients)" ]
-}
+no_group() { ! kill -0 -- "-$1" 2>/dev/null; }
 bury() {
     local p
     for p in $(everybody); do
@@ -75,7 +59,7 @@ for j in json.load(open(sys.argv[1]))["jobs"]:
     done
 }
 
-plug_in
+plug_in 2>/dev/null || { echo "no loop mounts here"; exit 77; }
 cd "$work/p"
 cat >job.sh <<'SH2'
 head -c "$1" /dev/urandom >data
@@ -93,7 +77,7 @@ for round in $(seq "$rounds"); do
     for i in 1 2; do
         name=r$round-$i
         expect 0 gpurun --name "$name" -- sh job.sh $((RANDOM * 40 + 10000)) "$name"
-        echo "$name $(sed -n 's/.*data: snapshot \(s[0-9a-z]*\).*/\1/p' "$work/err") $(cut -d' ' -f1 "$work/out")" >>"$work/acked"
+        echo "$name $(sed -n 's/.*data: snapshot \(s[0-9a-z]*\).*/\1/p' "$work/err") $(cut -d' ' -f1 "$work/out") kept" >>"$work/acked"
     done
     long_s=$SECONDS
     expect 0 gpurun -q -d --name "long-$round" -- sh -c 'echo here >file; sleep 600'
@@ -101,38 +85,45 @@ for round in $(seq "$rounds"); do
     # Jobs that end, and folders that are taken, when the lights go out.
     : >"$work/late"
     late() {
-        local k o
+        local k o bill
         for k in 1 2 3 4 5 6 7 8; do
             o=$(gpurun --name "late-$round-$k" -- sh job.sh 300000 "late-$round-$k" 2>"$work/late-err") || break
-            echo "late-$round-$k $(sed -n 's/.*data: snapshot \(s[0-9a-z]*\).*/\1/p' "$work/late-err") $(echo "$o" | cut -d' ' -f1)" >>"$work/late"
+            # A client that the bill did not reach says so, and ends as its job did.
+            bill=kept
+            ! grep -q 'fetches it' "$work/late-err" || bill=due
+            echo "late-$round-$k $(sed -n 's/.*data: snapshot \(s[0-9a-z]*\).*/\1/p' "$work/late-err") $(echo "$o" | cut -d' ' -f1) $bill" >>"$work/late"
         done
     }
+    set -m # a process group: what one of them is just starting belongs to it, too
     late </dev/null >/dev/null 2>&1 &
     latecomers=$!
+    set +m
     sleep "$(printf '0.%03d' $((RANDOM % 900)))"
     cut_power
     cut_s=$SECONDS
     # What was written before this moment came back before the cut.
     cp "$work/late" "$work/late-acked"
-    kill "$latecomers" 2>/dev/null || true
+    # Their clients would forget jobs later, while the bills are counted.
+    kill -9 -- "-$latecomers" 2>/dev/null || true
     wait $latecomers 2>/dev/null || true
-    await 30 "the latecomers' clients to be gone" hush
+    await 30 "the latecomers' clients to be gone" no_group "$latecomers"
     await 60 "the dead disk to be let go" bury
     e2fsck -fp "$work/disk" >"$work/e2fsck" 2>&1 || { rc=$?; [ $rc = 1 ] || fail "e2fsck: $(cat "$work/e2fsck")"; }
-    plug_in
+    await 30 "the disk to be back" plug_in
 
     # A listing finds the dead, and says so as soon as their data is safe.
     await 60 "the long job to be lost (is $(job_state "$long"))" job_is "$long" lost
     expect 105 gpurun -q wait "$long"
     cat "$work/late-acked" >>"$work/acked"
     expect 0 agent fsck
-    while read -r name snap sum; do
-        [ -n "$snap" ] || fail "$name: no snapshot was named"
+    while read -r name snap sum bill; do
+        [ -n "$bill" ] || fail "$name: no snapshot was named"
         job_is "$name" ended || fail "$name was acknowledged, and is $(job_state "$name")"
         rm -rf "$work/got"
         expect 0 gpurun -q snap get "$snap" -o "$work/got"
         [ "$(sha256sum <"$work/got/data" | cut -d' ' -f1)" = "$sum" ] || fail "$name: its snapshot holds something else"
         [ "$(cat "$work/got/name")" = "$name" ] || fail "$name: its snapshot is of another"
+        [ "$bill" = kept ] || expect 0 gpurun --json bill "$name"
         expect 0 gpurun -q bill --verify "$name"
     done < <(tail -n 6 "$work/acked")
     # Jobs that were caught: lost, or ended. None runs.
@@ -148,7 +139,7 @@ is 'd["right"]' True
 expect 0 agent audit --json
 is 'd["right"]' True
 note "all that was ever acknowledged"
-while read -r name snap sum; do
+while read -r name snap sum _; do
     expect 0 gpurun -q snap get "$snap" data -o "$work/data-$name"
     [ "$(sha256sum <"$work/data-$name" | cut -d' ' -f1)" = "$sum" ] || fail "$name: lost after all"
 done <"$work/acked"
