@@ -1,5 +1,5 @@
-#include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -186,36 +186,50 @@ out:
     reservation_free(r);
 }
 
+struct files {
+    struct audit *a;
+    const char *dir;
+    enum id_kind kind;
+    void (*check)(struct audit *a, const char *id, const char *path);
+};
+
+static int
+check_file(void *ctx, int dir_fd, const char *name, struct err *e)
+{
+    const struct files *f = ctx;
+
+    (void)dir_fd;
+    (void)e;
+    if (id_is(f->kind, name)) {
+        char *path = path_join(f->dir, name);
+
+        f->check(f->a, name, path);
+        free(path);
+    }
+    return 0;
+}
+
 /* What lies in dir under ids of that kind. */
 static int
 check_files(struct audit *a, const char *name, enum id_kind kind,
             void (*check)(struct audit *a, const char *id, const char *path),
             struct err *e)
 {
-    const struct dirent *entry;
+    struct files f = {.a = a, .kind = kind, .check = check};
     char *dir = NULL;
-    DIR *d;
+    int fd;
+    int rc;
 
     if (book_path(a->book, name, NULL, &dir, e) != 0) {
         return -1;
     }
-    d = opendir(dir);
-    if (d == NULL) {
-        err_set_sys(e, errno, "cannot list '%s'", dir);
-        free(dir);
-        return -1;
-    }
-    while ((entry = readdir(d)) != NULL) {
-        if (id_is(kind, entry->d_name)) {
-            char *path = path_join(dir, entry->d_name);
-
-            check(a, entry->d_name, path);
-            free(path);
-        }
-    }
-    (void)closedir(d);
+    f.dir = dir;
+    fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    rc = fd == -1 ? err_set_sys(e, errno, "cannot list '%s'", dir)
+                  : file_each_name(fd, check_file, &f, e);
+    (void)fd_close(&fd);
     free(dir);
-    return 0;
+    return rc == 0 ? 0 : err_wrap(e, "%s", name);
 }
 
 static int

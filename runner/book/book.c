@@ -1,6 +1,5 @@
 #include "runner/book/book.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -194,31 +193,43 @@ by_id(const void *a, const void *b)
     return strcmp(a, b);
 }
 
+static int
+add_id(void *ctx, int dir_fd, const char *name, struct err *e)
+{
+    struct book_ids *l = ctx;
+
+    (void)dir_fd;
+    if (!is_id(name)) {
+        return 0;
+    }
+    if (l->n == BOOK_ACCOUNTS_MAX) {
+        return err_set(e, ERR_RANGE, "more than %d of them", BOOK_ACCOUNTS_MAX);
+    }
+    l->v = xrealloc(l->v, (l->n + 1) * sizeof *l->v);
+    memcpy(l->v[l->n++], name, sizeof l->v[0]);
+    return 0;
+}
+
 int
 book_list(const struct book *b, const char *dir, struct book_ids *out, struct err *e)
 {
     struct book_ids l = {NULL, 0};
-    const struct dirent *entry;
     char *path = NULL;
-    DIR *d;
+    int fd;
+    int rc;
 
     if (book_path(b, dir, NULL, &path, e) != 0) {
         return -1;
     }
-    d = opendir(path);
-    if (d == NULL) {
-        err_set_sys(e, errno, "cannot list '%s'", path);
-        free(path);
-        return -1;
-    }
-    while (l.n < BOOK_ACCOUNTS_MAX && (entry = readdir(d)) != NULL) {
-        if (is_id(entry->d_name)) {
-            l.v = xrealloc(l.v, (l.n + 1) * sizeof *l.v);
-            memcpy(l.v[l.n++], entry->d_name, sizeof l.v[0]);
-        }
-    }
-    (void)closedir(d);
+    fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    rc = fd == -1 ? err_set_sys(e, errno, "cannot list '%s'", path)
+                  : file_each_name(fd, add_id, &l, e);
+    (void)fd_close(&fd);
     free(path);
+    if (rc != 0) {
+        free(l.v);
+        return err_wrap(e, "%s", dir);
+    }
     if (l.n > 0) {
         qsort(l.v, l.n, sizeof *l.v, by_id);
     }

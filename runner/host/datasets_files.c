@@ -247,31 +247,28 @@ remove_set(int dir_fd, const char *hex, struct err *e)
 
 /* The sets that have a lock: each that was ever made has one, while it is there. */
 static int
-list_sets(int dir_fd, struct strings *out, struct err *e)
+add_set(void *ctx, int dir_fd, const char *name, struct err *e)
 {
-    int fd = openat(dir_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    DIR *d = fd == -1 ? NULL : fdopendir(fd);
-    struct dirent *de;
+    struct strings *out = ctx;
+    char hex[SHA256_HEX_LEN + 1];
+    uint8_t tree[SHA256_LEN];
 
-    if (d == NULL) {
-        err_set_sys(e, errno, "cannot list the data sets");
-        (void)fd_close(&fd);
-        return -1;
-    }
-    while ((de = readdir(d)) != NULL && out->n < SETS_MAX) {
-        char hex[SHA256_HEX_LEN + 1];
-        uint8_t tree[SHA256_LEN];
-
-        if (strlen(de->d_name) != SHA256_HEX_LEN + strlen(LOCK_SUFFIX) ||
-            !hex_parse(de->d_name, SHA256_HEX_LEN, tree, sizeof tree)) {
-            continue;
-        }
-        memcpy(hex, de->d_name, SHA256_HEX_LEN);
+    (void)dir_fd;
+    (void)e;
+    if (out->n < SETS_MAX && strlen(name) == SHA256_HEX_LEN + strlen(LOCK_SUFFIX) &&
+        hex_parse(name, SHA256_HEX_LEN, tree, sizeof tree)) {
+        memcpy(hex, name, SHA256_HEX_LEN);
         hex[SHA256_HEX_LEN] = '\0';
         strings_add(out, hex);
     }
-    (void)closedir(d);
     return 0;
+}
+
+static int
+list_sets(int dir_fd, struct strings *out, struct err *e)
+{
+    return file_each_name(dir_fd, add_set, out, e) == 0 ? 0
+                                                        : err_wrap(e, "the data sets");
 }
 
 static bool

@@ -1,6 +1,5 @@
 #include "runner/host/jobdir.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -67,26 +66,18 @@ lock_now(const struct jobdir *d, int fd, bool *got, struct err *e)
 
 /* What a maker that died left in it. */
 static int
+sweep_one(void *ctx, int dir_fd, const char *name, struct err *e)
+{
+    (void)ctx;
+    return strcmp(name, "lock") == 0 ? 0 : file_remove_tree_at(dir_fd, name, e);
+}
+
+static int
 sweep(const struct jobdir *d, struct err *e)
 {
-    int fd = openat(d->fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    DIR *dir = fd == -1 ? NULL : fdopendir(fd);
-    struct dirent *de;
-    int rc = 0;
-
-    if (dir == NULL) {
-        err_set_sys(e, errno, "cannot list the record of job %s", d->job);
-        (void)fd_close(&fd);
-        return -1;
-    }
-    while (rc == 0 && (de = readdir(dir)) != NULL) {
-        if (strcmp(de->d_name, ".") != 0 && strcmp(de->d_name, "..") != 0 &&
-            strcmp(de->d_name, "lock") != 0) {
-            rc = file_remove_tree_at(d->fd, de->d_name, e);
-        }
-    }
-    (void)closedir(dir);
-    return rc;
+    return file_each_name(d->fd, sweep_one, NULL, e) == 0
+               ? 0
+               : err_wrap(e, "the record of job %s", d->job);
 }
 
 int
@@ -359,36 +350,48 @@ jobdir_set_state(const struct jobdir *d, const struct job_state *s, bool durable
     return rc;
 }
 
+struct id_adder {
+    struct job_ids l;
+    size_t cap;
+};
+
+static int
+add_id(void *ctx, int dir_fd, const char *name, struct err *e)
+{
+    struct id_adder *a = ctx;
+
+    (void)dir_fd;
+    if (!id_is(ID_JOB, name)) {
+        return 0;
+    }
+    if (a->l.n == JOBS_MAX) {
+        return err_set(e, ERR_RANGE, "more than %d jobs", JOBS_MAX);
+    }
+    if (a->l.n == a->cap) {
+        a->cap = a->cap == 0 ? 64 : 2 * a->cap;
+        a->l.v = xrealloc(a->l.v, a->cap * sizeof *a->l.v);
+    }
+    memcpy(a->l.v[a->l.n++], name, JOB_ID_LEN + 1);
+    return 0;
+}
+
 static int
 list_ids(const struct renter *r, const char *dir, struct job_ids *out, struct err *e)
 {
-    struct job_ids l = {NULL, 0};
-    struct dirent *de;
-    size_t cap = 0;
-    DIR *d;
+    struct id_adder a = {.cap = 0};
+    int rc;
     int fd;
 
     if (renter_dir(r, dir, &fd, e) != 0) {
         return -1;
     }
-    d = fdopendir(fd);
-    if (d == NULL) {
-        err_set_sys(e, errno, "cannot list the jobs");
-        (void)fd_close(&fd);
-        return -1;
+    rc = file_each_name(fd, add_id, &a, e);
+    (void)fd_close(&fd);
+    if (rc != 0) {
+        job_ids_free(&a.l);
+        return err_wrap(e, "the list of jobs");
     }
-    while ((de = readdir(d)) != NULL && l.n < JOBS_MAX) {
-        if (!id_is(ID_JOB, de->d_name)) {
-            continue;
-        }
-        if (l.n == cap) {
-            cap = cap == 0 ? 64 : 2 * cap;
-            l.v = xrealloc(l.v, cap * sizeof *l.v);
-        }
-        memcpy(l.v[l.n++], de->d_name, JOB_ID_LEN + 1);
-    }
-    (void)closedir(d);
-    *out = l;
+    *out = a.l;
     return 0;
 }
 

@@ -1,6 +1,5 @@
 #include "runner/host/notices.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -285,12 +284,20 @@ list_snaps(struct round *g, bool *ready, struct err *e)
 }
 
 static int
+look_at_one(void *ctx, int dir_fd, const char *name, struct err *e)
+{
+    (void)dir_fd;
+    (void)e;
+    if (id_is(ID_JOB, name)) {
+        look(ctx, name);
+    }
+    return 0;
+}
+
+static int
 look_at_all(struct round *g, struct err *e)
 {
-    struct dirent *de;
     bool ready = false;
-    int fd = -1;
-    DIR *d;
 
     if (list_snaps(g, &ready, e) != 0) {
         return -1;
@@ -299,20 +306,9 @@ look_at_all(struct round *g, struct err *e)
         return 0;
     }
     take_snaps(g);
-    fd = openat(g->dir_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    d = fd == -1 ? NULL : fdopendir(fd);
-    if (d == NULL) {
-        err_set_sys(e, errno, "cannot list '%s/%s'", g->renter->path, DIR_NAME);
-        (void)fd_close(&fd);
-        return -1;
-    }
-    while ((de = readdir(d)) != NULL) {
-        if (id_is(ID_JOB, de->d_name)) {
-            look(g, de->d_name);
-        }
-    }
-    (void)closedir(d);
-    return 0;
+    return file_each_name(g->dir_fd, look_at_one, g, e) == 0
+               ? 0
+               : err_wrap(e, "%s/%s", g->renter->path, DIR_NAME);
 }
 
 int

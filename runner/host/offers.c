@@ -1,6 +1,5 @@
 #include "runner/host/offers.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -17,36 +16,38 @@
 
 #define NS_PER_S ((int64_t)1000000000)
 
+static int
+add_book(void *ctx, int dir_fd, const char *name, struct err *e)
+{
+    struct offer *o = ctx;
+    struct sign_public key;
+
+    (void)dir_fd;
+    (void)e;
+    if (strcmp(name, OFFERS_NO_OWN) == 0) {
+        o->own_book = false;
+    }
+    if (o->n_books < OFFER_BOOKS_MAX &&
+        hex_parse(name, strlen(name), key.b, sizeof key.b)) {
+        offer_add_book(o, &key);
+    }
+    return 0;
+}
+
 /* Operators' books the owner accepts: files named by their keys. */
 static int
 add_books(struct offer *o, const struct agent *a, struct err *e)
 {
-    struct dirent *de;
-    DIR *d;
+    int rc;
     int fd;
 
     if (agent_dir(a, "books", &fd, e) != 0) {
         return -1;
     }
-    d = fdopendir(fd);
-    if (d == NULL) {
-        err_set_sys(e, errno, "cannot list the accepted books");
-        (void)fd_close(&fd);
-        return -1;
-    }
     o->own_book = true;
-    while ((de = readdir(d)) != NULL && o->n_books < OFFER_BOOKS_MAX) {
-        struct sign_public key;
-
-        if (strcmp(de->d_name, OFFERS_NO_OWN) == 0) {
-            o->own_book = false;
-        }
-        if (hex_parse(de->d_name, strlen(de->d_name), key.b, sizeof key.b)) {
-            offer_add_book(o, &key);
-        }
-    }
-    (void)closedir(d);
-    return 0;
+    rc = file_each_name(fd, add_book, o, e);
+    (void)fd_close(&fd);
+    return rc == 0 ? 0 : err_wrap(e, "the accepted books");
 }
 
 static void

@@ -1,4 +1,3 @@
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -322,31 +321,40 @@ renter_lock_admission(const struct renter *r, bool exclusive, int *fd, struct er
     return 0;
 }
 
+static int
+add_renter(void *ctx, int dir_fd, const char *name, struct err *e)
+{
+    struct renter_ids *l = ctx;
+    struct err none;
+
+    (void)dir_fd;
+    if (id_check_renter(name, &none) != 0) {
+        return 0;
+    }
+    if (l->n == RENTERS_MAX) {
+        return err_set(e, ERR_RANGE, "more than %d renters", RENTERS_MAX);
+    }
+    l->v = xrealloc(l->v, (l->n + 1) * sizeof *l->v);
+    memcpy(l->v[l->n++], name, SIGN_ID_LEN + 1);
+    return 0;
+}
+
 int
 renter_list(const struct agent *a, struct renter_ids *out, struct err *e)
 {
     struct renter_ids l = {NULL, 0};
-    struct err none;
-    struct dirent *de;
-    DIR *d;
+    int rc;
     int fd;
 
     if (agent_dir(a, "renters", &fd, e) != 0) {
         return -1;
     }
-    d = fdopendir(fd);
-    if (d == NULL) {
-        err_set_sys(e, errno, "cannot list the renters");
-        (void)fd_close(&fd);
-        return -1;
+    rc = file_each_name(fd, add_renter, &l, e);
+    (void)fd_close(&fd);
+    if (rc != 0) {
+        renter_ids_free(&l);
+        return err_wrap(e, "the list of renters");
     }
-    while ((de = readdir(d)) != NULL && l.n < RENTERS_MAX) {
-        if (id_check_renter(de->d_name, &none) == 0) {
-            l.v = xrealloc(l.v, (l.n + 1) * sizeof *l.v);
-            memcpy(l.v[l.n++], de->d_name, SIGN_ID_LEN + 1);
-        }
-    }
-    (void)closedir(d);
     *out = l;
     return 0;
 }

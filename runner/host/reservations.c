@@ -1,6 +1,5 @@
 #include "runner/host/reservations.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
@@ -78,41 +77,50 @@ by_id(const void *a, const void *b)
     return strcmp((*x)->id, (*y)->id);
 }
 
+struct listing {
+    const struct agent *a;
+    const struct sign_public *renter; /* NULL: all */
+    struct reservation_list l;
+};
+
+static int
+add_one(void *ctx, int dir_fd, const char *name, struct err *e)
+{
+    struct listing *x = ctx;
+    struct reservation_list *l = &x->l;
+    struct reservation *r = NULL;
+
+    if (!id_is(ID_RESERVATION, name)) {
+        return 0;
+    }
+    if (load(dir_fd, &r, x->a, name, e) != 0) {
+        return -1;
+    }
+    if (x->renter != NULL &&
+        memcmp(r->renter.b, x->renter->b, sizeof x->renter->b) != 0) {
+        reservation_free(r);
+        return 0;
+    }
+    l->v = xrealloc(l->v, (l->n + 1) * sizeof(struct reservation *));
+    l->v[l->n++] = r;
+    return 0;
+}
+
 int
 reservations_list(struct reservation_list *out, const struct agent *a,
                   const struct sign_public *renter, struct err *e)
 {
-    struct reservation_list l = {NULL, 0};
-    const struct dirent *entry;
-    DIR *d;
+    struct listing x = {.a = a, .renter = renter};
+    struct reservation_list l;
     int dir = -1;
-    int rc = 0;
+    int rc;
 
     if (agent_dir(a, DIR_NAME, &dir, e) != 0) {
         return -1;
     }
-    d = fdopendir(dir);
-    if (d == NULL) {
-        err_set_sys(e, errno, "cannot list the reservations");
-        (void)fd_close(&dir);
-        return -1;
-    }
-    while (rc == 0 && (entry = readdir(d)) != NULL) {
-        struct reservation *r = NULL;
-
-        if (!id_is(ID_RESERVATION, entry->d_name)) {
-            continue;
-        }
-        rc = load(dirfd(d), &r, a, entry->d_name, e);
-        if (rc == 0 &&
-            (renter == NULL || memcmp(r->renter.b, renter->b, sizeof renter->b) == 0)) {
-            l.v = xrealloc(l.v, (l.n + 1) * sizeof(struct reservation *));
-            l.v[l.n++] = r;
-        } else {
-            reservation_free(r);
-        }
-    }
-    (void)closedir(d);
+    rc = file_each_name(dir, add_one, &x, e);
+    (void)fd_close(&dir);
+    l = x.l;
     if (rc != 0) {
         reservations_free(&l);
         return -1;

@@ -1,6 +1,5 @@
 #include "runner/host/setups.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -278,25 +277,24 @@ setups_discard(const struct renter *r, const char *key, struct err *e)
 /* ---- trimming ---- */
 
 static int
-list_layers(int dir_fd, struct strings *out, struct err *e)
+add_layer(void *ctx, int dir_fd, const char *name, struct err *e)
 {
-    int fd = openat(dir_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    DIR *d = fd == -1 ? NULL : fdopendir(fd);
-    struct dirent *de;
+    struct strings *out = ctx;
     uint8_t key[SHA256_LEN];
 
-    if (d == NULL) {
-        err_set_sys(e, errno, "cannot list the set-ups");
-        (void)fd_close(&fd);
-        return -1;
+    (void)dir_fd;
+    (void)e;
+    if (out->n < LAYERS_MAX && hex_parse(name, strlen(name), key, sizeof key)) {
+        strings_add(out, name);
     }
-    while ((de = readdir(d)) != NULL && out->n < LAYERS_MAX) {
-        if (hex_parse(de->d_name, strlen(de->d_name), key, sizeof key)) {
-            strings_add(out, de->d_name);
-        }
-    }
-    (void)closedir(d);
     return 0;
+}
+
+static int
+list_layers(int dir_fd, struct strings *out, struct err *e)
+{
+    return file_each_name(dir_fd, add_layer, out, e) == 0 ? 0
+                                                          : err_wrap(e, "the set-ups");
 }
 
 static int

@@ -1,6 +1,5 @@
 #include "runner/host/workdirs.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -68,44 +67,48 @@ newest_first(const void *a, const void *b)
     return x->mtime_ns > y->mtime_ns ? -1 : x->mtime_ns < y->mtime_ns;
 }
 
+struct left_finder {
+    const char *suffix;
+    struct lefts l;
+};
+
+static int
+add_left(void *ctx, int dir_fd, const char *name, struct err *e)
+{
+    struct left_finder *f = ctx;
+    struct left one;
+    struct stat sb;
+
+    (void)e;
+    if (f->l.n == SCANS_MAX || strlen(name) != JOB_ID_LEN + strlen(f->suffix) ||
+        strcmp(name + JOB_ID_LEN, f->suffix) != 0 ||
+        fstatat(dir_fd, name, &sb, AT_SYMLINK_NOFOLLOW) != 0) {
+        return 0;
+    }
+    memcpy(one.job, name, JOB_ID_LEN);
+    one.job[JOB_ID_LEN] = '\0';
+    one.mtime_ns = sb.st_mtim.tv_sec * NS_PER_S + sb.st_mtim.tv_nsec;
+    if (id_is(ID_JOB, one.job) || id_is(ID_EARLY, one.job)) {
+        f->l.v = xrealloc(f->l.v, (f->l.n + 1) * sizeof *f->l.v);
+        f->l.v[f->l.n++] = one;
+    }
+    return 0;
+}
+
 /* Job directories, newest first; whole: only those that are (they have a scan cache). */
 static int
 list_left(int work_fd, bool whole, struct lefts *out, struct err *e)
 {
-    const char *suffix = whole ? SCAN_SUFFIX : "";
-    int fd = openat(work_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    DIR *d = fd == -1 ? NULL : fdopendir(fd);
-    struct lefts l = {NULL, 0};
-    struct dirent *de;
+    struct left_finder f = {.suffix = whole ? SCAN_SUFFIX : ""};
 
-    if (d == NULL) {
-        err_set_sys(e, errno, "cannot list job directories");
-        (void)fd_close(&fd);
-        return -1;
+    if (file_each_name(work_fd, add_left, &f, e) != 0) {
+        free(f.l.v);
+        return err_wrap(e, "the job directories");
     }
-    while ((de = readdir(d)) != NULL && l.n < SCANS_MAX) {
-        size_t len = strlen(de->d_name);
-        struct left one;
-        struct stat sb;
-
-        if (len != JOB_ID_LEN + strlen(suffix) ||
-            strcmp(de->d_name + JOB_ID_LEN, suffix) != 0 ||
-            fstatat(work_fd, de->d_name, &sb, AT_SYMLINK_NOFOLLOW) != 0) {
-            continue;
-        }
-        memcpy(one.job, de->d_name, JOB_ID_LEN);
-        one.job[JOB_ID_LEN] = '\0';
-        one.mtime_ns = sb.st_mtim.tv_sec * NS_PER_S + sb.st_mtim.tv_nsec;
-        if (id_is(ID_JOB, one.job) || id_is(ID_EARLY, one.job)) {
-            l.v = xrealloc(l.v, (l.n + 1) * sizeof *l.v);
-            l.v[l.n++] = one;
-        }
+    if (f.l.n > 1) {
+        qsort(f.l.v, f.l.n, sizeof *f.l.v, newest_first);
     }
-    (void)closedir(d);
-    if (l.n > 1) {
-        qsort(l.v, l.n, sizeof *l.v, newest_first);
-    }
-    *out = l;
+    *out = f.l;
     return 0;
 }
 

@@ -1,4 +1,3 @@
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -71,34 +70,32 @@ start_cmp(const void *a, const void *b)
 }
 
 static int
-list_segments(struct logr *r, struct err *e)
+add_start(void *ctx, int dir_fd, const char *name, struct err *e)
 {
-    int fd = openat(r->dir_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    DIR *d = fd == -1 ? NULL : fdopendir(fd);
-    struct dirent *de;
+    struct logr *r = ctx;
+    enum logseg_stream s;
+    uint64_t start;
 
-    if (d == NULL) {
-        int saved = errno;
+    (void)dir_fd;
+    (void)e;
+    if (logseg_name_parse(name, &s, &start)) {
+        struct starts *l = &r->starts[s];
 
-        (void)fd_close(&fd);
-        return err_set_sys(e, saved, "cannot list the log's directory");
-    }
-    for (int s = 0; s < LOGSEG_STREAMS; s++) {
-        r->starts[s].n = 0;
-    }
-    while ((de = readdir(d)) != NULL) {
-        enum logseg_stream s;
-        uint64_t start;
-        struct starts *l;
-
-        if (!logseg_name_parse(de->d_name, &s, &start)) {
-            continue;
-        }
-        l = &r->starts[s];
         l->v = xrealloc(l->v, (l->n + 1) * sizeof *l->v);
         l->v[l->n++] = start;
     }
-    (void)closedir(d);
+    return 0;
+}
+
+static int
+list_segments(struct logr *r, struct err *e)
+{
+    for (int s = 0; s < LOGSEG_STREAMS; s++) {
+        r->starts[s].n = 0;
+    }
+    if (file_each_name(r->dir_fd, add_start, r, e) != 0) {
+        return err_wrap(e, "the log");
+    }
     for (int s = 1; s < LOGSEG_STREAMS; s++) {
         if (r->starts[s].n > 1) {
             qsort(r->starts[s].v, r->starts[s].n, sizeof(uint64_t), start_cmp);

@@ -1,4 +1,3 @@
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -86,38 +85,35 @@ segment_cmp(const void *a, const void *b)
     return x->start < y->start ? -1 : x->start > y->start;
 }
 
+static int
+find_segment(void *ctx, int dir_fd, const char *name, struct err *e)
+{
+    struct logw *w = ctx;
+    enum logseg_stream s;
+    uint64_t start;
+    struct stat sb;
+
+    (void)e;
+    if (!logseg_name_parse(name, &s, &start) ||
+        fstatat(dir_fd, name, &sb, AT_SYMLINK_NOFOLLOW) != 0 || !S_ISREG(sb.st_mode)) {
+        return 0;
+    }
+    add_segment(w, s, start, start + (uint64_t)sb.st_size);
+    w->disk_bytes += (uint64_t)sb.st_size;
+    if (start + (uint64_t)sb.st_size > w->st[s].end) {
+        w->st[s].end = start + (uint64_t)sb.st_size;
+        w->st[s].seg_end = w->st[s].end;
+    }
+    return 0;
+}
+
 /* What an earlier writer left: go on after it. */
 static int
 find_segments(struct logw *w, struct err *e)
 {
-    int fd = openat(w->dir_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    DIR *d = fd == -1 ? NULL : fdopendir(fd);
-    struct dirent *de;
-
-    if (d == NULL) {
-        int saved = errno;
-
-        (void)fd_close(&fd);
-        return err_set_sys(e, saved, "cannot list the log's directory");
+    if (file_each_name(w->dir_fd, find_segment, w, e) != 0) {
+        return err_wrap(e, "the log");
     }
-    while ((de = readdir(d)) != NULL) {
-        enum logseg_stream s;
-        uint64_t start;
-        struct stat sb;
-
-        if (!logseg_name_parse(de->d_name, &s, &start) ||
-            fstatat(w->dir_fd, de->d_name, &sb, AT_SYMLINK_NOFOLLOW) != 0 ||
-            !S_ISREG(sb.st_mode)) {
-            continue;
-        }
-        add_segment(w, s, start, start + (uint64_t)sb.st_size);
-        w->disk_bytes += (uint64_t)sb.st_size;
-        if (start + (uint64_t)sb.st_size > w->st[s].end) {
-            w->st[s].end = start + (uint64_t)sb.st_size;
-            w->st[s].seg_end = w->st[s].end;
-        }
-    }
-    (void)closedir(d);
     if (w->n_segs > 0) {
         qsort(w->segs, w->n_segs, sizeof *w->segs, segment_cmp);
     }

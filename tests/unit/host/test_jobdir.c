@@ -1,6 +1,10 @@
 #include "tests/unit/unit.h"
 
+#include <dirent.h>
+#include <dlfcn.h>
+#include <errno.h>
 #include <fcntl.h>
+#include <stdbool.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -295,6 +299,54 @@ jobdir__marks_what_is_active(void **state)
     place_close(&p);
 }
 
+/* ---- a directory that cannot be read to its end ---- */
+
+static bool no_more; /* the next entry cannot be read */
+
+struct dirent64 *
+readdir64(DIR *d)
+{
+    static struct dirent64 *(*next)(DIR *);
+
+    if (next == NULL) {
+        next = (struct dirent64 * (*)(DIR *)) dlsym(RTLD_NEXT, "readdir64");
+    }
+    if (no_more) {
+        errno = EIO;
+        return NULL;
+    }
+    return next(d);
+}
+
+/* They are one where off_t has 64 bits. */
+struct dirent *
+readdir(DIR *d)
+{
+    return (struct dirent *)(void *)readdir64(d);
+}
+
+/* A host would be shut down below a job that it does not see. */
+static void
+lists__of_a_disk_that_fails_are_no_short_lists(void **state)
+{
+    struct job_ids ids;
+    struct renter_ids renters;
+    struct err e = {0};
+    struct place p;
+
+    place_open(&p, *state);
+    mark(p.r, JOB);
+    no_more = true;
+    assert_refused(jobdir_list_active(p.r, &ids, &e), ERR_SYSTEM);
+    assert_refused(renter_list(p.a, &renters, &e), ERR_SYSTEM);
+    assert_non_null(strstr(e.msg, "renters"));
+    no_more = false;
+    assert_ok(renter_list(p.a, &renters, &e));
+    assert_int_equal(renters.n, 1);
+    renter_ids_free(&renters);
+    place_close(&p);
+}
+
 int
 main(void)
 {
@@ -306,6 +358,7 @@ main(void)
         unit_test_in_dir(jobdir__is_there_whole_or_not_at_all),
         unit_test_in_dir(jobdir__state_is_replaced_whole),
         unit_test_in_dir(jobdir__marks_what_is_active),
+        unit_test_in_dir(lists__of_a_disk_that_fails_are_no_short_lists),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
