@@ -106,5 +106,10 @@ told 'local: reading files'
 watched snap get long -o "$work/back"
 told 'writing'
 cmp "$work/long/f" "$work/back/f"
+use ssh
+watched snap mirror long --host "$H"
+grep -qE "copying: $size of at most $size, $size/s, ETA" "$work/shown" || fail "no progress of the copy: $(cat "$work/shown")"
+watched fsck --host "$H"
+told "$H: reading what is kept"
 watched -q fsck
 ! grep -q ETA "$work/shown" || fail "in spite of -q: $(cat "$work/shown")"
