@@ -14,8 +14,12 @@
 #include "base/clock.h"
 #include "base/file.h"
 #include "storage/extract_internal.h"
+#include "storage/recent.h"
 #include "storage/tree_internal.h"
 #include "storage/workdir_internal.h"
+
+/* Extraction follows close behind; where it does not, it reads what it needs. */
+#define RECENT_BYTES ((size_t)32 << 20)
 
 /* A thread that needs a chunk which is not here yet. */
 struct await {
@@ -32,6 +36,7 @@ struct early {
     char *scan;      /* name of its cache */
     char *scan_path; /* that needs no working directory */
     struct store *store;
+    struct recent *recent; /* contents of what came last */
     struct early_options o;
 
     pthread_mutex_t lock;
@@ -63,6 +68,7 @@ early_new(int work_fd, const char *name, struct store *s, const struct early_opt
     y->scan = xasprintf("%s.scan", name);
     y->scan_path = xasprintf("/proc/self/fd/%d/%s", work_fd, y->scan);
     y->store = s;
+    y->recent = recent_new(RECENT_BYTES);
     if (o != NULL) {
         y->o = *o;
     }
@@ -80,6 +86,7 @@ early_free(struct early *y)
     (void)pthread_cond_destroy(&y->changed);
     (void)pthread_mutex_destroy(&y->lock);
     tree_close(y->root);
+    recent_free(y->recent);
     buf_free(&y->chunk);
     free(y->meta);
     free(y->scan_path);
@@ -101,10 +108,14 @@ add_meta(struct early *y, const struct sha256 *id)
 }
 
 void
-early_came(struct early *y, enum store_kind kind, const struct sha256 *id)
+early_came(struct early *y, enum store_kind kind, const struct sha256 *id,
+           struct buf *raw)
 {
     bool wake = kind == STORE_KIND_META;
 
+    if (raw != NULL) {
+        recent_put(y->recent, id, raw);
+    }
     (void)pthread_mutex_lock(&y->lock);
     if (kind == STORE_KIND_META && y->n_meta <= TREE_ROOT_CHUNKS_MAX) {
         add_meta(y, id);
@@ -185,6 +196,13 @@ await_chunk(struct early *y, struct await *a)
     (void)pthread_mutex_unlock(&y->lock);
 }
 
+/* What is at hand, or else is read again. */
+static int
+read_chunk(struct early *y, const struct sha256 *id, struct buf *out, struct err *e)
+{
+    return recent_take(y->recent, id, out) ? 0 : store_get(y->store, id, out, e);
+}
+
 /* A tree_source. Asked for before the store is looked into: it may come in between. */
 static int
 get(void *ctx, const struct sha256 *id, struct buf *out, struct err *e)
@@ -197,10 +215,10 @@ get(void *ctx, const struct sha256 *id, struct buf *out, struct err *e)
         return given_up(e);
     }
     await_begin(y, &a);
-    rc = store_get(y->store, id, out, e);
+    rc = read_chunk(y, id, out, e);
     if (rc != 0 && e->code == ERR_NOT_FOUND) {
         await_chunk(y, &a);
-        rc = state_of(y) == EARLY_OFF ? given_up(e) : store_get(y->store, id, out, e);
+        rc = state_of(y) == EARLY_OFF ? given_up(e) : read_chunk(y, id, out, e);
     }
     await_end(y, &a);
     return rc;

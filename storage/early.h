@@ -5,6 +5,7 @@
 #include <stdint.h>
 
 #include "base/attr.h"
+#include "base/buf.h"
 #include "base/err.h"
 #include "base/hash.h"
 #include "storage/store.h"
@@ -37,8 +38,13 @@ struct early *early_new(int work_fd, const char *name, struct store *s,
                         const struct early_options *o);
 void early_free(struct early *y); /* NULL is allowed */
 
-/* The chunk was just put into the store; those of kind META in order of arrival. */
-void early_came(struct early *y, enum store_kind kind, const struct sha256 *id);
+/*
+ * The chunk was just put into the store; those of kind META in order of arrival. raw: its
+ * bytes, whose memory may be taken (then it is empty), so that they need not be read,
+ * decoded and checked again; NULL: they are not at hand.
+ */
+void early_came(struct early *y, enum store_kind kind, const struct sha256 *id,
+                struct buf *raw);
 /*
  * All of tree_id is in the store, and was found sound: it is completed, unless not even a
  * group was read by now. NULL, also after that: it does not come, or is not wanted.

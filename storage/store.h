@@ -105,11 +105,12 @@ int store_put_checked(struct store *s, enum store_kind kind, const struct sha256
  * As store_put_checked for a chunk that comes encoded, from the wire or another
  * store: it is decoded into at most raw_len <= STORE_CHUNK_MAX_BYTES bytes, hashed, and
  * then kept as it came, without compressing again. ERR_RANGE: a length is out of
- * bounds; ERR_CORRUPT: not an encoding of chunk id; ERR_INVALID: unknown codec.
+ * bounds; ERR_CORRUPT: not an encoding of chunk id; ERR_INVALID: unknown codec. raw, if
+ * not NULL, is filled with the chunk's bytes, unless they are data's (STORE_CODEC_RAW).
  */
 int store_put_encoded(struct store *s, enum store_kind kind, const struct sha256 *id,
                       enum store_codec codec, size_t raw_len, const void *data,
-                      size_t len, bool *added, struct err *e) MUST_USE;
+                      size_t len, struct buf *raw, bool *added, struct err *e) MUST_USE;
 
 /*
  * Make all that was put through s survive a crash of the machine. Costs nothing

@@ -452,7 +452,8 @@ store_put_checked(struct store *s, enum store_kind kind, const struct sha256 *id
 /* Does data[0..len) decode to raw_len bytes with that hash? */
 static int
 check_encoded(struct store *s, const struct sha256 *id, enum store_codec codec,
-              size_t raw_len, const void *data, size_t len, struct err *e)
+              size_t raw_len, const void *data, size_t len, struct buf *out,
+              struct err *e)
 {
     struct codec *c;
     void *raw;
@@ -462,7 +463,12 @@ check_encoded(struct store *s, const struct sha256 *id, enum store_codec codec,
         return check_hash(id, data, len, e); /* where it lies: nothing is to be decoded */
     }
     c = store_codec_take(s);
-    raw = codec_scratch(c, raw_len);
+    if (out != NULL) {
+        buf_reset(out);
+        buf_reserve(out, raw_len);
+        out->len = raw_len;
+    }
+    raw = out != NULL ? out->data : codec_scratch(c, raw_len);
     rc = codec_decode(c, codec, data, len, raw, raw_len, e);
     if (rc == 0) {
         rc = check_hash(id, raw, raw_len, e);
@@ -474,7 +480,7 @@ check_encoded(struct store *s, const struct sha256 *id, enum store_codec codec,
 int
 store_put_encoded(struct store *s, enum store_kind kind, const struct sha256 *id,
                   enum store_codec codec, size_t raw_len, const void *data, size_t len,
-                  bool *added, struct err *e)
+                  struct buf *raw, bool *added, struct err *e)
 {
     struct pack_entry en = {.id = *id,
                             .raw_len = (uint32_t)raw_len,
@@ -489,7 +495,7 @@ store_put_encoded(struct store *s, enum store_kind kind, const struct sha256 *id
     if (len == 0 || len > raw_len || (codec == STORE_CODEC_ZSTD && len == raw_len)) {
         return err_set(e, ERR_RANGE, "a chunk of %zu bytes encoded as %zu", raw_len, len);
     }
-    if (check_encoded(s, id, codec, raw_len, data, len, e) == -1 ||
+    if (check_encoded(s, id, codec, raw_len, data, len, raw, e) == -1 ||
         find_or_claim(s, id, raw_len, &here, e) == -1 ||
         (!here && write_claimed(s, &en, data, e) == -1)) {
         return -1;

@@ -158,9 +158,12 @@ struct sync_recv_options {
      */
     const char *only;
     bool forms; /* the sender takes the form of a refusal, too (base/form.h) */
-    /* A chunk arrived, and is in the store; in order. NULL: nobody asks. */
+    /*
+     * A chunk arrived, and is in the store; in order. The memory of its bytes may be
+     * taken (then raw is empty). NULL: nobody asks.
+     */
     void (*came)(void *ctx, enum store_kind kind, const struct sha256 *id,
-                 uint32_t raw_len);
+                 uint32_t raw_len, struct buf *raw);
     void *came_ctx;
 };
 

@@ -31,6 +31,7 @@ struct sync_recv {
     uint32_t raw_len;
     uint32_t stored_len;
     struct buf stored;
+    struct buf raw; /* decoded, where somebody asks */
     struct sync_stats stats;
 };
 
@@ -68,6 +69,7 @@ sync_recv_free(struct sync_recv *r)
     buf_free(&r->in);
     buf_free(&r->out);
     buf_free(&r->stored);
+    buf_free(&r->raw);
     free(r);
 }
 
@@ -127,13 +129,15 @@ finish_chunk(struct sync_recv *r, struct err *e)
 
     r->in_chunk = false;
     if (store_put_encoded(r->store, r->kind, &r->id, r->codec, r->raw_len, r->stored.data,
-                          r->stored.len, &added, e) != 0) {
+                          r->stored.len, r->o.came != NULL ? &r->raw : NULL, &added,
+                          e) != 0) {
         return -1;
     }
     r->stats.n_sent++;
     r->stats.sent_bytes += r->raw_len;
     if (r->o.came != NULL) {
-        r->o.came(r->o.came_ctx, r->kind, &r->id, r->raw_len);
+        r->o.came(r->o.came_ctx, r->kind, &r->id, r->raw_len,
+                  r->codec == STORE_CODEC_RAW ? &r->stored : &r->raw);
     }
     buf_reset(&r->stored);
     if (added) {
@@ -180,6 +184,7 @@ take_chunk(struct sync_recv *r, const uint8_t *p, size_t len, struct err *e)
     }
     r->in_chunk = true;
     buf_reset(&r->stored);
+    buf_reserve(&r->stored, r->stored_len);
     return add_stored(r, c.at, c.left, e);
 }
 

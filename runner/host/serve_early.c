@@ -83,7 +83,7 @@ done(void *ctx, int rc, const struct err *why)
 
 void
 serve_early_came(void *early, enum store_kind kind, const struct sha256 *id,
-                 uint32_t raw_len)
+                 uint32_t raw_len, struct buf *raw)
 {
     struct serve_early *y = early;
     struct err none;
@@ -91,7 +91,7 @@ serve_early_came(void *early, enum store_kind kind, const struct sha256 *id,
     if (y == NULL || (y->started && !y->runs)) {
         return;
     }
-    early_came(y->early, kind, id);
+    early_came(y->early, kind, id, raw);
     y->came_bytes += raw_len;
     y->any_meta = y->any_meta || kind == STORE_KIND_META;
     if (!y->started && y->any_meta && y->came_bytes >= LEAST_BYTES) {

@@ -16,7 +16,7 @@ struct serve_early *serve_early_new(struct serve *s, struct store *st,
                                     void (*over)(void *ctx), void *ctx);
 /* sync_recv_options.came; early may be NULL, here and below. */
 void serve_early_came(void *early, enum store_kind kind, const struct sha256 *id,
-                      uint32_t raw_len);
+                      uint32_t raw_len, struct buf *raw);
 /* The tree is whole; NULL: it will not be. */
 void serve_early_end(struct serve_early *y, const struct sha256 *tree);
 bool serve_early_runs(const struct serve_early *y);

@@ -204,7 +204,23 @@ feed(struct rig *r, size_t i)
     struct sha256 id;
 
     OK(store_put(r->store, c->kind, c->data, c->len, &id, NULL, e));
-    early_came(r->early, c->kind, &id);
+    early_came(r->early, c->kind, &id, NULL);
+}
+
+/* With its bytes; where the store has it not, nothing but these says what is in it. */
+static void
+hand_over(struct rig *r, size_t i, bool stored)
+{
+    const struct mem_chunk *c = &r->sent->m.v[i];
+    struct sha256 id = c->id;
+    struct buf raw = BUF_INIT;
+
+    if (stored) {
+        OK(store_put(r->store, c->kind, c->data, c->len, &id, NULL, e));
+    }
+    buf_add(&raw, c->data, c->len);
+    early_came(r->early, c->kind, &id, &raw);
+    buf_free(&raw);
 }
 
 /* The contents from..end in order of sending, between the tree's own. */
@@ -398,6 +414,20 @@ early__leaves_nothing_if_the_rest_does_not_come(void **state)
 }
 
 static void
+early__does_not_read_what_it_was_handed(void **state)
+{
+    struct rig *r = rig_new(&((struct given *)*state)->one);
+
+    for (size_t i = 0; i <= r->sent->root; i++) {
+        hand_over(r, i, r->sent->m.v[i].kind == STORE_KIND_META);
+    }
+    await_read(r);
+    early_end(r->early, &r->sent->tree);
+    assert_is_the_tree(r);
+    rig_free(r);
+}
+
+static void
 early__leaves_nothing_if_contents_do_not_come(void **state)
 {
     struct rig *r = rig_new(&((struct given *)*state)->one);
@@ -447,7 +477,7 @@ early__leaves_nothing_if_a_chunk_is_no_tree(void **state)
     struct sha256 id;
 
     OK(store_put(r->store, STORE_KIND_META, "\x03no tree at all", 15, &id, NULL, e));
-    early_came(r->early, STORE_KIND_META, &id);
+    early_came(r->early, STORE_KIND_META, &id, NULL);
     assert_int_equal(ends(r), -1);
     assert_int_equal(n_names(r->work_fd), 0);
     early_end(r->early, NULL);
@@ -511,6 +541,7 @@ main(void)
         cmocka_unit_test(early__leaves_nothing_if_the_order_is_another),
         cmocka_unit_test(early__leaves_nothing_if_one_in_the_middle_is_passed_over),
         cmocka_unit_test(early__leaves_nothing_if_the_rest_does_not_come),
+        cmocka_unit_test(early__does_not_read_what_it_was_handed),
         cmocka_unit_test(early__leaves_nothing_if_contents_do_not_come),
         cmocka_unit_test(early__leaves_nothing_if_it_is_another_tree),
         cmocka_unit_test(early__leaves_nothing_if_it_was_not_begun_by_the_end),

@@ -276,24 +276,25 @@ store__takes_encoded_chunks_of_possible_lengths(void **state)
     (void)state;
     sha256_of(big, 1, &one);
     sha256_of(big, STORE_CHUNK_MAX_BYTES, &most);
-    FAILS(store_put_encoded(s, STORE_KIND_DATA, &one, STORE_CODEC_RAW, 1, big, 0, &added,
-                            e),
+    FAILS(store_put_encoded(s, STORE_KIND_DATA, &one, STORE_CODEC_RAW, 1, big, 0, NULL,
+                            &added, e),
           ERR_RANGE);
-    FAILS(store_put_encoded(s, STORE_KIND_DATA, &one, STORE_CODEC_RAW, 1, big, 2, &added,
-                            e),
+    FAILS(store_put_encoded(s, STORE_KIND_DATA, &one, STORE_CODEC_RAW, 1, big, 2, NULL,
+                            &added, e),
           ERR_RANGE);
-    FAILS(store_put_encoded(s, STORE_KIND_DATA, &one, STORE_CODEC_ZSTD, 1, big, 1, &added,
-                            e),
+    FAILS(store_put_encoded(s, STORE_KIND_DATA, &one, STORE_CODEC_ZSTD, 1, big, 1, NULL,
+                            &added, e),
           ERR_RANGE);
     FAILS(store_put_encoded(s, STORE_KIND_DATA, &one, STORE_CODEC_RAW,
                             STORE_CHUNK_MAX_BYTES + 1, big, STORE_CHUNK_MAX_BYTES + 1,
-                            &added, e),
+                            NULL, &added, e),
           ERR_RANGE);
-    OK(store_put_encoded(s, STORE_KIND_DATA, &one, STORE_CODEC_RAW, 1, big, 1, &added,
-                         e));
+    OK(store_put_encoded(s, STORE_KIND_DATA, &one, STORE_CODEC_RAW, 1, big, 1, NULL,
+                         &added, e));
     assert_true(added);
     OK(store_put_encoded(s, STORE_KIND_META, &most, STORE_CODEC_RAW,
-                         STORE_CHUNK_MAX_BYTES, big, STORE_CHUNK_MAX_BYTES, &added, e));
+                         STORE_CHUNK_MAX_BYTES, big, STORE_CHUNK_MAX_BYTES, NULL, &added,
+                         e));
     assert_true(added);
     OK(store_commit(s, e));
     assert_true(has_one(s, &one) && has_one(s, &most));
@@ -322,28 +323,29 @@ store__passes_encoded_chunks_on_as_they_are(void **state)
         OK(store_read_encoded(s, &id, &loc, &enc, e));
         assert_int_equal(enc.len, loc.stored_len);
         OK(store_put_encoded(t, STORE_KIND_DATA, &id, loc.codec, loc.raw_len, enc.data,
-                             enc.len, &added, e));
+                             enc.len, NULL, &added, e));
         assert_true(added);
         FAILS(store_put_encoded(t, STORE_KIND_DATA, &other, loc.codec, loc.raw_len,
-                                enc.data, enc.len, &added, e),
+                                enc.data, enc.len, NULL, &added, e),
               ERR_CORRUPT);
         if (loc.codec == STORE_CODEC_ZSTD) {
             FAILS(store_put_encoded(t, STORE_KIND_DATA, &id, loc.codec, loc.raw_len + 1,
-                                    enc.data, enc.len, &added, e),
+                                    enc.data, enc.len, NULL, &added, e),
                   ERR_CORRUPT);
             FAILS(store_put_encoded(t, STORE_KIND_DATA, &id, loc.codec, loc.raw_len,
-                                    enc.data, enc.len - 1, &added, e),
+                                    enc.data, enc.len - 1, NULL, &added, e),
                   ERR_CORRUPT);
             buf_add_u8(&enc, 0);
             FAILS(store_put_encoded(t, STORE_KIND_DATA, &id, loc.codec, loc.raw_len,
-                                    enc.data, enc.len, &added, e),
+                                    enc.data, enc.len, NULL, &added, e),
                   ERR_CORRUPT);
         }
         FAILS(store_put_encoded(t, STORE_KIND_DATA, &id, (enum store_codec)7, enc.len,
-                                enc.data, enc.len, &added, e),
+                                enc.data, enc.len, NULL, &added, e),
               ERR_INVALID);
         FAILS(store_put_encoded(t, STORE_KIND_DATA, &id, STORE_CODEC_ZSTD,
-                                STORE_CHUNK_MAX_BYTES + 1, enc.data, enc.len, &added, e),
+                                STORE_CHUNK_MAX_BYTES + 1, enc.data, enc.len, NULL,
+                                &added, e),
               ERR_RANGE);
         buf_free(&enc);
     }
