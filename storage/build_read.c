@@ -35,6 +35,16 @@ build_fstat(int fd, struct scan_entry *to)
     return 0;
 }
 
+/*
+ * A write sets a file's times once, as it begins, and may go on for long: old times do
+ * not say that it is over. It holds the inode's lock to its end, and so does this look.
+ */
+static void
+await_write(int fd)
+{
+    (void)lseek(fd, 0, SEEK_DATA);
+}
+
 int
 build_fstat_settled(const struct build *b, int fd, struct scan_entry *to, bool *settled)
 {
@@ -42,21 +52,29 @@ build_fstat_settled(const struct build *b, int fd, struct scan_entry *to, bool *
 
     *settled = alone;
     for (int tries = 2; tries > 0; tries--) {
-        struct timespec left = {0};
-        int64_t age_ns;
+        int64_t before_ns = clock_wall_ns();
+        int64_t after_ns;
+        int64_t time_ns;
+        int64_t left_ns;
 
+        if (!alone) {
+            await_write(fd);
+        }
         if (build_fstat(fd, to) != 0) {
             return -1;
         }
+        after_ns = clock_wall_ns();
         /* The last name's going is no write, and nobody sets times of what has none. */
-        age_ns = clock_wall_ns() - (to->nlink == 0 ? to->mtime_ns : to->ctime_ns);
+        time_ns = to->nlink == 0 ? to->mtime_ns : to->ctime_ns;
         /* From the future: another clock's, or that of ours before it was put back. */
-        if (alone || age_ns >= SCACHE_TICK_NS || age_ns < 0) {
+        if (alone || time_ns <= before_ns - SCACHE_TICK_NS || time_ns > after_ns) {
             *settled = true;
             return 0;
         }
-        left.tv_nsec = (long)(SCACHE_TICK_NS - age_ns);
-        if (tries > 1) {
+        left_ns = time_ns + SCACHE_TICK_NS - after_ns;
+        if (tries > 1 && left_ns > 0) {
+            struct timespec left = {.tv_nsec = (long)left_ns};
+
             (void)nanosleep(&left, NULL);
         }
     }

@@ -52,9 +52,9 @@ expect 0 on_host status
 hasnt parking
 
 note "over ssh: after the last job, with nobody connected, and told first"
+expect 0 gpurun -q --gpu 4090 --name early --notify-host "$tell" -- true
+expect 0 gpurun -q -d --gpu 4090 --wait 1m --name a --env MINE=mine --notify-host "$tell" -- sh -c 'while [ ! -e "$1" ]; do sleep 0.1; done' sh "$work/go"
 expect 0 gpurun -q host park h "cat $told >>$parked" --park-after 2s
-expect 0 gpurun -q -d --gpu 4090 --name early --notify-host "$tell" -- true
-expect 0 gpurun -q -d --gpu 4090 --name a --env MINE=mine --notify-host "$tell" -- sh -c 'while [ ! -e "$1" ]; do sleep 0.1; done' sh "$work/go"
 await 60 "it waits" phase_is waiting
 expect 0 on_host status
 has "parking     'cat $told"

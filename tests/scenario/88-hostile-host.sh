@@ -154,7 +154,8 @@ for at in 0 4 $(seq 8 9 400) $(seq 500 9001 120000) $(seq 300000 200 303000) 999
     esac
     rm -rf "$work/out-here/got"
 done
-[ $((refused + other)) -ge 50 ] || fail "only $refused and $other turned bytes were refused"
+# The rest hit what is of no weight, or came after the last byte.
+[ $((refused + other)) -ge 40 ] || fail "only $refused and $other turned bytes were refused"
 honest
 
 note "names that lead elsewhere: the tree is refused, or the liar cannot even make it"

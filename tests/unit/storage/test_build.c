@@ -3,6 +3,7 @@
 #include <pwd.h>
 #include <stdatomic.h>
 
+#include "base/clock.h"
 #include "storage/scache.h"
 #include "tests/unit/storage/build_util.h"
 
@@ -383,6 +384,90 @@ build__of_a_directory_in_turmoil_gives_trees_that_can_be_extracted(void **state)
     assert_int_equal(pthread_join(thread, NULL), 0);
 }
 
+#define LONG_BYTES ((size_t)256 << 20)
+#define NS_PER_S   INT64_C(1000000000)
+
+struct long_write {
+    int fd;
+    uint8_t *bytes; /* LONG_BYTES */
+    atomic_bool is_over;
+};
+
+static void *
+write_long(void *arg)
+{
+    struct long_write *w = arg;
+
+    assert_int_equal(pwrite(w->fd, w->bytes, LONG_BYTES, 0), LONG_BYTES);
+    atomic_store(&w->is_over, true);
+    return NULL;
+}
+
+/* Until the write has begun, and so long ago that the file's times look old. */
+static void
+await_old_times(int fd, uint8_t want)
+{
+    struct stat st;
+    uint8_t first;
+
+    do {
+        assert_int_equal(pread(fd, &first, 1, 0), 1);
+    } while (first != want);
+    do {
+        assert_int_equal(fstat(fd, &st), 0);
+    } while (clock_wall_ns() < st.st_mtim.tv_sec * NS_PER_S + st.st_mtim.tv_nsec +
+                                   SCACHE_TICK_NS + NS_PER_S / 1000);
+}
+
+static bool
+is_any_data_not(const struct mem *m, uint8_t byte)
+{
+    for (size_t i = 0; i < m->n; i++) {
+        const uint8_t *data = m->v[i].data;
+
+        for (size_t k = 0; m->v[i].kind == STORE_KIND_DATA && k < m->v[i].len; k++) {
+            if (data[k] != byte) {
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
+/* One write(2) changes the times of a file as it begins, and not at its end. */
+static void
+build__of_a_file_in_the_middle_of_one_write_awaits_its_end(void **state)
+{
+    struct setup *s = *state;
+    struct long_write w = {.bytes = xmalloc(LONG_BYTES)};
+    char *path = path_join(s->src, "big");
+    bool met = false;
+    uint8_t byte = 1;
+
+    s->o.live = true;
+    w.fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0644);
+    memset(w.bytes, byte, LONG_BYTES);
+    (void)write_long(&w);
+    for (int tries = 0; !met && tries < 20; tries++) {
+        pthread_t thread;
+
+        memset(w.bytes, ++byte, LONG_BYTES);
+        atomic_store(&w.is_over, false);
+        assert_int_equal(pthread_create(&thread, NULL, write_long, &w), 0);
+        await_old_times(w.fd, byte);
+        met = !atomic_load(&w.is_over);
+        mem_free(&s->m);
+        mem_init(&s->m);
+        build(s);
+        assert_int_equal(pthread_join(thread, NULL), 0);
+        assert_false(is_any_data_not(&s->m, byte));
+    }
+    assert_true(met);
+    (void)close(w.fd);
+    free(path);
+    free(w.bytes);
+}
+
 #define GROWN "another line\n"
 
 static void *
@@ -570,6 +655,7 @@ main(void)
         build_test(tree__changes_little_when_files_come_and_go),
         build_test(build__of_unreadable_files_is_refused_or_partial),
         build_test(build__of_a_directory_in_turmoil_gives_trees_that_can_be_extracted),
+        build_test(build__of_a_file_in_the_middle_of_one_write_awaits_its_end),
         build_test(build__of_a_growing_file_takes_what_is_there),
         build_test(reread__gives_the_same_chunks_or_says_what_changed),
         build_test(store_sink__keeps_what_can_be_read_again),

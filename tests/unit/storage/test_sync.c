@@ -556,7 +556,7 @@ sync__sends_nothing_that_there_is_no_room_for(void **state)
     /* Beyond the window all is reckoned by what is encoded, and of the rest a little. */
     assert_int_equal(unlink(w.cache), 0);
     o = ship(&w, (struct ship){
-                     .room_bytes = 300000, .begin_late = true, .window_bytes = 300000});
+                     .room_bytes = 50000, .begin_late = true, .window_bytes = 300000});
     assert_int_equal(o.state, SYNC_FAILED);
     assert_int_equal(o.why.code, ERR_SPACE);
     o = ship(&w, (struct ship){.room_bytes = 100000000, .begin_late = true});
