@@ -200,8 +200,8 @@ int build_fstat(int fd, struct scan_entry *to);
 /*
  * The same before reading where others may write: the times of a file tell of a write
  * only if the clock that sets them has ticked since the last one, so a file that is
- * younger is waited for, a tick at most, and so is a write that is under way. *settled: it
- * was old enough then, and what is written from now on changes its times.
+ * younger is waited for, a tick at most, and so is a write that is under way. *settled:
+ * it was old enough then, and what is written from now on changes its times.
  */
 int build_fstat_settled(const struct build *b, int fd, struct scan_entry *to,
                         bool *settled);
