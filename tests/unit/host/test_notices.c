@@ -60,11 +60,11 @@ told(const char *command, const struct strings *secrets, bool start, char text[5
     }
     assert_int_equal(waitpid(pid, &status, 0), pid);
     assert_int_equal(status, 0);
-    len = read(fds[0], text, 511);
+    (void)close(fds[1]);
+    len = fd_read_full(fds[0], text, 511);
     assert_true(len > 0);
     text[len] = '\0';
     (void)close(fds[0]);
-    (void)close(fds[1]);
     strings_free(&login);
     state_free(&st);
     spec_free(&spec);
