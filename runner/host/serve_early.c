@@ -91,7 +91,11 @@ serve_early_came(void *early, enum store_kind kind, const struct sha256 *id,
     if (y == NULL || (y->started && !y->runs)) {
         return;
     }
-    early_came(y->early, kind, id, raw);
+    /* Memory for one of them: a connection may ship sixteen trees at a time. */
+    if (y->serve->early_in_memory == NULL) {
+        y->serve->early_in_memory = y;
+    }
+    early_came(y->early, kind, id, y->serve->early_in_memory == y ? raw : NULL);
     y->came_bytes += raw_len;
     y->any_meta = y->any_meta || kind == STORE_KIND_META;
     if (!y->started && y->any_meta && y->came_bytes >= LEAST_BYTES) {
@@ -123,6 +127,9 @@ serve_early_free(struct serve_early *y, bool wanted)
 
     if (y == NULL) {
         return;
+    }
+    if (y->serve->early_in_memory == y) {
+        y->serve->early_in_memory = NULL;
     }
     if (y->made && !wanted) {
         (void)!workdir_give_up(y->work_fd, y->name, &none);

@@ -45,6 +45,7 @@ struct serve_link;  /* a job this connection is busy with (serve_link.c) */
 struct serve_ship;  /* a tree on its way in (serve_ship.c) */
 struct serve_log;   /* a log on its way out (serve_log.c) */
 struct serve_get;   /* a tree on its way out (serve_get.c) */
+struct serve_early; /* a directory that is made early (serve_early.h) */
 struct serve_files; /* a listing on its way out (serve_files.c) */
 
 struct serve {
@@ -61,7 +62,8 @@ struct serve {
     struct serve_files *files;
     struct child *upkeep; /* goes on when this connection does not */
     int hold_fd;          /* this connection holds parking off; -1: it does not */
-    size_t n_works;       /* threads at work for this connection; it ends after them */
+    struct serve_early *early_in_memory; /* NULL, or which one keeps what it was told */
+    size_t n_works; /* threads at work for this connection; it ends after them */
     size_t n_waits;
     struct err why; /* the connection's end */
     bool failed;
