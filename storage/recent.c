@@ -8,6 +8,9 @@
 /* At most so many chunks, however small; powers of two. */
 #define SLOTS   ((size_t)4096)
 #define BUCKETS ((size_t)4096)
+/* Memory that is free again is given for the next: new pages cost as much as a copy. */
+#define SPARES         32
+#define SPARE_MAX_PART 4 /* of max_bytes */
 
 struct slot {
     struct sha256 id;
@@ -19,6 +22,10 @@ struct recent {
     pthread_mutex_t lock;
     size_t max_bytes;
     size_t n_bytes;  /* of memory, of all slots */
+    size_t n_unused; /* bytes that went without having been asked for since any were */
+    struct buf spares[SPARES];
+    size_t n_spares;
+    size_t spare_bytes;
     uint64_t newest; /* slots used so far; the oldest of them were given back */
     uint64_t oldest;
     uint32_t buckets[BUCKETS];
@@ -44,8 +51,36 @@ recent_free(struct recent *r)
     for (size_t i = 0; i < SLOTS; i++) {
         buf_free(&r->slots[i].content);
     }
+    while (r->n_spares > 0) {
+        buf_free(&r->spares[--r->n_spares]);
+    }
     (void)pthread_mutex_destroy(&r->lock);
     free(r);
+}
+
+/* b is empty then. */
+static void
+keep_spare(struct recent *r, struct buf *b)
+{
+    if (b->data == NULL || r->n_spares == SPARES ||
+        r->spare_bytes + b->cap > r->max_bytes / SPARE_MAX_PART) {
+        buf_free(b);
+        return;
+    }
+    buf_reset(b);
+    r->spare_bytes += b->cap;
+    r->spares[r->n_spares++] = *b;
+    *b = (struct buf)BUF_INIT;
+}
+
+/* b is empty. */
+static void
+give_spare(struct recent *r, struct buf *b)
+{
+    if (b->data == NULL && r->n_spares > 0) {
+        *b = r->spares[--r->n_spares];
+        r->spare_bytes -= b->cap;
+    }
 }
 
 /* Ids are hashes: any of their bits will do. */
@@ -90,8 +125,21 @@ drop_oldest(struct recent *r)
 
     if (s->content.data != NULL) {
         remove_slot(r, find(r, &s->id), &gone);
-        buf_free(&gone);
+        r->n_unused += gone.len;
+        keep_spare(r, &gone);
     }
+}
+
+/* Who takes does not follow close enough: from now on nothing is kept. */
+static bool
+is_no_use(struct recent *r)
+{
+    bool no_use;
+
+    (void)pthread_mutex_lock(&r->lock);
+    no_use = r->n_unused > r->max_bytes;
+    (void)pthread_mutex_unlock(&r->lock);
+    return no_use;
 }
 
 void
@@ -101,7 +149,7 @@ recent_put(struct recent *r, const struct sha256 *id, struct buf *content)
     struct slot *s;
     uint32_t *at;
 
-    if (content->len == 0 || content->len > r->max_bytes) {
+    if (content->len == 0 || content->len > r->max_bytes || is_no_use(r)) {
         return;
     }
     /* Memory that was once for a much larger one is not bound for this. */
@@ -113,8 +161,9 @@ recent_put(struct recent *r, const struct sha256 *id, struct buf *content)
     }
     (void)pthread_mutex_lock(&r->lock);
     if (*find(r, id) != 0) {
+        keep_spare(r, &kept);
+        give_spare(r, content);
         (void)pthread_mutex_unlock(&r->lock);
-        buf_free(&kept);
         return;
     }
     while (r->oldest < r->newest &&
@@ -128,6 +177,7 @@ recent_put(struct recent *r, const struct sha256 *id, struct buf *content)
     s->next = *at;
     *at = (uint32_t)(r->newest++ % SLOTS) + 1;
     r->n_bytes += kept.cap;
+    give_spare(r, content);
     (void)pthread_mutex_unlock(&r->lock);
 }
 
@@ -141,17 +191,22 @@ recent_take(struct recent *r, const struct sha256 *id, struct buf *out)
     at = find(r, id);
     if (*at != 0) {
         remove_slot(r, at, &got);
+        r->n_unused = 0;
+        if (out->len == 0) {
+            keep_spare(r, out);
+        }
     }
     (void)pthread_mutex_unlock(&r->lock);
     if (got.data == NULL) {
         return false;
     }
-    if (out->len == 0) {
-        buf_free(out);
+    if (out->data == NULL) {
         *out = got;
-    } else {
-        buf_add(out, got.data, got.len);
-        buf_free(&got);
+        return true;
     }
+    buf_add(out, got.data, got.len);
+    (void)pthread_mutex_lock(&r->lock);
+    keep_spare(r, &got);
+    (void)pthread_mutex_unlock(&r->lock);
     return true;
 }

@@ -72,11 +72,11 @@ recent__lets_the_oldest_go(void **state)
     assert_false(take(r, 0, &out));
     recent_put(r, &id, &empty);
     assert_false(recent_take(r, &id, &out));
-    for (unsigned i = 1; i <= 40; i++) {
+    for (unsigned i = 1; i <= 30; i++) {
         (void)put(r, i, 60000); /* 64 KiB of memory each: sixteen have room */
     }
-    assert_false(take(r, 24, &out));
-    for (unsigned i = 25; i <= 40; i++) {
+    assert_false(take(r, 14, &out));
+    for (unsigned i = 15; i <= 30; i++) {
         buf_reset(&out);
         assert_true(take(r, i, &out));
         assert_int_equal(out.len, 60000);
@@ -89,6 +89,15 @@ recent__lets_the_oldest_go(void **state)
     assert_false(take(r, 0, &out));
     buf_reset(&out);
     assert_true(take(r, MANY - 1, &out));
+    /* Of which nobody wants any: keeping them costs, and is given up. */
+    for (unsigned i = 1; i <= 30; i++) {
+        (void)put(r, MANY + i, 60000);
+    }
+    assert_true(take(r, MANY + 30, &out));
+    for (unsigned i = 31; i <= 100; i++) {
+        (void)put(r, MANY + i, 60000);
+    }
+    assert_false(take(r, MANY + 100, &out));
     buf_free(&out);
     recent_free(r);
 }
