@@ -218,7 +218,7 @@ has "event 2 of the reservation" "$work/err"
 expect 0 owner audit --json
 is 'd["right"], d["reservations"], d["reserved_fen"]' "(True, 1, $paid)"
 is 'd["earned_fen"] == d["charge_fen"] + d["reserved_fen"] + d["keeping_fen"]' True
-is '[x["sold_ns"] > 5e9 and "reserved" in [g["is"] for g in x["gaps"]] for x in d["devices"] if x["uuid"] == "'"$uuid"'"]' '[True]'
+is '[x["sold_ns"] > 2e9 and "reserved" in [g["is"] for g in x["gaps"]] for x in d["devices"] if x["uuid"] == "'"$uuid"'"]' '[True]'
 expect 0 owner earnings --json
 is '[(r["id"], r["name"], r["paid_fen"]) for r in d["reservations"]]' "[('$id', 'ann', $paid)]"
 expect 0 owner earnings --csv
