@@ -90,12 +90,15 @@ static void
 notice__that_cannot_be_started_says_so(void **state)
 {
     char text[512];
+    const char *line;
 
     (void)state;
     told("true", NULL, false, text);
-    assert_non_null(strstr(text, "Z --notify-host (ended) failed: 'true': no process for "
-                                 "the notification: "));
-    assert_int_equal(text[strlen(text) - 1], '\n');
+    line = strstr(text, "Z --notify-host (ended) failed: 'true': no process for the "
+                        "notification: ");
+    assert_non_null(line);
+    assert_non_null(
+        strchr(line, '\n')); /* what measures coverage may complain behind it */
 }
 
 int
