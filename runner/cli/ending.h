@@ -41,11 +41,11 @@ void ending_json_state(struct json_writer *j, const struct home *home,
 void ending_say_down(const struct cli *c, const char *host, const struct failure *why);
 void ending_say_back(const struct cli *c, const char *host);
 /* A job that is over but for a disk there that refuses its bill: said once (*said). */
-/* The job's receipt is not here, why: refused, or still to be fetched. */
+void ending_say_unbilled(const struct cli *c, const struct job_state *st, bool *said);
+/* The job's receipt is not here: refused, or still to be fetched. why is fetch_wait's. */
 void ending_say_no_receipt(const struct cli *c, const struct fetch *f,
                            const struct job_record *job, const struct job_state *st,
                            struct err *why);
-void ending_say_unbilled(const struct cli *c, const struct job_state *st, bool *said);
 /* A host that counts more seconds than can have passed; said once. claim NULL: none. */
 void ending_say_dispute(const struct cli *c, const struct stopwatch *claim,
                         const char *job, const char *host, bool *said);

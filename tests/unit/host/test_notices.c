@@ -97,8 +97,8 @@ notice__that_cannot_be_started_says_so(void **state)
     line = strstr(text, "Z --notify-host (ended) failed: 'true': no process for the "
                         "notification: ");
     assert_non_null(line);
-    assert_non_null(
-        strchr(line, '\n')); /* what measures coverage may complain behind it */
+    /* Not the text's last byte: what measures coverage may complain behind it. */
+    assert_non_null(strchr(line, '\n'));
 }
 
 int
