@@ -6,6 +6,7 @@ what one left goes before the next, which begins when files are made as fast as 
 A result that is wrong stops the benchmark: a fast failure must not look like a gain.
 """
 
+import json
 import os
 import shutil
 import signal
@@ -60,8 +61,7 @@ def seconds(command, expect=None, **more):
     return took
 
 
-def measured(words, env):
-    """Seconds, standard output, and the peak of memory (KiB) of the largest process."""
+def measured_here(words, env):
     began = time.monotonic()
     reader, writer = os.pipe()
     pid = os.posix_spawnp(words[0], words, env, file_actions=[(os.POSIX_SPAWN_DUP2, writer, 1)])
@@ -69,9 +69,34 @@ def measured(words, env):
     with os.fdopen(reader) as out:
         said = out.read()
     _, status, used = os.wait4(pid, 0)
+    return status, time.monotonic() - began, said, used.ru_maxrss
+
+
+def small_process():
+    """What is started inherits the peak of who starts it: one forked before this process has read anything does it."""
+    here, there = socket.socketpair()
+    if os.fork() == 0:
+        here.close()
+        with there.makefile("rw") as asked:
+            for line in asked:
+                asked.write(json.dumps(measured_here(*json.loads(line))) + "\n")
+                asked.flush()
+        os._exit(0)
+    there.close()
+    return here.makefile("rw")
+
+
+SMALL = small_process()
+
+
+def measured(words, env):
+    """Seconds, standard output, and the peak of memory (KiB) of the largest process."""
+    SMALL.write(json.dumps([words, dict(env)]) + "\n")
+    SMALL.flush()
+    status, took, said, peak = json.loads(SMALL.readline())
     if status != 0:
         raise SystemExit(f"failed ({status}): {words}")
-    return time.monotonic() - began, said, used.ru_maxrss
+    return took, said, peak
 
 
 def digest(directory):
