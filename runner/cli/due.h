@@ -44,14 +44,17 @@ void due_pay_snapshot(struct cli *c, struct client *cl, struct session *from,
                       const char *id);
 
 /*
- * While the loop runs: copies of what that job keeps on the way, if it does (else NULL),
- * every so many seconds at the most. from outlives it. due_live_end, before the job's own
- * copy is made, gives up what is on its way; NULL allowed.
+ * While the loop runs: copies of what jobs of one host keep on the way, one after
+ * another, every so many seconds at the most; nothing of a job that keeps nothing. from
+ * outlives it. due_live_remove, before the job's own copy is made, gives up what of it is
+ * on its way; due_live_end does so for all, and waits for a moment until older copies are
+ * gone.
  */
 struct due_live;
-struct due_live *due_live_start(struct cli *c, struct client *cl, struct session *from,
-                                const char *job, int64_t every_s);
-void due_live_end(struct due_live *v);
+struct due_live *due_live_new(struct cli *c, struct client *cl, struct session *from);
+void due_live_add(struct due_live *v, const char *job, int64_t every_s);
+void due_live_remove(struct due_live *v, const char *job); /* one that is not there: no */
+void due_live_end(struct due_live *v);                     /* NULL allowed */
 
 /* What these sessions' hosts have, within the limits of a command that does other things.
  */

@@ -153,13 +153,37 @@ record_mirror(const struct payer *p, const char *job, const char *to)
     job_record_free(&r);
 }
 
+static bool
+is_dropped(void *ctx)
+{
+    return copies_drop_is_over(ctx);
+}
+
+/* Of what was replaced no second copy is kept, either. */
+static void
+drop_older(const struct payer *p, const struct copy_due *d, struct session *from,
+           const char *to)
+{
+    struct copies_drop *x;
+    struct err e;
+
+    if (copies_drop_start(&x, from, p->to, d->copied, &e) != 0) {
+        due_say_older(p->c, to, &e);
+        return;
+    }
+    (void)loop_run_until(p->cl->loop, is_dropped, x, -1);
+    if (copies_drop_finish(x, &e) != 0) {
+        due_say_older(p->c, to, &e);
+    }
+}
+
 /* A copy is there now; of what was copied before, on the way, it takes the place. */
 static void
 copied(struct payer *p, struct copy_due *d, const struct copy_source *src,
        struct session *from, const char *to)
 {
-    if (d->copied[0] != '\0' && d->copied_to != NULL && strcmp(d->copied_to, to) == 0) {
-        copies_drop_replaced(from, p->to, d);
+    if (copies_has_older(d, to)) {
+        drop_older(p, d, from, to);
     }
     if (!src->live) {
         record_mirror(p, d->id, to);

@@ -65,6 +65,8 @@ struct session *due_session(struct session *const *v, size_t n, const char *host
 /* A copy of what the job kept on the way is there now. */
 void due_copied_live(const struct cli *c, const struct client *cl, struct copy_due *d,
                      const char *snapshot, const char *to);
+/* The one before it could not be taken back from there. */
+void due_say_older(const struct cli *c, const char *to, const struct err *why);
 const char *due_place(const char *host);        /* "laptop", or its name */
 const char *due_word(const struct copy_due *d); /* what to call it */
 bool due_is_left(const struct copy_due *d); /* there is data, as far as is known here */

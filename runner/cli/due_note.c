@@ -81,6 +81,13 @@ due_copied_live(const struct cli *c, const struct client *cl, struct copy_due *d
     }
 }
 
+void
+due_say_older(const struct cli *c, const char *to, const struct err *why)
+{
+    say(c, _("an older copy of the data stays on %s until it expires: %s"), due_place(to),
+        why->msg);
+}
+
 static void
 note(const struct cli *c, const struct client *cl, const struct copy_due *d, bool durable)
 {

@@ -390,7 +390,8 @@ attempt(struct launch *l, const struct candidate *chosen, bool only_plan, bool *
         l->progress = progress_start(l->c, l->cl->loop, launch_progress_line, l);
     }
     follow_start(l->follow);
-    live = due_live_start(l->c, l->cl, l->session, l->record.id, l->r->spec.snap_every_s);
+    live = due_live_new(l->c, l->cl, l->session);
+    due_live_add(live, l->record.id, l->r->spec.snap_every_s);
     r = follow_run(l->follow);
     due_live_end(live);
     progress_end(l->progress);

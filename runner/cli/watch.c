@@ -140,7 +140,8 @@ follow_it(struct watcher *x, struct client *cl, struct job_record *job,
     }
     en.fetch = x->fetch;
     follow_start(f);
-    live = due_live_start(x->c, cl, x->session, job->id, LOOK_S);
+    live = due_live_new(x->c, cl, x->session);
+    due_live_add(live, job->id, LOOK_S);
     r = follow_run(f);
     due_live_end(live);
     en.said_dispute = x->said_dispute;

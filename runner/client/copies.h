@@ -100,11 +100,18 @@ int copies_ask(struct session *s, struct copy_due *d, enum copy_answer *answer,
                struct copy_source *src, struct err *e) MUST_USE;
 
 /*
- * Take back the copy of d->copied if its host has replaced it by now: `at` is a session
- * with the host that has the copy, `s` with d's. What cannot be asked stays as it is, to
- * its end.
+ * Take back the copy of an older snapshot that `at` has, if s, the host that made it, has
+ * replaced it by now. Goes on whenever the loop runs, over both sessions, which are up
+ * and outlive it; a link that is cut is not waited for. What cannot be asked stays as it
+ * is, to its end.
  */
-void copies_drop_replaced(struct session *s, struct session *at,
-                          const struct copy_due *d);
+struct copies_drop;
+int copies_drop_start(struct copies_drop **out, struct session *s, struct session *at,
+                      const char *snapshot, struct err *e) MUST_USE;
+bool copies_drop_is_over(const struct copies_drop *d);
+/* 0: it is gone there, or is kept still. d is gone; before it is over: ERR_LINK. */
+int copies_drop_finish(struct copies_drop *d, struct err *e) MUST_USE;
+/* Is there one, now that the data of d is on host `to`? */
+bool copies_has_older(const struct copy_due *d, const char *to);
 
 #endif

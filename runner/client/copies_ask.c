@@ -118,22 +118,3 @@ copies_ask(struct session *s, struct copy_due *d, enum copy_answer *answer,
     return id_is(ID_JOB, d->id) ? ask_job(s, d, answer, src, e)
                                 : ask_snapshot(s, d->id, d, answer, src, e);
 }
-
-void
-copies_drop_replaced(struct session *s, struct session *at, const struct copy_due *d)
-{
-    struct rec *req = msg_request_new(VERB_SNAP_RM);
-    struct rec *resp = NULL;
-    struct snap_info info;
-    struct err none;
-
-    snap_info_init(&info);
-    if (snaps_show(s, d->copied, &info, NULL, &none) == 0 && !info.kept) {
-        msg_add_key(req, NULL);
-        rec_add(req, "snapshot", d->copied);
-        (void)!session_call(at, req, SNAP_ANSWER_NS, &resp, &none);
-    }
-    snap_info_free(&info);
-    rec_free(resp);
-    rec_free(req);
-}
