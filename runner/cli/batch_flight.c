@@ -54,8 +54,9 @@ batch_close_job(struct batch_job *j)
 }
 
 static void
-forget(const struct batch_job *j, const struct err *why)
+forget(struct batch_job *j, const struct err *why)
 {
+    batch_mirror_end_live(j);
     launch_forget(j->b->c, j->b->cl, j->b->purse,
                   j->host != NULL ? j->host->session : NULL, &j->grant, j->record.id,
                   why);
@@ -511,6 +512,7 @@ batch_start(struct batch_job *j, const struct candidate *there, struct err *e)
         j->host = NULL;
         return -1;
     }
+    batch_mirror_live(j);
     return 0;
 }
 

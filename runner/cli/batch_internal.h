@@ -32,6 +32,7 @@ enum batch_stage {
 
 struct batch;
 struct batch_host;
+struct due_live;
 struct outs;
 
 /* So often a directory is read that is not what it was once it has been sent. */
@@ -91,6 +92,7 @@ struct batch_target {
     struct batch_job *copying; /* whose data is on its way there; NULL: nobody's */
     struct forward *copy;
     struct forward_progress copied;
+    struct copies_drop *drop; /* that is there: what it replaces goes */
 };
 
 /* Devices of one type that changed hands by us since the host was last asked. */
@@ -106,6 +108,7 @@ struct batch_host {
     size_t at;               /* in the place's list */
     struct session *session; /* NULL: not taken */
     struct wishes *wishes;
+    struct due_live *live; /* copies of what its jobs keep on the way; NULL: none do */
     struct batch_use uses[BATCH_USES_MAX];
     size_t n_uses;
     bool said_down;
@@ -202,9 +205,12 @@ void batch_free_data(struct batch *b);
 /*
  * batch_mirror.c: copies of what jobs left, beside those that run; nothing here runs the
  * loop. A host that cannot be reached is tried again, and once more when all have ended.
+ * And of what they keep on the way, as for single jobs (due_live), until the end.
  */
-void batch_mirror_want(struct batch_job *j); /* its data is to be copied, if so */
-void batch_mirror_step(struct batch *b);     /* go on */
+void batch_mirror_live(struct batch_job *j);
+void batch_mirror_end_live(struct batch_job *j); /* not in a callback */
+void batch_mirror_want(struct batch_job *j);     /* its data is to be copied, if so */
+void batch_mirror_step(struct batch *b);         /* go on */
 bool batch_mirror_news(const struct batch *b);
 void batch_mirror_line(const struct batch *b, struct buf *out); /* of the progress */
 void batch_mirror_close(struct batch *b);                       /* names what is left */

@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "base/lang.h"
 #include "runner/cli/batch_internal.h"
+#include "runner/cli/due_internal.h"
 #include "runner/cli/out.h"
 #include "runner/client/copies.h"
 #include "runner/client/hosts.h"
@@ -25,8 +26,31 @@
 #define NAMES_MAX      20 /* told of those that are left */
 
 void
+batch_mirror_live(struct batch_job *j)
+{
+    struct batch_host *h = j->host;
+
+    if (j->r.spec.snap_every_s == 0) {
+        return;
+    }
+    if (h->live == NULL) {
+        h->live = due_live_new(j->b->c, j->b->cl, h->session);
+    }
+    due_live_add(h->live, j->record.id, j->r.spec.snap_every_s);
+}
+
+void
+batch_mirror_end_live(struct batch_job *j)
+{
+    if (j->host != NULL && j->host->live != NULL) {
+        due_live_remove(j->host->live, j->record.id);
+    }
+}
+
+void
 batch_mirror_want(struct batch_job *j)
 {
+    batch_mirror_end_live(j);
     j->copy_to = mirror_of_job(session_host(j->host->session), &j->record, &j->state);
     j->b->n_to_copy += j->copy_to != NULL ? 1 : 0;
     if (j->copy_to == NULL && !job_data_waits(&j->state)) {
@@ -146,14 +170,53 @@ may_try(const struct batch *b, const struct batch_target *t, bool *given_up)
 
 /* ---- one copy ---- */
 
+/* Of what the job kept on the way the copy goes, now that the end's is there. */
+static void
+drop_older(struct batch_job *j, struct batch_target *t)
+{
+    struct copy_due d;
+    struct err e;
+
+    copy_due_init(&d);
+    if (copies_load(j->b->cl->home, j->record.id, &d, &e) == 0 &&
+        copies_has_older(&d, t->to) &&
+        copies_drop_start(&t->drop, j->host->session, t->session, d.copied, &e) != 0) {
+        due_say_older(j->b->c, t->to, &e);
+    }
+    copy_due_free(&d);
+}
+
+static void
+end_drop(struct batch_target *t)
+{
+    struct batch_job *j = t->copying;
+    struct err e;
+
+    if (copies_drop_finish(t->drop, &e) != 0) {
+        due_say_older(j->b->c, t->to, &e);
+    }
+    t->drop = NULL;
+}
+
 static void
 end_copy(struct batch *b, struct batch_target *t)
 {
     struct batch_job *j = t->copying;
     struct err e;
-    int rc = forward_finish(t->copy, &e);
+    int rc = 0;
 
-    t->copy = NULL;
+    if (t->copy != NULL) {
+        rc = forward_finish(t->copy, &e);
+        t->copy = NULL;
+        if (rc == 0) {
+            drop_older(j, t);
+        }
+    } else {
+        end_drop(t);
+    }
+    if (t->drop != NULL) {
+        return;
+    }
     t->copying = NULL;
     j->copying = false;
     if (rc == 0) {
@@ -164,6 +227,15 @@ end_copy(struct batch *b, struct batch_target *t)
     } else if (e.code != ERR_LINK || ++j->n_copy_cuts == CUTS_MAX) {
         failed(j, &e);
     } /* else its own host went: begun anew when that is back */
+}
+
+static bool
+is_over(const struct batch_target *t)
+{
+    if (t->copying == NULL) {
+        return false;
+    }
+    return t->copy != NULL ? forward_is_over(t->copy) : copies_drop_is_over(t->drop);
 }
 
 /* Its own host is there; or nobody waits for it any longer. */
@@ -222,7 +294,7 @@ batch_mirror_step(struct batch *b)
     for (size_t i = 0; i < b->n_targets; i++) {
         struct batch_target *t = b->targets[i];
 
-        if (t->copying != NULL && forward_is_over(t->copy)) {
+        if (is_over(t)) {
             end_copy(b, t);
         }
     }
@@ -246,9 +318,7 @@ bool
 batch_mirror_news(const struct batch *b)
 {
     for (size_t i = 0; i < b->n_targets; i++) {
-        const struct batch_target *t = b->targets[i];
-
-        if (t->copying != NULL && forward_is_over(t->copy)) {
+        if (is_over(b->targets[i])) {
             return true;
         }
     }
@@ -294,10 +364,16 @@ batch_mirror_close(struct batch *b)
     struct err e;
 
     say_left(b);
+    for (size_t i = 0; i < b->n_hosts; i++) {
+        due_live_end(b->hosts[i].live);
+        b->hosts[i].live = NULL;
+    }
     for (size_t i = 0; i < b->n_targets; i++) {
         struct batch_target *t = b->targets[i];
 
-        if (t->copying != NULL) {
+        if (t->drop != NULL) {
+            (void)!copies_drop_finish(t->drop, &e);
+        } else if (t->copying != NULL) {
             (void)!forward_finish(t->copy, &e);
         }
         session_close(t->session);

@@ -43,6 +43,33 @@ wait "$bg" || rc=$?
 [ $rc = 0 ] || fail "exit $rc: $(cat "$work/c.err")"
 has 'data: 2 snapshots, 2 of them with a copy elsewhere' "$work/c.out"
 
+note "what they keep on the way is copied while they run, each job's; the end's copy takes its place"
+mkfifo "$work/gate.1" "$work/gate.2"
+# shellcheck disable=SC2016
+echo 'echo "$GPURUN_ARRAY_INDEX" >"so-far"; read -r go <'"$work"'/gate."$GPURUN_ARRAY_INDEX"; echo "$go" >left' >gated.sh
+client_bg "$work/c.out" "$work/c.err" run --array 1-2 --name k --snap-every 1 --host h2 --cpu 1 gated.sh </dev/null
+copies_on() { # JOB HOST: how many of its snapshots have a copy there
+    gpurun --json snap ls >"$work/ls"
+    /usr/bin/python3 -c '
+import json, sys
+print(sum(s["name"] == sys.argv[1] and sys.argv[2] in s["copies"] for s in json.load(sys.stdin)["snapshots"]))' "$1" "$2" <"$work/ls"
+}
+live_copy() { [ "$(copies_on "$1" h1)" -ge 1 ]; }
+for i in 1 2; do
+    await 60 "a copy of what k-$i has so far" live_copy "k-$i"
+    job_is "k-$i" running || fail "it is over: $(job_state "k-$i")"
+done
+for i in 1 2; do
+    echo go >"$work/gate.$i"
+done
+rc=0
+wait "$bg" || rc=$?
+[ $rc = 0 ] || fail "exit $rc: $(cat "$work/c.err")"
+has 'data: 2 snapshots, 2 of them with a copy elsewhere' "$work/c.out"
+for i in 1 2; do
+    [ "$(copies_on "k-$i" h1)" = 1 ] || fail "$(copies_on "k-$i" h1) copies of k-$i: $(cat "$work/ls")"
+done
+
 note "where the other host is gone, jobs are as good, and it is said"
 stop h1
 expect 0 gpurun run --array 1-2 --name e --host h2 job.sh
