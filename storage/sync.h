@@ -63,11 +63,12 @@ struct sync_stats {
  */
 struct sync_place {
     uint8_t head[8];
-    size_t n_head;       /* of the frame that has begun; 0: none has */
-    size_t left;         /* of its payload */
-    uint8_t first;       /* byte of it */
-    uint64_t n_asked;    /* frames of a sender that want an answer */
-    uint64_t n_answered; /* and a receiver's, whole, that are one */
+    size_t n_head;         /* of the frame that has begun; 0: none has */
+    size_t left;           /* of its payload */
+    uint8_t first;         /* byte of it */
+    uint64_t n_asked;      /* frames of a sender that want an answer */
+    uint64_t n_answered;   /* and a receiver's, whole, that are one */
+    uint64_t stored_bytes; /* of chunks, in a sender's whole frames: as they are kept */
 };
 void sync_place_pass(struct sync_place *p, const void *data, size_t n);
 bool

@@ -68,6 +68,8 @@ sync_next_frame(const struct buf *in, size_t *at, enum sync_frame *type,
 static void
 count(struct sync_place *p)
 {
+    size_t len = get_u32(p->head);
+
     switch ((enum sync_frame)p->head[4]) {
     case SYNC_OFFER:
     case SYNC_TREE:
@@ -81,9 +83,14 @@ count(struct sync_place *p)
     case SYNC_MISSING:
         p->n_answered += p->first == 1 ? 1 : 0; /* the last one of a list */
         break;
-    case SYNC_FRAME_NONE:
     case SYNC_CHUNK:
+        p->stored_bytes +=
+            len > SYNC_CHUNK_HEADER_BYTES ? len - SYNC_CHUNK_HEADER_BYTES : 0;
+        break;
     case SYNC_MORE:
+        p->stored_bytes += len;
+        break;
+    case SYNC_FRAME_NONE:
     case SYNC_FAIL:
         break;
     }

@@ -7,7 +7,6 @@
 struct shipping {
     struct ship *ship;
     struct session *to;
-    struct forward_progress *progress;
     struct err why;
     enum ship_state state;
 };

@@ -16,7 +16,7 @@
  * has to be believed.
  */
 struct forward_progress {
-    uint64_t bytes; /* passed on, as they went */
+    uint64_t bytes; /* of chunks, as they are kept, that were passed on; 0 before */
 };
 
 /*

@@ -31,10 +31,11 @@ struct forward {
     struct sha256 tree;
     bool patient;
     struct forward_progress *progress;
-    struct channel *in;  /* what the sender says */
-    struct channel *out; /* what the receiver says */
-    bool taken;          /* the receiver takes it; the sender is asked */
-    struct room room;    /* as the receiver said */
+    uint64_t before_bytes; /* of it, on the links before this one */
+    struct channel *in;    /* what the sender says */
+    struct channel *out;   /* what the receiver says */
+    bool taken;            /* the receiver takes it; the sender is asked */
+    struct room room;      /* as the receiver said */
     struct stall *in_stall;
     struct stall *out_stall;
     bool done; /* the receiver has it, claimed */
@@ -126,7 +127,7 @@ on_data(void *ctx, struct channel *c, const uint8_t *data, size_t n)
     took = channel_send(other(f, c), data, n);
     stall_took(c == f->in ? f->in_stall : f->out_stall, data, took);
     if (c == f->in) {
-        f->progress->bytes += took;
+        f->progress->bytes = f->before_bytes + stall_stored_bytes(f->in_stall);
     }
     return took;
 }
@@ -350,6 +351,7 @@ join(struct forward *f, struct conn *to, struct err *e)
     int rc;
 
     channels_free(f);
+    f->before_bytes = f->progress->bytes;
     f->taken = false;
     f->in = channel_new(&in);
     f->out = channel_new(&out);

@@ -94,6 +94,12 @@ stall_took(struct stall *s, const void *data, size_t n)
     sync_place_pass(&s->place, data, n);
 }
 
+uint64_t
+stall_stored_bytes(const struct stall *s)
+{
+    return s->place.stored_bytes;
+}
+
 bool
 stall_is_asked(const struct stall *sender, const struct stall *receiver)
 {

@@ -42,6 +42,8 @@ void stall_free(struct stall *s); /* NULL allowed */
 void stall_watch(struct stall *s, const struct channel *c);
 /* Bytes of frames that came from the host, and were taken. */
 void stall_took(struct stall *s, const void *data, size_t n);
+/* Of chunks in the whole ones among them, as they are kept. */
+uint64_t stall_stored_bytes(const struct stall *s);
 /* Where a sender that is watched by the one, and a receiver by the other, stand. */
 bool stall_is_asked(const struct stall *sender, const struct stall *receiver);
 

@@ -177,6 +177,32 @@ take_frame(struct world *w, uint8_t type, uint8_t first)
     }
 }
 
+static void
+stall__counts_what_is_kept_of_chunks_and_nothing_else(void **state)
+{
+    /* The head of a chunk is 44 bytes: storage/DESIGN.md, "Sync". */
+    static const struct {
+        uint8_t type;
+        uint8_t len;
+        uint64_t then;
+    } talk[] = {{1, 64, 0},  {3, 44 + 5, 5}, {4, 7, 12},
+                {5, 32, 12}, {3, 43, 12},    {3, 45, 13}};
+    struct world w;
+
+    (void)state;
+    set_up(&w);
+    for (size_t i = 0; i < sizeof talk / sizeof *talk; i++) {
+        uint8_t whole[8 + 64] = {talk[i].len, 0, 0, 0, talk[i].type};
+        uint64_t before = stall_stored_bytes(w.stall);
+
+        stall_took(w.stall, whole, 8 + (size_t)talk[i].len - 1);
+        assert_int_equal(stall_stored_bytes(w.stall), before);
+        stall_took(w.stall, whole, 1); /* the last byte, whichever */
+        assert_int_equal(stall_stored_bytes(w.stall), talk[i].then);
+    }
+    tear_down(&w);
+}
+
 /* storage/DESIGN.md, "Sync": who speaks next. */
 static void
 stall__it_is_the_receivers_turn_until_all_was_answered(void **state)
@@ -235,6 +261,7 @@ main(void)
         cmocka_unit_test(stall__an_answer_that_is_due_and_bytes_that_nobody_takes),
         cmocka_unit_test(stall__of_a_slow_disk_has_ten_times_as_long),
         cmocka_unit_test(stall__it_is_the_receivers_turn_until_all_was_answered),
+        cmocka_unit_test(stall__counts_what_is_kept_of_chunks_and_nothing_else),
         cmocka_unit_test(stall__is_told_with_what_to_do),
     };
 
