@@ -13,7 +13,7 @@
 
 #define SHOWN_MAX 200
 
-/* ---- a quota ---- */
+/* ---- a quota, or a disk that is all but full ---- */
 
 void
 room_take(struct room *r, const struct rec *accepted)
@@ -25,15 +25,16 @@ room_take(struct room *r, const struct rec *accepted)
 
     memset(r, 0, sizeof *r);
     if (accepted == NULL || strcmp(rec_type(accepted), SHIP_ROOM) != 0 ||
-        rec_need_int(accepted, "left_bytes", 0, INT64_MAX, &left_bytes, &e) != 0 ||
-        rec_need_str(accepted, "msg", &msg, &e) != 0) {
+        rec_need_int(accepted, "left_bytes", 0, INT64_MAX, &left_bytes, &e) != 0) {
         return;
     }
-    err_told(&told, ERR_SPACE, msg, rec_get(accepted, "form"));
-    session_peer_error(&told, NULL, &r->why);
-    r->why.helps = true;
     r->left_bytes = (uint64_t)left_bytes;
     r->limited = true;
+    if (rec_has(accepted, "msg") && rec_need_str(accepted, "msg", &msg, &e) == 0) {
+        err_told(&told, ERR_SPACE, msg, rec_get(accepted, "form"));
+        session_peer_error(&told, NULL, &r->why);
+        r->why.helps = true;
+    }
 }
 
 void
@@ -41,6 +42,9 @@ room_add_limit(const struct room *r, const char *host, struct err *e)
 {
     struct err why = r->why;
 
+    if (why.msg[0] == '\0') {
+        return;
+    }
     if (!e->helps) {
         (void)err_wrap(&why, "%s", e->msg);
         *e = why;

@@ -11,16 +11,20 @@
 
 /* Room for data: what a host lets in, and disks that are full. */
 
-/* What a host that has a quota for us says of it when something is sent (SHIP_ROOM). */
+/* What a host says of its quota for us, or of its disk, when something is sent to it
+ * (SHIP_ROOM). */
 struct room {
-    bool limited; /* it has one, */
+    bool limited; /* it has said something */
     uint64_t left_bytes;
-    struct err why; /* and says what fills it */
+    struct err why; /* of a quota: what fills it */
 };
 
 /* By the record of its ACCEPT, which may be NULL, or anything. */
 void room_take(struct room *r, const struct rec *accepted);
-/* *e is that this is too little: put in front what fills it, and where. */
+/*
+ * *e is that this is too little: put in front what fills it, and where. Of a disk
+ * room_full_host does.
+ */
 void room_add_limit(const struct room *r, const char *host, struct err *e);
 
 /*

@@ -250,7 +250,7 @@ on_writable(void *ctx, struct channel *c)
     pump(ctx);
 }
 
-/* Where the host has a quota for us it says what is left of it. */
+/* Where the host has a quota for us, or little room, it says how much is left. */
 static void
 on_accepted(void *ctx, struct channel *c, const struct rec *rec)
 {
@@ -560,6 +560,7 @@ ship_send(struct ship *s, struct session *to, struct conn *c, struct err *e)
     }
     if (s->store == NULL && sync_send_built(s->send, &built, e) == 0 && built != NULL) {
         rec_add_hex(r, "tree", built->tree.b, sizeof built->tree.b);
+        rec_add_int(r, "content_bytes", (int64_t)built->totals.stored);
     }
     if (s->store != NULL) {
         rec_add_hex(r, "tree", s->stored_tree.b, sizeof s->stored_tree.b);

@@ -1,5 +1,6 @@
 #include <stdlib.h>
 #include <string.h>
+#include <sys/statvfs.h>
 
 #include "base/buf.h"
 #include "base/clock.h"
@@ -18,6 +19,7 @@
 #define RENEW_NS     (86400 * NS_PER_S) /* claims shorter than all but this are renewed */
 #define ID_ALPHABET  "0123456789abcdefghjkmnpqrstvwxyz"
 #define WINDOW_BYTES ((size_t)8 << 20)
+#define SCARCE_PART  10 /* of a disk: less of it is not much */
 
 /*
  * A tree on its way into the renter's store. The store stays open (and with it the
@@ -29,6 +31,7 @@ struct serve_ship {
     struct serve_ship *next;
     struct sha256 tree;
     bool named;          /* tree is known; else it is still being read over there */
+    int64_t most_bytes;  /* what it may take at the most; -1: not known yet */
     struct buf manifest; /* of a snapshot made elsewhere; empty: plain shipping */
     struct store *store;
     struct sync_recv *recv;
@@ -327,6 +330,7 @@ take_manifest(struct serve_ship *h, const struct rec *r, struct err *e)
         return -1;
     }
     same = sha256_equal(&m->tree, &h->tree);
+    h->most_bytes = m->stored_bytes <= INT64_MAX ? (int64_t)m->stored_bytes : INT64_MAX;
     manifest_free(m);
     if (!same) {
         return err_set(e, ERR_INVALID, "the manifest is of another tree than is shipped");
@@ -339,6 +343,9 @@ static int
 take_name(struct serve_ship *h, const struct rec *r, struct err *e)
 {
     h->named = rec_get(r, "tree") != NULL || rec_get(r, "manifest") != NULL;
+    if (rec_opt_int(r, "content_bytes", 0, INT64_MAX, -1, &h->most_bytes, e) != 0) {
+        return -1;
+    }
     return h->named ? rec_need_hex(r, "tree", h->tree.b, sizeof h->tree.b, e) : 0;
 }
 
@@ -370,6 +377,31 @@ room_rec(const struct quota_room *room)
     return r;
 }
 
+/*
+ * The same of a disk that may have too little, where that is less than what the quota
+ * leaves (quota_bytes; < 0: there is none). Of any other nothing is told, since who was
+ * told weighs first. What the store holds back for gc is no part of what is free.
+ */
+static void
+add_disk(const struct serve_ship *h, int64_t quota_bytes, struct rec **told)
+{
+    struct statvfs v;
+    int64_t left_bytes;
+
+    if (fstatvfs(h->serve->renter->fd, &v) != 0) {
+        return;
+    }
+    left_bytes = (int64_t)((uint64_t)v.f_bavail * v.f_frsize);
+    if ((quota_bytes >= 0 && quota_bytes <= left_bytes) ||
+        (h->most_bytes >= 0 ? h->most_bytes <= left_bytes
+                            : v.f_bavail >= v.f_blocks / SCARCE_PART)) {
+        return;
+    }
+    rec_free(*told);
+    *told = rec_new(SHIP_ROOM);
+    rec_add_int(*told, "left_bytes", left_bytes);
+}
+
 /* Steps are before compressing: rather too little. *told: NULL where there is no limit.
  */
 static int
@@ -377,6 +409,7 @@ begin_quota(struct serve_ship *h, struct sync_recv_options *o, struct rec **told
             struct err *e)
 {
     struct quota_room room;
+    int64_t left_bytes = -1;
 
     if (quota_begin(h->serve->renter, &room, e) != 0) {
         return -1;
@@ -387,7 +420,9 @@ begin_quota(struct serve_ship *h, struct sync_recv_options *o, struct rec **told
         o->more_ctx = h;
         o->max_bytes = (uint64_t)room.first_bytes;
         *told = room_rec(&room);
+        left_bytes = room.left_bytes > 0 ? room.left_bytes : 0;
     }
+    add_disk(h, left_bytes, told);
     return 0;
 }
 
@@ -399,8 +434,8 @@ make(struct serve *s, const struct mux_offer *offer, struct serve_ship **out,
     struct sync_recv_options ro = {0};
 
     h->serve = s;
-    if (begin_quota(h, &ro, room, e) != 0 || take_name(h, offer->rec, e) != 0 ||
-        take_manifest(h, offer->rec, e) != 0 ||
+    if (take_name(h, offer->rec, e) != 0 || take_manifest(h, offer->rec, e) != 0 ||
+        begin_quota(h, &ro, room, e) != 0 ||
         workdirs_open_store(s->renter, &h->store, e) != 0) {
         ship_free(h);
         return -1;

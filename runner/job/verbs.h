@@ -63,10 +63,11 @@
 #define EVENT_PROGRESS "gpurun.event.progress.v1" /* job/pace.h */
 
 /*
- * Where a quota is set it is answered with a record: left_bytes, how many may come (as
- * the host keeps them), and msg and form (as of an error), why not more. Older hosts send
- * none, older clients do not look; what comes is counted all the same. A client that
- * passes a snapshot on tells the sender: `room_bytes` in OPEN_GET.
+ * Where a quota is set, or the disk may have too little, it is answered with a record:
+ * left_bytes, how many may come (as the host keeps them), and of a quota msg and form (as
+ * of an error), why not more. Older hosts send none, older clients do not look; what
+ * comes is counted all the same. A client that passes a snapshot on tells the sender:
+ * `room_bytes` in OPEN_GET.
  */
 #define OPEN_SHIP     "gpurun.open.ship.v1"
 #define SHIP_ROOM     "gpurun.ship.room.v1"

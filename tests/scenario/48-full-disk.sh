@@ -131,5 +131,33 @@ has 'GPURUN_HOME names another place' "$work/err"
 rm "$work/laptop/ballast" "$work/laptop/ballast2"
 expect 0 here -q snap get big data -o "$work/fetched"
 [ "$(stat -c %s "$work/fetched")" = 15000000 ] || fail "fetched after all"
+cd "$work/p"
+
+note "what surely does not fit on another host's disk is refused before it is sent"
+client_key
+new_host h1
+new_host h2
+small_disk "$work/h2/home/.local/share/gpurun-agent" 64
+home=$work/h2/home/.local/share/gpurun-agent
+expect 0 gpurun -q host add h1 "127.0.0.1:${port[h1]}"
+expect 0 gpurun -q host add h2 "127.0.0.1:${port[h2]}"
+expect 0 gpurun -q --host h1 --name large -- sh -c 'head -c 80000000 /dev/urandom >large'
+expect 0 gpurun -q --host h2 -- true
+before=$(free_kb)
+for how in 'snap mirror large' 'resume large'; do
+    # shellcheck disable=SC2086
+    expect 101 gpurun $how --host h2
+    has "host 'h2' has no room left (\`gpurun snap rm\` and \`gpurun gc\` make some): " "$work/err"
+    grep -qE ': 80\.0 MB at least would have to be kept, and [0-9.]+ MB may be$' "$work/err" || fail "$(cat "$work/err")"
+done
+[ $((before - $(free_kb))) -lt 1000 ] || fail "$((before - $(free_kb))) kB of it went there"
+dd if=/dev/zero of="$home/ballast" bs=1k count=$((before - 5000)) status=none
+head -c 20M /dev/urandom >big
+expect 101 gpurun --host h2 -- true
+has "host 'h2' has no room left" "$work/err"
+grep -qE '[0-9.]+ MB at least would have to be kept, and [0-9.]+ MB may be$' "$work/err" || fail "$(cat "$work/err")"
+[ "$(free_kb)" -gt 3000 ] || fail "only $(free_kb) kB are left there"
+rm big
+expect 0 gpurun -q --host h2 -- cat small
 cd /
-umount "$work/laptop/home/local" "$work/laptop" "$home"
+umount "$home" "$work/laptop/home/local" "$work/laptop" "$client/gpurun/local"
