@@ -28,4 +28,19 @@ scratch_free(char *dir)
     free(dir);
 }
 
+/* For cmocka_unit_test_setup_teardown: *state is such a directory. */
+static inline int
+scratch_set_up(void **state)
+{
+    *state = scratch_dir();
+    return 0;
+}
+
+static inline int
+scratch_tear_down(void **state)
+{
+    scratch_free(*state);
+    return 0;
+}
+
 #endif

@@ -8,20 +8,6 @@
 #include "storage/pack.h"
 #include "storage/store_internal.h"
 
-static int
-set_up(void **state)
-{
-    *state = scratch_dir();
-    return 0;
-}
-
-static int
-tear_down(void **state)
-{
-    scratch_free(*state);
-    return 0;
-}
-
 static bool
 here(const char *dir, uint64_t n)
 {
@@ -633,7 +619,7 @@ gc__notes_a_loss_while_nobody_takes_it_back(void **state)
     store_close(s);
 }
 
-#define T(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
+#define T(f) cmocka_unit_test_setup_teardown(f, scratch_set_up, scratch_tear_down)
 
 int
 main(void)

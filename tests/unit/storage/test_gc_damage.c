@@ -10,20 +10,6 @@
 #include "storage/pack.h"
 #include "storage/store_internal.h"
 
-static int
-set_up(void **state)
-{
-    *state = scratch_dir();
-    return 0;
-}
-
-static int
-tear_down(void **state)
-{
-    scratch_free(*state);
-    return 0;
-}
-
 /* ---- the index ---- */
 
 /* Where the nth copy of the only pack's name lies in the index; -1: there are fewer. */
@@ -300,7 +286,7 @@ gc__leaves_the_first_pack_alone_that_it_cannot_read(void **state)
     store_close(s);
 }
 
-#define T(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
+#define T(f) cmocka_unit_test_setup_teardown(f, scratch_set_up, scratch_tear_down)
 
 int
 main(void)
