@@ -62,7 +62,7 @@ int workdirs_listed_tree(struct store *s, const char *snapshot, struct manifest 
 
 /*
  * Fill in stored_bytes and n_chunks: encoded bytes of the distinct chunks of m->tree,
- * which is what keeping it is charged by.
+ * which is what keeping it is charged by. ERR_NOT_FOUND: not all of them are here.
  */
 int workdirs_measure(struct store *s, struct manifest *m, struct err *e) MUST_USE;
 
@@ -99,7 +99,9 @@ struct workdirs_snapshot {
 
 /*
  * Keep the job's directory as snapshot end->id, signed, durable on return. What cannot
- * be read is marked and makes it partial; only the store's own failures fail it.
+ * be read is marked and makes it partial; only the store's own failures fail it. What the
+ * store had of it, and proves damaged meanwhile, is put again. It is kept from the job's
+ * end on; one that is live, or taken more than a day after that, from now on.
  */
 int workdirs_snapshot(const struct agent *a, const struct renter *r,
                       const struct workdirs_end *end, struct workdirs_snapshot *out,
@@ -107,7 +109,8 @@ int workdirs_snapshot(const struct agent *a, const struct renter *r,
 
 /*
  * Keep a tree that was shipped before (its chunks are held by whoever shipped it) as
- * snapshot id, called name ("" allowed); durable on return.
+ * snapshot id, called name ("" allowed); durable on return. ERR_NOT_FOUND: it is not
+ * whole.
  */
 int workdirs_keep_tree(const struct agent *a, const struct renter *r, const char *id,
                        const char *name, const struct sha256 *tree,

@@ -16,6 +16,10 @@
 #include "storage/workdir.h"
 
 #define NS_PER_S ((int64_t)1000000000)
+/* Taken so long after the end, it is kept from then on: it might be over already. */
+#define LATE_NS (86400 * NS_PER_S)
+/* What the store has of it may prove damaged while it is taken, and is put again. */
+#define TAKE_TRIES 3
 
 /* ---- keeping ---- */
 
@@ -36,6 +40,17 @@ describe_data(struct manifest *m, const struct job_spec *spec)
             free(text);
         }
     }
+}
+
+static int64_t
+kept_until_ns(const struct manifest *m, const struct workdirs_end *end)
+{
+    int64_t from_ns = end->live ? m->made_wall_ns : end->state->ended_wall_ns;
+
+    if (m->made_wall_ns - LATE_NS > from_ns) {
+        from_ns = m->made_wall_ns;
+    }
+    return from_ns + SNAP_KEEP_DEFAULT_S * NS_PER_S;
 }
 
 static void
@@ -77,8 +92,7 @@ describe(struct manifest *m, const struct workdirs_end *end)
         m->bill = *end->bill;
         m->has_bill = true;
     }
-    m->expires_wall_ns = (end->live ? m->made_wall_ns : st->ended_wall_ns) +
-                         SNAP_KEEP_DEFAULT_S * NS_PER_S;
+    m->expires_wall_ns = kept_until_ns(m, end);
 }
 
 /* Only the first damaged ones may have been named; all of them count. */
@@ -192,6 +206,21 @@ id_cmp(const void *a, const void *b)
     return sha256_cmp(a, b);
 }
 
+/* Nothing is said to be kept of which something is missing. */
+static int
+sum_up(struct manifest *m, const struct store_loc *locs, size_t n, struct err *e)
+{
+    for (size_t i = 0; i < n; i++) {
+        if (locs[i].pack == 0) {
+            return err_set(e, ERR_NOT_FOUND,
+                           "a part of what is to be kept is not in the store");
+        }
+        m->stored_bytes += locs[i].stored_len;
+    }
+    m->n_chunks = n;
+    return 0;
+}
+
 int
 workdirs_measure(struct store *s, struct manifest *m, struct err *e)
 {
@@ -213,14 +242,9 @@ workdirs_measure(struct store *s, struct manifest *m, struct err *e)
         }
     }
     locs = xcalloc(n + 1, sizeof *locs);
-    if (store_locate(s, l.v, n, locs, e) != 0) {
-        goto out;
+    if (store_locate(s, l.v, n, locs, e) == 0) {
+        rc = sum_up(m, locs, n, e);
     }
-    for (size_t i = 0; i < n; i++) {
-        m->stored_bytes += locs[i].stored_len;
-    }
-    m->n_chunks = n;
-    rc = 0;
 
 out:
     free(locs);
@@ -246,32 +270,51 @@ workdirs_drop_shipped(struct store *s, const struct sha256 *tree, struct err *e)
     return rc;
 }
 
-int
-workdirs_snapshot(const struct agent *a, const struct renter *r,
-                  const struct workdirs_end *end, struct workdirs_snapshot *out,
-                  struct err *e)
+/* *m is the caller's; all that it tells of is in the store, and committed. */
+static int
+take_once(int work_fd, struct store *s, const struct workdirs_end *end,
+          struct manifest **m, struct err *e)
 {
-    struct manifest *m = manifest_new(MANIFEST_SNAPSHOT);
     struct build_report report = {0};
-    struct store *s = NULL;
-    int work_fd = -1;
+
+    if (workdir_snapshot(work_fd, end->spec->job, s, end->live, &report, e) != 0) {
+        return -1;
+    }
+    *m = manifest_new(MANIFEST_SNAPSHOT);
+    snap_clock_note(s);
+    describe(*m, end);
+    take_report(*m, &report);
+    build_report_free(&report);
+    if (store_commit(s, e) == 0 && workdirs_measure(s, *m, e) == 0) {
+        return 0;
+    }
+    manifest_free(*m);
+    *m = NULL;
+    return -1;
+}
+
+static int
+take(int work_fd, struct store *s, const struct workdirs_end *end, struct manifest **m,
+     struct err *e)
+{
     int rc = -1;
 
-    memset(out, 0, sizeof *out);
-    if (renter_dir(r, "work", &work_fd, e) != 0 || workdirs_open_store(r, &s, e) != 0 ||
-        workdir_snapshot(work_fd, end->spec->job, s, end->live, &report, e) != 0) {
-        goto out;
+    for (int i = 0; i < TAKE_TRIES; i++) {
+        rc = take_once(work_fd, s, end, m, e);
+        if (rc == 0 || (e->code != ERR_CORRUPT && e->code != ERR_NOT_FOUND)) {
+            break;
+        }
     }
-    snap_clock_note(s);
-    describe(m, end);
-    take_report(m, &report);
-    if (store_commit(s, e) != 0 || workdirs_measure(s, m, e) != 0 ||
-        manifest_write(s, m, a->key, e) != 0) {
-        goto out;
-    }
+    return rc;
+}
+
+static void
+tell_taken(const struct manifest *m, const struct job_spec *spec,
+           struct workdirs_snapshot *out)
+{
     out->partial = m->partial;
-    out->as_shipped = end->spec->has_tree && end->spec->from[0] == '\0' &&
-                      sha256_equal(&end->spec->tree, &m->tree);
+    out->as_shipped =
+        spec->has_tree && spec->from[0] == '\0' && sha256_equal(&spec->tree, &m->tree);
     out->n_damaged = m->n_damaged;
     out->stored_bytes = (int64_t)m->stored_bytes;
     out->expires_wall_ns = m->expires_wall_ns;
@@ -279,10 +322,27 @@ workdirs_snapshot(const struct agent *a, const struct renter *r,
         (void)text_escape_to(out->first_damaged, sizeof out->first_damaged,
                              m->damage[0].path);
     }
+}
+
+int
+workdirs_snapshot(const struct agent *a, const struct renter *r,
+                  const struct workdirs_end *end, struct workdirs_snapshot *out,
+                  struct err *e)
+{
+    struct manifest *m = NULL;
+    struct store *s = NULL;
+    int work_fd = -1;
+    int rc = -1;
+
+    memset(out, 0, sizeof *out);
+    if (renter_dir(r, "work", &work_fd, e) != 0 || workdirs_open_store(r, &s, e) != 0 ||
+        take(work_fd, s, end, &m, e) != 0 || manifest_write(s, m, a->key, e) != 0) {
+        goto out;
+    }
+    tell_taken(m, end->spec, out);
     rc = 0;
 
 out:
-    build_report_free(&report);
     manifest_free(m);
     store_close(s);
     (void)fd_close(&work_fd);
