@@ -249,13 +249,40 @@ snap_regain(struct store *s, const char *id, int64_t expires_wall_ns, struct err
     return rc;
 }
 
-int
-snap_drop(struct store *s, const char *id, const char *why, struct err *e)
+static struct snap_claim
+given_up(const char *why)
 {
     struct snap_claim c = {.data = SNAP_DATA_GONE, .gone_wall_ns = clock_wall_ns()};
 
     (void)snprintf(c.why, sizeof c.why, "%s", why);
+    return c;
+}
+
+int
+snap_drop(struct store *s, const char *id, const char *why, struct err *e)
+{
+    struct snap_claim c = given_up(why);
+
     return change_claim(s, id, &c, e);
+}
+
+int
+snap_drop_replaced(struct store *s, const char *id, struct err *e)
+{
+    struct snap_claim gone = given_up(SNAP_REPLACED);
+    struct snap_claim now;
+    bool own_end;
+    int rc = -1;
+
+    if (snap_claims_lock(s, e) == -1) {
+        return -1;
+    }
+    if (snap_claim_get(s, id, &now, e) == 0 &&
+        read_claim(s, id, &now, &own_end, e) == 0) {
+        rc = own_end ? 0 : snap_claim_put(s, id, &gone, e);
+    }
+    snap_claims_unlock(s);
+    return rc;
 }
 
 /* ---- listing ---- */

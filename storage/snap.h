@@ -83,6 +83,11 @@ int snap_regain(struct store *s, const char *id, int64_t expires_wall_ns,
 
 /* Give up the data of id; the manifest stays. Doing it again is fine. */
 int snap_drop(struct store *s, const char *id, const char *why, struct err *e) MUST_USE;
+/*
+ * The same of one whose place a later one has taken (SNAP_REPLACED), unless an end of its
+ * own was set meanwhile: then somebody wants it, and it stays. That is no error.
+ */
+int snap_drop_replaced(struct store *s, const char *id, struct err *e) MUST_USE;
 
 /*
  * Drop every claim that has expired at the wall clock's now. A clock that cannot be

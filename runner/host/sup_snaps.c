@@ -1,7 +1,8 @@
 /*
  * --snap-every: now and then a snapshot of the running job's directory, on a thread of
  * its own. A new one takes the place of the one before, and the one at the end that of
- * the last: so at most one more than without is kept.
+ * the last: so at most one more than without is kept. One that is not whole takes no
+ * whole one's place: then there are two. What `snap keep` was said of stays besides.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -23,21 +24,41 @@ struct sup_snaps {
     bool taking; /* the thread has what follows */
     struct job_state state;
     char id[JOB_ID_LEN + 1];
-    char before[JOB_ID_LEN + 1]; /* the last whole one; "" none yet */
+    char whole[JOB_ID_LEN + 1];   /* the last whole one; "" none yet */
+    char partial[JOB_ID_LEN + 1]; /* a later one that is not; "" none */
 };
 
-/* The data of one that a later one holds, too. */
+/* The data of one that a later one holds, too; "" none. */
 static int
 drop(const struct renter *r, const char *id, struct err *e)
 {
     struct store *st = NULL;
-    int rc = workdirs_open_store(r, &st, e);
+    int rc = 0;
 
-    if (rc == 0) {
-        rc = snap_drop(st, id, SNAP_REPLACED, e);
+    if (id[0] != '\0') {
+        rc = workdirs_open_store(r, &st, e) == 0 ? snap_drop_replaced(st, id, e) : -1;
+        store_close(st);
     }
-    store_close(st);
     return rc;
+}
+
+/* Its last one is n->id now. */
+static int
+take_place(struct sup_snaps *n, bool whole, struct err *e)
+{
+    const struct renter *r = n->sup->renter;
+    char was[JOB_ID_LEN + 1] = "";
+    char later[JOB_ID_LEN + 1];
+
+    memcpy(later, n->partial, sizeof later);
+    if (whole) {
+        memcpy(was, n->whole, sizeof was);
+        memcpy(n->whole, n->id, sizeof n->whole);
+        n->partial[0] = '\0';
+    } else {
+        memcpy(n->partial, n->id, sizeof n->partial);
+    }
+    return drop(r, was, e) == 0 && drop(r, later, e) == 0 ? 0 : -1;
 }
 
 static int
@@ -53,7 +74,7 @@ take_run(void *ctx, struct err *e)
         return -1;
     }
     notices_expect(s->renter, &s->spec);
-    return n->before[0] != '\0' ? drop(s->renter, n->before, e) : 0;
+    return take_place(n, !taken.partial, e);
 }
 
 static void
@@ -66,7 +87,6 @@ take_done(void *ctx, int rc, const struct err *why)
     if (rc != 0) {
         sup_say(n->sup, "snapshot on the way: %s", why->msg);
     } else {
-        memcpy(n->before, n->id, sizeof n->before);
         sup_say(n->sup, "snapshot on the way: %s", n->id);
     }
     if (!n->stopped) {
@@ -120,8 +140,9 @@ sup_snaps_end(struct sup *s)
 {
     struct err e;
 
-    if (s->snaps != NULL && s->snaps->before[0] != '\0' &&
-        s->state.kept == JOB_KEPT_WHOLE && drop(s->renter, s->snaps->before, &e) != 0) {
+    if (s->snaps != NULL && s->state.kept == JOB_KEPT_WHOLE &&
+        (drop(s->renter, s->snaps->whole, &e) != 0 ||
+         drop(s->renter, s->snaps->partial, &e) != 0)) {
         sup_say(s, "snapshot on the way: %s", e.msg);
     }
 }

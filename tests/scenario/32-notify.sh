@@ -179,6 +179,36 @@ id=$(basename "$(record f2)")
 gpurun --json snap ls >"$work/out"
 [ "$(grep -o "\"job\":\"$id\"" "$work/out" | wc -l)" = 1 ] || fail "f2 keeps $(grep -o "\"job\":\"$id\"" "$work/out" | wc -l) snapshots"
 
+note "one that is not whole drops no whole one, and what snap keep was said of stays"
+# Of f3, by the host's word: "N whole N partial NEWEST"
+of_f3() { gpurun --json snap ls | /usr/bin/python3 -c '
+import json, sys
+l = [s for s in json.load(sys.stdin)["snapshots"] if s["job"] == sys.argv[1]]
+n = sum(1 for s in l if s["partial"])
+print(len(l) - n, "whole", n, "partial", l[0]["id"] if l else "none")' "$(basename "$(record f3)")"; }
+has_f3() { [[ "$(of_f3)" = $1 ]]; }
+others() { has_f3 "$1" && ! has_f3 "* $newest"; }
+touch "$work/busy"
+expect 0 gpurun -q -d --name f3 --snap-every 1s -- sh -c "echo kept >file
+    while [ -e $work/busy ]; do sleep 0.1; done
+    until [ -e $work/busy ]; do echo x >file; done
+    sleep 600"
+await 60 "a whole one" has_f3 "1 whole 0 partial *"
+rm "$work/busy"
+await 60 "one that is not" has_f3 "1 whole 1 partial *"
+newest=$(of_f3)
+newest=${newest##* }
+await 60 "another that is not" others "1 whole 1 partial *"
+touch "$work/busy"
+await 60 "a whole one" has_f3 "1 whole 0 partial *"
+keep_newest() { newest=$(of_f3) && newest=${newest##* } && gpurun -q snap keep "$newest" --days 40 >"$work/kept"; }
+await 60 "it to be kept" keep_newest # before the next one takes its place
+await 60 "a later one" others "2 whole 0 partial *"
+expect 137 gpurun -q stop --now f3
+has_f3 "2 whole 0 partial *" || fail "f3 keeps $(of_f3)"
+expect 0 gpurun --json snap show "$newest"
+has '"kept":true'
+
 note "bad input"
 expect 100 gpurun --notify '' -- true
 expect 100 gpurun --notify-host '' -- true

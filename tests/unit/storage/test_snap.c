@@ -78,6 +78,34 @@ claim__goes_from_kept_to_gone_and_comes_back_only_with_the_data(void **state)
 }
 
 static void
+claim__that_was_set_by_hand_is_not_given_up_for_a_later_one(void **state)
+{
+    struct fixture *f = *state;
+    const char *plain = "saa1111111111";
+    const char *kept = "saa2222222222";
+    const char *gone = "saa3333333333";
+    struct snap_claim c;
+
+    FAILS(snap_drop_replaced(f->s, plain, e), ERR_NOT_FOUND);
+    add_snap(f->s, plain, "x", T0, T0 + DAY);
+    add_snap(f->s, kept, "x", T0, T0 + DAY);
+    add_snap(f->s, gone, "x", T0, T0 + DAY);
+    OK(snap_keep(f->s, kept, T0 + 40 * DAY, e));
+    OK(snap_drop(f->s, gone, "removed", e));
+    OK(snap_drop_replaced(f->s, plain, e));
+    OK(snap_drop_replaced(f->s, kept, e));
+    OK(snap_drop_replaced(f->s, gone, e));
+    OK(snap_claim_get(f->s, plain, &c, e));
+    assert_int_equal(c.data, SNAP_DATA_GONE);
+    assert_string_equal(c.why, SNAP_REPLACED);
+    OK(snap_claim_get(f->s, kept, &c, e));
+    assert_int_equal(c.data, SNAP_DATA_KEPT);
+    assert_int_equal(c.expires_wall_ns, T0 + 40 * DAY);
+    OK(snap_claim_get(f->s, gone, &c, e));
+    assert_string_equal(c.why, "removed");
+}
+
+static void
 claim__that_is_damaged_counts_as_kept(void **state)
 {
     struct fixture *f = *state;
@@ -215,6 +243,7 @@ main(void)
         T(list__is_in_order_of_time_and_shows_damage),
         T(find__takes_ids_prefixes_and_names),
         T(claim__goes_from_kept_to_gone_and_comes_back_only_with_the_data),
+        T(claim__that_was_set_by_hand_is_not_given_up_for_a_later_one),
         T(claim__that_is_damaged_counts_as_kept),
         T(claim__that_is_found_leaves_the_error_alone),
         T(claim__is_read_up_to_its_limit),
