@@ -194,6 +194,15 @@ by_id(const void *a, const void *b)
 }
 
 static int
+too_many(struct err *e)
+{
+    return err_set(e, ERR_RANGE,
+                   "a book keeps %d of them: another one, with a GPURUN_BOOK_HOME of its "
+                   "own, takes the next",
+                   BOOK_ACCOUNTS_MAX);
+}
+
+static int
 add_id(void *ctx, int dir_fd, const char *name, struct err *e)
 {
     struct book_ids *l = ctx;
@@ -203,7 +212,7 @@ add_id(void *ctx, int dir_fd, const char *name, struct err *e)
         return 0;
     }
     if (l->n == BOOK_ACCOUNTS_MAX) {
-        return err_set(e, ERR_RANGE, "more than %d of them", BOOK_ACCOUNTS_MAX);
+        return too_many(e);
     }
     l->v = xrealloc(l->v, (l->n + 1) * sizeof *l->v);
     memcpy(l->v[l->n++], name, sizeof l->v[0]);
@@ -235,4 +244,21 @@ book_list(const struct book *b, const char *dir, struct book_ids *out, struct er
     }
     *out = l;
     return 0;
+}
+
+int
+book_check_room(const struct book *b, const char *dir, const char *id, struct err *e)
+{
+    struct book_ids l;
+    int rc = 0;
+
+    if (book_list(b, dir, &l, e) != 0) {
+        return -1;
+    }
+    if (l.n == BOOK_ACCOUNTS_MAX && bsearch(id, l.v, l.n, sizeof *l.v, by_id) == NULL) {
+        (void)too_many(e);
+        rc = err_wrap(e, "%s", dir);
+    }
+    free(l.v);
+    return rc;
 }

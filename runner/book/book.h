@@ -106,5 +106,8 @@ struct book_ids {
 /* What lies in accounts/ or hosts/, sorted; free v. */
 int book_list(const struct book *b, const char *dir, struct book_ids *out,
               struct err *e) MUST_USE;
+/* ERR_RANGE: there are as many as may be, without that one: none is to be added. */
+int book_check_room(const struct book *b, const char *dir, const char *id,
+                    struct err *e) MUST_USE;
 
 #endif

@@ -116,11 +116,10 @@ static int
 check_name_is_free(const struct book *b, const char *name, const char *id, struct err *e)
 {
     struct account a;
-    struct err none;
     int rc = 0;
 
-    if (account_find(b, name, &a, &none) != 0) {
-        return 0;
+    if (account_find(b, name, &a, e) != 0) {
+        return e->code == ERR_NOT_FOUND ? 0 : -1;
     }
     if (strcmp(a.id, id) != 0) {
         rc = err_set(e, ERR_EXISTS, "another account is called '%s' already", name);
@@ -164,6 +163,7 @@ book_cmd_allow(const struct command_options *o, int argc, char **argv, struct er
     }
     if (authkey_load(&k, argv[0], e) != 0 || book_open(&b, e) != 0 ||
         check_name_is_free(b, o->name, k.id, e) != 0 ||
+        book_check_room(b, "accounts", k.id, e) != 0 ||
         forced_command(b, &command, e) != 0) {
         goto out;
     }
@@ -340,15 +340,18 @@ add_host(struct book *b, const char *name, const char *key, const char *ssh_key,
 {
     struct book_host h;
     struct book_host other;
-    struct err none;
 
     memset(&h, 0, sizeof h);
     if (book_check_name(name, e) != 0 || parse_key(key, &h.key, e) != 0) {
         return -1;
     }
     sign_public_id(&h.key, h.id);
-    if (book_host_find(b, name, &other, &none) == 0 && strcmp(other.id, h.id) != 0) {
-        return err_set(e, ERR_EXISTS, "another host is called '%s' already", name);
+    if (book_host_find(b, name, &other, e) == 0) {
+        if (strcmp(other.id, h.id) != 0) {
+            return err_set(e, ERR_EXISTS, "another host is called '%s' already", name);
+        }
+    } else if (e->code != ERR_NOT_FOUND || book_check_room(b, "hosts", h.id, e) != 0) {
+        return -1;
     }
     (void)snprintf(h.name, sizeof h.name, "%s", name);
     if (book_host_save(b, &h, e) != 0) {

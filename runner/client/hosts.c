@@ -380,8 +380,9 @@ read_dir(const struct home *home, struct host_list *l, struct err *e)
             continue;
         }
         if (l->n == HOST_ENTRIES_MAX) {
-            err_set(e, ERR_RANGE, _("more than %d hosts in '%s'"), HOST_ENTRIES_MAX,
-                    path);
+            err_set(e, ERR_RANGE,
+                    _("more than %d hosts in '%s': `gpurun host rm` takes one away"),
+                    HOST_ENTRIES_MAX, path);
             goto out;
         }
         if (add_record(home, entry->d_name, l, e) != 0) {

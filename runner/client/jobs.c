@@ -285,10 +285,16 @@ list_one(void *ctx, int dir_fd, const char *name, struct err *e)
     struct err ignored;
 
     (void)dir_fd;
-    (void)e;
-    if (to->l.n == JOBS_ENTRIES_MAX || !id_is(ID_JOB, name) ||
-        jobs_load(to->home, name, &j, &ignored) != 0) {
+    if (!id_is(ID_JOB, name) || jobs_load(to->home, name, &j, &ignored) != 0) {
         return 0;
+    }
+    if (to->l.n == JOBS_ENTRIES_MAX) {
+        job_record_free(&j);
+        return err_set(
+            e, ERR_RANGE,
+            _("more than %d jobs: move those elsewhere that are not to be shown "
+              "any more"),
+            JOBS_ENTRIES_MAX);
     }
     if (to->l.n == to->cap) {
         to->cap = to->cap == 0 ? 64 : 2 * to->cap;

@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "base/file.h"
+#include "base/lang.h"
 #include "runner/client/receipts.h"
 
 #define RECEIPTS_MAX 1000000
@@ -45,9 +46,14 @@ list_one(void *ctx, int dir_fd, const char *name, struct err *e)
     struct listing *to = ctx;
 
     (void)dir_fd;
-    (void)e;
-    if (to->l.n == RECEIPTS_MAX || !id_is(ID_JOB, name)) {
+    if (!id_is(ID_JOB, name)) {
         return 0;
+    }
+    if (to->l.n == RECEIPTS_MAX) {
+        return err_set(e, ERR_RANGE,
+                       _("more than %d receipts: move old ones elsewhere (`gpurun bill "
+                         "--verify FILE` reads them there)"),
+                       RECEIPTS_MAX);
     }
     if (to->l.n == to->cap) {
         to->cap = to->cap == 0 ? 64 : 2 * to->cap;

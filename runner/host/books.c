@@ -89,7 +89,9 @@ add_one(void *ctx, int dir, const char *name, struct err *e)
         return 0;
     }
     if (l->n == BOOKS_MAX) {
-        return err_set(e, ERR_RANGE, "more than %d books", BOOKS_MAX);
+        return err_set(e, ERR_RANGE,
+                       "more than %d books (`gpurun-agent book rm` takes one away)",
+                       BOOKS_MAX);
     }
     if (load(dir, name, &b, e) != 0) {
         return -1;

@@ -365,7 +365,10 @@ add_id(void *ctx, int dir_fd, const char *name, struct err *e)
         return 0;
     }
     if (a->l.n == JOBS_MAX) {
-        return err_set(e, ERR_RANGE, "more than %d jobs", JOBS_MAX);
+        return err_set(e, ERR_RANGE,
+                       "more than %d jobs: directories of those whose data is gone may "
+                       "be moved out of there",
+                       JOBS_MAX);
     }
     if (a->l.n == a->cap) {
         a->cap = a->cap == 0 ? 64 : 2 * a->cap;
@@ -379,6 +382,7 @@ static int
 list_ids(const struct renter *r, const char *dir, struct job_ids *out, struct err *e)
 {
     struct id_adder a = {.cap = 0};
+    char *path;
     int rc;
     int fd;
 
@@ -389,7 +393,10 @@ list_ids(const struct renter *r, const char *dir, struct job_ids *out, struct er
     (void)fd_close(&fd);
     if (rc != 0) {
         job_ids_free(&a.l);
-        return err_wrap(e, "the list of jobs");
+        path = path_join(r->path, dir);
+        (void)err_wrap(e, "'%s'", path);
+        free(path);
+        return -1;
     }
     *out = a.l;
     return 0;
@@ -446,14 +453,15 @@ job_ids_free(struct job_ids *l)
     *l = (struct job_ids){NULL, 0};
 }
 
-static void
-each_of_renter(const struct renter *r, bool all, jobdir_each_fn *fn, void *ctx)
+static int
+each_of_renter(const struct renter *r, bool all, jobdir_each_fn *fn, void *ctx,
+               struct err *e)
 {
     struct job_ids ids = {NULL, 0};
     struct err none;
 
-    if ((all ? jobdir_list(r, &ids, &none) : jobdir_list_active(r, &ids, &none)) != 0) {
-        return;
+    if ((all ? jobdir_list(r, &ids, e) : jobdir_list_active(r, &ids, e)) != 0) {
+        return -1;
     }
     for (size_t i = 0; i < ids.n; i++) {
         struct job_state st;
@@ -470,25 +478,27 @@ each_of_renter(const struct renter *r, bool all, jobdir_each_fn *fn, void *ctx)
         jobdir_close(&d);
     }
     job_ids_free(&ids);
+    return 0;
 }
 
 int
 jobdir_each(const struct agent *a, bool all, jobdir_each_fn *fn, void *ctx, struct err *e)
 {
     struct renter_ids l;
+    int rc = 0;
 
     if (renter_list(a, &l, e) != 0) {
         return -1;
     }
-    for (size_t i = 0; i < l.n; i++) {
+    for (size_t i = 0; i < l.n && rc == 0; i++) {
         struct renter *r = NULL;
         struct err none;
 
         if (renter_open(&r, a, l.v[i], false, &none) == 0) {
-            each_of_renter(r, all, fn, ctx);
+            rc = each_of_renter(r, all, fn, ctx, e);
         }
         renter_close(r);
     }
     renter_ids_free(&l);
-    return 0;
+    return rc;
 }

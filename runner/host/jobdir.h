@@ -86,8 +86,8 @@ void jobdir_unmark_active(const struct renter *r, const char *job);
 int jobdir_list_active(const struct renter *r, struct job_ids *out,
                        struct err *e) MUST_USE;
 
-/* Of all renters: the state of each job, all or the active ones. What cannot be read is
- * passed over. */
+/* Of all renters: the state of each job, all or the active ones. A job that cannot be
+ * read is passed over; a list that cannot be ends it. */
 typedef void jobdir_each_fn(void *ctx, const struct renter *r,
                             const struct job_state *st);
 int jobdir_each(const struct agent *a, bool all, jobdir_each_fn *fn, void *ctx,

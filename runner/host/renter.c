@@ -332,7 +332,10 @@ add_renter(void *ctx, int dir_fd, const char *name, struct err *e)
         return 0;
     }
     if (l->n == RENTERS_MAX) {
-        return err_set(e, ERR_RANGE, "more than %d renters", RENTERS_MAX);
+        return err_set(e, ERR_RANGE,
+                       "more than %d renters: directories of those without jobs and data "
+                       "may be moved out of there",
+                       RENTERS_MAX);
     }
     l->v = xrealloc(l->v, (l->n + 1) * sizeof *l->v);
     memcpy(l->v[l->n++], name, SIGN_ID_LEN + 1);
@@ -353,7 +356,11 @@ renter_list(const struct agent *a, struct renter_ids *out, struct err *e)
     (void)fd_close(&fd);
     if (rc != 0) {
         renter_ids_free(&l);
-        return err_wrap(e, "the list of renters");
+        char *path = agent_path(a, "renters");
+
+        (void)err_wrap(e, "'%s'", path);
+        free(path);
+        return -1;
     }
     *out = l;
     return 0;

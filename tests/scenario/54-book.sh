@@ -53,6 +53,19 @@ done
 note "what is no account, key, amount or name"
 expect 1 book allow "$work/ann/.ssh/id_ed25519" --name x
 expect 1 book allow "$work/ann/.ssh/id_ed25519.pub" --name bob
+note "a book that has as many accounts as it may takes no more, and goes on"
+full() { env -i PATH="$PATH" HOME="$work/op/home" GPURUN_BOOK_HOME="$work/full" LC_ALL=C.UTF-8 "$BUILD/bin/gpurun-book" "$@"; }
+cp "$work/op/home/.ssh/authorized_keys" "$work/keys-before"
+expect 0 full allow "$work/ann/.ssh/id_ed25519.pub" --name ann
+/usr/bin/python3 -c '
+import sys
+for i in range(99999):
+    open("%s/%016x" % (sys.argv[1], i), "w").close()' "$work/full/accounts"
+expect 0 full allow "$work/ann/.ssh/id_ed25519.pub" --name anna
+expect 1 full allow "$work/bob/.ssh/id_ed25519.pub" --name bob
+has 'accounts: a book keeps 100000 of them: another one, with a GPURUN_BOOK_HOME of its own, takes the next' "$work/err"
+cp "$work/keys-before" "$work/op/home/.ssh/authorized_keys"
+rm -r "$work/full"
 for bad in 1.005 -1 0 x; do
     expect 1 book deposit ann -- "$bad"
 done
