@@ -68,6 +68,7 @@ enum word_kind {
     WORD_JOB_PATH, /* "JOB:path", "SNAPSHOT:path", or a path here: all words of cp */
     WORD_HOST,
     WORD_FILE,
+    WORD_JOB_OR_FILE,
     WORD_COMMAND,
     WORD_KEY, /* of config */
 };
@@ -110,6 +111,7 @@ struct command {
      */
     const char *line_word;
     enum word_kind word;
+    enum word_kind next; /* of those after the first, up to max_words */
     /* What the first word may be besides, for completion; NULL-ended, or NULL. */
     const char *const *verbs;
     /* GRAMMAR_SCRIPT: do the options say by themselves what is to run? NULL: never. */

@@ -164,6 +164,8 @@ complete_word(const struct offer *a, const struct typed *t)
             offer_word(a, *v, NULL);
         }
         offer_kind(a, cmd->word);
+    } else if (cmd->grammar == GRAMMAR_WORDS && t->n_words < cmd->max_words) {
+        offer_kind(a, cmd->next);
     } else if (cmd->grammar == GRAMMAR_COMMAND) {
         offer_word(a, "--", NULL);
     }

@@ -458,7 +458,7 @@ static const struct command sub_put = {
     .options_size = sizeof(struct data_options),
     .min_words = 2,
     .max_words = 2,
-    .word = WORD_FILE,
+    .next = WORD_FILE,
     .run = run_put,
 };
 static const struct command sub_pull = {

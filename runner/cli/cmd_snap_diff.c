@@ -365,5 +365,6 @@ const struct command sub_snap_diff = {
     .min_words = 2,
     .max_words = 2,
     .word = WORD_JOB_OR_SNAPSHOT,
+    .next = WORD_JOB_OR_SNAPSHOT,
     .run = run_diff,
 };

@@ -157,6 +157,6 @@ const struct command sub_snap_take = {
     .options_size = sizeof(struct take_options),
     .min_words = 1,
     .max_words = 1,
-    .word = WORD_FILE,
+    .word = WORD_JOB_OR_FILE,
     .run = run_take,
 };

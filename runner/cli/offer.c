@@ -218,6 +218,10 @@ offer_kind(const struct offer *a, enum word_kind kind)
     case WORD_FILE:
         buf_add_str(a->out, ":files\n");
         break;
+    case WORD_JOB_OR_FILE:
+        offer_jobs(a, "");
+        buf_add_str(a->out, ":files\n");
+        break;
     case WORD_NONE:
         break;
     }
@@ -232,7 +236,7 @@ offer_value(const struct offer *a, const struct opt *o)
     if (strcmp(o->name, "host") == 0) {
         offer_hosts(a);
     } else if (strcmp(o->name, "from") == 0) {
-        offer_snapshots(a, "");
+        offer_kind(a, WORD_JOB_OR_SNAPSHOT);
     } else if (strcmp(o->name, "gpu") == 0) {
         offer_gpus(a);
     } else if (strcmp(o->name, "secret") == 0) {
