@@ -12,6 +12,7 @@
 #include "base/buf.h"
 #include "base/file.h"
 #include "storage/fsck_internal.h"
+#include "storage/pack.h"
 #include "storage/rebuild.h"
 #include "storage/snap_internal.h"
 
@@ -57,11 +58,14 @@ fsck_clean(const struct fsck_result *r)
 
 /* ---- the index ---- */
 
-/* Our statements are right: if SQLite takes offence at one, the schema is not ours. */
+/*
+ * Our statements are right: if SQLite takes offence at one, the schema is not ours. What
+ * the disk does not give back of the index is in the packs.
+ */
 static bool
 is_index_damage(const struct err *e)
 {
-    return e->code == ERR_CORRUPT || (e->code == ERR_SYSTEM && e->sys_errno == 0);
+    return pack_is_damage(e) || (e->code == ERR_SYSTEM && e->sys_errno == 0);
 }
 
 static int
@@ -288,6 +292,10 @@ check(struct fsck *f, const char *dir, struct err *e)
                                      .index_rebuilt = true};
         if (check_store(f, &done, e) == -1) {
             return -1;
+        }
+        if (!done) {
+            return err_set(e, ERR_CORRUPT,
+                           "the index was made anew, and is damaged again");
         }
         f->r->n_index_errors++;
     }

@@ -3,11 +3,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/file.h"
 #include "base/rec.h"
 #include "storage/manifest.h"
+#include "storage/pack.h"
 #include "storage/store_internal.h"
 
 /*
@@ -15,7 +17,8 @@
  * same once more. So whichever half a bad sector, or a flipped bit, lies in, the other
  * is whole; and the halves find themselves.
  */
-#define SECTOR ((size_t)512)
+#define SECTOR         ((size_t)512)
+#define FILE_MAX_BYTES (2 * (MANIFEST_MAX_BYTES + SECTOR))
 
 struct file_name {
     char s[MANIFEST_ID_MAX + sizeof ".manifest"];
@@ -68,6 +71,48 @@ parse_half(const uint8_t *half, size_t len, const char *id, struct manifest **ou
     return 0;
 }
 
+/* A half that the disk does not give back reads as zero bytes, in which no record is. */
+static void
+read_half(int fd, uint8_t *to, size_t n, off_t at)
+{
+    if (pack_pread(fd, to, n, (uint64_t)at) != (ssize_t)n) {
+        memset(to, 0, n);
+    }
+}
+
+static int
+read_halves(int dir_fd, const char *name, struct buf *file, struct err *e)
+{
+    int fd = openat(dir_fd, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    struct stat st;
+    size_t half;
+    int rc = -1;
+
+    if (fd == -1 || fstat(fd, &st) == -1) {
+        err_set_sys(e, errno, "cannot read '%s'", name);
+    } else if (st.st_size < 0 || (uint64_t)st.st_size > FILE_MAX_BYTES) {
+        err_set(e, ERR_CORRUPT, "'%s' is of an impossible size", name);
+    } else {
+        buf_reserve(file, (size_t)st.st_size);
+        file->len = (size_t)st.st_size;
+        half = file->len / 2;
+        read_half(fd, file->data, half, 0);
+        read_half(fd, file->data + half, file->len - half, (off_t)half);
+        rc = 0;
+    }
+    (void)fd_close(&fd);
+    return rc;
+}
+
+static int
+read_both(struct store *s, const char *name, struct buf *file, struct err *e)
+{
+    if (store_read_file(s->snaps_fd, name, FILE_MAX_BYTES, file, e) == 0) {
+        return 0;
+    }
+    return pack_is_damage(e) ? read_halves(s->snaps_fd, name, file, e) : -1;
+}
+
 /* Read the file: *file holds it, the record is its bytes [*at, *at + *len). */
 static int
 read_file(struct store *s, const char *id, struct buf *file, struct manifest **out,
@@ -80,8 +125,7 @@ read_file(struct store *s, const char *id, struct buf *file, struct manifest **o
         return err_set(e, ERR_NOT_FOUND, "no snapshot has that id");
     }
     name = file_name(id);
-    if (file_read_at(s->snaps_fd, name.s, 2 * (MANIFEST_MAX_BYTES + SECTOR), file, e) ==
-        -1) {
+    if (read_both(s, name.s, file, e) == -1) {
         return e->code == ERR_NOT_FOUND
                    ? err_set(e, ERR_NOT_FOUND, "there is no snapshot %s", id)
                    : err_wrap(e, "snapshot %s", id);

@@ -108,6 +108,8 @@ int pack_check_header(int fd, const struct pack_name *name, struct err *e) MUST_
 /* Read the table of a sealed pack. ERR_CORRUPT: there is none, or it is damaged. */
 int pack_read_table(int fd, struct pack_list *out, struct err *e) MUST_USE;
 
+/* A disk that fails to read may do better the next time: only then are bytes lost. */
+#define STORE_READ_TRIES 3
 /* Is a failure to read damage (bytes that are wrong or cannot be read), or our trouble?
  */
 bool pack_is_damage(const struct err *e);

@@ -11,8 +11,6 @@
 #include "storage/pack.h"
 #include "storage/pack_internal.h"
 
-/* A disk that fails to read may do better the next time: only then are bytes lost. */
-#define READ_TRIES 3
 /* How much of a damaged pack is looked through at a time. */
 #define SCAN_BYTES ((size_t)1 << 20)
 /* What a bad sector makes unreadable. */
@@ -62,7 +60,7 @@ pack_pread(int fd, void *to, size_t n, uint64_t at)
 {
     ssize_t got = -1;
 
-    for (int i = 0; i < READ_TRIES && got == -1; i++) {
+    for (int i = 0; i < STORE_READ_TRIES && got == -1; i++) {
         got = fd_pread_full(fd, to, n, (off_t)at);
         if (got == -1 && errno != EIO) {
             break;

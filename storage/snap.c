@@ -12,6 +12,7 @@
 #include "base/file.h"
 #include "base/rec.h"
 #include "storage/index_gc.h"
+#include "storage/pack.h"
 #include "storage/reserve.h"
 #include "storage/snap_internal.h"
 #include "storage/store_internal.h"
@@ -58,7 +59,10 @@ parse_claim(const struct rec *r, const char *id, struct snap_claim *out, struct 
     return 0;
 }
 
-/* The claim file of id. *found false: there is none. Damaged: kept, without end. */
+/*
+ * The claim file of id. *found false: there is none. Damaged, or nothing that the disk
+ * gives back: kept, without end.
+ */
 static int
 read_claim(struct store *s, const char *id, struct snap_claim *out, bool *found,
            struct err *e)
@@ -71,10 +75,10 @@ read_claim(struct store *s, const char *id, struct snap_claim *out, bool *found,
     int rc = 0;
 
     *found = true;
-    if (file_read_at(s->snaps_fd, name.s, CLAIM_MAX_BYTES, &text, &why) == -1) {
+    if (store_read_file(s->snaps_fd, name.s, CLAIM_MAX_BYTES, &text, &why) == -1) {
         if (why.code == ERR_NOT_FOUND) {
             *found = false;
-        } else if (why.code == ERR_RANGE) {
+        } else if (why.code == ERR_RANGE || pack_is_damage(&why)) {
             *out = kept;
         } else {
             *e = why;

@@ -11,6 +11,7 @@
 #include "base/buf.h"
 #include "base/file.h"
 #include "base/rec.h"
+#include "storage/pack.h"
 #include "storage/rebuild.h"
 #include "storage/reserve.h"
 #include "storage/store_internal.h"
@@ -82,6 +83,21 @@ has_index(const struct store *s)
            st.st_size > 0;
 }
 
+int
+store_read_file(int dir_fd, const char *name, size_t max_bytes, struct buf *out,
+                struct err *e)
+{
+    int rc = -1;
+
+    for (int i = 0; i < STORE_READ_TRIES && rc == -1; i++) {
+        rc = file_read_at(dir_fd, name, max_bytes, out, e);
+        if (rc == -1 && !pack_is_damage(e)) {
+            break;
+        }
+    }
+    return rc;
+}
+
 static int
 check_format(const struct store *s, struct err *e)
 {
@@ -89,7 +105,7 @@ check_format(const struct store *s, struct err *e)
     struct rec *r = NULL;
     int rc = -1;
 
-    if (file_read_at(s->dir_fd, STORE_FORMAT_FILE, 4096, &text, e) == -1 ||
+    if (store_read_file(s->dir_fd, STORE_FORMAT_FILE, 4096, &text, e) == -1 ||
         rec_parse(&r, text.data, text.len, FORMAT_TYPE, e) == -1) {
         err_wrap(e, "store '%s'", s->dir);
         goto out;
@@ -265,7 +281,7 @@ open_all(struct store *s, const struct store_options *o, struct err *e)
     index_path = path_join(s->dir, INDEX_FILE);
     rc = index_open(&s->ix, index_path, false, e) == -1 ? -1 : take_lease(s, e);
     free(index_path);
-    return rc == -1 && e->code == ERR_CORRUPT
+    return rc == -1 && pack_is_damage(e)
                ? err_wrap(e, "the store's index is damaged; `gpurun fsck` makes it anew")
                : rc;
 }

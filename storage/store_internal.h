@@ -138,6 +138,13 @@ void store_codec_give(struct store *s, struct codec *c);
 void store_put_end(struct store *s);
 void store_read_end(struct store *s);
 
+/*
+ * A small file of a store; as file_read_at, but a disk that fails to read is asked again.
+ * What it does not give back then is damage (pack_is_damage).
+ */
+int store_read_file(int dir_fd, const char *name, size_t max_bytes, struct buf *out,
+                    struct err *e) MUST_USE;
+
 /* Is there a store of the format that this program knows? ERR_VERSION, ERR_CORRUPT. */
 int store_check_format(const char *dir, struct err *e) MUST_USE;
 

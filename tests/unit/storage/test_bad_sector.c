@@ -41,6 +41,36 @@ pread64(int fd, void *to, size_t len, off64_t at)
     return pread(fd, to, len, at);
 }
 
+ssize_t
+read(int fd, void *to, size_t len)
+{
+    off_t at = bad_file == 0 ? 0 : lseek(fd, 0, SEEK_CUR);
+    struct stat st;
+
+    if (bad_file != 0 && len > 0 && fstat(fd, &st) == 0 && st.st_ino == bad_file &&
+        at < bad_at + PAGE && at + (off_t)len > bad_at) {
+        if (at < bad_at) {
+            len = (size_t)(bad_at - at);
+        } else {
+            errno = EIO;
+            return -1;
+        }
+    }
+    return syscall(SYS_read, fd, to, len);
+}
+
+static void
+make_bad(const char *dir, const char *file, off_t at)
+{
+    char *path = path_join(dir, file);
+    struct stat st;
+
+    assert_int_equal(stat(path, &st), 0);
+    bad_file = st.st_ino;
+    bad_at = at;
+    free(path);
+}
+
 /* A store with one pack of content, and where in it each chunk lies, the list last. */
 static char *
 make_store(struct store_loc locs[CHUNKS + 1], off_t *size)
@@ -393,6 +423,157 @@ fsck__takes_in_a_pack_that_the_index_has_forgotten(void **state)
     }
 }
 
+/* ---- records and the index ---- */
+
+#define SNAP "s000000000001"
+
+/* Snapshot 1 once more, with a record of more than two pages in each half. */
+static void
+make_long(const char *dir)
+{
+    char *path = path_join(dir, "snaps/" SNAP ".manifest");
+    struct store *s = open_test_store(dir);
+    char text[101] = "";
+    struct manifest *m;
+
+    OK(manifest_read(s, SNAP, &m, e));
+    memset(text, 'x', 100);
+    for (int i = 0; i < 100; i++) {
+        manifest_list_add(&m->arg, text);
+    }
+    assert_int_equal(unlink(path), 0);
+    OK(manifest_write(s, m, test_key(), e));
+    manifest_free(m);
+    store_close(s);
+    free(path);
+}
+
+static void
+manifest__survives_a_bad_sector_in_either_half(void **state)
+{
+    const struct fsck_options o = {.walk = walk_list, .files = name_none};
+    struct store_loc locs[CHUNKS + 1];
+    off_t size;
+    char *dir = make_store(locs, &size);
+    char *path = path_join(dir, "snaps/" SNAP ".manifest");
+    struct stat st;
+
+    (void)state;
+    bad_file = 0;
+    make_long(dir);
+    assert_int_equal(stat(path, &st), 0);
+    assert_true(st.st_size > 4 * PAGE);
+    for (off_t at = 0; at < st.st_size; at += PAGE) {
+        struct fsck_result r = {0};
+        struct store *s = open_test_store(dir);
+
+        make_bad(dir, "snaps/" SNAP ".manifest", at);
+        if (at / PAGE != st.st_size / 2 / PAGE) { /* a page of both halves is the end */
+            snap_check(s, 1, 0, CHUNKS);
+            store_close(s);
+            OK(fsck_run(dir, &o, &r, e));
+            assert_int_equal(r.n_manifests_repaired, 1);
+            assert_true(fsck_clean(&r));
+        } else {
+            store_close(s);
+        }
+    }
+    bad_file = 0;
+    free(path);
+    scratch_free(dir);
+}
+
+/* Of a short one both halves lie on it. It can be given up, and gc is not in its way. */
+static void
+manifest__that_cannot_be_read_is_damaged_and_can_be_given_up(void **state)
+{
+    const struct fsck_options o = {.walk = walk_list, .files = name_none};
+    struct gc_options g = {.walk = walk_list};
+    struct store_loc locs[CHUNKS + 1];
+    struct fsck_result r = {0};
+    struct gc_result collected;
+    struct snap_list l;
+    off_t size;
+    char *dir = make_store(locs, &size);
+    struct store *s;
+
+    (void)state;
+    make_bad(dir, "snaps/" SNAP ".manifest", 0);
+    OK(fsck_run(dir, &o, &r, e));
+    assert_int_equal(r.n_manifests_lost, 1);
+    s = open_test_store(dir);
+    FAILS(gc_run(s, &g, &collected, e), ERR_CORRUPT);
+    OK(snap_list(s, &l, e));
+    assert_int_equal(l.n, 1);
+    assert_null(l.v[0].m);
+    snap_list_free(&l);
+    OK(snap_drop(s, SNAP, "removed", e));
+    store_close(s);
+    assert_int_equal(run_gc(dir).n_condemned, CHUNKS + 1);
+    bad_file = 0;
+    scratch_free(dir);
+}
+
+static void
+claim__that_cannot_be_read_counts_as_kept(void **state)
+{
+    struct store_loc locs[CHUNKS + 1];
+    struct snap_claim c;
+    off_t size;
+    char *dir = make_store(locs, &size);
+    struct store *s = open_test_store(dir);
+
+    (void)state;
+    bad_file = 0;
+    OK(snap_drop(s, SNAP, "removed", e));
+    make_bad(dir, "snaps/" SNAP ".claim", 0);
+    OK(snap_claim_get(s, SNAP, &c, e));
+    assert_int_equal(c.data, SNAP_DATA_KEPT);
+    assert_int_equal(c.expires_wall_ns, 0);
+    assert_int_equal(run_gc(dir).n_live, CHUNKS + 1);
+    OK(snap_drop(s, SNAP, "again", e)); /* in a file that can be read */
+    OK(snap_claim_get(s, SNAP, &c, e));
+    assert_int_equal(c.data, SNAP_DATA_GONE);
+    store_close(s);
+    bad_file = 0;
+    scratch_free(dir);
+}
+
+static void
+fsck__makes_an_index_anew_that_cannot_be_read(void **state)
+{
+    const struct fsck_options check = {
+        .walk = walk_list, .files = name_none, .check_only = true};
+    const struct fsck_options o = {.walk = walk_list, .files = name_none};
+    off_t index_size = 1;
+
+    (void)state;
+    for (off_t at = 0; at < index_size; at += PAGE) {
+        struct store_loc locs[CHUNKS + 1];
+        struct fsck_result r = {0};
+        struct err why = {0};
+        struct stat st;
+        off_t size;
+        char *path;
+        char *dir;
+
+        bad_file = 0;
+        dir = make_store(locs, &size);
+        path = path_join(dir, "index.db");
+        assert_int_equal(stat(path, &st), 0);
+        index_size = st.st_size;
+        make_bad(dir, "index.db", at);
+        assert_true(fsck_run(dir, &check, &r, &why) == -1 || r.n_index_errors > 0);
+        OK(fsck_run(dir, &o, &r, e));
+        assert_true(r.index_rebuilt);
+        assert_true(fsck_clean(&r));
+        bad_file = 0;
+        check_rest(dir, locs);
+        free(path);
+        scratch_free(dir);
+    }
+}
+
 int
 main(void)
 {
@@ -403,6 +584,10 @@ main(void)
         cmocka_unit_test(check_readable__finds_the_one_page_that_is_bad),
         cmocka_unit_test(gc__goes_on_beside_an_orphan_that_it_cannot_read),
         cmocka_unit_test(fsck__takes_in_a_pack_that_the_index_has_forgotten),
+        cmocka_unit_test(manifest__survives_a_bad_sector_in_either_half),
+        cmocka_unit_test(manifest__that_cannot_be_read_is_damaged_and_can_be_given_up),
+        cmocka_unit_test(claim__that_cannot_be_read_counts_as_kept),
+        cmocka_unit_test(fsck__makes_an_index_anew_that_cannot_be_read),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
