@@ -153,6 +153,7 @@ done
 [ $((before - $(free_kb))) -lt 1000 ] || fail "$((before - $(free_kb))) kB of it went there"
 dd if=/dev/zero of="$home/ballast" bs=1k count=$((before - 5000)) status=none
 head -c 20M /dev/urandom >big
+expect 0 gpurun -q --host h1 -- true # read: what is in it is known by then
 expect 101 gpurun --host h2 -- true
 has "host 'h2' has no room left" "$work/err"
 grep -qE '[0-9.]+ MB at least would have to be kept, and [0-9.]+ MB may be$' "$work/err" || fail "$(cat "$work/err")"
