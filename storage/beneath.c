@@ -100,10 +100,17 @@ tree_damage_of(int sys_errno)
     }
 }
 
+/* Before 1677 and after 2262: the nearest that 64 bits can say. */
 static int64_t
 ns_of(const struct timespec *t)
 {
-    return (int64_t)((uint64_t)t->tv_sec * 1000000000u + (uint64_t)t->tv_nsec);
+    int64_t ns;
+
+    if (__builtin_mul_overflow((int64_t)t->tv_sec, (int64_t)1000000000, &ns) ||
+        __builtin_add_overflow(ns, (int64_t)t->tv_nsec, &ns)) {
+        return t->tv_sec < 0 ? INT64_MIN : INT64_MAX;
+    }
+    return ns;
 }
 
 int64_t

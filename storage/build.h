@@ -108,7 +108,8 @@ struct build_report {
     uint64_t n_lost_xattrs;   /* entries with more attributes than a tree can hold */
     bool had_cache;           /* a sound cache was found ... */
     struct sha256 cache_tree; /* ... which was of this tree */
-    struct build_named damaged[BUILD_TOP]; /* the first ones, TREE_CHANGED included */
+    /* The first ones; TREE_CHANGED included, and TREE_WHOLE that lost attributes. */
+    struct build_named damaged[BUILD_TOP];
     size_t n_damaged;
     struct build_named largest[BUILD_TOP];
     size_t n_largest;

@@ -36,11 +36,13 @@ note_largest(struct build_report *r, const struct tree_entry *entry)
 }
 
 static void
-note_entry(struct build_report *r, const struct tree_entry *entry, int sys_errno)
+note_entry(struct build_report *r, const struct tree_entry *entry,
+           const struct build_item *item)
 {
-    if (entry->damage != TREE_WHOLE && r->n_damaged < BUILD_TOP) {
-        name_it(&r->damaged[r->n_damaged++], entry, sys_errno);
+    if ((entry->damage != TREE_WHOLE || item->lost_xattrs) && r->n_damaged < BUILD_TOP) {
+        name_it(&r->damaged[r->n_damaged++], entry, item->st.sys_errno);
     }
+    r->n_lost_xattrs += item->lost_xattrs ? 1 : 0;
     note_largest(r, entry);
 }
 
@@ -69,6 +71,9 @@ cache_group(struct build *b, const struct build_group *g, struct err *e)
     for (size_t i = 0; i < g->n; i++) {
         struct scache_mark m = scache_mark_of(&g->items[i].st);
 
+        if (g->items[i].lost_xattrs) { /* never trusted: the next one tells of it, too */
+            m.ctime_ns = INT64_MAX;
+        }
         (void)scache_add_mark(b->cache_writer, &m);
     }
     return scache_add(b->cache_writer, b->encoded.data, b->encoded.len, e);
@@ -79,7 +84,7 @@ cache_group(struct build *b, const struct build_group *g, struct err *e)
  * of entries with few.
  */
 static void
-drop_long_xattrs(struct build *b, struct build_group *g)
+drop_long_xattrs(struct build_group *g)
 {
     const size_t few = TREE_GROUP_MAX_BYTES / 2 / TREE_GROUP_ENTRIES_MAX;
 
@@ -93,7 +98,7 @@ drop_long_xattrs(struct build *b, struct build_group *g)
         if (total > few) {
             entry->xattrs = NULL;
             entry->n_xattrs = 0;
-            b->r->n_lost_xattrs++;
+            g->items[i].lost_xattrs = true;
         }
     }
 }
@@ -108,9 +113,6 @@ write_group(struct build *b, struct build_group *g, struct err *e)
     if (g->n == 0) {
         return 0;
     }
-    for (size_t i = 0; i < g->n; i++) {
-        note_entry(b->r, &g->entries[i], g->items[i].st.sys_errno);
-    }
     out.entries = g->entries;
     out.n_entries = g->n;
     out.chunks = g->chunks;
@@ -120,11 +122,14 @@ write_group(struct build *b, struct build_group *g, struct err *e)
         if (e->code != ERR_RANGE) {
             return -1;
         }
-        drop_long_xattrs(b, g);
+        drop_long_xattrs(g);
         buf_reset(&b->encoded);
         if (tree_writer_add(b->writer, &out, encoded, e) != 0) {
             return -1;
         }
+    }
+    for (size_t i = 0; i < g->n; i++) {
+        note_entry(b->r, &g->entries[i], &g->items[i]);
     }
     return b->cache_writer != NULL ? cache_group(b, g, e) : 0;
 }

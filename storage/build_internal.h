@@ -34,6 +34,7 @@ struct build_item {
     struct scan_entry st; /* path unset */
     bool known;           /* as the scan cache has it: metadata is complete */
     bool gone;            /* vanished: left out of what is shipped */
+    bool lost_xattrs;     /* not all of them are in the entry */
 };
 
 struct build_group;
@@ -216,7 +217,8 @@ int build_read_big(struct build *b, struct build_group *g, int fd,
 
 /* ---- build_xattr.c ---- */
 
-/* Of fd, or (fd opened by O_PATH) by way of /proc. Allocated in mem, sorted. */
-void build_read_xattrs(int fd, bool by_proc, struct arena *mem, struct tree_entry *entry);
+/* Of fd, or (fd opened by O_PATH) by way of /proc. Allocated in mem, sorted. false: not
+ * all that are to be kept. */
+bool build_read_xattrs(int fd, bool by_proc, struct arena *mem, struct tree_entry *entry);
 
 #endif

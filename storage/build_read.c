@@ -143,7 +143,7 @@ build_fill_file(struct build *b, struct build_group *g, size_t i, int fd,
     if (!item->known || !build_same_file(&item->st, st)) {
         entry->xattrs = NULL;
         entry->n_xattrs = 0;
-        build_read_xattrs(fd, false, &g->mem, entry);
+        item->lost_xattrs = !build_read_xattrs(fd, false, &g->mem, entry);
         build_fill_entry(b, entry, st);
     }
     item->st = *st;
@@ -205,7 +205,7 @@ read_meta(struct build *b, struct build_group *g, size_t i, struct err *e)
         why = read_link_text(fd, &g->mem, entry);
     }
     if (why == 0 && (entry->type != TREE_SYMLINK || b->is_root)) {
-        build_read_xattrs(fd, !is_dir, &g->mem, entry);
+        g->items[i].lost_xattrs = !build_read_xattrs(fd, !is_dir, &g->mem, entry);
     }
     (void)fd_close(&fd);
     if (why != 0) {

@@ -64,8 +64,10 @@ name_file(void *arg, const char *path, size_t path_len)
 }
 
 static int
-check_tree(struct fsck *f, const char *id, const struct sha256 *tree, struct err *e)
+check_tree(struct fsck *f, const char *id, const struct manifest *m, struct err *e)
 {
+    const struct sha256 *tree = &m->tree;
+    const uint64_t before = f->r->n_files_damaged;
     struct snap_check c = {.f = f, .id = id};
     struct err why;
     bool readable = f->o->walk(f->s, tree, count_missing, &c, &why) == 0;
@@ -80,6 +82,8 @@ check_tree(struct fsck *f, const char *id, const struct sha256 *tree, struct err
     f->r->n_snaps_damaged++;
     if (f->o->files(f->s, tree, is_missing, &c, name_file, &c, &why) == -1) {
         tell(f, id, NULL, 0, &why);
+        f->r->n_files_damaged =
+            before + m->n_files; /* without its list none can be had */
     }
     if (c.failed) {
         *e = c.failure;
@@ -129,7 +133,7 @@ check_snap(struct fsck *f, const char *id, struct err *e)
     }
     if (!gone && !sha256_equal(&m->tree, &none)) {
         f->r->n_snaps++;
-        rc = check_tree(f, id, &m->tree, e);
+        rc = check_tree(f, id, m, e);
     }
     manifest_free(m);
     return rc;

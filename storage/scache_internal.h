@@ -14,7 +14,7 @@
  * shorter. The first blocks' payloads together are the encoded groups; the marks' blocks
  * begin at a place that the header names, and no mark lies in two.
  */
-#define SCACHE_MAGIC       "GPRSCAN2"
+#define SCACHE_MAGIC       "GPRSCAN3"
 #define SCACHE_MAGIC_LEN   8
 #define SCACHE_BLOCK_HEAD  12
 #define SCACHE_BLOCK_BYTES ((size_t)64 * 1024)

@@ -703,6 +703,16 @@ fetch(struct sync_send *s, struct err *e)
     return fetch_from_dir(s, e);
 }
 
+/* What of a store cannot be read is named. */
+static void
+give_up_on(struct sync_send *s, const struct sha256 *tree, struct err *e)
+{
+    if (s->store != NULL) {
+        verify_name_damaged(s->store, tree, s->o.only, e);
+    }
+    give_up(s, e);
+}
+
 void *
 sync_source_run(void *sender)
 {
@@ -712,7 +722,7 @@ sync_source_run(void *sender)
 
     if ((s->store != NULL ? make_from_store(s, &tree, &e)
                           : make_from_dir(s, &tree, &e)) != 0) {
-        give_up(s, &e);
+        give_up_on(s, &tree, &e);
         return NULL;
     }
     (void)pthread_mutex_lock(&s->lock);
@@ -725,10 +735,7 @@ sync_source_run(void *sender)
     }
     while (wait_for_work(s)) {
         if (fetch(s, &e) != 0) {
-            if (s->store != NULL) {
-                verify_name_damaged(s->store, &tree, s->o.only, &e);
-            }
-            give_up(s, &e);
+            give_up_on(s, &tree, &e);
             return NULL;
         }
     }

@@ -167,14 +167,16 @@ int
 tree_writer_add(struct tree_writer *w, const struct tree_group *g, struct buf *encoded,
                 struct err *e)
 {
+    bool is_long = g->n_chunks > TREE_SPLIT_ABOVE && g->n_entries == 1;
+
     assert(g->n_entries <= TREE_GROUP_ENTRIES_MAX);
+    if ((is_long ? add_long_file : add_group)(w, g, encoded, e) != 0) {
+        return -1;
+    }
     for (size_t i = 0; i < g->n_entries; i++) {
         tree_count(&w->totals, &g->entries[i]);
     }
-    if (g->n_chunks > TREE_SPLIT_ABOVE && g->n_entries == 1) {
-        return add_long_file(w, g, encoded, e);
-    }
-    return add_group(w, g, encoded, e);
+    return 0;
 }
 
 static void

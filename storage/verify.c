@@ -215,11 +215,12 @@ verify_name_damaged(struct store *s, const struct sha256 *tree, const char *only
     struct naming n = {.store = s, .only = only};
     struct shown *what = &n.all;
     struct err ignored;
+    bool listed;
 
     if (e->code != ERR_CORRUPT && e->code != ERR_NOT_FOUND) {
         return;
     }
-    (void)fsck_files_tree(s, tree, is_missing, &n, name_file, &n, &ignored);
+    listed = fsck_files_tree(s, tree, is_missing, &n, name_file, &n, &ignored) == 0;
     if (n.inside.n > 0) {
         what = &n.inside;
     }
@@ -234,6 +235,11 @@ verify_name_damaged(struct store *s, const struct sha256 *tree, const char *only
                  "damaged: %s (`gpurun snap ls` tells of copies elsewhere, `gpurun fsck` "
                  "of all damage; what is shipped or kept again is mended)",
                  buf_str(&what->names));
+    } else if (!listed) {
+        err_wrap(e,
+                 "damaged: the list of its files (`gpurun snap ls` tells of copies "
+                 "elsewhere, `gpurun fsck` of all damage; what is shipped or kept again "
+                 "is mended)");
     }
     buf_free(&n.inside.names);
     buf_free(&n.all.names);

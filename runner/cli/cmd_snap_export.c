@@ -19,6 +19,7 @@
 #include "runner/cli/progress.h"
 #include "runner/cli/snapview.h"
 #include "runner/client/bring.h"
+#include "runner/client/cut.h"
 #include "runner/client/forward.h"
 #include "runner/client/hosts.h"
 #include "runner/client/room.h"
@@ -153,47 +154,97 @@ default_file(const struct data_ref *ref)
 static int
 write_fd(void *ctx, const void *data, size_t n, struct err *e)
 {
+    if (cut_came()) {
+        return err_set(e, ERR_BUSY,
+                       "cut by a signal"); /* which ends us before it is seen */
+    }
     return fd_write_all(*(int *)ctx, data, n) == 0
                ? 0
                : err_set_sys(e, errno, "%s", _("cannot write the archive"));
 }
 
-/* Made beside its name, so that what has the name is whole. */
+/* What has the name is whole: until then it has none, or another where it needs one. */
+struct export_file {
+    const char *name;
+    char *part; /* NULL: it has none, and goes with us however we end */
+    int fd;
+};
+
+static int
+export_open(struct export_file *f, const char *name, struct err *e)
+{
+    char *dir = path_parent(name);
+
+    *f = (struct export_file){.name = name};
+    f->fd = open(dir, O_WRONLY | O_TMPFILE | O_CLOEXEC, 0666);
+    if (f->fd == -1) {
+        f->part = xasprintf("%s.part", name);
+        f->fd = open(f->part, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+    }
+    free(dir);
+    if (f->fd != -1) {
+        return 0;
+    }
+    if (errno == EEXIST) {
+        err_set(e, ERR_EXISTS,
+                _("'%s' is there: another export writes it, or was cut; remove it, or -o "
+                  "names another file"),
+                f->part);
+    } else {
+        err_set_sys(e, errno, _("cannot make '%s'"), name);
+    }
+    free(f->part);
+    f->part = NULL;
+    return -1;
+}
+
+/* 0, or -1 with errno: nothing that came meanwhile is replaced. */
+static int
+export_name(const struct export_file *f)
+{
+    char proc[40];
+
+    if (f->part == NULL) {
+        (void)snprintf(proc, sizeof proc, "/proc/self/fd/%d", f->fd);
+        return linkat(AT_FDCWD, proc, AT_FDCWD, f->name, AT_SYMLINK_FOLLOW);
+    }
+    if (renameat2(AT_FDCWD, f->part, AT_FDCWD, f->name, RENAME_NOREPLACE) == 0) {
+        return 0;
+    }
+    return errno == EEXIST ? -1 : rename(f->part, f->name);
+}
+
 static int
 export_to_file(struct scratch *scratch, const struct sha256 *tree,
                const struct buf *manifest, const char *file, struct tarball_options *o,
                struct tarball_report *r, struct err *e)
 {
-    char *part = xasprintf("%s.part", file);
-    int fd = open(part, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+    struct export_file f;
+    struct cut cut;
     int rc = -1;
 
-    if (fd == -1) {
-        err_set_sys(e, errno, _("cannot make '%s'"), part);
-        free(part);
-        return -1;
-    }
-    if (tarball_export(scratch_store(scratch), tree, manifest->data, manifest->len, o,
-                       write_fd, &fd, r, e) != 0) {
+    cut_begin(&cut);
+    if (export_open(&f, file, e) != 0 ||
+        tarball_export(scratch_store(scratch), tree, manifest->data, manifest->len, o,
+                       write_fd, &f.fd, r, e) != 0) {
         goto out;
     }
-    if (fsync(fd) != 0 || fd_close(&fd) != 0) {
-        err_set_sys(e, errno, _("cannot write '%s'"), part);
-    } else if (renameat2(AT_FDCWD, part, AT_FDCWD, file, RENAME_NOREPLACE) != 0 &&
-               (errno == EEXIST || rename(part, file) != 0)) {
+    if (fsync(f.fd) != 0) {
+        err_set_sys(e, errno, _("cannot write '%s'"), file);
+    } else if (export_name(&f) != 0) {
         err_set_sys(e, errno, _("cannot make '%s'"), file);
     } else {
         rc = 0;
     }
 
 out:
-    (void)fd_close(&fd);
-    if (rc != 0) {
-        (void)unlink(part);
-        (void)room_full_beside(file, _("-o names another place"), e);
+    (void)fd_close(&f.fd); /* all of it was synced */
+    if (rc != 0 && f.part != NULL) {
+        (void)unlink(f.part);
     }
-    free(part);
-    return rc;
+    cut_end(&cut);
+    free(f.part);
+    return rc == 0 ? 0 : room_full_beside(file, _("-o names another place"), e);
 }
 
 static int

@@ -278,6 +278,13 @@ take_fsck(struct gathered *g, const struct answers *a)
                    NP_(", %" PRId64 " snapshot: sound\n",
                        ", %" PRId64 " snapshots: sound\n", number(resp, "n_snaps")),
                    number(resp, "n_snaps"));
+    } else if (number(resp, "n_files_damaged") == 0 &&
+               number(resp, "n_snaps_damaged") > 0) {
+        buf_printf(g->out,
+                   NP_("%s: DAMAGED: %" PRId64 " snapshot\n",
+                       "%s: DAMAGED: %" PRId64 " snapshots\n",
+                       number(resp, "n_snaps_damaged")),
+                   g->host, number(resp, "n_snaps_damaged"));
     } else {
         buf_printf(g->out,
                    NP_("%s: DAMAGED: %" PRId64 " file", "%s: DAMAGED: %" PRId64 " files",

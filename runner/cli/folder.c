@@ -1,12 +1,14 @@
 #include "runner/cli/folder.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/buf.h"
 #include "base/lang.h"
 #include "runner/cli/context.h"
+#include "runner/cli/out.h"
 #include "runner/cli/progress.h"
 #include "runner/cli/shipline.h"
 #include "runner/client/forward.h"
@@ -23,6 +25,18 @@ ship_line(void *ctx, struct buf *out)
     struct sending *x = ctx;
 
     shipline(x->ship, x->progress, _("sending: "), out);
+}
+
+static void
+tell_lost(const struct cli *c, const struct build_report *r)
+{
+    if (r->n_lost_xattrs > 0) {
+        say(c,
+            NP_("of %" PRIu64 " file not all attributes could be kept",
+                "of %" PRIu64 " files not all attributes could be kept",
+                (int64_t)r->n_lost_xattrs),
+            r->n_lost_xattrs);
+    }
 }
 
 int
@@ -63,6 +77,7 @@ folder_send(struct cli *c, const char *dir, const char *host,
         ship_wait_built(x.ship, &f.report, e) == 0) {
         progress_end(x.progress);
         x.progress = NULL;
+        tell_lost(c, f.report);
         rc = then(c, &cl, s, &f, ctx, e);
     }
 

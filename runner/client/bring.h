@@ -106,7 +106,8 @@ struct land_options {
 uint64_t land_bytes(struct scratch *from, const struct brought *what);
 /*
  * Make what was brought appear at target (a path that does not exist yet, or, with
- * replace, may be replaced if it is no directory): whole or not at all.
+ * replace, may be replaced if it is no directory): whole or not at all, where a signal
+ * ends us in between (cut.h), too. On the main thread.
  */
 int land_tree(struct scratch *from, const struct brought *what, const char *target,
               const struct land_options *o, struct err *e) MUST_USE;

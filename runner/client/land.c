@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/xattr.h>
 #include <unistd.h>
 
 #include "base/buf.h"
@@ -12,6 +13,7 @@
 #include "base/hash.h"
 #include "base/lang.h"
 #include "runner/client/bring.h"
+#include "runner/client/cut.h"
 #include "runner/client/room.h"
 #include "storage/extract.h"
 #include "storage/verify.h"
@@ -94,8 +96,16 @@ land_check(const char *target, struct err *e)
     return rc;
 }
 
+/* What the place gives to all that is made in it is none of the snapshot's. */
+static void
+drop_given_acls(int fd)
+{
+    (void)fremovexattr(fd, "system.posix_acl_default");
+    (void)fremovexattr(fd, "system.posix_acl_access");
+}
+
 static int
-make_staging(struct landing *l, struct err *e)
+make_staging(struct landing *l, bool exact, struct err *e)
 {
     char id[ID_RANDOM_LEN + 2];
 
@@ -107,8 +117,13 @@ make_staging(struct landing *l, struct err *e)
     }
     l->staging_fd =
         openat(l->parent_fd, l->staging, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-    return l->staging_fd == -1 ? err_set_sys(e, errno, "cannot open '%s'", l->staging)
-                               : 0;
+    if (l->staging_fd == -1) {
+        return err_set_sys(e, errno, "cannot open '%s'", l->staging);
+    }
+    if (exact) {
+        drop_given_acls(l->staging_fd);
+    }
+    return 0;
 }
 
 /*
@@ -219,14 +234,28 @@ land_bytes(struct scratch *from, const struct brought *what)
     return sum;
 }
 
-int
-land_tree(struct scratch *from, const struct brought *what, const char *target,
-          const struct land_options *o, struct err *e)
+/* The store as a source, until a signal comes. */
+static int
+get_uncut(void *ctx, const struct sha256 *id, struct buf *out, struct err *e)
+{
+    const struct tree_source *store = ctx;
+
+    if (cut_came()) {
+        return err_set(e, ERR_BUSY,
+                       "cut by a signal"); /* which ends us before it is seen */
+    }
+    return store->get(store->ctx, id, out, e);
+}
+
+static int
+land_whole(struct scratch *from, const struct brought *what, const char *target,
+           const struct land_options *o, struct err *e)
 {
     const char *slash = what->only != NULL ? strrchr(what->only, '/') : NULL;
     const char *name = slash != NULL ? slash + 1 : what->only;
     struct landing l = {.parent_fd = -1, .staging_fd = -1};
-    struct tree_source source = tree_source_store(scratch_store(from));
+    struct tree_source store = tree_source_store(scratch_store(from));
+    struct tree_source source = {.ctx = &store, .get = get_uncut};
     struct extract_options xo = {.only = what->only,
                                  .exact = o->exact,
                                  .fresh = true,
@@ -236,7 +265,7 @@ land_tree(struct scratch *from, const struct brought *what, const char *target,
     struct err ignored;
     int rc = -1;
 
-    if (open_parent(&l, target, e) != 0 || make_staging(&l, e) != 0) {
+    if (open_parent(&l, target, e) != 0 || make_staging(&l, o->exact, e) != 0) {
         goto out;
     }
     if (extract_tree(l.staging_fd, &what->tree, &source, &xo, &report, e) != 0) {
@@ -267,4 +296,17 @@ out:
     }
     return o->home != NULL ? room_full_home(o->home, e)
                            : room_full_beside(target, o->elsewhere, e);
+}
+
+int
+land_tree(struct scratch *from, const struct brought *what, const char *target,
+          const struct land_options *o, struct err *e)
+{
+    struct cut cut;
+    int rc;
+
+    cut_begin(&cut);
+    rc = land_whole(from, what, target, o, e);
+    cut_end(&cut);
+    return rc;
 }

@@ -1,6 +1,8 @@
 #include "runner/client/room.h"
 
 #include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/statvfs.h>
@@ -12,6 +14,8 @@
 #include "runner/job/verbs.h"
 
 #define SHOWN_MAX 200
+#define FREE_MAX  (TEXT_SIZE_MAX + 64)
+#define FEW_FILES 10000
 
 /* ---- a quota, or a disk that is all but full ---- */
 
@@ -61,16 +65,23 @@ wants_help(const struct err *e)
     return e->code == ERR_SPACE && e->sys_errno != ENOMEM && !e->helps;
 }
 
-/* How much of dir's disk we may still fill. */
+/* How much of dir's disk we may still fill, and with how many files where those are few.
+ */
 static void
-free_text(const char *dir, char out[TEXT_SIZE_MAX])
+free_text(const char *dir, char out[FREE_MAX])
 {
-    struct statvfs v;
+    char size[TEXT_SIZE_MAX];
+    struct statvfs v = {0};
 
-    if (statvfs(dir, &v) == 0) {
-        text_format_size((uint64_t)v.f_bavail * v.f_frsize, out);
+    (void)statvfs(dir, &v);
+    text_format_size((uint64_t)v.f_bavail * v.f_frsize, size);
+    if (v.f_files > 0 && v.f_favail < FEW_FILES) {
+        (void)snprintf(out, FREE_MAX,
+                       NP_("%s and %" PRIu64 " inode", "%s and %" PRIu64 " inodes",
+                           (int64_t)v.f_favail),
+                       size, (uint64_t)v.f_favail);
     } else {
-        text_format_size(0, out);
+        (void)snprintf(out, FREE_MAX, "%s", size);
     }
 }
 
@@ -78,7 +89,7 @@ int
 room_full_dir(const char *dir, const char *elsewhere, struct err *e)
 {
     char *full = realpath(dir, NULL);
-    char room[TEXT_SIZE_MAX];
+    char room[FREE_MAX];
     char shown[SHOWN_MAX];
 
     if (wants_help(e)) {
@@ -107,7 +118,7 @@ room_full_beside(const char *path, const char *elsewhere, struct err *e)
 static int
 name_ours(const char *dir, struct err *e)
 {
-    char room[TEXT_SIZE_MAX];
+    char room[FREE_MAX];
     char shown[SHOWN_MAX];
 
     if (wants_help(e)) {

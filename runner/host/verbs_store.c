@@ -361,7 +361,8 @@ fsck_run_work(void *ctx, struct err *e)
         rec_add_int(w->reply, "n_chunks", (int64_t)res.n_chunks);
         rec_add_int(w->reply, "bytes", (int64_t)res.bytes);
         rec_add_int(w->reply, "n_snaps", (int64_t)res.n_snaps);
-        rec_add_int(w->reply, "n_snaps_damaged", (int64_t)res.n_snaps_damaged);
+        rec_add_int(w->reply, "n_snaps_damaged",
+                    (int64_t)(res.n_snaps_damaged + res.n_manifests_lost));
         rec_add_int(w->reply, "n_files_damaged", (int64_t)res.n_files_damaged);
         end_damaged(&l);
     }

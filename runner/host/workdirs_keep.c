@@ -118,7 +118,20 @@ damage_words(enum tree_damage damage, int sys_errno)
     if (damage == TREE_CHANGED) {
         return "changed while it was read";
     }
+    if (damage == TREE_WHOLE) {
+        return "not all of its attributes could be kept";
+    }
     return strerror(sys_errno != 0 ? sys_errno : errnos[damage]);
+}
+
+/* A tree does not say why; no disk need be suspected of a path that grew too long. */
+static int
+likely_errno(const struct tree_entry *entry)
+{
+    return entry->type == TREE_DIR && entry->damage == TREE_IO_ERROR &&
+                   entry->path_len + 1 + TREE_NAME_MAX_BYTES > TREE_PATH_MAX_BYTES
+               ? ENAMETOOLONG
+               : 0;
 }
 
 static void
@@ -147,7 +160,8 @@ name_damaged(struct manifest *m, struct tree_reader *r, uint64_t n, struct err *
             const struct tree_entry *entry = &g->entries[i];
 
             if (entry->damage != TREE_WHOLE) {
-                manifest_add_damage(m, entry->path, damage_words(entry->damage, 0));
+                manifest_add_damage(m, entry->path,
+                                    damage_words(entry->damage, likely_errno(entry)));
             }
         }
     }

@@ -160,5 +160,15 @@ grep -qE '[0-9.]+ MB at least would have to be kept, and [0-9.]+ MB may be$' "$w
 [ "$(free_kb)" -gt 3000 ] || fail "only $(free_kb) kB are left there"
 rm big
 expect 0 gpurun -q --host h2 -- cat small
+note "of a place that has room, but no inodes, it is said"
+mkdir "$work/no-inodes"
+mount -t tmpfs -o size=8m,nr_inodes=3 none "$work/no-inodes"
+mkdir "$work/three"
+touch "$work/three/"{1,2,3}
+expect 0 gpurun -q snap take "$work/three"
+expect 101 gpurun -q snap get three -o "$work/no-inodes/three"
+has "'$work/no-inodes' has 8.4 MB and 2 inodes free: make room there, or -o names another place" "$work/err"
+[ -z "$(ls -A "$work/no-inodes")" ] || fail "left behind: $(ls -A "$work/no-inodes")"
+umount "$work/no-inodes"
 cd /
 umount "$home" "$work/laptop/home/local" "$work/laptop" "$client/gpurun/local"

@@ -308,3 +308,28 @@ expect 0 gpurun fsck
 has "of snapshot $id, whose data was given up, no record is left: "
 has sound
 expect 0 agent fsck
+
+note "a snapshot whose list of files is lost has lost them all, and what helps is said"
+other() { as_client env GPURUN_HOME="$client/other" "$BUILD/bin/gpurun" "$@"; }
+mkdir -p "$work/few/sub"
+touch "$work/few/"{a,b} "$work/few/sub/c"
+echo contents >"$work/few/b"
+expect 0 other snap take "$work/few"
+few=$(cat "$work/out")
+packs=$(echo "$client"/other/local/renters/*/store/packs)
+mv "$packs" "$work/packs-away"
+mkdir -m 700 "$packs"
+expect 101 other snap get few -o "$work/few-back"
+has "damaged: the list of its files (\`gpurun snap ls\`" "$work/err"
+expect 101 other fsck
+has 'local: DAMAGED: 3 files of 1 snapshot'
+expect 0 other -q snap take "$work/few"
+expect 0 other fsck
+expect 0 other -q snap get "$few" -o "$work/few-back"
+diff -r "$work/few" "$work/few-back" || fail "mended to something else"
+note "and one without a record is one"
+: >"$packs/../snaps/$few.manifest"
+expect 101 other fsck
+has 'local: DAMAGED: 1 snapshot'
+expect 101 other --json fsck
+is 'd["hosts"][0]["snapshots_damaged"]' 1

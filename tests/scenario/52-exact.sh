@@ -46,6 +46,8 @@ os.chown("dir", 99, 99)
 os.chmod("dir/locked", 0o500)
 for name, value in (("user.note", b"kept"), ("user.bin", bytes(range(256)))):
     os.setxattr("plain", name, value)
+os.setxattr("owned", "security.NTACL", b"Samba's")
+os.setxattr("owned", "trusted.note", b"root's")
 acl = struct.pack("<I", 2)
 for tag, perm, who in ((1, 6, -1), (2, 4, 1234), (4, 4, -1), (0x10, 4, -1), (0x20, 4, -1)):
     acl += struct.pack("<HHI", tag, perm, who & 0xffffffff)
@@ -116,6 +118,53 @@ mtree_of "$work/from" >"$work/mtree-want"
 mtree_of "$work/exact" >"$work/mtree-got"
 [ "$(grep -c sha256= "$work/mtree-want")" -gt 10 ] || fail "mtree saw nothing: $(cat "$work/mtree-want")"
 cmp -s "$work/mtree-want" "$work/mtree-got" || fail "mtree: $(diff "$work/mtree-want" "$work/mtree-got" | head -n 40)"
+note "under a folder that gives its ACL to all that is made in it: that is not the snapshot's"
+mkdir "$work/giving"
+/usr/bin/python3 - "$work/giving" <<'PY'
+import os, struct, sys
+acl = struct.pack("<I", 2)
+for tag, perm, who in ((1, 7, -1), (2, 7, 1234), (4, 5, -1), (0x10, 7, -1), (0x20, 0, -1)):
+    acl += struct.pack("<HHI", tag, perm, who & 0xffffffff)
+os.setxattr(sys.argv[1], "system.posix_acl_default", acl)
+PY
+expect 0 gpurun -q snap get all --exact -o "$work/giving/exact"
+describe "$work/giving/exact" >"$work/got"
+cmp -s "$work/want" "$work/got" || fail "with what the folder gave: $(diff "$work/want" "$work/got")"
+expect 0 gpurun -q snap get all owned --exact -o "$work/giving/owned"
+getxattrs() { /usr/bin/python3 -c 'import os, sys; print(sorted(os.listxattr(sys.argv[1])))' "$1"; }
+[ "$(getxattrs "$work/giving/owned")" = "['security.NTACL', 'trusted.note']" ] || fail "a file: $(getxattrs "$work/giving/owned")"
+note "a time that is not to be had in 64 bits of nanoseconds comes as near as it can"
+mkdir "$work/times"
+touch -d '2400-01-01 00:00:00' "$work/times/late"
+expect 0 gpurun -q snap take "$work/times"
+expect 0 gpurun -q snap get times --exact -o "$work/times-back"
+was=$(stat -c %Y "$work/times/late") # what the file system holds
+[ "$was" -lt 9223372036 ] || was=9223372036
+[ "$(stat -c %Y "$work/times-back/late")" = "$was" ] || fail "late: $(stat -c %y "$work/times-back/late")"
+note "attributes that no tree can hold are told, again and again"
+command -v mkfs.ext4 >/dev/null || PATH=$PATH:/usr/sbin
+truncate -s 32M "$work/disk"
+mkfs.ext4 -q -O ea_inode "$work/disk"
+mkdir "$work/mounted"
+if mount -o loop "$work/disk" "$work/mounted"; then
+    mkdir "$work/mounted/much"
+    echo content >"$work/mounted/much/file"
+    echo content >"$work/mounted/much/other"
+    /usr/bin/python3 - "$work/mounted/much/file" <<'PY'
+import os, sys
+for k in range(9):
+    os.setxattr(sys.argv[1], "user.%d" % k, os.urandom(60000))
+PY
+    sleep_until_trusted() { [ "$(find "$work/mounted/much" -newerct '1 second ago')" = "" ]; }
+    await 10 "files that a scan cache would trust" sleep_until_trusted
+    for _ in 1 2; do
+        expect 0 gpurun snap take "$work/mounted/much"
+        has 'of 1 file not all attributes could be kept' "$work/err"
+    done
+    umount "$work/mounted"
+else
+    note "no loop mounts here"
+fi
 note "to another host and back: the same"
 client_key
 sshd far

@@ -104,6 +104,29 @@ expect 100 gpurun snap export nosuch -o "$work/no.tar"
 gpurun -q snap export all -o - 2>/dev/null >"$work/stdout.tar.zst"
 cmp "$work/stdout.tar.zst" "$work/all.tar.zst" || fail "-o - is another archive"
 
+note "^C, and what else ends it in order, leaves nothing behind"
+mkdir "$work/large" "$work/cut"
+head -c 150000000 /dev/urandom >"$work/large/data"
+expect 0 gpurun -q snap take "$work/large"
+is_writing() { compgen -G "$work/cut/.gpurun-*/*" >/dev/null || [ -e "$work/cut/large" ]; }
+for signal in TERM HUP; do
+    client_bg "$work/o" "$work/e" -q snap get large -o "$work/cut/large" </dev/null
+    until is_writing; do :; done
+    kill -"$signal" "$bg"
+    rc=0
+    wait "$bg" || rc=$?
+    [ $rc = $((128 + $(kill -l "$signal"))) ] || fail "after SIG$signal: $rc, $(cat "$work/e")"
+    [ -z "$(ls -A "$work/cut")" ] || fail "SIG$signal left $(ls -A "$work/cut")"
+done
+client_bg "$work/o" "$work/e" -q snap export large -o "$work/cut/large.tar" </dev/null
+is_exporting() { find "/proc/$bg/fd" -lname "$work/cut/*" 2>/dev/null | grep -q . || gone "$bg"; }
+await 20 "the export" is_exporting
+kill -KILL "$bg"
+wait "$bg" || true
+[ -z "$(ls -A "$work/cut")" ] || fail "a killed export left $(ls -A "$work/cut")"
+expect 0 gpurun -q snap export large -o "$work/cut/large.tar"
+rm -r "$work/cut" "$work/large"
+
 note "GNU tar brings all of it back but the socket"
 mkdir "$work/gnu"
 expect 0 tar -C "$work/gnu" -x --xattrs --xattrs-include='*' --acls --numeric-owner --warning=no-timestamp -p -f "$work/all.tar.zst"

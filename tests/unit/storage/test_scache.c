@@ -261,10 +261,10 @@ header__that_lies_under_a_right_sum_is_no_cache(void **state)
 
     make_cache(path, 1, 3, 0);
     assert_ok(file_read(path, 1 << 20, &good, &e));
-    c = open_forged(path, &good, 0, "GPRSCAN2", 8);
+    c = open_forged(path, &good, 0, "GPRSCAN3", 8);
     assert_non_null(c);
     scache_close(c);
-    assert_null(open_forged(path, &good, 0, "GPRSCAN1", 8));
+    assert_null(open_forged(path, &good, 0, "GPRSCAN2", 8));
     put_u64(u64, (uint64_t)1 << 32);
     c = open_forged(path, &good, SCACHE_AT_N_ENTRIES, u64, 8);
     assert_non_null(c); /* it will not come to that many */

@@ -110,6 +110,49 @@ tree__is_read_as_it_was_written(void **state)
     mem_free(&m);
 }
 
+/* The writer's owner tries again with less. */
+static void
+tree__counts_no_group_that_was_refused(void **state)
+{
+    uint8_t *value = xcalloc(1, TREE_XATTR_VALUE_MAX);
+    struct tree_xattr *x = xcalloc(TREE_XATTRS_MAX, sizeof *x);
+    struct tree_entry root = {
+        .path = "", .type = TREE_DIR, .user = "", .group = "", .xattrs = x};
+    const struct tree_group g = {.entries = &root, .n_entries = 1};
+    struct mem m;
+    struct tree_sink sink = mem_sink(&m);
+    struct tree_source from = mem_source(&m);
+    struct tree_writer *w = tree_writer_new(&sink);
+    struct tree_reader *r = NULL;
+    const struct tree_group *got;
+    struct tree_totals totals;
+    struct sha256 id;
+    struct err e = {0};
+
+    (void)state;
+    mem_init(&m);
+    root.n_xattrs = TREE_GROUP_MAX_BYTES / TREE_XATTR_VALUE_MAX;
+    for (size_t i = 0; i < root.n_xattrs; i++) {
+        x[i] = (struct tree_xattr){"user.x", value, TREE_XATTR_VALUE_MAX};
+    }
+    assert_int_equal(tree_writer_add(w, &g, NULL, &e), -1);
+    assert_int_equal(e.code, ERR_RANGE);
+    root.n_xattrs = 0;
+    assert_ok(tree_writer_add(w, &g, NULL, &e));
+    assert_ok(tree_writer_finish(w, &id, &totals, &e));
+    assert_int_equal(totals.n_entries, 1);
+    assert_ok(tree_open(&r, &id, &from, &e));
+    assert_ok(tree_next(r, &got, &e));
+    assert_int_equal(got->n_entries, 1);
+    assert_ok(tree_next(r, &got, &e));
+    assert_null(got);
+    tree_close(r);
+    tree_writer_free(w);
+    mem_free(&m);
+    free(x);
+    free(value);
+}
+
 static void
 tree__that_is_equal_has_the_same_id_and_a_changed_one_shares_most_chunks(void **state)
 {
@@ -546,6 +589,7 @@ main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(tree__is_read_as_it_was_written),
+        cmocka_unit_test(tree__counts_no_group_that_was_refused),
         cmocka_unit_test(
             tree__that_is_equal_has_the_same_id_and_a_changed_one_shares_most_chunks),
         cmocka_unit_test(walk__names_every_chunk),
