@@ -722,7 +722,11 @@ sync_source_run(void *sender)
 
     if ((s->store != NULL ? make_from_store(s, &tree, &e)
                           : make_from_dir(s, &tree, &e)) != 0) {
-        give_up_on(s, &tree, &e);
+        if (e.code == ERR_NOT_FOUND) { /* what is asked for is not in it: no damage */
+            give_up(s, &e);
+        } else {
+            give_up_on(s, &tree, &e);
+        }
         return NULL;
     }
     (void)pthread_mutex_lock(&s->lock);

@@ -116,10 +116,10 @@ damage_words(enum tree_damage damage, int sys_errno)
         [TREE_UNREADABLE] = EACCES, [TREE_VANISHED] = ENOENT, [TREE_IO_ERROR] = EIO};
 
     if (damage == TREE_CHANGED) {
-        return "changed while it was read";
+        return N_("changed while it was read");
     }
     if (damage == TREE_WHOLE) {
-        return "not all of its attributes could be kept";
+        return N_("not all of its attributes could be kept");
     }
     return strerror(sys_errno != 0 ? sys_errno : errnos[damage]);
 }
