@@ -19,6 +19,18 @@
 
 #define CLAIM_TYPE      "gpurun.claim.v1"
 #define CLAIM_MAX_BYTES 4096
+#define LATE_NS         ((int64_t)86400 * 1000000000)
+
+int64_t
+snap_kept_from_ns(int64_t made_wall_ns, int64_t ended_wall_ns)
+{
+    int64_t late_ns;
+
+    return __builtin_sub_overflow(made_wall_ns, ended_wall_ns, &late_ns) ||
+                   late_ns > LATE_NS
+               ? made_wall_ns
+               : ended_wall_ns;
+}
 
 /* ---- claims ---- */
 

@@ -19,6 +19,12 @@
  * snap_drop, lets gc take chunks, and gc reads a damaged claim as "kept".
  */
 #define SNAP_KEEP_DEFAULT_S ((int64_t)15 * 86400)
+/*
+ * What the days of keeping a job's snapshot count from, wall ns: the job's end, or when
+ * it was made where that is more than a day later (from the end on it might be over
+ * already). Any values, 0 (unknown) too.
+ */
+int64_t snap_kept_from_ns(int64_t made_wall_ns, int64_t ended_wall_ns);
 
 enum snap_data {
     SNAP_DATA_NONE = 0,

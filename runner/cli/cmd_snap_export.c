@@ -170,18 +170,28 @@ struct export_file {
     int fd;
 };
 
+/* By /proc alone can a file without a name be given one. */
+static int
+open_nameless(const char *name)
+{
+    char *dir = path_parent(name);
+    int fd = -1;
+
+    if (access("/proc/self/fd", X_OK) == 0) {
+        fd = open(dir, O_WRONLY | O_TMPFILE | O_CLOEXEC, 0666);
+    }
+    free(dir);
+    return fd;
+}
+
 static int
 export_open(struct export_file *f, const char *name, struct err *e)
 {
-    char *dir = path_parent(name);
-
-    *f = (struct export_file){.name = name};
-    f->fd = open(dir, O_WRONLY | O_TMPFILE | O_CLOEXEC, 0666);
+    *f = (struct export_file){.name = name, .fd = open_nameless(name)};
     if (f->fd == -1) {
         f->part = xasprintf("%s.part", name);
         f->fd = open(f->part, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
     }
-    free(dir);
     if (f->fd != -1) {
         return 0;
     }

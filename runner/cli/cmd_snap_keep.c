@@ -14,6 +14,7 @@
 #include "runner/client/snaps.h"
 #include "runner/job/verbs.h"
 #include "runner/wire/msg.h"
+#include "storage/snap.h"
 
 /* `snap keep` and `snap rm`: how long the data stays, of every copy. */
 
@@ -43,6 +44,18 @@ post_keeping(struct cli *c, struct client *cl, struct session *s, const char *jo
     }
 }
 
+/* So many days of keeping; at most as far as there is time. */
+static int64_t
+days_on(const struct snap_info *of, int64_t days)
+{
+    int64_t until;
+
+    return __builtin_add_overflow(snap_kept_from_ns(of->made_wall_ns, of->ended_wall_ns),
+                                  days * 86400 * NS_PER_S, &until)
+               ? INT64_MAX
+               : until;
+}
+
 /* One copy; days < 0: it is given up. */
 static int
 ask_copy(struct cli *c, struct client *cl, struct session *s, const char *verb,
@@ -57,9 +70,7 @@ ask_copy(struct cli *c, struct client *cl, struct session *s, const char *verb,
     msg_add_key(req, NULL);
     rec_add(req, "snapshot", of->id);
     if (days >= 0) {
-        int64_t from = of->ended_wall_ns > 0 ? of->ended_wall_ns : of->made_wall_ns;
-
-        rec_add_int(req, "expires_wall_ns", from + days * 86400 * NS_PER_S);
+        rec_add_int(req, "expires_wall_ns", days_on(of, days));
     }
     if (session_call(s, req, CONTEXT_ANSWER_NS, &resp, e) != 0) {
         goto out;

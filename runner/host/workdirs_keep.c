@@ -16,8 +16,6 @@
 #include "storage/workdir.h"
 
 #define NS_PER_S ((int64_t)1000000000)
-/* Taken so long after the end, it is kept from then on: it might be over already. */
-#define LATE_NS (86400 * NS_PER_S)
 /* What the store has of it may prove damaged while it is taken, and is put again. */
 #define TAKE_TRIES 3
 
@@ -40,17 +38,6 @@ describe_data(struct manifest *m, const struct job_spec *spec)
             free(text);
         }
     }
-}
-
-static int64_t
-kept_until_ns(const struct manifest *m, const struct workdirs_end *end)
-{
-    int64_t from_ns = end->live ? m->made_wall_ns : end->state->ended_wall_ns;
-
-    if (m->made_wall_ns - LATE_NS > from_ns) {
-        from_ns = m->made_wall_ns;
-    }
-    return from_ns + SNAP_KEEP_DEFAULT_S * NS_PER_S;
 }
 
 static void
@@ -92,7 +79,10 @@ describe(struct manifest *m, const struct workdirs_end *end)
         m->bill = *end->bill;
         m->has_bill = true;
     }
-    m->expires_wall_ns = kept_until_ns(m, end);
+    m->expires_wall_ns =
+        (end->live ? m->made_wall_ns
+                   : snap_kept_from_ns(m->made_wall_ns, end->state->ended_wall_ns)) +
+        SNAP_KEEP_DEFAULT_S * NS_PER_S;
 }
 
 /* Only the first damaged ones may have been named; all of them count. */

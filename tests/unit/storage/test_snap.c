@@ -236,10 +236,33 @@ list__holds_all_there_are(void **state)
 
 #define T(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
 
+static void
+kept_from__is_the_end_unless_it_was_made_long_after(void **state)
+{
+    const int64_t day = INT64_C(86400) * 1000000000;
+    const struct {
+        int64_t made, ended, from;
+    } cases[] = {
+        {100 * day, 100 * day - 5, 100 * day - 5},
+        {100 * day, 99 * day, 99 * day},
+        {100 * day, 99 * day - 1, 100 * day},
+        {100 * day, 0, 100 * day}, /* it is not known */
+        {100 * day, 101 * day, 101 * day},
+        {INT64_MAX, INT64_MIN, INT64_MAX},
+        {INT64_MIN, INT64_MAX, INT64_MIN},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        assert_int_equal(snap_kept_from_ns(cases[i].made, cases[i].ended), cases[i].from);
+    }
+}
+
 int
 main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(kept_from__is_the_end_unless_it_was_made_long_after),
         T(list__is_in_order_of_time_and_shows_damage),
         T(find__takes_ids_prefixes_and_names),
         T(claim__goes_from_kept_to_gone_and_comes_back_only_with_the_data),
