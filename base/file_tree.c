@@ -26,10 +26,11 @@ struct removal {
     struct err *e;
 };
 
+/* What is gone, or in a directory that is, another has removed meanwhile. */
 static void
 removal_failed(struct removal *r, int why, const char *name)
 {
-    if (!r->failed) {
+    if (why != ENOENT && !r->failed) {
         r->failed = true;
         (void)err_set_sys(r->e, why, "cannot remove '%s'", name);
     }
@@ -201,6 +202,9 @@ file_remove_tree_at(int dir_fd, const char *name, struct err *e)
         return 0;
     }
     r.top_fd = open_dir(dir_fd, name);
+    if (r.top_fd == -1 && errno == ENOENT) {
+        return 0;
+    }
     if (r.top_fd == -1) {
         return err_set_sys(e, errno == EXDEV ? EBUSY : errno, "cannot remove '%s'", name);
     }
