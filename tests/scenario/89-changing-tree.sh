@@ -41,16 +41,18 @@ owner price set cpu=3.6 >/dev/null
 head -c 72000000 /dev/urandom >big
 cat >scribble.py <<'END'
 # Other bytes all over it, all the time: no piece of it is what it was.
-import os, time
+import os, sys, time
 fd = os.open("big", os.O_WRONLY)
 while True:
     for at in range(0, 72000000, 16384):
         os.pwrite(fd, os.urandom(16), at)
+    open(sys.argv[1], "w").close()
     time.sleep(0.02)
 END
 
 note "a batch: three times is enough, for both that wait for it"
-spawn writer /usr/bin/python3 scribble.py
+spawn writer /usr/bin/python3 scribble.py "$work/scribbled"
+await 10 "the writer" test -e "$work/scribbled"
 expect 101 gpurun run --host local --array 1-2 --name no -- true
 has "$(changed big); it is read again (2 of 3)" "$work/err"
 has "$(changed big); it is read again (3 of 3)" "$work/err"
