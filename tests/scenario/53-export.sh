@@ -122,7 +122,9 @@ client_bg "$work/o" "$work/e" -q snap export large -o "$work/cut/large.tar" </de
 is_exporting() { find "/proc/$bg/fd" -lname "$work/cut/*" 2>/dev/null | grep -q . || gone "$bg"; }
 await 20 "the export" is_exporting
 kill -KILL "$bg"
-wait "$bg" || true
+rc=0
+wait "$bg" || rc=$?
+[ $rc = 137 ] || fail "a killed export: $rc, $(cat "$work/e")"
 [ -z "$(ls -A "$work/cut")" ] || fail "a killed export left $(ls -A "$work/cut")"
 expect 0 gpurun -q snap export large -o "$work/cut/large.tar"
 rm -r "$work/cut" "$work/large"
